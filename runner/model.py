@@ -1,0 +1,187 @@
+"""The nouns. Frozen records and closed sets that every other module speaks in.
+
+Nothing here computes, reads a clock or touches a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import NewType, TypeAlias
+
+JobId = NewType("JobId", str)
+TaskId = NewType("TaskId", str)
+ModelId = NewType("ModelId", str)
+Sha256 = NewType("Sha256", str)  # 64 lower-case hex digits
+Fingerprint = NewType("Fingerprint", str)  # "fp1:" and 64 hex digits
+
+Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+
+
+class Kind(StrEnum):
+    """Kind of a media file, as the service names it."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+class State(StrEnum):
+    """Where a job stands. The comment says what is then true."""
+
+    PLANNED = "planned"  # nothing was sent
+    UPLOADING = "uploading"  # some references may be at the service
+    READY = "ready"  # every reference has a fresh url
+    SUBMITTING = "submitting"  # key and body are committed; the request may have arrived
+    UNCERTAIN = "uncertain"  # it may or may not have been accepted; a person decides
+    WAITING = "waiting"  # the task id is committed
+    DOWNLOADING = "downloading"  # the task succeeded; its results are remote
+    DONE = "done"  # artifacts are on disk, whole
+    FAILED = "failed"  # the task ended failed, or the request was definitely refused
+    ABANDONED = "abandoned"  # a person gave it up
+
+
+NEVER_SENT = frozenset({State.PLANNED, State.UPLOADING, State.READY})
+IN_FLIGHT = frozenset({State.SUBMITTING, State.WAITING, State.DOWNLOADING})
+ENDED = frozenset({State.DONE, State.FAILED, State.ABANDONED})
+
+
+class Basis(StrEnum):
+    """Where an estimate of credits comes from, best first."""
+
+    OBSERVED = "observed"  # this workspace has seen this charged
+    GIVEN = "given"  # the user wrote it under `prices:`
+    LISTED = "listed"  # `base_credits` of the contract: a lower bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A place in a file a person wrote; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class Severity(StrEnum):
+    """Whether a finding stops a run."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One finding in a manifest or a file it names.
+
+    `code` is a stable kebab-case name such as `unknown-key`; `path` is the JSON path inside the
+    document (`jobs[3].params.duration`), empty where there is none; `source` is the line of text
+    the place points at, without its newline.
+    """
+
+    place: Place
+    what: str
+    code: str
+    hint: str = ""
+    path: str = ""
+    job: str = ""
+    source: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.place}: {self.what}{hint}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """An input file of a job, already looked at: `sha256` is of its whole content."""
+
+    path: str  # as written in the manifest, after expansion
+    file: Path  # absolute
+    kind: Kind
+    mime: str
+    size_bytes: int
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """One expanded unit of work: what the user asks for, in canonical values.
+
+    `params` holds what the user wrote, in the types the contract wants, without
+    `referenceMediaItems` and without contract defaults. `output` is a relative POSIX path without
+    extension, inside the output folder. `axes` are the values a report can make a grid of
+    (matrix axes, columns of a row, `take`).
+    """
+
+    id: JobId
+    model: ModelId
+    prompt: str | None
+    params: Mapping[str, Json]
+    references: tuple[Reference, ...] = ()
+    output: str
+    fingerprint: Fingerprint
+    axes: Mapping[str, Json] = field(default_factory=dict)
+    repeated: bool = False  # comes from `repeat`, so an equal fingerprint is meant
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Credit caps; None means no cap."""
+
+    max_credits: float | None = None
+    max_credits_per_job: float | None = None
+    max_credits_per_day: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much may be done at once. None means `auto`."""
+
+    requests_per_second: float | None = None
+    in_flight: int | None = None
+    uploads: int = 4
+    downloads: int = 4
+    job_deadline_s: float = 6 * 3600.0
+    max_result_bytes: int = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polling:
+    """The manners of polling, in seconds."""
+
+    first_s: float = 2.5
+    min_s: float = 5.0
+    max_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceRule:
+    """A price the user gives: for a model, and only where all of `params` match."""
+
+    model: ModelId
+    credits: float
+    params: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The head of a manifest: everything but its jobs, with defaults filled in."""
+
+    path: Path  # absolute path of the manifest file
+    name: str
+    output_dir: Path  # absolute
+    budget: Budget = Budget()
+    limits: Limits = Limits()
+    polling: Polling = Polling()
+    failed_rounds: int = 0
+    resend_within_s: float = 3600.0
+    reuse_uploads_within_s: float = 3600.0
+    prices: tuple[PriceRule, ...] = ()
