@@ -185,3 +185,88 @@ class Settings:
     resend_within_s: float = 3600.0
     reuse_uploads_within_s: float = 3600.0
     prices: tuple[PriceRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One row of the ledger's `jobs`: a job as far as it has come.
+
+    `row` is the database's number of it, `version` grows with each change. Times are RFC 3339 UTC.
+    `in_doubt` counts the sends of `body` that were not definitely refused, one on its way included.
+    """
+
+    row: int
+    version: int
+    manifest: str
+    id: JobId
+    fingerprint: Fingerprint
+    listed: bool
+    position: int
+    state: State
+    model: ModelId
+    prompt: str | None
+    params: Mapping[str, Json]
+    references: tuple[Reference, ...]
+    axes: Mapping[str, Json]
+    shape: str
+    output: str
+    round: int
+    revision: int
+    key: str | None
+    body: bytes | None
+    key12: str | None
+    base_url: str | None
+    first_sent_at: str | None
+    first_sent_boot_s: float | None
+    first_sent_boot_id: str | None
+    in_doubt: int
+    attempts: int
+    conflicts: int
+    conflict_since: str | None
+    fresh_bodies: int
+    next_at: str | None
+    task_id: TaskId | None
+    task_status: str | None
+    urls: tuple[str, ...]
+    submitted_at: str | None
+    finished_at: str | None
+    duration_s: float | None
+    polls: int
+    overdue: bool
+    error_class: str | None
+    error_code: str | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One result file of a job. `number` counts the urls from 1; `path` is absolute."""
+
+    number: int
+    path: Path
+    sha256: Sha256
+    size_bytes: int
+    mime: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """The remote copy of a reference."""
+
+    url: str
+    file_id: str | None = None
+    duration_token: str | None = None
+    duration_s: float | None = None
+    uploaded_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a payment is expected to cost, and how well that is known.
+
+    `reserve` is what is set aside at the intent: never below `credits`.
+    """
+
+    credits: float
+    reserve: float
+    basis: Basis

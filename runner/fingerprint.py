@@ -1,0 +1,82 @@
+"""What makes a result, hashed; and the idempotency key of one payment.
+
+Both are promises: a fingerprint that changes pays again for finished work, so the versions below
+are frozen by test vectors (`tests/unit/test_fingerprint.py`). A later version has to keep
+computing the old ones to compare with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from runner.model import Fingerprint, JobId, Json, ModelId
+
+FINGERPRINT_VERSION = "fp1"
+KEY_VERSION = "rb1"
+
+
+def canonical(value: Json) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, whole floats as integers.
+
+    >>> canonical({"b": 6.0, "a": "16:9"})
+    '{"a":"16:9","b":6}'
+    """
+    return json.dumps(_whole(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _whole(value: Json) -> Json:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_whole(item) for item in value]
+    return value
+
+
+def fingerprint(
+    *, model: ModelId | str, prompt: str | None, params: Mapping[str, Json], references: Sequence[str] = ()
+) -> Fingerprint:
+    """Return the hash of what makes a result.
+
+    Args:
+        model: Model id.
+        prompt: The prompt after expansion, exactly as it is sent.
+        params: What the user wrote, in the types the contract wants; defaults are not filled in,
+            so a change of the catalogue pays for nothing again.
+        references: SHA-256 of each input file, in order.
+
+    Returns:
+        `fp1:` and 64 hex digits.
+    """
+    text = canonical({"model": model, "prompt": prompt, "params": params, "references": list(references)})
+    digest = hashlib.sha256(f"{FINGERPRINT_VERSION}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+    return Fingerprint(f"{FINGERPRINT_VERSION}:{digest}")
+
+
+def idempotency_key(*, manifest: str, job: JobId, fingerprint: Fingerprint, round_: int, revision: int) -> str:
+    """Return the key of one payment: the same for every send of the same bytes, never reused for others.
+
+    Returns:
+        47 characters of `[A-Za-z0-9_-]` (the service's limit on length and alphabet is
+        undocumented; 64 of these are assumed safe).
+    """
+    text = canonical([manifest, job, fingerprint, round_, revision])
+    digest = hashlib.sha256(f"{KEY_VERSION}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{KEY_VERSION}-gen-{digest[:39]}"
+
+
+def price_shape(
+    *, model: str, params: Mapping[str, Json], kinds: Sequence[str], metered: bool, prompt_length: int
+) -> str:
+    """Return the name of what has one price: the model, its params, the kinds of its references.
+
+    A metered model may charge by the length of the text, so there each length is its own shape:
+    that can only make us more careful (design §8), never less.
+    """
+    parts: list[Json] = [model, dict(params), list(kinds)]
+    if metered:
+        parts.append(prompt_length)
+    return hashlib.sha256(canonical(parts).encode("utf-8", "surrogatepass")).hexdigest()[:24]

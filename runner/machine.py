@@ -1,0 +1,439 @@
+"""The life of a job: what an answer of the service means, and what follows from it.
+
+Pure rules, tested as tables. The words: a send is *definite* when it was certainly not accepted;
+everything else is *unclear*, and only the same key with the same bytes may follow it.
+Source: design §5 and `api.md` §8 and §12.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from runner.errors import Exit
+from runner.model import Json, State, TaskId
+
+CONFLICT_TRIES = 8
+CONFLICT_SPAN_S = 600.0
+
+
+class Meaning(StrEnum):
+    """What one answer to an API request tells us."""
+
+    OK = "ok"  # 2xx with what was asked for
+    NEVER_LEFT = "never_left"  # no connection: not one byte arrived
+    UNCLEAR = "unclear"  # timeouts, resets, 5xx, garbage, redirects, 2xx without an id
+    DISABLED = "disabled"  # the service says the whole API is off
+    RATE_LIMITED = "rate_limited"  # 429
+    CONFLICT = "conflict"  # 409
+    KEY_REFUSED = "key_refused"  # 401, 403
+    NO_CREDITS = "no_credits"  # insufficient_credits, with any status
+    REFUSED = "refused"  # this request will never be accepted as it is
+
+
+class FailureClass(StrEnum):
+    """Why a job failed, coarse enough to retry by (`retry --class`)."""
+
+    VALIDATION = "validation"  # the request was wrong; changing the job is the cure
+    POLICY = "policy"  # moderation; the same content will be refused again
+    GENERATION = "generation"  # the task ran and failed; another round may work
+    CREDITS = "credits"  # the account was empty
+    NOT_FOUND = "not_found"
+    OTHER = "other"
+
+
+MODERATION_LIKE = frozenset({FailureClass.VALIDATION, FailureClass.POLICY})
+
+_POLICY_WORDS = ("moderat", "policy", "safety", "nsfw", "prohibited", "sensitive", "blocked_content", "content_filter")
+_REFERENCE_WORDS = ("url", "reference", "file", "media", "upload")
+_GONE_WORDS = ("expired", "expire", "not found", "no longer", "fetch", "download", "unreachable", "inaccessible", "gone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One HTTP exchange, as the client saw it.
+
+    `status` is None when no complete answer came. `sent` is False only when certainly no byte of
+    the request reached the service. `data` is the parsed JSON object, None for anything else.
+    """
+
+    status: int | None = None
+    data: Mapping[str, Json] | None = None
+    retry_after_s: float | None = None
+    request_id: str | None = None
+    sent: bool = True
+    detail: str = ""  # for people: "timed out after 30 s", "HTTP 502, text/html"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A reply, understood."""
+
+    meaning: Meaning
+    code: str = ""
+    message: str = ""
+    status: int | None = None
+    retry_after_s: float | None = None
+    request_id: str | None = None
+    data: Mapping[str, Json] | None = None
+
+    def words(self) -> str:
+        """Return one line for people: status, code, message and the request id."""
+        parts = [f"HTTP {self.status}" if self.status else "", self.code, self.message]
+        text = " ".join(part for part in parts if part)
+        return f"{text} (request {self.request_id})" if self.request_id else text
+
+
+def understand(reply: Reply) -> Answer:
+    """Say what a reply means. Statuses decide, but `insufficient_credits` is known by its code only."""
+    error = reply.data.get("error") if reply.data else None
+    shaped = isinstance(error, Mapping) and isinstance(error.get("code"), str) and bool(error.get("code"))
+    code = str(error["code"]) if shaped and isinstance(error, Mapping) else ""
+    message = str(error.get("message") or "") if isinstance(error, Mapping) else ""
+    request_id = str(error.get("requestId") or "") if isinstance(error, Mapping) else ""
+
+    def answer(meaning: Meaning) -> Answer:
+        return Answer(
+            meaning=meaning,
+            code=code,
+            message=message or reply.detail,
+            status=reply.status,
+            retry_after_s=reply.retry_after_s,
+            request_id=request_id or reply.request_id,
+            data=reply.data,
+        )
+
+    status = reply.status
+    if status is None:
+        return answer(Meaning.UNCLEAR if reply.sent else Meaning.NEVER_LEFT)
+    if 200 <= status < 300:
+        return answer(Meaning.OK if reply.data is not None else Meaning.UNCLEAR)
+    if status < 400:
+        return answer(Meaning.UNCLEAR)
+    if code == "insufficient_credits":
+        return answer(Meaning.NO_CREDITS)
+    if status == 429:
+        return answer(Meaning.RATE_LIMITED)
+    if status in (401, 403):
+        return answer(Meaning.KEY_REFUSED)
+    if status == 409:
+        return answer(Meaning.CONFLICT)
+    if code == "public_api_disabled":
+        return answer(Meaning.DISABLED)
+    if status >= 500 or status in (408, 425):
+        return answer(Meaning.UNCLEAR)
+    # A gateway's page with a 4xx status proves nothing about the service behind it; 413 and 415 are
+    # about the bytes themselves, whoever says so.
+    return answer(Meaning.REFUSED if shaped or status in (413, 415) else Meaning.UNCLEAR)
+
+
+def failure_class(*, code: str, status: int | None) -> FailureClass:
+    """Return the class of a refusal (`status` set) or of a failed task (`status` None)."""
+    lowered = code.lower()
+    if any(word in lowered for word in _POLICY_WORDS):
+        return FailureClass.POLICY
+    if lowered == "insufficient_credits":
+        return FailureClass.CREDITS
+    if "validation" in lowered or "invalid" in lowered:
+        return FailureClass.VALIDATION
+    if status is None:
+        return FailureClass.GENERATION
+    if status == 404 or lowered == "not_found":
+        return FailureClass.NOT_FOUND
+    if status in (400, 413, 415, 422):
+        return FailureClass.VALIDATION
+    return FailureClass.OTHER
+
+
+def names_a_reference(answer: Answer, urls: tuple[str, ...]) -> bool:
+    """Say whether a refusal is about a reference url that can be made anew by another upload."""
+    text = f"{answer.code} {answer.message}".lower()
+    if any(url and url.lower() in text for url in urls):
+        return True
+    return any(word in text for word in _REFERENCE_WORDS) and any(word in text for word in _GONE_WORDS)
+
+
+class TaskStatus(StrEnum):
+    """The service's word for its side of a job; `OTHER` is any word we do not know: not terminal."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskView:
+    """What a generation object says, read leniently.
+
+    `reserved` and `final` are credits, None where absent or not a number.
+    """
+
+    id: TaskId
+    status: TaskStatus
+    word: str  # the status as the service spelled it
+    model: str | None
+    reserved: float | None
+    final: float | None
+    urls: tuple[str, ...]
+    code: str
+    message: str
+    created_at: str | None
+    updated_at: str | None
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the task will not change any more."""
+        return self.status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED)
+
+
+def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
+    """Read a generation object; None when it has no usable id."""
+    if data is None:
+        return None
+    task_id = data.get("id")
+    if not isinstance(task_id, str) or not task_id.strip() or len(task_id) > 500:
+        return None
+    word = data.get("status")
+    word = word if isinstance(word, str) else ""
+    try:
+        status = TaskStatus(word.strip().lower())
+    except ValueError:
+        status = TaskStatus.OTHER
+    error = data.get("error")
+    error = error if isinstance(error, Mapping) else {}
+    model = data.get("model")
+    return TaskView(
+        id=TaskId(task_id),
+        status=status,
+        word=word,
+        model=model if isinstance(model, str) else None,
+        reserved=credits_of(data.get("reserved_credits")),
+        final=credits_of(data.get("final_credits")),
+        urls=_urls(data.get("result")),
+        code=str(error.get("code") or ""),
+        message=str(error.get("message") or ""),
+        created_at=_text(data.get("created_at")),
+        updated_at=_text(data.get("updated_at")),
+    )
+
+
+def credits_of(value: Json) -> float | None:
+    """Return an amount of credits, None for anything that is not a finite number of at least zero."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) and value >= 0 else None
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _urls(result: Json) -> tuple[str, ...]:
+    if not isinstance(result, Mapping):
+        return ()
+    listed = result.get("urls")
+    found: list[str] = []
+    primary = result.get("primary_url")
+    for url in [primary, *(listed if isinstance(listed, (list, tuple)) else [])]:
+        if isinstance(url, str) and url.strip() and url not in found:
+            found.append(url)
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a job is failed or uncertain, as it is recorded and shown."""
+
+    cls: FailureClass
+    code: str
+    message: str
+
+
+class After(StrEnum):
+    """What a submit's answer makes of the job."""
+
+    WAITING = "waiting"  # accepted: the task id is to be committed
+    AGAIN = "again"  # same key, same bytes, after a delay
+    UNCERTAIN = "uncertain"  # nobody can know; a person decides
+    FAILED = "failed"  # definitely refused for ever
+    BACK = "back"  # definitely not accepted, and not the job's fault: back to ready
+    NEW_BODY = "new_body"  # definitely refused because a reference url is gone: new revision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOutcome:
+    """What follows from an answer to a submit.
+
+    `definite` says that this very send was certainly not accepted. `stop` is the exit code that
+    ends submitting for this run, None to go on. `wait` says that the delay comes from back-off
+    number `attempt` (None: as the pacer sees fit).
+    """
+
+    after: After
+    definite: bool
+    task: TaskView | None = None
+    failure: Failure | None = None
+    stop: Exit | None = None
+    new_revision: bool = False
+    retry_after_s: float | None = None
+
+
+def after_submit(
+    answer: Answer,
+    *,
+    earlier_unclear: int,
+    conflicts: int,
+    conflict_age_s: float,
+    reference_urls: tuple[str, ...] = (),
+    fresh_bodies_left: bool = True,
+) -> SubmitOutcome:
+    """Decide what a submit's answer makes of its job.
+
+    Args:
+        answer: The answer to the send just made.
+        earlier_unclear: How many earlier sends of this very body were not definitely refused.
+        conflicts: How many 409 this body has had, this one included.
+        conflict_age_s: Seconds since the first of them.
+        reference_urls: The urls inside the body.
+        fresh_bodies_left: Whether a refused reference url may lead to another upload.
+
+    Returns:
+        The state that follows, and whether this send was definitely refused.
+    """
+    meaning = answer.meaning
+    proven = earlier_unclear == 0
+    match meaning:
+        case Meaning.OK:
+            task = read_task(answer.data)
+            if task is None:
+                return SubmitOutcome(after=After.AGAIN, definite=False)
+            return SubmitOutcome(after=After.WAITING, definite=False, task=task)
+        case Meaning.NEVER_LEFT:
+            return SubmitOutcome(after=After.AGAIN, definite=True)
+        case Meaning.UNCLEAR | Meaning.DISABLED:
+            return SubmitOutcome(after=After.AGAIN, definite=False, retry_after_s=answer.retry_after_s)
+        case Meaning.RATE_LIMITED:
+            return SubmitOutcome(after=After.AGAIN, definite=True, retry_after_s=answer.retry_after_s)
+        case Meaning.CONFLICT:
+            if conflicts >= CONFLICT_TRIES or conflict_age_s > CONFLICT_SPAN_S:
+                failure = Failure(cls=FailureClass.OTHER, code=answer.code or "conflict", message=answer.words())
+                return SubmitOutcome(after=After.UNCERTAIN, definite=False, failure=failure)
+            return SubmitOutcome(after=After.AGAIN, definite=False, retry_after_s=answer.retry_after_s)
+        case Meaning.KEY_REFUSED:
+            after = After.BACK if proven else After.AGAIN
+            return SubmitOutcome(after=after, definite=True, stop=Exit.REFUSED)
+        case Meaning.NO_CREDITS:
+            after = After.BACK if proven else After.AGAIN
+            return SubmitOutcome(after=after, definite=proven, stop=Exit.CREDITS, new_revision=proven)
+        case Meaning.REFUSED:
+            failure = Failure(
+                cls=failure_class(code=answer.code, status=answer.status), code=answer.code, message=answer.words()
+            )
+            if not proven:
+                return SubmitOutcome(after=After.UNCERTAIN, definite=False, failure=failure)
+            if fresh_bodies_left and reference_urls and names_a_reference(answer, reference_urls):
+                return SubmitOutcome(after=After.NEW_BODY, definite=True, failure=failure, new_revision=True)
+            return SubmitOutcome(after=After.FAILED, definite=True, failure=failure)
+        case _:
+            assert_never(meaning)
+
+
+def send_age_s(
+    *,
+    sent_wall_s: float | None,
+    sent_boot_s: float | None,
+    sent_boot_id: str | None,
+    now_wall_s: float,
+    now_boot_s: float | None,
+    boot_id: str | None,
+) -> float:
+    """Return how long ago a body was first sent: infinite when that cannot be known.
+
+    The larger of the wall clock's word and the boot clock's (which counts a suspended laptop's
+    sleep, and no one can set back); a clock that runs backwards knows nothing.
+    """
+    if sent_wall_s is None:
+        return math.inf
+    wall = now_wall_s - sent_wall_s
+    if wall < 0:
+        return math.inf
+    if sent_boot_id and sent_boot_id == boot_id and sent_boot_s is not None and now_boot_s is not None:
+        boot = now_boot_s - sent_boot_s
+        return max(wall, boot) if boot >= 0 else math.inf
+    return wall
+
+
+def may_send(*, in_doubt: int, age_s: float, resend_within_s: float) -> bool:
+    """Say whether a job in `submitting` may be sent (again) with its key and bytes."""
+    return in_doubt == 0 or age_s <= resend_within_s
+
+
+class AfterTask(StrEnum):
+    """What a task's answer makes of its job."""
+
+    RUNNING = "running"
+    DOWNLOADING = "downloading"  # it succeeded; the results are to be fetched
+    FAILED = "failed"
+    NO_CREDITS = "no_credits"  # it failed at once for want of credits, and nothing was charged
+
+
+def after_task(task: TaskView) -> AfterTask:
+    """Decide what a generation object makes of its job."""
+    if task.status is TaskStatus.SUCCEEDED:
+        return AfterTask.DOWNLOADING
+    if task.status is TaskStatus.FAILED:
+        if task.code == "insufficient_credits" and task.final == 0:
+            return AfterTask.NO_CREDITS
+        return AfterTask.FAILED
+    return AfterTask.RUNNING
+
+
+def task_failure(task: TaskView) -> Failure:
+    """Return why a failed task failed; the service may say nothing at all."""
+    code = task.code or "unknown"
+    return Failure(
+        cls=failure_class(code=task.code, status=None), code=code, message=task.message or "the service gave no reason"
+    )
+
+
+def wants_another_round(*, cls: FailureClass, round_: int, failed_rounds: int, task_failed: bool) -> bool:
+    """Say whether the manifest itself allows to pay for another round of a failed job.
+
+    Args:
+        cls: Why it failed.
+        round_: The round that failed, counting from 1.
+        failed_rounds: `retry.failed_rounds` of the manifest.
+        task_failed: Whether a task ran and failed (not: the request was refused).
+    """
+    return task_failed and cls not in MODERATION_LIKE and round_ <= failed_rounds
+
+
+def counts_for_breaker(cls: FailureClass) -> bool:
+    """Say whether a failed job counts towards the circuit breaker."""
+    return cls not in MODERATION_LIKE and cls is not FailureClass.CREDITS
+
+
+_NEXT: Mapping[State, frozenset[State]] = {
+    State.PLANNED: frozenset({State.UPLOADING, State.READY, State.DONE, State.FAILED}),
+    State.UPLOADING: frozenset({State.READY, State.PLANNED, State.FAILED, State.DONE}),
+    State.READY: frozenset({State.SUBMITTING, State.PLANNED, State.UPLOADING, State.FAILED, State.DONE}),
+    State.SUBMITTING: frozenset(
+        {State.WAITING, State.DOWNLOADING, State.UNCERTAIN, State.FAILED, State.READY, State.PLANNED}
+    ),
+    State.UNCERTAIN: frozenset({State.SUBMITTING, State.WAITING, State.ABANDONED}),
+    State.WAITING: frozenset({State.DOWNLOADING, State.FAILED, State.PLANNED, State.ABANDONED}),
+    State.DOWNLOADING: frozenset({State.DONE}),
+    State.DONE: frozenset({State.DOWNLOADING}),
+    State.FAILED: frozenset({State.PLANNED}),
+    State.ABANDONED: frozenset(),
+}
+
+
+def may_become(old: State, new: State) -> bool:
+    """Say whether a job may go from one state to another in a single step."""
+    return old is new or new in _NEXT[old]

@@ -1,0 +1,251 @@
+"""The tables of the state database, as steps that are applied once and in order.
+
+`state/README.md` documents what a person finds in them. A step that has shipped is never edited;
+a change is a new step. Applied by `store.database` under `BEGIN IMMEDIATE`.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+MIGRATIONS = Migrations("rivya-batch")
+
+_TABLES = (
+    """
+    CREATE TABLE manifests (
+        name TEXT PRIMARY KEY,
+        path TEXT NOT NULL,
+        base_url TEXT NOT NULL,
+        key12 TEXT NOT NULL,
+        output_dir TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        updated_at TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY,
+        manifest TEXT NOT NULL,
+        command TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        host TEXT NOT NULL,
+        version TEXT NOT NULL,
+        started_at TEXT NOT NULL,
+        seen_at TEXT NOT NULL,
+        ended_at TEXT,
+        exit_code INTEGER,
+        stats TEXT NOT NULL DEFAULT '{}'
+    ) STRICT
+    """,
+    "CREATE INDEX runs_manifest ON runs (manifest, id)",
+    """
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY,
+        manifest TEXT NOT NULL REFERENCES manifests (name),
+        job TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        listed INTEGER NOT NULL DEFAULT 1,
+        position INTEGER NOT NULL,
+        state TEXT NOT NULL DEFAULT 'planned' CHECK (state IN ('planned', 'uploading', 'ready', 'submitting',
+            'uncertain', 'waiting', 'downloading', 'done', 'failed', 'abandoned')),
+        version INTEGER NOT NULL DEFAULT 0,
+        model TEXT NOT NULL,
+        prompt TEXT,
+        params TEXT NOT NULL,
+        refs TEXT NOT NULL DEFAULT '[]',
+        axes TEXT NOT NULL DEFAULT '{}',
+        shape TEXT NOT NULL,
+        output TEXT NOT NULL,
+        round INTEGER NOT NULL DEFAULT 1,
+        revision INTEGER NOT NULL DEFAULT 1,
+        key TEXT,
+        body BLOB,
+        key12 TEXT,
+        base_url TEXT,
+        first_sent_at TEXT,
+        first_sent_boot_s REAL,
+        first_sent_boot_id TEXT,
+        in_doubt INTEGER NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        conflicts INTEGER NOT NULL DEFAULT 0,
+        conflict_since TEXT,
+        fresh_bodies INTEGER NOT NULL DEFAULT 0,
+        next_at TEXT,
+        task_id TEXT,
+        task_status TEXT,
+        urls TEXT NOT NULL DEFAULT '[]',
+        submitted_at TEXT,
+        finished_at TEXT,
+        duration_s REAL,
+        polls INTEGER NOT NULL DEFAULT 0,
+        overdue INTEGER NOT NULL DEFAULT 0,
+        error_class TEXT,
+        error_code TEXT,
+        error_message TEXT,
+        created_at TEXT NOT NULL,
+        updated_at TEXT NOT NULL,
+        UNIQUE (manifest, job, fingerprint)
+    ) STRICT
+    """,
+    "CREATE INDEX jobs_by_state ON jobs (manifest, state, position)",
+    "CREATE INDEX jobs_by_position ON jobs (manifest, listed, position)",
+    "CREATE INDEX jobs_by_fingerprint ON jobs (manifest, fingerprint)",
+    """
+    CREATE TABLE ledger (
+        id INTEGER PRIMARY KEY,
+        job INTEGER NOT NULL REFERENCES jobs (id),
+        manifest TEXT NOT NULL,
+        round INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        shape TEXT NOT NULL,
+        base_url TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('reserved', 'charged', 'released')),
+        estimated REAL NOT NULL,
+        basis TEXT NOT NULL,
+        probe INTEGER NOT NULL DEFAULT 0,
+        reserved REAL,
+        charged REAL,
+        amount REAL NOT NULL,
+        task_id TEXT,
+        opened_at TEXT NOT NULL,
+        settled_at TEXT,
+        minute INTEGER NOT NULL,
+        UNIQUE (job, round)
+    ) STRICT
+    """,
+    "CREATE UNIQUE INDEX ledger_task ON ledger (base_url, task_id) WHERE task_id IS NOT NULL",
+    "CREATE INDEX ledger_probes ON ledger (manifest) WHERE probe = 1",
+    """
+    CREATE TABLE credit_totals (
+        manifest TEXT PRIMARY KEY,
+        charged REAL NOT NULL DEFAULT 0,
+        reserved REAL NOT NULL DEFAULT 0
+    ) STRICT
+    """,
+    "CREATE TABLE credit_minutes (minute INTEGER PRIMARY KEY, amount REAL NOT NULL DEFAULT 0) STRICT",
+    """
+    CREATE TRIGGER ledger_added AFTER INSERT ON ledger BEGIN
+        INSERT INTO credit_totals (manifest, charged, reserved) VALUES (NEW.manifest,
+            iif(NEW.state = 'charged', NEW.amount, 0), iif(NEW.state = 'reserved', NEW.amount, 0))
+            ON CONFLICT (manifest) DO UPDATE SET charged = charged + excluded.charged,
+                reserved = reserved + excluded.reserved;
+        INSERT INTO credit_minutes (minute, amount) VALUES (NEW.minute, NEW.amount)
+            ON CONFLICT (minute) DO UPDATE SET amount = amount + excluded.amount;
+    END
+    """,
+    """
+    CREATE TRIGGER ledger_changed AFTER UPDATE OF state, amount, minute ON ledger BEGIN
+        UPDATE credit_totals SET
+            charged = charged - iif(OLD.state = 'charged', OLD.amount, 0) + iif(NEW.state = 'charged', NEW.amount, 0),
+            reserved = reserved - iif(OLD.state = 'reserved', OLD.amount, 0) + iif(NEW.state = 'reserved', NEW.amount, 0)
+            WHERE manifest = NEW.manifest;
+        UPDATE credit_minutes SET amount = amount - OLD.amount WHERE minute = OLD.minute;
+        INSERT INTO credit_minutes (minute, amount) VALUES (NEW.minute, NEW.amount)
+            ON CONFLICT (minute) DO UPDATE SET amount = amount + excluded.amount;
+    END
+    """,
+    "CREATE TRIGGER ledger_kept BEFORE DELETE ON ledger BEGIN SELECT RAISE(ABORT, 'the ledger only grows'); END",
+    """
+    CREATE TABLE uploads (
+        sha256 TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        model TEXT NOT NULL,
+        account TEXT NOT NULL,
+        url TEXT NOT NULL,
+        file_id TEXT,
+        duration_token TEXT,
+        duration_s REAL,
+        raw TEXT NOT NULL,
+        uploaded_at TEXT NOT NULL,
+        PRIMARY KEY (sha256, kind, model, account)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE artifacts (
+        job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        path TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        mime TEXT NOT NULL,
+        PRIMARY KEY (job, number)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        run INTEGER,
+        manifest TEXT,
+        job TEXT,
+        kind TEXT NOT NULL,
+        data TEXT NOT NULL DEFAULT '{}'
+    ) STRICT
+    """,
+    "CREATE INDEX events_by_manifest ON events (manifest, id)",
+    """
+    CREATE TABLE prices (
+        base_url TEXT NOT NULL,
+        shape TEXT NOT NULL,
+        model TEXT NOT NULL,
+        reserved REAL,
+        charged REAL,
+        seen INTEGER NOT NULL DEFAULT 1,
+        seen_at TEXT NOT NULL,
+        PRIMARY KEY (base_url, shape)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE durations (
+        id INTEGER PRIMARY KEY,
+        base_url TEXT NOT NULL,
+        model TEXT NOT NULL,
+        shape TEXT NOT NULL,
+        seconds REAL NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX durations_by_shape ON durations (base_url, shape, id)",
+    """
+    CREATE TABLE rates (
+        account TEXT PRIMARY KEY,
+        per_s REAL NOT NULL,
+        found_at TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE hashes (
+        path TEXT PRIMARY KEY,
+        size_bytes INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        sha256 TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE VIEW v_jobs AS
+        SELECT j.manifest, j.job, j.state, j.model, j.prompt, j.params, j.round, j.task_id,
+            l.estimated, l.reserved, l.charged, j.submitted_at, j.finished_at, j.duration_s, j.polls,
+            j.error_class, j.error_code, j.error_message, a.path AS artifact, j.listed, j.fingerprint
+        FROM jobs j
+        LEFT JOIN ledger l ON l.job = j.id AND l.round = j.round
+        LEFT JOIN artifacts a ON a.job = j.id AND a.number = 1
+        ORDER BY j.manifest, j.position
+    """,
+    """
+    CREATE VIEW v_credits AS
+        SELECT manifest, model, substr(opened_at, 1, 10) AS day, count(*) AS payments,
+            sum(estimated) AS estimated,
+            sum(iif(state = 'reserved', amount, 0)) AS reserved,
+            sum(iif(state = 'charged', amount, 0)) AS charged,
+            sum(iif(state = 'released', coalesce(reserved, estimated),
+                max(coalesce(reserved, estimated) - amount, 0))) AS released
+        FROM ledger GROUP BY manifest, model, day ORDER BY day, manifest, model
+    """,
+)
+
+
+@MIGRATIONS(name="0001_tables")
+def tables(db: Database) -> None:
+    """Create everything version 0.1.0 needs."""
+    for statement in _TABLES:
+        db.conn.execute(statement)

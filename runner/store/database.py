@@ -1,0 +1,212 @@
+"""One SQLite file: opened, migrated, written in transactions, checkpointed without a race.
+
+Rules kept here: WAL with `synchronous=FULL`; every write is inside `BEGIN IMMEDIATE`; migrations
+run under that lock, after a copy of the file; a newer database is refused. SQLite before 3.51.3
+can corrupt a WAL file when one connection checkpoints while another commits, so commits hold a
+shared lock on `<db>.checkpoint` and checkpoints an exclusive one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from sqlite_utils import Database
+
+from runner.errors import RunnerError, StateError, TemporaryTrouble
+from runner.migrations import MIGRATIONS
+
+BUSY_TIMEOUT_S = 20.0
+CHECKPOINT_PAGES = 2_000  # about 8 MB of WAL
+
+
+class StateFile:
+    """An open state database.
+
+    Not thread-safe: one thread at a time may use it (see `store.writer`).
+    """
+
+    def __init__(self, conn: sqlite3.Connection, path: Path | None, *, created: bool, writable: bool) -> None:
+        self.db = Database(conn, execute_plugins=False)
+        self.conn = conn
+        self.path = path
+        self.created = created
+        self.writable = writable
+        self._gate: IO[bytes] | None = None
+        if path is not None and writable:
+            self._gate = open(f"{path}.checkpoint", "ab")  # noqa: PTH123, SIM115 (kept open)
+
+    @classmethod
+    def open(cls, path: Path) -> StateFile:
+        """Open for writing; create and migrate as needed.
+
+        Raises:
+            StateError: The folder is read-only, or the file is newer than this program, or not ours.
+            TemporaryTrouble: The disk is full, or another program keeps the file locked.
+        """
+        with trouble(f"opening the state database {path}", opening=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            created = not path.exists()
+            conn = _connect(str(path), uri=False)
+            try:
+                file = cls(conn, path, created=created, writable=True)
+                conn.execute("PRAGMA journal_mode = WAL")
+                file._migrate()
+            except BaseException:
+                conn.close()
+                raise
+        return file
+
+    @classmethod
+    def open_readonly(cls, path: Path) -> StateFile:
+        """Open without writing a byte; the file must exist and be of this version.
+
+        Raises:
+            StateError: It cannot be read, or is newer than this program.
+        """
+        with trouble(f"reading the state database {path}", opening=True):
+            conn = _connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+            file = cls(conn, path, created=False, writable=False)
+            pending = {migration.name for migration in MIGRATIONS.pending(file.db)}
+            file._refuse_newer()
+        if pending:
+            conn.close()
+            msg = f"{path} is of an older version"
+            raise StateError(msg, hint="`rivya-batch run` brings it up to date")
+        return file
+
+    @classmethod
+    def in_memory(cls) -> StateFile:
+        """Open an empty database that is gone when closed (for a plan where none exists yet)."""
+        conn = _connect(":memory:", uri=False)
+        file = cls(conn, None, created=True, writable=True)
+        file._migrate()
+        return file
+
+    def _migrate(self) -> None:
+        self._refuse_newer()
+        if not MIGRATIONS.pending(self.db):
+            return
+        with self._commits(), _begin(self.conn):
+            pending = MIGRATIONS.pending(self.db)
+            if pending and MIGRATIONS.applied(self.db) and self.path is not None:
+                self._copy_aside()
+            MIGRATIONS.apply(self.db)
+
+    def _refuse_newer(self) -> None:
+        known = {migration.name for migration in MIGRATIONS._migrations}
+        foreign = [m.name for m in MIGRATIONS.applied(self.db) if m.name not in known]
+        if foreign:
+            msg = f"{self.path} was written by a newer rivya-batch (it has {', '.join(foreign)})"
+            raise StateError(msg, hint="use that version, or name another database with --state")
+
+    def _copy_aside(self) -> None:
+        assert self.path is not None
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        target = sqlite3.connect(f"{self.path}.before-{stamp}")
+        source = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)
+        with contextlib.closing(target), contextlib.closing(source):
+            source.backup(target)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Begin a write (`BEGIN IMMEDIATE`), commit at the end, roll back on any error."""
+        with trouble(f"writing the state database {self.path}"), self._commits(), _begin(self.conn):
+            yield self.conn
+
+    @contextlib.contextmanager
+    def _commits(self) -> Iterator[None]:
+        if self._gate is None:
+            yield
+            return
+        fcntl.flock(self._gate, fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+    def checkpoint(self, *, force: bool = False) -> None:
+        """Move the WAL into the file when it is long; skipped while another program writes."""
+        if self.path is None or self._gate is None:
+            return
+        if not force:
+            with contextlib.suppress(OSError):
+                if os.stat(f"{self.path}-wal").st_size < CHECKPOINT_PAGES * 4096:  # noqa: PTH116
+                    return
+        try:
+            fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        try:
+            with contextlib.suppress(sqlite3.OperationalError):
+                self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Checkpoint and close; never raises for what a later opening repairs."""
+        if self.writable:
+            self.checkpoint(force=True)
+        with contextlib.suppress(sqlite3.Error):
+            self.conn.close()
+        if self._gate is not None:
+            self._gate.close()
+
+
+def _connect(target: str, *, uri: bool) -> sqlite3.Connection:
+    conn = sqlite3.connect(target, uri=uri, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    conn.row_factory = sqlite3.Row
+    conn.execute("PRAGMA synchronous = FULL")
+    conn.execute("PRAGMA foreign_keys = ON")
+    conn.execute("PRAGMA wal_autocheckpoint = 0")
+    conn.execute("PRAGMA temp_store = FILE")
+    conn.execute("PRAGMA cache_size = -16000")
+    return conn
+
+
+@contextlib.contextmanager
+def _begin(conn: sqlite3.Connection) -> Iterator[None]:
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        conn.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def trouble(doing: str, *, opening: bool = False) -> Iterator[None]:
+    """Turn SQLite's and the system's errors into ours, by whether a later run can work."""
+    try:
+        yield
+    except RunnerError:
+        raise
+    except (sqlite3.DatabaseError, OSError) as exc:
+        raise _translated(exc, doing, opening=opening) from exc
+
+
+def _translated(exc: Exception, doing: str, *, opening: bool) -> RunnerError:
+    text = str(exc).lower()
+    if "full" in text or "no space" in text or "disk i/o" in text or "quota" in text:
+        return TemporaryTrouble(
+            f"{doing}: {exc}", hint="make room on the disk, then run again; nothing that was committed is lost"
+        )
+    if "locked" in text or "busy" in text:
+        return TemporaryTrouble(
+            f"{doing}: another program keeps it locked for more than {BUSY_TIMEOUT_S:g} s",
+            hint="close the program that holds the file (a database browser?), then run again",
+        )
+    if "not a database" in text or "malformed" in text:
+        return StateError(f"{doing}: {exc}", hint="this is not a rivya-batch database; name another with --state")
+    if opening or "readonly" in text or "read-only" in text or "permission" in text:
+        return StateError(f"{doing}: {exc}", hint="make the folder writable, or name another database with --state FILE")
+    return RunnerError(f"{doing}: {exc}")

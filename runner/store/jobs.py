@@ -1,0 +1,257 @@
+"""Rows of jobs: read, found, and advanced by one step under a version check."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.errors import RunnerError
+from runner.model import (
+    Artifact,
+    Fingerprint,
+    Job,
+    JobId,
+    Kind,
+    ModelId,
+    Reference,
+    Sha256,
+    State,
+    TaskId,
+)
+
+_COLUMNS = (
+    "id, version, manifest, job, fingerprint, listed, position, state, model, prompt, params, refs, axes, shape,"
+    " output, round, revision, key, body, key12, base_url, first_sent_at, first_sent_boot_s, first_sent_boot_id,"
+    " in_doubt, attempts, conflicts, conflict_since, fresh_bodies, next_at, task_id, task_status, urls,"
+    " submitted_at, finished_at, duration_s, polls, overdue, error_class, error_code, error_message"
+)
+
+
+class StaleJob(RunnerError):
+    """The row is not as it was when this step began; whoever changed it has gone on with it."""
+
+
+def references_json(references: Sequence[Reference]) -> str:
+    """Return references as the column `refs` holds them."""
+    return json.dumps(
+        [
+            {
+                "path": item.path,
+                "file": str(item.file),
+                "kind": item.kind.value,
+                "mime": item.mime,
+                "size_bytes": item.size_bytes,
+                "sha256": item.sha256,
+            }
+            for item in references
+        ],
+        ensure_ascii=False,
+    )
+
+
+def references_from_json(text: str) -> tuple[Reference, ...]:
+    """Read the column `refs`."""
+    if text == "[]":
+        return ()
+    return tuple(
+        Reference(
+            path=item["path"],
+            file=Path(item["file"]),
+            kind=Kind(item["kind"]),
+            mime=item["mime"],
+            size_bytes=item["size_bytes"],
+            sha256=Sha256(item["sha256"]),
+        )
+        for item in json.loads(text)
+    )
+
+
+def _job(row: sqlite3.Row) -> Job:
+    return Job(
+        row=row["id"],
+        version=row["version"],
+        manifest=row["manifest"],
+        id=JobId(row["job"]),
+        fingerprint=Fingerprint(row["fingerprint"]),
+        listed=bool(row["listed"]),
+        position=row["position"],
+        state=State(row["state"]),
+        model=ModelId(row["model"]),
+        prompt=row["prompt"],
+        params=json.loads(row["params"]),
+        references=references_from_json(row["refs"]),
+        axes=json.loads(row["axes"]),
+        shape=row["shape"],
+        output=row["output"],
+        round=row["round"],
+        revision=row["revision"],
+        key=row["key"],
+        body=row["body"],
+        key12=row["key12"],
+        base_url=row["base_url"],
+        first_sent_at=row["first_sent_at"],
+        first_sent_boot_s=row["first_sent_boot_s"],
+        first_sent_boot_id=row["first_sent_boot_id"],
+        in_doubt=row["in_doubt"],
+        attempts=row["attempts"],
+        conflicts=row["conflicts"],
+        conflict_since=row["conflict_since"],
+        fresh_bodies=row["fresh_bodies"],
+        next_at=row["next_at"],
+        task_id=TaskId(row["task_id"]) if row["task_id"] else None,
+        task_status=row["task_status"],
+        urls=tuple(json.loads(row["urls"])),
+        submitted_at=row["submitted_at"],
+        finished_at=row["finished_at"],
+        duration_s=row["duration_s"],
+        polls=row["polls"],
+        overdue=bool(row["overdue"]),
+        error_class=row["error_class"],
+        error_code=row["error_code"],
+        error_message=row["error_message"],
+    )
+
+
+def get(conn: sqlite3.Connection, row: int) -> Job:
+    """Return the job with this row number.
+
+    Raises:
+        RunnerError: There is none.
+    """
+    found = conn.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (row,)).fetchone()
+    if found is None:
+        msg = f"there is no job in row {row}"
+        raise RunnerError(msg)
+    return _job(found)
+
+
+def find(conn: sqlite3.Connection, manifest: str, job: str) -> list[Job]:
+    """Return all rows of a job id, the listed one first, then the latest."""
+    rows = conn.execute(
+        f"SELECT {_COLUMNS} FROM jobs WHERE manifest = ? AND job = ? ORDER BY listed DESC, id DESC", (manifest, job)
+    )
+    return [_job(row) for row in rows]
+
+
+def in_states(
+    conn: sqlite3.Connection, manifest: str, states: Iterable[State], *, listed_only: bool = False
+) -> list[Job]:
+    """Return all jobs in these states, in the manifest's order."""
+    names = [state.value for state in states]
+    marks = ", ".join("?" * len(names))
+    where = " AND listed = 1" if listed_only else ""
+    rows = conn.execute(
+        f"SELECT {_COLUMNS} FROM jobs WHERE manifest = ? AND state IN ({marks}){where} ORDER BY position, id",
+        (manifest, *names),
+    )
+    return [_job(row) for row in rows]
+
+
+def page_to_send(conn: sqlite3.Connection, manifest: str, *, after: tuple[int, int], limit: int) -> list[Job]:
+    """Return the next listed jobs of which nothing was sent, in order, after `(position, row)`."""
+    rows = conn.execute(
+        f"SELECT {_COLUMNS} FROM jobs WHERE manifest = ? AND listed = 1 AND state IN ('planned', 'uploading', 'ready')"
+        " AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
+        (manifest, *after, limit),
+    )
+    return [_job(row) for row in rows]
+
+
+def advance(conn: sqlite3.Connection, job: Job, now: str, **columns: Any) -> int:
+    """Change a row by one step, if it still has the version this step began with.
+
+    Args:
+        conn: The connection, inside a transaction.
+        job: The row as the step saw it.
+        now: RFC 3339 time of the change.
+        columns: Column names and their new values.
+
+    Returns:
+        The new version.
+
+    Raises:
+        StaleJob: Somebody else has advanced the row.
+    """
+    sets = ", ".join(f"{name} = ?" for name in columns)
+    changed = conn.execute(
+        f"UPDATE jobs SET {sets}{', ' if sets else ''}version = version + 1, updated_at = ? WHERE id = ? AND version = ?",
+        (*columns.values(), now, job.row, job.version),
+    )
+    if changed.rowcount != 1:
+        msg = f"job {job.id} was changed by another step while this one ran"
+        raise StaleJob(msg)
+    return job.version + 1
+
+
+def counts(conn: sqlite3.Connection, manifest: str) -> dict[tuple[State, bool], int]:
+    """Return how many jobs are in each (state, listed)."""
+    rows = conn.execute(
+        "SELECT state, listed, count(*) AS n FROM jobs WHERE manifest = ? GROUP BY state, listed", (manifest,)
+    )
+    return {(State(row["state"]), bool(row["listed"])): row["n"] for row in rows}
+
+
+def overdue(conn: sqlite3.Connection, manifest: str) -> int:
+    """Return how many jobs wait beyond their deadline."""
+    found = conn.execute(
+        "SELECT count(*) FROM jobs WHERE manifest = ? AND overdue = 1 AND state = 'waiting'", (manifest,)
+    ).fetchone()
+    return int(found[0])
+
+
+def holder_of_task(conn: sqlite3.Connection, base_url: str, task_id: str) -> tuple[int, int] | None:
+    """Return (job row, round) of the payment that holds this task id at this service, if any."""
+    found = conn.execute(
+        "SELECT job, round FROM ledger WHERE base_url = ? AND task_id = ?", (base_url, task_id)
+    ).fetchone()
+    return (found["job"], found["round"]) if found else None
+
+
+def save_artifacts(conn: sqlite3.Connection, row: int, artifacts: Sequence[Artifact]) -> None:
+    """Replace the list of a job's result files."""
+    conn.execute("DELETE FROM artifacts WHERE job = ?", (row,))
+    conn.executemany(
+        "INSERT INTO artifacts (job, number, path, sha256, size_bytes, mime) VALUES (?, ?, ?, ?, ?, ?)",
+        [(row, item.number, str(item.path), item.sha256, item.size_bytes, item.mime) for item in artifacts],
+    )
+
+
+def artifacts(conn: sqlite3.Connection, row: int) -> list[Artifact]:
+    """Return a job's result files by number."""
+    rows = conn.execute("SELECT * FROM artifacts WHERE job = ? ORDER BY number", (row,))
+    return [_artifact(item) for item in rows]
+
+
+def _artifact(row: sqlite3.Row) -> Artifact:
+    return Artifact(
+        number=row["number"],
+        path=Path(row["path"]),
+        sha256=Sha256(row["sha256"]),
+        size_bytes=row["size_bytes"],
+        mime=row["mime"],
+    )
+
+
+def finished_files(conn: sqlite3.Connection, manifest: str) -> Iterable[tuple[int, str, str, int]]:
+    """Yield (job row, wanted output, path, size) of every artifact of the listed finished jobs."""
+    rows = conn.execute(
+        "SELECT j.id, j.output, a.path, a.size_bytes FROM jobs j JOIN artifacts a ON a.job = j.id"
+        " WHERE j.manifest = ? AND j.listed = 1 AND j.state = 'done' ORDER BY j.id, a.number",
+        (manifest,),
+    )
+    for row in rows:
+        yield row["id"], row["output"], row["path"], row["size_bytes"]
+
+
+def last_errors(conn: sqlite3.Connection, manifest: str, limit: int) -> list[Mapping[str, Any]]:
+    """Return the latest failed and uncertain jobs: `{"job", "state", "class", "code", "message", "at"}`."""
+    rows = conn.execute(
+        "SELECT job, state, error_class AS class, error_code AS code, error_message AS message, updated_at AS at"
+        " FROM jobs WHERE manifest = ? AND (state = 'uncertain' OR (state = 'failed' AND listed = 1))"
+        " ORDER BY updated_at DESC, id DESC LIMIT ?",
+        (manifest, limit),
+    )
+    return [dict(row) for row in rows]

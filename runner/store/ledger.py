@@ -1,0 +1,154 @@
+"""Where money is counted: reserved at the intent, corrected at the answer, settled at the end.
+
+One row for each job and round. `amount` is what counts against the caps now: what was charged, or,
+until that is known, the largest amount anybody has named for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from runner.budget import Committed
+from runner.clock import epoch
+from runner.model import Basis, Estimate, Job, TaskId
+
+_DAY_MINUTES = 24 * 60
+
+
+def committed(conn: sqlite3.Connection, *, manifest: str, job: int, now_s: float) -> Committed:
+    """Return the credits that count already; the day's window errs by at most a minute, upwards."""
+    totals = conn.execute("SELECT charged + reserved FROM credit_totals WHERE manifest = ?", (manifest,)).fetchone()
+    day = conn.execute(
+        "SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?", (int(now_s // 60) - _DAY_MINUTES,)
+    ).fetchone()
+    own = conn.execute("SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = ?", (job,)).fetchone()
+    probes = conn.execute("SELECT count(*) FROM ledger WHERE manifest = ? AND probe = 1", (manifest,)).fetchone()
+    return Committed(total=totals[0] if totals else 0.0, day=day[0], job=own[0], probes_out=probes[0])
+
+
+def totals(conn: sqlite3.Connection, manifest: str) -> tuple[float, float]:
+    """Return (charged, reserved) credits of a manifest name, for ever."""
+    found = conn.execute("SELECT charged, reserved FROM credit_totals WHERE manifest = ?", (manifest,)).fetchone()
+    return (found["charged"], found["reserved"]) if found else (0.0, 0.0)
+
+
+def day_total(conn: sqlite3.Connection, now_s: float) -> float:
+    """Return the credits of the whole workspace in the last 24 hours."""
+    found = conn.execute(
+        "SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?", (int(now_s // 60) - _DAY_MINUTES,)
+    ).fetchone()
+    return float(found[0])
+
+
+def reserve(
+    conn: sqlite3.Connection, job: Job, *, estimate: Estimate, probe: bool, base_url: str, now: str
+) -> None:
+    """Set credits aside for the round a job is in; a released reservation of it is opened anew."""
+    minute = int((epoch(now) or 0.0) // 60)
+    conn.execute(
+        "INSERT INTO ledger (job, manifest, round, model, shape, base_url, state, estimated, basis, probe, amount,"
+        " opened_at, minute) VALUES (?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (job, round) DO UPDATE SET state = 'reserved', estimated = excluded.estimated,"
+        " basis = excluded.basis, probe = excluded.probe, reserved = NULL, charged = NULL, amount = excluded.amount,"
+        " task_id = NULL, opened_at = excluded.opened_at, settled_at = NULL, minute = excluded.minute",
+        (
+            job.row,
+            job.manifest,
+            job.round,
+            job.model,
+            job.shape,
+            base_url,
+            estimate.reserve,
+            estimate.basis.value,
+            int(probe),
+            estimate.reserve,
+            now,
+            minute,
+        ),
+    )
+
+
+def accept(conn: sqlite3.Connection, job: Job, *, task_id: TaskId, reserved: float | None, now: str) -> None:
+    """Record the task that a round has become, and what the service reserved for it.
+
+    Zero or nothing reserved says nothing about the price ("task record first, credits spent next",
+    `api.md` §7): the estimate stays, and a probe stays out until the task has ended.
+    """
+    if reserved:
+        conn.execute(
+            "UPDATE ledger SET task_id = ?, reserved = ?, amount = ?, probe = 0 WHERE job = ? AND round = ?",
+            (task_id, reserved, reserved, job.row, job.round),
+        )
+        _observe(conn, job, reserved=reserved, charged=None, now=now)
+    else:
+        conn.execute("UPDATE ledger SET task_id = ? WHERE job = ? AND round = ?", (task_id, job.row, job.round))
+
+
+def note_reserved(conn: sqlite3.Connection, job: Job, *, reserved: float, now: str) -> None:
+    """Correct what is reserved while the task runs (some answers name it late)."""
+    changed = conn.execute(
+        "UPDATE ledger SET reserved = ?, amount = ?, probe = 0 WHERE job = ? AND round = ? AND state = 'reserved'"
+        " AND reserved IS NOT ?",
+        (reserved, reserved, job.row, job.round, reserved),
+    )
+    if changed.rowcount:
+        _observe(conn, job, reserved=reserved, charged=None, now=now)
+
+
+def settle(conn: sqlite3.Connection, job: Job, *, final: float | None, succeeded: bool, now: str) -> None:
+    """Settle a round by its task's last word; no word means charged in full."""
+    row = conn.execute(
+        "SELECT amount, reserved FROM ledger WHERE job = ? AND round = ? AND state = 'reserved'", (job.row, job.round)
+    ).fetchone()
+    if row is None:
+        return
+    charged = final if final is not None else row["amount"]
+    conn.execute(
+        "UPDATE ledger SET state = ?, charged = ?, amount = ?, probe = 0, settled_at = ? WHERE job = ? AND round = ?",
+        ("charged" if charged else "released", charged, charged, now, job.row, job.round),
+    )
+    if succeeded and charged and (final is not None or row["reserved"] is not None):
+        _observe(conn, job, reserved=row["reserved"], charged=charged, now=now)
+
+
+def release(conn: sqlite3.Connection, job: Job, *, now: str) -> None:
+    """Give back a reservation of which nothing was charged: every send was definitely refused."""
+    conn.execute(
+        "UPDATE ledger SET state = 'released', charged = 0, amount = 0, probe = 0, settled_at = ?"
+        " WHERE job = ? AND round = ? AND state = 'reserved'",
+        (now, job.row, job.round),
+    )
+
+
+def end_probe(conn: sqlite3.Connection, job: Job) -> None:
+    """A person has decided about this payment: it no longer keeps other prices from being tried."""
+    conn.execute("UPDATE ledger SET probe = 0 WHERE job = ? AND round = ?", (job.row, job.round))
+
+
+def _observe(conn: sqlite3.Connection, job: Job, *, reserved: float | None, charged: float | None, now: str) -> None:
+    conn.execute(
+        "INSERT INTO prices (base_url, shape, model, reserved, charged, seen_at)"
+        " SELECT base_url, shape, model, ?, ?, ? FROM ledger WHERE job = ? AND round = ?"
+        " ON CONFLICT (base_url, shape) DO UPDATE SET reserved = coalesce(excluded.reserved, reserved),"
+        " charged = coalesce(excluded.charged, charged), seen = seen + 1, seen_at = excluded.seen_at",
+        (reserved, charged, now, job.row, job.round),
+    )
+
+
+def observed(conn: sqlite3.Connection, base_url: str, shape: str) -> Estimate | None:
+    """Return what this workspace has seen charged for a shape, if anything."""
+    found = conn.execute(
+        "SELECT reserved, charged FROM prices WHERE base_url = ? AND shape = ?", (base_url, shape)
+    ).fetchone()
+    if found is None:
+        return None
+    amounts = [amount for amount in (found["reserved"], found["charged"]) if amount]
+    if not amounts:
+        return None
+    return Estimate(credits=found["charged"] or found["reserved"], reserve=max(amounts), basis=Basis.OBSERVED)
+
+
+def by_manifest_model_day(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Return the rows of `v_credits`."""
+    return [dict(row) for row in conn.execute("SELECT * FROM v_credits")]

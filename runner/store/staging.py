@@ -1,0 +1,277 @@
+"""What a manifest lists, held against what the database knows: the diff, and its application.
+
+All expanded jobs are staged in a temporary table first, so 100,000 of them never sit in memory and
+a mistake in the last one leaves the database untouched. `plan` reads the diff; `run` applies it in
+one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.model import Estimate, JobSpec, State
+from runner.store import ledger
+from runner.store.jobs import references_json
+
+NEVER_SENT_SQL = "('planned', 'uploading', 'ready')"
+
+_STAGE = """
+    CREATE TEMP TABLE incoming (
+        position INTEGER PRIMARY KEY,
+        job TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        model TEXT NOT NULL,
+        prompt TEXT,
+        params TEXT NOT NULL,
+        refs TEXT NOT NULL,
+        axes TEXT NOT NULL,
+        shape TEXT NOT NULL,
+        output TEXT NOT NULL,
+        estimate REAL NOT NULL,
+        reserve REAL NOT NULL,
+        basis TEXT NOT NULL,
+        row INTEGER,
+        change TEXT NOT NULL DEFAULT 'new',
+        cause TEXT NOT NULL DEFAULT '',
+        was TEXT NOT NULL DEFAULT ''
+    )
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedJob:
+    """A spec with what the plan knows of its price."""
+
+    spec: JobSpec
+    shape: str
+    estimate: Estimate
+
+
+def stage(conn: sqlite3.Connection, manifest: str, jobs: Iterable[StagedJob]) -> int:
+    """Stage all jobs of a manifest and compute the diff; return how many were staged.
+
+    Works on a read-only database too: the table is temporary.
+    """
+    conn.execute("DROP TABLE IF EXISTS temp.incoming")
+    conn.execute(_STAGE)
+    conn.execute("BEGIN")
+    conn.executemany(
+        "INSERT INTO incoming (position, job, fingerprint, model, prompt, params, refs, axes, shape, output, estimate,"
+        " reserve, basis) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        _rows(jobs),
+    )
+    conn.execute("CREATE INDEX temp.incoming_job ON incoming (job, fingerprint)")
+    conn.execute("CREATE INDEX temp.incoming_fingerprint ON incoming (fingerprint)")
+    _compare(conn, manifest)
+    conn.execute("COMMIT")
+    found = conn.execute("SELECT count(*) FROM incoming").fetchone()
+    return int(found[0])
+
+
+def _rows(jobs: Iterable[StagedJob]) -> Iterator[tuple[Any, ...]]:
+    texts: dict[int, str] = {}
+    keep: list[object] = []
+    for position, item in enumerate(jobs):
+        spec = item.spec
+        # Most jobs of a run share one params object: dump each object once.
+        params = texts.get(id(spec.params))
+        if params is None:
+            params = json.dumps(spec.params, ensure_ascii=False, separators=(",", ":"))
+            if len(texts) < 10_000:
+                texts[id(spec.params)] = params
+                keep.append(spec.params)
+        yield (
+            position,
+            spec.id,
+            spec.fingerprint,
+            spec.model,
+            spec.prompt,
+            params,
+            references_json(spec.references) if spec.references else "[]",
+            json.dumps(spec.axes, ensure_ascii=False, default=str) if spec.axes else "{}",
+            item.shape,
+            spec.output,
+            item.estimate.credits,
+            item.estimate.reserve,
+            item.estimate.basis.value,
+        )
+
+
+def _compare(conn: sqlite3.Connection, manifest: str) -> None:
+    # 1. The same id and fingerprint: the same job, wherever it stands in the file now.
+    conn.execute(
+        "UPDATE incoming SET row = j.id, change = CASE WHEN j.state IN ('planned', 'uploading', 'ready') THEN 'planned'"
+        " WHEN j.state IN ('submitting', 'waiting', 'downloading') THEN 'running' ELSE j.state END"
+        " FROM jobs j WHERE j.manifest = ? AND j.job = incoming.job AND j.fingerprint = incoming.fingerprint",
+        (manifest,),
+    )
+    # 2. A new id with the fingerprint of a row that is no longer listed takes that row over.
+    conn.execute(
+        "WITH taken AS (SELECT row FROM incoming WHERE row IS NOT NULL),"
+        " free AS (SELECT id, job, fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY"
+        "   (state = 'done') DESC, position, id) AS n FROM jobs"
+        "   WHERE manifest = ?1 AND id NOT IN (SELECT row FROM taken)),"
+        " wanting AS (SELECT position, fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY position) AS n"
+        "   FROM incoming WHERE row IS NULL)"
+        " UPDATE incoming SET row = m.id, change = 'renamed', was = m.job FROM"
+        " (SELECT wanting.position AS position, free.id AS id, free.job AS job FROM wanting JOIN free"
+        "   ON free.fingerprint = wanting.fingerprint AND free.n = wanting.n) m WHERE incoming.position = m.position",
+        (manifest,),
+    )
+    # 3. A known id with another fingerprint: changed, and the cause is what differs.
+    conn.execute(
+        "UPDATE incoming SET change = 'changed', cause = trim("
+        " iif(j.model IS NOT incoming.model, 'model ', '') || iif(j.prompt IS NOT incoming.prompt, 'prompt ', '')"
+        " || iif(j.params IS NOT incoming.params, 'params ', '') || iif(j.refs IS NOT incoming.refs, 'reference', ''))"
+        " FROM (SELECT id, job, model, prompt, params, refs, max(id) OVER (PARTITION BY job) AS last FROM jobs"
+        "   WHERE manifest = ?1 AND (state NOT IN ('planned', 'uploading', 'ready')"
+        "     OR EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id))) j"
+        " WHERE j.id = j.last AND incoming.row IS NULL AND j.job = incoming.job",
+        (manifest,),
+    )
+
+
+def summary(conn: sqlite3.Connection, manifest: str) -> dict[str, int]:
+    """Return the counts of a staged diff by change, `orphaned` included."""
+    rows = conn.execute("SELECT change, count(*) AS n FROM incoming GROUP BY change")
+    found = {row["change"]: int(row["n"]) for row in rows}
+    found["orphaned"] = int(conn.execute(f"SELECT count(*) FROM {_ORPHANS}", (manifest,)).fetchone()[0])
+    return found
+
+
+# Rows no longer listed that still mean money or a result; what was never sent is just dropped.
+_ORPHANS = (
+    "(SELECT * FROM jobs WHERE manifest = ? AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
+    f" AND (state NOT IN {NEVER_SENT_SQL} OR EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id))) AS orphans"
+)
+
+
+def to_spend(conn: sqlite3.Connection) -> dict[str, tuple[int, float]]:
+    """Return {basis: (jobs, credits)} of all that a run would submit."""
+    rows = conn.execute(
+        "SELECT basis, count(*) AS n, sum(estimate) AS credits FROM incoming"
+        " LEFT JOIN jobs j ON j.id = incoming.row"
+        " WHERE change IN ('new', 'changed', 'planned') OR (change = 'renamed' AND j.state IN"
+        f" {NEVER_SENT_SQL}) GROUP BY basis"
+    )
+    return {row["basis"]: (row["n"], row["credits"]) for row in rows}
+
+
+def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the plan job by job, orphans last.
+
+    Each is `{"job", "change", "cause", "was", "state", "model", "prompt", "params", "refs", "output", "estimate",
+    "basis", "sends", "charged", "reserved", "round", "error_class", "error_message", "task_id", "row",
+    "fingerprint"}`.
+    """
+    yield from conn.execute(
+        "SELECT i.position, i.job, i.change, i.cause, i.was, coalesce(j.state, 'new') AS state, i.model, i.prompt, i.params,"
+        " i.refs, i.output, i.estimate, i.basis, (i.change IN ('new', 'changed', 'planned') OR (i.change = 'renamed' AND"
+        f" j.state IN {NEVER_SENT_SQL})) AS sends, l.charged, iif(l.state = 'reserved', l.amount, NULL) AS reserved,"
+        " coalesce(j.round, 1) AS round, j.error_class, j.error_message, j.task_id, i.row, i.fingerprint"
+        " FROM incoming i LEFT JOIN jobs j ON j.id = i.row LEFT JOIN ledger l ON l.job = j.id AND l.round = j.round"
+        " ORDER BY i.position"
+    )
+    yield from conn.execute(
+        "SELECT orphans.position, orphans.job, 'orphaned' AS change, '' AS cause, '' AS was, orphans.state, orphans.model,"
+        " orphans.prompt, orphans.params, orphans.refs, orphans.output, 0.0 AS estimate, '' AS basis, 0 AS sends, l.charged,"
+        " iif(l.state = 'reserved', l.amount, NULL) AS reserved, orphans.round, orphans.error_class,"
+        " orphans.error_message, orphans.task_id, orphans.id AS row, orphans.fingerprint"
+        f" FROM {_ORPHANS} LEFT JOIN ledger l ON l.job = orphans.id AND l.round = orphans.round ORDER BY orphans.id",
+        (manifest,),
+    )
+
+
+def adopt(conn: sqlite3.Connection, positions: Iterable[int]) -> None:
+    """Mark staged jobs whose result is on disk already: they become `done`, unpaid."""
+    conn.executemany(
+        "UPDATE incoming SET change = 'done' WHERE position = ?", [(position,) for position in positions]
+    )
+
+
+def candidates(conn: sqlite3.Connection) -> Iterator[tuple[int, str, str, str, int | None]]:
+    """Yield (position, job, fingerprint, output, row) of all that would be paid for: sidecars are looked for."""
+    for row in conn.execute(
+        "SELECT i.position, i.job, i.fingerprint, i.output, i.row FROM incoming i LEFT JOIN jobs j ON j.id = i.row"
+        f" WHERE i.change IN ('new', 'changed', 'planned') OR (i.change = 'renamed' AND j.state IN {NEVER_SENT_SQL})"
+    ):
+        yield row["position"], row["job"], row["fingerprint"], row["output"], row["row"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What applying a diff has done: counts, and the rows whose files may have to move."""
+
+    inserted: int
+    dropped: int
+    made_uncertain: int
+    renamed: tuple[int, ...]
+
+
+def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
+    """Make the staged jobs the listed ones; inside one write transaction.
+
+    A row no longer listed: never sent and unpaid, dropped; `submitting`, uncertain (or dropped, its
+    credits released, when every send was definitely refused); anything else is kept, unlisted.
+    """
+    gone = "manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
+    # A submit that was certainly never accepted owes nothing.
+    refused = conn.execute(
+        f"SELECT id, round FROM jobs WHERE {gone} AND state = 'submitting' AND in_doubt = 0", (manifest,)
+    ).fetchall()
+    for row in refused:
+        conn.execute(
+            "UPDATE ledger SET state = 'released', charged = 0, amount = 0, probe = 0, settled_at = ? WHERE job = ?"
+            " AND round = ? AND state = 'reserved'",
+            (now, row["id"], row["round"]),
+        )
+        conn.execute("UPDATE jobs SET state = 'ready', version = version + 1 WHERE id = ?", (row["id"],))
+    uncertain = conn.execute(
+        "UPDATE jobs SET state = 'uncertain', listed = 0, version = version + 1, updated_at = ?2, error_class = 'other',"
+        " error_code = 'removed', error_message = 'it was removed from the manifest or edited while it was being"
+        f" submitted' WHERE {gone} AND state = 'submitting'",
+        (manifest, now),
+    ).rowcount
+    dropped = conn.execute(
+        f"DELETE FROM jobs WHERE {gone} AND state IN {NEVER_SENT_SQL}"
+        " AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id)",
+        (manifest,),
+    ).rowcount
+    # Paid before, planned for another round, and now unwanted: what is known of it stays known.
+    conn.execute(
+        "UPDATE jobs SET state = 'failed', version = version + 1, updated_at = ?2,"
+        " error_class = coalesce(error_class, 'other'), error_code = coalesce(error_code, 'removed')"
+        f" WHERE {gone} AND state IN {NEVER_SENT_SQL}",
+        (manifest, now),
+    )
+    conn.execute(f"UPDATE jobs SET listed = 0 WHERE {gone} AND listed = 1", (manifest,))
+    renamed = tuple(row["row"] for row in conn.execute("SELECT row FROM incoming WHERE change = 'renamed'"))
+    # Ids may be swapped among rows: two steps, so that no pair is ever twice there.
+    conn.execute("UPDATE jobs SET job = job || char(1) || id WHERE id IN (SELECT row FROM incoming WHERE change = 'renamed')")
+    conn.execute(
+        "UPDATE jobs SET job = i.job, position = i.position, output = i.output, axes = i.axes, refs = i.refs, listed = 1"
+        " FROM incoming i WHERE jobs.id = i.row AND (jobs.job IS NOT i.job OR jobs.position IS NOT i.position"
+        " OR jobs.output IS NOT i.output OR jobs.axes IS NOT i.axes OR jobs.refs IS NOT i.refs OR jobs.listed = 0)"
+    )
+    inserted = conn.execute(
+        "INSERT INTO jobs (manifest, job, fingerprint, position, model, prompt, params, refs, axes, shape, output,"
+        " created_at, updated_at) SELECT ?1, job, fingerprint, position, model, prompt, params, refs, axes, shape, output,"
+        " ?2, ?2 FROM incoming WHERE row IS NULL ORDER BY position",
+        (manifest, now),
+    ).rowcount
+    return Applied(inserted=inserted, dropped=dropped, made_uncertain=uncertain, renamed=renamed)
+
+
+def observed_estimate(conn: sqlite3.Connection, base_url: str, shape: str) -> Estimate | None:
+    """Return what was seen charged for a shape (see `ledger.observed`)."""
+    return ledger.observed(conn, base_url, shape)
+
+
+def states_by_change(conn: sqlite3.Connection) -> dict[State, int]:
+    """Return how many staged jobs have rows in each state."""
+    rows = conn.execute("SELECT j.state, count(*) AS n FROM incoming i JOIN jobs j ON j.id = i.row GROUP BY j.state")
+    return {State(row["state"]): row["n"] for row in rows}
