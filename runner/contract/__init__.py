@@ -1,0 +1,45 @@
+"""What one remote model accepts and costs, and the rules that judge a job against it.
+
+A `Contract` is read from `schemas/contracts/<model id>.json` (see `runner.schemas`) or,
+defensively, from an element of the service's own list of models. `canonical_params`,
+`check_prompt` and `check_references` say what is wrong with a job before anything is sent.
+Everything here is pure.
+"""
+
+from runner.contract.params import canonical_params, minimal_job
+from runner.contract.prompt import check_prompt
+from runner.contract.reading import contract_from_json
+from runner.contract.references import check_references
+from runner.contract.terms import (
+    DEFAULT_UPLOAD_KINDS,
+    MEBIBYTE,
+    MEGABYTE,
+    REFERENCE_PARAM,
+    Contract,
+    Param,
+    ParamProblem,
+    ParamType,
+    UploadKind,
+    Uploads,
+)
+from runner.contract.words import shown, suggest
+
+__all__ = [
+    "DEFAULT_UPLOAD_KINDS",
+    "MEBIBYTE",
+    "MEGABYTE",
+    "REFERENCE_PARAM",
+    "Contract",
+    "Param",
+    "ParamProblem",
+    "ParamType",
+    "UploadKind",
+    "Uploads",
+    "canonical_params",
+    "check_prompt",
+    "check_references",
+    "contract_from_json",
+    "minimal_job",
+    "shown",
+    "suggest",
+]

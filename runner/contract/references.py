@@ -1,0 +1,126 @@
+"""Judges the reference files of a job: count, kinds, MIME types, sizes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from runner.contract.terms import (
+    DEFAULT_UPLOAD_KINDS,
+    MEBIBYTE,
+    MEGABYTE,
+    Contract,
+    ParamProblem,
+    UploadKind,
+)
+from runner.contract.words import number_text, shown
+from runner.model import Kind, Reference, Severity
+
+
+def check_references(contract: Contract, references: Sequence[Reference]) -> list[ParamProblem]:
+    """Return what is wrong with the reference files of a job: count, kinds, MIME types, sizes.
+
+    A file above `max_mb` times 1,000,000 bytes gets a warning, above `max_mb` times 1,048,576 an
+    error, as the documentation does not say which it means. Where the upload rules of the model
+    are not known, the service's default limits give warnings at most.
+    """
+    if not references:
+        return []
+    uploads = contract.uploads
+    if uploads.max_files == 0:
+        return [
+            ParamProblem(
+                key="references",
+                what=f"{contract.id} takes no reference files; this job has {len(references)}",
+                code="no-references",
+                hint="remove `references:` from this job (`references: []` drops the default ones)",
+            )
+        ]
+    problems: list[ParamProblem] = []
+    if uploads.max_files is not None and len(references) > uploads.max_files:
+        problems.append(
+            ParamProblem(
+                key="references",
+                what=f"{contract.id} takes at most {_files(uploads.max_files)};"
+                f" this job has {len(references)}",
+                code="too-many-references",
+                hint=uploads.notes,
+            )
+        )
+    elif uploads.combinations and not any(_fits(references, mix) for mix in uploads.combinations):
+        problems.append(
+            ParamProblem(
+                key="references",
+                what=f"{contract.id} does not take this mix of reference files"
+                f" ({', '.join(f'{n} {kind}' for kind, n in _count(references).items())})",
+                code="reference-mix",
+                hint=uploads.notes,
+            )
+        )
+    by_kind = {rule.kind: rule for rule in uploads.kinds}
+    for index, reference in enumerate(references):
+        problem = _check_reference(contract, by_kind, f"references[{index}]", reference)
+        if problem is not None:
+            problems.append(problem)
+    return problems
+
+
+def _check_reference(
+    contract: Contract, by_kind: Mapping[Kind, UploadKind], key: str, reference: Reference
+) -> ParamProblem | None:
+    rule = by_kind.get(reference.kind)
+    known = rule is not None
+    if rule is None:
+        if by_kind:
+            return ParamProblem(
+                key=key,
+                what=f"{shown(reference.path)} is {_a(reference.kind)} ({reference.mime});"
+                f" {contract.id} takes {' or '.join(by_kind)} files",
+                code="reference-kind",
+            )
+        rule = DEFAULT_UPLOAD_KINDS[reference.kind]
+    default = DEFAULT_UPLOAD_KINDS[reference.kind]
+    mimes, mime_known = (rule.mime, known) if rule.mime else (default.mime or (), False)
+    if reference.mime not in mimes:
+        return ParamProblem(
+            key=key,
+            what=f"{shown(reference.path)} is {reference.mime}; {_rules_of(contract, mime_known)}"
+            f" {', '.join(mimes)}",
+            code="reference-type",
+            hint="convert the file to one of these" if mime_known else "it may be refused",
+            severity=Severity.ERROR if mime_known else Severity.WARNING,
+        )
+    max_mb, size_known = (rule.max_mb, known) if rule.max_mb is not None else (default.max_mb or 0.0, False)
+    if reference.size_bytes <= max_mb * MEGABYTE:
+        return None
+    too_large = reference.size_bytes > max_mb * MEBIBYTE
+    return ParamProblem(
+        key=key,
+        what=f"{shown(reference.path)} has {reference.size_bytes:,} bytes;"
+        f" {_rules_of(contract, size_known)} {_a(reference.kind)} of up to {number_text(max_mb)} MB",
+        code="reference-too-large" if too_large else "reference-maybe-too-large",
+        hint="make the file smaller" if too_large and size_known else "it may be refused",
+        severity=Severity.ERROR if too_large and size_known else Severity.WARNING,
+    )
+
+
+def _rules_of(contract: Contract, known: bool) -> str:
+    if known:
+        return f"{contract.id} takes"
+    return f"what {contract.id} takes is not documented, the service's default is"
+
+
+def _count(references: Sequence[Reference]) -> Counter[Kind]:
+    return Counter(reference.kind for reference in references)
+
+
+def _fits(references: Sequence[Reference], mix: Mapping[Kind, int]) -> bool:
+    return all(count <= mix.get(kind, 0) for kind, count in _count(references).items())
+
+
+def _files(count: int) -> str:
+    return f"{count} reference file" + ("" if count == 1 else "s")
+
+
+def _a(kind: Kind) -> str:
+    return f"{'a' if kind is Kind.VIDEO else 'an'} {kind}"

@@ -1,0 +1,47 @@
+"""Values, numbers and near misses, put in words for messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+def shown(value: object) -> str:
+    """Return a value as it may stand in a message: one line, short, nothing a terminal would obey."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=repr)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text[:200])
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def number_text(number: int | float) -> str:
+    """Return a number as a person writes it: 6.0 is `6`."""
+    if isinstance(number, float) and number.is_integer() and abs(number) < 2**53:
+        number = int(number)
+    return repr(number)
+
+
+def listed(options: Sequence[str]) -> str:
+    """Return the options in one line, cut where there are very many."""
+    head = ", ".join(options[:12])
+    return head if len(options) <= 12 else f"{head} and {len(options) - 12} more"
+
+
+def suggest(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate nearest to a misspelt word, or None where none is near."""
+    folded: dict[str, str] = {}
+    for candidate in candidates:
+        folded.setdefault(_fold(candidate), candidate)
+    # difflib is quadratic: a word of a megabyte is no one's misspelling.
+    wanted = _fold(word[:100])
+    if wanted in folded:
+        return folded[wanted]
+    near = get_close_matches(wanted, folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
+
+
+def _fold(word: str) -> str:
+    return word.strip().casefold().replace("_", "").replace("-", "").replace(" ", "")
