@@ -1,0 +1,83 @@
+"""What all tests share: the backend of async tests, the sandbox as a child process, the installed command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import Command, Sandbox
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--crash-rounds", type=int, default=0, help="kills in each crash test; 0 means its own short number"
+    )
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test can reach a real account, whatever the shell that started it knows."""
+    for name in [name for name in os.environ if name.startswith("RIVYA_")]:
+        monkeypatch.delenv(name)
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
+    """Start sandboxes with flags of their own: `start_sandbox("--rate", "20")`. All stop with the test."""
+    running: list[Sandbox] = []
+
+    def start(*flags: str, state: Path | None = None) -> Sandbox:
+        sandbox = Sandbox.start(*flags, state=state or tmp_path / f"sandbox-{len(running)}.db")
+        running.append(sandbox)
+        return sandbox
+
+    yield start
+    for sandbox in running:
+        sandbox.close()
+
+
+@pytest.fixture
+def sandbox(start_sandbox: Callable[..., Sandbox]) -> Sandbox:
+    """One sandbox that answers at once: tasks take a twentieth of a second."""
+    return start_sandbox("--duration", "0.05:0.05")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A folder with a `state/` in it, as a user's workspace has."""
+    folder = tmp_path / "workspace"
+    (folder / "state").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def command(workspace: Path) -> Iterator[Command]:
+    """The installed command in a workspace of its own, without any account: `command("plan", "a.yaml")`.
+
+    `command.use(sandbox)` gives it that sandbox as its service.
+    """
+    command = Command(workspace=workspace)
+    yield command
+    command.close()
+
+
+@pytest.fixture
+def examples(workspace: Path) -> Path:
+    """A copy of manifests/ in the workspace, to run and to change."""
+    copy = workspace / "manifests"
+    shutil.copytree(ROOT / "manifests", copy, ignore=shutil.ignore_patterns("out"))
+    return copy

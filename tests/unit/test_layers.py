@@ -1,0 +1,268 @@
+"""The shape of the package: imports point down, pure rules touch nothing, each kind of IO has one home.
+
+The order is data. A new module fails the first test until someone decides where it belongs.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "runner"
+
+# Top first. A module may import what stands below its own line, or beside it as long as no circle forms.
+# A package (`store/`) is one entry, unless one of its modules is named by itself.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("__main__",),
+    ("cli",),
+    ("api",),
+    ("report", "progress"),
+    ("engine",),
+    ("steps",),
+    ("manifest", "store", "client", "fetch", "files", "derive"),
+    ("schemas", "migrations", "clock"),
+    (
+        "machine",
+        "scheduler",
+        "contract",
+        "fingerprint",
+        "backoff",
+        "budget",
+        "media",
+        "yaml12",
+        "placeholders",
+    ),
+    ("model",),
+    ("errors",),
+    ("__init__",),
+)
+
+# No clock, no socket, no randomness, no files: time and draws are passed in.
+PURE = frozenset({*LAYERS[8], "model", "errors"})
+IMPURE_IMPORTS = frozenset(
+    {"time", "random", "secrets", "uuid", "socket", "ssl", "select", "selectors", "http", "urllib.request",
+     "httpx", "httpx_aiohttp", "aiohttp", "requests", "asyncio", "anyio", "trio", "threading", "subprocess",
+     "multiprocessing", "os", "io", "shutil", "tempfile", "glob", "fcntl", "mmap", "sqlite3", "sqlite_utils",
+     "logging"}
+)  # fmt: skip
+IMPURE_CALLS = frozenset(
+    {"open", "print", "input", "now", "utcnow", "today", "read_text", "read_bytes", "write_text",
+     "write_bytes", "exists", "is_file", "is_dir", "stat", "iterdir", "unlink", "mkdir", "touch", "resolve"}
+)  # fmt: skip
+
+# Who may use a library that reaches outside. The sandbox is another program and is looked at by itself.
+HOMES: dict[str, frozenset[str]] = {
+    "sqlite3": frozenset({"store", "migrations"}),
+    "sqlite_utils": frozenset({"store", "migrations"}),
+    "httpx": frozenset({"client", "fetch"}),
+    "httpx_aiohttp": frozenset({"client", "fetch"}),
+    "aiohttp": frozenset({"client", "fetch"}),
+    "yaml": frozenset({"yaml12"}),
+    "click": frozenset({"cli"}),
+    "rich": frozenset({"cli", "progress"}),
+    "starlette": frozenset(),
+    "uvicorn": frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One import statement: `name` is what is imported, dotted, at `line`; `lazy` when inside a function."""
+
+    name: str
+    line: int
+    lazy: bool
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if "_schemas" not in path.parts)
+
+
+def dotted(path: Path) -> str:
+    """Return `store.jobs` for `runner/store/jobs.py`, `store` for `runner/store/__init__.py`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+def entry(name: str) -> str | None:
+    """Return the entry of LAYERS that the module `name` belongs to: its own name or its package's."""
+    known = {each for layer in LAYERS for each in layer}
+    parts = name.split(".")
+    return next((at for end in range(len(parts), 0, -1) if (at := ".".join(parts[:end])) in known), None)
+
+
+def layer(name: str) -> int:
+    found = entry(name)
+    assert found is not None, f"runner.{name} is not in LAYERS"
+    return next(index for index, names in enumerate(LAYERS) if found in names)
+
+
+def in_sandbox(name: str) -> bool:
+    return name.split(".")[0] == "sandbox"
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+@cache
+def imports(path: Path) -> tuple[Import, ...]:
+    inside = {
+        id(node)
+        for function in ast.walk(tree(path))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
+
+    def names(node: ast.AST) -> Iterator[str]:
+        match node:
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom(level=0):
+                # `from runner.store import jobs` may name a module: keep the longer name where it is one.
+                for alias in node.names:
+                    longer = f"{node.module}.{alias.name}"
+                    yield longer if is_module(longer) else node.module or ""
+            case ast.ImportFrom():
+                yield "." * node.level + (node.module or "")
+
+    return tuple(
+        Import(name=name, line=node.lineno, lazy=id(node) in inside)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in names(node)
+    )
+
+
+@cache
+def is_module(name: str) -> bool:
+    if name.split(".")[0] != "runner":
+        return False
+    place = PACKAGE.joinpath(*name.split(".")[1:])
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
+def own(path: Path) -> list[tuple[str, Import]]:
+    """Return what `path` imports from this package, as names inside it (`store.jobs`)."""
+    found = [each for each in imports(path) if each.name.split(".")[0] == "runner"]
+    return [(each.name.partition(".")[2] or "__init__", each) for each in found]
+
+
+def ids(path: Path) -> str:
+    return dotted(path)
+
+
+def test_every_module_has_a_place() -> None:
+    lost = [
+        dotted(path) for path in modules() if not in_sandbox(dotted(path)) and entry(dotted(path)) is None
+    ]
+
+    assert not lost, f"not in LAYERS of {Path(__file__).name}: {lost}; decide where each belongs and add it"
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(modules()) > 5
+    assert any(own(path) for path in modules())
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_imports_are_absolute_and_point_down(path: Path) -> None:
+    here = dotted(path)
+    assert not [f"line {each.line}: {each.name}" for each in imports(path) if each.name.startswith(".")]
+    if in_sandbox(here):
+        return
+
+    up = [
+        f"line {each.line}: runner.{here} imports runner.{name}, which stands above it"
+        for name, each in own(path)
+        if not in_sandbox(name) and layer(name) < layer(here)
+    ]
+
+    assert not up
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_a_module_imports_its_sibling_not_its_package(path: Path) -> None:
+    package = dotted(path).rpartition(".")[0]
+
+    assert not [each for name, each in own(path) if package and name == package]
+
+
+def test_no_circle_among_modules() -> None:
+    """Only imports at the top of a module count: a lazy one cannot knot the start."""
+    graph = {
+        dotted(path): {name for name, each in own(path) if not each.lazy and name != "__init__"}
+        for path in modules()
+    }
+    done: set[str] = set()
+
+    def walk(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " imports ".join((*trail[trail.index(name) :], name))
+        if name in done:
+            return
+        for below in sorted(graph.get(name, ())):
+            # A package may gather its own modules: `store/__init__` importing `store.jobs` is no circle.
+            if not below.startswith(f"{name}."):
+                walk(below, (*trail, name))
+        done.add(name)
+
+    for name in sorted(graph):
+        walk(name, ())
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_pure_rules_reach_nothing_outside(path: Path) -> None:
+    if entry(dotted(path)) not in PURE:
+        return
+    reached = [
+        f"line {each.line}: import {each.name}"
+        for each in imports(path)
+        if each.name in IMPURE_IMPORTS or each.name.split(".")[0] in IMPURE_IMPORTS
+    ]
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            called = node.func
+            name = (
+                called.attr
+                if isinstance(called, ast.Attribute)
+                else called.id
+                if isinstance(called, ast.Name)
+                else ""
+            )
+            if name in IMPURE_CALLS:
+                reached.append(f"line {node.lineno}: {name}()")
+
+    assert not reached, f"runner.{dotted(path)} is a pure rule"
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_each_kind_of_io_has_one_home(path: Path) -> None:
+    here = dotted(path)
+    if in_sandbox(here):
+        return
+    astray = [
+        f"line {each.line}: {each.name} belongs to {sorted(HOMES[top]) or 'the sandbox'}"
+        for each in imports(path)
+        if (top := each.name.split(".")[0]) in HOMES and entry(here) not in HOMES[top]
+    ]
+
+    assert not astray
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_the_sandbox_stands_alone(path: Path) -> None:
+    here = dotted(path)
+    for name, each in own(path):
+        if in_sandbox(here):
+            assert in_sandbox(name) or name == "__init__", (
+                f"line {each.line}: the sandbox imports runner.{name}; it must judge us by its own code"
+            )
+        elif in_sandbox(name):
+            assert entry(here) == "cli", f"line {each.line}: only the command that starts it imports it"
+            assert each.lazy, f"line {each.line}: import the sandbox inside the command that starts it"
