@@ -107,7 +107,7 @@ class Outcome:
     stderr: str
 
     @property
-    def json(self) -> Any:  # noqa: ANN401
+    def json(self) -> Any:
         """The one JSON document on stdout."""
         return json.loads(self.stdout)
 
