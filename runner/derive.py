@@ -1,0 +1,521 @@
+"""Derives JSON Schemas from the contracts, so that what an editor says cannot drift from them.
+
+`manifest_schema` makes `schemas/manifest.schema.json`, which editors and `rivya-batch schema` use;
+`params_schema` is the strict schema of one model's params after expansion.
+`python -m runner.derive --write` writes the committed file, `--check` compares it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+from runner.contract import REFERENCE_PARAM, Contract, Param, ParamType
+from runner.contract.words import number_text
+from runner.model import ModelId
+from runner.schemas import load_contracts, schemas_dir
+
+Schema: TypeAlias = dict[str, Any]
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+# A `${` that is not escaped as `$${`.
+PLACEHOLDER: Final = r"(^|[^$])(\$\$)*\$\{"
+_NUMBER_TEXT: Final = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
+_DURATION: Final = r"^\d+(\.\d+)?[smhd]$"
+_SIZE: Final = r"^\d+(\.\d+)?\s*([kKMGT]i?)?B$"
+_VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+
+
+def manifest_schema(contracts: Mapping[ModelId, Contract]) -> Schema:
+    """Return the JSON Schema (2020-12) of a manifest, version 1, for these models.
+
+    It says what can be said of one place in the file. What depends on several places, or on files,
+    is checked after expansion: required params, steps that are fractions, references, ids.
+    """
+    models = sorted(contracts)
+    # if/then on `model`, not oneOf: the error then names the real mistake, and editors complete it.
+    by_model = [
+        {"if": _names_model(model), "then": {"$ref": f"#/$defs/{_def_name(model)}"}} for model in models
+    ]
+    by_default_model = [
+        {
+            "if": _names_model(model),
+            "then": {
+                "$ref": f"#/$defs/{_def_name(model)}",
+                "properties": {
+                    "jobs": {
+                        "items": {
+                            "if": {"not": {"required": ["model"]}},
+                            "then": {"$ref": f"#/$defs/{_def_name(model)}"},
+                        }
+                    }
+                },
+            },
+        }
+        for model in models
+    ]
+    return {
+        "$schema": DIALECT,
+        "title": "rivya-batch manifest, version 1",
+        "description": "Bulk generation jobs for the Rivya AI Public API. Made by `make schemas`"
+        " from schemas/contracts; do not edit.",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["version", "name", "jobs"],
+        "properties": _head_properties(),
+        "allOf": by_default_model,
+        "$defs": {
+            "model": _model_name(contracts),
+            "prompt": {
+                "type": "string",
+                "title": "Prompt",
+                "description": "Text for the model; `${…}` is filled in, `$${` is a literal `${`.",
+            },
+            "params": {
+                "type": "object",
+                "title": "Params of the model",
+                "description": "Merged over the defaults, key by key; null removes a key.",
+                "properties": {REFERENCE_PARAM: False},
+            },
+            "references": {
+                "type": "array",
+                "title": "Reference files",
+                "description": "Paths of input files, relative to this manifest. They are uploaded for you.",
+                "items": {"type": "string", "minLength": 1},
+            },
+            "scalar": {"type": ["string", "number", "boolean", "null"]},
+            "combination": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": {"$ref": "#/$defs/scalar"},
+            },
+            "duration": {
+                "type": "string",
+                "pattern": _DURATION,
+                "patternErrorMessage": "a number and s, m, h or d, such as 90m",
+                "examples": ["90s", "30m", "6h", "1d"],
+            },
+            "job": {**_job(), "allOf": by_model},
+            **{_def_name(model): _model_def(contracts[model]) for model in models},
+        },
+    }
+
+
+def params_schema(contract: Contract) -> Schema:
+    """Return the JSON Schema of one model's `params`, in canonical values, after expansion.
+
+    Steps that are fractions are left out: `multipleOf` is not safe with binary fractions.
+    """
+    schema: Schema = {
+        "$schema": DIALECT,
+        "title": f"{contract.id} params",
+        "type": "object",
+        "properties": {REFERENCE_PARAM: False}
+        | {param.key: _canonical_param(param) for param in contract.params.values()},
+        "required": [param.key for param in contract.params.values() if param.required],
+    }
+    if contract.complete:
+        schema["additionalProperties"] = False
+    return schema
+
+
+def render(schema: Schema) -> str:
+    """Return the schema as the text of its committed file."""
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+# --------------------------------------------------------------------------------------------
+
+
+def _head_properties() -> Schema:
+    duration = {"$ref": "#/$defs/duration"}
+    return {
+        "version": {"const": 1, "description": "Version of the manifest format."},
+        "name": {
+            "type": "string",
+            "pattern": "^[a-z0-9][a-z0-9-]{0,62}$",
+            "patternErrorMessage": "1 to 63 of a-z, 0-9 and -, beginning with a letter or digit",
+            "description": "Names the manifest's rows in the database and its output folder. Keep it:"
+            " under another name the jobs are new, and are paid for again.",
+        },
+        "model": {"$ref": "#/$defs/model", "description": "Default for all jobs; a job may name another."},
+        "prompt": {"$ref": "#/$defs/prompt", "description": "Default prompt."},
+        "params": {"$ref": "#/$defs/params", "description": "Default params of all jobs."},
+        "references": {"$ref": "#/$defs/references"},
+        "vars": {
+            "type": "object",
+            "description": "Values for `${name}` placeholders.",
+            "propertyNames": {"pattern": _VARIABLE},
+            "additionalProperties": {"$ref": "#/$defs/scalar"},
+        },
+        "budget": _section(
+            "Caps in credits. spent + reserved + about to be reserved stays within them.",
+            {
+                "max_credits": _credits("For this manifest's name, over all its runs."),
+                "max_credits_per_job": _credits("A job estimated above this is not sent."),
+                "max_credits_per_day": _credits("For the workspace, over any 24 hours."),
+            },
+        ),
+        "limits": _section(
+            "How much is done at once.",
+            {
+                "requests_per_second": {
+                    "description": "Ceiling for all requests together; `auto` finds what the service allows.",
+                    "type": ["number", "string"],
+                    "default": "auto",
+                    "if": {"type": "string"},
+                    "then": {"const": "auto"},
+                    "else": {"exclusiveMinimum": 0},
+                },
+                "in_flight": {
+                    "description": "How many jobs the service may be working on.",
+                    "type": ["integer", "string"],
+                    "default": "auto",
+                    "if": {"type": "string"},
+                    "then": {"const": "auto"},
+                    "else": {"minimum": 1},
+                },
+                "uploads": {"type": "integer", "minimum": 1, "default": 4, "description": "Uploads at once."},
+                "downloads": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "default": 4,
+                    "description": "Downloads at once.",
+                },
+                "job_deadline": duration
+                | {
+                    "default": "6h",
+                    "description": "How long a job is waited for; then it is overdue, not paid again.",
+                },
+                "max_result_bytes": {
+                    "description": "Largest result that is downloaded: bytes, or 500MB, 2GB, 1GiB.",
+                    "type": ["integer", "string"],
+                    "default": "2GB",
+                    "minimum": 1,
+                    "pattern": _SIZE,
+                    "patternErrorMessage": "a number of bytes, or a size such as 2GB",
+                },
+            },
+        ),
+        "polling": _section(
+            "How often a task is asked about, in seconds.",
+            {
+                "first_s": _seconds(2.5, "Wait before the first poll."),
+                "min_s": _seconds(5, "Shortest wait between two polls."),
+                "max_s": _seconds(60, "Longest wait between two polls."),
+            },
+        ),
+        "retry": _section(
+            "Automatic paid repeats.",
+            {
+                "failed_rounds": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "default": 0,
+                    "description": "How many more times a job whose task failed may be paid for; 0 is never.",
+                }
+            },
+        ),
+        "idempotency": _section(
+            "Repeats of an unclear request.",
+            {
+                "resend_within": duration
+                | {
+                    "default": "1h",
+                    "description": "How long after the first send the same key may be sent again.",
+                }
+            },
+        ),
+        "uploads": _section(
+            "Uploaded references.",
+            {
+                "reuse_within": duration
+                | {"default": "1h", "description": "An uploaded reference younger than this is used again."}
+            },
+        ),
+        "output": _section(
+            "Where results go.",
+            {
+                "dir": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "Folder, relative to this manifest. Default: out/<name> in the workspace.",
+                },
+                "name": {
+                    "type": "string",
+                    "minLength": 1,
+                    "default": "${id}",
+                    "description": "File name without extension; `/` makes folders.",
+                },
+            },
+        ),
+        "prices": {
+            "type": "object",
+            "description": "What you know a model to cost, in credits per job.",
+            "propertyNames": {"$ref": "#/$defs/model"},
+            "additionalProperties": {
+                "type": ["number", "array"],
+                "minimum": 0,
+                "items": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["credits"],
+                    "properties": {
+                        "params": {"type": "object", "description": "Where all of these match."},
+                        "credits": _credits("Credits of one job."),
+                    },
+                },
+            },
+        },
+        "jobs": {
+            "type": "array",
+            "minItems": 1,
+            "description": "Expanded and submitted in this order.",
+            "items": {"$ref": "#/$defs/job"},
+        },
+    }
+
+
+def _job() -> Schema:
+    combinations = {"type": "array", "items": {"$ref": "#/$defs/combination"}}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["id"],
+        "properties": {
+            "id": {
+                "type": "string",
+                "minLength": 1,
+                "description": "Unique and stable; 1 to 200 letters, digits, spaces, `.`, `_`, `-`."
+                " Use `| slug` on free text.",
+            },
+            "model": {"$ref": "#/$defs/model"},
+            "prompt": {"$ref": "#/$defs/prompt"},
+            "params": {"$ref": "#/$defs/params"},
+            "references": {"$ref": "#/$defs/references"},
+            "matrix": {
+                "type": "object",
+                "minProperties": 1,
+                "description": "One job for each combination of these values.",
+                "propertyNames": {"pattern": _VARIABLE},
+                "additionalProperties": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {"$ref": "#/$defs/scalar"},
+                },
+            },
+            "exclude": {**combinations, "description": "Combinations of the matrix to leave out."},
+            "include": {**combinations, "description": "Whole combinations to add."},
+            "rows": {
+                "type": ["string", "object"],
+                "description": "A .csv, .jsonl, .json or .yaml file, one job for each row; or {glob: …},"
+                " one for each file.",
+                "minLength": 1,
+                "additionalProperties": False,
+                "required": ["glob"],
+                "properties": {"glob": {"type": "string", "minLength": 1, "examples": ["assets/*.png"]}},
+            },
+            "repeat": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 1000,
+                "description": "This many takes of each; ids get -1, -2, …; `${take}` is the number.",
+            },
+        },
+        "dependentRequired": {"exclude": ["matrix"]},
+    }
+
+
+def _section(description: str, properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
+def _credits(description: str) -> Schema:
+    return {"type": "number", "minimum": 0, "description": description}
+
+
+def _seconds(default: float, description: str) -> Schema:
+    return {"type": "number", "minimum": 0.05, "default": default, "description": description}
+
+
+# --------------------------------------------------------------------------------------------
+
+
+def _def_name(model: ModelId) -> str:
+    return f"model:{model}"
+
+
+def _names_model(model: ModelId) -> Schema:
+    return {"required": ["model"], "properties": {"model": {"const": model}}}
+
+
+def _model_name(contracts: Mapping[ModelId, Contract]) -> Schema:
+    models = sorted(contracts)
+    return {
+        "type": "string",
+        "title": "Model",
+        "description": "Public id of a model; `rivya-batch models` lists them.",
+        "if": {"type": "string", "pattern": PLACEHOLDER},
+        "else": {"enum": models},
+        # Refuses nothing: editors complete values from `anyOf`, but not from `else`.
+        "anyOf": [
+            True,
+            {"enum": models, "enumDescriptions": [_model_line(contracts[model]) for model in models]},
+        ],
+    }
+
+
+def _model_line(contract: Contract) -> str:
+    parts = [f"{contract.display_name}: {contract.category}"]
+    if contract.base_credits is not None:
+        parts.append(
+            f"from {number_text(contract.base_credits)} credits{', metered' if contract.metered else ''}"
+        )
+    if contract.max_prompt_length is not None:
+        parts.append(f"prompt up to {contract.max_prompt_length} characters")
+    if contract.uploads.max_files == 0:
+        parts.append("no reference files")
+    elif contract.uploads.max_files is not None:
+        kinds = " or ".join(rule.kind for rule in contract.uploads.kinds)
+        parts.append(f"up to {contract.uploads.max_files} reference files ({kinds})")
+    return ", ".join(parts)
+
+
+def _model_def(contract: Contract) -> Schema:
+    params: Schema = {
+        "type": "object",
+        "title": f"Params of {contract.id}",
+        "properties": {param.key: _written_param(param) for param in contract.params.values()},
+    }
+    if contract.complete:
+        # For the message of a key that exists only to be refused.
+        params["properties"][REFERENCE_PARAM] = False
+        params["additionalProperties"] = False
+    properties: Schema = {"params": params}
+    if contract.max_prompt_length is not None:
+        properties["prompt"] = {
+            "if": {"pattern": PLACEHOLDER},
+            "else": {"maxLength": contract.max_prompt_length},
+        }
+    return {"title": contract.id, "description": _model_line(contract), "properties": properties}
+
+
+def _written_param(param: Param) -> Schema:
+    """The schema of a param as a person may write it in YAML; `canonical_params` reads the same."""
+    schema = _described(param)
+    match param.type:
+        case ParamType.SELECT if param.options is not None:
+            schema |= {
+                "examples": list(param.options),  # editors complete from here, not from `else`
+                "if": {"type": "string", "pattern": PLACEHOLDER},
+                "else": {"enum": [*param.options, *_other_spellings(param.options), None]},
+            }
+        case ParamType.NUMBER:
+            schema |= {
+                "type": ["number", "string", "null"],
+                "pattern": f"{PLACEHOLDER}|{_NUMBER_TEXT}",
+                "patternErrorMessage": "a number, or a ${…} placeholder",
+                **_bounds(param),
+            }
+        case ParamType.TEXT:
+            schema["type"] = ["string", "number", "null"]
+        case ParamType.ARRAY:
+            schema |= {
+                "type": ["array", "string", "null"],
+                "pattern": rf"{PLACEHOLDER}|^\s*\[",
+                "patternErrorMessage": "a list, or a ${…} placeholder",
+                **_items(param),
+            }
+        case ParamType.SELECT | ParamType.ANY:
+            schema["type"] = ["string", "number", "boolean", "null"]
+    return schema
+
+
+def _canonical_param(param: Param) -> Schema:
+    schema = _described(param)
+    match param.type:
+        case ParamType.SELECT:
+            schema |= {"enum": list(param.options)} if param.options is not None else {"type": "string"}
+        case ParamType.NUMBER:
+            schema |= {"type": "number", **_bounds(param)}
+        case ParamType.TEXT:
+            schema["type"] = "string"
+        case ParamType.ARRAY:
+            schema |= {"type": "array", **_items(param)}
+        case ParamType.ANY:
+            pass
+    return schema
+
+
+def _described(param: Param) -> Schema:
+    parts = [param.description, "Required." if param.required else ""]
+    if param.step is not None and not float(param.step).is_integer():
+        parts.append(f"In steps of {number_text(param.step)}.")
+    schema: Schema = {"title": param.key}
+    if description := " ".join(part for part in parts if part):
+        schema["description"] = description
+    if param.default is not None:
+        schema["default"] = param.default
+    return schema
+
+
+def _bounds(param: Param) -> Schema:
+    bounds: Schema = {}
+    if param.minimum is not None:
+        bounds["minimum"] = param.minimum
+    if param.maximum is not None:
+        bounds["maximum"] = param.maximum
+    # `multipleOf` counts from 0, the step from the minimum, and 0.7 is not a multiple of 0.05 in
+    # binary: only whole steps that agree with both can be said here.
+    step, low = param.step, param.minimum or 0
+    if step is not None and float(step).is_integer() and low % step == 0:
+        bounds["multipleOf"] = int(step)
+    return bounds
+
+
+def _items(param: Param) -> Schema:
+    texts: Schema = {key: {"type": "string", "minLength": 1} for key in param.item_keys}
+    return {"minItems": 1, "items": {"type": "object", "required": [*param.item_keys], "properties": texts}}
+
+
+def _other_spellings(options: tuple[str, ...]) -> list[object]:
+    """What YAML makes of an option written without quotes, where that is not text."""
+    spellings: list[object] = []
+    for option in options:
+        if option in ("true", "false"):
+            spellings.append(option == "true")
+        elif re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", option):
+            spellings.append(float(option) if "." in option else int(option))
+    return spellings
+
+
+# --------------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check `schemas/manifest.schema.json` of this checkout; return an exit code."""
+    file = schemas_dir() / "manifest.schema.json"
+    text = render(manifest_schema(load_contracts()))
+    if arguments == ["--write"]:
+        file.write_text(text, encoding="utf-8", newline="\n")
+        return 0
+    if arguments == ["--check"]:
+        if file.is_file() and file.read_text(encoding="utf-8") == text:
+            return 0
+        print(f"{file.name} differs from what the contracts say; run `make schemas`", file=sys.stderr)
+        return 1
+    print("usage: python -m runner.derive --write | --check", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
