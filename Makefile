@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python chooses the interpreter, ARGS="..." goes to the command behind the target.
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --quiet --no-input --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --no-input --disable-pip-version-check
 DEMO := manifests/01-first-steps.yaml
 
 # Settings that would make pip or Python look somewhere else than .venv.
@@ -103,7 +103,7 @@ endif
 # An interpreter counts when it *runs* and is new enough: a name on the PATH may be a shim of a version that is
 # not there. Without ensurepip (Debian keeps it in python3-venv) the pip beside the interpreter will do.
 .venv/.place:
-	@set -e; rm -rf .venv; \
+	@set -e; \
 	try() { "$$1" -c "$$2" >/dev/null 2>&1; }; \
 	if [ -n "$$PYTHON" ]; then set -- "$$PYTHON"; \
 	else set -- python3.14 python3.13 python3.12 python3.11 python3 python; fi; \
@@ -114,9 +114,9 @@ endif
 	  elif try "$$python" 'import pip, venv'; then flags=--without-pip; \
 	  else bare="$$bare $$python"; continue; fi; \
 	  echo "making .venv with $$("$$python" --version)"; \
-	  "$$python" -m venv $$flags .venv; \
+	  rm -rf .venv; "$$python" -m venv $$flags .venv; \
 	  if [ -n "$$flags" ]; then \
-	    "$$python" -m pip --quiet --python $(BIN)/python install --disable-pip-version-check pip; \
+	    "$$python" -m pip -qq --python $(BIN)/python install --disable-pip-version-check pip; \
 	  fi; \
 	  printf '%s\n' "$$PYTHON" >.venv/.python; printf '%s\n' "$(CURDIR)" >$@; exit 0; \
 	done; \
