@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "fingerprint",
         "backoff",
         "budget",
+        "pricing",
         "media",
         "yaml12",
         "placeholders",
