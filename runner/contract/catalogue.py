@@ -1,0 +1,153 @@
+"""The service's live list of models against the bundled contracts: what differs, and both together.
+
+The live list is advisory: the shape of its params is not documented, and its only documented
+example is abbreviated. So what it leaves out is no difference, and its params can widen what a
+bundled contract accepts, never narrow it: a wrong refusal here would stop a good job, a wrong request
+is refused by the service for free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from runner.contract.reading import contract_from_json
+from runner.contract.terms import Contract, Param, ParamType
+from runner.contract.words import shown
+from runner.model import Json, ModelId
+
+
+class Change(StrEnum):
+    """How a fact of the live list relates to the bundled one."""
+
+    NEW = "new"  # only the live list has it
+    GONE = "gone"  # only the bundled contract has it
+    CHANGED = "changed"  # both have it, with other values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One fact that differs. `key` is empty for a whole model, else such as `params.duration.max`."""
+
+    model: ModelId
+    key: str
+    change: Change
+    bundled: Json = None
+    live: Json = None
+
+    def __str__(self) -> str:
+        where = f"{self.model}: {self.key}" if self.key else self.model
+        match self.change:
+            case Change.NEW:
+                return f"{where} is new" + (f": {shown(self.live)}" if self.live is not None else "")
+            case Change.GONE:
+                return f"{where} is not in the live list"
+            case Change.CHANGED:
+                return f"{where} was {shown(self.bundled)}, is now {shown(self.live)}"
+
+
+def contracts_from_list(document: object) -> dict[ModelId, Contract]:
+    """Return the contracts in an answer of GET /api/v1/models: `{"object": "list", "data": [...]}`.
+
+    Elements without a usable id are left out; anything else gives an empty mapping.
+    """
+    elements: Any = document.get("data") if isinstance(document, Mapping) else document
+    contracts: dict[ModelId, Contract] = {}
+    for element in elements if isinstance(elements, list) else []:
+        try:
+            contract = contract_from_json(element)
+        except (ValueError, TypeError, AttributeError, KeyError):
+            continue
+        contracts[contract.id] = contract
+    return contracts
+
+
+def compare_contracts(
+    bundled: Mapping[ModelId, Contract], live: Mapping[ModelId, Contract]
+) -> list[Difference]:
+    """Return what the live list says otherwise than the bundled contracts, by model, then key."""
+    differences: list[Difference] = []
+    for model in sorted({*bundled, *live}):
+        if model not in live:
+            differences.append(Difference(model=model, key="", change=Change.GONE))
+        elif model not in bundled:
+            differences.append(Difference(model=model, key="", change=Change.NEW))
+        else:
+            differences += _compare(bundled[model], live[model])
+    return differences
+
+
+def merge_contracts(
+    bundled: Mapping[ModelId, Contract], live: Mapping[ModelId, Contract]
+) -> dict[ModelId, Contract]:
+    """Return the bundled contracts brought up to date, and the models only the live list has."""
+    merged = dict(live)
+    for model, contract in bundled.items():
+        merged[model] = _merge(contract, live[model]) if model in live else contract
+    return dict(sorted(merged.items()))
+
+
+_FACTS = ("category", "base_credits", "billing_type", "max_prompt_length", "api_status")
+_PARAM_FACTS = ("type", "default", "minimum", "maximum", "step", "options")
+
+
+def _compare(bundled: Contract, live: Contract) -> list[Difference]:
+    found = _compare_facts(bundled, live, bundled.id, "", _FACTS)
+    if live.params:
+        for key in sorted({*bundled.params, *live.params}):
+            name = f"params.{key}"
+            if key not in live.params:
+                found.append(Difference(model=bundled.id, key=name, change=Change.GONE))
+            elif key not in bundled.params:
+                found.append(Difference(model=bundled.id, key=name, change=Change.NEW))
+            else:
+                ours, theirs = bundled.params[key], live.params[key]
+                found += _compare_facts(ours, theirs, bundled.id, f"{name}.", _PARAM_FACTS)
+    return found
+
+
+def _compare_facts(
+    ours: Contract | Param, theirs: Contract | Param, model: ModelId, prefix: str, facts: tuple[str, ...]
+) -> list[Difference]:
+    found: list[Difference] = []
+    for fact in facts:
+        old, new = getattr(ours, fact), getattr(theirs, fact)
+        if new in (None, "", ParamType.ANY) or new == old or (fact == "api_status" and new == "available"):
+            continue
+        if isinstance(new, tuple) and isinstance(old, tuple) and sorted(new) == sorted(old):
+            continue
+        change = Change.NEW if old is None else Change.CHANGED
+        found.append(Difference(model=model, key=prefix + fact, change=change, bundled=old, live=new))
+    return found
+
+
+def _merge(bundled: Contract, live: Contract) -> Contract:
+    params = dict(bundled.params)
+    for key, param in live.params.items():
+        params[key] = _widen(params[key], param) if key in params else param
+    return replace(
+        bundled,
+        base_credits=bundled.base_credits if live.base_credits is None else live.base_credits,
+        billing_type=live.billing_type or bundled.billing_type,
+        max_prompt_length=live.max_prompt_length or bundled.max_prompt_length,
+        api_status=live.api_status or bundled.api_status,
+        supported_modes=live.supported_modes or bundled.supported_modes,
+        params=MappingProxyType(params),
+    )
+
+
+def _widen(bundled: Param, live: Param) -> Param:
+    options = bundled.options
+    if options is not None and live.options is not None:
+        options = (*options, *(option for option in live.options if option not in options))
+    low, high = bundled.minimum, bundled.maximum
+    return replace(
+        bundled,
+        minimum=min(low, live.minimum) if low is not None and live.minimum is not None else low,
+        maximum=max(high, live.maximum) if high is not None and live.maximum is not None else high,
+        options=options,
+        description=bundled.description or live.description,
+    )
