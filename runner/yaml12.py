@@ -1,0 +1,503 @@
+"""YAML as people mean it: the core schema of YAML 1.2, with a place for every key and value.
+
+PyYAML's own constructors follow YAML 1.1, where `16:9` is 969 and `no` is false, keep the last of two
+equal keys, and die or never end on hostile input. So only its event stream is used here; what an
+event means, and how much of it there may be, is decided below. Everything wrong becomes a
+`Problem`; nothing raises.
+
+What is text: whatever is quoted, and every plain scalar that is not null, a boolean or a number of
+the core schema. Numbers with leading zeros (`0123`) stay text, because they are article numbers.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import yaml
+
+from runner.model import Place, Problem
+
+At: TypeAlias = tuple[int, int]  # line and column, both from 1
+
+MAX_BYTES = 64_000_000
+MAX_DEPTH = 64
+MAX_ALIASED = 10_000  # values that may come from aliases, counted as if written out
+MAX_VALUES = 5_000_000
+MAX_PROBLEMS = 200
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_TEXT_STARTS = frozenset("+-.0123456789~nNtTfF")
+_WORDS: dict[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+# Longer than any number a person means; CPython refuses to convert more than 4,300 digits.
+_LONGEST_NUMBER = 300
+
+
+class YamlMap(dict[str, Any]):
+    """A mapping that knows where it and its entries were written.
+
+    Places are packed (line, column of the mapping, then of key and value of each entry in order),
+    because a manifest of 100,000 jobs has a million of them and nearly none is ever asked for.
+    """
+
+    __slots__ = ("_places",)
+
+    def __init__(self, at: At = (1, 1)) -> None:
+        super().__init__()
+        self._places = array("I", at)
+
+    @property
+    def at(self) -> At:
+        """Where the mapping begins."""
+        return self._places[0], self._places[1]
+
+    def add(self, key: str, value: Any, key_at: At, value_at: At) -> None:
+        """Add a new entry with the places of its key and its value."""
+        self[key] = value
+        self._places.extend(key_at + value_at)
+
+    def key_at(self, key: str) -> At:
+        """Return where the key was written; where the mapping begins for a key it lacks."""
+        return self._find(key, 2)
+
+    def value_at(self, key: str) -> At:
+        """Return where the value was written; where the mapping begins for a key it lacks."""
+        return self._find(key, 4)
+
+    def _find(self, key: str, offset: int) -> At:
+        for index, name in enumerate(self):
+            if name == key and (start := 4 * index + offset) + 1 < len(self._places):
+                return self._places[start], self._places[start + 1]
+        return self.at
+
+
+class YamlList(list[Any]):
+    """A list that knows where it and its items were written."""
+
+    __slots__ = ("_places",)
+
+    def __init__(self, at: At = (1, 1)) -> None:
+        super().__init__()
+        self._places = array("I", at)
+
+    @property
+    def at(self) -> At:
+        """Where the list begins."""
+        return self._places[0], self._places[1]
+
+    def add(self, value: Any, value_at: At) -> None:
+        """Add an item with its place."""
+        self.append(value)
+        self._places.extend(value_at)
+
+    def item_at(self, index: int) -> At:
+        """Return where an item was written."""
+        start = 2 * index + 2
+        return (self._places[start], self._places[start + 1]) if start + 1 < len(self._places) else self.at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class YamlDocument:
+    """What was read: a tree of `YamlMap`, `YamlList` and scalars, and everything wrong with it.
+
+    `value` is None when nothing could be read; `complete` is False when reading had to stop early,
+    so that what is missing from `value` proves nothing.
+    """
+
+    value: Any
+    at: At
+    problems: tuple[Problem, ...]
+    complete: bool
+
+
+def decode(data: bytes, *, file: str) -> str | Problem:
+    """Return the text of UTF-8 bytes (with or without a byte order mark), or what is wrong with them."""
+    start = Place(file=file, line=1, column=1)
+    if len(data) > MAX_BYTES:
+        what = (
+            f"the file is {len(data) / 1e6:.0f} MB; at most {MAX_BYTES / 1e6:.0f} MB are read as one document"
+        )
+        hint = "keep the rows in a .csv or .jsonl file, which may be of any size"
+        return Problem(place=start, what=what, hint=hint, code="too-large")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
+        hint = "save it as UTF-8"
+        return Problem(
+            place=start, what="the file is not UTF-8 but UTF-16 or UTF-32", hint=hint, code="not-utf8"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line_start = data.rfind(b"\n", 0, exc.start) + 1
+        before = data[line_start : exc.start].decode("utf-8", "replace")
+        end = data.find(b"\n", exc.start)
+        source = data[line_start : len(data) if end < 0 else end].decode("utf-8", "replace")
+        place = Place(file=file, line=data.count(b"\n", 0, exc.start) + 1, column=len(before) + 1)
+        what = f"this is not UTF-8 text (byte 0x{data[exc.start]:02x})"
+        return Problem(
+            place=place, what=what, hint="save the file as UTF-8", code="not-utf8", source=source.rstrip("\r")
+        )
+
+
+def read_yaml(text: str, *, file: str) -> YamlDocument:
+    """Read one YAML document.
+
+    Args:
+        text: The whole text; a leading byte order mark is dropped.
+        file: Name to show in problems.
+
+    Returns:
+        The tree and the problems. Duplicate keys, merge keys, tags and keys that are not text are
+        reported and skipped; syntax errors, and more depth, aliases or values than any manifest
+        needs, end the reading.
+    """
+    return _Reader(text.removeprefix("\ufeff"), file).read()
+
+
+def resolve(text: str) -> Any:
+    """Return the value of a plain (unquoted) scalar in the core schema of YAML 1.2.
+
+    >>> [resolve(plain) for plain in ("16:9", "no", "0123", "0x1f", "6", "1e3", "~", "true")]
+    ['16:9', 'no', '0123', 31, 6, 1000.0, None, True]
+    """
+    if text and text[0] not in _NOT_TEXT_STARTS:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if len(text) > _LONGEST_NUMBER:
+        return text
+    if _INT.fullmatch(text):
+        return int(text)
+    if _OTHER_BASE.fullmatch(text):
+        return int(text, 0)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+class _Stop(Exception):
+    """Reading cannot go on; the reason is already among the problems."""
+
+
+@dataclass(slots=True)
+class _Anchor:
+    """A finished value that an alias may repeat. Not frozen: one is made per anchor, in the hot path."""
+
+    value: Any
+    values: int
+    height: int
+
+
+class _Frame:
+    """An open mapping or list."""
+
+    __slots__ = ("anchor", "count", "height", "key", "key_at", "node", "skip_value")
+
+    def __init__(self, node: YamlMap | YamlList, anchor: str | None) -> None:
+        self.node = node
+        self.anchor = anchor
+        self.key: str | None = None
+        self.key_at: At = (1, 1)
+        self.skip_value = False  # the key was refused, so its value goes nowhere
+        self.count = 1  # values inside, as if every alias were written out
+        self.height = 1
+
+
+_NO_KEY = object()
+
+
+class _Reader:
+    """Builds the tree from events; holds the budget of depth, aliases and values."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self.text = text
+        self.file = file
+        self.lines: list[str] | None = None
+        self.problems: list[Problem] = []
+        self.frames: list[_Frame] = []
+        self.anchors: dict[str, _Anchor | None] = {}  # None while the value is still open
+        self.aliased = 0
+        self.values = 0
+        self.root: Any = None
+        self.root_at: At = (1, 1)
+
+    def read(self) -> YamlDocument:
+        complete = True
+        try:
+            self._refuse_unprintable()
+            self._consume(yaml.parse(self.text, Loader=_LOADER))
+        except _Stop:
+            complete = False
+        except yaml.MarkedYAMLError as exc:
+            complete = False
+            self._syntax(exc)
+        except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as exc:
+            complete = False
+            self._problem((1, 1), f"this is not YAML ({type(exc).__name__})", "yaml-syntax")
+        return YamlDocument(
+            value=self.root, at=self.root_at, problems=tuple(self.problems), complete=complete
+        )
+
+    def _refuse_unprintable(self) -> None:
+        if len(self.text) > MAX_BYTES:
+            self._stop(
+                (1, 1), "the document is too large", "too-large", "keep the rows in a .csv or .jsonl file"
+            )
+        if found := _UNPRINTABLE.search(self.text):
+            before = self.text[: found.start()].splitlines(keepends=True) or [""]
+            at = (len(before), len(before[-1]) + 1)
+            if before[-1].endswith(("\n", "\r", "\x85", "\u2028", "\u2029")):
+                at = (len(before) + 1, 1)
+            what = f"there is an invisible control character here (U+{ord(found[0]):04X})"
+            self._stop(
+                at, what, "control-character", 'delete it, or write it as an escape in double quotes ("\\t")'
+            )
+
+    def _consume(self, events: Iterator[Any]) -> None:
+        documents = 0
+        for event in events:
+            kind = type(event)
+            if kind is yaml.ScalarEvent:
+                self._scalar(event)
+            elif kind is yaml.MappingStartEvent:
+                self._open(YamlMap(_at(event)), event)
+            elif kind is yaml.SequenceStartEvent:
+                self._open(YamlList(_at(event)), event)
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                self._close()
+            elif kind is yaml.AliasEvent:
+                self._alias(event)
+            elif kind is yaml.DocumentStartEvent:
+                documents += 1
+                if documents > 1:
+                    what = "a second document begins here"
+                    self._stop(
+                        _at(event), what, "many-documents", "one file holds one manifest; remove the `---`"
+                    )
+        if not documents:
+            self._problem((1, 1), "the file is empty", "empty-file")
+
+    def _scalar(self, event: Any) -> None:
+        tag = event.tag
+        at = (event.start_mark.line + 1, event.start_mark.column + 1)
+        if tag is not None:
+            self._tag(tag, at)
+        value = event.value if event.style else resolve(event.value)  # the style of a plain scalar is empty
+        if event.anchor is not None:
+            self.anchors[event.anchor] = _Anchor(value, 1, 0)
+        frame = self.frames[-1] if self.frames else None
+        if frame is not None and type(frame.node) is YamlMap and not frame.skip_value and frame.key is None:
+            self._key(frame, value, event, at)
+        else:
+            self._put(value, at, 1, 0)
+
+    def _key(self, frame: _Frame, value: Any, event: Any, at: At) -> None:
+        node = frame.node
+        assert isinstance(node, YamlMap)
+        if type(value) is not str:
+            spelled = event.value or "null"
+            what = f"the key `{spelled}` is not text" if event.value else "a key is missing before the colon"
+            self._problem(at, what, "key-not-text", f'put it in quotes: "{spelled}"' if event.value else "")
+            frame.skip_value = True
+        elif value == "<<" and not event.style:
+            self._problem(at, "merge keys (`<<`) are not supported", "merge-key", "write the keys out")
+            frame.skip_value = True
+        elif value in node:
+            line = node.key_at(value)[0]
+            what = f"the key `{_short(value)}` is here twice (first on line {line})"
+            self._problem(at, what, "duplicate-key", "keep one of them", self._path(value))
+            frame.skip_value = True
+        else:
+            frame.key = sys.intern(value)
+            frame.key_at = at
+
+    def _open(self, node: YamlMap | YamlList, event: Any) -> None:
+        if event.tag is not None:
+            self._tag(event.tag, node.at)
+        if self.frames:
+            frame = self.frames[-1]
+            if type(frame.node) is YamlMap and not frame.skip_value and frame.key is None:
+                what = "a key is a list or a mapping"
+                hint = 'keys are plain text; a placeholder is written "${name}", in quotes'
+                self._problem(node.at, what, "key-not-text", hint)
+                # What follows until the end of this key is read into a node that nobody keeps.
+                frame.key = None
+                node_frame = _Frame(node, event.anchor)
+                node_frame.key_at = node.at
+                self._push(node_frame, node.at)
+                frame.skip_value = True
+                frame.key_at = (-1, -1)  # marks: the key itself is still open
+                return
+        self._push(_Frame(node, event.anchor), node.at)
+
+    def _push(self, frame: _Frame, at: At) -> None:
+        if len(self.frames) >= MAX_DEPTH:
+            self._stop(at, f"this is nested more than {MAX_DEPTH} levels deep", "too-deep")
+        if frame.anchor is not None:
+            self.anchors[frame.anchor] = None
+        self.frames.append(frame)
+
+    def _close(self) -> None:
+        frame = self.frames.pop()
+        if frame.anchor is not None:
+            self.anchors[frame.anchor] = _Anchor(frame.node, frame.count, frame.height)
+        self._put(frame.node, frame.node.at, frame.count, frame.height)
+
+    def _alias(self, event: Any) -> None:
+        at = _at(event)
+        name = event.anchor
+        anchor = self.anchors.get(name, _NO_KEY)
+        if anchor is _NO_KEY:
+            hint = "text that begins with `*` needs quotes"
+            self._stop(at, f"`*{_short(name)}` repeats something that is not there", "unknown-alias", hint)
+        if anchor is None:
+            self._stop(at, f"`*{_short(name)}` contains itself", "alias-loop", "write the value out")
+        assert isinstance(anchor, _Anchor)
+        self.aliased += anchor.values
+        if self.aliased > MAX_ALIASED or len(self.frames) + anchor.height > MAX_DEPTH:
+            what = f"aliases (`*name`) here stand for more than {MAX_ALIASED:,} values"
+            self._stop(at, what, "alias-bomb", "use `vars`, `matrix` or `rows` for what repeats")
+        frame = self.frames[-1] if self.frames else None
+        if frame is not None and type(frame.node) is YamlMap and not frame.skip_value and frame.key is None:
+            self._problem(at, "a key is an alias (`*name`)", "key-not-text", "write the key out")
+            frame.skip_value = True
+        else:
+            self._put(anchor.value, at, anchor.values, anchor.height)
+
+    def _put(self, value: Any, at: At, count: int, height: int) -> None:
+        self.values += 1
+        if self.values > MAX_VALUES:
+            self._stop(
+                at,
+                f"there are more than {MAX_VALUES:,} values",
+                "too-large",
+                "keep the rows in a .jsonl file",
+            )
+        if not self.frames:
+            self.root, self.root_at = value, at
+            return
+        frame = self.frames[-1]
+        frame.count += count
+        if height >= frame.height:
+            frame.height = height + 1
+        node = frame.node
+        if type(node) is YamlList:
+            node.add(value, at)
+        elif frame.skip_value:
+            if frame.key_at == (-1, -1):
+                frame.key_at = (1, 1)  # that was the refused key; its value is still to come
+            else:
+                frame.skip_value = False
+        elif type(node) is YamlMap and frame.key is not None:
+            node.add(frame.key, value, frame.key_at, at)
+            frame.key = None
+
+    def _tag(self, tag: str, at: At) -> None:
+        shown = tag.replace("tag:yaml.org,2002:", "!!")
+        what = f"tags (`{_short(shown)}`) are not supported"
+        self._problem(at, what, "tag", "leave the tag out; quotes make text of anything")
+
+    def _path(self, key: str) -> str:
+        path = ""
+        for frame in self.frames:
+            if type(frame.node) is YamlList:
+                path += f"[{len(frame.node)}]"
+            elif frame.key is not None:
+                path += f".{frame.key}" if path else frame.key
+        return f"{path}.{key}" if path else key
+
+    def _syntax(self, exc: yaml.MarkedYAMLError) -> None:
+        mark, context = exc.problem_mark, exc.context_mark
+        at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        began = (context.line + 1, context.column + 1) if context else None
+        what, hint, use_context = _plain_words(exc.problem or "", exc.context or "", self._char(at), began)
+        if began is not None and (use_context or not self._char(at)):
+            at = began  # the end of the text is no help
+        if "${" in self._line(at[0]) and not use_context and '"' not in hint:
+            hint = f'{hint}; a value with a placeholder is safest in quotes: "${{name}}"'.removeprefix("; ")
+        self._problem(at, what, "yaml-syntax", hint)
+
+    def _char(self, at: At) -> str:
+        line = self._line(at[0])
+        return line[at[1] - 1] if at[1] <= len(line) else ""
+
+    def _line(self, number: int) -> str:
+        if self.lines is None:
+            self.lines = self.text.splitlines()
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
+
+    def _problem(self, at: At, what: str, code: str, hint: str = "", path: str = "") -> None:
+        place = Place(file=self.file, line=at[0], column=at[1])
+        self.problems.append(
+            Problem(place=place, what=what, hint=hint, code=code, path=path, source=self._line(at[0]))
+        )
+        if len(self.problems) >= MAX_PROBLEMS:
+            raise _Stop
+
+    def _stop(self, at: At, what: str, code: str, hint: str = "") -> None:
+        self._problem(at, what, code, hint)
+        raise _Stop
+
+
+def _at(event: Any) -> At:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _plain_words(problem: str, context: str, char: str, began: At | None) -> tuple[str, str, bool]:
+    """Return what a syntax error of PyYAML means, a hint, and whether the context is the better place."""
+    since = f" (begun on line {began[0]})" if began else ""
+    if "mapping values are not allowed" in problem:
+        return (
+            "a `: ` is not expected here",
+            "put text that contains `: ` in quotes, or check the indentation",
+            False,
+        )
+    if "expected ',' or" in problem:
+        return f"a bracket{since} is not closed, or a comma is missing", "", False
+    if char == "\t" or "tab character" in problem:
+        return "a tab is used for indentation", "indent with spaces", False
+    if "cannot start any token" in problem:
+        return f"text cannot begin with `{char}`", "put the text in quotes", False
+    if "unexpected end of stream" in problem and "quoted" in context:
+        return "the quote opened here is never closed", "", True
+    if "unexpected document indicator" in problem and "quoted" in context:
+        return "the quote opened here is not closed before the document ends", "", True
+    if (
+        "alphabetic or numeric" in problem
+        or "scanning an alias" in context
+        or "scanning an anchor" in context
+    ):
+        return "text cannot begin with `*` or `&`", "put the text in quotes", False
+    if "'-' indicator" in problem:
+        return (
+            f"this line does not belong to the list{since}",
+            "items of a list begin with `- `; check the indentation",
+            False,
+        )
+    if "expected key" in problem or "expected <block end>" in problem:
+        return f"this line does not fit the block{since}", "check the indentation and the quotes above", False
+    if "could not find expected ':'" in problem:
+        return "this line has no `: ` after its key", "write `key: value`; check the lines above too", False
+    if "escape" in problem:
+        return "this escape (`\\`) is not known", "in single quotes a backslash is only a backslash", False
+    if "document start" in problem:
+        return "the document ends before this line", "check the indentation", False
+    return f"this is not YAML: {problem or context or 'unreadable'}", "", False
