@@ -1,0 +1,63 @@
+"""Named sets of faults for people who rehearse a run before they pay for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """Rules (see faults.py) and a share of requests that get something harmless."""
+
+    about: str
+    rules: tuple[Mapping[str, Any], ...] = ()
+    chaos: float = 0
+
+
+PRESETS: Mapping[str, Preset] = {
+    "flaky": Preset(about="one request in ten goes wrong in a way that costs nothing", chaos=0.1),
+    "lost-answers": Preset(
+        about="one create answer in ten is lost after the task was accepted and charged",
+        rules=({"on": "submit", "do": "drop_after", "probability": 0.1},),
+    ),
+    "overnight": Preset(
+        about="a long night: hiccups, an outage, a slow patch, some failed tasks, some bad results",
+        rules=(
+            {"on": "submit", "do": "503", "after": 40, "times": 6},
+            {"on": "poll", "do": "502", "after": 200, "times": 15},
+            {"on": "submit", "do": "drop_after", "probability": 0.03},
+            {"on": "submit", "do": "slow", "seconds": 3, "probability": 0.02},
+            {"on": "task", "do": "task_fails", "probability": 0.02},
+            {"on": "task", "do": "slow_task", "seconds": 30, "probability": 0.01},
+            {"on": "result", "do": "truncated", "probability": 0.03},
+            {"on": "result", "do": "expired", "probability": 0.03},
+        ),
+        chaos=0.01,
+    ),
+    "bad-results": Preset(
+        about="one result in three arrives broken the first time",
+        rules=(
+            {"on": "result", "do": "truncated", "probability": 0.1},
+            {"on": "result", "do": "html", "probability": 0.08},
+            {"on": "result", "do": "empty", "probability": 0.08},
+            {"on": "result", "do": "expired", "probability": 0.08},
+        ),
+    ),
+    "gateway": Preset(
+        about="a gateway in front of the service answers with its own pages",
+        rules=(
+            {"on": "api", "do": "502", "probability": 0.05},
+            {"on": "api", "do": "504", "when": "after", "probability": 0.05},
+        ),
+    ),
+    "surprise-prices": Preset(
+        about="everything costs four times what is listed",
+        rules=({"on": "task", "do": "price", "factor": 4},),
+    ),
+    "failing-tasks": Preset(
+        about="one task in five fails and is refunded",
+        rules=({"on": "task", "do": "task_fails", "probability": 0.2},),
+    ),
+}
