@@ -30,7 +30,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One fact that differs. `key` is empty for a whole model, else such as `params.duration.max`."""
+    """One fact that differs. `key` is empty for a whole model, else such as `params.duration.maximum`."""
 
     model: ModelId
     key: str
