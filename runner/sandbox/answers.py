@@ -38,7 +38,11 @@ GATEWAY_PAGE = (
 
 def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a JSON answer; `content` may be text that already is JSON."""
-    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    text = (
+        content
+        if isinstance(content, str)
+        else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    )
     return Response(text, status, headers, "application/json")
 
 
@@ -96,7 +100,7 @@ def raw_answer(response: Response, *, length: int | None, keep: float = 1.0) -> 
 
     Args:
         response: The true answer.
-        length: What `content-length` says; None leaves it out, so that the end of the connection ends the body.
+        length: What `content-length` says; None leaves it out: the end of the connection ends the body.
         keep: Share of the body that is sent.
     """
     body = bytes(response.body)

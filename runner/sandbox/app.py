@@ -67,7 +67,11 @@ class Api:
         """Return the routes of the API and of the results."""
         return [
             Route("/api/v1/models", self._endpoint("models", self._get_models, public=True), methods=["GET"]),
-            Route("/api/v1/openapi.json", self._endpoint("openapi", self._get_openapi, public=True), methods=["GET"]),
+            Route(
+                "/api/v1/openapi.json",
+                self._endpoint("openapi", self._get_openapi, public=True),
+                methods=["GET"],
+            ),
             Route("/api/v1/generations", self._endpoint("submit", self._submit), methods=["POST"]),
             Route("/api/v1/generations/{task_id}", self._endpoint("poll", self._poll), methods=["GET"]),
             Route("/api/v1/files", self._endpoint("upload", self._upload), methods=["POST"]),
@@ -98,7 +102,9 @@ class Api:
         lock = (call.account, call.key) if call.kind == "submit" and call.key is not None else None
         if lock is not None:
             if lock in self._in_flight:
-                raise ApiError("idempotency_conflict", "A request with this Idempotency-Key is still in progress.")
+                raise ApiError(
+                    "idempotency_conflict", "A request with this Idempotency-Key is still in progress."
+                )
             self._in_flight.add(lock)
         try:
             return await self._with_faults(call, handler)
@@ -108,7 +114,7 @@ class Api:
 
     async def _with_faults(self, call: Call, handler: Handler) -> Response:
         rule: Rule | None = self.service.faults.pick(call.kind, call.facts)
-        call.fault = rule and f"{rule.do}:{rule.when}"
+        call.fault = f"{rule.do}:{rule.when}" if rule is not None else None
         if rule is not None and rule.when == "before":
             instead = await self.misbehaviour.before(rule, call.request)
             if instead is not None:
@@ -167,7 +173,9 @@ class Api:
 
     async def _get_openapi(self, call: Call) -> Response:
         if self._openapi is None:
-            self._openapi = json.dumps(openapi_document(self.service.catalogue, self.service.options), indent=1)
+            self._openapi = json.dumps(
+                openapi_document(self.service.catalogue, self.service.options), indent=1
+            )
         return json_answer(self._openapi)
 
     async def _submit(self, call: Call) -> Response:
@@ -187,7 +195,9 @@ class Api:
         return json_answer({"current_credits": self.service.credits(call.account)})
 
     async def _get_file(self, call: Call) -> Response:
-        return json_answer(self.service.get_file(call.account, _storable(call.request.path_params["file_id"])))
+        return json_answer(
+            self.service.get_file(call.account, _storable(call.request.path_params["file_id"]))
+        )
 
     async def _upload(self, call: Call) -> Response:
         kind = call.request.headers.get("content-type", "")
@@ -212,7 +222,11 @@ class Api:
             if not (number.isdecimal() and number.isascii() and len(number) < 4 and extension in MEDIA_TYPES):
                 raise LookupError(number)
             whole = self.service.find_result(
-                request.path_params["task_id"], int(number), extension, query.get("exp", ""), query.get("sig", "")
+                request.path_params["task_id"],
+                int(number),
+                extension,
+                query.get("exp", ""),
+                query.get("sig", ""),
             )
         except PermissionError as exc:
             return expired(str(exc))

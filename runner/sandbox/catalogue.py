@@ -12,9 +12,9 @@ Contract: TypeAlias = Mapping[str, Any]  # one contract file as parsed; schemas/
 # What the service's list shows of each model (docs: /docs/api-models); our own additions stay at home.
 PUBLIC_FIELDS = (
     "id", "display_name", "category", "runtime", "base_credits", "billing_type", "supported_modes",
-    "max_prompt_length", "reference_media", "params", "api_status", "api_input_status", "supported_api_inputs",
-    "requires_files_api", "requires_upload_for_modes", "url_input_supported", "file_kinds", "chat_capabilities",
-    "notices",
+    "max_prompt_length", "reference_media", "params", "api_status", "api_input_status",
+    "supported_api_inputs", "requires_files_api", "requires_upload_for_modes", "url_input_supported",
+    "file_kinds", "chat_capabilities", "notices",
 )  # fmt: skip
 
 # Default upload limits (docs: /docs/api-files), for models whose own policy is not known.

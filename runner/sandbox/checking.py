@@ -38,7 +38,9 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def check_generation(body: Mapping[str, Any], catalogue: Mapping[str, Contract], find_file: FindFile) -> Contract:
+def check_generation(
+    body: Mapping[str, Any], catalogue: Mapping[str, Contract], find_file: FindFile
+) -> Contract:
     """Return the contract of the model asked for, or raise `Refused` for the first thing that is wrong."""
     unknown = sorted(set(body) - BODY_KEYS)
     if "files" in unknown:
@@ -150,7 +152,11 @@ def _array(key: str, value: Any) -> None:
 
 
 def _is_line(line: Any) -> bool:
-    return isinstance(line, dict) and set(line) == {"voice", "text"} and all(isinstance(v, str) for v in line.values())
+    return (
+        isinstance(line, dict)
+        and set(line) == {"voice", "text"}
+        and all(isinstance(v, str) for v in line.values())
+    )
 
 
 def _references(items: Any, contract: Contract, find_file: FindFile) -> None:

@@ -1,4 +1,4 @@
-"""`/_sandbox/`: look into the ledger, set faults, put the clock forward. Loopback pages of others are kept out."""
+"""`/_sandbox/`: look into the ledger, set faults, put the clock forward."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def routes(service: Service, misbehaviour: Misbehaviour) -> list[Route]:
 
     async def get_requests(request: Request) -> Response:
         query = request.query_params
-        return json_answer(service.storage.requests(kind=query.get("kind"), limit=int(query.get("limit", "1000"))))
+        return json_answer(
+            service.storage.requests(kind=query.get("kind"), limit=int(query.get("limit", "1000")))
+        )
 
     async def get_files(request: Request) -> Response:
         return json_answer(service.storage.files())
@@ -99,7 +101,9 @@ def ledger(service: Service, *, with_tasks: bool = True) -> dict[str, Any]:
         **totals,
         "accounts": accounts,
         "paid_twice": paid_twice(tasks),
-        "same_content": {content: n for content, n in Counter(t.content for t in _charged(tasks)).items() if n > 1},
+        "same_content": {
+            content: n for content, n in Counter(t.content for t in _charged(tasks)).items() if n > 1
+        },
         "statuses": Counter(life.status_at(task, now) for task in tasks),
         "running": service.running,
         "max_in_flight_seen": most_at_once(tasks),

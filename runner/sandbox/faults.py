@@ -1,6 +1,6 @@
 """Which request is to go wrong, and how. Rules are data; what they do to an answer is in misbehave.py.
 
-A rule: `{"on": "submit", "do": "503", "times": 3, "after": 10, "probability": 0.5, "match": {"model": "z-image"}}`.
+A rule: `{"on": "submit", "do": "503", "times": 3, "after": 10, "probability": 0.5, "match": {...}}`.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ ANSWER_KINDS: Mapping[str, str] = {
 }
 # Kinds for downloads of results; those of ANSWER_KINDS work there too.
 RESULT_KINDS = (
-    "expired", "truncated_no_length", "wrong_length", "html", "drip", "no_ranges", "gzip_bomb", "wrong_range",
+    "expired", "truncated_no_length", "wrong_length", "html", "drip", "no_ranges", "gzip_bomb",
+    "wrong_range",
 )  # fmt: skip
 # Kinds that decide what becomes of a task; judged when it is accepted. `on` may be "task" or "submit".
 TASK_KINDS = (
-    "task_fails", "fails_without_error", "unknown_status", "succeed_without_urls", "stuck", "slow_task", "price",
-    "final_price", "final_null", "final_absent",
+    "task_fails", "fails_without_error", "unknown_status", "succeed_without_urls", "stuck", "slow_task",
+    "price", "final_price", "final_null", "final_absent",
 )  # fmt: skip
 
 # Kinds that spoil an answer, so that there has to be one first.
@@ -181,7 +182,9 @@ def parse_rule(raw: Any) -> Rule:
         raise BadRule("a fault rule must be an object")
     do = str(raw.get("do", ""))
     if do not in ANSWER_KINDS and do not in RESULT_KINDS and do not in TASK_KINDS:
-        raise BadRule(f"do: {do!r} is unknown; use one of {', '.join((*ANSWER_KINDS, *RESULT_KINDS, *TASK_KINDS))}")
+        raise BadRule(
+            f"do: {do!r} is unknown; use one of {', '.join((*ANSWER_KINDS, *RESULT_KINDS, *TASK_KINDS))}"
+        )
     when = raw.get("when", ANSWER_KINDS.get(do, "before"))
     if when not in WHEN:
         raise BadRule(f"when: must be one of {', '.join(WHEN)}")

@@ -57,8 +57,10 @@ def draw(seed: int, name: str) -> float:
     return int.from_bytes(digest) / 2**56
 
 
-def price(model: str, base: float, params: Mapping[str, Any], prices: Sequence[Price], factor: float) -> float:
-    """Return what the task costs: the most particular price given for it, else the listed one, times `factor`."""
+def price(
+    model: str, base: float, params: Mapping[str, Any], prices: Sequence[Price], factor: float
+) -> float:
+    """Return what the task costs: the most particular price given, else the listed one, times `factor`."""
     fitting = [
         rule
         for rule in prices
@@ -122,7 +124,9 @@ def public_task(task: Task, now: float, urls: Sequence[str]) -> dict[str, Any]:
     return body
 
 
-def content_hash(model: str, prompt: str | None, params: Mapping[str, Any], reference_sha256: Sequence[str]) -> str:
+def content_hash(
+    model: str, prompt: str | None, params: Mapping[str, Any], reference_sha256: Sequence[str]
+) -> str:
     """Return a hash of what was asked for, blind to keys and to the urls of uploads."""
     asked = {key: value for key, value in params.items() if key != "referenceMediaItems"}
     text = json.dumps([model, prompt, asked, list(reference_sha256)], sort_keys=True)

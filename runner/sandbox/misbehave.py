@@ -38,8 +38,7 @@ MESSAGES = {
     "public_api_disabled": "The public API is switched off for the moment.",
 }
 EXPIRED_XML = (
-    '<?xml version="1.0" encoding="UTF-8"?>\n'
-    "<Error><Code>AccessDenied</Code><Message>{}</Message></Error>"
+    '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>{}</Message></Error>'
 )
 BOMB_PIECE = 1024 * 1024
 SLICE_S = 0.25
@@ -168,7 +167,9 @@ def spoil(rule: Rule, request: Request, answer: Response) -> Response | None:
         case "wrong_length":
             return raw_answer(answer, length=int(given.get("length", len(body) // 2)))
         case "garbage":
-            return Response(b"\x00\xff{{{ not json" + body[:7], answer.status_code, media_type="application/json")
+            return Response(
+                b"\x00\xff{{{ not json" + body[:7], answer.status_code, media_type="application/json"
+            )
         case "empty":
             return Response(b"", answer.status_code, media_type=answer.headers.get("content-type"))
         case "html":

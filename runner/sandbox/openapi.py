@@ -13,10 +13,10 @@ from runner.sandbox.checking import CALLABLE, KINDS, REFERENCE_KEYS
 from runner.sandbox.options import Options
 
 ABOUT = (
-    "A local imitation of the Rivya AI Public API v1, written from its public documentation. It costs nothing. "
-    "Chat and webhooks are not part of it. Fields of files other than url and duration_token, the status of a "
-    "create answer, and the status of insufficient_credits are not documented by the service: they are the "
-    "sandbox's own choice."
+    "A local imitation of the Rivya AI Public API v1, written from its public documentation. It costs "
+    "nothing. Chat and webhooks are not part of it. Fields of files other than url and duration_token, the "
+    "status of a create answer, and the status of insufficient_credits are not documented by the service: "
+    "they are the sandbox's own choice."
 )
 Schema = dict[str, Any]
 
@@ -158,7 +158,11 @@ def _param(param: Mapping[str, Any]) -> Schema:
             schema["enum"] = param["options"]
         case "number":
             schema = {"type": "number"}
-            bounds = {"minimum": param.get("min"), "maximum": param.get("max"), "multipleOf": _multiple(param)}
+            bounds = {
+                "minimum": param.get("min"),
+                "maximum": param.get("max"),
+                "multipleOf": _multiple(param),
+            }
             schema |= {name: value for name, value in bounds.items() if value is not None}
         case "array":
             line = _object({"voice": {"type": "string"}, "text": {"type": "string"}}, more=False)

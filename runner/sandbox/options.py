@@ -90,7 +90,7 @@ def parse_options(argv: Sequence[str]) -> Options:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rivya-batch sandbox",
-        description="An imitation of the Rivya API on loopback. It costs nothing and can be told to misbehave.",
+        description="An imitation of the Rivya API on loopback: it costs nothing and misbehaves on request.",
         allow_abbrev=False,
     )
     defaults = Options()
@@ -99,7 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--port", type=int, default=0, help="0: the last one used with this state, else any")
     where.add_argument("--state", default=defaults.state, metavar="FILE", help="where its ledger lives")
     where.add_argument(
-        "--announce-fd", type=_announce_fd, default=1, metavar="N|-", help="where to say the address; -: stdout"
+        "--announce-fd",
+        type=_announce_fd,
+        default=1,
+        metavar="N|-",
+        help="where to say the address; -: stdout",
     )
     where.add_argument("--die-with-stdin", action="store_true", help="stop when standard input ends")
     where.add_argument("--contracts", type=Path, metavar="DIR", help="other model contracts")
@@ -127,10 +131,16 @@ def _parser() -> argparse.ArgumentParser:
     tasks.add_argument("--replay", choices=("original", "current"), default="original")
     tasks.add_argument("--key-retention", dest="key_retention_s", type=float, default=86_400, metavar="S")
     tasks.add_argument("--file-ttl", dest="file_ttl_s", type=float, metavar="S", help="uploads expire")
-    tasks.add_argument("--result-ttl", dest="result_ttl_s", type=float, metavar="S", help="result urls expire")
-    tasks.add_argument("--no-ranges", dest="result_ranges", action="store_false", help="results without ranges")
+    tasks.add_argument(
+        "--result-ttl", dest="result_ttl_s", type=float, metavar="S", help="result urls expire"
+    )
+    tasks.add_argument(
+        "--no-ranges", dest="result_ranges", action="store_false", help="results without ranges"
+    )
     rate = parser.add_argument_group("rate limit")
-    rate.add_argument("--rate", type=float, default=0, help="requests per second for each account; 0: no limit")
+    rate.add_argument(
+        "--rate", type=float, default=0, help="requests per second for each account; 0: no limit"
+    )
     rate.add_argument("--rate-kind", choices=("bucket", "window", "log"), default="bucket")
     rate.add_argument("--rate-window", dest="rate_window_s", type=float, default=60, metavar="S")
     rate.add_argument("--burst", type=int, metavar="N", help="bucket size (default: one second's worth)")

@@ -11,9 +11,12 @@ import math
 import struct
 import zlib
 from functools import lru_cache
+from typing import TypeAlias
 
 LONG_SIDE_PX = 480
 SHORT_SIDE_MIN_PX = 48
+
+_Means: TypeAlias = tuple[float, float, float]  # luma, blue and red difference of a tile
 
 
 def size_px(aspect: tuple[int, int]) -> tuple[int, int]:
@@ -61,7 +64,7 @@ def jpeg(aspect: tuple[int, int], look: int) -> bytes:
                 mean = disc
             else:
                 share = (x + y) / (columns + rows)
-                mean = tuple(a + (b - a) * share for a, b in zip(first, last, strict=True))
+                mean = _mix(first, last, share)
             for component in range(3):
                 level = round(mean[component] - 128)  # the table divides 8 x mean by 8
                 bits.put_dc(level - previous[component])
@@ -114,7 +117,12 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _ycc(rgb: tuple[int, int, int]) -> tuple[float, float, float]:
+def _mix(first: _Means, last: _Means, share: float) -> _Means:
+    luma, blue, red = (a + (b - a) * share for a, b in zip(first, last, strict=True))
+    return luma, blue, red
+
+
+def _ycc(rgb: tuple[int, int, int]) -> _Means:
     red, green, blue = rgb
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     return luma, 128 + 0.564 * (blue - luma), 128 + 0.713 * (red - luma)
@@ -123,7 +131,7 @@ def _ycc(rgb: tuple[int, int, int]) -> tuple[float, float, float]:
 # Baseline JPEG with one Huffman table for the means (categories 0 to 11, all five bits or fewer would
 # do; ten codes of four bits and two of five keep the code free of all-ones) and one that only says "no more".
 _DC_LENGTHS = (0, 0, 0, 10, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-_DC_CODES = tuple((n, 4) for n in range(10)) + ((20, 5), (21, 5))
+_DC_CODES = (*((n, 4) for n in range(10)), (20, 5), (21, 5))
 
 
 class _Bits:

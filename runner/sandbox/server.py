@@ -72,9 +72,9 @@ class CuttableProtocol(H11Protocol):
 
         async def with_transport(scope: Scope, receive: Receive, send: Send) -> None:
             scope[TRANSPORT] = transport
-            await inner(scope, receive, send)  # type: ignore[arg-type]  # uvicorn's own names for the same types
+            await inner(scope, receive, send)
 
-        self.app = with_transport  # type: ignore[assignment]  # same
+        self.app = with_transport
 
 
 class SandboxServer(Server):
@@ -83,10 +83,18 @@ class SandboxServer(Server):
     def __init__(self, app: Starlette, *, announce: Callable[[], None]) -> None:
         super().__init__(
             Config(
-                app, http=CuttableProtocol, ws="none", lifespan="off", loop="asyncio", log_config=None,
-                access_log=False, server_header=False, timeout_keep_alive=75, timeout_graceful_shutdown=1,
+                app,
+                http=CuttableProtocol,
+                ws="none",
+                lifespan="off",
+                loop="asyncio",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
                 backlog=BACKLOG,
-            )  # fmt: skip
+            )
         )
         self._app = app
         self._announce = announce
@@ -97,7 +105,7 @@ class SandboxServer(Server):
         self._announce()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]  # a Generator there
+    def capture_signals(self) -> Iterator[None]:
         """Stop in order on SIGINT and SIGTERM, without raising the signal again afterwards."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

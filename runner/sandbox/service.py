@@ -15,20 +15,22 @@ from typing import Any
 from runner.sandbox import life, results
 from runner.sandbox.catalogue import load_catalogue, upload_limit
 from runner.sandbox.checking import KINDS, Refused, check_generation, parse_body
-from runner.sandbox.faults import Faults, Rule
+from runner.sandbox.fate import shape_task
+from runner.sandbox.faults import Faults
 from runner.sandbox.life import Task
 from runner.sandbox.limiter import Limiter, make_limiter
 from runner.sandbox.options import Options
 from runner.sandbox.storage import KeyRecord, Storage
 
-NEVER_S = 10 * 365 * 86_400.0
 FILE_PATH = re.compile(r"https?://[^/?#]+/media/files/(file_[0-9a-f]{24})")
 
 
 class ApiError(Exception):
     """The service answers with this error code."""
 
-    def __init__(self, code: str, message: str, *, status: int | None = None, wait_s: float | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, *, status: int | None = None, wait_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -150,14 +152,18 @@ class Service:
         if task.reserved > self.storage.balance(account, initial=self.options.credits):
             if self.options.insufficient != "task":
                 status = int(self.options.insufficient)
-                raise ApiError("insufficient_credits", "Not enough credits for this generation.", status=status)
+                raise ApiError(
+                    "insufficient_credits", "Not enough credits for this generation.", status=status
+                )
             task = replace(
                 task, reserved=0, final=0, ends_at=now, quirks={}, error_code="insufficient_credits",
                 error_message="Not enough credits for this generation.",
             )  # fmt: skip
         answer = json.dumps(self._public(task, now))
-        record = key and KeyRecord(key=key, body_hash=body_hash, task_id=task.id, answer=answer, created_at=now)
-        self.storage.accept(task, record or None)
+        record = None
+        if key is not None:
+            record = KeyRecord(key=key, body_hash=body_hash, task_id=task.id, answer=answer, created_at=now)
+        self.storage.accept(task, record)
         heapq.heappush(self._open, (task.ends_at, task.id))
         return Accepted(task_id=task.id, answer=answer, charged=task.reserved)
 
@@ -189,7 +195,9 @@ class Service:
         request_id = body.get("client_request_id")
         span = options.model_durations_s.get(model, options.durations_s)
         files = [self._find_reference(account, item["url"]) for item in params.get("referenceMediaItems", ())]
-        content = life.content_hash(model, body.get("prompt"), params, [str(f and f["sha256"]) for f in files])
+        content = life.content_hash(
+            model, body.get("prompt"), params, [str(f and f["sha256"]) for f in files]
+        )
         return Task(
             id=f"task_{secrets.token_hex(12)}",
             account=account,
@@ -225,7 +233,7 @@ class Service:
         shown = self._empty_polls.get(task.id, 0)
         if most is None or shown < most:
             self._empty_polls[task.id] = shown + 1
-            forms = {"null": None, "empty": {}, "list": {"primary_url": None, "urls": []}}
+            forms: dict[str, Any] = {"null": None, "empty": {}, "list": {"primary_url": None, "urls": []}}
             body["result"] = forms[task.quirks["no_urls_form"]]
 
     def urls(self, task: Task) -> list[str]:
@@ -302,9 +310,13 @@ class Service:
             raise ApiError("validation_failed", f"The content of the file is not {upload.kind}.")
         largest, mimes = limit
         if upload.signature[1] not in mimes:
-            raise ApiError("validation_failed", f"{upload.signature[1]} is not accepted; send {', '.join(mimes)}.")
+            raise ApiError(
+                "validation_failed", f"{upload.signature[1]} is not accepted; send {', '.join(mimes)}."
+            )
         if upload.size_bytes > largest:
-            raise ApiError("validation_failed", f"The file has {upload.size_bytes} bytes; at most {largest} are taken.")
+            raise ApiError(
+                "validation_failed", f"The file has {upload.size_bytes} bytes; at most {largest} are taken."
+            )
 
     def _public_file(self, file: Mapping[str, Any]) -> dict[str, Any]:
         body = {name: file[name] for name in ("id", "kind", "mime_type", "size_bytes")}
@@ -349,33 +361,3 @@ class Service:
 def _account_name(key: str) -> str:
     """Name an account without keeping its key."""
     return "acct_" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:12]
-
-
-def shape_task(task: Task, rule: Rule, *, failed_charge: bool) -> Task:
-    """Return the task as a fault rule wants it; pure."""
-    given = rule.options
-    match rule.do:
-        case "task_fails" | "fails_without_error":
-            message = None if rule.do == "fails_without_error" else given.get("message", "The generation failed.")
-            kept = given.get("charge", failed_charge)
-            task = replace(task, error_code=given.get("code", "generation_failed"), error_message=message)
-            task = replace(task, final=task.reserved if kept else 0)
-            if "seconds" in given:
-                task = replace(task, ends_at=task.created_at + given["seconds"])
-        case "unknown_status":
-            task = replace(task, quirks={**task.quirks, "unknown_status": given.get("status", "paused")})
-        case "succeed_without_urls":
-            form = {"no_urls": given.get("polls"), "no_urls_form": given.get("form", "null")}
-            task = replace(task, quirks={**task.quirks, **form})
-        case "stuck":
-            task = replace(task, ends_at=task.created_at + NEVER_S)
-        case "slow_task":
-            task = replace(task, ends_at=task.ends_at + given.get("seconds", 60))
-        case "price":
-            price = life.whole(given.get("credits", task.reserved * given.get("factor", 4)))
-            task = replace(task, reserved=price, final=0 if task.fails and not task.final else price)
-        case "final_price":
-            task = replace(task, final=life.whole(given.get("credits", task.reserved * given.get("factor", 2))))
-        case "final_null" | "final_absent":
-            task = replace(task, quirks={**task.quirks, "final": rule.do.removeprefix("final_")})
-    return task

@@ -27,29 +27,31 @@ CREATE TABLE IF NOT EXISTS tasks (
 );
 CREATE INDEX IF NOT EXISTS tasks_open ON tasks (ends_at) WHERE settled = 0;
 CREATE TABLE IF NOT EXISTS keys (
-    account TEXT, key TEXT, body_hash TEXT, task_id TEXT, answer TEXT, created_at REAL, PRIMARY KEY (account, key)
+    account TEXT, key TEXT, body_hash TEXT, task_id TEXT, answer TEXT, created_at REAL,
+    PRIMARY KEY (account, key)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (
     id TEXT PRIMARY KEY, account TEXT, kind TEXT, mime_type TEXT, size_bytes INTEGER, sha256 TEXT,
     duration_token TEXT, client_request_id TEXT, model TEXT, created_at REAL, expires_at REAL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS requests (
-    at REAL, kind TEXT, method TEXT, path TEXT, account TEXT, key TEXT, client_request_id TEXT, status INTEGER,
-    task_id TEXT, charged REAL, fault TEXT, authorized INTEGER
+    at REAL, kind TEXT, method TEXT, path TEXT, account TEXT, key TEXT, client_request_id TEXT,
+    status INTEGER, task_id TEXT, charged REAL, fault TEXT, authorized INTEGER
 );
 """
 TABLES = ("accounts", "tasks", "keys", "files", "requests")
 TASK_COLUMNS = (
-    "id", "account", "model", "prompt", "params", "client_request_id", "idempotency_key", "content", "reserved",
-    "final", "created_at", "ends_at", "error_code", "error_message", "quirks", "settled", "submits_seen",
+    "id", "account", "model", "prompt", "params", "client_request_id", "idempotency_key", "content",
+    "reserved", "final", "created_at", "ends_at", "error_code", "error_message", "quirks", "settled",
+    "submits_seen",
 )  # fmt: skip
 FILE_COLUMNS = (
-    "id", "account", "kind", "mime_type", "size_bytes", "sha256", "duration_token", "client_request_id", "model",
-    "created_at", "expires_at",
+    "id", "account", "kind", "mime_type", "size_bytes", "sha256", "duration_token", "client_request_id",
+    "model", "created_at", "expires_at",
 )  # fmt: skip
 REQUEST_COLUMNS = (
-    "at", "kind", "method", "path", "account", "key", "client_request_id", "status", "task_id", "charged", "fault",
-    "authorized",
+    "at", "kind", "method", "path", "account", "key", "client_request_id", "status", "task_id", "charged",
+    "fault", "authorized",
 )  # fmt: skip
 LOG_BUFFER = 256
 
@@ -123,7 +125,8 @@ class Storage:
         row = self._db.execute("SELECT balance FROM accounts WHERE account = ?", (account,)).fetchone()
         if row is None:
             self._db.execute(
-                "INSERT INTO accounts (account, balance, granted) VALUES (?, ?, ?)", (account, initial, initial)
+                "INSERT INTO accounts (account, balance, granted) VALUES (?, ?, ?)",
+                (account, initial, initial),
             )
             return initial
         return float(row[0])
@@ -131,7 +134,8 @@ class Storage:
     def grant(self, account: str, credits: float) -> None:
         """Add credits to an account that exists."""
         self._db.execute(
-            "UPDATE accounts SET balance = balance + ?1, granted = granted + ?1 WHERE account = ?2", (credits, account)
+            "UPDATE accounts SET balance = balance + ?1, granted = granted + ?1 WHERE account = ?2",
+            (credits, account),
         )
 
     def accept(self, task: Task, record: KeyRecord | None) -> None:
@@ -139,7 +143,7 @@ class Storage:
         values = (
             task.id, task.account, task.model, task.prompt, json.dumps(task.params), task.client_request_id,
             task.idempotency_key, task.content, task.reserved, task.final, task.created_at, task.ends_at,
-            task.error_code, task.error_message, json.dumps(task.quirks), int(task.settled), task.submits_seen,
+            task.error_code, task.error_message, json.dumps(task.quirks), task.settled, task.submits_seen,
         )  # fmt: skip
         with self.transaction():
             self._move(task.account, charged=task.reserved)
@@ -147,7 +151,14 @@ class Storage:
             if record is not None:
                 self._db.execute(
                     "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)",
-                    (task.account, record.key, record.body_hash, record.task_id, record.answer, record.created_at),
+                    (
+                        task.account,
+                        record.key,
+                        record.body_hash,
+                        record.task_id,
+                        record.answer,
+                        record.created_at,
+                    ),
                 )
 
     def settle(self, task_ids: Iterable[str]) -> None:
@@ -155,17 +166,20 @@ class Storage:
         with self.transaction():
             for task_id in task_ids:
                 row = self._db.execute(
-                    "UPDATE tasks SET settled = 1 WHERE id = ? AND settled = 0 RETURNING account, reserved, final",
+                    "UPDATE tasks SET settled = 1 WHERE id = ? AND settled = 0"
+                    " RETURNING account, reserved, final",
                     (task_id,),
                 ).fetchone()
                 if row is not None:
                     account, reserved, final = row
-                    self._move(account, charged=max(0.0, final - reserved), refunded=max(0.0, reserved - final))
+                    self._move(
+                        account, charged=max(0.0, final - reserved), refunded=max(0.0, reserved - final)
+                    )
 
     def _move(self, account: str, *, charged: float = 0, refunded: float = 0) -> None:
         self._db.execute(
-            "UPDATE accounts SET balance = balance - ?1 + ?2, charged = charged + ?1, refunded = refunded + ?2"
-            " WHERE account = ?3",
+            "UPDATE accounts SET balance = balance - ?1 + ?2, charged = charged + ?1,"
+            " refunded = refunded + ?2 WHERE account = ?3",
             (charged, refunded, account),
         )
 

@@ -52,11 +52,11 @@ def main() -> None:
 
 def _video(target: Path, size: str, shape: str, speed: float, colours: tuple[str, ...], *, seed: int) -> None:
     palette = ":".join(f"c{i}=0x{colour}" for i, colour in enumerate(colours))
-    source = (
-        f"gradients=s={size}:{palette}:n={len(colours)}:type={shape}:speed={speed}:r=24:d={SECONDS}:seed={seed}"
+    drawing = f"s={size}:{palette}:n={len(colours)}:type={shape}:speed={speed}:r=24:d={SECONDS}:seed={seed}"
+    codec = (
+        "-c:v libx264 -profile:v baseline -pix_fmt yuv420p -crf 28 -preset veryslow -movflags +faststart -an"
     )
-    codec = "-c:v libx264 -profile:v baseline -pix_fmt yuv420p -crf 28 -preset veryslow -movflags +faststart -an"
-    _ffmpeg(["-f", "lavfi", "-i", source, *codec.split()], target)
+    _ffmpeg(["-f", "lavfi", "-i", f"gradients={drawing}", *codec.split()], target)
 
 
 def _tone(target: Path, notes: tuple[float, ...], codec: list[str]) -> None:
