@@ -168,10 +168,10 @@ def read_yaml(text: str, *, file: str) -> YamlDocument:
     return _Reader(text.removeprefix("\ufeff"), file).read()
 
 
-def resolve(text: str) -> Any:
+def plain_value(text: str) -> Any:
     """Return the value of a plain (unquoted) scalar in the core schema of YAML 1.2.
 
-    >>> [resolve(plain) for plain in ("16:9", "no", "0123", "0x1f", "6", "1e3", "~", "true")]
+    >>> [plain_value(plain) for plain in ("16:9", "no", "0123", "0x1f", "6", "1e3", "~", "true")]
     ['16:9', 'no', '0123', 31, 6, 1000.0, None, True]
     """
     if text and text[0] not in _NOT_TEXT_STARTS:
@@ -296,7 +296,9 @@ class _Reader:
         at = (event.start_mark.line + 1, event.start_mark.column + 1)
         if tag is not None:
             self._tag(tag, at)
-        value = event.value if event.style else resolve(event.value)  # the style of a plain scalar is empty
+        value = (
+            event.value if event.style else plain_value(event.value)
+        )  # the style of a plain scalar is empty
         if event.anchor is not None:
             self.anchors[event.anchor] = _Anchor(value, 1, 0)
         frame = self.frames[-1] if self.frames else None

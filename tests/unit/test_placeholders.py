@@ -1,0 +1,164 @@
+"""Placeholders: what they become, and what is said about those that become nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.placeholders import BadPlaceholder, as_text, compile_template, slug
+
+SCOPE = {
+    "brand": "Acme",
+    "count": 3,
+    "half": 0.5,
+    "whole": 6.0,
+    "loud": True,
+    "nothing": None,
+    "row": {
+        "name": "Red Fox",
+        "Product Name": "Tea & Co.",
+        "a.b": "dotted",
+        "deep": {"er": 7},
+        "list": [1, 2],
+    },
+    "file": {"stem": "bottle"},
+    "take": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no placeholder, $5, {x}, $", "no placeholder, $5, {x}, $"),
+        ("${brand}!", "Acme!"),
+        ("${ brand }-${take}", "Acme-2"),
+        ("${row.name | slug}", "red-fox"),
+        ("${row.name|upper|truncate(3)}", "RED"),
+        ("${row.Product Name | lower}", "tea & co."),
+        ("${row.a.b} ${row.deep.er}", "dotted 7"),
+        ("<${nothing}>", "<>"),
+        ("${whole} ${half} ${loud}", "6 0.5 true"),
+        ("$${brand}", "${brand}"),
+        ("$$${brand}", "$Acme"),
+        ("$$$${brand}", "$${brand}"),
+        ("${nothing | default('a } | b')}", "a } | b"),
+        ('${row.missing | default("x") | upper}', "X"),
+        ("${file.stem}.${row.name}", "bottle.Red Fox"),
+    ],
+)
+def test_a_placeholder_becomes_its_value(text: str, expected: str) -> None:
+    assert expected == compile_template(text).render(SCOPE)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${count}", 3),
+        ("${half}", 0.5),
+        ("${loud}", True),
+        ("${nothing}", None),
+        ("${row.list}", [1, 2]),
+        ("${nothing | default(4)}", 4),
+    ],
+)
+def test_a_text_that_is_one_placeholder_keeps_the_type(text: str, value: object) -> None:
+    result = compile_template(text).render(SCOPE)
+
+    assert value == result
+    assert type(value) is type(result)
+
+
+def test_a_value_that_looks_like_a_placeholder_is_not_filled_in_again() -> None:
+    template = compile_template("${row.text}, ${row.text}")
+
+    assert template.render({"brand": "Acme", "row": {"text": "${brand}"}}) == "${brand}, ${brand}"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "offset"),
+    [
+        ("ab ${brand", "bad-placeholder", 3),
+        ("${brand\n}", "bad-placeholder", 0),
+        ("${}", "bad-placeholder", 0),
+        ("${ | lower}", "bad-placeholder", 0),
+        ("${brand | shout}", "bad-filter", 0),
+        ("${brand | truncate}", "bad-filter", 0),
+        ("${brand | truncate(0)}", "bad-filter", 0),
+        ("${brand | slug(1)}", "bad-filter", 0),
+        ("${brand | }", "bad-filter", 0),
+        ("${" + "'" * 100_000, "bad-placeholder", 0),
+        ("${a|" + "'" * 100_000, "bad-placeholder", 0),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_its_offset(text: str, code: str, offset: int) -> None:
+    with pytest.raises(BadPlaceholder) as caught:
+        compile_template(text)
+
+    assert (code, offset) == (caught.value.code, caught.value.offset)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("${brnd}", "did you mean ${brand}? there are brand, take, row.…, file.…"),
+        ("${row.nam}", "did you mean ${row.name}? there are name, sku"),
+        ("${row.zzz}", "there are name, sku"),
+        ("${sku}", "did you mean ${row.sku}?"),
+        ("${row}", "write ${row.name}"),
+        ("${rwo.sku}", "did you mean ${row.sku}? there are brand, take, row.…, file.…"),
+        ("${__import__('os')}", "there are brand, take, row.…, file.…"),
+        ("${1+1}", "there are brand, take, row.…, file.…"),
+    ],
+)
+def test_an_unknown_name_is_found_before_there_are_values(text: str, hint: str) -> None:
+    names, groups = ["brand", "take"], {"row": ["name", "sku"], "file": ["stem"]}
+
+    [problem] = compile_template(f"x {text}").unknown(names, groups)
+
+    assert ("unknown-name", hint, 2) == (problem.code, problem.hint, problem.offset)
+
+
+def test_known_names_are_no_problem() -> None:
+    template = compile_template("${brand} ${row.a.b} ${params.mode} ${row.x | default('')}")
+
+    assert template.unknown(["brand"], {"row": ["a", "x"], "params": None}) == []
+
+
+def test_a_column_that_a_row_lacks_is_named_with_those_it_has() -> None:
+    with pytest.raises(BadPlaceholder) as caught:
+        compile_template("${row.text}").render({"row": {"txt": "x", "sku": "y"}})
+
+    assert caught.value.what == 'there is no column "text" here'
+    assert caught.value.hint == "did you mean ${row.txt}? there are txt, sku"
+
+
+def test_a_list_cannot_stand_inside_text() -> None:
+    with pytest.raises(BadPlaceholder) as caught:
+        compile_template("a ${row.list}").render(SCOPE)
+
+    assert (caught.value.code, caught.value.column) == ("not-text", "list")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Red Fox, no. 5!", "red-fox-no-5"),
+        ("  --a__b--  ", "a__b"),
+        ("Über Straße", "über-straße"),
+        ("नमस्ते दुनिया", "नमस्ते-दुनिया"),
+        ("東京 タワー", "東京-タワー"),
+        ("a\u200bb\u202ec", "abc"),
+        ("../../etc/passwd\x00", "etc-passwd"),
+        ("①²", "12"),
+        ("😀", ""),
+    ],
+)
+def test_slug_keeps_letters_of_any_script(text: str, expected: str) -> None:
+    assert expected == slug(text)
+    assert expected == slug(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(6.0, "6"), (True, "true"), (None, ""), ("x", "x"), (0.1, "0.1")]
+)
+def test_values_become_text_as_people_write_them(value: object, text: str) -> None:
+    assert text == as_text(value)
