@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("steps",),
     ("manifest", "store", "client", "fetch", "files", "references", "environment", "workspace", "derive"),
-    ("schemas", "migrations", "clock"),
+    ("schemas", "migrations", "clock", "containers"),
     (
         "machine",
         "scheduler",

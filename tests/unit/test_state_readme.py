@@ -1,0 +1,73 @@
+"""state/README.md names every table, view and column that is there, and none that is not."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from runner.migrations import MIGRATIONS
+
+README = Path(__file__).resolve().parents[2] / "state" / "README.md"
+
+
+@pytest.fixture(scope="module")
+def columns() -> dict[str, set[str]]:
+    """The columns of each table and view of a new database."""
+    database = Database(sqlite3.connect(":memory:"))
+    MIGRATIONS.apply(database)
+    names = [
+        row[0]
+        for row in database.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+            " AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '%migrations%'"
+        )
+    ]
+    found = {name: {row[1] for row in database.execute(f"PRAGMA table_info({name})")} for name in names}
+    database.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def sections() -> dict[str, str]:
+    """The text below each heading that names tables, by table."""
+    found = {}
+    for section in README.read_text(encoding="utf-8").split("\n### ")[1:]:
+        heading, _, text = section.partition("\n")
+        for name in re.findall(r"`(\w+)`", heading):
+            found[name] = text.partition("\n## ")[0]
+    return found
+
+
+def test_every_table_and_view_has_a_section(columns: dict[str, set[str]], sections: dict[str, str]) -> None:
+    assert sections.keys() == columns.keys()
+
+
+@pytest.mark.parametrize("view", ["v_jobs", "v_credits"])
+def test_a_view_is_documented_column_by_column(
+    columns: dict[str, set[str]], sections: dict[str, str], view: str
+) -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", sections[view], re.M)) == columns[view]
+
+
+def test_every_column_of_a_table_is_named(columns: dict[str, set[str]], sections: dict[str, str]) -> None:
+    missing = {
+        table: sorted(lost)
+        for table, names in columns.items()
+        if (lost := names - set(re.findall(r"`(\w+)`", sections[table])))
+    }
+
+    assert not missing
+
+
+def test_no_column_is_named_that_is_not_there(columns: dict[str, set[str]], sections: dict[str, str]) -> None:
+    # Where one section holds several tables, any of them will do; `values` are of columns.
+    values = {"reserved", "charged", "released", "observed", "given", "listed"}
+    for text in set(sections.values()):
+        tables = [table for table, own in sections.items() if own == text]
+        known = set().union(*(columns[table] for table in tables)) | set(tables) | values | {"jobs"}
+        if not tables[0].startswith("v_"):
+            assert not set(re.findall(r"`(\w+)`", text)) - known
