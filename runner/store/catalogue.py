@@ -163,6 +163,14 @@ def rate(conn: sqlite3.Connection, account: str) -> float | None:
     return row["per_s"] if row else None
 
 
+def any_rate(conn: sqlite3.Connection, base_url: str) -> float | None:
+    """Return the latest rate found for any key of a service."""
+    row = conn.execute(
+        "SELECT per_s FROM rates WHERE account LIKE ? || ' %' ORDER BY found_at DESC LIMIT 1", (base_url,)
+    ).fetchone()
+    return row["per_s"] if row else None
+
+
 def save_rate(conn: sqlite3.Connection, account: str, per_s: float, now: str) -> None:
     """Remember the rate found for an account."""
     conn.execute(

@@ -186,6 +186,11 @@ def advance(conn: sqlite3.Connection, job: Job, now: str, **columns: Any) -> int
     return job.version + 1
 
 
+def count_poll(conn: sqlite3.Connection, row: int) -> None:
+    """Count a poll that has found nothing new; no step, so no new version."""
+    conn.execute("UPDATE jobs SET polls = polls + 1 WHERE id = ?", (row,))
+
+
 def counts(conn: sqlite3.Connection, manifest: str) -> dict[tuple[State, bool], int]:
     """Return how many jobs are in each (state, listed)."""
     rows = conn.execute(

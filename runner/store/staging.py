@@ -128,9 +128,7 @@ def _compare(conn: sqlite3.Connection, manifest: str) -> None:
         " iif(j.model IS NOT incoming.model, 'model ', '') || iif(j.prompt IS NOT incoming.prompt, 'prompt ', '')"
         " || iif(j.params IS NOT incoming.params, 'params ', '') || iif(j.refs IS NOT incoming.refs, 'reference', ''))"
         " FROM (SELECT id, job, model, prompt, params, refs, max(id) OVER (PARTITION BY job) AS last FROM jobs"
-        "   WHERE manifest = ?1 AND (state NOT IN ('planned', 'uploading', 'ready')"
-        "     OR EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id))) j"
-        " WHERE j.id = j.last AND incoming.row IS NULL AND j.job = incoming.job",
+        "   WHERE manifest = ?1) j WHERE j.id = j.last AND incoming.row IS NULL AND j.job = incoming.job",
         (manifest,),
     )
 
@@ -264,6 +262,21 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
         (manifest, now),
     ).rowcount
     return Applied(inserted=inserted, dropped=dropped, made_uncertain=uncertain, renamed=renamed)
+
+
+def references_to_send(conn: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Yield (model, refs) of each distinct set of references a run may have to upload."""
+    for row in conn.execute(
+        "SELECT DISTINCT i.model, i.refs FROM incoming i LEFT JOIN jobs j ON j.id = i.row WHERE i.refs <> '[]' AND"
+        " (i.change IN ('new', 'changed', 'planned') OR (i.change = 'renamed' AND j.state IN"
+        f" {NEVER_SENT_SQL}))"
+    ):
+        yield row["model"], row["refs"]
+
+
+def shapes_to_send(conn: sqlite3.Connection, limit: int = 200) -> list[str]:
+    """Return the shapes of what is staged."""
+    return [row["shape"] for row in conn.execute("SELECT DISTINCT shape FROM incoming LIMIT ?", (limit,))]
 
 
 def observed_estimate(conn: sqlite3.Connection, base_url: str, shape: str) -> Estimate | None:

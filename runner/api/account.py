@@ -1,0 +1,64 @@
+"""Questions about the account, outside a run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
+from runner.client import Account, Api, Timeouts, checked_base_url, open_api
+from runner.clock import SystemClock
+from runner.environment import base_url, find_key, get_key
+from runner.errors import KeyRefused, RunnerError, TemporaryTrouble
+from runner.machine import Answer, Meaning, credits_of, understand
+
+T = TypeVar("T")
+
+QUICK = Timeouts(connect_s=5.0, read_s=10.0, total_s=15.0)
+
+
+def ask(question: Callable[[Api], Awaitable[T]], *, key: str | None = None) -> T:
+    """Open the API, ask one thing, close it.
+
+    Args:
+        question: What to ask.
+        key: Another key than the environment's; an empty one for what is public.
+    """
+    account = Account(checked_base_url(base_url()), get_key() if key is None else key)
+
+    async def asked() -> T:
+        async with open_api(account, now=SystemClock().wall_s, connections=1, timeouts=QUICK) as api:
+            return await question(api)
+
+    return anyio.run(asked)
+
+
+def balance() -> float:
+    """Return the account's credits.
+
+    Raises:
+        KeyRefused: The key or its scope is refused.
+        TemporaryTrouble: There is no proper answer.
+    """
+
+    async def question(api: Api) -> Answer:
+        return understand(await api.credits())
+
+    answer = ask(question)
+    if answer.meaning is Meaning.KEY_REFUSED:
+        raise KeyRefused(f"the service refuses our key: {answer.words()}", hint="check RIVYA_API_KEY and its scopes")
+    amount = credits_of((answer.data or {}).get("current_credits")) if answer.meaning is Meaning.OK else None
+    if amount is None:
+        raise TemporaryTrouble(f"the balance cannot be read: {answer.words() or 'no proper answer'}")
+    return amount
+
+
+def balance_if_key() -> tuple[float | None, str]:
+    """Return (balance, why not): for a plan, where the balance is a courtesy."""
+    if find_key() is None:
+        return None, ""
+    try:
+        return balance(), ""
+    except RunnerError as exc:
+        return None, exc.message

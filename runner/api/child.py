@@ -1,0 +1,60 @@
+"""The bundled sandbox as a child process of a run: it dies with us, whatever kills us."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import RunnerError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """A running sandbox."""
+
+    base_url: str
+    pid: int
+
+
+@contextmanager
+def sandbox_child(state: Path, arguments: Sequence[str] = ()) -> Iterator[Sandbox]:
+    """Start the sandbox on loopback and stop it at the end of the block.
+
+    Its standard input is a pipe of ours: when we die, even by kill -9, it reads the end and goes.
+
+    Raises:
+        RunnerError: It does not start; with its own words.
+    """
+    state.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "runner.sandbox", "--state", str(state), "--die-with-stdin", *arguments]
+    # A session of its own: Ctrl-C in the terminal is for the run, which wants to drain first.
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stderr is not None
+    try:
+        line = process.stdout.readline()
+        try:
+            said = json.loads(line)
+            yield Sandbox(base_url=said["base_url"], pid=process.pid)
+        except (ValueError, KeyError):
+            process.kill()
+            raise RunnerError(f"the sandbox does not start: {process.stderr.read()[-2000:] or line}") from None
+    finally:
+        with suppress(OSError):
+            process.stdin.close()
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+        process.stderr.close()

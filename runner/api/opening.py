@@ -1,0 +1,165 @@
+"""Bring together what every command needs: contracts, the manifest, the workspace, the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.contract import Contract
+from runner.errors import UsageError
+from runner.manifest import Manifest, open_manifest
+from runner.model import Estimate, ModelId, Problem, Severity
+from runner.pricing import estimate, shape_of
+from runner.references import DiskReferences
+from runner.schemas import load_contracts
+from runner.store import catalogue, staging
+from runner.store.database import StateFile
+from runner.workspace import Workspace, find_workspace, workspace_root
+
+SANDBOX_URL = "sandbox:"  # what the sandbox's rows are bound to: its port is another each time
+SANDBOX_KEY = "rvya_sk_sandbox"
+
+
+class InvalidManifest(UsageError):
+    """A manifest has mistakes; nothing was sent.
+
+    Args:
+        problems: All of them, warnings included.
+    """
+
+    def __init__(self, path: Path, problems: list[Problem]) -> None:
+        errors = sum(problem.severity is Severity.ERROR for problem in problems)
+        plural = "s" if errors != 1 else ""
+        super().__init__(f"{path} has {errors} problem{plural}; nothing was sent")
+        self.problems = problems
+
+
+class Hashes:
+    """Hashes of reference files, remembered in the state database."""
+
+    def __init__(self, file: StateFile | None) -> None:
+        self._file = file
+        self.fresh: list[tuple[str, int, int, int, str]] = []
+
+    def get(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
+        """Return the remembered SHA-256 of a file that looks just as it did."""
+        if self._file is None:
+            return None
+        return catalogue.hashed(self._file.conn, path, size=size, mtime_ns=mtime_ns, inode=inode)
+
+    def put(self, path: str, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
+        """Remember a hash once the database is written to."""
+        self.fresh.append((path, size, mtime_ns, inode, sha256))
+
+    def save(self, file: StateFile) -> None:
+        """Write what was learned."""
+        if self.fresh:
+            with file.transaction() as conn:
+                catalogue.save_hashes(conn, self.fresh)
+            self.fresh = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A manifest read as far as its head; its jobs stream from `manifest.jobs()`."""
+
+    path: Path
+    manifest: Manifest
+    workspace: Workspace
+    contracts: Mapping[ModelId, Contract]
+    hashes: Hashes
+    sandbox: bool
+
+
+def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFile | None = None) -> Opened:
+    """Read the head of a manifest.
+
+    Raises:
+        InvalidManifest: The head cannot be read at all.
+        UsageError: The file cannot be opened.
+    """
+    if not path.exists():
+        raise UsageError(f"there is no file {path}", hint="`rivya-batch init` writes a manifest to start from")
+    contracts = load_contracts()
+    hashes = Hashes(file)
+    manifest = open_manifest(
+        path, contracts=contracts, references=DiskReferences(cache=hashes), workspace=workspace_root(path)
+    )
+    if manifest.settings is None:
+        raise InvalidManifest(path, manifest.problems)
+    if sandbox:
+        settings = manifest.settings
+        manifest.settings = replace(settings, output_dir=settings.output_dir / "sandbox")
+    return Opened(
+        path=path,
+        manifest=manifest,
+        workspace=find_workspace(path, state=state, sandbox=sandbox),
+        contracts=contracts,
+        hashes=hashes,
+        sandbox=sandbox,
+    )
+
+
+def check_all(opened: Opened) -> list[Problem]:
+    """Expand and check every job, keeping none; return all problems, warnings included."""
+    for _ in opened.manifest.jobs():
+        pass
+    return opened.manifest.problems
+
+
+def refuse_errors(opened: Opened) -> None:
+    """Raise `InvalidManifest` when any problem found so far is an error."""
+    if any(problem.severity is Severity.ERROR for problem in opened.manifest.problems):
+        raise InvalidManifest(opened.path, opened.manifest.problems)
+
+
+def stage_all(opened: Opened, file: StateFile, *, base_url: str) -> int:
+    """Expand all jobs into the staging table and compare them with what is known.
+
+    Raises:
+        InvalidManifest: Any job has a problem; the database is as it was.
+    """
+    settings = opened.manifest.settings
+    assert settings is not None
+    count = staging.stage(file.conn, settings.name, _priced(opened, file, base_url))
+    refuse_errors(opened)
+    return count
+
+
+def _priced(opened: Opened, file: StateFile, base_url: str) -> Iterator[staging.StagedJob]:
+    settings = opened.manifest.settings
+    assert settings is not None
+    observed: dict[str, Estimate | None] = {}
+    shapes: dict[tuple[int, str, int, int], str] = {}
+    kept: list[object] = []  # what a shape was computed from stays alive, so that its id stays its own
+    for spec in opened.manifest.jobs():
+        contract = opened.contracts[spec.model]
+        quick = (id(spec.params), spec.model, len(spec.references), len(spec.prompt or "") if contract.metered else 0)
+        shape = shapes.get(quick) if not spec.references else None
+        if shape is None:
+            shape = shape_of(spec, contract)
+            if len(shapes) < 10_000:
+                shapes[quick] = shape
+                kept.append(spec.params)
+        if shape not in observed:
+            observed[shape] = staging.observed_estimate(file.conn, base_url, shape)
+        yield staging.StagedJob(
+            spec=spec,
+            shape=shape,
+            estimate=estimate(spec, contract=contract, rules=settings.prices, observed=observed[shape]),
+        )
+
+
+@contextmanager
+def state_to_read(workspace: Workspace) -> Iterator[StateFile]:
+    """Open the database without writing a byte; an empty one in memory where none exists yet."""
+    if workspace.database.exists():
+        file = StateFile.open_readonly(workspace.database)
+    else:
+        file = StateFile.in_memory()
+    try:
+        yield file
+    finally:
+        file.close()

@@ -1,0 +1,231 @@
+"""`plan`: what `run` would do, as a diff against the database, with what it would cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.api.opening import Opened, read_manifest, stage_all, state_to_read
+from runner.errors import UsageError
+from runner.model import Basis, Budget, Problem, Settings
+from runner.sidecar import Sidecar, SidecarIndex
+from runner.store import catalogue, ledger, staging
+from runner.store.database import StateFile
+
+CHANGES = (
+    "new",
+    "planned",
+    "changed",
+    "renamed",
+    "running",
+    "done",
+    "failed",
+    "uncertain",
+    "abandoned",
+    "orphaned",
+)
+# Weakest last: the basis of a sum is that of its weakest part.
+_WEAKEST = (Basis.OBSERVED.value, Basis.GIVEN.value, Basis.LISTED.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A staged diff, counted. `summary` holds `total` and one count for each of `CHANGES`."""
+
+    name: str
+    path: Path
+    database: Path
+    database_exists: bool
+    settings: Settings
+    summary: Mapping[str, int]
+    credits: Mapping[str, Any]
+    uploads: int
+    upload_bytes: int
+    submits: int
+    requests: int
+    seconds: float | None
+    adopted: Mapping[int, Sidecar]
+    problems: list[Problem]
+
+    @property
+    def to_spend(self) -> float:
+        """Credits that would be paid; a lower bound where the basis is `listed`."""
+        return float(self.credits["to_spend"])
+
+
+def compute(opened: Opened, file: StateFile, *, base_url: str, now_s: float, balance: float | None = None) -> Plan:
+    """Stage a manifest and count what a run would do."""
+    settings = opened.manifest.settings
+    assert settings is not None
+    stage_all(opened, file, base_url=base_url)
+    adopted = {} if opened.sandbox else _adoptable(file, settings, base_url)
+    staging.adopt(file.conn, adopted)
+    counts = staging.summary(file.conn, settings.name)
+    summary = {change: counts.get(change, 0) for change in CHANGES}
+    summary = {"total": sum(summary.values()), **summary}
+    spend = staging.to_spend(file.conn)
+    charged, reserved = ledger.totals(file.conn, settings.name)
+    submits = sum(jobs for jobs, _ in spend.values())
+    uploads, upload_bytes = _uploads(file)
+    to_spend = sum(credits for _, credits in spend.values())
+    running = summary["running"]
+    requests = submits + uploads + 2 * (submits + running)
+    return Plan(
+        name=settings.name,
+        path=opened.path,
+        database=opened.workspace.database,
+        database_exists=opened.workspace.database.exists(),
+        settings=settings,
+        summary=summary,
+        credits={
+            "to_spend": to_spend,
+            "spent": charged,
+            "reserved": reserved,
+            "balance": balance,
+            "basis": next((basis for basis in reversed(_WEAKEST) if basis in spend), None),
+            "by_basis": {basis: spend[basis][1] for basis in _WEAKEST if basis in spend},
+            "last_day": ledger.day_total(file.conn, now_s),
+            **_caps(settings.budget),
+        },
+        uploads=uploads,
+        upload_bytes=upload_bytes,
+        submits=submits,
+        requests=requests,
+        seconds=_seconds(file, settings, base_url, requests=requests, jobs=submits + running),
+        adopted=adopted,
+        problems=opened.manifest.problems,
+    )
+
+
+def _caps(budget: Budget) -> dict[str, float | None]:
+    return {
+        "max_credits": budget.max_credits,
+        "max_credits_per_job": budget.max_credits_per_job,
+        "max_credits_per_day": budget.max_credits_per_day,
+    }
+
+
+def _adoptable(file: StateFile, settings: Settings, base_url: str) -> dict[int, Sidecar]:
+    """Find results that are on disk already although the database does not know them."""
+    index = SidecarIndex(settings.output_dir)
+    found: dict[int, Sidecar] = {}
+    for position, job, fingerprint, output, _ in staging.candidates(file.conn):
+        sidecar = index.find_adoptable(
+            output, manifest=settings.name, job=job, fingerprint=fingerprint, base_url=base_url
+        )
+        if sidecar is not None:
+            found[position] = sidecar
+    return found
+
+
+def _uploads(file: StateFile) -> tuple[int, int]:
+    """Return how many distinct files a run would upload, at most, and their bytes."""
+    files: dict[tuple[str, str], int] = {}
+    for model, refs in staging.references_to_send(file.conn):
+        for item in json.loads(refs):
+            files[item["sha256"], model] = item["size_bytes"]
+    return len(files), sum(files.values())
+
+
+def _seconds(file: StateFile, settings: Settings, base_url: str, *, requests: int, jobs: int) -> float | None:
+    """Return a rough time: the requests at the rate we know, plus one task's length."""
+    if not jobs:
+        return 0.0
+    known = catalogue.any_rate(file.conn, base_url)
+    rate = settings.limits.requests_per_second or known or 5.0
+    lengths = [
+        seconds
+        for shape in staging.shapes_to_send(file.conn)
+        for seconds in catalogue.durations(file.conn, base_url=base_url, shape=shape)[-20:]
+    ]
+    length_s = sum(lengths) / len(lengths) if lengths else 60.0
+    waves = 1.0
+    if settings.limits.in_flight:
+        waves = max(1.0, jobs / settings.limits.in_flight)
+    return max(requests / rate, 0.0) + waves * length_s
+
+
+@contextmanager
+def planned(
+    path: Path, *, state: str | None, sandbox: bool, base_url: str, now_s: float, balance: float | None = None
+) -> Iterator[tuple[Plan, StateFile]]:
+    """Plan a manifest; the database is open, and read only, inside the block.
+
+    Raises:
+        InvalidManifest: With every problem of it.
+        StateError: The database cannot be read, or is bound to another service or file.
+    """
+    opened = read_manifest(path, state=state, sandbox=sandbox)
+    with state_to_read(opened.workspace) as file:
+        opened = read_manifest(path, state=state, sandbox=sandbox, file=file)
+        assert opened.manifest.settings is not None
+        check_binding(file, opened.manifest.settings, base_url=base_url)
+        yield compute(opened, file, base_url=base_url, now_s=now_s, balance=balance), file
+
+
+def check_binding(file: StateFile, settings: Settings, *, base_url: str) -> str | None:
+    """Check that a manifest name still means the same file and service.
+
+    Returns:
+        The first 12 hex digits of the key it was last run with; None when it is new.
+
+    Raises:
+        UsageError: It is bound to another base URL, or to another file that still exists.
+    """
+    bound = catalogue.binding(file.conn, settings.name)
+    if bound is None:
+        return None
+    if bound["base_url"] != base_url:
+        raise UsageError(
+            f"the manifest name {settings.name} belongs to {bound['base_url']} in {file.path}, not to {base_url}",
+            hint=f"set RIVYA_BASE_URL={bound['base_url']} to go on with it, or give the manifest another `name:`,"
+            " or name another database with --state",
+        )
+    old = Path(bound["path"])
+    if old != settings.path and old.exists() and not _same_file(old, settings.path):
+        raise UsageError(
+            f"the manifest name {settings.name} belongs to {old}; a second file with the same name would share its"
+            " jobs, credits and output",
+            hint="give one of them another `name:`; if the file was moved, remove the old copy",
+        )
+    return str(bound["key12"])
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def plan_lines(file: StateFile, plan: Plan) -> Iterator[dict[str, Any]]:
+    """Yield a plan job by job, as `plan --json` prints it."""
+    adopted = plan.adopted
+    for row in staging.lines(file.conn, plan.name):
+        sends = bool(row["sends"])
+        yield {
+            "id": row["job"],
+            "status": row["change"],
+            "cause": row["cause"].split() if row["cause"] else [],
+            "was": row["was"] or None,
+            "state": row["state"],
+            "model": row["model"],
+            "prompt": row["prompt"],
+            "params": json.loads(row["params"]),
+            "references": [item["path"] for item in json.loads(row["refs"])],
+            "output": row["output"],
+            "fingerprint": row["fingerprint"],
+            "round": row["round"],
+            "sends": sends,
+            "credits": row["estimate"] if sends else 0.0,
+            "basis": row["basis"] if sends else None,
+            "charged": row["charged"],
+            "reserved": row["reserved"],
+            "task_id": row["task_id"],
+            "adopted": row["change"] == "done" and row["position"] in adopted,
+            "error": {"class": row["error_class"], "message": row["error_message"]} if row["error_class"] else None,
+        }

@@ -1,0 +1,355 @@
+"""`run`: do what the plan says, or go on with it. There is no second way to recover."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from runner import __version__
+from runner.api.child import Sandbox, sandbox_child
+from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, check_all, read_manifest, refuse_errors
+from runner.api.planning import Plan, check_binding, compute
+from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_client
+from runner.clock import Clock, SystemClock
+from runner.contract import Contract
+from runner.engine import Ended, Engine, Progress, RunOptions
+from runner.environment import base_url as base_url_of_environment
+from runner.environment import get_key
+from runner.errors import Exit, TemporaryTrouble, UsageError
+from runner.files import OutputFolder
+from runner.model import Artifact, ModelId, Settings, State
+from runner.pacing import Governor
+from runner.scheduler import Durations, Scheduler, Window
+from runner.sidecar import Sidecar
+from runner.steps.desk import Desk
+from runner.steps.download import Downloads
+from runner.store import catalogue, jobs, staging
+from runner.store.database import StateFile
+from runner.store.writer import GroupWriter
+from runner.workspace import ManifestLock, find_workspace
+
+LITTLE_SPACE_BYTES = 500_000_000
+NO_SPACE_BYTES = 20_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """One invocation of `run`."""
+
+    path: Path
+    state: str | None = None
+    sandbox: bool = False
+    sandbox_arguments: tuple[str, ...] = ()
+    command: str = "run"
+    max_credits: float | None = None
+    options: RunOptions = RunOptions()
+    now_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run came to, as people and programs are told."""
+
+    ended: Ended
+    name: str
+    database: Path
+    output_dir: Path
+    counts: Mapping[str, int]
+    orphans: int
+    charged: float
+    reserved: float
+    errors: list[Mapping[str, Any]]
+
+
+Confirm = Callable[[Plan], bool]
+Announce = Callable[[str], None]
+
+
+def run(
+    request: RunRequest,
+    *,
+    confirm: Confirm,
+    announce: Announce,
+    progress: Progress,
+    prepare: Callable[[sqlite3.Connection], None] | None = None,
+    ready: Callable[[Plan], None] | None = None,
+    clock: Clock | None = None,
+) -> RunResult:
+    """Run a manifest to its end, or to a reason to stop.
+
+    Args:
+        request: What is asked for.
+        confirm: Asked before anything is spent; False ends with nothing sent.
+        announce: Takes plain lines for people.
+        progress: Takes what happens.
+        prepare: Called inside the transaction that applies the manifest (`retry` plans its rounds there).
+        ready: Called with the plan once nothing stands in the way any more.
+        clock: For tests.
+
+    Raises:
+        RunnerError: Before anything was sent.
+    """
+    clock = clock or SystemClock()
+    with ExitStack() as stack:
+        account_of: Callable[[], Account]
+        if request.sandbox:
+            account_of, identity = _sandbox_account(request, stack), SANDBOX_URL
+        else:
+            account = Account(checked_base_url(base_url_of_environment()), get_key())
+            account_of, identity = (lambda: account), account.service
+        file, plan = _open(request, stack, identity=identity, clock=clock, announce=announce)
+        if prepare is None and plan.to_spend > 0 and not confirm(plan):
+            raise UsageError("nothing was sent: the plan was not confirmed")
+        account = account_of()
+        settings = plan.settings
+        folder = OutputFolder(settings.output_dir)
+        _look_at_space(folder, announce)
+        now = _now(clock)
+        last_key = check_binding(file, settings, base_url=identity)
+        if last_key is not None and last_key != account.key12:
+            announce("another key than last time: its account must own the tasks that are under way")
+        with file.transaction() as conn:
+            catalogue.bind(
+                conn,
+                name=settings.name,
+                path=str(settings.path),
+                base_url=identity,
+                key12=account.key12,
+                output_dir=str(settings.output_dir),
+                now=now,
+            )
+            applied = staging.apply(conn, settings.name, now)
+            _adopt(conn, plan, now)
+            if prepare is not None:
+                prepare(conn)
+            catalogue.prune_durations(conn)
+            run_id = catalogue.begin_run(
+                conn,
+                manifest=settings.name,
+                command=request.command,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                version=__version__,
+                now=now,
+            )
+        if plan.adopted:
+            announce(f"{len(plan.adopted)} results that were on disk already are taken over, unpaid")
+        if applied.made_uncertain:
+            announce(f"{applied.made_uncertain} jobs were removed or edited while being submitted: they are uncertain")
+        _put_files_in_place(file, settings, folder, announce, now)
+        if ready is not None:
+            ready(plan)
+        ended = anyio.run(
+            _run_async, request, file, settings, account, run_id, folder, clock, progress, announce,
+            backend_options={"use_uvloop": False},
+        )
+        return _finish(file, settings, run_id, ended, clock)
+
+
+def _now(clock: Clock) -> str:
+    from runner.clock import rfc3339
+
+    return rfc3339(clock.wall_s())
+
+
+def _sandbox_account(request: RunRequest, stack: ExitStack) -> Callable[[], Account]:
+    def start() -> Account:
+        workspace = find_workspace(request.path, state=None, sandbox=True)
+        child: Sandbox = stack.enter_context(
+            sandbox_child(workspace.root / "state" / "sandbox-service.db", request.sandbox_arguments)
+        )
+        return Account(child.base_url, SANDBOX_KEY, alias=SANDBOX_URL)
+
+    return start
+
+
+def _open(
+    request: RunRequest, stack: ExitStack, *, identity: str, clock: Clock, announce: Announce
+) -> tuple[StateFile, Plan]:
+    """Check everything, lock the manifest, open the database, and plan."""
+    opened = read_manifest(request.path, state=request.state, sandbox=request.sandbox)
+    assert opened.manifest.settings is not None
+    database = opened.workspace.database
+    is_new = not database.exists()
+    if is_new:
+        # No database is made for a manifest with mistakes in it.
+        check_all(opened)
+        refuse_errors(opened)
+    lock = ManifestLock(database, opened.manifest.settings.name)
+    lock.acquire(clock.wall_s(), command=request.command)
+    stack.callback(lock.release)
+    file = StateFile.open(database)
+    stack.callback(file.close)
+    opened = read_manifest(request.path, state=request.state, sandbox=request.sandbox, file=file)
+    settings = _with_cap(opened.manifest.settings, request.max_credits)
+    opened.manifest.settings = settings
+    check_binding(file, settings, base_url=identity)
+    plan = compute(opened, file, base_url=identity, now_s=clock.wall_s())
+    opened.hashes.save(file)
+    if is_new:
+        announce(f"new state database {database}: nothing is known of earlier runs")
+    else:
+        announce(f"state database {database}")
+    return file, plan
+
+
+def _with_cap(settings: Settings | None, max_credits: float | None) -> Settings:
+    from dataclasses import replace
+
+    assert settings is not None
+    if max_credits is None:
+        return settings
+    return replace(settings, budget=replace(settings.budget, max_credits=max_credits))
+
+
+def _look_at_space(folder: OutputFolder, announce: Announce) -> None:
+    free = folder.free_bytes()
+    if free < NO_SPACE_BYTES:
+        raise TemporaryTrouble(
+            f"only {free / 1e6:.0f} MB are free where the results go ({folder.root})", hint="make room, then run again"
+        )
+    if free < LITTLE_SPACE_BYTES:
+        announce(f"only {free / 1e6:.0f} MB are free where the results go ({folder.root})")
+
+
+def _adopt(conn: sqlite3.Connection, plan: Plan, now: str) -> None:
+    """Make the jobs whose results were found on disk `done`."""
+    if not plan.adopted:
+        return
+    for position, sidecar in plan.adopted.items():
+        job = jobs.get(conn, staging.row_at(conn, plan.name, position))
+        jobs.advance(
+            conn, job, now, state=State.DONE.value, task_id=sidecar.task_id, finished_at=sidecar.finished_at or now
+        )
+        jobs.save_artifacts(conn, job.row, _artifacts_of(sidecar))
+        catalogue.event(
+            conn, at=now, run=None, manifest=plan.name, job=job.id, kind="adopted", data={"task_id": sidecar.task_id}
+        )
+
+
+def _artifacts_of(sidecar: Sidecar) -> list[Artifact]:
+    return list(sidecar.files())
+
+
+def _put_files_in_place(
+    file: StateFile, settings: Settings, folder: OutputFolder, announce: Announce, now: str
+) -> None:
+    """Move the files of renamed jobs, and fetch again what is gone from the disk."""
+    from runner.api.relocating import relocate_finished
+
+    moved, gone = relocate_finished(file, settings, folder, now)
+    if moved:
+        announce(f"{moved} files were moved to their jobs' new names")
+    if gone:
+        announce(f"the files of {gone} finished jobs are gone from the disk: they are fetched again, unpaid")
+
+
+async def _run_async(
+    request: RunRequest,
+    file: StateFile,
+    settings: Settings,
+    account: Account,
+    run_id: int,
+    folder: OutputFolder,
+    clock: Clock,
+    progress: Progress,
+    announce: Announce,
+) -> Ended:
+    from runner.schemas import load_contracts
+
+    writer = GroupWriter(file)
+    draws = random.Random()
+    contracts: Mapping[ModelId, Contract] = load_contracts()
+    scheduler = _scheduler(file, settings, account)
+    async with (
+        open_api(account, now=clock.wall_s, connections=API_CONNECTIONS) as api,
+        open_result_client(account.base_url, settings.limits.downloads) as results,
+    ):
+        desk = Desk(
+            run=run_id,
+            settings=settings,
+            account=account,
+            api=api,
+            writer=writer,
+            clock=clock,
+            contracts=contracts,
+            draw=draws.random,
+            sandbox=request.sandbox,
+        )
+        downloads = Downloads.create(desk, folder, results)
+        engine = Engine(desk, scheduler, downloads, request.options, progress)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_watch_signals, engine, announce)
+            try:
+                return await engine.run()
+            finally:
+                group.cancel_scope.cancel()
+
+
+def _scheduler(file: StateFile, settings: Settings, account: Account) -> Scheduler:
+    durations = Durations()
+    for shape in catalogue.shapes_to_come(file.conn, settings.name):
+        known = catalogue.durations(file.conn, base_url=account.service, shape=shape)
+        if known:
+            durations.seed(shape, known)
+    governor = Governor(
+        ceiling_per_s=settings.limits.requests_per_second, found_per_s=catalogue.rate(file.conn, account.name)
+    )
+    return Scheduler(
+        polling=settings.polling,
+        governor=governor,
+        window=Window(limit=settings.limits.in_flight),
+        durations=durations,
+    )
+
+
+async def _watch_signals(engine: Engine, announce: Announce) -> None:
+    """First signal: drain. Second: leave at once, which is as safe as kill -9."""
+    watched = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    with anyio.open_signal_receiver(*watched) as signals:
+        seen = 0
+        async for number in signals:
+            seen += 1
+            code = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
+            if seen > 1:
+                os._exit(int(code))
+            announce("stopping: open requests are finished and recorded; once more to leave at once")
+            engine.stop(code, "interrupted; tasks go on at the service; run again to go on")
+
+
+def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, clock: Clock) -> RunResult:
+    from runner.store import ledger
+
+    with file.transaction() as conn:
+        catalogue.end_run(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=_now(clock))
+    counts: dict[str, int] = {}
+    orphans = 0
+    for (state, listed), number in jobs.counts(file.conn, settings.name).items():
+        if listed:
+            counts[state.value] = counts.get(state.value, 0) + number
+        else:
+            orphans += number
+    charged, reserved = ledger.totals(file.conn, settings.name)
+    assert file.path is not None
+    return RunResult(
+        ended=ended,
+        name=settings.name,
+        database=file.path,
+        output_dir=settings.output_dir,
+        counts=counts,
+        orphans=orphans,
+        charged=charged,
+        reserved=reserved,
+        errors=jobs.last_errors(file.conn, settings.name, 5),
+    )

@@ -1,0 +1,104 @@
+"""The command line: parses, calls `runner.api`, prints. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from runner import __version__
+from runner.errors import Exit, RunnerError
+
+# name: (module, one line for --help); the module is imported when the command is used.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init", "Write a commented starter manifest."),
+    "validate": ("validate", "Report every problem of manifests; offline."),
+    "plan": ("plan", "Show what `run` would do and cost; sends nothing."),
+    "run": ("run", "Run a manifest, or go on with it."),
+    "status": ("status", "Show how manifests stand, also during a run."),
+    "retry": ("retry", "Pay for another round of failed jobs, after asking."),
+    "resolve": ("resolve", "Answer for a job whose submit is uncertain."),
+    "models": ("models", "Show what each model accepts and costs."),
+    "credits": ("credits", "Show the balance, and what was spent on what."),
+    "schema": ("schema", "Print the JSON Schema of manifests, for editors."),
+    "sandbox": ("sandbox", "Serve the bundled imitation of the API on loopback."),
+}
+
+
+class _Lazy(click.Group):
+    """A group that knows its commands by name and imports only the one that is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"runner.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="rivya-batch")
+def cli() -> None:
+    """Run thousands of paid generation jobs from a YAML manifest, each paid once, and go on after any crash."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its code."""
+    sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run the command and return its exit code; errors become words here and nowhere else."""
+    try:
+        result: Any = cli.main(args=arguments, prog_name="rivya-batch", standalone_mode=False)
+        return int(result) if isinstance(result, int) else int(Exit.OK)
+    except click.exceptions.Exit as exc:
+        return int(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        return int(Exit.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted")
+        return int(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; that is not our error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Exit.OK)
+    except RunnerError as exc:
+        from runner.cli.problems import show_error
+
+        show_error(exc, as_json="--json" in arguments)
+        return int(exc.exit_code)
+    except Exception as exc:  # noqa: BLE001 (the last resort: say it without a key in it)
+        from runner.cli.problems import show_fault
+
+        show_fault(exc)
+        return int(Exit.FAULT)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,51 @@
+"""Small things every command prints with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs on stdout.")
+state_option = click.option(
+    "--state", metavar="FILE", envvar="RIVYA_STATE", help="Use this state database (default: state/runner.db)."
+)
+verbose_option = click.option("-v", "--verbose", count=True, help="Say more.")
+
+
+def complain(text: str) -> None:
+    """Write a line of talk to stderr; nobody listening is no error."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def colourful(stream: object) -> bool:
+    """Say whether a stream is a terminal that may be coloured. FORCE_COLOR makes no terminal of a pipe."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty()) and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text of others as it is."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    coloured = colourful(stream)
+    is_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+    width = None if is_terminal else int(os.environ.get("COLUMNS") or 100)
+    return Console(
+        file=stream,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=False,
+        no_color=not coloured,
+        force_terminal=is_terminal,
+        width=width,
+    )

@@ -1,0 +1,73 @@
+"""Printing errors and problems: for people on stderr, for programs as objects on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from runner.api.opening import InvalidManifest
+from runner.cli.output import complain
+from runner.errors import RunnerError
+from runner.manifest import problem_json, problem_text
+from runner.model import Problem, Severity
+
+SHOWN = 200
+
+
+def show_error(error: RunnerError, *, as_json: bool) -> None:
+    """Print an error we raised on purpose, with what to do about it."""
+    problems = error.problems if isinstance(error, InvalidManifest) else []
+    if as_json:
+        document: dict[str, Any] = {
+            "v": 1,
+            "type": "error",
+            "exit_code": int(error.exit_code),
+            "message": scrubbed(error.message),
+            "hint": error.hint,
+        }
+        if problems:
+            document["problems"] = [problem_json(problem) for problem in problems[:SHOWN]]
+            document["problems_in_all"] = len(problems)
+        print(json.dumps(document, ensure_ascii=False))
+    if problems:
+        show_problems(problems)
+    complain(f"error: {scrubbed(error.message)}")
+    if error.hint:
+        complain(f"hint: {scrubbed(error.hint)}")
+
+
+def show_problems(problems: Sequence[Problem]) -> None:
+    """Print problems with their places; with the line of text and a caret on a terminal."""
+    with_source = sys.stderr.isatty()
+    for problem in problems[:SHOWN]:
+        complain(problem_text(problem, with_source=with_source))
+    if len(problems) > SHOWN:
+        complain(f"… and {len(problems) - SHOWN} more")
+
+
+def errors_among(problems: Sequence[Problem]) -> int:
+    """Return how many problems stop a run."""
+    return sum(problem.severity is Severity.ERROR for problem in problems)
+
+
+def show_fault(error: BaseException) -> None:
+    """Print a fault of ours: what a report of it needs, and nothing secret."""
+    text = "".join(traceback.format_exception(error))
+    complain(scrubbed(text))
+    complain("this is a fault of rivya-batch. Nothing is lost: run again to go on; please report the lines above.")
+
+
+def scrubbed(text: str) -> str:
+    """Return text without the API key in it, should it ever have got there."""
+    key = os.environ.get("RIVYA_API_KEY", "").strip()
+    if not key and (name := os.environ.get("RIVYA_API_KEY_FILE")):
+        try:
+            with open(name, encoding="utf-8") as file:  # noqa: PTH123
+                key = file.read().strip()
+        except (OSError, UnicodeDecodeError):
+            key = ""
+    return text.replace(key, "rvya_sk_…") if len(key) >= 6 else text

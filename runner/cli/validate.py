@@ -1,0 +1,53 @@
+"""`rivya-batch validate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from runner.cli.output import complain, json_option
+from runner.errors import Exit
+
+
+@click.command("validate")
+@click.argument("manifests", nargs=-1, required=True, type=click.Path(path_type=Path))
+@json_option
+def command(manifests: tuple[Path, ...], as_json: bool) -> int:
+    """Report every problem of MANIFESTS with its place and a hint. Needs no key and no network."""
+    from runner.api.opening import InvalidManifest, check_all, read_manifest
+    from runner.cli.problems import errors_among, show_problems
+    from runner.manifest import problem_json
+
+    found = []
+    failed = 0
+    for path in manifests:
+        jobs = None
+        try:
+            opened = read_manifest(path, state=None, sandbox=False)
+            problems = check_all(opened)
+            jobs = opened.manifest.count
+        except InvalidManifest as exc:
+            problems = exc.problems
+        errors = errors_among(problems)
+        failed += bool(errors)
+        found.append(
+            {
+                "manifest": str(path),
+                "ok": not errors,
+                "jobs": jobs,
+                "errors": errors,
+                "warnings": len(problems) - errors,
+                "problems": [problem_json(problem) for problem in problems],
+            }
+        )
+        if not as_json:
+            show_problems(problems)
+            if not errors:
+                print(f"{path}: {jobs} jobs, no errors" + (f", {len(problems)} warnings" if problems else ""))
+            else:
+                complain(f"{path}: {errors} error{'s' if errors != 1 else ''}")
+    if as_json:
+        print(json.dumps({"v": 1, "ok": not failed, "manifests": found}, ensure_ascii=False, indent=2))
+    return int(Exit.USAGE if failed else Exit.OK)

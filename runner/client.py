@@ -1,0 +1,338 @@
+"""The API client: the one module from which our key leaves the machine.
+
+It sends, reads, and reports what came back as a `Reply`; it decides nothing. It never retries (the
+engine does), never follows a redirect, and takes an answer only up to a size and a deadline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import IO, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from runner import __version__
+from runner.backoff import parse_retry_after
+from runner.errors import UsageError
+from runner.machine import Reply
+from runner.model import Json, Kind
+
+API_CONNECTIONS = 10
+MAX_ANSWER_BYTES = 8_000_000
+USER_AGENT = f"rivya-batch/{__version__}"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom we talk to, and as whom. The key itself never appears in a repr."""
+
+    base_url: str
+    key: str = field(repr=False)
+    alias: str = ""  # a lasting name of a service whose address changes (the sandbox)
+
+    @property
+    def service(self) -> str:
+        """The name under which a service's tasks, prices and durations are remembered."""
+        return self.alias or self.base_url
+
+    @property
+    def key12(self) -> str:
+        """The first 12 hex digits of the key's SHA-256: enough to tell keys apart, useless to anyone else."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """The name under which rates and uploads of this account are remembered."""
+        return f"{self.service} {self.key12}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the service is on this machine."""
+        return is_loopback(self.base_url)
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether a url's host is this machine, by name."""
+    host = (urlsplit(url).hostname or "").lower()
+    return host in LOOPBACK or host.startswith("127.")
+
+
+def checked_base_url(text: str) -> str:
+    """Return a base url without its trailing slash.
+
+    Raises:
+        UsageError: It is not https (plain http only for loopback), or holds more than host and path.
+    """
+    url = text.strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as exc:
+        raise UsageError(f"RIVYA_BASE_URL is not a url: {text!r}") from exc
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"RIVYA_BASE_URL is not a url: {text!r}", hint="something like https://rivya.ai")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError("RIVYA_BASE_URL must hold a host only: no user, no password, no query")
+    if parts.scheme == "http" and not is_loopback(url):
+        raise UsageError(
+            f"refusing to send a key over plain http to {parts.hostname}", hint="use https; http is for loopback only"
+        )
+    return url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long we wait, in seconds: to connect, between two pieces of an answer, for all of it."""
+
+    connect_s: float = 10.0
+    read_s: float = 30.0
+    total_s: float = 60.0
+
+
+class Api:
+    """The endpoints of the Rivya AI Public API v1 that a batch run needs.
+
+    Every method returns a `Reply` and raises nothing that has to do with the network.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, account: Account, *, now: Callable[[], float], timeouts: Timeouts) -> None:
+        self._client = client
+        self.account = account
+        self._now = now
+        self._timeouts = timeouts
+
+    async def submit(self, body: bytes, key: str) -> Reply:
+        """POST /api/v1/generations with exactly these bytes under this idempotency key."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        return await self._send("POST", "/api/v1/generations", headers=headers, content=body)
+
+    async def poll(self, task_id: str) -> Reply:
+        """GET /api/v1/generations/{taskId}."""
+        return await self._send("GET", f"/api/v1/generations/{_segment(task_id)}")
+
+    async def upload(
+        self, content: IO[bytes], *, name: str, kind: Kind, mime: str, size_bytes: int, model: str, request_id: str
+    ) -> Reply:
+        """POST /api/v1/files, streamed from an open file."""
+        # A slow line gets a second for each 50 kB beyond the usual wait.
+        total_s = self._timeouts.total_s + size_bytes / 50_000
+        fields = {"kind": kind.value, "model": model, "client_request_id": request_id}
+        return await self._send(
+            "POST",
+            "/api/v1/files",
+            data=fields,
+            files={"file": (ascii_name(name), content, mime)},
+            total_s=total_s,
+        )
+
+    async def credits(self) -> Reply:
+        """GET /api/v1/credits."""
+        return await self._send("GET", "/api/v1/credits")
+
+    async def models(self) -> Reply:
+        """GET /api/v1/models; public, so our key is not sent."""
+        return await self._send("GET", "/api/v1/models", with_key=False)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        with_key: bool = True,
+        total_s: float | None = None,
+        **content: Any,
+    ) -> Reply:
+        sent_headers = dict(headers or {})
+        if with_key:
+            sent_headers["Authorization"] = f"Bearer {self.account.key}"
+        request = self._client.build_request(method, self.account.base_url + path, headers=sent_headers, **content)
+        deadline = time.monotonic() + (total_s or self._timeouts.total_s)
+        try:
+            response = await self._client.send(request, stream=True, follow_redirects=False)
+        except httpx.HTTPError as exc:
+            return Reply(sent=not never_left(exc), detail=_in_words(exc))
+        except OSError as exc:
+            return Reply(sent=True, detail=_in_words(exc))
+        try:
+            raw = await _read(response, deadline)
+        except (httpx.HTTPError, _TooMuch, OSError) as exc:
+            # The status line of a cut answer still proves a refusal, but not an acceptance.
+            return Reply(
+                status=None, detail=f"HTTP {response.status_code}, then the answer broke off: {_in_words(exc)}"
+            )
+        finally:
+            await _close(response)
+        return self._reply(response, raw)
+
+    def _reply(self, response: httpx.Response, raw: bytes) -> Reply:
+        kind = response.headers.get("content-type", "no content type").split(";")[0].strip()
+        return Reply(
+            status=response.status_code,
+            data=_object(raw),
+            retry_after_s=parse_retry_after(response.headers.get("retry-after"), now_epoch_s=self._now()),
+            request_id=response.headers.get("x-request-id"),
+            detail=f"HTTP {response.status_code}, {kind}",
+        )
+
+
+class _TooMuch(Exception):
+    """An answer larger or slower than any answer of this API may be."""
+
+
+async def _read(response: httpx.Response, deadline: float) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.aiter_bytes():
+        size += len(piece)
+        if size > MAX_ANSWER_BYTES:
+            msg = f"more than {MAX_ANSWER_BYTES:,} bytes"
+            raise _TooMuch(msg)
+        if time.monotonic() > deadline:
+            msg = "too slow"
+            raise _TooMuch(msg)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def _close(response: httpx.Response) -> None:
+    try:
+        await response.aclose()
+    except (httpx.HTTPError, OSError):
+        return
+
+
+def _object(raw: bytes) -> Mapping[str, Json] | None:
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def never_left(exc: Exception) -> bool:
+    """Say whether certainly no byte of the request was sent.
+
+    Only a failure to connect proves that. The aiohttp transport reports a dropped connection as
+    `ConnectTimeout` as well, so its own exception underneath decides.
+    """
+    cause = exc.__cause__
+    if cause is not None and type(cause).__module__.startswith("aiohttp"):
+        names = {kind.__name__ for kind in type(cause).__mro__}
+        return bool(names & {"ClientConnectorError", "ConnectionTimeoutError", "InvalidUrlClientError"})
+    return isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol))
+
+
+def _in_words(exc: BaseException) -> str:
+    if never_left_name := {"ConnectError": "no connection", "ConnectTimeout": "no connection"}.get(type(exc).__name__):
+        return f"{never_left_name}: {exc}" if str(exc) else never_left_name
+    if isinstance(exc, httpx.TimeoutException):
+        return f"no answer in time ({exc})" if str(exc) else "no answer in time"
+    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+
+
+def _segment(text: str) -> str:
+    """Return an id as one segment of a path: it comes from the service, so it is not trusted."""
+    from urllib.parse import quote
+
+    quoted = quote(text, safe="")
+    # Dots survive quoting, and `..` would climb out of the path.
+    return quoted.replace(".", "%2E") if set(quoted) <= {"."} else quoted
+
+
+def ascii_name(name: str) -> str:
+    """Return a file name for a multipart header: ASCII, without quotes, breaks or folders."""
+    kept = "".join(char if char.isascii() and (char.isalnum() or char in "._- ") else "_" for char in name)
+    return kept[-100:].strip() or "file"
+
+
+def make_transport(base_url: str, connections: int) -> httpx.AsyncBaseTransport:
+    """Return the transport requests go through.
+
+    aiohttp's own connections under httpx's interface: measured at a quarter of the CPU of httpcore
+    for the same traffic (`make bench`). Proxies of the environment are honoured, but not for
+    loopback.
+    """
+    from httpx_aiohttp import AiohttpTransport
+
+    return AiohttpTransport(
+        verify=_certificates(base_url), limits=_limits(connections), proxy=_proxy(base_url)
+    )
+
+
+def _limits(connections: int) -> httpx.Limits:
+    return httpx.Limits(
+        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=20.0
+    )
+
+
+def _proxy(base_url: str) -> httpx.Proxy | None:
+    parts = urlsplit(base_url)
+    if is_loopback(base_url) or proxy_bypass(parts.hostname or ""):
+        return None
+    url = getproxies().get(parts.scheme)
+    return httpx.Proxy(url) if url else None
+
+
+def _certificates(base_url: str) -> ssl.SSLContext | bool:
+    # Making a context reads the certificate store (30 ms): not for plain http.
+    if base_url.startswith("http://"):
+        return False
+    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"), capath=os.environ.get("SSL_CERT_DIR"))
+
+
+@asynccontextmanager
+async def open_api(
+    account: Account,
+    *,
+    now: Callable[[], float],
+    connections: int = API_CONNECTIONS,
+    timeouts: Timeouts | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[Api]:
+    """Open the API for one account.
+
+    Args:
+        account: Whom to talk to.
+        now: The wall clock, for a Retry-After that is a date.
+        connections: How many requests may be open at once.
+        timeouts: How long to wait.
+        transport: For tests: what to send through.
+    """
+    times = timeouts or Timeouts()
+    client = httpx.AsyncClient(
+        transport=transport or make_transport(account.base_url, connections),
+        timeout=httpx.Timeout(times.read_s, connect=times.connect_s),
+        headers={"User-Agent": USER_AGENT, "Accept": "application/json"},
+        trust_env=False,
+        follow_redirects=False,
+    )
+    async with client:
+        yield Api(client, account, now=now, timeouts=times)
+
+
+@asynccontextmanager
+async def open_result_client(base_url: str, connections: int) -> AsyncIterator[httpx.AsyncClient]:
+    """Open a client for result hosts: no key, no cookies, no redirects, no compression."""
+    client = httpx.AsyncClient(
+        # httpcore here: it sends a signed url exactly as it is, where yarl would quote it anew.
+        transport=httpx.AsyncHTTPTransport(
+            verify=_certificates(base_url), limits=_limits(connections), proxy=_proxy(base_url)
+        ),
+        timeout=httpx.Timeout(30.0, connect=10.0),
+        headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
+        trust_env=False,
+        follow_redirects=False,
+    )
+    async with client:
+        yield client

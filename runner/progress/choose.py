@@ -1,0 +1,60 @@
+"""Which progress suits where we are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from runner.progress.events import EventStream
+from runner.progress.plain import PlainProgress
+
+if TYPE_CHECKING:
+    from runner.api.planning import Plan
+    from runner.engine import Snapshot
+
+
+class Chosen:
+    """A progress that begins once it is known that the run begins: a live view must not cover a question."""
+
+    def __init__(self, *, as_json: bool, verbose: int, title: str) -> None:
+        self._live = not as_json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not verbose
+        self._title = title
+        self._inner: Any = EventStream(sys.stdout) if as_json else PlainProgress(sys.stderr, verbose=verbose)
+
+    def begin(self, plan: Plan) -> None:
+        """Start showing the run."""
+        if isinstance(self._inner, EventStream):
+            self._inner.write(
+                "plan", {"manifest": plan.name, "summary": dict(plan.summary), "credits": dict(plan.credits)}
+            )
+        elif self._live:
+            from rich.console import Console
+
+            from runner.progress.live import LiveProgress
+
+            console = Console(
+                stderr=True, markup=False, highlight=False, emoji=False, no_color="NO_COLOR" in os.environ
+            )
+            self._inner = LiveProgress(console, plan.name)
+
+    def event(self, kind: str, **data: Any) -> None:
+        """Pass on what happened."""
+        self._inner.event(kind, **data)
+
+    def snapshot(self, view: Snapshot) -> None:
+        """Pass on how it goes."""
+        self._inner.snapshot(view)
+
+    def write(self, kind: str, data: dict[str, Any]) -> None:
+        """Write a line of the event stream."""
+        self._inner.write(kind, data)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._inner.close()
+
+
+def choose_progress(*, as_json: bool, verbose: int, title: str) -> Chosen:
+    """Return events for programs, a live view for a terminal, plain lines for everything else."""
+    return Chosen(as_json=as_json, verbose=verbose, title=title)

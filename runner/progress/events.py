@@ -1,0 +1,42 @@
+"""Progress for programs: one JSON object a line, versioned (`schemas/events.schema.json`)."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from runner.clock import rfc3339
+from runner.engine import Snapshot
+from runner.progress.plain import Lines
+
+EVENTS_VERSION = 1
+STATUS_EVERY_S = 2.0
+
+
+class EventStream:
+    """Writes `{"v": 1, "type": …, "at": …, …}` lines."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._lines = Lines(stream)
+        self._last = 0.0
+
+    def event(self, kind: str, **data: Any) -> None:
+        """Write one event."""
+        self.write(kind, data)
+
+    def write(self, kind: str, data: dict[str, Any]) -> None:
+        """Write one line of a type."""
+        line = {"v": EVENTS_VERSION, "type": kind, "at": rfc3339(time.time()), **data}
+        self._lines.say(json.dumps(line, ensure_ascii=False, default=str))
+
+    def snapshot(self, view: Snapshot) -> None:
+        """Write a `status` line every other second."""
+        now = time.monotonic()
+        if now - self._last >= STATUS_EVERY_S:
+            self._last = now
+            self.write("status", asdict(view))
+
+    def close(self) -> None:
+        """Nothing to put back."""

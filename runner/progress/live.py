@@ -1,0 +1,98 @@
+"""Progress on a terminal: a small view that stays in place, and the lines worth keeping above it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from runner.engine import Snapshot
+from runner.progress.plain import ORDER, sentence
+from runner.progress.words import credits_in_words, harmless, span
+
+COLOURS = {
+    "done": "green",
+    "failed": "red",
+    "uncertain": "yellow",
+    "waiting": "cyan",
+    "downloading": "cyan",
+    "submitting": "cyan",
+}
+LASTING = ("failed", "uncertain", "overdue", "over_job", "warning", "canary", "no_credits")
+
+
+class LiveProgress:
+    """A live view in at most ten lines, made for 80 columns and more.
+
+    Text of others (prompts, messages) only ever goes in as `Text`: markup in it is not obeyed.
+    """
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._recent: deque[Text] = deque(maxlen=3)
+        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._live.start()
+        self._view: Snapshot | None = None
+        self._closed = False
+
+    def event(self, kind: str, **data: Any) -> None:
+        """Keep what matters above the view; show the rest inside it."""
+        if self._closed:
+            return
+        text = sentence(kind, data)
+        if text is None:
+            return
+        line = Text(text, style=COLOURS.get(kind, "dim"), no_wrap=True, overflow="ellipsis")
+        if kind in LASTING:
+            self._console.print(line)
+        else:
+            self._recent.append(line)
+        self._draw()
+
+    def snapshot(self, view: Snapshot) -> None:
+        """Draw the run as it is now."""
+        self._view = view
+        if not self._closed:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._view is not None:
+            self._live.update(self._picture(self._view), refresh=True)
+
+    def _picture(self, view: Snapshot) -> Group:
+        total = sum(view.counts.values())
+        ended = sum(view.counts.get(name, 0) for name in ("done", "failed", "abandoned", "uncertain"))
+        head = Text(f"{self._title}  ", style="bold", no_wrap=True, overflow="ellipsis")
+        head.append(f"{ended} of {total} jobs  {span(view.elapsed_s)}", style="default")
+        if view.eta_s is not None:
+            head.append(f", about {span(view.eta_s)} left", style="default")
+        states = Text(no_wrap=True, overflow="ellipsis")
+        for name in ORDER:
+            if view.counts.get(name):
+                states.append(f"{view.counts[name]} {name}  ", style=COLOURS.get(name, "default"))
+        money = Table.grid(padding=(0, 2))
+        cap = f" of {credits_in_words(view.cap)}" if view.cap is not None else ", no cap"
+        money.add_row(
+            Text("credits"),
+            Text(f"{credits_in_words(view.charged)} spent + {credits_in_words(view.reserved)} reserved{cap}"),
+        )
+        rate = f"{view.rate_per_s:.1f}/s" if view.rate_per_s else "?"
+        money.add_row(
+            Text("requests"), Text(f"{view.requests} at {rate}, {view.rejections} times 429, {view.in_flight} at the service")
+        )
+        parts: list[Any] = [head, ProgressBar(total=max(total, 1), completed=ended, width=60), states, money]
+        if view.note:
+            parts.append(Text(f"trouble: {harmless(view.note)}", style="yellow", no_wrap=True, overflow="ellipsis"))
+        return Group(*parts, *self._recent)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if not self._closed:
+            self._closed = True
+            self._live.stop()

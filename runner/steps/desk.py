@@ -1,0 +1,56 @@
+"""What every step needs at hand."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.client import Account, Api
+from runner.clock import Clock, rfc3339
+from runner.contract import Contract
+from runner.model import Estimate, Job, ModelId, Settings
+from runner.pricing import estimate
+from runner.store import catalogue, ledger
+from runner.store.writer import GroupWriter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """One run's view of the world.
+
+    `draw` returns numbers from [0, 1): the only randomness of a run.
+    """
+
+    run: int
+    settings: Settings
+    account: Account
+    api: Api
+    writer: GroupWriter
+    clock: Clock
+    contracts: Mapping[ModelId, Contract]
+    draw: Callable[[], float]
+    sandbox: bool = False
+
+    def now(self) -> str:
+        """Return the wall clock's time as the database holds it."""
+        return rfc3339(self.clock.wall_s())
+
+    def estimate(self, conn: sqlite3.Connection, job: Job) -> tuple[Estimate, bool]:
+        """Return what a payment for a job is expected to cost, and whether that was seen before."""
+        observed = ledger.observed(conn, self.account.service, job.shape)
+        found = estimate(job, contract=self.contracts.get(job.model), rules=self.settings.prices, observed=observed)
+        return found, observed is not None
+
+    def event(self, conn: sqlite3.Connection, kind: str, job: Job | None = None, **data: Any) -> None:
+        """Append to the story of the run."""
+        catalogue.event(
+            conn,
+            at=self.now(),
+            run=self.run,
+            manifest=self.settings.name,
+            job=job.id if job else None,
+            kind=kind,
+            data=data,
+        )

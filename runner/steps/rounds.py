@@ -1,0 +1,126 @@
+"""How a round ends, and how another begins: shared by submit and poll."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from runner.clock import epoch
+from runner.machine import AfterTask, Failure, TaskView, after_task, task_failure, wants_another_round
+from runner.model import Job, State
+from runner.steps.desk import Desk
+from runner.store import catalogue, jobs, ledger
+
+# What a row holds of one payment: cleared when another begins.
+FRESH_ROUND: dict[str, Any] = {
+    "revision": 1,
+    "key": None,
+    "body": None,
+    "first_sent_at": None,
+    "first_sent_boot_s": None,
+    "first_sent_boot_id": None,
+    "in_doubt": 0,
+    "attempts": 0,
+    "conflicts": 0,
+    "conflict_since": None,
+    "fresh_bodies": 0,
+    "next_at": None,
+    "task_id": None,
+    "task_status": None,
+    "urls": "[]",
+    "submitted_at": None,
+    "finished_at": None,
+    "duration_s": None,
+    "polls": 0,
+    "overdue": 0,
+}
+
+
+def fail(conn: sqlite3.Connection, desk: Desk, job: Job, failure: Failure, *, task_failed: bool, **columns: Any) -> State:
+    """End a round as failed; begin another at once where the manifest allows to pay for it.
+
+    Returns:
+        `PLANNED` when another round begins, else `FAILED`.
+    """
+    again = wants_another_round(
+        cls=failure.cls, round_=job.round, failed_rounds=desk.settings.failed_rounds, task_failed=task_failed
+    )
+    again = again and job.listed
+    errors = {"error_class": failure.cls.value, "error_code": failure.code, "error_message": failure.message}
+    now = desk.now()
+    desk.event(conn, "failed", job, round=job.round, again=again, task_id=columns.get("task_id", job.task_id), **errors)
+    if again:
+        jobs.advance(conn, job, now, **{**FRESH_ROUND, "state": State.PLANNED.value, "round": job.round + 1, **errors})
+        return State.PLANNED
+    jobs.advance(conn, job, now, state=State.FAILED.value, finished_at=now, **errors, **columns)
+    return State.FAILED
+
+
+def take_task(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView, **columns: Any) -> State:
+    """Record what a task says of itself, its money included, and advance the job accordingly.
+
+    Args:
+        conn: Inside a transaction.
+        desk: The run.
+        job: The row as it is now.
+        task: The service's answer.
+        columns: Further columns to set when the job goes on.
+
+    Returns:
+        The state the job has now.
+    """
+    now = desk.now()
+    verdict = after_task(task)
+    if verdict is AfterTask.RUNNING:
+        if task.reserved:
+            ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
+        jobs.advance(conn, job, now, state=State.WAITING.value, task_status=task.word, **columns)
+        return State.WAITING
+    if task.reserved:
+        ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
+    succeeded = verdict is AfterTask.DOWNLOADING
+    ledger.settle(conn, job, final=task.final, succeeded=succeeded, now=now)
+    if succeeded:
+        seconds = _duration_s(job, task)
+        if seconds is not None:
+            catalogue.save_duration(
+                conn, base_url=desk.account.service, model=job.model, shape=job.shape, seconds=seconds
+            )
+        import json
+
+        jobs.advance(
+            conn,
+            job,
+            now,
+            **{
+                **columns,
+                "state": State.DOWNLOADING.value,
+                "task_status": task.word,
+                "urls": json.dumps(task.urls),
+                "duration_s": seconds,
+                "overdue": 0,
+                "error_class": None,
+                "error_code": None,
+                "error_message": None,
+            },
+        )
+        desk.event(conn, "succeeded", job, task_id=task.id, final_credits=task.final, seconds=seconds)
+        return State.DOWNLOADING
+    if verdict is AfterTask.NO_CREDITS:
+        # Nothing was charged, and the same key would be answered with the same failure for ever.
+        jobs.advance(
+            conn, job, now, **{**FRESH_ROUND, "state": State.PLANNED.value, "revision": job.revision + 1}
+        )
+        desk.event(conn, "no_credits", job, task_id=task.id)
+        return State.PLANNED
+    return fail(
+        conn, desk, job, task_failure(task), task_failed=True, **{**columns, "task_status": task.word, "overdue": 0}
+    )
+
+
+def _duration_s(job: Job, task: TaskView) -> float | None:
+    """Return how long a task took by the service's own two times, if they make sense."""
+    began, ended = epoch(task.created_at), epoch(task.updated_at)
+    if began is None or ended is None or not 0.0 <= ended - began <= 7 * 86_400:
+        return None
+    return ended - began

@@ -1,0 +1,346 @@
+"""Submit: commit key and bytes, send, commit the answer. The most careful module of all.
+
+Design §1 and §5. Nothing here makes a new key but `_intent`, and it does so only where every send
+of the old bytes was definitely refused.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+
+from runner.backoff import retry_delay_s
+from runner.budget import Verdict, is_capped, judge
+from runner.clock import epoch
+from runner.errors import Exit
+from runner.fingerprint import idempotency_key
+from runner.machine import (
+    After,
+    Answer,
+    Failure,
+    FailureClass,
+    Meaning,
+    SubmitOutcome,
+    after_submit,
+    may_send,
+    send_age_s,
+    understand,
+)
+from runner.model import NEVER_SENT, Job, State, Upload
+from runner.steps.body import body_of
+from runner.steps.desk import Desk
+from runner.steps.rounds import fail, take_task
+from runner.steps.upload import fresh_copies
+from runner.store import catalogue, jobs, ledger
+
+RETRY_BASE_S = 1.0
+RETRY_CAP_S = 60.0
+# A refused reference url is made anew this often for one round; then it is a refusal like any other.
+FRESH_BODIES = 2
+
+
+class Held(StrEnum):
+    """Why a job was not sent."""
+
+    GONE = "gone"  # it is not ours to send any more
+    UPLOADS = "uploads"  # some references have no fresh remote copy
+    BUDGET = "budget"
+    UNCERTAIN = "uncertain"  # its window is over: a person decides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What a submit step has done.
+
+    `delay_s` is set when the job is to be sent again. `answer` is None when nothing was sent.
+    """
+
+    job: Job
+    state: State
+    held: Held | None = None
+    verdict: Verdict | None = None
+    answer: Answer | None = None
+    stop: Exit | None = None
+    delay_s: float | None = None
+    failure: Failure | None = None
+    first_send: bool = False
+
+
+async def submit(desk: Desk, row: int) -> Submitted:
+    """Advance one job through its submit; sends at most once."""
+    ready = await desk.writer.write(lambda conn: _intent(conn, desk, row))
+    if ready.held is not None:
+        return ready
+    job = ready.job
+    assert job.body is not None
+    assert job.key is not None
+    answer = understand(await desk.api.submit(job.body, job.key))
+    done = await desk.writer.write(lambda conn: _record(conn, desk, job, answer))
+    return Submitted(
+        job=done.job,
+        state=done.state,
+        answer=answer,
+        stop=done.stop,
+        delay_s=done.delay_s,
+        failure=done.failure,
+        first_send=ready.first_send,
+    )
+
+
+def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
+    job = jobs.get(conn, row)
+    if job.state is State.SUBMITTING:
+        return _again(conn, desk, job)
+    if job.state not in NEVER_SENT or not job.listed:
+        return Submitted(job=job, state=job.state, held=Held.GONE)
+    copies = fresh_copies(conn, desk, job)
+    if copies is None:
+        return Submitted(job=job, state=job.state, held=Held.UPLOADS)
+    estimate, seen = desk.estimate(conn, job)
+    counted = ledger.committed(conn, manifest=job.manifest, job=job.row, now_s=desk.clock.wall_s())
+    verdict = judge(budget=desk.settings.budget, estimate=estimate.reserve, price_seen=seen, committed=counted)
+    if verdict is not Verdict.YES:
+        return Submitted(job=job, state=job.state, held=Held.BUDGET, verdict=verdict)
+    now = desk.now()
+    ledger.reserve(
+        conn,
+        job,
+        estimate=estimate,
+        probe=is_capped(desk.settings.budget) and not seen,
+        base_url=desk.account.service,
+        now=now,
+    )
+    revision, key, body = _bytes(job, copies)
+    jobs.advance(
+        conn,
+        job,
+        now,
+        state=State.SUBMITTING.value,
+        revision=revision,
+        key=key,
+        body=body,
+        key12=desk.account.key12,
+        base_url=desk.account.service,
+        first_sent_at=now,
+        first_sent_boot_s=desk.clock.boot_s(),
+        first_sent_boot_id=desk.clock.boot_id(),
+        in_doubt=1,
+        attempts=job.attempts + 1,
+        conflicts=0,
+        conflict_since=None,
+        next_at=None,
+    )
+    desk.event(conn, "intent", job, key=key, round=job.round, revision=revision, credits=estimate.reserve)
+    job = jobs.get(conn, row)
+    return Submitted(job=job, state=job.state, first_send=True)
+
+
+def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
+    """Return (revision, key, body): the old key only for the very same bytes."""
+
+    def make(revision: int) -> tuple[str, bytes]:
+        key = idempotency_key(
+            manifest=job.manifest, job=job.id, fingerprint=job.fingerprint, round_=job.round, revision=revision
+        )
+        return key, body_of(job, copies, key)
+
+    if job.key is not None and job.body is not None:
+        # The id may have changed by a rename since; what was sent keeps its own key.
+        if body_of(job, copies, job.key) == job.body:
+            return job.revision, job.key, job.body
+        return job.revision + 1, *make(job.revision + 1)
+    return job.revision, *make(job.revision)
+
+
+def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
+    """Prepare to send the committed bytes of a job in `submitting` once more, if that is allowed."""
+    now = desk.now()
+    if job.in_doubt and job.key12 != desk.account.key12:
+        failure = Failure(
+            cls=FailureClass.OTHER,
+            code="key_changed",
+            message="its submit is unclear, and it was made with another key: the same idempotency key may mean"
+            " something else to another account",
+        )
+        return _give_up(conn, desk, job, failure)
+    age_s = age_of(desk, job)
+    if not may_send(in_doubt=job.in_doubt, age_s=age_s, resend_within_s=desk.settings.resend_within_s):
+        since = "for an unknown time" if math.isinf(age_s) else f"for {age_s:.0f} s"
+        failure = Failure(
+            cls=FailureClass.OTHER,
+            code="window_over",
+            message=f"its submit has been unclear {since}; the same key may be sent again only within"
+            f" {desk.settings.resend_within_s:.0f} s (idempotency.resend_within)",
+        )
+        return _give_up(conn, desk, job, failure)
+    first = {} if job.in_doubt else {
+        "first_sent_at": now,
+        "first_sent_boot_s": desk.clock.boot_s(),
+        "first_sent_boot_id": desk.clock.boot_id(),
+    }
+    jobs.advance(
+        conn,
+        job,
+        now,
+        in_doubt=job.in_doubt + 1,
+        attempts=job.attempts + 1,
+        key12=desk.account.key12,
+        next_at=None,
+        **first,
+    )
+    job = jobs.get(conn, job.row)
+    return Submitted(job=job, state=job.state)
+
+
+def age_of(desk: Desk, job: Job) -> float:
+    """Return how long ago the committed bytes of a job were first sent, in seconds."""
+    return send_age_s(
+        sent_wall_s=epoch(job.first_sent_at),
+        sent_boot_s=job.first_sent_boot_s,
+        sent_boot_id=job.first_sent_boot_id,
+        now_wall_s=desk.clock.wall_s(),
+        now_boot_s=desk.clock.boot_s(),
+        boot_id=desk.clock.boot_id(),
+    )
+
+
+def _give_up(conn: sqlite3.Connection, desk: Desk, job: Job, failure: Failure) -> Submitted:
+    jobs.advance(
+        conn,
+        job,
+        desk.now(),
+        state=State.UNCERTAIN.value,
+        next_at=None,
+        error_class=failure.cls.value,
+        error_code=failure.code,
+        error_message=failure.message,
+    )
+    desk.event(conn, "uncertain", job, code=failure.code, message=failure.message)
+    return Submitted(job=job, state=State.UNCERTAIN, held=Held.UNCERTAIN, failure=failure)
+
+
+def _record(conn: sqlite3.Connection, desk: Desk, sent: Job, answer: Answer) -> Submitted:
+    job = jobs.get(conn, sent.row)
+    if job.version != sent.version:
+        raise jobs.StaleJob(f"job {job.id} was changed while its submit was on the way")
+    conflict = answer.meaning is Meaning.CONFLICT
+    since = epoch(job.conflict_since)
+    outcome = after_submit(
+        answer,
+        earlier_unclear=job.in_doubt - 1,
+        conflicts=job.conflicts + int(conflict),
+        conflict_age_s=desk.clock.wall_s() - since if since is not None else 0.0,
+        reference_urls=_urls(job),
+        fresh_bodies_left=job.fresh_bodies < FRESH_BODIES,
+    )
+    if outcome.after is After.WAITING:
+        return _accepted(conn, desk, job, outcome, answer)
+    return _not_accepted(conn, desk, job, outcome, answer)
+
+
+def _accepted(conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, answer: Answer) -> Submitted:
+    task = outcome.task
+    assert task is not None
+    holder = jobs.holder_of_task(conn, desk.account.service, task.id)
+    if holder is not None and holder != (job.row, job.round):
+        other = jobs.get(conn, holder[0])
+        failure = Failure(
+            cls=FailureClass.OTHER,
+            code="task_held",
+            message=f"the service answered with task {task.id}, which job {other.id} holds already",
+        )
+        return _give_up(conn, desk, job, failure)
+    now = desk.now()
+    ledger.accept(conn, job, task_id=task.id, reserved=task.reserved, now=now)
+    desk.event(
+        conn, "accepted", job, task_id=task.id, reserved_credits=task.reserved, status=answer.status, key=job.key
+    )
+    state = take_task(
+        conn,
+        desk,
+        job,
+        task,
+        task_id=task.id,
+        submitted_at=now,
+        next_at=None,
+        error_class=None,
+        error_code=None,
+        error_message=None,
+    ) if not task.terminal else _at_once(conn, desk, job, outcome, now)
+    stop = Exit.CREDITS if task.terminal and state is State.PLANNED and task.code == "insufficient_credits" else None
+    job = jobs.get(conn, job.row)
+    return Submitted(job=job, state=state, stop=stop)
+
+
+def _at_once(conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, now: str) -> State:
+    """Take a task that had ended when it was answered for the first time."""
+    task = outcome.task
+    assert task is not None
+    jobs.advance(conn, job, now, state=State.WAITING.value, task_id=task.id, submitted_at=now, next_at=None)
+    return take_task(conn, desk, jobs.get(conn, job.row), task)
+
+
+def _not_accepted(conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, answer: Answer) -> Submitted:
+    now = desk.now()
+    in_doubt = job.in_doubt - int(outcome.definite)
+    columns: dict[str, object] = {"in_doubt": in_doubt}
+    if in_doubt == 0:
+        columns |= {"first_sent_at": None, "first_sent_boot_s": None, "first_sent_boot_id": None}
+    if answer.meaning is Meaning.CONFLICT:
+        columns |= {"conflicts": job.conflicts + 1, "conflict_since": job.conflict_since or now}
+    desk.event(
+        conn,
+        "not_accepted",
+        job,
+        meaning=answer.meaning.value,
+        definite=outcome.definite,
+        status=answer.status,
+        code=answer.code,
+        message=answer.message,
+        request_id=answer.request_id,
+    )
+    match outcome.after:
+        case After.AGAIN:
+            delay_s = outcome.retry_after_s
+            if answer.meaning is not Meaning.RATE_LIMITED:
+                backoff_s = retry_delay_s(
+                    max(job.attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, draw=0.5 + desk.draw() / 2
+                )
+                delay_s = max(backoff_s, min(outcome.retry_after_s or 0.0, RETRY_CAP_S))
+            jobs.advance(conn, job, now, **columns)
+            return Submitted(
+                job=jobs.get(conn, job.row), state=State.SUBMITTING, stop=outcome.stop, delay_s=delay_s or 0.0
+            )
+        case After.UNCERTAIN:
+            jobs.advance(conn, job, now, **columns)
+            assert outcome.failure is not None
+            return _give_up(conn, desk, jobs.get(conn, job.row), outcome.failure)
+        case After.FAILED:
+            assert outcome.failure is not None
+            ledger.release(conn, job, now=now)
+            fail(conn, desk, job, outcome.failure, task_failed=False, **columns)
+            return Submitted(job=jobs.get(conn, job.row), state=State.FAILED, failure=outcome.failure)
+        case After.BACK | After.NEW_BODY:
+            ledger.release(conn, job, now=now)
+            columns["state"] = State.PLANNED.value
+            if outcome.new_revision:
+                columns |= {"revision": job.revision + 1, "key": None, "body": None}
+            if outcome.after is After.NEW_BODY:
+                catalogue.forget_uploads(conn, _urls(job))
+                columns["fresh_bodies"] = job.fresh_bodies + 1
+            jobs.advance(conn, job, now, **columns)
+            return Submitted(job=jobs.get(conn, job.row), state=State.PLANNED, stop=outcome.stop)
+        case After.WAITING:
+            raise AssertionError("an accepted submit is recorded elsewhere")
+
+
+def _urls(job: Job) -> tuple[str, ...]:
+    """Return the reference urls inside the committed body."""
+    if not job.references or job.body is None:
+        return ()
+    import json
+
+    items = json.loads(job.body)["params"].get("referenceMediaItems", [])
+    return tuple(item["url"] for item in items)

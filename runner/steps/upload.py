@@ -1,0 +1,167 @@
+"""Upload: bring the references of a job to the service, just before they are needed.
+
+An upload is not idempotent at the service and costs nothing that is known (`api.md` §6), so an
+unclear one is simply made again; a fresh remote copy is used for every job that needs the file.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+
+from runner.clock import rfc3339
+from runner.client import is_loopback
+from runner.errors import RunnerError
+from runner.machine import Answer, Failure, FailureClass, Meaning, failure_class, understand
+from runner.model import Job, Json, Reference, Upload
+from runner.references import ReferenceChanged, ReferenceMissing, open_verified
+from runner.steps.desk import Desk
+from runner.steps.rounds import fail
+from runner.store import catalogue, jobs
+
+
+REFERENCE_ERRORS = (ReferenceChanged, ReferenceMissing)
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """One file that has to be uploaded for one model; jobs that share it share the upload."""
+
+    sha256: str
+    kind: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    """What an upload step has done; `copy` is None when the file is not at the service."""
+
+    copy: Upload | None
+    answer: Answer
+    failure: Failure | None = None  # the file can never be uploaded as it is
+
+
+def needed(reference: Reference, job: Job) -> Needed:
+    """Return what has to be uploaded for a reference of a job."""
+    return Needed(reference.sha256, reference.kind.value, job.model)
+
+
+def fresh_copies(conn: sqlite3.Connection, desk: Desk, job: Job) -> tuple[Upload, ...] | None:
+    """Return the remote copies of all references of a job, or None when one is missing or too old."""
+    found = [_copy(conn, desk, needed(reference, job)) for reference in job.references]
+    return None if None in found else tuple(copy for copy in found if copy is not None)
+
+
+def missing(conn: sqlite3.Connection, desk: Desk, job: Job) -> list[Reference]:
+    """Return the references of a job that have no fresh remote copy."""
+    return [reference for reference in job.references if _copy(conn, desk, needed(reference, job)) is None]
+
+
+def _copy(conn: sqlite3.Connection, desk: Desk, wanted: Needed) -> Upload | None:
+    now_s = desk.clock.wall_s()
+    copy = catalogue.upload(
+        conn,
+        sha256=wanted.sha256,
+        kind=wanted.kind,
+        model=wanted.model,
+        account=desk.account.name,
+        since=rfc3339(now_s - desk.settings.reuse_uploads_within_s),
+    )
+    # A time in the future means that the clock was set back: its age is unknown.
+    return copy if copy is not None and copy.uploaded_at <= rfc3339(now_s + 1.0) else None
+
+
+async def upload(desk: Desk, reference: Reference, wanted: Needed) -> Uploaded:
+    """Upload one file once.
+
+    Raises:
+        ReferenceChanged, ReferenceMissing: The file is no longer what was planned.
+    """
+    content = await anyio.to_thread.run_sync(open_verified, reference)
+    try:
+        reply = await desk.api.upload(
+            content,
+            name=reference.file.name,
+            kind=reference.kind,
+            mime=reference.mime,
+            size_bytes=reference.size_bytes,
+            model=wanted.model,
+            request_id=f"rb1-file-{reference.sha256[:40]}",
+        )
+    finally:
+        content.close()
+    answer = understand(reply)
+    if answer.meaning is Meaning.OK:
+        copy = read_upload(answer.data or {}, base_url=desk.account.base_url, now=desk.now())
+        if copy is None:
+            return Uploaded(copy=None, answer=_unclear(answer))
+        raw = json.dumps(answer.data, ensure_ascii=False)
+        await desk.writer.write(
+            lambda conn: catalogue.save_upload(
+                conn,
+                sha256=wanted.sha256,
+                kind=wanted.kind,
+                model=wanted.model,
+                account=desk.account.name,
+                copy=copy,
+                raw=raw,
+            )
+        )
+        return Uploaded(copy=copy, answer=answer)
+    if answer.meaning is Meaning.REFUSED:
+        failure = Failure(
+            cls=failure_class(code=answer.code, status=answer.status),
+            code=answer.code or "upload_refused",
+            message=f"{reference.path} was refused at upload: {answer.words()}",
+        )
+        return Uploaded(copy=None, answer=answer, failure=failure)
+    return Uploaded(copy=None, answer=answer)
+
+
+def _unclear(answer: Answer) -> Answer:
+    return Answer(
+        meaning=Meaning.UNCLEAR, status=answer.status, message="the answer to an upload names no usable url"
+    )
+
+
+def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> Upload | None:
+    """Read a file object leniently: its fields are undocumented beyond `url` and `duration_token`.
+
+    Returns:
+        None when it has no https url (http where the base url is loopback).
+    """
+    if not isinstance(data, dict):
+        return None
+    inner = data.get("file") if isinstance(data.get("file"), dict) and "url" not in data else data
+    assert isinstance(inner, dict)
+    url = inner.get("url")
+    if not isinstance(url, str):
+        return None
+    scheme = urlsplit(url).scheme
+    if scheme != "https" and not (scheme == "http" and is_loopback(base_url)):
+        return None
+    file_id = inner.get("id") or inner.get("file_id")
+    token = inner.get("duration_token")
+    seconds = inner.get("duration_seconds")
+    return Upload(
+        url=url,
+        file_id=file_id if isinstance(file_id, str) else None,
+        duration_token=token if isinstance(token, str) else None,
+        duration_s=float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None,
+        uploaded_at=now,
+    )
+
+
+def fail_for_reference(conn: sqlite3.Connection, desk: Desk, row: int, failure: Failure) -> Job:
+    """End a job whose reference cannot be uploaded; nothing was sent of the job, nothing is owed."""
+    fail(conn, desk, jobs.get(conn, row), failure, task_failed=False)
+    return jobs.get(conn, row)
+
+
+def reference_failure(error: RunnerError) -> Failure:
+    """Return the failure of a job whose reference changed or vanished since it was planned."""
+    return Failure(cls=FailureClass.VALIDATION, code="reference_changed", message=str(error))

@@ -1,0 +1,110 @@
+"""Where things are: the workspace of a manifest, its database, its locks."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from runner.clock import rfc3339
+from runner.errors import RunLocked, UsageError
+
+SANDBOX_DB = "sandbox.db"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """The folder a manifest lives in, and the database that remembers it. Both absolute."""
+
+    root: Path
+    database: Path
+
+
+def workspace_root(manifest: Path) -> Path:
+    """Return the nearest folder at or above a manifest that has a `state/` folder, else its own folder."""
+    folder = manifest.resolve().parent
+    for candidate in (folder, *folder.parents):
+        if (candidate / "state").is_dir():
+            return candidate
+    return folder
+
+
+def find_workspace(manifest: Path | None, *, state: str | None, sandbox: bool) -> Workspace:
+    """Return the workspace of a manifest (or of the working directory).
+
+    Args:
+        manifest: The manifest; None for commands that look at a whole workspace.
+        state: `--state` or `RIVYA_STATE`: another database file; ignored for the sandbox.
+        sandbox: Whether the bundled imitation is meant, which has a database of its own.
+    """
+    root = workspace_root(manifest if manifest is not None else Path.cwd() / "any")
+    if sandbox:
+        return Workspace(root=root, database=root / "state" / SANDBOX_DB)
+    if state:
+        path = Path(state).expanduser().absolute()
+        if path.is_dir():
+            raise UsageError(f"--state names a folder: {path}", hint="name a file, for example state/runner.db")
+        return Workspace(root=root, database=path)
+    return Workspace(root=root, database=root / "state" / "runner.db")
+
+
+class ManifestLock:
+    """An OS lock on one manifest name of one database; the kernel frees it when its holder dies.
+
+    Who holds it, and since when, is written inside for people; only the lock itself counts.
+    """
+
+    def __init__(self, database: Path, name: str) -> None:
+        self.path = database.with_name(f"{database.name}.{name}.lock")
+        self._name = name
+        self._file: IO[str] | None = None
+
+    def acquire(self, now_s: float, *, command: str) -> None:
+        """Take the lock, or say who has it.
+
+        Raises:
+            RunLocked: Another run holds this manifest.
+            UsageError: The folder cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as exc:
+            raise UsageError(
+                f"cannot write {self.path}: {exc.strerror}", hint="make the folder writable, or use --state FILE"
+            ) from exc
+        file = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = file.read(2000)
+            file.close()
+            raise RunLocked(
+                f"another run holds {self._name}: {_holder(holder)}",
+                hint="wait for it, or look at it with `rivya-batch status`",
+            ) from None
+        file.seek(0)
+        file.truncate()
+        json.dump(
+            {"pid": os.getpid(), "host": socket.gethostname(), "since": rfc3339(now_s), "command": command}, file
+        )
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back; the file stays (removing it would let two runs lock two files)."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _holder(text: str) -> str:
+    try:
+        who = json.loads(text)
+        return f"`{who['command']}`, process {who['pid']} on {who['host']}, since {who['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "a process that has not said who it is"
