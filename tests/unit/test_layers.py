@@ -15,6 +15,22 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "runner"
 
+# No clock, no socket, no randomness, no files: time and draws are passed in.
+RULES: tuple[str, ...] = (
+    "machine",
+    "scheduler",
+    "pacing",
+    "polling",
+    "contract",
+    "fingerprint",
+    "backoff",
+    "budget",
+    "pricing",
+    "media",
+    "yaml12",
+    "placeholders",
+)
+
 # Top first. A module may import what stands below its own line, or beside it as long as no circle forms.
 # A package (`store/`) is one entry, unless one of its modules is named by itself.
 LAYERS: tuple[tuple[str, ...], ...] = (
@@ -24,27 +40,26 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("report", "progress"),
     ("engine",),
     ("steps",),
-    ("manifest", "store", "client", "fetch", "files", "references", "environment", "workspace", "derive"),
-    ("schemas", "migrations", "clock", "containers"),
     (
-        "machine",
-        "scheduler",
-        "contract",
-        "fingerprint",
-        "backoff",
-        "budget",
-        "pricing",
-        "media",
-        "yaml12",
-        "placeholders",
+        "manifest",
+        "store",
+        "client",
+        "fetch",
+        "files",
+        "references",
+        "sidecar",
+        "environment",
+        "workspace",
+        "derive",
     ),
+    ("schemas", "migrations", "clock", "containers"),
+    RULES,
     ("model",),
     ("errors",),
     ("__init__",),
 )
 
-# No clock, no socket, no randomness, no files: time and draws are passed in.
-PURE = frozenset({*LAYERS[8], "model", "errors"})
+PURE = frozenset({*RULES, "model", "errors"})
 IMPURE_IMPORTS = frozenset(
     {"time", "random", "secrets", "uuid", "socket", "ssl", "select", "selectors", "http", "urllib.request",
      "httpx", "httpx_aiohttp", "aiohttp", "requests", "asyncio", "anyio", "trio", "threading", "subprocess",
