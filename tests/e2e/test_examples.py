@@ -1,0 +1,70 @@
+"""Each example runs as its first comment says, against the sandbox, and what it makes can be looked at."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from runner.yaml12 import read_yaml
+from tests.support import ROOT, Command
+
+EXAMPLES = sorted((ROOT / "manifests").glob("*.yaml"))
+JOBS = {
+    "01-first-steps": 7,
+    "02-matrix": 11,
+    "03-csv-rows": 8,
+    "04-several-models": 5,
+    "05-overnight": 60,
+}
+SIGNATURES = {".mp4": b"ftyp", ".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".mp3": b"", ".wav": b"RIFF"}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_to_its_end_and_then_has_nothing_to_do(
+    path: Path, command: Command, examples: Path
+) -> None:
+    manifest = examples / path.name
+    expected = re.search(r"^#\s+exit:\s+(\d+)", manifest.read_text(encoding="utf-8"), re.M)
+    assert expected
+    name = read_yaml(manifest.read_text(encoding="utf-8"), file=path.name).value["name"]
+
+    first = command("run", manifest, "--sandbox")
+    again = command("run", manifest, "--sandbox")
+
+    assert (first.code, again.code) == (int(expected[1]), int(expected[1])), first.stderr + again.stderr
+    with closing(sqlite3.connect(command.workspace / "state" / "sandbox.db")) as state:
+        rows = state.execute("SELECT state, round, artifact FROM v_jobs WHERE listed").fetchall()
+        payments = state.execute("SELECT sum(payments) FROM v_credits").fetchone()[0]
+    assert len(rows) == JOBS[path.stem]
+    assert {(row[0], row[1]) for row in rows} == {("done", 1)}
+    assert payments == JOBS[path.stem]
+
+    out = command.workspace / "out" / name / "sandbox"
+    files = [file for file in out.rglob("*") if file.suffix in SIGNATURES]
+    assert len(files) >= JOBS[path.stem]
+    assert all(SIGNATURES[file.suffix] in file.read_bytes()[:16] for file in files)
+    assert not list(out.rglob("*.part"))
+
+
+def test_an_unquoted_aspect_ratio_arrives_as_text(command: Command, examples: Path) -> None:
+    """`16:9` is 969 to a YAML 1.1 reader."""
+    assert command("run", examples / "01-first-steps.yaml", "--sandbox").code == 0
+
+    with closing(sqlite3.connect(command.workspace / "state" / "sandbox.db")) as state:
+        bodies = dict(state.execute("SELECT job, body FROM jobs").fetchall())
+    ratios = {job: json.loads(body)["params"].get("aspect_ratio") for job, body in bodies.items()}
+
+    assert ratios == {
+        "hero": "9:16",
+        "cat-cinematic": "16:9",
+        "cat-anime": "16:9",
+        "dog-cinematic": "16:9",
+        "shot-cup-01": "1:1",
+        "shot-lamp-02": "2:3",
+        "shot-dunes-03": "16:9",
+    }

@@ -1,0 +1,79 @@
+"""README.md says what is so: its tables, its example and its links are compared with the code."""
+
+from __future__ import annotations
+
+import re
+
+import jsonschema
+
+from runner.errors import EXIT_PRECEDENCE, Exit
+from runner.model import State
+from runner.schemas import load_contracts, read_schema
+from runner.yaml12 import read_yaml
+from tests.readme import PART, PARTS, README, filled
+
+TEXT = README.read_text(encoding="utf-8")
+ROOT = README.parent
+
+
+def section(title: str) -> str:
+    return TEXT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def first_column(text: str) -> list[str]:
+    return re.findall(r"^\| `?([^|`]+?)`? \|", text, re.M)[2:]
+
+
+def test_the_generated_parts_are_up_to_date() -> None:
+    assert {part["name"] for part in PART.finditer(TEXT)} == PARTS.keys()
+    assert filled(TEXT) == TEXT, "run `make readme`"
+
+
+def test_the_exit_codes_are_those_of_the_code() -> None:
+    text = section("Exit codes")
+
+    assert [int(code) for code in first_column(text)] == [int(code) for code in Exit]
+    assert ", ".join(str(int(code)) for code in EXIT_PRECEDENCE) in text
+
+
+def test_every_state_says_what_to_type() -> None:
+    assert first_column(section("When something breaks")) == [state.value for state in State]
+
+
+def test_the_example_is_a_valid_manifest() -> None:
+    example = re.search(r"```yaml\n(.*?)```", section("The manifest"), re.S)
+    assert example
+
+    document = read_yaml(example[1], file="README.md")
+
+    assert not document.problems
+    jsonschema.Draft202012Validator(read_schema("manifest.schema.json")).validate(document.value)
+
+
+def test_links_lead_to_files_and_headings() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", TEXT):
+        name, _, heading = target.partition("#")
+        path = ROOT / name
+        assert path.is_file(), target
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
+            assert heading in {title.lower().replace(" ", "-") for title in titles}, target
+
+
+def test_the_number_of_models_is_right() -> None:
+    others = re.search(r"the other (\d+) documented", TEXT)
+
+    assert others
+    assert int(others[1]) == len(load_contracts()) - 1
+
+
+def test_every_readme_of_a_top_folder_is_linked() -> None:
+    folders = {path.parent.name for path in ROOT.glob("*/README.md") if not path.parent.name.startswith(".")}
+
+    assert {name for name in folders if f"({name}/README.md)" in TEXT} == folders
+
+
+def test_no_page_names_a_folder_of_somebodys_machine() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md")]
+
+    assert not [page for page in pages if re.search(r"/(home|root|Users|tmp)/", page.read_text("utf-8"))]
