@@ -1,0 +1,89 @@
+"""How long to wait before asking again: after a fault, and after being told to slow down."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+# Longer than this no sane limit lasts: an epoch time in the wrong field, a wrong unit, a wrong clock.
+ABSURD_S = 3600.0
+# What we make of an absurd wait: one request a minute asks whether the service meant it.
+INSTEAD_OF_ABSURD_S = 60.0
+
+_SECONDS = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
+
+
+def retry_delay_s(attempt: int, *, base_s: float, cap_s: float, draw: float) -> float:
+    """Return the wait before retry number `attempt`.
+
+    Full jitter: anywhere between zero and the capped exponential.
+
+    Args:
+        attempt: 1 for the first retry.
+        base_s: Longest first wait, in seconds.
+        cap_s: Longest wait of all, in seconds.
+        draw: A number from [0, 1). The caller owns the randomness.
+
+    Returns:
+        Seconds, within `[0, cap_s]`.
+
+    Raises:
+        ValueError: `attempt` is below 1.
+
+    Source:
+        "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+
+    >>> retry_delay_s(3, base_s=1.0, cap_s=60.0, draw=0.5)
+    2.0
+    """
+    if attempt < 1:
+        msg = f"attempt counts from 1, got {attempt}"
+        raise ValueError(msg)
+    # 2.0**1024 overflows; past 62 doublings every sane cap has won.
+    ceiling_s = min(cap_s, base_s * 2.0 ** min(attempt - 1, 62))
+    return draw * ceiling_s
+
+
+def parse_retry_after(text: str | None, *, now_epoch_s: float) -> float | None:
+    """Return the seconds a `Retry-After` header asks for.
+
+    Args:
+        text: The header as sent: seconds (decimals are tolerated) or an HTTP date; None when absent.
+        now_epoch_s: Our wall clock, seconds since 1970. Needed for a date only.
+
+    Returns:
+        Seconds from now, at least 0: a time in the past or a negative number is 0. None when there
+        is no header or it cannot be read. More than an hour is taken for a mistake and becomes 60.
+
+    Source:
+        RFC 9110, section 10.2.3.
+
+    >>> parse_retry_after("1.5", now_epoch_s=0.0)
+    1.5
+    >>> parse_retry_after("Thu, 01 Jan 1970 00:00:30 GMT", now_epoch_s=10.0)
+    20.0
+    """
+    if text is None:
+        return None
+    text = text.strip()
+    if len(text) > 64:
+        return None
+    wait_s = float(text) if _SECONDS.fullmatch(text) else _until_date_s(text, now_epoch_s)
+    if wait_s is None:
+        return None
+    return INSTEAD_OF_ABSURD_S if wait_s > ABSURD_S else max(wait_s, 0.0)
+
+
+def _until_date_s(text: str, now_epoch_s: float) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        # "-0000" and a missing zone both come without one; HTTP dates are in GMT.
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        return moment.timestamp() - now_epoch_s
+    except (ValueError, OverflowError):
+        return None

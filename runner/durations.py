@@ -1,0 +1,241 @@
+"""How long tasks take, learned from what polls see. Pure: ages in seconds go in, chances come out.
+
+A poll never sees the moment a task ends, only that it ended between two polls, or is still running.
+So a duration here is an interval, what still runs counts as "longer than", and the curve is fitted
+to both by self-consistency.
+
+Source:
+    B. W. Turnbull, "The Empirical Distribution Function with Arbitrarily Grouped, Censored and
+    Truncated Data", J. R. Statist. Soc. B 38 (1976).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import accumulate
+
+# Ages are kept in steps of 2 % from a twentieth of a second up to a day and a half.
+SHORTEST_S = 0.05
+STEP = math.log(1.02)
+STEPS = 740
+REMEMBERED = 160  # latest durations of a shape; older ones are forgotten, so the curve follows a drift
+TAIL_WEIGHT = 0.5  # durations' worth of belief that anything may happen
+KIN_WEIGHT = 2.0  # durations' worth of belief that a shape is like the others of its model
+ROUNDS = 4
+
+
+def _place(age_s: float) -> float:
+    """Return an age as a fractional number of steps."""
+    if age_s <= SHORTEST_S:
+        return 0.0
+    return min(math.log(age_s / SHORTEST_S) / STEP, STEPS - 1e-6)
+
+
+def _age_s(place: float) -> float:
+    return SHORTEST_S * math.exp(place * STEP)
+
+
+class Curve:
+    """The chance that a task has ended by an age."""
+
+    __slots__ = ("_ended",)
+
+    def __init__(self, ended: Sequence[float]) -> None:
+        self._ended = ended  # at the edges of the steps: STEPS + 1 numbers from 0 to 1
+
+    def ended(self, age_s: float) -> float:
+        """Return the chance that a task has ended by this age."""
+        place = _place(age_s)
+        step = int(place)
+        low = self._ended[step]
+        return low + (self._ended[step + 1] - low) * (place - step)
+
+    def chance(self, running_s: float, age_s: float) -> float:
+        """Return the chance that a task known to run at `running_s` has ended by `age_s`."""
+        before = self.ended(running_s)
+        left = 1.0 - before
+        return (self.ended(age_s) - before) / left if left > 1e-9 else 1.0
+
+    def age(self, part: float, *, running_s: float = 0.0) -> float:
+        """Return the age by which `part` of the tasks still running at `running_s` have ended."""
+        before = self.ended(running_s)
+        wanted = before + part * (1.0 - before)
+        step = bisect_left(self._ended, wanted, 1, STEPS)
+        low, high = self._ended[step - 1], self._ended[step]
+        inside = (wanted - low) / (high - low) if high > low else 1.0
+        return max(_age_s(step - 1 + min(max(inside, 0.0), 1.0)), running_s)
+
+
+class _Shape:
+    """What was seen of one shape."""
+
+    __slots__ = ("curve", "kin", "news", "running", "seen", "version", "weights")
+
+    def __init__(self, kin: _Shape | None) -> None:
+        self.kin = kin
+        self.seen: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)  # (first, last) step of the end
+        self.running: dict[int, int] = {}  # step -> how many are known to have run so long
+        self.news = 0.0  # how much is not yet in the curve
+        self.version = 0
+        self.weights: list[float] | None = None
+        self.curve: Curve | None = None
+
+
+class Durations:
+    """The curves of all shapes, each falling back to its model's while it has little of its own.
+
+    A shape is what decides how long a task takes: the model and its params. `kin`, where given, names
+    a wider group (the model) whose durations say something about a shape never seen.
+    """
+
+    def __init__(self) -> None:
+        self._shapes: dict[Hashable, _Shape] = {}
+        self._kin: dict[Hashable, _Shape] = {}
+
+    def seed(self, shape: Hashable, seconds: Iterable[float], *, kin: Hashable = None) -> None:
+        """Take over the durations of earlier runs, oldest first."""
+        for duration_s in seconds:
+            self.ended(shape, duration_s, duration_s, kin=kin)
+
+    def known(self, shape: Hashable, *, kin: Hashable = None) -> int:
+        """Return how many durations a curve would rest on; 0: there is no curve."""
+        own = self._shapes.get(shape)
+        if own is not None and own.seen:
+            return len(own.seen)
+        like = self._kin.get(kin)
+        return min(len(like.seen), 1) if like is not None else 0
+
+    def ended(self, shape: Hashable, after_s: float, by_s: float, *, kin: Hashable = None) -> None:
+        """Learn that a task was running at `after_s` and had ended by `by_s` (the same if known exactly)."""
+        first = int(_place(after_s))
+        last = max(math.ceil(_place(by_s)) - 1, first)
+        for place in self._both(shape, kin):
+            place.seen.append((first, last))
+            place.news += 1.0
+
+    def runs(self, shape: Hashable, before_s: float, age_s: float, *, kin: Hashable = None) -> None:
+        """Learn that a task last known to run at `before_s` (0: never asked) still runs at `age_s`."""
+        self.leaves(shape, before_s, kin=kin)
+        step = int(_place(age_s))
+        for place in self._both(shape, kin):
+            place.running[step] = place.running.get(step, 0) + 1
+            place.news += 0.2
+
+    def leaves(self, shape: Hashable, before_s: float, *, kin: Hashable = None) -> None:
+        """Forget a running task last known to run at `before_s`: it ended, or nobody asks any more."""
+        if before_s <= 0.0:
+            return
+        step = int(_place(before_s))
+        for place in self._both(shape, kin):
+            left = place.running.get(step, 0) - 1
+            if left > 0:
+                place.running[step] = left
+            else:
+                place.running.pop(step, None)
+
+    def curve(self, shape: Hashable, *, kin: Hashable = None) -> tuple[Curve | None, int]:
+        """Return a shape's curve, None where nothing is known, and a version that changes with it."""
+        own = self._shapes.get(shape)
+        if own is not None and own.seen:
+            return _refreshed(own), own.version
+        like = self._kin.get(kin)
+        if like is not None and like.seen:
+            return _refreshed(like), -like.version
+        return None, 0
+
+    def _both(self, shape: Hashable, kin: Hashable) -> tuple[_Shape, ...]:
+        own = self._shapes.get(shape)
+        if own is None:
+            like = None
+            if kin is not None:
+                like = self._kin.setdefault(kin, _Shape(None))
+            own = self._shapes[shape] = _Shape(like)
+        return (own,) if own.kin is None else (own, own.kin)
+
+
+def _refreshed(shape: _Shape) -> Curve | None:
+    # Each of the first durations changes the picture; later ones are taken in by the handful.
+    if shape.curve is None or shape.news >= max(1.0, len(shape.seen) / 10.0):
+        _fit(shape)
+    return shape.curve
+
+
+def _fit(shape: _Shape) -> None:
+    belief = _belief(shape)
+    weights = shape.weights if shape.weights is not None else belief
+    running = _scaled(shape)
+    total = len(shape.seen) + sum(running.values()) + sum(belief)
+    for _ in range(ROUNDS):
+        weights = _consistent(weights, shape.seen, running, belief, total)
+    # What was fitted without its own belief's share would never move again where it once was zero.
+    shape.weights = weights
+    shape.curve = Curve(_smooth(weights, len(shape.seen)))
+    shape.news = 0.0
+    shape.version += 1
+
+
+def _belief(shape: _Shape) -> list[float]:
+    """Return what we would think without the shape's own durations: its model's, and a little of anything."""
+    belief = [TAIL_WEIGHT / STEPS] * STEPS
+    if shape.kin is not None and len(shape.kin.seen) > len(shape.seen):
+        curve = _refreshed(shape.kin)
+        if curve is not None:
+            ended = curve._ended
+            belief = [
+                own + KIN_WEIGHT * (ended[step + 1] - ended[step]) for step, own in enumerate(belief)
+            ]
+    return belief
+
+
+def _scaled(shape: _Shape) -> dict[int, float]:
+    """Return the running ones by step, together no heavier than what ended (of which we forget the old)."""
+    number = sum(shape.running.values())
+    if not number:
+        return {}
+    scale = min(1.0, len(shape.seen) / number)
+    return {step: count * scale for step, count in shape.running.items()}
+
+
+def _consistent(
+    weights: Sequence[float],
+    seen: Iterable[tuple[int, int]],
+    running: dict[int, float],
+    belief: Sequence[float],
+    total: float,
+) -> list[float]:
+    """Return the weights after one round: each observation spread as the weights before say."""
+    below = [0.0, *accumulate(weights)]
+    change = [0.0] * (STEPS + 1)
+    for first, last in seen:
+        part = 1.0 / max(below[last + 1] - below[first], 1e-12)
+        change[first] += part
+        change[last + 1] -= part
+    for step, count in running.items():
+        after = min(step + 1, STEPS - 1)
+        part = count / max(below[STEPS] - below[after], 1e-12)
+        change[after] += part
+    factors = accumulate(change)
+    spread = [
+        max(weight * factor, 0.0) + own
+        for weight, factor, own in zip(weights, factors, belief, strict=False)
+    ]
+    whole = sum(spread) or total
+    return [weight / whole for weight in spread]
+
+
+def _smooth(weights: Sequence[float], number: int) -> list[float]:
+    """Return the running sum of the weights, blurred the more the fewer durations they rest on."""
+    reach = round(10.0 / math.sqrt(max(number, 1)))
+    below = [0.0, *accumulate(weights)]
+    if reach:
+        width = 2 * reach + 1
+        blurred = [
+            (below[min(step + reach + 1, STEPS)] - below[max(step - reach, 0)]) / width
+            for step in range(STEPS)
+        ]
+        below = [0.0, *accumulate(blurred)]
+    whole = below[-1] or 1.0
+    return [part / whole for part in below]

@@ -1,0 +1,328 @@
+"""How fast we may send (`Governor`) and how many tasks may be at the service at once (`Window`).
+
+Two walls, found and kept apart: "too fast" closes the gate for every request, "too many" holds
+back submits only. Pure: `now` is the reading of a monotonic clock in seconds, given by the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+# A number given by the user is used up to here: with 2 % to spare, a service that counts one second at
+# a time never sees one request too many, though ours arrive up to 20 ms early or late.
+USE_OF_GIVEN = 0.98
+# A rate that was found is used up to here (performance.md, "Rate limiters").
+USE_OF_FOUND = 0.985
+# How late we may be and still keep to the grid of send times instead of starting a new one.
+CATCH_UP_S = 0.02
+PROBE_EVERY_S = 15.0
+SLOWEST_PER_S = 0.02
+MEASURED_S = 15.0
+# Waits where a 429 does not say how long.
+FIRST_BACKOFF_S = 0.25
+LONGEST_BACKOFF_S = 30.0
+# How long a single request may be on its way while the gate is ajar, before another one may ask.
+AJAR_S = 2.0
+
+
+class Governor:
+    """One rate for all requests of the account, and one gate that a 429 closes for all.
+
+    Args:
+        ceiling_per_s: Requests a second never to exceed; None to find the limit.
+        share: The part of the account's rate that is ours, from (0, 1].
+        found_per_s: The account's limit as an earlier run found it; None if it never met one.
+        start_per_s: Where the search begins.
+    """
+
+    def __init__(
+        self,
+        *,
+        ceiling_per_s: float | None = None,
+        share: float = 1.0,
+        found_per_s: float | None = None,
+        start_per_s: float = 5.0,
+    ) -> None:
+        self._ceiling = ceiling_per_s
+        self._share = share
+        self._found: float | None = None
+        if ceiling_per_s is not None:
+            self._pace = ceiling_per_s * share * USE_OF_GIVEN
+        elif found_per_s is not None and found_per_s > 0:
+            self._found = found_per_s * share
+            self._pace = self._found * USE_OF_FOUND
+        else:
+            self._pace = start_per_s * share
+        self._climbing = ceiling_per_s is None and self._found is None
+        self._next = -math.inf  # when the grid allows the next request
+        self._closed_until = -math.inf  # when the gate opens after a 429
+        self._opened_at = -math.inf  # what was sent before this knows nothing of the last 429
+        self._ajar = False  # two refusals in a row: one request at a time until one passes
+        self._refused = 0  # refusals in a row, waves counted as one
+        # The clock of wanting: runs only while we had something to send and the gate or the grid held it.
+        self._busy_s = 0.0
+        self._seen_at: float | None = None
+        self._wanted_until = -math.inf
+        self._idle = True
+        self._log: deque[float] = deque()  # wanting-clock readings of the last sends
+        self._cycle_began_s = 0.0  # wanting-clock reading at the last refusal
+        self._cycle_sent = 0
+        self._probed_s = 0.0
+        self._step = 0.01
+        self._quiet_probes = 0
+        self._before: tuple[float, bool, float | None] | None = None
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second we now allow ourselves."""
+        return self._pace
+
+    @property
+    def found_per_s(self) -> float | None:
+        """The limit of the whole account as far as it was met; None while it was not."""
+        return None if self._found is None else self._found / self._share
+
+    @property
+    def known_per_s(self) -> float:
+        """The best word on what this run may send: found, else given, else what we do now."""
+        if self._found is not None:
+            return self._found
+        return self._pace
+
+    @property
+    def closed_until(self) -> float:
+        """When the gate that a 429 closed opens again; in the past when it is open."""
+        return self._closed_until
+
+    @property
+    def share(self) -> float:
+        """The part of the account's rate that is ours."""
+        return self._share
+
+    @share.setter
+    def share(self, share: float) -> None:
+        factor = share / self._share
+        self._share = share
+        self._pace *= factor
+        if self._found is not None:
+            self._found *= factor
+
+    def next_at(self, now: float) -> float:
+        """Return when the next request may go; not after `now` means at once."""
+        return max(self._next, self._closed_until, -math.inf)
+
+    def want(self, now: float) -> None:
+        """Say that there is something to send which has to wait for `next_at`."""
+        self._tick(now)
+        self._wanted_until = self.next_at(now)
+        self._idle = False
+
+    def idle(self, now: float) -> None:
+        """Say that there is nothing to send now: this time proves nothing and saves up nothing."""
+        self._tick(now)
+        self._wanted_until = -math.inf
+        self._idle = True
+
+    def sent(self, now: float) -> None:
+        """Use a permit."""
+        self._tick(now)
+        late_s = now - max(self._next, self._closed_until)
+        on_grid = not self._idle and 0.0 <= late_s <= CATCH_UP_S
+        base = max(self._next, self._closed_until) if on_grid else now
+        self._wanted_until = self._next = base + 1.0 / self._pace
+        if self._ajar:
+            self._next = max(self._next, now + AJAR_S)
+        self._cycle_sent += 1
+        self._log.append(self._busy_s)
+        while self._log and self._log[0] < self._busy_s - MEASURED_S:
+            self._log.popleft()
+        self._grow()
+
+    def passed(self, now: float, *, sent_at: float) -> None:
+        """An answer that was no 429 came to a request sent at `sent_at`."""
+        if sent_at >= self._opened_at:
+            self._refused = 0
+            if self._ajar:
+                self._ajar = False
+                self._next = min(self._next, max(now, sent_at + 1.0 / self._pace))
+
+    def rejected(self, now: float, *, sent_at: float, retry_after_s: float | None, draw: float = 0.5) -> None:
+        """A 429 came to a request sent at `sent_at`: close the gate, and learn from it.
+
+        Args:
+            now: When the answer came.
+            sent_at: When its request went; all that went before the gate last closed is one event.
+            retry_after_s: What the answer asked for, already made sane (`backoff`); None when absent.
+            draw: A number from [0, 1) for the jitter where it did not say.
+        """
+        self._tick(now)
+        if sent_at < self._opened_at:
+            if retry_after_s:
+                self._close(now + retry_after_s)
+            return
+        self._refused += 1
+        if retry_after_s:
+            delay_s = retry_after_s
+        else:
+            # Zero, a time in the past and silence mean the same: wait a little, and longer each time.
+            doubled = max(FIRST_BACKOFF_S, 1.0 / self._pace) * 2.0 ** min(self._refused - 1, 20)
+            delay_s = min(doubled, LONGEST_BACKOFF_S) * (0.5 + draw / 2)
+        if self._refused == 1:
+            self._learn(delay_s)
+        else:
+            self._ajar = True
+        self._close(now + delay_s)
+
+    def remember(self) -> None:
+        """Keep what we believe now, for `recall`."""
+        self._before = (self._pace, self._climbing, self._found)
+
+    def recall(self) -> None:
+        """Forget what the last refusals taught: they were about something else."""
+        if self._before is not None:
+            self._pace, self._climbing, self._found = self._before
+            self._before = None
+
+    def _close(self, until: float) -> None:
+        self._closed_until = max(self._closed_until, until)
+        self._opened_at = self._closed_until
+
+    def _tick(self, now: float) -> None:
+        if self._seen_at is not None and not self._idle:
+            upto = min(now, max(self._wanted_until, self._seen_at) + CATCH_UP_S)
+            self._busy_s += max(upto - self._seen_at, 0.0)
+        self._seen_at = now if self._seen_at is None else max(now, self._seen_at)
+
+    def _grow(self) -> None:
+        """Climb while no limit was met; probe a little now and then after that."""
+        passed_s = self._busy_s - self._probed_s
+        if self._climbing:
+            self._pace *= 2.0 ** min(passed_s, 1.0)
+            self._probed_s = self._busy_s
+            return
+        if passed_s < PROBE_EVERY_S:
+            return
+        self._probed_s = self._busy_s
+        # Nothing refused for long: the limit may have been raised, so look further each time.
+        self._quiet_probes += 1
+        if self._quiet_probes > 2:
+            self._step = min(self._step * 1.5, 0.1)
+        self._pace *= 1.0 + self._step
+        if self._ceiling is not None:
+            self._pace = min(self._pace, self._ceiling * self._share * USE_OF_GIVEN)
+
+    def _learn(self, delay_s: float) -> None:
+        cycle_s = self._busy_s - self._cycle_began_s
+        measured = self._measure(cycle_s, delay_s)
+        if self._climbing:
+            found = min(measured, self._pace)
+        else:
+            trust = min(cycle_s / 5.0, 1.0)
+            found = self._pace * (1.0 - trust) + min(measured, self._pace) * trust
+        lone = self._ceiling is not None and cycle_s > MEASURED_S and measured > 0.95 * self._pace
+        self._climbing = False
+        if not lone:
+            self._found = max(found, SLOWEST_PER_S)
+            self._pace = max(self._found * USE_OF_FOUND, self._pace / 2, SLOWEST_PER_S)
+        self._cycle_began_s = self._busy_s
+        self._cycle_sent = 0
+        self._log.clear()
+        self._probed_s = self._busy_s
+        self._step = 0.01
+        self._quiet_probes = 0
+
+    def _measure(self, cycle_s: float, delay_s: float) -> float:
+        """Return requests a second that passed, of late and (where the gate closes for long) over all."""
+        span_s = 1.0 if self._climbing else MEASURED_S
+        span_s = min(span_s, cycle_s)
+        if span_s <= 0.0:
+            return self._pace
+        lately = sum(1 for at in self._log if at > self._busy_s - span_s) - 1
+        rate = max(lately, 1) / span_s
+        if delay_s > 1.5 and delay_s > 0.1 * cycle_s:
+            rate = min(rate, max(self._cycle_sent - 1, 1) / (cycle_s + delay_s))
+        return rate
+
+
+class Window:
+    """How many tasks may be at the service at once.
+
+    Args:
+        limit: A number never to exceed; None to assume there is none until submits are refused
+            while everything else passes.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = math.inf if limit is None else float(limit)
+        self._size = self._limit
+        self._suspicion = 0
+        self._others_passed = 0
+        self._closed_until = -math.inf
+        self._grow_at = -math.inf
+        self._grow_every_s = 15.0
+
+    @property
+    def size(self) -> float:
+        """Tasks allowed at once; infinite while no limit is known."""
+        return self._size
+
+    @property
+    def found(self) -> int | None:
+        """The limit that was met, if it is below the one given."""
+        return int(self._size) if self._size < self._limit else None
+
+    @property
+    def suspicion(self) -> int:
+        """How many refused submits in a row look like "too many" and not like "too fast"."""
+        return self._suspicion
+
+    @property
+    def closed_until(self) -> float:
+        """When the next submit may go, as far as the window is concerned."""
+        return self._closed_until
+
+    def room(self, now: float, in_flight: int) -> bool:
+        """Whether one more task may be begun."""
+        if in_flight < self._size:
+            return now >= self._closed_until
+        if self._size < self._limit and now >= self._grow_at:
+            # Nothing was refused for a while: try one more, then wait again.
+            self._size = min(max(self._size + 1, self._size * 1.02), self._limit)
+            self._grow_at = now + self._grow_every_s
+            return now >= self._closed_until
+        return False
+
+    def other_passed(self) -> None:
+        """A request that is no submit passed."""
+        self._others_passed += 1
+
+    def submit_passed(self) -> None:
+        """A submit passed."""
+        self._suspicion = 0
+        self._others_passed = 0
+
+    def blames(self, *, in_flight: int, slow: bool) -> bool:
+        """Say whether a refused submit means "too many", and grow more suspicious if it may.
+
+        Args:
+            in_flight: Tasks at the service, and submits on their way, without the refused one.
+            slow: Whether we were sending well below the rate known to pass.
+        """
+        if self._size < self._limit and in_flight >= 0.8 * self._size:
+            return True
+        if self._suspicion == 0 or self._others_passed > 0:
+            self._suspicion += 1
+        self._others_passed = 0
+        return in_flight > 0 and slow and self._suspicion >= 3
+
+    def submit_rejected(self, now: float, *, in_flight: int, retry_after_s: float | None) -> None:
+        """Shrink: a submit was refused because too many tasks are at the service."""
+        shrunk = max(min(in_flight, self._size), 1.0)
+        if self._size < self._limit:
+            self._grow_every_s = min(self._grow_every_s * 1.5, 120.0)
+        self._size = shrunk
+        self._grow_at = now + self._grow_every_s
+        self._closed_until = max(self._closed_until, now + (retry_after_s or FIRST_BACKOFF_S))
+        self._suspicion = 0
+        self._others_passed = 0

@@ -1,0 +1,236 @@
+"""What to send next, and when. Pure: the engine carries out what is chosen here and reports back.
+
+One account, one rate. While the rate is what we lack, submits go first; while slots at the service are,
+spare requests look for what has ended; while we lack neither, polls are few.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from runner.durations import Durations
+from runner.model import Polling
+from runner.pacing import Governor, Window
+from runner.polling import Waiting
+
+__all__ = ["Call", "Choice", "Durations", "Governor", "Scheduler", "Window"]
+
+EARLY_SHARE = 0.03  # of the requests go to polls even while submits wait
+SURE = 0.9  # a poll this likely to find an end wastes nothing
+AHEAD = 2  # jobs kept ready by uploads
+WALL_S = 2.0  # slots count as scarce for so long after they last were
+
+
+class Call(StrEnum):
+    """A request under the account's rate."""
+
+    SUBMIT = "submit"
+    POLL = "poll"
+    UPLOAD = "upload"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What to do at `at`. With a `call`: that, now. Without: nothing before `at`, unless something changes.
+
+    `job` is the job to poll; which job to submit, and what to upload, is the engine's order. `at` may be
+    infinite: only a change can bring work.
+    """
+
+    call: Call | None
+    job: int | None
+    at: float
+
+
+class Scheduler:
+    """Chooses requests one by one.
+
+    The engine asks `choose`, says `sent` before it sends, `answered` when an HTTP answer came (a submit
+    that got none, or was not sent after all, is `answered` too, with `ok` false), and for polls then one of
+    `still_running`, `poll_unclear`, `finished` or `forget`. All times are readings of one monotonic clock,
+    in seconds.
+
+    Args:
+        polling: The manners of polling.
+        governor: The rate of the account.
+        window: How many tasks may be at the service.
+        durations: How long tasks take.
+    """
+
+    def __init__(self, *, polling: Polling, governor: Governor, window: Window, durations: Durations) -> None:
+        self.governor = governor
+        self.window = window
+        self.durations = durations
+        self._polling = polling
+        self._waiting = Waiting(polling, durations)
+        self._submitting = 0
+        self._taken_up = 0
+        self._early_credit = 0.0
+        self._wall_until = -math.inf
+        self._sent_times: list[float] = []
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks at the service as far as we know, and submits on their way."""
+        return len(self._waiting) + self._submitting
+
+    @property
+    def waiting(self) -> int:
+        """Jobs waiting for their task to end."""
+        return len(self._waiting)
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second we now allow ourselves."""
+        return self.governor.rate_per_s
+
+    @property
+    def found_rate(self) -> float | None:
+        """The account's limit as met, to be stored for the next run; None while it was not met."""
+        return self.governor.found_per_s
+
+    def next_due(self, now: float) -> float:
+        """Return when the next poll is due; infinite when no job waits."""
+        found = self._waiting.next(now)
+        return found.due if found is not None else math.inf
+
+    def choose(self, now: float, *, submits: int, uploads: int, uploads_in_flight: int = 0) -> Choice:
+        """Return what to send next.
+
+        Args:
+            now: The clock.
+            submits: Jobs that could be submitted now.
+            uploads: Uploads that wait and would make jobs ready.
+            uploads_in_flight: Uploads on their way.
+        """
+        call, job, at = self._best(now, submits, uploads, uploads_in_flight)
+        if at > now:
+            self.governor.idle(now)
+            return Choice(call=None, job=None, at=at)
+        gate = self.governor.next_at(now)
+        if gate > now:
+            self.governor.want(now)
+            return Choice(call=None, job=None, at=gate)
+        return Choice(call=call, job=job, at=now)
+
+    def sent(self, now: float, call: Call, job: int | None = None) -> None:
+        """A request goes out: the permit is used."""
+        self.governor.sent(now)
+        match call:
+            case Call.SUBMIT:
+                self._submitting += 1
+                self._early_credit = min(self._early_credit + EARLY_SHARE, 1.0)
+            case Call.POLL:
+                self._early_credit = max(self._early_credit - 1.0, 0.0)
+                if job is not None:
+                    self._waiting.sent(job, now)
+            case _:
+                pass
+
+    def answered(
+        self,
+        now: float,
+        call: Call,
+        *,
+        sent_at: float,
+        rejected: bool,
+        retry_after_s: float | None,
+        ok: bool,
+        draw: float = 0.5,
+    ) -> None:
+        """An answer came.
+
+        Args:
+            now: When.
+            call: To what.
+            sent_at: When its request was sent.
+            rejected: Whether it was a 429.
+            retry_after_s: The wait it asked for, made sane by `backoff.parse_retry_after`; None when absent.
+            ok: Whether the service did what was asked; false for errors, and for what was never sent.
+            draw: A number from [0, 1) for the jitter of waits the service did not name.
+        """
+        if call is Call.SUBMIT:
+            self._submitting = max(self._submitting - 1, 0)
+        if rejected:
+            self.governor.rejected(now, sent_at=sent_at, retry_after_s=retry_after_s, draw=draw)
+        elif ok:
+            self.governor.passed(now, sent_at=sent_at)
+
+    def accepted(
+        self,
+        job: int,
+        *,
+        shape: Hashable,
+        age_s: float,
+        now: float,
+        polled: bool = False,
+        kin: Hashable = None,
+    ) -> None:
+        """The job's task is at the service.
+
+        Args:
+            job: Its number.
+            shape: What decides how long it takes (model and params).
+            age_s: Seconds since the service accepted it: 0 for a fresh submit.
+            now: The clock.
+            polled: Whether an earlier run has asked about it.
+            kin: A wider group to learn from while the shape is new (the model).
+        """
+        self._taken_up += 1
+        self._waiting.add(job, shape=shape, kin=kin, age_s=age_s, now=now, polled=polled)
+
+    def still_running(self, job: int, now: float) -> None:
+        """A poll answered: the task has not ended."""
+        self._waiting.running(job, now)
+
+    def poll_unclear(self, job: int, now: float, delay_s: float) -> None:
+        """A poll told nothing (no answer, 5xx, 429): ask again after `delay_s`."""
+        self._waiting.unclear(job, now, delay_s)
+
+    def finished(self, job: int, now: float, duration_s: float | None = None) -> float | None:
+        """The task has ended. Return its duration as well as it is known, to be stored; None if hardly."""
+        return self._waiting.ended(job, now, duration_s)
+
+    def forget(self, job: int) -> None:
+        """Wait for this job no longer."""
+        self._waiting.remove(job)
+
+    # --- inside ---
+
+    def _best(
+        self, now: float, submits: int, uploads: int, uploads_in_flight: int
+    ) -> tuple[Call | None, int | None, float]:
+        """Return the best request and when it may be made, were there no rate."""
+        wanted = submits > 0 or uploads > 0
+        room = wanted and self.window.room(now, self.in_flight)
+        if wanted and not room:
+            self._wall_until = now + max(WALL_S, 2 * self._polling.min_s)
+        few_left = not wanted and len(self._waiting) <= max(8, self._taken_up // 10)
+        self._waiting.be(eager=few_left or now < self._wall_until)
+        poll = self._waiting.next(now)
+        due = poll.due if poll is not None else math.inf
+        short = uploads > 0 and (submits == 0 or submits + uploads_in_flight < AHEAD)
+        if room:
+            if poll is not None and due <= now and self._worth_it(poll.job, now, submits):
+                return Call.POLL, poll.job, due
+            return (Call.UPLOAD if short else Call.SUBMIT), None, now
+        if poll is not None and due <= now:
+            return Call.POLL, poll.job, due
+        if short and submits + uploads_in_flight < AHEAD:
+            return Call.UPLOAD, None, now
+        return (Call.POLL if poll is not None else None), poll.job if poll is not None else None, due
+
+    def _worth_it(self, job: int, now: float, submits: int) -> bool:
+        """Whether a due poll goes before a submit."""
+        if self._early_credit >= 1.0:
+            return True
+        if self._waiting.likely(job, now) < SURE:
+            return False
+        # It has to be made some time. Now costs nothing if, once all is submitted, there is still more
+        # to ask about than the last task takes.
+        backlog_s = (submits + len(self._waiting)) / self.governor.rate_per_s
+        return self._early_credit >= EARLY_SHARE and backlog_s > 1.25 * self._waiting.nearly_all_s(job)
