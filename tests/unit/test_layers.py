@@ -21,6 +21,7 @@ RULES: tuple[str, ...] = (
     "scheduler",
     "pacing",
     "polling",
+    "durations",
     "contract",
     "fingerprint",
     "backoff",
