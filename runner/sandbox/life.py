@@ -11,7 +11,9 @@ from typing import Any
 
 from runner.sandbox.options import Price
 
-QUEUED_SHARE = 0.15  # of a task's life it is queued, the rest it is processing
+# A task is queued for this share of its life, but not longer than that; the rest it is processing.
+QUEUED_SHARE = 0.15
+QUEUED_MOST_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +84,12 @@ def status_at(task: Task, now: float) -> str:
         return "failed" if task.fails else "succeeded"
     if "unknown_status" in task.quirks:
         return str(task.quirks["unknown_status"])
-    processing_at = task.created_at + (task.ends_at - task.created_at) * QUEUED_SHARE
-    return "queued" if now < processing_at else "processing"
+    return "queued" if now < processing_at(task) else "processing"
+
+
+def processing_at(task: Task) -> float:
+    """Return when the task leaves the queue."""
+    return task.created_at + min(QUEUED_MOST_S, (task.ends_at - task.created_at) * QUEUED_SHARE)
 
 
 def updated_at(task: Task, now: float) -> float:
@@ -93,7 +99,7 @@ def updated_at(task: Task, now: float) -> float:
         return task.ends_at
     if status == "queued":
         return task.created_at
-    return task.created_at + (task.ends_at - task.created_at) * QUEUED_SHARE
+    return processing_at(task)
 
 
 def public_task(task: Task, now: float, urls: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import zlib
 from functools import lru_cache
 from typing import TypeAlias
 
-LONG_SIDE_PX = 480
+LONG_SIDE_PX = 512
 SHORT_SIDE_MIN_PX = 48
 
 _Means: TypeAlias = tuple[float, float, float]  # luma, blue and red difference of a tile

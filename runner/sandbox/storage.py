@@ -54,6 +54,7 @@ REQUEST_COLUMNS = (
     "fault", "authorized",
 )  # fmt: skip
 LOG_BUFFER = 256
+BUSY_S = 1.5  # a sandbox that is just dying lets go of the file within this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ class Storage:
     def __init__(self, path: str) -> None:
         if path != ":memory:":
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             # Exclusive: a ledger with two servers would be nobody's truth. The lock dies with the process.
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
