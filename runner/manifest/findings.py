@@ -1,0 +1,128 @@
+"""Collects what is wrong with a manifest, each finding once, with the line it is about."""
+
+from __future__ import annotations
+
+from runner.model import Place, Problem, Severity
+from runner.yaml12 import At
+
+SHOWN = 200  # errors, and as many warnings; the rest is only counted
+
+
+class Source:
+    """A text that problems point into."""
+
+    def __init__(self, file: str, text: str = "") -> None:
+        self.file = file
+        self._text = text
+        self._lines: list[str] | None = None
+
+    def line(self, number: int) -> str:
+        """Return a line of the text, counted from 1; empty where there is none."""
+        if self._lines is None:
+            self._lines = self._text.splitlines()  # only a manifest with problems pays for this
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
+
+
+class Spot:
+    """Where something was written: a source, a line and a column, and the path inside the document.
+
+    Not a dataclass: one is made for every row, and an initialiser of four assignments is quicker
+    than a frozen one.
+    """
+
+    __slots__ = ("at", "path", "source", "text")
+
+    def __init__(self, source: Source, at: At, path: str = "", text: str | None = None) -> None:
+        self.source = source
+        self.at = at
+        self.path = path
+        self.text = text  # the line itself, where the source does not keep it
+
+    @property
+    def place(self) -> Place:
+        """The place, as the nouns know it."""
+        return Place(file=self.source.file, line=self.at[0], column=self.at[1])
+
+    @property
+    def line(self) -> str:
+        """The line of text this is in."""
+        return self.source.line(self.at[0]) if self.text is None else self.text
+
+    def inside(self, at: At, key: str | int) -> Spot:
+        """Return the spot of an entry of what is here."""
+        step = f"[{key}]" if isinstance(key, int) else f".{key}" if self.path else key
+        return Spot(self.source, at, self.path + step)
+
+
+class Findings:
+    """The problems of one manifest. Said twice, a problem counts once.
+
+    Errors and warnings are capped apart, so that no number of warnings hides an error.
+    """
+
+    def __init__(self) -> None:
+        self._shown: list[Problem] = []
+        self._counts = {Severity.ERROR: 0, Severity.WARNING: 0}
+        self._seen: set[tuple[Place, str, str]] = set()
+
+    @property
+    def errors(self) -> int:
+        """How many errors there are, shown or not."""
+        return self._counts[Severity.ERROR]
+
+    @property
+    def hidden(self) -> int:
+        """How many problems are counted but not shown."""
+        return sum(self._counts.values()) - len(self._shown)
+
+    def problems(self) -> list[Problem]:
+        """Return the problems in the order found; a last one says how many more there are."""
+        if not self.hidden:
+            return list(self._shown)
+        first = self._shown[0].place
+        what = f"{self.hidden:,} more problems are not shown"
+        severity = Severity.ERROR if self.errors > SHOWN else Severity.WARNING
+        place = Place(file=first.file, line=first.line, column=first.column)
+        more = Problem(
+            place=place,
+            what=what,
+            code="more-problems",
+            hint="correct these and look again",
+            severity=severity,
+        )
+        return [*self._shown, more]
+
+    def add(self, problem: Problem) -> None:
+        """Take a problem."""
+        key = (problem.place, problem.code, problem.what)
+        if key in self._seen:
+            return
+        self._counts[problem.severity] += 1
+        if self._counts[problem.severity] <= SHOWN:
+            self._seen.add(key)
+            self._shown.append(problem)
+
+    def error(self, spot: Spot, what: str, code: str, hint: str = "", *, job: str = "") -> None:
+        """Take an error at this spot."""
+        self.report(spot, what, code, hint, job=job, severity=Severity.ERROR)
+
+    def warn(self, spot: Spot, what: str, code: str, hint: str = "", *, job: str = "") -> None:
+        """Take a warning at this spot."""
+        self.report(spot, what, code, hint, job=job, severity=Severity.WARNING)
+
+    def report(self, spot: Spot, what: str, code: str, hint: str, *, job: str, severity: Severity) -> None:
+        """Take a finding of this severity."""
+        if self._counts[severity] >= SHOWN and (spot.place, code, what) not in self._seen:
+            self._counts[severity] += 1  # the line would be looked up for nothing
+            return
+        problem = Problem(
+            place=spot.place,
+            what=what,
+            code=code,
+            hint=hint,
+            path=spot.path,
+            job=job,
+            source=spot.line,
+            severity=severity,
+        )
+        self.add(problem)
