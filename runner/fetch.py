@@ -1,0 +1,473 @@
+"""Fetching results from whatever hosts the service names: untrusted urls, untrusted bodies.
+
+No key, no cookies, no decompression, no surprise addresses. A body goes to its `.part` as it comes
+and counts only after its trial: complete, of a known signature, whole by its own container. Nothing
+here retries; each error says what kind of trouble it was, and the engine decides. A url is only ever
+shown without its query, which may be a signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+import httpx
+
+from runner.clock import Clock
+from runner.errors import TemporaryTrouble
+from runner.media import HEAD_BYTES, MediaType, describe, looks_like_text, sniff, unsigned
+from runner.parts import Content, PartFile, Progress, Result
+
+MAX_REDIRECTS = 5
+WRITE_BYTES = 262_144  # a trip to a worker thread costs 0.2 ms: not for each piece of a body
+RESUME_FROM_BYTES = 1_000_000  # smaller bodies are fetched anew, which is cheaper than notes on each
+
+_RESTART = 416
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TRANSIENT = frozenset({408, 425, 429})
+# What S3 leaves on objects that were uploaded in signed chunks; the body is plain.
+_PLAIN_ENCODINGS = frozenset({"", "identity", "aws-chunked"})
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class ResultTrouble(TemporaryTrouble):
+    """A result cannot be fetched now. The job stays paid and kept; it never fails by this."""
+
+    renew = False
+    """Whether a fresh url (one status GET) may help."""
+
+
+class ResultRefused(ResultTrouble):
+    """The host refuses this url: it has expired, or never was ours."""
+
+    renew = True
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message, hint="a fresh url is asked for")
+        self.status = status
+
+
+class ResultUnavailable(ResultTrouble):
+    """The host or the way to it fails, or broke off: try again later."""
+
+    def __init__(self, message: str, *, retry_after: str | None = None) -> None:
+        super().__init__(message, hint="run again to go on")
+        self.retry_after = retry_after  # the header as it came; `backoff.parse_retry_after` reads it
+
+
+class ResultUnacceptable(ResultTrouble):
+    """What is there is no result: text, nothing, too large, an address we do not go to."""
+
+    renew = True
+
+
+class _StartOver(Exception):
+    """The host does not go on where we stopped: fetch it from its beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """The slowest body we go on with: `floor_bytes_per_s`, judged over each `window_s`."""
+
+    floor_bytes_per_s: float = 1000.0
+    window_s: float = 60.0
+
+
+class ResultFetcher:
+    """Fetches results.
+
+    Args:
+        client: Has no default auth; its own timeouts hold between two pieces of an answer. The caller
+            sees to it that no more fetches run at once than it has connections.
+        allow_loopback: The service itself is on this machine, so results may be, over plain http too.
+        max_bytes: No result may be larger.
+        clock: Its monotonic time judges the pace.
+        proxied: Requests go through a proxy, which looks up the names itself.
+        pace: The slowest acceptable body.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        allow_loopback: bool,
+        max_bytes: int,
+        clock: Clock,
+        proxied: bool = False,
+        pace: Pace | None = None,
+    ) -> None:
+        self._client = client
+        self._allow_loopback = allow_loopback
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._proxied = proxied
+        self._pace = pace or Pace()
+        self._boot = clock.boot_id() or f"process-{id(self)}-{clock.wall_s()}"
+
+    async def fetch(self, url: str, part: PartFile) -> Result:
+        """Fetch one result into its part, going on with what is there where the host allows that.
+
+        Returns:
+            A part that is whole and synced to the disk; `OutputFolder.publish` gives it its name.
+
+        Raises:
+            ResultRefused: 4xx. Ask for a fresh url.
+            ResultUnavailable: 5xx, transport, cut, too slow. The part is kept where it can be gone on with.
+            ResultUnacceptable: What is there is no result. The part is gone.
+            DiskTrouble, FolderUnusable: The disk.
+        """
+        try:
+            source = _without_query(url)
+            received = await self._receive(url, source, part)
+            return await self._try(received, source, part)
+        except ResultUnacceptable:
+            await anyio.to_thread.run_sync(part.discard)
+            raise
+        finally:
+            # Plain, since a cancelled coroutine may not await; closing a file we own takes no time.
+            part.close()
+
+    async def _receive(self, url: str, source: str, part: PartFile) -> _Received:
+        progress, offset = await anyio.to_thread.run_sync(self._kept, part, _identity(url))
+        if progress is not None and progress.total_bytes == offset:
+            # Everything had arrived when we were stopped; only the trial is missing.
+            return _Received(part=part, content_type="", path=source)
+        try:
+            return await self._ask(url, part, progress, offset)
+        except _StartOver:
+            await anyio.to_thread.run_sync(part.discard)
+        try:
+            return await self._ask(url, part, None, 0)
+        except _StartOver as exc:
+            raise ResultUnavailable(f"{source} was answered with a part nobody asked for") from exc
+
+    def _kept(self, part: PartFile, identity: str) -> tuple[Progress | None, int]:
+        """Return what an earlier attempt left, if it can be gone on with."""
+        progress, size = part.progress(), part.size()
+        if progress is None or progress.boot != self._boot or progress.source != identity or size == 0:
+            return None, 0
+        if progress.total_bytes is not None and size > progress.total_bytes:
+            return None, 0
+        return progress, size
+
+    async def _ask(self, url: str, part: PartFile, progress: Progress | None, offset: int) -> _Received:
+        source = _without_query(url)
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        if "user-agent" in self._client.headers:
+            headers["User-Agent"] = self._client.headers["user-agent"]
+        if progress is not None:
+            headers |= {"Range": f"bytes={offset}-", "If-Range": progress.validator}
+        try:
+            async with self._open(_parsed(url, source), headers, source) as response:
+                return await self._take(response, url, part, progress, offset)
+        except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
+            raise ResultUnavailable(f"{source} broke off: {_in_words(exc)}") from exc
+
+    @asynccontextmanager
+    async def _open(
+        self, url: httpx.URL, headers: dict[str, str], source: str
+    ) -> AsyncIterator[httpx.Response]:
+        """GET a url, following redirects; each hop is looked at before it is asked."""
+        for _ in range(MAX_REDIRECTS + 1):
+            await self._look_at(url)
+            # Not `build_request`, which would add the client's cookies.
+            request = httpx.Request("GET", url, headers=headers)
+            response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+            self._client.cookies.clear()
+            try:
+                self._look_at_peer(response, url)
+                if response.status_code not in _REDIRECTS:
+                    yield response
+                    return
+                url = _next_hop(url, response, source)
+            finally:
+                await response.aclose()
+        raise ResultUnavailable(f"{source} redirects more than {MAX_REDIRECTS} times")
+
+    # --- which hosts ---------------------------------------------------------------------------
+
+    async def _look_at(self, url: httpx.URL) -> None:
+        """Refuse what may not be asked: other schemes, plain http, addresses that are not public."""
+        shown = _without_query(str(url))
+        if url.scheme not in ("https", "http") or not url.host:
+            raise ResultUnacceptable(
+                f"{shown} is not an https url", hint="results are fetched over https only"
+            )
+        if url.userinfo:
+            raise ResultUnacceptable("a result url holds a user name", hint="results are fetched without any")
+        addresses = await self._addresses(url)
+        for address in addresses:
+            self._judge(address, url)
+        loopback = bool(addresses) and all(address.is_loopback for address in addresses)
+        if url.scheme == "http" and not (self._allow_loopback and loopback):
+            raise ResultUnacceptable(f"{shown} is plain http", hint="results are fetched over https only")
+
+    async def _addresses(self, url: httpx.URL) -> list[_Address]:
+        host = url.raw_host.decode("ascii").strip("[]")
+        try:
+            return [_inner(ipaddress.ip_address(host.partition("%")[0]))]
+        except ValueError:
+            pass
+        if self._proxied:
+            return []
+        try:
+            found = await anyio.getaddrinfo(host, url.port or 443, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as exc:
+            raise ResultUnavailable(f"the host {host} cannot be found: {exc}") from exc
+        return [_inner(ipaddress.ip_address(str(item[4][0]).partition("%")[0])) for item in found]
+
+    def _judge(self, address: _Address, url: httpx.URL) -> None:
+        if address.is_global and not address.is_multicast:
+            return
+        if self._allow_loopback and address.is_loopback:
+            return
+        raise ResultUnacceptable(
+            f"the result host {url.host} has the address {address}, which is not a public one",
+            hint="if a VPN or a local proxy answers names with addresses of its own, set HTTPS_PROXY instead",
+        )
+
+    def _look_at_peer(self, response: httpx.Response, url: httpx.URL) -> None:
+        """Judge whom we are really talking to: a name may have been answered differently a moment later."""
+        stream = response.extensions.get("network_stream")
+        peer = stream.get_extra_info("server_addr") if stream is not None else None
+        if self._proxied or not isinstance(peer, tuple):
+            return
+        self._judge(_inner(ipaddress.ip_address(str(peer[0]).partition("%")[0])), url)
+
+    # --- what they answer ------------------------------------------------------------------------
+
+    async def _take(
+        self, response: httpx.Response, url: str, part: PartFile, progress: Progress | None, offset: int
+    ) -> _Received:
+        source = _without_query(url)
+        status = response.status_code
+        total: int | None
+        if status == 206 and progress is not None:
+            total = _range_total(response, offset, progress.total_bytes)
+        elif status == 200:
+            offset, progress, total = 0, None, _length(response)
+        else:
+            raise _refusal(status, source, response, ranged=progress is not None)
+        if response.headers.get("content-encoding", "").strip().lower() not in _PLAIN_ENCODINGS:
+            raise ResultUnacceptable(f"{source} came compressed, which was not asked for")
+        if total is not None and total > self._max_bytes:
+            raise self._too_large(source, total)
+        if progress is None:
+            progress = self._notes(response, url, total)
+        received = _Received(
+            part=part, content_type=response.headers.get("content-type", ""), path=response.request.url.path
+        )
+        size = await self._stream(response, source, received, progress, offset)
+        if total is not None and size != total:
+            raise ResultUnavailable(f"{source} broke off after {size:,} of {total:,} bytes")
+        return received
+
+    def _notes(self, response: httpx.Response, url: str, total: int | None) -> Progress | None:
+        validator = _validator(response)
+        if validator is None or (total is not None and total < RESUME_FROM_BYTES):
+            return None
+        if response.headers.get("accept-ranges", "").strip().lower() == "none":
+            return None
+        return Progress(source=_identity(url), validator=validator, total_bytes=total, boot=self._boot)
+
+    async def _stream(
+        self,
+        response: httpx.Response,
+        source: str,
+        received: _Received,
+        progress: Progress | None,
+        offset: int,
+    ) -> int:
+        """Write the body behind `offset`; return how large the part is then."""
+        part, size, waiting, begun = received.part, offset, bytearray(), False
+        mark_s, mark_size = self._clock.mono_s(), size
+
+        async def flush() -> None:
+            nonlocal begun
+            data = bytes(waiting)
+            waiting.clear()
+            await anyio.to_thread.run_sync(_write, part, data, None if begun else (offset, progress))
+            begun = True
+
+        try:
+            async for piece in response.aiter_raw():
+                size += len(piece)
+                if size > self._max_bytes:
+                    raise self._too_large(source, size)
+                waiting += piece
+                if len(waiting) >= WRITE_BYTES:
+                    if not begun and not offset:
+                        _refuse_text(bytes(waiting[:HEAD_BYTES]), source)
+                    await flush()
+                now_s = self._clock.mono_s()
+                if now_s - mark_s >= self._pace.window_s:
+                    if size - mark_size < self._pace.floor_bytes_per_s * (now_s - mark_s):
+                        raise ResultUnavailable(
+                            f"{source} is too slow: {size - mark_size:,} bytes in {now_s - mark_s:.0f} s"
+                        )
+                    mark_s, mark_size = now_s, size
+        except (httpx.HTTPError, OSError, ResultUnavailable):
+            if progress is not None:
+                await flush()
+            raise
+        await flush()
+        return size
+
+    def _too_large(self, source: str, size: int) -> ResultUnacceptable:
+        return ResultUnacceptable(
+            f"{source} has {size / 1e6:,.1f} MB or more, above the limit of {self._max_bytes / 1e6:,.1f} MB",
+            hint="raise limits.max_result_bytes, then run again",
+        )
+
+    # --- whether it counts -------------------------------------------------------------------------
+
+    async def _try(self, received: _Received, source: str, part: PartFile) -> Result:
+        content: Content = await anyio.to_thread.run_sync(part.finish)
+        if content.size_bytes == 0:
+            raise ResultUnacceptable(f"{source} is empty")
+        media: MediaType | None = content.media
+        if media is None:
+            _refuse_text(content.head, source)
+            media = unsigned(received.content_type, received.path)
+        if media is None:
+            raise ResultUnacceptable(
+                f"{source} is no image, video or sound we know: it looks like {describe(content.head)}"
+            )
+        if content.cut is not None:
+            # Going on behind a cut that the host called the end would not make it whole.
+            await anyio.to_thread.run_sync(part.discard)
+            raise ResultUnavailable(f"{source} is not a whole {media.mime} file: {content.cut}")
+        return Result(
+            part=part,
+            media=media,
+            sha256=content.sha256,
+            size_bytes=content.size_bytes,
+            content_type=received.content_type.split(";")[0].strip().lower(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Received:
+    part: PartFile
+    content_type: str
+    path: str  # of the url that answered
+
+
+def _write(part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None) -> None:
+    if begin is not None:
+        part.begin(*begin)
+    part.write(data)
+
+
+def _refuse_text(head: bytes, source: str) -> None:
+    if sniff(head) is None and looks_like_text(head):
+        raise ResultUnacceptable(f"{source} is {describe(head)}, not a result")
+
+
+def _refusal(status: int, source: str, response: httpx.Response, *, ranged: bool) -> Exception:
+    if ranged and status in (206, _RESTART, 412):
+        return _StartOver()
+    if 400 <= status < 500 and status not in _TRANSIENT and status != _RESTART:
+        return ResultRefused(f"{source} was refused: HTTP {status}", status=status)
+    if status == 204:
+        return ResultUnacceptable(f"{source} is empty")
+    retry_after = response.headers.get("retry-after")
+    return ResultUnavailable(f"{source} was answered with HTTP {status}", retry_after=retry_after)
+
+
+def _parsed(url: str, source: str) -> httpx.URL:
+    try:
+        return httpx.URL(url)
+    except (httpx.InvalidURL, ValueError, TypeError) as exc:
+        raise ResultUnacceptable(f"{source!r} is not a url") from exc
+
+
+def _next_hop(url: httpx.URL, response: httpx.Response, source: str) -> httpx.URL:
+    location = response.headers.get("location", "")
+    if not location:
+        raise ResultUnavailable(f"{source} redirects to nowhere")
+    try:
+        return url.join(location)
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise ResultUnacceptable(f"{source} redirects to something that is no url") from exc
+
+
+def _range_total(response: httpx.Response, offset: int, known_total: int | None) -> int:
+    """Return the size of the whole file; refuse any range but exactly the rest."""
+    found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
+    if found is None or int(found[1]) != offset:
+        raise _StartOver
+    total = int(found[2]) + 1 if found[3] == "*" else int(found[3])
+    if int(found[2]) + 1 != total or (known_total is not None and total != known_total):
+        raise _StartOver
+    length = _length(response)
+    if length is not None and length != total - offset:
+        raise _StartOver
+    return total
+
+
+def _length(response: httpx.Response) -> int | None:
+    text = response.headers.get("content-length", "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _validator(response: httpx.Response) -> str | None:
+    """Return what proves that a later answer is of the very same bytes (RFC 9110 §13.1.5)."""
+    etag: str = response.headers.get("etag", "").strip()
+    if etag.startswith('"') and etag.endswith('"') and len(etag) > 2:
+        return etag
+    modified: str = response.headers.get("last-modified", "").strip()
+    date: str = response.headers.get("date", "").strip()
+    # A date is strong only where the answer is clearly younger than the file.
+    return modified if modified and date and _seconds_between(modified, date) >= 60.0 else None
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return (parsedate_to_datetime(later) - parsedate_to_datetime(earlier)).total_seconds()
+    except (ValueError, TypeError):
+        return -1.0
+
+
+def _inner(address: _Address) -> _Address:
+    """Return the IPv4 address inside an IPv6 one that only wraps it (mapped, 6to4, Teredo, NAT64)."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    wrapped = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+    if wrapped is None and address in _NAT64:
+        wrapped = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return wrapped or address
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _without_query(url: str) -> str:
+    """Return a url fit to be shown: no query, no fragment, no user, printable."""
+    bare = re.split(r"[?#]", url, maxsplit=1)[0]
+    bare = re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/]*@", r"\1", bare)
+    bare = "".join(char if char.isprintable() else "?" for char in bare)
+    return bare if len(bare) <= 300 else bare[:299] + "…"
+
+
+def _identity(url: str) -> str:
+    """Return a name of a url without its query, which a fresh url of the same result shares."""
+    return hashlib.sha256(re.split(r"[?#]", url, maxsplit=1)[0].encode("utf-8", "replace")).hexdigest()
+
+
+def _in_words(exc: BaseException) -> str:
+    if isinstance(exc, httpx.TimeoutException):
+        return "no answer in time"
+    # Messages of the transport name hosts and causes, but to be safe never what follows a `?`.
+    text = re.sub(r"\?\S*", "", str(exc))
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__

@@ -1,0 +1,229 @@
+"""A result on its way: the `.part` file, what is known of the rest, and its trial before it counts.
+
+Everything here blocks on the disk; from async code call it in a worker thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from runner.containers import whole
+from runner.errors import RunnerError, TemporaryTrouble, UsageError
+from runner.media import HEAD_BYTES, MediaType, sniff
+from runner.model import Sha256
+
+_PIECE_BYTES = 1_000_000
+
+
+class DiskTrouble(TemporaryTrouble):
+    """The disk is full or fails: nothing is lost, a later run goes on."""
+
+
+class FolderUnusable(UsageError):
+    """The output folder cannot be written to."""
+
+
+def disk_error(exc: OSError, folder: Path) -> RunnerError:
+    """Return what to tell a person about an error of the disk, as an error to raise."""
+    match exc.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return DiskTrouble(
+                f"the disk is full: a result does not fit into {folder} ({_free(folder)})",
+                hint="make room, then run again; what is paid is kept",
+            )
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return FolderUnusable(
+                f"{folder} cannot be written to: {exc.strerror}",
+                hint="look at its permissions, or set output.dir",
+            )
+        case errno.EMFILE | errno.ENFILE:
+            return DiskTrouble(f"too many files are open to write into {folder}", hint="raise `ulimit -n`")
+        case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY:
+            return DiskTrouble(
+                f"something else stands where a result should go: {exc.filename2 or exc.filename}",
+                hint="move it away, then run again",
+            )
+        case _:
+            return DiskTrouble(
+                f"cannot write into {folder}: {exc.strerror or exc}", hint="run again to go on"
+            )
+
+
+def _free(folder: Path) -> str:
+    with suppress(OSError):
+        status = os.statvfs(folder)
+        return f"{status.f_bavail * status.f_frsize / 1e6:,.1f} MB free"
+    return "free space unknown"
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of the disk into ours."""
+    try:
+        yield
+    except OSError as exc:
+        raise disk_error(exc, folder) from exc
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut, where the system can."""
+    number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(number)
+    except OSError as exc:
+        if exc.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
+    finally:
+        os.close(number)
+
+
+def sha256_of(file: BinaryIO) -> Sha256:
+    """Return the SHA-256 of an open file, from its beginning."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(_PIECE_BYTES):
+        digest.update(piece)
+    return Sha256(digest.hexdigest())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What must be known to ask a host for the rest of a file.
+
+    `source` names the url without its query (a hash: paths may hold secrets too); `validator` a strong ETag or a Last-Modified date;
+    `boot` names the boot that wrote the bytes: after a power cut, bytes that were never synced may
+    be holes of the right length.
+    """
+
+    source: str
+    validator: str
+    total_bytes: int | None
+    boot: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a finished part holds. `media` is None when no signature fits; `cut` says why it is not whole."""
+
+    size_bytes: int
+    sha256: Sha256
+    media: MediaType | None
+    cut: str | None
+    head: bytes
+
+
+class PartFile:
+    """One `.part` file. Not shared between coroutines."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path = path
+        self._folder = folder  # the output folder, for messages
+        self._notes = path.with_name(path.name + ".json")
+        self._file: BinaryIO | None = None
+
+    def __repr__(self) -> str:
+        return f"PartFile({str(self.path)!r})"
+
+    def size(self) -> int:
+        """Return how many bytes are there; 0 when there is no file."""
+        try:
+            return self.path.lstat().st_size
+        except OSError:
+            return 0
+
+    def progress(self) -> Progress | None:
+        """Return the notes of an earlier attempt, if it left any that can be read."""
+        try:
+            data = json.loads(self._notes.read_bytes())
+            found = Progress(**data)
+        except (OSError, ValueError, TypeError, RecursionError):
+            return None
+        texts = (found.source, found.validator, found.boot)
+        total = found.total_bytes
+        known = total is None or (type(total) is int and total >= 0)
+        return found if known and all(isinstance(item, str) for item in texts) else None
+
+    def begin(self, offset: int = 0, progress: Progress | None = None) -> None:
+        """Open for writing behind the first `offset` bytes, which are kept.
+
+        `progress` is noted first, so that notes never describe another file than the one beside them;
+        without it a later attempt starts over.
+        """
+        self.close()
+        with disk_errors(self._folder):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._file = os.fdopen(os.open(self.path, flags, 0o666), "r+b", buffering=0)
+            if not offset:
+                self._notes.unlink(missing_ok=True)
+            self._file.truncate(offset)
+            self._file.seek(offset)
+            if progress is not None and not offset:
+                new = self._notes.with_name(self._notes.name + ".new")
+                new.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+                new.replace(self._notes)
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        assert self._file is not None, "begin() first"
+        with disk_errors(self._folder):
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+    def finish(self) -> Content:
+        """Sync what is there to the disk and say what it is. Closes the file."""
+        try:
+            with disk_errors(self._folder):
+                if self._file is None:
+                    self._file = os.fdopen(
+                        os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW), "r+b"
+                    )
+                file = self._file
+                os.fsync(file.fileno())
+                size = os.fstat(file.fileno()).st_size
+                file.seek(0)
+                head = file.read(HEAD_BYTES)
+                media = sniff(head)
+                cut = whole(file, media, size) if media else None
+                return Content(size_bytes=size, sha256=sha256_of(file), media=media, cut=cut, head=head)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file and keep what is there."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            with suppress(OSError):
+                file.close()
+
+    def discard(self) -> None:
+        """Remove the file and its notes."""
+        self.close()
+        with disk_errors(self._folder):
+            self.path.unlink(missing_ok=True)
+            self.forget()
+
+    def forget(self) -> None:
+        """Remove the notes; for a part that became a finished file."""
+        with disk_errors(self._folder):
+            self._notes.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A part that passed its trial: whole, of a known type, ready to be published."""
+
+    part: PartFile
+    media: MediaType
+    sha256: Sha256
+    size_bytes: int
+    content_type: str  # as the host said it; empty when it said nothing

@@ -1,0 +1,268 @@
+"""Input files of jobs: looked at before anything is sent, and sent exactly as they were hashed.
+
+Everything here blocks on the disk; from async code call it in a worker thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from runner.clock import Clock, SystemClock
+from runner.containers import whole
+from runner.errors import TemporaryTrouble, UsageError
+from runner.media import HEAD_BYTES, WITH_SIGNATURE, describe, sniff
+from runner.model import Reference, Sha256
+
+PIECE_BYTES = 1_000_000
+MAX_BYTES = 1_000_000_000
+"""Larger files are not even read: the largest documented upload is a tenth of this (`api.md` §6)."""
+
+MEMORY_BYTES = 4_000_000
+"""What is sent from memory; larger files are copied to an unnamed temporary file."""
+
+# A file changed again within the same tick of its file system's clock keeps its mtime.
+SETTLED_AFTER_S = 3.0
+
+
+class HashCache(Protocol):
+    """Remembers the SHA-256 of files by how they look from outside."""
+
+    def get(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
+        """Return the SHA-256 of a file that looks just as it did, if known."""
+        ...
+
+    def put(self, path: str, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
+        """Remember it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceProblem:
+    """Why a file cannot be a reference. `code` is a stable kebab-case name such as `reference-missing`."""
+
+    what: str
+    hint: str
+    code: str
+
+
+class ReferenceChanged(UsageError):
+    """A file's content is no longer what was planned."""
+
+
+class ReferenceMissing(UsageError):
+    """A file that was there when the job was planned cannot be read now."""
+
+
+class _UnfitError(Exception):
+    def __init__(self, what: str, hint: str, code: str) -> None:
+        super().__init__(what)
+        self.problem = ReferenceProblem(what=what, hint=hint, code=code)
+
+
+class DiskReferences:
+    """Reads references from the disk.
+
+    Args:
+        cache: Saves hashing a file again that looks as it did.
+        max_bytes: Files above this are refused unread.
+        clock: Tells whether a file was changed just now, so that its times prove nothing yet.
+    """
+
+    def __init__(
+        self, cache: HashCache | None = None, *, max_bytes: int = MAX_BYTES, clock: Clock | None = None
+    ) -> None:
+        self._cache = cache
+        self._max_bytes = max_bytes
+        self._clock = clock or SystemClock()
+
+    def read(self, root: Path, text: str) -> Reference | ReferenceProblem:
+        """Look at one file: is it there, a regular file, whole, of a known type, and what is its hash?
+
+        Args:
+            root: What a relative path is relative to: the manifest's folder.
+            text: The path as written, after expansion. Symlinks are followed, also out of `root`.
+        """
+        try:
+            return self._read(root, text)
+        except _UnfitError as exc:
+            return exc.problem
+        except OSError as exc:
+            return _unreadable(text, exc)
+
+    def _read(self, root: Path, text: str) -> Reference:
+        if not text or "\0" in text:
+            what = f"{text!r} is not a path" if text else "the path of a reference is empty"
+            raise _UnfitError(what, "write the path of a file", "reference-path")
+        path = Path(os.path.abspath(root / text))  # noqa: PTH100  # `resolve` would follow the symlinks
+        with _open_regular(path, text) as file:
+            before = os.fstat(file.fileno())
+            if before.st_size == 0:
+                raise _UnfitError(f"{text} is empty", "put the real file there", "reference-empty")
+            if before.st_size > self._max_bytes:
+                raise _UnfitError(
+                    f"{text} has {before.st_size / 1e6:,.0f} MB",
+                    "no upload takes so much",
+                    "reference-too-large",
+                )
+            head = file.read(HEAD_BYTES)
+            media = sniff(head)
+            if media is None:
+                raise _UnfitError(
+                    f"{text} is no image, video or sound we know: it looks like {describe(head)}",
+                    f"known by signature: {', '.join(item.extension for item in WITH_SIGNATURE)}",
+                    "reference-type",
+                )
+            cut = whole(file, media, before.st_size)
+            if cut is not None:
+                raise _UnfitError(
+                    f"{text} is not a whole {media.mime} file: {cut}",
+                    "export or copy it again",
+                    "reference-cut",
+                )
+            sha256 = self._hash(file, path, text, before)
+        return Reference(
+            path=text, file=path, kind=media.kind, mime=media.mime, size_bytes=before.st_size, sha256=sha256
+        )
+
+    def _hash(self, file: BinaryIO, path: Path, text: str, before: os.stat_result) -> Sha256:
+        looks = (str(path), before.st_size, before.st_mtime_ns, before.st_ino)
+        known = self._cache.get(*looks) if self._cache else None
+        if known is not None:
+            return Sha256(known)
+        file.seek(0)
+        sha256 = hashlib.sha256()
+        while piece := file.read(PIECE_BYTES):
+            sha256.update(piece)
+        after = os.fstat(file.fileno())
+        if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise _UnfitError(
+                f"{text} changes while it is being read", "wait until it is written", "reference-changing"
+            )
+        if self._cache and abs(self._clock.wall_s() - before.st_mtime) > SETTLED_AFTER_S:
+            self._cache.put(*looks, sha256.hexdigest())
+        return Sha256(sha256.hexdigest())
+
+
+def _open_regular(path: Path, text: str) -> BinaryIO:
+    # Looked at before it is opened, since opening a device may do something; O_NONBLOCK, since
+    # opening a FIFO would wait for ever if one took the file's place in between.
+    _refuse_odd(os.stat(path), text)  # noqa: PTH116  # its OSError is the caller's
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0))
+    try:
+        _refuse_odd(os.fstat(number), text)
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+def _refuse_odd(status: os.stat_result, text: str) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    names = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    what = next((words for test, words in names if test(status.st_mode)), "something else")
+    raise _UnfitError(f"{text} is {what}, not a file", "name an ordinary file", "reference-not-a-file")
+
+
+def _unreadable(text: str, exc: OSError) -> ReferenceProblem:
+    match exc.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            hint = "paths are relative to the manifest's folder"
+            return ReferenceProblem(what=f"{text} does not exist", hint=hint, code="reference-missing")
+        case errno.EACCES | errno.EPERM:
+            hint = "look at the permissions of the file and its folders"
+            return ReferenceProblem(what=f"{text} may not be read", hint=hint, code="reference-unreadable")
+        case errno.ELOOP:
+            hint = "the link leads back to itself"
+            return ReferenceProblem(
+                what=f"{text} is a symlink to nowhere", hint=hint, code="reference-missing"
+            )
+        case errno.ENAMETOOLONG:
+            hint = "shorten it"
+            return ReferenceProblem(
+                what=f"the path {text[:80]}… is too long", hint=hint, code="reference-path"
+            )
+        case _:
+            what = f"{text} cannot be read: {exc.strerror or exc}"
+            return ReferenceProblem(what=what, hint="", code="reference-unreadable")
+
+
+def open_verified(reference: Reference) -> BinaryIO:
+    """Return the content of a reference, proven to be what was hashed, whatever happens to its file now.
+
+    The caller closes it. It stands at its beginning and is `reference.size_bytes` long.
+
+    Raises:
+        ReferenceChanged: The file has another content than when the job was planned.
+        ReferenceMissing: It cannot be read any more.
+        TemporaryTrouble: There is no room for the temporary copy.
+    """
+    try:
+        source = _open_regular(reference.file, reference.path)
+    except _UnfitError as exc:
+        raise ReferenceChanged(exc.problem.what, hint=_PLAN_AGAIN) from exc
+    except OSError as exc:
+        raise ReferenceMissing(_unreadable(reference.path, exc).what, hint=_PLAN_AGAIN) from exc
+    with source:
+        copy = _room_for(reference)
+        try:
+            _copy_verified(source, copy, reference)
+        except BaseException:
+            copy.close()
+            raise
+    return copy
+
+
+_PLAN_AGAIN = "put the file back, or run again to plan with the file as it is"
+
+
+def _room_for(reference: Reference) -> BinaryIO:
+    if reference.size_bytes <= MEMORY_BYTES:
+        return io.BytesIO()
+    try:
+        return tempfile.TemporaryFile(prefix="rivya-batch-")
+    except OSError as exc:
+        raise _no_room(exc) from exc
+
+
+def _no_room(exc: OSError) -> TemporaryTrouble:
+    return TemporaryTrouble(
+        f"cannot keep a copy of a reference in {tempfile.gettempdir()}: {exc.strerror or exc}",
+        hint="make room there, or set TMPDIR, then run again",
+    )
+
+
+def _copy_verified(source: BinaryIO, copy: BinaryIO, reference: Reference) -> None:
+    sha256, size = hashlib.sha256(), 0
+    while True:
+        try:
+            piece = source.read(PIECE_BYTES)
+        except OSError as exc:
+            raise ReferenceMissing(_unreadable(reference.path, exc).what, hint=_PLAN_AGAIN) from exc
+        size += len(piece)
+        if not piece or size > reference.size_bytes:
+            break
+        sha256.update(piece)
+        try:
+            copy.write(piece)
+        except OSError as exc:
+            raise _no_room(exc) from exc
+    if size != reference.size_bytes or sha256.hexdigest() != reference.sha256:
+        raise ReferenceChanged(
+            f"{reference.path} has changed since the job was planned; it was not sent", hint=_PLAN_AGAIN
+        )
+    copy.seek(0)

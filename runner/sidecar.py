@@ -1,0 +1,277 @@
+"""The JSON file beside a job's results: what they are, and what was paid for them.
+
+A lost database then does not pay for what is on disk: before a job's first intent, a matching
+sidecar with its whole files is adopted. It never holds an API key or a result's url.
+
+    {"rivya_batch_sidecar": 1, "manifest": "autumn-launch", "job": "hero", "fingerprint": "fp1:…",
+     "round": 1, "key": "rb1-…", "base_url": "https://rivya.ai", "sandbox": false, "model": "…",
+     "prompt": "…", "params": {…}, "references": [{"path": "…", "sha256": "…"}], "task_id": "…",
+     "credits": {"reserved": 12.0, "final": 12.0},
+     "artifacts": [{"index": 1, "path": "hero.mp4", "sha256": "…", "size_bytes": 1, "mime": "video/mp4"}],
+     "submitted_at": "…", "finished_at": "…"}
+
+Everything here blocks on the disk; from async code call it in a worker thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.files import OutputFolder
+from runner.model import Artifact, Fingerprint, JobId, Json, ModelId, Reference, Sha256, TaskId
+from runner.parts import disk_errors, sha256_of, sync_folder
+
+VERSION = 1
+MAX_BYTES = 4_000_000
+_MARK = "rivya_batch_sidecar"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarReference:
+    """An input file, by name and content."""
+
+    path: str
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """What a finished job leaves beside its results. Credits are None where nobody said."""
+
+    manifest: str
+    job: JobId
+    fingerprint: Fingerprint
+    round: int
+    key: str | None
+    base_url: str
+    sandbox: bool
+    model: ModelId
+    prompt: str | None
+    params: Mapping[str, Json]
+    references: tuple[SidecarReference, ...]
+    task_id: TaskId | None
+    reserved_credits: float | None
+    final_credits: float | None
+    artifacts: tuple[Artifact, ...]
+    submitted_at: str | None
+    finished_at: str | None
+
+    def files(self) -> tuple[Artifact, ...]:
+        """Return the result files it describes, with absolute paths."""
+        return self.artifacts
+
+
+def references_of(references: tuple[Reference, ...]) -> tuple[SidecarReference, ...]:
+    """Return what a sidecar keeps of a job's references."""
+    return tuple(SidecarReference(path=item.path, sha256=item.sha256) for item in references)
+
+
+def write(folder: OutputFolder, stem: str, sidecar: Sidecar) -> Path:
+    """Write a job's sidecar, whole or not at all. Call before the job is called done.
+
+    A file of that name which does not belong to this very job and fingerprint goes to `.old/`.
+
+    Raises:
+        DiskTrouble, FolderUnusable: It cannot be written.
+    """
+    path = folder.sidecar_path(stem)
+    there = read(path)
+    mine = there is not None and _identity(there) == _identity(sidecar)
+    if not mine:
+        folder.retire_sidecar(stem)
+    new = path.with_name(path.name + ".new")
+    text = json.dumps(_to_json(sidecar, path.parent), ensure_ascii=False, indent=2, allow_nan=False)
+    with disk_errors(folder.root):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A lone surrogate cannot be written as UTF-8, and would lose a paid job its sidecar.
+        data = text.encode("utf-8", "backslashreplace") + b"\n"
+        number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        with os.fdopen(number, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        sync_folder(path.parent)
+    return path
+
+
+def read(path: Path) -> Sidecar | None:
+    """Return the sidecar at a path; None for anything that is not one, however broken."""
+    try:
+        # O_NONBLOCK: a FIFO in its place must not make us wait.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        return _from_json(json.loads(data), path.parent) if len(data) <= MAX_BYTES else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def drop(folder: OutputFolder, stem: str) -> None:
+    """Remove a sidecar whose results have moved away to another name; others are left alone."""
+    path = folder.sidecar_path(stem)
+    there = read(path)
+    if there is not None and not any(os.path.lexists(item.path) for item in there.artifacts):
+        with disk_errors(folder.root):
+            path.unlink(missing_ok=True)
+
+
+def find_adoptable(path: Path, *, manifest: str, job: str, fingerprint: str, base_url: str) -> Sidecar | None:
+    """Return the sidecar at a path if it proves that this very job is done and paid already.
+
+    That is: same manifest name, job, fingerprint and service, not from a sandbox, and each of its
+    files there, of the right size and SHA-256.
+    """
+    sidecar = read(path)
+    if sidecar is None or sidecar.sandbox or not sidecar.artifacts:
+        return None
+    if (*_identity(sidecar), sidecar.base_url) != (manifest, job, fingerprint, base_url):
+        return None
+    return sidecar if all(_is_whole(item) for item in sidecar.artifacts) else None
+
+
+class SidecarIndex:
+    """Looks for adoptable sidecars of many jobs; asks the disk once for each folder.
+
+    Args:
+        root: The output folder; it need not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def find_adoptable(
+        self, stem: str, *, manifest: str, job: str, fingerprint: str, base_url: str
+    ) -> Sidecar | None:
+        """Return what proves that a job is done already; see the function of that name."""
+        path = self._root / f"{stem}.json"
+        if unicodedata.normalize("NFC", path.name) not in self._names_in(path.parent):
+            return None
+        return find_adoptable(path, manifest=manifest, job=job, fingerprint=fingerprint, base_url=base_url)
+
+    def _names_in(self, folder: Path) -> frozenset[str]:
+        if folder not in self._names:
+            names: frozenset[str] = frozenset()
+            with suppress(OSError), os.scandir(folder) as entries:
+                names = frozenset(unicodedata.normalize("NFC", entry.name) for entry in entries)
+            self._names[folder] = names
+        return self._names[folder]
+
+
+def _identity(sidecar: Sidecar) -> tuple[str, str, str]:
+    return sidecar.manifest, sidecar.job, sidecar.fingerprint
+
+
+def _is_whole(artifact: Artifact) -> bool:
+    try:
+        if not artifact.path.is_file() or artifact.path.stat().st_size != artifact.size_bytes:
+            return False
+        with artifact.path.open("rb") as file:
+            return sha256_of(file) == artifact.sha256
+    except OSError:
+        return False
+
+
+def _to_json(sidecar: Sidecar, folder: Path) -> dict[str, Any]:
+    return {
+        _MARK: VERSION,
+        "manifest": sidecar.manifest,
+        "job": sidecar.job,
+        "fingerprint": sidecar.fingerprint,
+        "round": sidecar.round,
+        "key": sidecar.key,
+        "base_url": sidecar.base_url,
+        "sandbox": sidecar.sandbox,
+        "model": sidecar.model,
+        "prompt": sidecar.prompt,
+        "params": dict(sidecar.params),
+        "references": [{"path": item.path, "sha256": item.sha256} for item in sidecar.references],
+        "task_id": sidecar.task_id,
+        "credits": {"reserved": sidecar.reserved_credits, "final": sidecar.final_credits},
+        "artifacts": [
+            {
+                "index": item.number,
+                "path": item.path.relative_to(folder).as_posix(),
+                "sha256": item.sha256,
+                "size_bytes": item.size_bytes,
+                "mime": item.mime,
+            }
+            for item in sidecar.artifacts
+        ],
+        "submitted_at": sidecar.submitted_at,
+        "finished_at": sidecar.finished_at,
+    }
+
+
+def _from_json(data: Any, folder: Path) -> Sidecar | None:
+    if data[_MARK] != VERSION:
+        return None
+    credits = data["credits"]
+    return Sidecar(
+        manifest=_text(data["manifest"]),
+        job=JobId(_text(data["job"])),
+        fingerprint=Fingerprint(_text(data["fingerprint"])),
+        round=_whole_number(data["round"]),
+        key=_text_or_none(data["key"]),
+        base_url=_text(data["base_url"]),
+        # Anything but a plain no counts as a sandbox's, and is not adopted.
+        sandbox=data["sandbox"] is not False,
+        model=ModelId(_text(data["model"])),
+        prompt=_text_or_none(data["prompt"]),
+        params=dict(data["params"]),
+        references=tuple(
+            SidecarReference(path=_text(item["path"]), sha256=Sha256(_text(item["sha256"])))
+            for item in data["references"]
+        ),
+        task_id=TaskId(_text(data["task_id"])) if data["task_id"] is not None else None,
+        reserved_credits=_number_or_none(credits["reserved"]),
+        final_credits=_number_or_none(credits["final"]),
+        artifacts=tuple(_artifact(item, folder) for item in data["artifacts"]),
+        submitted_at=_text_or_none(data["submitted_at"]),
+        finished_at=_text_or_none(data["finished_at"]),
+    )
+
+
+def _artifact(item: Any, folder: Path) -> Artifact:
+    name = _text(item["path"])
+    # Results stand beside their sidecar; a sidecar from elsewhere must not make us read anything else.
+    if "/" in name or "\0" in name or name in ("", ".", ".."):
+        raise ValueError(name)
+    return Artifact(
+        number=_whole_number(item["index"]),
+        path=folder / name,
+        sha256=Sha256(_text(item["sha256"])),
+        size_bytes=_whole_number(item["size_bytes"]),
+        mime=_text(item["mime"]),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _whole_number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _number_or_none(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(value)
+    return float(value)
