@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 import httpx
 
-from runner.clock import Clock
 from runner.errors import TemporaryTrouble
 from runner.media import HEAD_BYTES, MediaType, describe, looks_like_text, sniff, unsigned
 from runner.parts import Content, PartFile, Progress, Result
@@ -38,24 +38,24 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class ResultTrouble(TemporaryTrouble):
+class FetchError(TemporaryTrouble):
     """A result cannot be fetched now. The job stays paid and kept; it never fails by this."""
 
-    renew = False
+    renewable = False
     """Whether a fresh url (one status GET) may help."""
 
 
-class ResultRefused(ResultTrouble):
+class ResultRefused(FetchError):
     """The host refuses this url: it has expired, or never was ours."""
 
-    renew = True
+    renewable = True
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message, hint="a fresh url is asked for")
         self.status = status
 
 
-class ResultUnavailable(ResultTrouble):
+class ResultUnavailable(FetchError):
     """The host or the way to it fails, or broke off: try again later."""
 
     def __init__(self, message: str, *, retry_after: str | None = None) -> None:
@@ -63,10 +63,10 @@ class ResultUnavailable(ResultTrouble):
         self.retry_after = retry_after  # the header as it came; `backoff.parse_retry_after` reads it
 
 
-class ResultUnacceptable(ResultTrouble):
+class ResultUnacceptable(FetchError):
     """What is there is no result: text, nothing, too large, an address we do not go to."""
 
-    renew = True
+    renewable = True
 
 
 class _StartOver(Exception):
@@ -89,7 +89,9 @@ class ResultFetcher:
             sees to it that no more fetches run at once than it has connections.
         allow_loopback: The service itself is on this machine, so results may be, over plain http too.
         max_bytes: No result may be larger.
-        clock: Its monotonic time judges the pace.
+        clock: Seconds of a monotonic clock; judges the pace.
+        boot_id: Names this boot of the machine. Without it a part is gone on with only by the process
+            that began it: after a power cut its bytes may be holes.
         proxied: Requests go through a proxy, which looks up the names itself.
         pace: The slowest acceptable body.
     """
@@ -100,7 +102,8 @@ class ResultFetcher:
         *,
         allow_loopback: bool,
         max_bytes: int,
-        clock: Clock,
+        clock: Callable[[], float],
+        boot_id: str | None = None,
         proxied: bool = False,
         pace: Pace | None = None,
     ) -> None:
@@ -110,7 +113,7 @@ class ResultFetcher:
         self._clock = clock
         self._proxied = proxied
         self._pace = pace or Pace()
-        self._boot = clock.boot_id() or f"process-{id(self)}-{clock.wall_s()}"
+        self._boot = boot_id or f"process-{secrets.token_hex(8)}"
 
     async def fetch(self, url: str, part: PartFile) -> Result:
         """Fetch one result into its part, going on with what is there where the host allows that.
@@ -288,7 +291,7 @@ class ResultFetcher:
     ) -> int:
         """Write the body behind `offset`; return how large the part is then."""
         part, size, waiting, begun = received.part, offset, bytearray(), False
-        mark_s, mark_size = self._clock.mono_s(), size
+        mark_s, mark_size = self._clock(), size
 
         async def flush() -> None:
             nonlocal begun
@@ -307,7 +310,7 @@ class ResultFetcher:
                     if not begun and not offset:
                         _refuse_text(bytes(waiting[:HEAD_BYTES]), source)
                     await flush()
-                now_s = self._clock.mono_s()
+                now_s = self._clock()
                 if now_s - mark_s >= self._pace.window_s:
                     if size - mark_size < self._pace.floor_bytes_per_s * (now_s - mark_s):
                         raise ResultUnavailable(

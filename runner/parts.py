@@ -98,9 +98,9 @@ def sha256_of(file: BinaryIO) -> Sha256:
 class Progress:
     """What must be known to ask a host for the rest of a file.
 
-    `source` names the url without its query (a hash: paths may hold secrets too); `validator` a strong ETag or a Last-Modified date;
-    `boot` names the boot that wrote the bytes: after a power cut, bytes that were never synced may
-    be holes of the right length.
+    `source` names the url without its query (a hash, since a path may hold secrets too); `validator`
+    is a strong ETag or a Last-Modified date; `boot` names the boot that wrote the bytes: after a
+    power cut, bytes that were never synced may be holes of the right length.
     """
 
     source: str

@@ -83,8 +83,7 @@ def write(folder: OutputFolder, stem: str, sidecar: Sidecar) -> Path:
     """
     path = folder.sidecar_path(stem)
     there = read(path)
-    mine = there is not None and _identity(there) == _identity(sidecar)
-    if not mine:
+    if there is None or not (_identity(there) == _identity(sidecar) or _is_stale(there, sidecar.manifest)):
         folder.retire_sidecar(stem)
     new = path.with_name(path.name + ".new")
     text = json.dumps(_to_json(sidecar, path.parent), ensure_ascii=False, indent=2, allow_nan=False)
@@ -163,6 +162,11 @@ class SidecarIndex:
                 names = frozenset(unicodedata.normalize("NFC", entry.name) for entry in entries)
             self._names[folder] = names
         return self._names[folder]
+
+
+def _is_stale(sidecar: Sidecar, manifest: str) -> bool:
+    """Say whether a sidecar of ours describes nothing any more: its files have other names now."""
+    return sidecar.manifest == manifest and not any(_is_whole(item) for item in sidecar.artifacts)
 
 
 def _identity(sidecar: Sidecar) -> tuple[str, str, str]:

@@ -47,6 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "client",
         "fetch",
         "files",
+        "parts",
         "references",
         "sidecar",
         "environment",
