@@ -13,13 +13,14 @@ import ipaddress
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
 import httpx
 
+from runner.clock import Clock
 from runner.errors import TemporaryTrouble
 from runner.media import HEAD_BYTES, MediaType, describe, looks_like_text, sniff, unsigned
 from runner.parts import Content, PartFile, Progress, Result
@@ -38,24 +39,24 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class FetchError(TemporaryTrouble):
+class ResultTrouble(TemporaryTrouble):
     """A result cannot be fetched now. The job stays paid and kept; it never fails by this."""
 
-    renewable = False
+    renew = False
     """Whether a fresh url (one status GET) may help."""
 
 
-class ResultRefused(FetchError):
+class ResultRefused(ResultTrouble):
     """The host refuses this url: it has expired, or never was ours."""
 
-    renewable = True
+    renew = True
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message, hint="a fresh url is asked for")
         self.status = status
 
 
-class ResultUnavailable(FetchError):
+class ResultUnavailable(ResultTrouble):
     """The host or the way to it fails, or broke off: try again later."""
 
     def __init__(self, message: str, *, retry_after: str | None = None) -> None:
@@ -63,10 +64,10 @@ class ResultUnavailable(FetchError):
         self.retry_after = retry_after  # the header as it came; `backoff.parse_retry_after` reads it
 
 
-class ResultUnacceptable(FetchError):
+class ResultUnacceptable(ResultTrouble):
     """What is there is no result: text, nothing, too large, an address we do not go to."""
 
-    renewable = True
+    renew = True
 
 
 class _StartOver(Exception):
@@ -89,9 +90,8 @@ class ResultFetcher:
             sees to it that no more fetches run at once than it has connections.
         allow_loopback: The service itself is on this machine, so results may be, over plain http too.
         max_bytes: No result may be larger.
-        clock: Seconds of a monotonic clock; judges the pace.
-        boot_id: Names this boot of the machine. Without it a part is gone on with only by the process
-            that began it: after a power cut its bytes may be holes.
+        clock: Its monotonic time judges the pace. Where it knows no boot id, a part is gone on with only
+            by the fetcher that began it.
         proxied: Requests go through a proxy, which looks up the names itself.
         pace: The slowest acceptable body.
     """
@@ -102,8 +102,7 @@ class ResultFetcher:
         *,
         allow_loopback: bool,
         max_bytes: int,
-        clock: Callable[[], float],
-        boot_id: str | None = None,
+        clock: Clock,
         proxied: bool = False,
         pace: Pace | None = None,
     ) -> None:
@@ -113,7 +112,7 @@ class ResultFetcher:
         self._clock = clock
         self._proxied = proxied
         self._pace = pace or Pace()
-        self._boot = boot_id or f"process-{secrets.token_hex(8)}"
+        self._boot = clock.boot_id() or f"process-{secrets.token_hex(8)}"
 
     async def fetch(self, url: str, part: PartFile) -> Result:
         """Fetch one result into its part, going on with what is there where the host allows that.
@@ -291,7 +290,7 @@ class ResultFetcher:
     ) -> int:
         """Write the body behind `offset`; return how large the part is then."""
         part, size, waiting, begun = received.part, offset, bytearray(), False
-        mark_s, mark_size = self._clock(), size
+        mark_s, mark_size = self._clock.mono_s(), size
 
         async def flush() -> None:
             nonlocal begun
@@ -310,7 +309,7 @@ class ResultFetcher:
                     if not begun and not offset:
                         _refuse_text(bytes(waiting[:HEAD_BYTES]), source)
                     await flush()
-                now_s = self._clock()
+                now_s = self._clock.mono_s()
                 if now_s - mark_s >= self._pace.window_s:
                     if size - mark_size < self._pace.floor_bytes_per_s * (now_s - mark_s):
                         raise ResultUnavailable(
