@@ -75,7 +75,6 @@ IMPURE_CALLS = frozenset(
 
 # Who may use a library that reaches outside. The sandbox is another program and is looked at by itself.
 HOMES: dict[str, frozenset[str]] = {
-    "sqlite3": frozenset({"store", "migrations"}),
     "sqlite_utils": frozenset({"store", "migrations"}),
     "httpx": frozenset({"client", "fetch"}),
     "httpx_aiohttp": frozenset({"client", "fetch"}),
@@ -280,6 +279,25 @@ def test_each_kind_of_io_has_one_home(path: Path) -> None:
     ]
 
     assert not astray
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
+def test_all_sql_lives_in_the_store(path: Path) -> None:
+    """Others may pass a transaction on, and so name its type; they say nothing to it themselves."""
+    here = dotted(path)
+    if in_sandbox(here) or entry(here) in {"store", "migrations"}:
+        return
+    spoken = []
+    for node in ast.walk(tree(path)):
+        match node:
+            case ast.Attribute(value=ast.Name(id="sqlite3"), attr=name) if name not in {"Connection", "Row"}:
+                spoken.append(f"line {node.lineno}: sqlite3.{name}")
+            case ast.Call(func=ast.Attribute(attr="execute" | "executemany" | "executescript" as name)):
+                spoken.append(f"line {node.lineno}: .{name}()")
+            case ast.ImportFrom(module="sqlite3"):
+                spoken.append(f"line {node.lineno}: from sqlite3 import; write sqlite3.Connection")
+
+    assert not spoken
 
 
 @pytest.mark.parametrize("path", modules(), ids=ids)
