@@ -85,7 +85,8 @@ def checked_base_url(text: str) -> str:
         raise UsageError("RIVYA_BASE_URL must hold a host only: no user, no password, no query")
     if parts.scheme == "http" and not is_loopback(url):
         raise UsageError(
-            f"refusing to send a key over plain http to {parts.hostname}", hint="use https; http is for loopback only"
+            f"refusing to send a key over plain http to {parts.hostname}",
+            hint="use https; http is for loopback only",
         )
     return url
 
@@ -105,7 +106,9 @@ class Api:
     Every method returns a `Reply` and raises nothing that has to do with the network.
     """
 
-    def __init__(self, client: httpx.AsyncClient, account: Account, *, now: Callable[[], float], timeouts: Timeouts) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, account: Account, *, now: Callable[[], float], timeouts: Timeouts
+    ) -> None:
         self._client = client
         self.account = account
         self._now = now
@@ -121,7 +124,15 @@ class Api:
         return await self._send("GET", f"/api/v1/generations/{_segment(task_id)}")
 
     async def upload(
-        self, content: IO[bytes], *, name: str, kind: Kind, mime: str, size_bytes: int, model: str, request_id: str
+        self,
+        content: IO[bytes],
+        *,
+        name: str,
+        kind: Kind,
+        mime: str,
+        size_bytes: int,
+        model: str,
+        request_id: str,
     ) -> Reply:
         """POST /api/v1/files, streamed from an open file."""
         # A slow line gets a second for each 50 kB beyond the usual wait.
@@ -156,7 +167,9 @@ class Api:
         sent_headers = dict(headers or {})
         if with_key:
             sent_headers["Authorization"] = f"Bearer {self.account.key}"
-        request = self._client.build_request(method, self.account.base_url + path, headers=sent_headers, **content)
+        request = self._client.build_request(
+            method, self.account.base_url + path, headers=sent_headers, **content
+        )
         deadline = time.monotonic() + (total_s or self._timeouts.total_s)
         try:
             response = await self._client.send(request, stream=True, follow_redirects=False)
@@ -169,7 +182,8 @@ class Api:
         except (httpx.HTTPError, _TooMuch, OSError) as exc:
             # The status line of a cut answer still proves a refusal, but not an acceptance.
             return Reply(
-                status=None, detail=f"HTTP {response.status_code}, then the answer broke off: {_in_words(exc)}"
+                status=None,
+                detail=f"HTTP {response.status_code}, then the answer broke off: {_in_words(exc)}",
             )
         finally:
             await _close(response)
@@ -230,11 +244,15 @@ def never_left(exc: Exception) -> bool:
     if cause is not None and type(cause).__module__.startswith("aiohttp"):
         names = {kind.__name__ for kind in type(cause).__mro__}
         return bool(names & {"ClientConnectorError", "ConnectionTimeoutError", "InvalidUrlClientError"})
-    return isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol))
+    return isinstance(
+        exc, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+    )
 
 
 def _in_words(exc: BaseException) -> str:
-    if never_left_name := {"ConnectError": "no connection", "ConnectTimeout": "no connection"}.get(type(exc).__name__):
+    if never_left_name := {"ConnectError": "no connection", "ConnectTimeout": "no connection"}.get(
+        type(exc).__name__
+    ):
         return f"{never_left_name}: {exc}" if str(exc) else never_left_name
     if isinstance(exc, httpx.TimeoutException):
         return f"no answer in time ({exc})" if str(exc) else "no answer in time"
@@ -288,7 +306,9 @@ def _certificates(base_url: str) -> ssl.SSLContext | bool:
     # Making a context reads the certificate store (30 ms): not for plain http.
     if base_url.startswith("http://"):
         return False
-    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"), capath=os.environ.get("SSL_CERT_DIR"))
+    return ssl.create_default_context(
+        cafile=os.environ.get("SSL_CERT_FILE"), capath=os.environ.get("SSL_CERT_DIR")
+    )
 
 
 @asynccontextmanager
@@ -321,13 +341,24 @@ async def open_api(
         yield Api(client, account, now=now, timeouts=times)
 
 
+@dataclass(frozen=True, slots=True)
+class ResultClient:
+    """A client for result hosts, and whether its requests go through a proxy."""
+
+    http: httpx.AsyncClient
+    proxied: bool
+
+
 @asynccontextmanager
-async def open_result_client(base_url: str, connections: int) -> AsyncIterator[httpx.AsyncClient]:
-    """Open a client for result hosts: no key, no cookies, no redirects, no compression."""
+async def open_result_client(base_url: str, connections: int) -> AsyncIterator[ResultClient]:
+    """Open a client for result hosts: no key, no cookies, no redirects, no compression.
+
+    On httpcore: it sends a signed url exactly as it is, where aiohttp's url type would quote it anew.
+    """
+    proxy = _proxy("https://result.invalid") if not is_loopback(base_url) else None
     client = httpx.AsyncClient(
-        # httpcore here: it sends a signed url exactly as it is, where yarl would quote it anew.
         transport=httpx.AsyncHTTPTransport(
-            verify=_certificates(base_url), limits=_limits(connections), proxy=_proxy(base_url)
+            verify=_certificates(base_url), limits=_limits(connections), proxy=proxy
         ),
         timeout=httpx.Timeout(30.0, connect=10.0),
         headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
@@ -335,4 +366,4 @@ async def open_result_client(base_url: str, connections: int) -> AsyncIterator[h
         follow_redirects=False,
     )
     async with client:
-        yield client
+        yield ResultClient(client, proxy is not None)

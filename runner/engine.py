@@ -198,7 +198,9 @@ class Engine:
         """Take up all that an earlier run has left under way."""
         desk = self._desk
         open_jobs = await desk.writer.write(
-            lambda conn: jobs.in_states(conn, self._name, (State.SUBMITTING, State.WAITING, State.DOWNLOADING))
+            lambda conn: jobs.in_states(
+                conn, self._name, (State.SUBMITTING, State.WAITING, State.DOWNLOADING)
+            )
         )
         wall_s, now = desk.clock.wall_s(), desk.clock.mono_s()
         for job in open_jobs:
@@ -227,7 +229,10 @@ class Engine:
             return
         # Not further ahead than will be submitted: nobody wants uploads for jobs beyond --limit.
         wanted = LOOKAHEAD
-        for bound, used in ((self._options.limit, self._first_sends), (self._options.canary, len(self._canaries))):
+        for bound, used in (
+            (self._options.limit, self._first_sends),
+            (self._options.canary, len(self._canaries)),
+        ):
             if bound is not None and (bound is not self._options.canary or self._canary_open):
                 wanted = min(wanted, max(bound - used - len(self._ready) - len(self._missing), 0))
         if not wanted:
@@ -359,7 +364,7 @@ class Engine:
             self.stop(Exit.TEMPORARY, _with_hint(exc))
         except RunnerError as exc:
             self.stop(exc.exit_code, _with_hint(exc))
-        except Exception as exc:  # noqa: BLE001 (raised again at the end of the run)
+        except Exception as exc:  # raised again at the end of the run
             self._fault = self._fault or exc
             self.stop(Exit.FAULT, f"a fault of ours: {exc!r}")
         finally:
@@ -432,7 +437,12 @@ class Engine:
         rejected = answer.meaning is Meaning.RATE_LIMITED
         bad = answer.meaning in TEMPORARY
         self._scheduler.answered(
-            now, call, sent_at=sent_at, rejected=rejected, retry_after_s=answer.retry_after_s, ok=not bad and not rejected
+            now,
+            call,
+            sent_at=sent_at,
+            rejected=rejected,
+            retry_after_s=answer.retry_after_s,
+            ok=not bad and not rejected,
         )
         self._tally.statuses[str(answer.status or answer.meaning.value)] += 1
         if rejected:
@@ -460,7 +470,8 @@ class Engine:
         patience_s = self._options.patience_s if self._any_good else min(self._options.patience_s, 30.0)
         if now - self._bad_since >= patience_s:
             self.stop(
-                Exit.TEMPORARY, f"the service has not answered properly for {patience_s:.0f} s: {self._last_trouble}"
+                Exit.TEMPORARY,
+                f"the service has not answered properly for {patience_s:.0f} s: {self._last_trouble}",
             )
 
     def _stop_for(self, code: Exit | None, answer: Answer | None) -> None:
@@ -503,7 +514,12 @@ class Engine:
         self._answered(Call.SUBMIT, done.answer, sent_at)
         if done.answer is None:
             self._scheduler.answered(
-                self._desk.clock.mono_s(), Call.SUBMIT, sent_at=sent_at, rejected=False, retry_after_s=None, ok=False
+                self._desk.clock.mono_s(),
+                Call.SUBMIT,
+                sent_at=sent_at,
+                rejected=False,
+                retry_after_s=None,
+                ok=False,
             )
         else:
             self._tally.submits += 1
@@ -523,7 +539,10 @@ class Engine:
             await self._prepare(done.job)
         elif done.held is Held.UNCERTAIN:
             self._progress.event(
-                "uncertain", job=done.job.id, message=done.failure.message if done.failure else "", credits=None
+                "uncertain",
+                job=done.job.id,
+                message=done.failure.message if done.failure else "",
+                credits=None,
             )
             self._uncertain(row)
         elif done.held is Held.BUDGET:
@@ -532,7 +551,8 @@ class Engine:
                     self._probing.append(row)
                 case Verdict.OVER_JOB:
                     self._exits.setdefault(
-                        Exit.CREDITS, f"job {done.job.id} costs more than max_credits_per_job and was not sent"
+                        Exit.CREDITS,
+                        f"job {done.job.id} costs more than max_credits_per_job and was not sent",
                     )
                     self._progress.event("over_job", job=done.job.id)
                 case _:
@@ -601,7 +621,9 @@ class Engine:
             self._progress.event("overdue", job=job.id if job else "", task_id=seen.task_id)
         elif found.state is State.WAITING:
             if found.word != seen.word:
-                self._seen[row] = polling.Seen(task_id=seen.task_id, word=found.word, late_at_s=seen.late_at_s)
+                self._seen[row] = polling.Seen(
+                    task_id=seen.task_id, word=found.word, late_at_s=seen.late_at_s
+                )
             self._scheduler.still_running(row, now)
         elif found.state is None:
             if found.stop is not None:
@@ -611,7 +633,10 @@ class Engine:
             delay_s = self._desk.settings.polling.min_s
             if found.answer.meaning is not Meaning.RATE_LIMITED:
                 delay_s += retry_delay_s(
-                    self._tries["poll", row], base_s=1.0, cap_s=self._desk.settings.polling.max_s, draw=self._desk.draw()
+                    self._tries["poll", row],
+                    base_s=1.0,
+                    cap_s=self._desk.settings.polling.max_s,
+                    draw=self._desk.draw(),
                 )
             self._scheduler.poll_unclear(row, now, delay_s)
         else:
@@ -661,7 +686,10 @@ class Engine:
                 delay_s = 0.0
                 if done.answer.meaning is not Meaning.RATE_LIMITED:
                     delay_s = retry_delay_s(
-                        self._tries["upload", wanted], base_s=1.0, cap_s=60.0, draw=0.5 + self._desk.draw() / 2
+                        self._tries["upload", wanted],
+                        base_s=1.0,
+                        cap_s=60.0,
+                        draw=0.5 + self._desk.draw() / 2,
                     )
                 self._in(delay_s, self._to_upload, wanted)
                 return
@@ -720,7 +748,8 @@ class Engine:
         if self._tries["download", row] >= DOWNLOAD_TRIES:
             self._park()
             self._exits.setdefault(
-                Exit.TEMPORARY, f"the result of {job.id} cannot be fetched now ({result.why}); it is paid and kept"
+                Exit.TEMPORARY,
+                f"the result of {job.id} cannot be fetched now ({result.why}); it is paid and kept",
             )
             return
         delay_s = retry_delay_s(
@@ -737,7 +766,9 @@ class Engine:
         self._canaries_finished += 1
         if self._canary_open and self._canaries_finished >= (self._options.canary or 0):
             self._canary_open = False
-            self._progress.event("canary", message=f"{self._canaries_finished} canaries are done; going on with the rest")
+            self._progress.event(
+                "canary", message=f"{self._canaries_finished} canaries are done; going on with the rest"
+            )
 
     _canaries_finished = 0
 
@@ -808,7 +839,10 @@ class Engine:
         )
 
     def _eta_s(self, counts: dict[str, int]) -> float | None:
-        left = sum(counts.get(name, 0) for name in ("planned", "uploading", "ready", "submitting", "waiting", "downloading"))
+        left = sum(
+            counts.get(name, 0)
+            for name in ("planned", "uploading", "ready", "submitting", "waiting", "downloading")
+        )
         if len(self._done_times) < 3 or not left:
             return None
         span_s = self._desk.clock.mono_s() - self._done_times[0]
@@ -862,7 +896,9 @@ def _mark_uploading(conn: Any, desk: Desk, row: int) -> None:
 
 def _recorded(job: Job) -> Failure:
     return Failure(
-        cls=FailureClass(job.error_class or "other"), code=job.error_code or "", message=job.error_message or ""
+        cls=FailureClass(job.error_class or "other"),
+        code=job.error_code or "",
+        message=job.error_message or "",
     )
 
 

@@ -171,6 +171,7 @@ _TABLES = (
         PRIMARY KEY (job, number)
     ) STRICT
     """,
+    "CREATE INDEX artifacts_by_path ON artifacts (path)",
     """
     CREATE TABLE events (
         id INTEGER PRIMARY KEY,

@@ -17,7 +17,7 @@ ModelId = NewType("ModelId", str)
 Sha256 = NewType("Sha256", str)  # 64 lower-case hex digits
 Fingerprint = NewType("Fingerprint", str)  # "fp1:" and 64 hex digits
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
 class Kind(StrEnum):

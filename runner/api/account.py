@@ -47,7 +47,9 @@ def balance() -> float:
 
     answer = ask(question)
     if answer.meaning is Meaning.KEY_REFUSED:
-        raise KeyRefused(f"the service refuses our key: {answer.words()}", hint="check RIVYA_API_KEY and its scopes")
+        raise KeyRefused(
+            f"the service refuses our key: {answer.words()}", hint="check RIVYA_API_KEY and its scopes"
+        )
     amount = credits_of((answer.data or {}).get("current_credits")) if answer.meaning is Meaning.OK else None
     if amount is None:
         raise TemporaryTrouble(f"the balance cannot be read: {answer.words() or 'no proper answer'}")

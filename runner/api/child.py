@@ -34,7 +34,12 @@ def sandbox_child(state: Path, arguments: Sequence[str] = ()) -> Iterator[Sandbo
     command = [sys.executable, "-m", "runner.sandbox", "--state", str(state), "--die-with-stdin", *arguments]
     # A session of its own: Ctrl-C in the terminal is for the run, which wants to drain first.
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None
     assert process.stdin is not None
@@ -46,7 +51,9 @@ def sandbox_child(state: Path, arguments: Sequence[str] = ()) -> Iterator[Sandbo
             yield Sandbox(base_url=said["base_url"], pid=process.pid)
         except (ValueError, KeyError):
             process.kill()
-            raise RunnerError(f"the sandbox does not start: {process.stderr.read()[-2000:] or line}") from None
+            raise RunnerError(
+                f"the sandbox does not start: {process.stderr.read()[-2000:] or line}"
+            ) from None
     finally:
         with suppress(OSError):
             process.stdin.close()

@@ -81,7 +81,9 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
         UsageError: The file cannot be opened.
     """
     if not path.exists():
-        raise UsageError(f"there is no file {path}", hint="`rivya-batch init` writes a manifest to start from")
+        raise UsageError(
+            f"there is no file {path}", hint="`rivya-batch init` writes a manifest to start from"
+        )
     contracts = load_contracts()
     hashes = Hashes(file)
     manifest = open_manifest(
@@ -136,7 +138,12 @@ def _priced(opened: Opened, file: StateFile, base_url: str) -> Iterator[staging.
     kept: list[object] = []  # what a shape was computed from stays alive, so that its id stays its own
     for spec in opened.manifest.jobs():
         contract = opened.contracts[spec.model]
-        quick = (id(spec.params), spec.model, len(spec.references), len(spec.prompt or "") if contract.metered else 0)
+        quick = (
+            id(spec.params),
+            spec.model,
+            len(spec.references),
+            len(spec.prompt or "") if contract.metered else 0,
+        )
         shape = shapes.get(quick) if not spec.references else None
         if shape is None:
             shape = shape_of(spec, contract)

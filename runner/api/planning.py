@@ -57,7 +57,9 @@ class Plan:
         return float(self.credits["to_spend"])
 
 
-def compute(opened: Opened, file: StateFile, *, base_url: str, now_s: float, balance: float | None = None) -> Plan:
+def compute(
+    opened: Opened, file: StateFile, *, base_url: str, now_s: float, balance: float | None = None
+) -> Plan:
     """Stage a manifest and count what a run would do."""
     settings = opened.manifest.settings
     assert settings is not None
@@ -227,5 +229,7 @@ def plan_lines(file: StateFile, plan: Plan) -> Iterator[dict[str, Any]]:
             "reserved": row["reserved"],
             "task_id": row["task_id"],
             "adopted": row["change"] == "done" and row["position"] in adopted,
-            "error": {"class": row["error_class"], "message": row["error_message"]} if row["error_class"] else None,
+            "error": {"class": row["error_class"], "message": row["error_message"]}
+            if row["error_class"]
+            else None,
         }

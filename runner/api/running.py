@@ -8,9 +8,8 @@ import signal
 import socket
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, contextmanager
-from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ class RunRequest:
     sandbox_arguments: tuple[str, ...] = ()
     command: str = "run"
     max_credits: float | None = None
-    options: RunOptions = RunOptions()
+    options: RunOptions = field(default_factory=RunOptions)
     now_s: float = 0.0
 
 
@@ -146,12 +145,23 @@ def run(
         if plan.adopted:
             announce(f"{len(plan.adopted)} results that were on disk already are taken over, unpaid")
         if applied.made_uncertain:
-            announce(f"{applied.made_uncertain} jobs were removed or edited while being submitted: they are uncertain")
+            announce(
+                f"{applied.made_uncertain} jobs were removed or edited while being submitted: they are uncertain"
+            )
         _put_files_in_place(file, settings, folder, announce, now)
         if ready is not None:
             ready(plan)
         ended = anyio.run(
-            _run_async, request, file, settings, account, run_id, folder, clock, progress, announce,
+            _run_async,
+            request,
+            file,
+            settings,
+            account,
+            run_id,
+            folder,
+            clock,
+            progress,
+            announce,
             backend_options={"use_uvloop": False},
         )
         return _finish(file, settings, run_id, ended, clock)
@@ -217,7 +227,8 @@ def _look_at_space(folder: OutputFolder, announce: Announce) -> None:
     free = folder.free_bytes()
     if free < NO_SPACE_BYTES:
         raise TemporaryTrouble(
-            f"only {free / 1e6:.0f} MB are free where the results go ({folder.root})", hint="make room, then run again"
+            f"only {free / 1e6:.0f} MB are free where the results go ({folder.root})",
+            hint="make room, then run again",
         )
     if free < LITTLE_SPACE_BYTES:
         announce(f"only {free / 1e6:.0f} MB are free where the results go ({folder.root})")
@@ -230,11 +241,22 @@ def _adopt(conn: sqlite3.Connection, plan: Plan, now: str) -> None:
     for position, sidecar in plan.adopted.items():
         job = jobs.get(conn, staging.row_at(conn, plan.name, position))
         jobs.advance(
-            conn, job, now, state=State.DONE.value, task_id=sidecar.task_id, finished_at=sidecar.finished_at or now
+            conn,
+            job,
+            now,
+            state=State.DONE.value,
+            task_id=sidecar.task_id,
+            finished_at=sidecar.finished_at or now,
         )
         jobs.save_artifacts(conn, job.row, _artifacts_of(sidecar))
         catalogue.event(
-            conn, at=now, run=None, manifest=plan.name, job=job.id, kind="adopted", data={"task_id": sidecar.task_id}
+            conn,
+            at=now,
+            run=None,
+            manifest=plan.name,
+            job=job.id,
+            kind="adopted",
+            data={"task_id": sidecar.task_id},
         )
 
 
@@ -291,10 +313,9 @@ async def _run_async(
         engine = Engine(desk, scheduler, downloads, request.options, progress)
         async with anyio.create_task_group() as group:
             group.start_soon(_watch_signals, engine, announce)
-            try:
-                return await engine.run()
-            finally:
-                group.cancel_scope.cancel()
+            ended = await engine.run()
+            group.cancel_scope.cancel()
+        return ended
 
 
 def _scheduler(file: StateFile, settings: Settings, account: Account) -> Scheduler:

@@ -56,7 +56,7 @@ class _Lazy(click.Group):
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             if near:
-                error.message += f" Did you mean {near[0]!r}?"
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx=ctx) from error
             raise
 
 
@@ -93,7 +93,7 @@ def invoke(arguments: list[str]) -> int:
 
         show_error(exc, as_json="--json" in arguments)
         return int(exc.exit_code)
-    except Exception as exc:  # noqa: BLE001 (the last resort: say it without a key in it)
+    except Exception as exc:  # the last resort: say it without a key in it
         from runner.cli.problems import show_fault
 
         show_fault(exc)

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs on stdout.")
 state_option = click.option(
-    "--state", metavar="FILE", envvar="RIVYA_STATE", help="Use this state database (default: state/runner.db)."
+    "--state",
+    metavar="FILE",
+    envvar="RIVYA_STATE",
+    help="Use this state database (default: state/runner.db).",
 )
 verbose_option = click.option("-v", "--verbose", count=True, help="Say more.")
 

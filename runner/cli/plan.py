@@ -38,7 +38,9 @@ def command(manifest: Path, as_json: bool, state: str | None, sandbox: bool, sho
     show_plan(manifest, as_json=as_json, state=state, sandbox=sandbox, show_all=show_all)
 
 
-def show_plan(manifest: Path, *, as_json: bool, state: str | None, sandbox: bool, show_all: bool = False) -> None:
+def show_plan(
+    manifest: Path, *, as_json: bool, state: str | None, sandbox: bool, show_all: bool = False
+) -> None:
     """Plan a manifest and print it."""
     from runner.api.account import balance_if_key
     from runner.api.opening import SANDBOX_URL
@@ -108,7 +110,9 @@ def _print_words(plan: Any, file: Any, credits: dict[str, Any], why: str, *, sho
         elif line["error"]:
             note = f"  {line['error']['class']}: {harmless(line['error']['message'] or '', limit=80)}"
         cost = f"{credits_in_words(line['credits'])} ({line['basis']})" if line["sends"] else ""
-        out.append(f"{MARKS[line['status']]} {line['status']:<9}  {harmless(line['id']):<32}  {line['model']:<22}  {cost}{note}")
+        out.append(
+            f"{MARKS[line['status']]} {line['status']:<9}  {harmless(line['id']):<32}  {line['model']:<22}  {cost}{note}"
+        )
     print("\n".join(out))
     if shown < total:
         print(f"… and {total - shown} more; --all shows them")
@@ -122,7 +126,9 @@ def summary_words(plan: Any, credits: dict[str, Any]) -> str:
     """Return the counts and the money of a plan as a few lines."""
     from runner.progress.words import basis_in_words, credits_in_words, size, span
 
-    counts = ", ".join(f"{number} {change}" for change, number in plan.summary.items() if number and change != "total")
+    counts = ", ".join(
+        f"{number} {change}" for change, number in plan.summary.items() if number and change != "total"
+    )
     lines = [f"{plan.name}: {plan.summary['total']} jobs: {counts or 'none'}"]
     basis = basis_in_words(credits["basis"])
     spend = f"credits    {credits_in_words(credits['to_spend'])} to spend"
@@ -145,5 +151,8 @@ def summary_words(plan: Any, credits: dict[str, Any]) -> str:
         lines.append("attention  this is more than max_credits: the run will stop at the cap (exit 8)")
     if credits["balance"] is not None and credits["to_spend"] > credits["balance"]:
         lines.append("attention  the account's balance is lower than what is to be spent")
-    lines.append(f"database   {plan.database}" + ("" if plan.database_exists else " (new: nothing is known of earlier runs)"))
+    lines.append(
+        f"database   {plan.database}"
+        + ("" if plan.database_exists else " (new: nothing is known of earlier runs)")
+    )
     return "\n".join(lines)

@@ -58,7 +58,9 @@ def show_fault(error: BaseException) -> None:
     """Print a fault of ours: what a report of it needs, and nothing secret."""
     text = "".join(traceback.format_exception(error))
     complain(scrubbed(text))
-    complain("this is a fault of rivya-batch. Nothing is lost: run again to go on; please report the lines above.")
+    complain(
+        "this is a fault of rivya-batch. Nothing is lost: run again to go on; please report the lines above."
+    )
 
 
 def scrubbed(text: str) -> str:

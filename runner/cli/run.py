@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from runner.api.running import RunRequest, RunResult
 
 
-class DurationType(click.ParamType):
+class DurationType(click.ParamType[float]):
     """`90s`, `30m`, `6h`, `1d`."""
 
     name = "duration"
@@ -42,7 +42,9 @@ def run_options(function: Any) -> Any:
     """Add the options `run` and `retry` share."""
     for option in reversed(
         (
-            click.option("--max-credits", type=click.FloatRange(min=0), help="Replace budget.max_credits for this run."),
+            click.option(
+                "--max-credits", type=click.FloatRange(min=0), help="Replace budget.max_credits for this run."
+            ),
             click.option("--only", metavar="GLOB", help="Submit only jobs whose id matches."),
             click.option("--stop-after", type=DURATION, metavar="TIME", help="Stop after 6h (exit 10)."),
             click.option(
@@ -53,7 +55,9 @@ def run_options(function: Any) -> Any:
                 show_default=True,
                 help="How long to keep trying while the service does not answer.",
             ),
-            click.option("--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."),
+            click.option(
+                "--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."
+            ),
             json_option,
             state_option,
             verbose_option,
@@ -66,10 +70,16 @@ def run_options(function: Any) -> Any:
 @click.command("run")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Submit at most N new jobs.")
-@click.option("--canary", type=click.IntRange(min=1), metavar="N", help="Finish N jobs first; go on only if none fails.")
+@click.option(
+    "--canary", type=click.IntRange(min=1), metavar="N", help="Finish N jobs first; go on only if none fails."
+)
 @click.option("--start-at", metavar="HH:MM", help="Wait until this time of day before submitting.")
-@click.option("--sandbox", is_flag=True, help="Rehearse against the bundled imitation: no key, no network, no cost.")
-@click.option("--sandbox-options", metavar="TEXT", default="", help="Options for it: see `rivya-batch sandbox --help`.")
+@click.option(
+    "--sandbox", is_flag=True, help="Rehearse against the bundled imitation: no key, no network, no cost."
+)
+@click.option(
+    "--sandbox-options", metavar="TEXT", default="", help="Options for it: see `rivya-batch sandbox --help`."
+)
 @click.option("--dry-run", is_flag=True, help="The same as `rivya-batch plan`.")
 @run_options
 def command(
@@ -107,7 +117,9 @@ def command(
         sandbox_arguments=tuple(shlex.split(sandbox_options)),
         command=f"rivya-batch run {manifest}",
         max_credits=max_credits,
-        options=RunOptions(limit=limit, only=only, canary=canary, stop_after_s=stop_after, patience_s=patience),
+        options=RunOptions(
+            limit=limit, only=only, canary=canary, stop_after_s=stop_after, patience_s=patience
+        ),
     )
     return go(request, yes=yes or sandbox, as_json=as_json, verbose=verbose, start_at=start_at)
 
@@ -199,7 +211,9 @@ def print_result(result: RunResult, request: RunRequest) -> None:
     from runner.progress.plain import ORDER
     from runner.progress.words import credits_in_words, harmless, span
 
-    counts = ", ".join(f"{result.counts[name]} {name}" for name in ORDER if result.counts.get(name)) or "no jobs"
+    counts = (
+        ", ".join(f"{result.counts[name]} {name}" for name in ORDER if result.counts.get(name)) or "no jobs"
+    )
     stats = result.ended.stats
     out = console()
     lines = [
@@ -217,7 +231,11 @@ def print_result(result: RunResult, request: RunRequest) -> None:
             soft_wrap=True,
         )
     for reason in result.ended.reasons:
-        complain(f"stopped: {harmless(reason, limit=400)}" if result.ended.code is not Exit.INCOMPLETE else harmless(reason))
+        complain(
+            f"stopped: {harmless(reason, limit=400)}"
+            if result.ended.code is not Exit.INCOMPLETE
+            else harmless(reason)
+        )
     for line in next_steps(result, request):
         complain(f"next: {line}")
 

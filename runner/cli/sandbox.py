@@ -6,7 +6,9 @@ import click
 
 
 @click.command(
-    "sandbox", context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False
+    "sandbox",
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> int:

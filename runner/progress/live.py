@@ -36,7 +36,9 @@ class LiveProgress:
         self._console = console
         self._title = title
         self._recent: deque[Text] = deque(maxlen=3)
-        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._live = Live(
+            console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
         self._live.start()
         self._view: Snapshot | None = None
         self._closed = False
@@ -84,11 +86,14 @@ class LiveProgress:
         )
         rate = f"{view.rate_per_s:.1f}/s" if view.rate_per_s else "?"
         money.add_row(
-            Text("requests"), Text(f"{view.requests} at {rate}, {view.rejections} times 429, {view.in_flight} at the service")
+            Text("requests"),
+            Text(f"{view.requests} at {rate}, {view.rejections} times 429, {view.in_flight} at the service"),
         )
         parts: list[Any] = [head, ProgressBar(total=max(total, 1), completed=ended, width=60), states, money]
         if view.note:
-            parts.append(Text(f"trouble: {harmless(view.note)}", style="yellow", no_wrap=True, overflow="ellipsis"))
+            parts.append(
+                Text(f"trouble: {harmless(view.note)}", style="yellow", no_wrap=True, overflow="ellipsis")
+            )
         return Group(*parts, *self._recent)
 
     def close(self) -> None:

@@ -9,7 +9,18 @@ from runner.engine import Snapshot
 from runner.progress.words import credits_in_words, harmless, span
 
 STATUS_EVERY_S = 15.0
-ORDER = ("planned", "uploading", "ready", "submitting", "uncertain", "waiting", "downloading", "done", "failed", "abandoned")
+ORDER = (
+    "planned",
+    "uploading",
+    "ready",
+    "submitting",
+    "uncertain",
+    "waiting",
+    "downloading",
+    "done",
+    "failed",
+    "abandoned",
+)
 
 
 class Lines:
@@ -95,7 +106,9 @@ def status_line(view: Snapshot) -> str:
     """Return a run at one moment as one line."""
     counts = ", ".join(f"{view.counts[name]} {name}" for name in ORDER if view.counts.get(name))
     cap = f" of {credits_in_words(view.cap)}" if view.cap is not None else ""
-    money = f"credits {credits_in_words(view.charged)} spent + {credits_in_words(view.reserved)} reserved{cap}"
+    money = (
+        f"credits {credits_in_words(view.charged)} spent + {credits_in_words(view.reserved)} reserved{cap}"
+    )
     rate = f"{view.rate_per_s:.1f}/s" if view.rate_per_s else "?"
     eta = f", about {span(view.eta_s)} left" if view.eta_s is not None else ""
     return f"{counts} | {money} | {view.requests} requests at {rate}, {view.rejections} times 429{eta}"

@@ -40,7 +40,9 @@ class Desk:
     def estimate(self, conn: sqlite3.Connection, job: Job) -> tuple[Estimate, bool]:
         """Return what a payment for a job is expected to cost, and whether that was seen before."""
         observed = ledger.observed(conn, self.account.service, job.shape)
-        found = estimate(job, contract=self.contracts.get(job.model), rules=self.settings.prices, observed=observed)
+        found = estimate(
+            job, contract=self.contracts.get(job.model), rules=self.settings.prices, observed=observed
+        )
         return found, observed is not None
 
     def event(self, conn: sqlite3.Connection, kind: str, job: Job | None = None, **data: Any) -> None:

@@ -47,7 +47,12 @@ async def poll(desk: Desk, row: int, seen: Seen) -> Polled:
     task = read_task(answer.data) if answer.meaning is Meaning.OK else None
     if task is not None and task.id != task_id:
         task = None  # an answer about something else says nothing about this job
-    if task is not None and not task.terminal and task.word == seen.word and desk.clock.wall_s() < seen.late_at_s:
+    if (
+        task is not None
+        and not task.terminal
+        and task.word == seen.word
+        and desk.clock.wall_s() < seen.late_at_s
+    ):
         desk.writer.write_soon(lambda conn: jobs.count_poll(conn, row))
         return Polled(answer=answer, state=State.WAITING, word=seen.word)
     return await desk.writer.write(lambda conn: _record(conn, desk, row, answer, task, task_id))
@@ -89,7 +94,9 @@ def _record(
     failure = task_failure(task) if state in (State.FAILED, State.PLANNED) else None
     stop = Exit.CREDITS if state is State.PLANNED and task.code == "insufficient_credits" else None
     after = jobs.get(conn, row)
-    return Polled(job=after, answer=answer, state=state, stop=stop, duration_s=after.duration_s, failure=failure)
+    return Polled(
+        job=after, answer=answer, state=state, stop=stop, duration_s=after.duration_s, failure=failure
+    )
 
 
 def _is_late(desk: Desk, job: Job) -> bool:

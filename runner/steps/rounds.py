@@ -36,7 +36,9 @@ FRESH_ROUND: dict[str, Any] = {
 }
 
 
-def fail(conn: sqlite3.Connection, desk: Desk, job: Job, failure: Failure, *, task_failed: bool, **columns: Any) -> State:
+def fail(
+    conn: sqlite3.Connection, desk: Desk, job: Job, failure: Failure, *, task_failed: bool, **columns: Any
+) -> State:
     """End a round as failed; begin another at once where the manifest allows to pay for it.
 
     Returns:
@@ -48,9 +50,19 @@ def fail(conn: sqlite3.Connection, desk: Desk, job: Job, failure: Failure, *, ta
     again = again and job.listed
     errors = {"error_class": failure.cls.value, "error_code": failure.code, "error_message": failure.message}
     now = desk.now()
-    desk.event(conn, "failed", job, round=job.round, again=again, task_id=columns.get("task_id", job.task_id), **errors)
+    desk.event(
+        conn,
+        "failed",
+        job,
+        round=job.round,
+        again=again,
+        task_id=columns.get("task_id", job.task_id),
+        **errors,
+    )
     if again:
-        jobs.advance(conn, job, now, **{**FRESH_ROUND, "state": State.PLANNED.value, "round": job.round + 1, **errors})
+        jobs.advance(
+            conn, job, now, **{**FRESH_ROUND, "state": State.PLANNED.value, "round": job.round + 1, **errors}
+        )
         return State.PLANNED
     jobs.advance(conn, job, now, state=State.FAILED.value, finished_at=now, **errors, **columns)
     return State.FAILED
@@ -114,7 +126,12 @@ def take_task(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView, **
         desk.event(conn, "no_credits", job, task_id=task.id)
         return State.PLANNED
     return fail(
-        conn, desk, job, task_failure(task), task_failed=True, **{**columns, "task_status": task.word, "overdue": 0}
+        conn,
+        desk,
+        job,
+        task_failure(task),
+        task_failed=True,
+        **{**columns, "task_status": task.word, "overdue": 0},
     )
 
 

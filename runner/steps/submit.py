@@ -100,7 +100,9 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
         return Submitted(job=job, state=job.state, held=Held.UPLOADS)
     estimate, seen = desk.estimate(conn, job)
     counted = ledger.committed(conn, manifest=job.manifest, job=job.row, now_s=desk.clock.wall_s())
-    verdict = judge(budget=desk.settings.budget, estimate=estimate.reserve, price_seen=seen, committed=counted)
+    verdict = judge(
+        budget=desk.settings.budget, estimate=estimate.reserve, price_seen=seen, committed=counted
+    )
     if verdict is not Verdict.YES:
         return Submitted(job=job, state=job.state, held=Held.BUDGET, verdict=verdict)
     now = desk.now()
@@ -142,7 +144,11 @@ def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
 
     def make(revision: int) -> tuple[str, bytes]:
         key = idempotency_key(
-            manifest=job.manifest, job=job.id, fingerprint=job.fingerprint, round_=job.round, revision=revision
+            manifest=job.manifest,
+            job=job.id,
+            fingerprint=job.fingerprint,
+            round_=job.round,
+            revision=revision,
         )
         return key, body_of(job, copies, key)
 
@@ -175,11 +181,15 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
             f" {desk.settings.resend_within_s:.0f} s (idempotency.resend_within)",
         )
         return _give_up(conn, desk, job, failure)
-    first = {} if job.in_doubt else {
-        "first_sent_at": now,
-        "first_sent_boot_s": desk.clock.boot_s(),
-        "first_sent_boot_id": desk.clock.boot_id(),
-    }
+    first = (
+        {}
+        if job.in_doubt
+        else {
+            "first_sent_at": now,
+            "first_sent_boot_s": desk.clock.boot_s(),
+            "first_sent_boot_id": desk.clock.boot_id(),
+        }
+    )
     jobs.advance(
         conn,
         job,
@@ -240,7 +250,9 @@ def _record(conn: sqlite3.Connection, desk: Desk, sent: Job, answer: Answer) -> 
     return _not_accepted(conn, desk, job, outcome, answer)
 
 
-def _accepted(conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, answer: Answer) -> Submitted:
+def _accepted(
+    conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, answer: Answer
+) -> Submitted:
     task = outcome.task
     assert task is not None
     holder = jobs.holder_of_task(conn, desk.account.service, task.id)
@@ -255,21 +267,35 @@ def _accepted(conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOut
     now = desk.now()
     ledger.accept(conn, job, task_id=task.id, reserved=task.reserved, now=now)
     desk.event(
-        conn, "accepted", job, task_id=task.id, reserved_credits=task.reserved, status=answer.status, key=job.key
-    )
-    state = take_task(
         conn,
-        desk,
+        "accepted",
         job,
-        task,
         task_id=task.id,
-        submitted_at=now,
-        next_at=None,
-        error_class=None,
-        error_code=None,
-        error_message=None,
-    ) if not task.terminal else _at_once(conn, desk, job, outcome, now)
-    stop = Exit.CREDITS if task.terminal and state is State.PLANNED and task.code == "insufficient_credits" else None
+        reserved_credits=task.reserved,
+        status=answer.status,
+        key=job.key,
+    )
+    state = (
+        take_task(
+            conn,
+            desk,
+            job,
+            task,
+            task_id=task.id,
+            submitted_at=now,
+            next_at=None,
+            error_class=None,
+            error_code=None,
+            error_message=None,
+        )
+        if not task.terminal
+        else _at_once(conn, desk, job, outcome, now)
+    )
+    stop = (
+        Exit.CREDITS
+        if task.terminal and state is State.PLANNED and task.code == "insufficient_credits"
+        else None
+    )
     job = jobs.get(conn, job.row)
     return Submitted(job=job, state=state, stop=stop)
 
@@ -282,7 +308,9 @@ def _at_once(conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutc
     return take_task(conn, desk, jobs.get(conn, job.row), task)
 
 
-def _not_accepted(conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, answer: Answer) -> Submitted:
+def _not_accepted(
+    conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, answer: Answer
+) -> Submitted:
     now = desk.now()
     in_doubt = job.in_doubt - int(outcome.definite)
     columns: dict[str, object] = {"in_doubt": in_doubt}

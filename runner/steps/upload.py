@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 
-from runner.clock import rfc3339
 from runner.client import is_loopback
+from runner.clock import rfc3339
 from runner.errors import RunnerError
 from runner.machine import Answer, Failure, FailureClass, Meaning, failure_class, understand
 from runner.model import Job, Json, Reference, Upload
@@ -22,7 +22,6 @@ from runner.references import ReferenceChanged, ReferenceMissing, open_verified
 from runner.steps.desk import Desk
 from runner.steps.rounds import fail
 from runner.store import catalogue, jobs
-
 
 REFERENCE_ERRORS = (ReferenceChanged, ReferenceMissing)
 
@@ -151,7 +150,9 @@ def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> U
         url=url,
         file_id=file_id if isinstance(file_id, str) else None,
         duration_token=token if isinstance(token, str) else None,
-        duration_s=float(seconds) if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) else None,
+        duration_s=float(seconds)
+        if isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        else None,
         uploaded_at=now,
     )
 

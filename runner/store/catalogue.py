@@ -59,7 +59,9 @@ def touch_run(conn: sqlite3.Connection, run: int, *, stats: Mapping[str, Json], 
     conn.execute("UPDATE runs SET seen_at = ?, stats = ? WHERE id = ?", (now, json.dumps(stats), run))
 
 
-def end_run(conn: sqlite3.Connection, run: int, *, exit_code: int, stats: Mapping[str, Json], now: str) -> None:
+def end_run(
+    conn: sqlite3.Connection, run: int, *, exit_code: int, stats: Mapping[str, Json], now: str
+) -> None:
     """Record the end of a run."""
     conn.execute(
         "UPDATE runs SET ended_at = ?, seen_at = ?, exit_code = ?, stats = ? WHERE id = ?",
@@ -130,7 +132,8 @@ def forget_uploads(conn: sqlite3.Connection, urls: tuple[str, ...]) -> None:
 def save_duration(conn: sqlite3.Connection, *, base_url: str, model: str, shape: str, seconds: float) -> None:
     """Remember how long a task took."""
     conn.execute(
-        "INSERT INTO durations (base_url, model, shape, seconds) VALUES (?, ?, ?, ?)", (base_url, model, shape, seconds)
+        "INSERT INTO durations (base_url, model, shape, seconds) VALUES (?, ?, ?, ?)",
+        (base_url, model, shape, seconds),
     )
 
 
@@ -195,7 +198,8 @@ def hashed(conn: sqlite3.Connection, path: str, *, size: int, mtime_ns: int, ino
 def save_hashes(conn: sqlite3.Connection, rows: list[tuple[str, int, int, int, str]]) -> None:
     """Remember (path, size, mtime_ns, inode, sha256) of files."""
     conn.executemany(
-        "INSERT OR REPLACE INTO hashes (path, size_bytes, mtime_ns, inode, sha256) VALUES (?, ?, ?, ?, ?)", rows
+        "INSERT OR REPLACE INTO hashes (path, size_bytes, mtime_ns, inode, sha256) VALUES (?, ?, ?, ?, ?)",
+        rows,
     )
 
 

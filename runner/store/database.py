@@ -160,7 +160,9 @@ class StateFile:
 
 
 def _connect(target: str, *, uri: bool) -> sqlite3.Connection:
-    conn = sqlite3.connect(target, uri=uri, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    conn = sqlite3.connect(
+        target, uri=uri, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
     conn.row_factory = sqlite3.Row
     conn.execute("PRAGMA synchronous = FULL")
     conn.execute("PRAGMA foreign_keys = ON")
@@ -198,7 +200,8 @@ def _translated(exc: Exception, doing: str, *, opening: bool) -> RunnerError:
     text = str(exc).lower()
     if "full" in text or "no space" in text or "disk i/o" in text or "quota" in text:
         return TemporaryTrouble(
-            f"{doing}: {exc}", hint="make room on the disk, then run again; nothing that was committed is lost"
+            f"{doing}: {exc}",
+            hint="make room on the disk, then run again; nothing that was committed is lost",
         )
     if "locked" in text or "busy" in text:
         return TemporaryTrouble(
@@ -206,7 +209,11 @@ def _translated(exc: Exception, doing: str, *, opening: bool) -> RunnerError:
             hint="close the program that holds the file (a database browser?), then run again",
         )
     if "not a database" in text or "malformed" in text:
-        return StateError(f"{doing}: {exc}", hint="this is not a rivya-batch database; name another with --state")
+        return StateError(
+            f"{doing}: {exc}", hint="this is not a rivya-batch database; name another with --state"
+        )
     if opening or "readonly" in text or "read-only" in text or "permission" in text:
-        return StateError(f"{doing}: {exc}", hint="make the folder writable, or name another database with --state FILE")
+        return StateError(
+            f"{doing}: {exc}", hint="make the folder writable, or name another database with --state FILE"
+        )
     return RunnerError(f"{doing}: {exc}")

@@ -131,7 +131,8 @@ def get(conn: sqlite3.Connection, row: int) -> Job:
 def find(conn: sqlite3.Connection, manifest: str, job: str) -> list[Job]:
     """Return all rows of a job id, the listed one first, then the latest."""
     rows = conn.execute(
-        f"SELECT {_COLUMNS} FROM jobs WHERE manifest = ? AND job = ? ORDER BY listed DESC, id DESC", (manifest, job)
+        f"SELECT {_COLUMNS} FROM jobs WHERE manifest = ? AND job = ? ORDER BY listed DESC, id DESC",
+        (manifest, job),
     )
     return [_job(row) for row in rows]
 
@@ -216,8 +217,15 @@ def holder_of_task(conn: sqlite3.Connection, base_url: str, task_id: str) -> tup
 
 
 def save_artifacts(conn: sqlite3.Connection, row: int, artifacts: Sequence[Artifact]) -> None:
-    """Replace the list of a job's result files."""
+    """Replace the list of a job's result files.
+
+    A file of another job that stood at one of these paths has gone to `.old/`: its path is blanked, so
+    that it is looked for by its content should that job be wanted again.
+    """
     conn.execute("DELETE FROM artifacts WHERE job = ?", (row,))
+    conn.executemany(
+        "UPDATE artifacts SET path = '' WHERE path = ?", [(str(item.path),) for item in artifacts]
+    )
     conn.executemany(
         "INSERT INTO artifacts (job, number, path, sha256, size_bytes, mime) VALUES (?, ?, ?, ?, ?, ?)",
         [(row, item.number, str(item.path), item.sha256, item.size_bytes, item.mime) for item in artifacts],

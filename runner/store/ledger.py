@@ -18,25 +18,33 @@ _DAY_MINUTES = 24 * 60
 
 def committed(conn: sqlite3.Connection, *, manifest: str, job: int, now_s: float) -> Committed:
     """Return the credits that count already; the day's window errs by at most a minute, upwards."""
-    totals = conn.execute("SELECT charged + reserved FROM credit_totals WHERE manifest = ?", (manifest,)).fetchone()
+    totals = conn.execute(
+        "SELECT charged + reserved FROM credit_totals WHERE manifest = ?", (manifest,)
+    ).fetchone()
     day = conn.execute(
-        "SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?", (int(now_s // 60) - _DAY_MINUTES,)
+        "SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?",
+        (int(now_s // 60) - _DAY_MINUTES,),
     ).fetchone()
     own = conn.execute("SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = ?", (job,)).fetchone()
-    probes = conn.execute("SELECT count(*) FROM ledger WHERE manifest = ? AND probe = 1", (manifest,)).fetchone()
+    probes = conn.execute(
+        "SELECT count(*) FROM ledger WHERE manifest = ? AND probe = 1", (manifest,)
+    ).fetchone()
     return Committed(total=totals[0] if totals else 0.0, day=day[0], job=own[0], probes_out=probes[0])
 
 
 def totals(conn: sqlite3.Connection, manifest: str) -> tuple[float, float]:
     """Return (charged, reserved) credits of a manifest name, for ever."""
-    found = conn.execute("SELECT charged, reserved FROM credit_totals WHERE manifest = ?", (manifest,)).fetchone()
+    found = conn.execute(
+        "SELECT charged, reserved FROM credit_totals WHERE manifest = ?", (manifest,)
+    ).fetchone()
     return (found["charged"], found["reserved"]) if found else (0.0, 0.0)
 
 
 def day_total(conn: sqlite3.Connection, now_s: float) -> float:
     """Return the credits of the whole workspace in the last 24 hours."""
     found = conn.execute(
-        "SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?", (int(now_s // 60) - _DAY_MINUTES,)
+        "SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?",
+        (int(now_s // 60) - _DAY_MINUTES,),
     ).fetchone()
     return float(found[0])
 
@@ -82,7 +90,9 @@ def accept(conn: sqlite3.Connection, job: Job, *, task_id: TaskId, reserved: flo
         )
         _observe(conn, job, reserved=reserved, charged=None, now=now)
     else:
-        conn.execute("UPDATE ledger SET task_id = ? WHERE job = ? AND round = ?", (task_id, job.row, job.round))
+        conn.execute(
+            "UPDATE ledger SET task_id = ? WHERE job = ? AND round = ?", (task_id, job.row, job.round)
+        )
 
 
 def note_reserved(conn: sqlite3.Connection, job: Job, *, reserved: float, now: str) -> None:
@@ -99,7 +109,8 @@ def note_reserved(conn: sqlite3.Connection, job: Job, *, reserved: float, now: s
 def settle(conn: sqlite3.Connection, job: Job, *, final: float | None, succeeded: bool, now: str) -> None:
     """Settle a round by its task's last word; no word means charged in full."""
     row = conn.execute(
-        "SELECT amount, reserved FROM ledger WHERE job = ? AND round = ? AND state = 'reserved'", (job.row, job.round)
+        "SELECT amount, reserved FROM ledger WHERE job = ? AND round = ? AND state = 'reserved'",
+        (job.row, job.round),
     ).fetchone()
     if row is None:
         return
@@ -126,7 +137,9 @@ def end_probe(conn: sqlite3.Connection, job: Job) -> None:
     conn.execute("UPDATE ledger SET probe = 0 WHERE job = ? AND round = ?", (job.row, job.round))
 
 
-def _observe(conn: sqlite3.Connection, job: Job, *, reserved: float | None, charged: float | None, now: str) -> None:
+def _observe(
+    conn: sqlite3.Connection, job: Job, *, reserved: float | None, charged: float | None, now: str
+) -> None:
     conn.execute(
         "INSERT INTO prices (base_url, shape, model, reserved, charged, seen_at)"
         " SELECT base_url, shape, model, ?, ?, ? FROM ledger WHERE job = ? AND round = ?"
@@ -147,6 +160,22 @@ def observed(conn: sqlite3.Connection, base_url: str, shape: str) -> Estimate | 
     if not amounts:
         return None
     return Estimate(credits=found["charged"] or found["reserved"], reserve=max(amounts), basis=Basis.OBSERVED)
+
+
+def amount_of(conn: sqlite3.Connection, job: Job) -> float:
+    """Return the credits a job's present round counts with."""
+    found = conn.execute(
+        "SELECT amount FROM ledger WHERE job = ? AND round = ?", (job.row, job.round)
+    ).fetchone()
+    return float(found["amount"]) if found else 0.0
+
+
+def paid(conn: sqlite3.Connection, job: Job) -> tuple[float | None, float | None]:
+    """Return (reserved, charged) of a job's present round, as far as the service has named them."""
+    found = conn.execute(
+        "SELECT reserved, charged FROM ledger WHERE job = ? AND round = ?", (job.row, job.round)
+    ).fetchone()
+    return (found["reserved"], found["charged"]) if found else (None, None)
 
 
 def by_manifest_model_day(conn: sqlite3.Connection) -> list[dict[str, Any]]:

@@ -191,6 +191,16 @@ def adopt(conn: sqlite3.Connection, positions: Iterable[int]) -> None:
     )
 
 
+def row_at(conn: sqlite3.Connection, manifest: str, position: int) -> int:
+    """Return the row of a staged job, once the diff is applied."""
+    found = conn.execute(
+        "SELECT j.id FROM incoming i JOIN jobs j ON j.manifest = ? AND j.job = i.job AND j.fingerprint = i.fingerprint"
+        " WHERE i.position = ?",
+        (manifest, position),
+    ).fetchone()
+    return int(found["id"])
+
+
 def candidates(conn: sqlite3.Connection) -> Iterator[tuple[int, str, str, str, int | None]]:
     """Yield (position, job, fingerprint, output, row) of all that would be paid for: sidecars are looked for."""
     for row in conn.execute(
@@ -219,7 +229,8 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
     gone = "manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
     # A submit that was certainly never accepted owes nothing.
     refused = conn.execute(
-        f"SELECT id, round FROM jobs WHERE {gone} AND state = 'submitting' AND in_doubt = 0", (manifest,)
+        f"SELECT id, round FROM jobs WHERE {gone} AND listed = 1 AND state = 'submitting' AND in_doubt = 0",
+        (manifest,),
     ).fetchall()
     for row in refused:
         conn.execute(
@@ -231,7 +242,7 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
     uncertain = conn.execute(
         "UPDATE jobs SET state = 'uncertain', listed = 0, version = version + 1, updated_at = ?2, error_class = 'other',"
         " error_code = 'removed', error_message = 'it was removed from the manifest or edited while it was being"
-        f" submitted' WHERE {gone} AND state = 'submitting'",
+        f" submitted' WHERE {gone} AND listed = 1 AND state = 'submitting'",
         (manifest, now),
     ).rowcount
     dropped = conn.execute(
@@ -249,7 +260,9 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
     conn.execute(f"UPDATE jobs SET listed = 0 WHERE {gone} AND listed = 1", (manifest,))
     renamed = tuple(row["row"] for row in conn.execute("SELECT row FROM incoming WHERE change = 'renamed'"))
     # Ids may be swapped among rows: two steps, so that no pair is ever twice there.
-    conn.execute("UPDATE jobs SET job = job || char(1) || id WHERE id IN (SELECT row FROM incoming WHERE change = 'renamed')")
+    conn.execute(
+        "UPDATE jobs SET job = job || char(1) || id WHERE id IN (SELECT row FROM incoming WHERE change = 'renamed')"
+    )
     conn.execute(
         "UPDATE jobs SET job = i.job, position = i.position, output = i.output, axes = i.axes, refs = i.refs, listed = 1"
         " FROM incoming i WHERE jobs.id = i.row AND (jobs.job IS NOT i.job OR jobs.position IS NOT i.position"
@@ -286,5 +299,7 @@ def observed_estimate(conn: sqlite3.Connection, base_url: str, shape: str) -> Es
 
 def states_by_change(conn: sqlite3.Connection) -> dict[State, int]:
     """Return how many staged jobs have rows in each state."""
-    rows = conn.execute("SELECT j.state, count(*) AS n FROM incoming i JOIN jobs j ON j.id = i.row GROUP BY j.state")
+    rows = conn.execute(
+        "SELECT j.state, count(*) AS n FROM incoming i JOIN jobs j ON j.id = i.row GROUP BY j.state"
+    )
     return {State(row["state"]): row["n"] for row in rows}

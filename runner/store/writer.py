@@ -100,7 +100,7 @@ class GroupWriter:
             self.transactions += 1
             self.operations += len(entries)
             self._file.checkpoint()
-        except Exception as exc:  # noqa: BLE001 (each caller gets it)
+        except Exception as exc:  # each caller gets it
             for entry in entries:
                 entry.result, entry.error = None, exc
 
@@ -110,7 +110,7 @@ class GroupWriter:
         try:
             with trouble("writing the state database"):
                 entry.result = entry.operation(conn)
-        except Exception as exc:  # noqa: BLE001 (its caller gets it)
+        except Exception as exc:  # its caller gets it
             entry.error = exc
             if not conn.in_transaction:  # SQLite gave up the whole transaction (disk full)
                 raise

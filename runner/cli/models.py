@@ -1,0 +1,102 @@
+"""`rivya-batch models`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from runner.cli.output import json_option
+from runner.errors import UsageError
+
+
+@click.command("models")
+@click.argument("model", required=False)
+@json_option
+def command(model: str | None, as_json: bool) -> None:
+    """List the models, or show what MODEL accepts and costs."""
+    from runner.contract import suggest
+    from runner.schemas import load_contracts
+
+    contracts = load_contracts()
+    if model is None:
+        found = [contracts[name] for name in contracts]
+        if as_json:
+            print(
+                json.dumps(
+                    {"v": 1, "models": [as_object(contract) for contract in found]},
+                    ensure_ascii=False,
+                    indent=2,
+                )
+            )
+        else:
+            print("\n".join(line(contract) for contract in found))
+        return
+    if model not in contracts:
+        near = suggest(model, list(contracts))
+        raise UsageError(
+            f"there is no model {model!r}",
+            hint=f"did you mean {near}?" if near else "`rivya-batch models` lists them",
+        )
+    contract = contracts[model]  # type: ignore[index]  # a str that is a key is a ModelId
+    if as_json:
+        print(json.dumps({"v": 1, **as_object(contract)}, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(page(contract)))
+
+
+def line(contract: Any) -> str:
+    """Return one model as one line."""
+    gaps = "" if contract.complete else "  (contract has gaps)"
+    uploads = contract.uploads.max_files if contract.uploads else 0
+    takes = f"up to {uploads} references" if uploads else ""
+    return f"{contract.id:<28} {contract.category:<6} {contract.base_credits:>4} credits  {takes}{gaps}"
+
+
+def page(contract: Any) -> list[str]:
+    """Return one model as a page."""
+    lines = [
+        f"{contract.id}: {contract.display_name}, {contract.category}",
+        f"credits    {contract.base_credits} listed ({contract.billing_type}): a lower bound, never a quote",
+        f"prompt     {'required' if contract.prompt_required else 'optional'}"
+        + (
+            f", at most {contract.max_prompt_length} characters"
+            if contract.max_prompt_length
+            else ", no limit documented"
+        ),
+    ]
+    for param in contract.params.values():
+        if param.options:
+            accepts = " | ".join(param.options)
+        elif param.minimum is not None or param.maximum is not None:
+            accepts = (
+                f"{param.minimum if param.minimum is not None else ''}..{param.maximum if param.maximum is not None else ''}"
+            )
+            accepts += f" step {param.step}" if param.step else ""
+        else:
+            accepts = str(param.type.value if hasattr(param.type, "value") else param.type)
+        default = f"  default {param.default}" if param.default is not None else ""
+        need = "  required" if param.required else ""
+        lines.append(f"  {param.key:<22} {accepts}{default}{need}")
+    uploads = contract.uploads
+    if uploads and uploads.kinds:
+        for kind in uploads.kinds:
+            lines.append(
+                f"references up to {uploads.max_files or '?'}: {kind.kind} {', '.join(kind.mime) or ''}"
+            )
+    elif uploads and uploads.max_files == 0:
+        lines.append("references none")
+    if not contract.complete:
+        lines.append("attention  this contract has gaps: unknown params are sent with a warning")
+    lines.append(f"source     {contract.source}")
+    return lines
+
+
+def as_object(contract: Any) -> dict[str, Any]:
+    """Return a contract as its file holds it."""
+    from runner.schemas import schemas_dir
+
+    path = schemas_dir() / "contracts" / f"{contract.id}.json"
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document

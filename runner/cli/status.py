@@ -1,0 +1,89 @@
+"""`rivya-batch status`."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from runner.cli.output import json_option, state_option
+from runner.errors import UsageError
+
+
+@click.command("status")
+@click.argument("manifest", type=click.Path(path_type=Path), required=False)
+@json_option
+@state_option
+@click.option("--sandbox", is_flag=True, help="Look at the sandbox's database.")
+def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bool) -> None:
+    """Show how MANIFEST (or every manifest of this workspace) stands; works while a run is going."""
+    from runner.api.naming import manifest_name
+    from runner.api.status import standings
+    from runner.store.database import StateFile
+    from runner.workspace import find_workspace
+
+    workspace = find_workspace(manifest, state=None if sandbox else state, sandbox=sandbox)
+    if not workspace.database.exists():
+        raise UsageError(
+            f"there is no state database {workspace.database}", hint="nothing has been run here yet"
+        )
+    names = [manifest_name(manifest)] if manifest is not None else None
+    file = StateFile.open_readonly(workspace.database)
+    try:
+        found = standings(file, names=names, now_s=time.time())
+    finally:
+        file.close()
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "v": 1,
+                    "type": "status",
+                    "database": str(workspace.database),
+                    "manifests": [asdict(s) for s in found],
+                },
+                ensure_ascii=False,
+                indent=2,
+            )
+        )
+        return
+    print("\n\n".join(in_words(standing) for standing in found) or "no manifest has been run here yet")
+
+
+def in_words(standing: Any) -> str:
+    """Return how a manifest stands as a few lines."""
+    from runner.progress.plain import ORDER
+    from runner.progress.words import credits_in_words, harmless, span
+
+    counts = (
+        ", ".join(f"{standing.counts[name]} {name}" for name in ORDER if standing.counts.get(name))
+        or "no jobs"
+    )
+    lines = [f"{standing.name}: {counts}" + (f", {standing.orphaned} orphaned" if standing.orphaned else "")]
+    lines.append(
+        f"credits    {credits_in_words(standing.charged)} spent, {credits_in_words(standing.reserved)} reserved;"
+        f" {credits_in_words(standing.last_day)} in the last 24 h in this workspace"
+    )
+    run = standing.running or standing.last_run
+    if standing.running:
+        rate = run["stats"].get("rate_per_s")
+        eta = f", about {span(standing.eta_s)} left" if standing.eta_s is not None else ""
+        lines.append(
+            f"running    since {run['started_at']}, process {run['pid']} on {run['host']}"
+            + (f", {rate:.1f} requests/s" if rate else "")
+            + eta
+        )
+    elif run and run["ended_at"]:
+        lines.append(f"last run   ended {run['ended_at']} with exit code {run['exit_code']}")
+    elif run:
+        lines.append(f"last run   was killed (last seen {run['seen_at']}); run again to go on")
+    for error in standing.errors:
+        lines.append(
+            f"{error['state']:<10} {harmless(str(error['job']))}  {error['class'] or ''}:"
+            f" {harmless(str(error['message'] or ''), limit=160)}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,145 @@
+"""Download: bring the results of a succeeded task home, whole, and say so in the ledger.
+
+A succeeded task never becomes failed here: what cannot be fetched now stays `downloading`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import anyio.to_thread
+
+from runner import sidecar
+from runner.client import ResultClient
+from runner.fetch import ResultFetcher, ResultTrouble
+from runner.files import OutputFolder
+from runner.model import Artifact, Job, Kind, State
+from runner.parts import Result
+from runner.sidecar import Sidecar
+from runner.steps.desk import Desk
+from runner.store import jobs, ledger
+
+
+class Fetched(StrEnum):
+    """What became of a download."""
+
+    DONE = "done"  # whole, on the disk, recorded
+    RENEW = "renew"  # the urls are missing or refused: ask for the task once more
+    LATER = "later"  # the host does not work now
+    GONE = "gone"  # the job does not want this any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadResult:
+    """What a download step has done."""
+
+    job: Job
+    fetched: Fetched
+    why: str = ""
+    files: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Downloads:
+    """Where results come from and where they go."""
+
+    folder: OutputFolder
+    fetcher: ResultFetcher
+
+    @classmethod
+    def create(cls, desk: Desk, folder: OutputFolder, client: ResultClient) -> Downloads:
+        """Make one for a run."""
+        fetcher = ResultFetcher(
+            client.http,
+            allow_loopback=desk.account.loopback,
+            max_bytes=desk.settings.limits.max_result_bytes,
+            clock=desk.clock,
+            proxied=client.proxied,
+        )
+        return cls(folder, fetcher)
+
+    async def fetch(self, desk: Desk, row: int) -> DownloadResult:
+        """Fetch all results of one job, give them their names, write the sidecar, and be done.
+
+        Raises:
+            TemporaryTrouble: The disk is full or fails.
+        """
+        job = await desk.writer.write(lambda conn: jobs.get(conn, row))
+        if job.state is not State.DOWNLOADING:
+            return DownloadResult(job=job, fetched=Fetched.GONE)
+        if not job.urls:
+            return DownloadResult(job=job, fetched=Fetched.RENEW, why="the service names no result yet")
+        results: list[Result] = []
+        stem = _stem(job)
+        for number, url in enumerate(job.urls, start=1):
+            try:
+                results.append(await self.fetcher.fetch(url, self.folder.part(stem, number)))
+            except ResultTrouble as exc:
+                fetched = Fetched.RENEW if exc.renew else Fetched.LATER
+                return DownloadResult(job=job, fetched=fetched, why=str(exc))
+        return await self._keep(desk, job, stem, results)
+
+    async def _keep(self, desk: Desk, job: Job, stem: str, results: Sequence[Result]) -> DownloadResult:
+        artifacts = await anyio.to_thread.run_sync(self.folder.publish, stem, results)
+        now = desk.now()
+        paid = await desk.writer.write(lambda conn: ledger.paid(conn, job))
+        beside = Sidecar(
+            manifest=job.manifest,
+            job=job.id,
+            fingerprint=job.fingerprint,
+            round=job.round,
+            key=job.key,
+            base_url=desk.account.service,
+            sandbox=desk.sandbox,
+            model=job.model,
+            prompt=job.prompt,
+            params=job.params,
+            references=sidecar.references_of(job.references),
+            task_id=job.task_id,
+            reserved_credits=paid[0],
+            final_credits=paid[1],
+            artifacts=artifacts,
+            submitted_at=job.submitted_at,
+            finished_at=now,
+        )
+        await anyio.to_thread.run_sync(sidecar.write, self.folder, stem, beside)
+        after = await desk.writer.write(lambda conn: _done(conn, desk, job, artifacts))
+        return DownloadResult(
+            job=after,
+            fetched=Fetched.DONE,
+            files=tuple(item.path for item in artifacts),
+            warnings=_odd(desk, job, results),
+        )
+
+
+def _stem(job: Job) -> str:
+    """Return where a job's result belongs: one no longer listed must not take a listed job's place."""
+    if job.listed:
+        return job.output
+    return f"orphaned/{job.output}-{job.fingerprint.rpartition(':')[2][:8]}"
+
+
+def _done(conn: sqlite3.Connection, desk: Desk, seen: Job, artifacts: Sequence[Artifact]) -> Job:
+    job = jobs.get(conn, seen.row)
+    now = desk.now()
+    jobs.save_artifacts(conn, job.row, artifacts)
+    jobs.advance(conn, job, now, state=State.DONE.value, finished_at=now)
+    desk.event(conn, "done", job, files=[str(item.path) for item in artifacts])
+    return jobs.get(conn, job.row)
+
+
+def _odd(desk: Desk, job: Job, results: Sequence[Result]) -> tuple[str, ...]:
+    """Return a word of warning where the first result is not of the kind the model makes."""
+    contract = desk.contracts.get(job.model)
+    wanted = {kind.value for kind in Kind}
+    if contract is None or not results or contract.category not in wanted:
+        return ()
+    kind = results[0].media.kind
+    if kind.value == contract.category:
+        return ()
+    return (f"the result is {kind.value}, although {job.model} makes {contract.category}",)
