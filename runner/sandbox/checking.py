@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 from runner.sandbox.catalogue import Contract
@@ -17,6 +18,10 @@ BODY_KEYS = frozenset({"model", "prompt", "params", "client_request_id"})
 REFERENCE_KEYS = frozenset({"url", "kind", "name", "mimeType", "durationSeconds", "durationToken"})
 KINDS = ("image", "video", "audio")
 CALLABLE = (None, "available")
+# What JSON Schema patterns call white space; str.strip() alone would take control characters too.
+WHITE_SPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
 
 # What is known about an uploaded file: {"kind": ..., "duration_token": ... or None}; None: not one of ours.
 FindFile = Callable[[str], Mapping[str, Any] | None]
@@ -78,7 +83,7 @@ def _prompt(prompt: Any, given: bool, contract: Contract) -> None:
         return
     if not isinstance(prompt, str):
         raise Refused("prompt must be a string.")
-    if required and not prompt.strip():
+    if required and not prompt.strip(WHITE_SPACE):
         raise Refused("prompt must not be blank.")
     longest = contract.get("max_prompt_length")
     if longest is not None and len(prompt) > longest:
@@ -130,10 +135,9 @@ def _number(key: str, value: Any, param: Mapping[str, Any]) -> None:
     low, high, step = param.get("min"), param.get("max"), param.get("step")
     if (low is not None and value < low) or (high is not None and value > high):
         raise Refused(f"params.{key} must be between {low} and {high}.")
-    if step:
-        steps = (value - (low or 0)) / step
-        if abs(steps - round(steps)) > 1e-6:
-            raise Refused(f"params.{key} must be in steps of {step}.")
+    # Exactly, as it is written: binary fractions would call 0.85 no multiple of 0.05.
+    if step and (Fraction(repr(value)) - Fraction(repr(low or 0))) % Fraction(repr(step)):
+        raise Refused(f"params.{key} must be in steps of {step}.")
 
 
 def _finite(value: float) -> bool:

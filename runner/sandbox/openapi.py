@@ -34,7 +34,7 @@ def openapi_document(catalogue: Mapping[str, Contract], options: Options) -> Sch
         "info": {"title": "Rivya AI Public API v1 (sandbox)", "version": "v1", "description": ABOUT},
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
-        "paths": _paths(options),
+        "paths": _paths(options, sorted(catalogue)),
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
             "responses": _refusals(),
@@ -51,7 +51,7 @@ def openapi_document(catalogue: Mapping[str, Contract], options: Options) -> Sch
     }
 
 
-def _paths(options: Options) -> Schema:
+def _paths(options: Options, models: list[str]) -> Schema:
     created = str(options.create_status)
     return {
         "/api/v1/models": {
@@ -76,12 +76,13 @@ def _paths(options: Options) -> Schema:
                         "name": "Idempotency-Key",
                         "in": "header",
                         "required": False,
-                        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
+                        "schema": {"type": "string"},
                     }
                 ],
                 "requestBody": {"required": True, "content": _json(_ref("schemas", "GenerationRequest"))},
                 "responses": {
-                    created: _answer("Accepted, or the same key and body again.", "Generation"),
+                    created: _answer("Accepted, or the same key and body again.", "Generation")
+                    | _link("getGeneration", "taskId"),
                     **_errors("400", "401", "402", "403", "409", "429", "500", "503"),
                 },
             }
@@ -96,9 +97,12 @@ def _paths(options: Options) -> Schema:
         "/api/v1/files": {
             "post": {
                 "operationId": "createFile",
-                "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _upload()}}},
+                "requestBody": {
+                    "required": True,
+                    "content": {"multipart/form-data": {"schema": _upload(models)}},
+                },
                 "responses": {
-                    created: _answer("Stored.", "PublicApiFile"),
+                    created: _answer("Stored.", "PublicApiFile") | _link("getFile", "fileId"),
                     **_errors("400", "401", "403", "409", "429", "500", "503"),
                 },
             }
@@ -231,11 +235,11 @@ def _file() -> Schema:
     return schema | {"description": "Only url and duration_token are documented by the service."}
 
 
-def _upload() -> Schema:
+def _upload(models: list[str]) -> Schema:
     properties: Schema = {
         "file": {"type": "string", "contentMediaType": "application/octet-stream"},
         "kind": {"enum": list(KINDS)},
-        "model": {"type": "string"},
+        "model": {"enum": models},
         "client_request_id": {"type": "string", "maxLength": 128},
     }
     return _object(properties, required=["file", "kind"], more=False)
@@ -281,6 +285,11 @@ def _errors(*statuses: str) -> Schema:
 
 def _answer(description: str, schema: str) -> Schema:
     return {"description": description, "content": _json(_ref("schemas", schema))}
+
+
+def _link(operation: str, parameter: str) -> Schema:
+    there = {"operationId": operation, "parameters": {parameter: "$response.body#/id"}}
+    return {"links": {operation: there}}
 
 
 def _json(schema: Schema) -> Schema:

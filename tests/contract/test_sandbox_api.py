@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from pathlib import Path
 
 import pytest
 
+from runner.sandbox import options as options_module
 from runner.sandbox.options import Options, Price, parse_options
 from tests.contract.sandbox_inside import GROK, MP4, PNG, code, inside
 
@@ -384,3 +387,12 @@ async def test_a_wrong_flag_is_a_usage_error(flags: str, capsys: pytest.CaptureF
         parse_options(flags.split())
     assert stopped.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+async def test_the_readme_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(["--help"])
+    flags = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    told = (Path(options_module.__file__).parent / "README.md").read_text("utf-8")
+    assert len(flags) > 20
+    assert not [flag for flag in sorted(flags) if flag not in told]

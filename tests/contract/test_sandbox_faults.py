@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import time
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from runner.sandbox import presets
 from runner.sandbox.answers import Dropped
 from runner.sandbox.faults import ANSWER_KINDS, RESULT_KINDS, TASK_KINDS, BadRule, Faults, parse_rule
 from runner.sandbox.presets import PRESETS
@@ -311,3 +313,11 @@ def test_presets_and_lists_of_kinds_can_be_read() -> None:
         assert parse_rule(rule(do, "submit")).on == {"task"}
     with pytest.raises(BadRule, match="do: 'nothing' is unknown; use one of error"):
         parse_rule(rule("nothing"))
+
+
+def test_the_readme_names_every_kind_and_preset() -> None:
+    told = (Path(presets.__file__).parent / "README.md").read_text("utf-8")
+    missing = [
+        name for name in (*ANSWER_KINDS, *RESULT_KINDS, *TASK_KINDS, *PRESETS) if f"`{name}`" not in told
+    ]
+    assert not missing
