@@ -1,0 +1,49 @@
+"""`--help` and `--version` answer at once: they load nothing heavy. No clock is needed to see that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from runner import __version__
+from tests.support import Command, clean_environment
+
+HEAVY = ("anyio", "asyncio", "httpx", "aiohttp", "jsonschema", "rich", "sqlite3", "sqlite_utils", "yaml")
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_nothing_heavy_is_loaded(option: str) -> None:
+    look = (
+        "import sys; from runner.cli import invoke; code = invoke([sys.argv[1]]); "
+        "print(code, *sorted(name for name in sys.modules if '.' not in name), file=sys.stderr)"
+    )
+
+    told = subprocess.run(
+        [sys.executable, "-c", look, option],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    code, *loaded = told.stderr.split()
+    assert code == "0"
+    assert "click" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_the_version_is_said_on_stdout(command: Command) -> None:
+    outcome = command("--version")
+
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert __version__ in outcome.stdout
+
+
+def test_an_unknown_command_is_bad_usage_and_suggests_the_right_one(command: Command) -> None:
+    outcome = command("pln")
+
+    assert outcome.code == 2
+    assert outcome.stdout == ""
+    assert "plan" in outcome.stderr
