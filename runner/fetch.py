@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import logging
 import re
 import secrets
 import socket
@@ -35,6 +36,10 @@ _TRANSIENT = frozenset({408, 425, 429})
 # What S3 leaves on objects that were uploaded in signed chunks; the body is plain.
 _PLAIN_ENCODINGS = frozenset({"", "identity", "aws-chunked"})
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+
+# They log every url with its query: httpx at INFO, httpcore at DEBUG.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
