@@ -355,7 +355,7 @@ _USAGE: Final = {
 
 def _descend(value: Any, rest: str) -> Any:
     """Return what `rest` names inside a mapping: a key as it is, else step by step at the dots."""
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         return _MISSING
     found = value.get(rest, _MISSING)
     if found is _MISSING and "." in rest:

@@ -64,6 +64,7 @@ class Findings:
         self._shown: list[Problem] = []
         self._counts = {Severity.ERROR: 0, Severity.WARNING: 0}
         self._seen: set[tuple[Place, str, str]] = set()
+        self.reported = 0  # errors, also those said before: what a reader compares before and after
 
     @property
     def errors(self) -> int:
@@ -94,6 +95,7 @@ class Findings:
 
     def add(self, problem: Problem) -> None:
         """Take a problem."""
+        self.reported += problem.severity is Severity.ERROR
         key = (problem.place, problem.code, problem.what)
         if key in self._seen:
             return
@@ -114,6 +116,7 @@ class Findings:
         """Take a finding of this severity."""
         if self._counts[severity] >= SHOWN and (spot.place, code, what) not in self._seen:
             self._counts[severity] += 1  # the line would be looked up for nothing
+            self.reported += severity is Severity.ERROR
             return
         problem = Problem(
             place=spot.place,

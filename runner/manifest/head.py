@@ -30,10 +30,11 @@ _TOP: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """A value of the manifest and where it was written."""
+    """An entry of a mapping and where its value and its key were written."""
 
     value: Any
     spot: Spot
+    key_spot: Spot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class Head:
     output_name: Text
     jobs: YamlList
     jobs_spot: Spot
+    wrong: frozenset[str]  # keys that were written, and are None because they are wrong
 
 
 def read_head(
@@ -105,16 +107,20 @@ def read_head(
     jobs = root.get("jobs")
     if not isinstance(jobs, YamlList) or not jobs:
         _no_jobs(top)
+    model, prompt = read_text(top, "model"), read_text(top, "prompt")
     return Head(
         settings=settings,
         variables=variables,
-        model=read_text(top, "model"),
-        prompt=read_text(top, "prompt"),
+        model=model,
+        prompt=prompt,
         params=read_params(top),
         references=read_references(top) or (),
         output_name=output_name or Text(template=compile_template("${id}"), spot=spot),
         jobs=jobs if isinstance(jobs, YamlList) else YamlList(),
         jobs_spot=top.at("jobs"),
+        wrong=frozenset(
+            key for key, read in (("model", model), ("prompt", prompt)) if read is None and top.has(key)
+        ),
     )
 
 
@@ -146,7 +152,12 @@ def read_params(section: Section) -> dict[str, Written]:
     params = section.section("params")
     if params is None:
         return {}
-    return {key: Written(value=value, spot=params.at(key)) for key, value in params.node.items()}
+    return {
+        key: Written(
+            value=value, spot=params.at(key), key_spot=params.spot.inside(params.node.key_at(key), key)
+        )
+        for key, value in params.node.items()
+    }
 
 
 def read_references(section: Section) -> tuple[Text, ...] | None:

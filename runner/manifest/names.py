@@ -19,7 +19,8 @@ _RESERVED: Final = frozenset(
 )
 _FORBIDDEN: Final = frozenset('<>:"|?*\\')
 _FILE_ENDINGS: Final = frozenset(
-    "mp4 mov webm mkv png jpg jpeg webp gif avif heic mp3 m4a wav aac ogg opus flac json html part".split()
+    {"mp4", "mov", "webm", "mkv", "png", "jpg", "jpeg", "webp", "gif", "avif", "heic"}
+    | {"mp3", "m4a", "wav", "aac", "ogg", "opus", "flac", "json", "html", "part"}
 )
 
 
@@ -74,9 +75,9 @@ def output_trouble(name: str) -> str | None:
 
 
 def file_key(name: str) -> str:
-    """Return what is equal for two names that a disk may take for one (case and Unicode forms).
+    r"""Return what is equal for two names that a disk may take for one (case and Unicode forms).
 
-    >>> file_key("Ärger") == file_key("a\\u0308RGER")
+    >>> file_key("Ärger") == file_key("a\u0308RGER")
     True
     """
     if name.isascii():

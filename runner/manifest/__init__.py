@@ -1,0 +1,21 @@
+"""Manifests: read, expanded, checked, and every problem told with its place.
+
+`open_manifest` reads the head and returns a `Manifest` whose `jobs()` stream. What is written where:
+`runner.yaml12` reads YAML with places, `head` the settings, `entry` one item of `jobs:`, `matrix` and
+`rows` what multiplies it, `expansion` makes the jobs, `names` judges ids and output names.
+"""
+
+from runner.manifest.load import Manifest, open_manifest
+from runner.manifest.references import ReferenceReader, ReferenceTrouble
+from runner.manifest.render import problem_json, problem_text, problems_text, visible
+
+__all__ = [
+    "Manifest",
+    "ReferenceReader",
+    "ReferenceTrouble",
+    "open_manifest",
+    "problem_json",
+    "problem_text",
+    "problems_text",
+    "visible",
+]

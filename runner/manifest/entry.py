@@ -1,0 +1,274 @@
+"""One item of `jobs:`, compiled: what can be said of it before any of its jobs exists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from runner.contract import Contract
+from runner.contract.words import shown
+from runner.manifest.findings import Findings, Spot
+from runner.manifest.head import (
+    Head,
+    Text,
+    Written,
+    filled_in,
+    find_contract,
+    param_hints,
+    read_params,
+    read_references,
+    read_text,
+    spot_of,
+)
+from runner.manifest.matrix import Matrix, read_matrix
+from runner.manifest.rows import Rows, open_glob, open_rows
+from runner.manifest.section import Section, said
+from runner.manifest.values import Value, compile_value
+from runner.model import Json, ModelId
+from runner.yaml12 import YamlMap
+
+MOST_TAKES: Final = 1000
+_KEYS: Final = (
+    "id",
+    "model",
+    "prompt",
+    "params",
+    "references",
+    "matrix",
+    "exclude",
+    "include",
+    "rows",
+    "repeat",
+)
+_MISPLACED: Final = {
+    "name": "a job is named by `id:`",
+    "output": "`output:` is written once, at the top of the manifest",
+    "vars": "`vars:` is written once, at the top of the manifest",
+    "csv": "write `rows: file.csv`",
+    "glob": 'write `rows: {glob: "assets/*.png"}`',
+    "take": "write `repeat:`",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One item of `jobs:`.
+
+    `usable` is False where something is wrong that every job of it shares: they are still expanded
+    to find what else is wrong, but none of them may be used.
+    """
+
+    spot: Spot
+    id: Text | None
+    model: Text | None
+    contract: Contract | None  # where the model is the same for all
+    prompt: Text | None
+    prompt_wrong: bool
+    params: Mapping[str, Value]
+    inherited: Collection[str]  # keys of params that come from the defaults
+    params_spot: Spot
+    references: tuple[Text, ...]
+    output_name: Text
+    matrix: Matrix | None
+    rows: Rows | None
+    repeat: int | None
+    usable: bool
+
+
+def read_entry(
+    item: object,
+    spot: Spot,
+    findings: Findings,
+    *,
+    head: Head,
+    folder: Path,
+    contracts: Mapping[ModelId, Contract],
+) -> Entry | None:
+    """Compile an item of `jobs:`; None where its jobs cannot even be counted.
+
+    Args:
+        item: What was written.
+        spot: Where.
+        findings: Takes the mistakes.
+        head: What the job inherits.
+        folder: The manifest's folder.
+        contracts: The models there are.
+    """
+    if not isinstance(item, YamlMap):
+        findings.error(spot, f"a job is a mapping, not {said(item)}", "wrong-type", "begin it with `- id:`")
+        return None
+    job = Section(item, spot, findings)
+    before = findings.reported
+    model = read_text(job, "model") if job.has("model") else head.model
+    contract = _contract(job, head, model, findings, contracts)
+    job.refuse_unknown(_KEYS, {**param_hints(contract, known=_KEYS), **_MISPLACED})
+    id_ = _id(job)
+    prompt = read_text(job, "prompt") if job.has("prompt") else head.prompt
+    own_params = read_params(job)
+    params = _params(head.params, own_params, findings)
+    own_references = read_references(job)
+    references = head.references if own_references is None else own_references
+    wants_matrix = job.has("matrix") or job.has("exclude") or job.has("include")
+    matrix = read_matrix(job, head.variables) if wants_matrix else None
+    rows = _rows(job, head.variables, folder) if job.has("rows") else None
+    repeat = _repeat(job)
+    if (wants_matrix and matrix is None) or (job.has("rows") and rows is None):
+        return None
+    entry = Entry(
+        spot=spot,
+        id=id_,
+        model=model,
+        contract=contract,
+        prompt=prompt,
+        prompt_wrong=prompt is None and (job.has("prompt") or "prompt" in head.wrong),
+        params=params,
+        inherited=[key for key in params if key not in own_params],
+        params_spot=job.at("params") if job.has("params") else id_.spot if id_ is not None else spot,
+        references=references,
+        output_name=head.output_name,
+        matrix=matrix,
+        rows=rows,
+        repeat=repeat,
+        usable=True,
+    )
+    unknown = _unknown_names(entry, head, findings)
+    return _without(entry, unknown, usable=findings.reported == before and not unknown)
+
+
+def _without(entry: Entry, unknown: Collection[int], *, usable: bool) -> Entry:
+    """Return the entry without the texts that cannot be filled in; what is left is still checked."""
+
+    def fine(text: Text | None) -> Text | None:
+        return None if text is None or id(text) in unknown else text
+
+    return Entry(
+        spot=entry.spot,
+        id=fine(entry.id),
+        model=fine(entry.model),
+        contract=entry.contract,
+        prompt=fine(entry.prompt),
+        prompt_wrong=entry.prompt_wrong or (entry.prompt is not None and id(entry.prompt) in unknown),
+        params={k: v for k, v in entry.params.items() if not any(id(text) in unknown for text in v.texts)},
+        inherited=entry.inherited,
+        params_spot=entry.params_spot,
+        references=tuple(text for text in entry.references if id(text) not in unknown),
+        output_name=entry.output_name,
+        matrix=entry.matrix,
+        rows=entry.rows,
+        repeat=entry.repeat,
+        usable=usable and id(entry.output_name) not in unknown,
+    )
+
+
+def _unknown_names(entry: Entry, head: Head, findings: Findings) -> set[int]:
+    """Report placeholders that no job of this entry can fill in; return the ids of their texts."""
+    names = [*head.variables, *(entry.matrix.axes if entry.matrix is not None else ())]
+    if entry.repeat is not None:
+        names.append("take")
+    groups: dict[str, Collection[str] | None] = {}
+    if entry.rows is not None:
+        groups[entry.rows.scope] = entry.rows.columns
+    label = shown(entry.id.template.text) if entry.id is not None else entry.spot.path
+    texts = [entry.id, entry.model, entry.prompt, *entry.references]
+    texts += [text for value in entry.params.values() for text in value.texts]
+    wrong: set[int] = set()
+    for text in texts:
+        if text is not None and _check_names(text, names, groups, label, entry, findings):
+            wrong.add(id(text))
+    output_groups = {**groups, "params": None}
+    if _check_names(entry.output_name, [*names, "id", "model"], output_groups, label, entry, findings):
+        wrong.add(id(entry.output_name))
+    return wrong
+
+
+def _check_names(
+    text: Text,
+    names: Collection[str],
+    groups: Mapping[str, Collection[str] | None],
+    label: str,
+    entry: Entry,
+    findings: Findings,
+) -> bool:
+    problems = text.template.unknown(names, groups)
+    inside = text.spot.path.startswith(entry.spot.path)
+    for problem in problems:
+        # What is inherited is written elsewhere, so say for which job it fails.
+        what = problem.what if inside else f"{problem.what.removesuffix(' here')} for the job {label}"
+        findings.error(
+            spot_of(problem, text.template.text, text.spot),
+            what,
+            problem.code,
+            problem.hint,
+            job=label.strip('"'),
+        )
+    return bool(problems)
+
+
+def _contract(
+    job: Section,
+    head: Head,
+    model: Text | None,
+    findings: Findings,
+    contracts: Mapping[ModelId, Contract],
+) -> Contract | None:
+    if model is None:
+        if not job.has("model") and "model" not in head.wrong:
+            what, hint = "this job has no model", "write `model:` in it or at the top of the manifest"
+            findings.error(job.spot, what, "missing-key", hint)
+        return None
+    if not model.template.constant:
+        return None
+    return find_contract(model.template.render_text({}), model.spot, findings, contracts)
+
+
+def _id(job: Section) -> Text | None:
+    if not job.has("id"):
+        hint = "write `id:`; it names the job for ever, so take it from its content"
+        job.findings.error(job.spot, "this job has no id", "missing-key", hint)
+        return None
+    return read_text(job, "id", blank=False)
+
+
+def _params(
+    defaults: Mapping[str, Written], own: Mapping[str, Written], findings: Findings
+) -> dict[str, Value]:
+    """Return the defaults with the job's own params over them; null removes a key."""
+    merged = {**defaults, **own}
+    values: dict[str, Value] = {}
+    for key, written in merged.items():
+        if written.value is not None and (value := compile_value(written, findings)) is not None:
+            values[key] = value
+    return values
+
+
+def _rows(job: Section, variables: Mapping[str, Json], folder: Path) -> Rows | None:
+    value = job.node["rows"]
+    spot = job.at("rows")
+    if isinstance(value, YamlMap):
+        section = Section(value, spot, job.findings)
+        section.refuse_unknown(("glob",))
+        pattern = section.text("glob", blank=False)
+        if pattern is None:
+            if not section.has("glob"):
+                job.findings.error(spot, "rows is a mapping without `glob`", "missing-key", "write {glob: …}")
+            return None
+        filled = filled_in(pattern, section.at("glob"), variables, job.findings)
+        return open_glob(folder, str(filled), section.at("glob"), job.findings)
+    if not isinstance(value, str) or not value:
+        job.wrong_type("rows", "the name of a file, or {glob: …}")
+        return None
+    if any(mark in value for mark in "*?["):
+        hint = f'for one job each file write {{glob: "{value}"}}'
+        job.findings.error(spot, "rows is the name of one file, not a pattern", "file-not-found", hint)
+        return None
+    return open_rows(folder, str(filled_in(value, spot, variables, job.findings)), spot, job.findings)
+
+
+def _repeat(job: Section) -> int | None:
+    repeat = job.integer("repeat", default=None, minimum=1)
+    if repeat is not None and repeat > MOST_TAKES:
+        job.out_of_range("repeat", f"1 to {MOST_TAKES}")
+        return MOST_TAKES
+    return repeat

@@ -1,0 +1,384 @@
+"""Expands the entries of a manifest into jobs, one at a time, checking each against its model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+from runner.contract import Contract, ParamProblem, canonical_params, check_prompt, check_references
+from runner.contract.words import shown
+from runner.fingerprint import fingerprint
+from runner.manifest.entry import Entry, read_entry
+from runner.manifest.findings import Findings, Spot
+from runner.manifest.head import Head, Text, find_contract, spot_of
+from runner.manifest.names import LONGEST_ID, id_trouble, output_trouble
+from runner.manifest.references import References
+from runner.manifest.registry import Registry
+from runner.manifest.rows import Row
+from runner.model import JobId, JobSpec, Json, ModelId, Place, Reference, Severity
+from runner.placeholders import BadPlaceholder, Scope
+
+MOST_JOBS: Final = 1_000_000
+LONGEST_AXIS: Final = 200  # characters; longer values of a row are no axis of a grid
+_REMEMBERED: Final = 4096  # different params kept checked
+
+Checked = tuple[dict[str, Json], list[ParamProblem]]
+
+
+class Expander:
+    """Turns the head and the entries into jobs; one for each pass over them."""
+
+    def __init__(
+        self,
+        head: Head,
+        findings: Findings,
+        *,
+        folder: Path,
+        contracts: Mapping[ModelId, Contract],
+        references: References,
+    ) -> None:
+        self._head = head
+        self._findings = findings
+        self._folder = folder
+        self._contracts = contracts
+        self._references = references
+        self._registry = Registry()
+        self._checked: dict[object, Checked] = {}
+        self._bases: dict[str, str] = {}  # id before the take, for ids that have one
+        # Of the job at hand:
+        self._entry: Entry
+        self._row: Row | None = None
+        self._job = ""
+        self._fine = True
+
+    def jobs(self) -> Iterator[JobSpec]:
+        """Yield the jobs that have no errors, in the order written: matrix, then rows, then takes."""
+        head = self._head
+        for index, item in enumerate(head.jobs):
+            spot = head.jobs_spot.inside(head.jobs.item_at(index), index)
+            entry = read_entry(
+                item, spot, self._findings, head=head, folder=self._folder, contracts=self._contracts
+            )
+            if entry is not None:
+                yield from self._expand(entry)
+            if self._registry.count > MOST_JOBS:
+                what = f"the manifest has more than {MOST_JOBS:,} jobs"
+                self._findings.error(spot, what, "too-many-jobs", "split it into several")
+                return
+
+    def _expand(self, entry: Entry) -> Iterator[JobSpec]:
+        self._entry = entry
+        takes = (None,) if entry.repeat is None else range(1, entry.repeat + 1)
+        for combination in entry.matrix.combinations() if entry.matrix is not None else ({},):
+            base: dict[str, Any] = {**self._head.variables, **combination}
+            for row in entry.rows.read() if entry.rows is not None else (None,):
+                scope = base
+                axes = dict(combination)
+                if row is not None and entry.rows is not None:
+                    scope = {**base, entry.rows.scope: row.values}
+                    axes |= _row_axes(row) if entry.rows.scope == "row" else {"file": row.values["path"]}
+                # A row of a glob is written nowhere but in the manifest.
+                self._row = (
+                    row if row is not None and entry.rows is not None and entry.rows.scope == "row" else None
+                )
+                for take in takes:
+                    if take is not None:
+                        scope = {**scope, "take": take}
+                        axes = {**axes, "take": take}
+                    job = self._make(entry, scope, axes, take)
+                    if job is not None:
+                        yield job
+                    if self._registry.count > MOST_JOBS:
+                        return
+
+    def _make(self, entry: Entry, scope: Scope, axes: Mapping[str, Json], take: int | None) -> JobSpec | None:
+        self._fine = entry.usable
+        self._job = entry.id.template.text if entry.id is not None else ""
+        id_ = self._id(entry, scope, take)
+        contract = entry.contract or self._contract(entry, scope)
+        prompt = self._prompt(entry, scope, contract)
+        params = self._params(entry, scope, contract)
+        references = self._read_references(entry, scope, contract)
+        if id_ is None or contract is None:
+            return None
+        output = self._output(entry, scope, id_, contract, params)
+        if not self._fine:
+            return None
+        digest = fingerprint(
+            model=contract.id,
+            prompt=prompt,
+            params=params,
+            references=[reference.sha256 for reference in references],
+        )
+        self._warn_of_twin(entry, id_, digest, take)
+        return JobSpec(
+            id=JobId(id_),
+            model=contract.id,
+            prompt=prompt,
+            params=params,
+            references=references,
+            output=output,
+            fingerprint=digest,
+            axes=axes,
+            repeated=take is not None,
+            place=self._place(entry),
+        )
+
+    # Parts of a job; each reports what is wrong with it and says so in `_fine`.
+
+    def _id(self, entry: Entry, scope: Scope, take: int | None) -> str | None:
+        if entry.id is None:
+            return None
+        id_ = self._fill(entry.id, scope)
+        if id_ is None:
+            return None
+        trouble = id_trouble(id_)
+        if trouble is None and take is not None:
+            id_ = f"{id_}-{take}"
+            if len(id_) > LONGEST_ID:
+                trouble = f"has {len(id_)} characters with its take; at most {LONGEST_ID} are allowed"
+        if trouble is not None:
+            self._error(self._where(entry.id), f"the id {shown(id_)} {trouble}", "bad-id", _id_hint(entry.id))
+            return None
+        self._job = id_
+        spot = self._row.spot if self._row is not None else entry.id.spot
+        before = self._registry.take_id(id_, spot.at[0])
+        if before is not None:
+            what = f"the id {shown(id_)} is used twice (first on line {before})"
+            self._error(self._where(entry.id), what, "duplicate-id", _twice_hint(entry))
+            return None
+        return id_
+
+    def _contract(self, entry: Entry, scope: Scope) -> Contract | None:
+        if entry.model is None or entry.model.template.constant:
+            self._fine = False  # that is reported for the entry
+            return None
+        model = self._fill(entry.model, scope)
+        if model is None:
+            return None
+        before = self._findings.reported
+        contract = find_contract(
+            model, self._where(entry.model), self._findings, self._contracts, job=self._job
+        )
+        self._fine = self._fine and self._findings.reported == before
+        return contract
+
+    def _prompt(self, entry: Entry, scope: Scope, contract: Contract | None) -> str | None:
+        prompt = None
+        if entry.prompt is not None:
+            prompt = self._fill(entry.prompt, scope)
+            if prompt is None:
+                return None
+            if entry.prompt.template.whole and not prompt.strip():
+                prompt = None  # an empty cell
+        elif entry.prompt_wrong:
+            return None
+        problem = check_prompt(contract, prompt) if contract is not None else None
+        if problem is not None:
+            spot = entry.id.spot if entry.id is not None else entry.spot
+            self._report(self._where(entry.prompt) if entry.prompt is not None else spot, problem)
+        return prompt
+
+    def _params(self, entry: Entry, scope: Scope, contract: Contract | None) -> dict[str, Json]:
+        values: dict[str, Json] = {}
+        for key, value in entry.params.items():
+            try:
+                values[key] = value.render(scope)
+            except BadPlaceholder as exc:
+                self._bad_placeholder(exc, value.texts[0])
+        if contract is None:
+            return values
+        params, problems = self._check_params(contract, values)
+        for problem in problems:
+            self._param_problem(entry, problem)
+        return params
+
+    def _check_params(self, contract: Contract, values: dict[str, Json]) -> Checked:
+        # Types are part of the key: 1, 1.0 and True are equal to a dict, but not to a contract.
+        key = (contract.id, *((name, value.__class__, value) for name, value in values.items()))
+        try:
+            checked = self._checked.get(key)
+        except TypeError:  # a list or a mapping
+            return canonical_params(contract, values)
+        if checked is None:
+            if len(self._checked) >= _REMEMBERED:
+                self._checked.clear()
+            checked = self._checked[key] = canonical_params(contract, values)
+        return checked
+
+    def _param_problem(self, entry: Entry, problem: ParamProblem) -> None:
+        value = entry.params.get(problem.key)
+        if value is None:
+            if problem.code == "missing-param" and not entry.usable:
+                self._fine = False  # it may be there, but could not be filled in
+                return
+            self._report(entry.params_spot, problem)
+            return
+        if problem.code in ("unknown-param", "reserved-param"):
+            hint = problem.hint
+            if problem.key in entry.inherited:
+                drop = f"it comes from the defaults: `{problem.key}: null` in this job drops it"
+                hint = f"{hint} {drop}" if hint.endswith("?") else f"{hint}; {drop}".removeprefix("; ")
+            self._report(value.key_spot, problem, hint)
+        else:
+            self._report(self._where(*value.texts) if value.texts else value.spot, problem)
+
+    def _read_references(
+        self, entry: Entry, scope: Scope, contract: Contract | None
+    ) -> tuple[Reference, ...]:
+        references: list[Reference] = []
+        texts: list[Text] = []
+        for text in entry.references:
+            for path in self._paths(text, scope):
+                found = self._references.read(path)
+                if isinstance(found, Reference):
+                    references.append(found)
+                    texts.append(text)
+                else:
+                    self._error(self._where(text), found.what, found.code, found.hint)
+        if references and contract is not None:
+            for problem in check_references(contract, references):
+                index = problem.key[len("references[") : -1]
+                text = texts[int(index)] if index.isdecimal() else texts[0]
+                self._report(self._where(text), problem)
+        return tuple(references)
+
+    def _paths(self, text: Text, scope: Scope) -> list[str]:
+        """Return the paths one written reference stands for: none for an empty cell, more for a list."""
+        if text.template.constant:
+            return [text.template.render_text({})]
+        if not text.template.whole:
+            path = self._fill(text, scope)
+            return [path] if path else []
+        try:
+            value = text.template.render(scope)
+        except BadPlaceholder as exc:
+            self._bad_placeholder(exc, text)
+            return []
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return []
+        items = value if isinstance(value, list) else [value]
+        if not all(isinstance(item, str) and item for item in items):
+            what = f"a reference is the path of a file, not {shown(value)}"
+            self._error(self._where(text), what, "wrong-type")
+            return []
+        return items
+
+    def _output(
+        self, entry: Entry, scope: Scope, id_: str, contract: Contract, params: Mapping[str, Json]
+    ) -> str:
+        text = entry.output_name
+        if text.template.text == "${id}":
+            name: str | None = id_
+        elif not entry.usable:
+            return ""
+        else:
+            name = self._fill(text, {**scope, "id": id_, "model": contract.id, "params": params})
+        if name is None:
+            return ""
+        if trouble := output_trouble(name):
+            what = f"the output name {shown(name)} {trouble}"
+            hint = "change the id" if name is id_ else "write ${… | slug} round what may be odd"
+            self._error(
+                self._where(entry.id or text) if name is id_ else text.spot, what, "bad-output-name", hint
+            )
+            return ""
+        if other := self._registry.take_output(name, id_):
+            what = f"the output name {shown(name)} is also that of the job {shown(other)}, to many disks at least"
+            hint = (
+                "ids that differ only in case are one file" if name is id_ else "put ${id} into output.name"
+            )
+            self._error(self._where(entry.id or text), what, "output-collision", hint)
+        return name
+
+    def _warn_of_twin(self, entry: Entry, id_: str, digest: str, take: int | None) -> None:
+        base = id_ if take is None else id_[: id_.rindex("-")]
+        other = self._registry.take_fingerprint(digest, base)
+        if other is None or (take is not None and other == base):
+            return
+        what = f"this job asks for the same as {shown(other)}: both are paid for"
+        hint = "for several takes of one job write `repeat:`"
+        self._report_as(
+            self._where(entry.id) if entry.id else entry.spot, what, "same-job", hint, Severity.WARNING
+        )
+
+    # Where things are, and saying what is wrong there.
+
+    def _fill(self, text: Text, scope: Scope) -> str | None:
+        try:
+            return text.template.render_text(scope)
+        except BadPlaceholder as exc:
+            self._bad_placeholder(exc, text)
+            return None
+
+    def _bad_placeholder(self, exc: BadPlaceholder, text: Text) -> None:
+        if self._row is not None and exc.column:
+            spot = self._row.spot_of(exc.column)
+        elif self._row is not None and text.template.uses("row"):
+            spot = self._row.spot
+        else:
+            spot = spot_of(exc, text.template.text, text.spot)
+        self._error(spot, exc.what, exc.code, exc.hint)
+
+    def _where(self, *texts: Text) -> Spot:
+        """Return where a value comes from: the cell of the row, else the manifest."""
+        if self._row is not None:
+            for expression in chain.from_iterable(text.template.expressions for text in texts):
+                if expression.head == "row":
+                    return self._row.spot_of(expression.rest)
+        return texts[0].spot
+
+    def _place(self, entry: Entry) -> Place:
+        if self._row is not None:
+            return self._row.spot.place
+        return (entry.id.spot if entry.id is not None else entry.spot).place
+
+    def _report(self, spot: Spot, problem: ParamProblem, hint: str | None = None) -> None:
+        self._report_as(
+            spot, problem.what, problem.code, problem.hint if hint is None else hint, problem.severity
+        )
+
+    def _error(self, spot: Spot, what: str, code: str, hint: str = "") -> None:
+        self._report_as(spot, what, code, hint, Severity.ERROR)
+
+    def _report_as(self, spot: Spot, what: str, code: str, hint: str, severity: Severity) -> None:
+        if severity is Severity.ERROR:
+            self._fine = False
+        self._findings.report(spot, what, code, hint, job=self._job, severity=severity)
+
+
+def _row_axes(row: Row) -> dict[str, Json]:
+    return {name: value for name, value in row.values.items() if _is_axis(value)}
+
+
+def _is_axis(value: object) -> bool:
+    if type(value) is str:
+        return len(value) <= LONGEST_AXIS
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or type(value) is int or type(value) is bool
+
+
+def _id_hint(text: Text) -> str:
+    for expression in text.template.expressions:
+        if not expression.filters:
+            return f"write ${{{expression.path} | slug}}"
+    return "letters, digits, spaces, `.`, `_` and `-` are allowed; on free text write ${… | slug}"
+
+
+def _twice_hint(entry: Entry) -> str:
+    template = entry.id.template if entry.id is not None else None
+    if template is None:
+        return ""
+    unused = [
+        name for name in (entry.matrix.axes if entry.matrix is not None else ()) if not template.uses(name)
+    ]
+    if unused:
+        return f"put ${{{unused[0]}}} into the id"
+    if entry.rows is not None:
+        scope = entry.rows.scope
+        return f"put something into the id that no other row has, such as ${{{scope}.…}}"
+    return "ids are unique; change one of them"

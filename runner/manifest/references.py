@@ -1,0 +1,73 @@
+"""What the manifest needs of input files, and remembers of them within one reading."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Protocol
+
+from runner.contract.words import shown
+from runner.model import Reference
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
+_REMEMBERED = 50_000  # files
+
+
+class ReferenceTrouble(Protocol):
+    """Why a file cannot be a reference."""
+
+    @property
+    def what(self) -> str:
+        """What is wrong."""
+        ...
+
+    @property
+    def hint(self) -> str:
+        """What to do; may be empty."""
+        ...
+
+    @property
+    def code(self) -> str:
+        """A stable kebab-case name."""
+        ...
+
+
+class ReferenceReader(Protocol):
+    """Looks at an input file: type by signature, size, SHA-256."""
+
+    def read(self, root: Path, text: str) -> Reference | ReferenceTrouble:
+        """Return the file that `text` names, relative to `root`, or why it cannot be used."""
+        ...
+
+
+class Trouble:
+    """A `ReferenceTrouble` of our own."""
+
+    def __init__(self, what: str, hint: str, code: str) -> None:
+        self.what = what
+        self.hint = hint
+        self.code = code
+
+
+class References:
+    """Reads each file once, however many jobs name it."""
+
+    def __init__(self, reader: ReferenceReader, folder: Path) -> None:
+        self._reader = reader
+        self._folder = folder
+        self._known: dict[str, Reference | ReferenceTrouble] = {}
+
+    def read(self, text: str) -> Reference | ReferenceTrouble:
+        """Return the file that a job names, or why it cannot be used."""
+        known = self._known.get(text)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[text] = self._read(text)
+        return known
+
+    def _read(self, text: str) -> Reference | ReferenceTrouble:
+        if _URL.match(text):
+            hint = "download it and name the file: only uploaded files are known to work"
+            return Trouble(f"{shown(text)} is a URL, not a file", hint, "url-reference")
+        return self._reader.read(self._folder, text)
