@@ -23,7 +23,8 @@ from runner.manifest.head import (
     spot_of,
 )
 from runner.manifest.matrix import Matrix, read_matrix
-from runner.manifest.rows import Rows, open_glob, open_rows
+from runner.manifest.row_files import open_glob, open_rows
+from runner.manifest.rows import Rows
 from runner.manifest.section import Section, said
 from runner.manifest.values import Value, compile_value
 from runner.model import Json, ModelId

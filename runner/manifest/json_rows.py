@@ -1,0 +1,140 @@
+"""Rows of a JSON Lines file, streamed, and of a JSON array."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from runner.contract.words import shown
+from runner.manifest.findings import Source, Spot
+from runner.manifest.lines import BadLine, Lines
+from runner.manifest.reading import open_regular, read_text
+from runner.manifest.rows import Row, Rows, is_row
+from runner.model import Problem
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class JsonLinesRows(Rows):
+    """One JSON object on each line."""
+
+    def _read(self) -> Iterator[Row]:
+        count = 0
+        with open_regular(self.path) as opened:
+            lines = Lines(opened, self)
+            decode = _decoder().decode
+            while True:
+                lines.mark()
+                try:
+                    text = next(lines, None)
+                except BadLine:
+                    continue
+                if text is None:
+                    break
+                text = text.rstrip("\r\n")
+                if not text or text.isspace():
+                    continue
+                count += 1
+                try:
+                    values = decode(text)
+                except (ValueError, RecursionError) as exc:
+                    what, column = _json_trouble(exc)
+                    self.error(lines.number, column, what, "json-syntax", text=text)
+                    continue
+                spot = Spot(self.source, (lines.number, 1), text=text)
+                if is_row(values, spot, self.findings, text):
+                    yield Row(values, spot)
+        if not count:
+            self.findings.warn(
+                Spot(self.source, (1, 1), text=""), "there are no rows in this file", "no-rows"
+            )
+
+
+class JsonRows(Rows):
+    """A JSON array of objects."""
+
+    def _read(self) -> Iterator[Row]:
+        text = read_text(self.path, shown=self.source.file)
+        if isinstance(text, Problem):
+            self.findings.add(text)
+            return
+        self.source = Source(self.source.file, text)
+        position = _SPACE.match(text, 0).end()  # type: ignore[union-attr]  # matches the empty text too
+        if text[position : position + 1] != "[":
+            what = "the file has to be a JSON array of objects"
+            self.error(
+                *_line_column(text, 0, 1, position),
+                what,
+                "json-syntax",
+                "a .jsonl file has one object on each line",
+            )
+            return
+        decoder = _decoder()
+        line, line_from, first = 1, 0, True
+        position += 1
+        while True:
+            position = _SPACE.match(text, position).end()  # type: ignore[union-attr]  # as above
+            char = text[position : position + 1]
+            if char == "]" and (first or not text[position + 1 :].strip()):
+                break
+            if not first:
+                if char != ",":
+                    self._stop(text, position, "a comma or the end of the array is missing")
+                    return
+                position = _SPACE.match(text, position + 1).end()  # type: ignore[union-attr]  # as above
+            first = False
+            line += text.count("\n", line_from, position)
+            line_from = position
+            column = position - text.rfind("\n", 0, position)
+            try:
+                values, position = decoder.raw_decode(text, position)
+            except (ValueError, RecursionError) as exc:
+                what, _ = _json_trouble(exc)
+                self._stop(text, getattr(exc, "pos", position), what)
+                return
+            spot = Spot(self.source, (line, column))
+            if is_row(values, spot, self.findings, text[line_from:position]):
+                yield Row(values, spot)
+        if first:
+            self.findings.warn(Spot(self.source, (1, 1)), "there are no rows in this file", "no-rows")
+
+    def _stop(self, text: str, position: int, what: str) -> None:
+        line, column = _line_column(text, 0, 1, position)
+        self.findings.error(Spot(self.source, (line, column)), what, "json-syntax")
+
+
+class _DuplicateKey(ValueError):
+    """A JSON object has a key twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _DuplicateKey(f"the key {shown(twice)} is here twice")
+    return values
+
+
+def _no_constant(name: str) -> Any:
+    raise _DuplicateKey(f"{name} is not a value of JSON")
+
+
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+
+
+def _json_trouble(exc: Exception) -> tuple[str, int]:
+    if isinstance(exc, json.JSONDecodeError):
+        return f"this is not JSON: {exc.msg[:1].lower()}{exc.msg[1:]}", exc.colno
+    if isinstance(exc, _DuplicateKey):
+        return str(exc), 1
+    if isinstance(exc, RecursionError):
+        return "this is nested too deeply", 1
+    return "a number here is too long", 1
+
+
+def _line_column(text: str, start: int, line: int, position: int) -> tuple[int, int]:
+    return line + text.count("\n", start, position), position - text.rfind("\n", 0, position)

@@ -1,0 +1,153 @@
+"""Finds and opens what `rows:` names: a file of a known format, or the files of a pattern."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from runner.contract.words import listed, shown
+from runner.manifest.csv_rows import CsvRows
+from runner.manifest.findings import Findings, Source, Spot
+from runner.manifest.json_rows import JsonLinesRows, JsonRows
+from runner.manifest.reading import Unreadable, open_regular, read_text
+from runner.manifest.rows import Row, Rows, is_row
+from runner.model import Problem
+from runner.yaml12 import YamlList, read_yaml
+
+MOST_FILES: Final = 1_000_000  # of one pattern
+FILE_NAMES: Final = ("name", "stem", "path")  # what `${file.…}` knows
+
+
+class YamlRows(Rows):
+    """A YAML list of mappings."""
+
+    def _read(self) -> Iterator[Row]:
+        text = read_text(self.path, shown=self.source.file)
+        if isinstance(text, Problem):
+            self.findings.add(text)
+            return
+        self.source = Source(self.source.file, text)
+        document = read_yaml(text, file=self.source.file)
+        for problem in document.problems:
+            self.findings.add(problem)
+        root = document.value
+        if not isinstance(root, YamlList):
+            if document.complete:
+                spot = Spot(self.source, document.at)
+                self.findings.error(spot, "the file has to be a list of mappings", "wrong-type")
+            return
+        for index, item in enumerate(root):
+            spot = Spot(self.source, root.item_at(index), f"[{index}]")
+            if is_row(item, spot, self.findings, ""):
+                yield Row(item, spot)
+        if not root:
+            self.findings.warn(Spot(self.source, document.at), "there are no rows in this file", "no-rows")
+
+
+class GlobRows(Rows):
+    """One row for each file that matches a pattern, sorted by path."""
+
+    scope = "file"
+
+    def __init__(self, folder: Path, pattern: str, spot: Spot, findings: Findings) -> None:
+        super().__init__(folder, spot.source.file, findings)
+        self._spot = spot
+        self._paths = _matches(folder, pattern)
+
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """What is known of a file."""
+        return FILE_NAMES
+
+    def _read(self) -> Iterator[Row]:
+        for path in self._paths:
+            name = PurePosixPath(path)
+            yield Row({"name": name.name, "stem": name.stem, "path": path}, self._spot)
+
+
+_FORMATS: Final[Mapping[str, type[Rows]]] = {
+    ".csv": CsvRows,
+    ".jsonl": JsonLinesRows,
+    ".ndjson": JsonLinesRows,
+    ".json": JsonRows,
+    ".yaml": YamlRows,
+    ".yml": YamlRows,
+}
+
+
+def open_rows(folder: Path, name: str, spot: Spot, findings: Findings) -> Rows | None:
+    """Open a file of rows, or report at `spot` why not.
+
+    Args:
+        folder: The manifest's folder, which `name` is relative to.
+        name: The path as written.
+        spot: Where it was written.
+        findings: Takes what is wrong, now and while the rows are read.
+    """
+    rows = _FORMATS.get(PurePosixPath(name).suffix.lower())
+    if rows is None:
+        known = ".csv, .jsonl, .json, .yaml"
+        findings.error(
+            spot, f"rows are read from {known} files; {shown(name)} is none", "unknown-format",
+            'for a folder of files write {glob: "assets/*.png"}',
+        )  # fmt: skip
+        return None
+    # The manifest may have been named by a relative path; so are the files beside it.
+    beside = str(Path(spot.source.file).parent / name)
+    try:
+        path = folder / name
+        open_regular(path).close()
+        return rows(path, beside, findings)
+    except (Unreadable, ValueError, OSError) as exc:
+        what = exc.what if isinstance(exc, Unreadable) else f"cannot be read ({exc})"
+        code = exc.code if isinstance(exc, Unreadable) else "file-unreadable"
+        hint = exc.hint if isinstance(exc, Unreadable) else ""
+        findings.error(spot, f"the file of rows {shown(name)} {what}", code, hint or _nearby(folder, name))
+        return None
+
+
+def open_glob(folder: Path, pattern: str, spot: Spot, findings: Findings) -> Rows | None:
+    """Find the files of a pattern, or report at `spot` why there are none."""
+    try:
+        rows = GlobRows(folder, pattern, spot, findings)
+    except (ValueError, NotImplementedError, OSError, re.error) as exc:
+        hint = "write a pattern relative to the manifest's folder, such as assets/*.png"
+        findings.error(
+            spot, f"{shown(pattern)} is not a pattern that can be searched for ({exc})", "bad-glob", hint
+        )
+        return None
+    if not rows._paths:
+        hint = "patterns are relative to the manifest's folder"
+        findings.error(spot, f"no file matches {shown(pattern)}", "no-files", hint)
+        return None
+    return rows
+
+
+def _matches(folder: Path, pattern: str) -> list[str]:
+    if "\0" in pattern:
+        raise ValueError("it has a NUL character in it")
+    hidden = any(part.startswith(".") and part != ".." for part in PurePosixPath(pattern).parts)
+    found = []
+    for path in folder.glob(pattern):
+        name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+        if not path.is_file() or (path.name.startswith(".") and not hidden):
+            continue
+        name.encode(
+            "utf-8"
+        )  # a name that is no text (UnicodeEncodeError is a ValueError) cannot be written anywhere
+        found.append(name)
+        if len(found) > MOST_FILES:
+            raise ValueError(f"more than {MOST_FILES:,} files match")
+    return sorted(found)
+
+
+def _nearby(folder: Path, name: str) -> str:
+    try:
+        there = sorted(
+            path.name for path in (folder / name).parent.iterdir() if path.suffix.lower() in _FORMATS
+        )
+    except (OSError, ValueError):
+        return ""
+    return f"there are {listed(there)}" if there else ""
