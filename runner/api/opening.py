@@ -104,11 +104,9 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
     )
 
 
-def check_all(opened: Opened) -> list[Problem]:
-    """Expand and check every job, keeping none; return all problems, warnings included."""
-    for _ in opened.manifest.jobs():
-        pass
-    return opened.manifest.problems
+def check_all(opened: Opened) -> int:
+    """Expand and check every job, keeping none; return how many are good."""
+    return sum(1 for _ in opened.manifest.jobs())
 
 
 def refuse_errors(opened: Opened) -> None:

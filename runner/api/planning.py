@@ -15,6 +15,7 @@ from runner.model import Basis, Budget, Problem, Settings
 from runner.sidecar import Sidecar, SidecarIndex
 from runner.store import catalogue, ledger, staging
 from runner.store.database import StateFile
+from runner.workspace import find_workspace
 
 CHANGES = (
     "new",
@@ -161,8 +162,7 @@ def planned(
         InvalidManifest: With every problem of it.
         StateError: The database cannot be read, or is bound to another service or file.
     """
-    opened = read_manifest(path, state=state, sandbox=sandbox)
-    with state_to_read(opened.workspace) as file:
+    with state_to_read(find_workspace(path, state=state, sandbox=sandbox)) as file:
         opened = read_manifest(path, state=state, sandbox=sandbox, file=file)
         assert opened.manifest.settings is not None
         check_binding(file, opened.manifest.settings, base_url=base_url)

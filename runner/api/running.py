@@ -188,20 +188,20 @@ def _open(
     request: RunRequest, stack: ExitStack, *, identity: str, clock: Clock, announce: Announce
 ) -> tuple[StateFile, Plan]:
     """Check everything, lock the manifest, open the database, and plan."""
-    opened = read_manifest(request.path, state=request.state, sandbox=request.sandbox)
-    assert opened.manifest.settings is not None
-    database = opened.workspace.database
+    database = find_workspace(request.path, state=request.state, sandbox=request.sandbox).database
     is_new = not database.exists()
     if is_new:
         # No database is made for a manifest with mistakes in it.
-        check_all(opened)
-        refuse_errors(opened)
-    lock = ManifestLock(database, opened.manifest.settings.name)
-    lock.acquire(clock.wall_s(), command=request.command)
-    stack.callback(lock.release)
+        checked = read_manifest(request.path, state=request.state, sandbox=request.sandbox)
+        check_all(checked)
+        refuse_errors(checked)
     file = StateFile.open(database)
     stack.callback(file.close)
     opened = read_manifest(request.path, state=request.state, sandbox=request.sandbox, file=file)
+    assert opened.manifest.settings is not None
+    lock = ManifestLock(database, opened.manifest.settings.name)
+    lock.acquire(clock.wall_s(), command=request.command)
+    stack.callback(lock.release)
     settings = _with_cap(opened.manifest.settings, request.max_credits)
     opened.manifest.settings = settings
     check_binding(file, settings, base_url=identity)

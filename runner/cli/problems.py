@@ -12,7 +12,7 @@ from typing import Any
 from runner.api.opening import InvalidManifest
 from runner.cli.output import complain
 from runner.errors import RunnerError
-from runner.manifest import problem_json, problem_text
+from runner.manifest import problem_json, problem_text, visible
 from runner.model import Problem, Severity
 
 SHOWN = 200
@@ -44,7 +44,7 @@ def show_problems(problems: Sequence[Problem]) -> None:
     """Print problems with their places; with the line of text and a caret on a terminal."""
     with_source = sys.stderr.isatty()
     for problem in problems[:SHOWN]:
-        complain(problem_text(problem, with_source=with_source))
+        complain(problem_text(problem) if with_source else visible(str(problem)))
     if len(problems) > SHOWN:
         complain(f"… and {len(problems) - SHOWN} more")
 

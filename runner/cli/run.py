@@ -27,7 +27,7 @@ class DurationType(click.ParamType[float]):
         """Return seconds."""
         if isinstance(value, (int, float)):
             return float(value)
-        from runner.manifest import duration_s
+        from runner.manifest.quantities import duration_s
 
         seconds = duration_s(str(value))
         if seconds is None:
@@ -148,7 +148,7 @@ def go(
     def ready(plan: Plan) -> None:
         if start_at is not None:
             wait_until(start_at)
-        progress.begin(plan)
+        progress.begin(plan.name, summary=dict(plan.summary), credits=dict(plan.credits))
 
     try:
         result = run(

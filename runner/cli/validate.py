@@ -26,8 +26,8 @@ def command(manifests: tuple[Path, ...], as_json: bool) -> int:
         jobs = None
         try:
             opened = read_manifest(path, state=None, sandbox=False)
-            problems = check_all(opened)
-            jobs = opened.manifest.count
+            jobs = check_all(opened)
+            problems = opened.manifest.problems
         except InvalidManifest as exc:
             problems = exc.problems
         errors = errors_among(problems)

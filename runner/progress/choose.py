@@ -10,7 +10,6 @@ from runner.progress.events import EventStream
 from runner.progress.plain import PlainProgress
 
 if TYPE_CHECKING:
-    from runner.api.planning import Plan
     from runner.engine import Snapshot
 
 
@@ -22,12 +21,10 @@ class Chosen:
         self._title = title
         self._inner: Any = EventStream(sys.stdout) if as_json else PlainProgress(sys.stderr, verbose=verbose)
 
-    def begin(self, plan: Plan) -> None:
-        """Start showing the run."""
+    def begin(self, name: str, **plan: Any) -> None:
+        """Start showing the run of a manifest; `plan` is what programs are told of it first."""
         if isinstance(self._inner, EventStream):
-            self._inner.write(
-                "plan", {"manifest": plan.name, "summary": dict(plan.summary), "credits": dict(plan.credits)}
-            )
+            self._inner.write("plan", {"manifest": name, **plan})
         elif self._live:
             from rich.console import Console
 
@@ -36,7 +33,7 @@ class Chosen:
             console = Console(
                 stderr=True, markup=False, highlight=False, emoji=False, no_color="NO_COLOR" in os.environ
             )
-            self._inner = LiveProgress(console, plan.name)
+            self._inner = LiveProgress(console, name)
 
     def event(self, kind: str, **data: Any) -> None:
         """Pass on what happened."""

@@ -7,9 +7,11 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
+from runner.clock import rfc3339
 from runner.model import Json, Upload
 
 DURATIONS_KEPT = 300
+ALIVE_S = 20.0  # a run records that it lives every five seconds
 
 
 # --- what a manifest name is bound to -------------------------------------------------------
@@ -75,6 +77,16 @@ def last_run(conn: sqlite3.Connection, manifest: str) -> sqlite3.Row | None:
         "SELECT * FROM runs WHERE manifest = ? ORDER BY id DESC LIMIT 1", (manifest,)
     ).fetchone()
     return found
+
+
+def live_runs(conn: sqlite3.Connection, *, base_url: str, key12: str, now_s: float) -> int:
+    """Return how many runs of this database use this account now: seen within the last 20 s, and not ended."""
+    rows = conn.execute(
+        "SELECT count(*) FROM runs r JOIN manifests m ON m.name = r.manifest WHERE r.ended_at IS NULL AND r.seen_at >= ?"
+        " AND m.base_url = ? AND m.key12 = ?",
+        (rfc3339(now_s - ALIVE_S), base_url, key12),
+    ).fetchone()
+    return int(rows[0])
 
 
 # --- uploads ---------------------------------------------------------------------------------

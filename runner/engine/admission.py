@@ -1,0 +1,80 @@
+"""Whether something new may begin: limits, canaries, caps that are full, prices being tried."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from runner.engine.view import RunOptions
+
+PROBE_LOOKAHEAD = 200  # jobs set aside while a price never seen is being tried
+
+
+class Admission:
+    """What keeps new submits back in this run, apart from reasons to stop.
+
+    `held` is a person's hand on the gate; `full` says that the head of the queue does not fit under
+    a cap now.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
+        self._options = options
+        self.held = False
+        self.full = False
+        self.first_sends = 0
+        self.aside: deque[tuple[int, str]] = deque()  # (row, shape), waiting for a probe to come back
+        self._unseen: set[str] = set()
+        self._canaries: set[int] = set()
+        self._canaries_done = 0
+        self._canary_open = options.canary is not None
+
+    def open(self) -> bool:
+        """Whether a new job may be submitted now."""
+        if self.held or self.full or len(self.aside) >= PROBE_LOOKAHEAD:
+            return False
+        return self.allowance(0) > 0
+
+    def allowance(self, prepared: int) -> int:
+        """Return how many more jobs may be prepared, when so many are already."""
+        room = 1_000_000
+        if self._options.limit is not None:
+            room = min(room, self._options.limit - self.first_sends)
+        if self._canary_open:
+            room = min(room, (self._options.canary or 0) - len(self._canaries))
+        return max(room - prepared, 0)
+
+    def sent(self, row: int) -> None:
+        """A job was sent for the first time."""
+        self.first_sends += 1
+        if self._canary_open:
+            self._canaries.add(row)
+
+    def is_canary(self, row: int) -> bool:
+        """Whether the rest waits for this job."""
+        return self._canary_open and row in self._canaries
+
+    def canary_done(self, row: int) -> int | None:
+        """A job is done; return the number of canaries when it was the last of them."""
+        if not self.is_canary(row):
+            return None
+        self._canaries_done += 1
+        if self._canaries_done < (self._options.canary or 0):
+            return None
+        self._canary_open = False
+        return self._canaries_done
+
+    def set_aside(self, row: int, shape: str) -> None:
+        """Its price was never seen, and another such probe is out."""
+        self._unseen.add(shape)
+        self.aside.append((row, shape))
+
+    def waits_for_probe(self, shape: str) -> bool:
+        """Whether asking for this shape again would only be told to wait."""
+        return bool(self.aside) and shape in self._unseen
+
+    def credits_moved(self) -> list[tuple[int, str]]:
+        """A payment was corrected or settled: what did not fit may fit now. Return what was set aside."""
+        self.full = False
+        self._unseen.clear()
+        back = list(self.aside)
+        self.aside.clear()
+        return back

@@ -1,0 +1,157 @@
+"""What waits for its next step: small entries in queues, fed from the database page by page."""
+
+from __future__ import annotations
+
+import fnmatch
+import heapq
+import itertools
+import math
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from runner.engine.admission import Admission
+from runner.model import Job, Reference, State
+from runner.steps import upload as uploading
+from runner.steps.desk import Desk
+from runner.store import jobs
+
+LOOKAHEAD = 64  # jobs prepared ahead of their submit
+
+
+class Backlog:
+    """The queues of one run. Rows are the database's numbers of jobs.
+
+    `ready` holds (row, shape) of jobs to be submitted for the first time, `resend` rows whose
+    committed bytes are to be sent again.
+    """
+
+    def __init__(self, desk: Desk, admission: Admission, only: str | None) -> None:
+        self._desk = desk
+        self._admission = admission
+        self._only = only
+        self.ready: deque[tuple[int, str]] = deque()
+        self.resend: deque[int] = deque()
+        self.to_download: deque[int] = deque()
+        self.to_renew: deque[int] = deque()
+        self.to_upload: deque[uploading.Needed] = deque()
+        self.uploads: dict[uploading.Needed, tuple[Reference, set[int]]] = {}
+        self.missing: dict[int, tuple[str, set[uploading.Needed]]] = {}
+        self.tries: Counter[Any] = Counter()
+        self.fed = False
+        self._cursor = (-1, -1)
+        self._later: list[tuple[float, int, deque[Any], Any]] = []
+        self._sequence = itertools.count()
+
+    # --- later ---
+
+    def after(self, delay_s: float, queue: deque[Any], item: Any) -> None:
+        """Put an item into a queue after a while."""
+        due = self._desk.clock.mono_s() + delay_s
+        heapq.heappush(self._later, (due, next(self._sequence), queue, item))
+
+    def move_due(self, now: float) -> None:
+        """Move what is due into its queue."""
+        while self._later and self._later[0][0] <= now:
+            _, _, queue, item = heapq.heappop(self._later)
+            queue.append(item)
+
+    @property
+    def next_due(self) -> float:
+        """When something becomes due; infinite when nothing waits for a time."""
+        return self._later[0][0] if self._later else math.inf
+
+    # --- new jobs ---
+
+    async def refill(self) -> None:
+        """Bring the next jobs of the manifest near, as many as are about to be needed."""
+        prepared = len(self.ready) + len(self.missing)
+        if self.fed or prepared >= LOOKAHEAD // 2:
+            return
+        # Not further ahead than will be submitted: nobody wants uploads for jobs beyond --limit.
+        wanted = min(LOOKAHEAD, self._admission.allowance(prepared))
+        if not wanted:
+            return
+        name = self._desk.settings.name
+        page = await self._desk.writer.write(
+            lambda conn: jobs.page_to_send(conn, name, after=self._cursor, limit=LOOKAHEAD)
+        )
+        if not page:
+            self.fed = True
+            return
+        for job in page:
+            self._cursor = (job.position, job.row)
+            if self._only is not None and not fnmatch.fnmatchcase(job.id, self._only):
+                continue
+            await self.prepare(job)
+            wanted -= 1
+            if not wanted:
+                return
+
+    async def prepare(self, job: Job) -> None:
+        """Put a job where it waits next: for its uploads, or for its submit."""
+        lacking = (
+            await self._desk.writer.write(lambda conn: uploading.missing(conn, self._desk, job))
+            if job.references
+            else []
+        )
+        if not lacking:
+            self.ready.append((job.row, job.shape))
+            return
+        _, wants = self.missing.setdefault(job.row, (job.shape, set()))
+        for reference in lacking:
+            wanted = uploading.needed(reference, job)
+            wants.add(wanted)
+            if wanted in self.uploads:
+                self.uploads[wanted][1].add(job.row)
+            else:
+                self.uploads[wanted] = (reference, {job.row})
+                self.to_upload.append(wanted)
+        await self._desk.writer.write(lambda conn: _mark_uploading(conn, self._desk, job.row))
+
+    def uploaded(self, wanted: uploading.Needed) -> None:
+        """A file is at the service: jobs that lacked nothing else are ready."""
+        _, rows = self.uploads.pop(wanted)
+        for row in sorted(rows):
+            if row not in self.missing:
+                continue
+            shape, wants = self.missing[row]
+            wants.discard(wanted)
+            if not wants:
+                del self.missing[row]
+                self.ready.append((row, shape))
+
+    def unusable(self, wanted: uploading.Needed) -> list[int]:
+        """A file can never be uploaded: return the rows of the jobs that needed it, now waiting for nothing."""
+        _, rows = self.uploads.pop(wanted)
+        gone = [row for row in sorted(rows) if row in self.missing]
+        for row in gone:
+            for other in self.missing.pop(row)[1]:
+                if other in self.uploads:
+                    self.uploads[other][1].discard(row)
+        return gone
+
+    def set_aside_unseen(self) -> None:
+        """Take jobs off the head of the queue that would only be told to wait for a probe."""
+        while self.ready and self._admission.open() and self._admission.waits_for_probe(self.ready[0][1]):
+            self._admission.set_aside(*self.ready.popleft())
+
+    def put_back(self, back: list[tuple[int, str]]) -> None:
+        """Put jobs that were set aside at the head of the queue again, in their order."""
+        self.ready.extendleft(reversed(back))
+
+    # --- ends ---
+
+    def empty(self, *, may_begin: Callable[[], bool]) -> bool:
+        """Whether nothing waits here that could still be begun."""
+        if self._later or self.resend or self.to_download or self.to_renew:
+            return False
+        if not may_begin():
+            return True
+        return self.fed and not (self.ready or self.to_upload or self.missing)
+
+
+def _mark_uploading(conn: Any, desk: Desk, row: int) -> None:
+    job = jobs.get(conn, row)
+    if job.state is State.PLANNED:
+        jobs.advance(conn, job, desk.now(), state=State.UPLOADING.value)

@@ -1,0 +1,40 @@
+"""Why a run ends, and how: all reasons are kept, the first in precedence is the exit code."""
+
+from __future__ import annotations
+
+from runner.errors import EXIT_PRECEDENCE, Exit
+
+
+class Reasons:
+    """Collects reasons to stop.
+
+    `halted`: nothing more is begun at all. `no_new`: nothing new is submitted, but what is paid is
+    brought home.
+    """
+
+    def __init__(self) -> None:
+        self.halted = False
+        self.no_new = False
+        self._found: dict[Exit, str] = {}
+
+    def note(self, code: Exit, why: str) -> None:
+        """Remember a reason; the first of each code stands."""
+        self._found.setdefault(code, why)
+
+    def halt(self, code: Exit, why: str) -> None:
+        """Begin nothing more at all."""
+        self.note(code, why)
+        self.halted = True
+
+    def stop_submitting(self, code: Exit, why: str) -> None:
+        """Submit nothing new; bring home what is paid."""
+        self.note(code, why)
+        self.no_new = True
+
+    def code(self) -> Exit:
+        """Return the exit code."""
+        return next((code for code in EXIT_PRECEDENCE if code in self._found), Exit.OK)
+
+    def words(self) -> tuple[str, ...]:
+        """Return all reasons, the one that gives the exit code first."""
+        return tuple(self._found[code] for code in EXIT_PRECEDENCE if code in self._found)

@@ -1,0 +1,94 @@
+"""What a run is asked for, and what it shows of itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from runner.errors import Exit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What one invocation asks for beyond its manifest."""
+
+    limit: int | None = None
+    only: str | None = None
+    canary: int | None = None
+    stop_after_s: float | None = None
+    patience_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A run at one moment. `counts` are of the listed jobs, by state."""
+
+    counts: dict[str, int]
+    orphans: int
+    charged: float
+    reserved: float
+    cap: float | None
+    rate_per_s: float | None
+    requests: int
+    rejections: int
+    polls: int
+    in_flight: int
+    elapsed_s: float
+    eta_s: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a run ended: its exit code, why, and what happened in it."""
+
+    code: Exit
+    reasons: tuple[str, ...]
+    stats: dict[str, Any]
+
+
+class Progress(Protocol):
+    """Whoever shows a run to people or programs."""
+
+    def event(self, kind: str, **data: Any) -> None:
+        """Take one thing that happened."""
+        ...
+
+    def snapshot(self, view: Snapshot) -> None:
+        """Take the state of the run; called about once a second."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this run has done so far."""
+
+    submits: int = 0
+    polls: int = 0
+    uploads: int = 0
+    downloads: int = 0
+    rejections: int = 0
+    accepted: int = 0
+    done: int = 0
+    failed: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def requests(self) -> int:
+        """Requests to the API that were answered or lost."""
+        return self.submits + self.polls + self.uploads
+
+    def as_stats(self) -> dict[str, Any]:
+        """Return the numbers as the database and programs get them."""
+        return {
+            "submits": self.submits,
+            "polls": self.polls,
+            "uploads": self.uploads,
+            "downloads": self.downloads,
+            "rejections": self.rejections,
+            "accepted": self.accepted,
+            "done": self.done,
+            "failed": self.failed,
+            "statuses": dict(self.statuses),
+        }
