@@ -187,7 +187,11 @@ class ResultFetcher:
             await self._look_at(url)
             # Not `build_request`, which would add the client's cookies.
             request = httpx.Request("GET", url, headers=headers)
-            response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+            try:
+                response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+            except (httpx.InvalidURL, ValueError) as exc:
+                # httpx reads a redirect's Location even when it is not to follow it.
+                raise ResultUnacceptable(f"{source} redirects to something that is no url") from exc
             self._client.cookies.clear()
             try:
                 self._look_at_peer(response, url)
@@ -204,7 +208,8 @@ class ResultFetcher:
     async def _look_at(self, url: httpx.URL) -> None:
         """Refuse what may not be asked: other schemes, plain http, addresses that are not public."""
         shown = _without_query(str(url))
-        if url.scheme not in ("https", "http") or not url.host:
+        port_fits = url.port is None or 0 < url.port < 65_536
+        if url.scheme not in ("https", "http") or not url.host or not port_fits:
             raise ResultUnacceptable(
                 f"{shown} is not an https url", hint="results are fetched over https only"
             )
