@@ -55,7 +55,10 @@ def judge(*, budget: Budget, estimate: float, price_seen: bool, committed: Commi
 
 def is_capped(budget: Budget) -> bool:
     """Say whether any cap is set; without one there is no probing."""
-    return any(cap is not None for cap in (budget.max_credits, budget.max_credits_per_job, budget.max_credits_per_day))
+    return any(
+        cap is not None
+        for cap in (budget.max_credits, budget.max_credits_per_job, budget.max_credits_per_day)
+    )
 
 
 def _over(amount: float, cap: float | None) -> bool:

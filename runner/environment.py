@@ -8,7 +8,9 @@ from pathlib import Path
 from runner.errors import UsageError
 
 DEFAULT_BASE_URL = "https://rivya.ai"
-KEY_HINT = "put it into RIVYA_API_KEY, or name a file with RIVYA_API_KEY_FILE; to try without a key add --sandbox"
+KEY_HINT = (
+    "put it into RIVYA_API_KEY, or name a file with RIVYA_API_KEY_FILE; to try without a key add --sandbox"
+)
 
 
 def state_path() -> str | None:
@@ -41,7 +43,9 @@ def find_key() -> str | None:
     if not key:
         return None
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise UsageError("the API key holds characters that no key has (a line break, a space?)", hint=KEY_HINT)
+        raise UsageError(
+            "the API key holds characters that no key has (a line break, a space?)", hint=KEY_HINT
+        )
     return key
 
 

@@ -47,9 +47,28 @@ class FailureClass(StrEnum):
 
 MODERATION_LIKE = frozenset({FailureClass.VALIDATION, FailureClass.POLICY})
 
-_POLICY_WORDS = ("moderat", "policy", "safety", "nsfw", "prohibited", "sensitive", "blocked_content", "content_filter")
+_POLICY_WORDS = (
+    "moderat",
+    "policy",
+    "safety",
+    "nsfw",
+    "prohibited",
+    "sensitive",
+    "blocked_content",
+    "content_filter",
+)
 _REFERENCE_WORDS = ("url", "reference", "file", "media", "upload")
-_GONE_WORDS = ("expired", "expire", "not found", "no longer", "fetch", "download", "unreachable", "inaccessible", "gone")
+_GONE_WORDS = (
+    "expired",
+    "expire",
+    "not found",
+    "no longer",
+    "fetch",
+    "download",
+    "unreachable",
+    "inaccessible",
+    "gone",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,7 +340,9 @@ def after_submit(
             return SubmitOutcome(after=After.AGAIN, definite=True, retry_after_s=answer.retry_after_s)
         case Meaning.CONFLICT:
             if conflicts >= CONFLICT_TRIES or conflict_age_s > CONFLICT_SPAN_S:
-                failure = Failure(cls=FailureClass.OTHER, code=answer.code or "conflict", message=answer.words())
+                failure = Failure(
+                    cls=FailureClass.OTHER, code=answer.code or "conflict", message=answer.words()
+                )
                 return SubmitOutcome(after=After.UNCERTAIN, definite=False, failure=failure)
             return SubmitOutcome(after=After.AGAIN, definite=False, retry_after_s=answer.retry_after_s)
         case Meaning.KEY_REFUSED:
@@ -332,7 +353,9 @@ def after_submit(
             return SubmitOutcome(after=after, definite=proven, stop=Exit.CREDITS, new_revision=proven)
         case Meaning.REFUSED:
             failure = Failure(
-                cls=failure_class(code=answer.code, status=answer.status), code=answer.code, message=answer.words()
+                cls=failure_class(code=answer.code, status=answer.status),
+                code=answer.code,
+                message=answer.words(),
             )
             if not proven:
                 return SubmitOutcome(after=After.UNCERTAIN, definite=False, failure=failure)
@@ -397,7 +420,9 @@ def task_failure(task: TaskView) -> Failure:
     """Return why a failed task failed; the service may say nothing at all."""
     code = task.code or "unknown"
     return Failure(
-        cls=failure_class(code=task.code, status=None), code=code, message=task.message or "the service gave no reason"
+        cls=failure_class(code=task.code, status=None),
+        code=code,
+        message=task.message or "the service gave no reason",
     )
 
 

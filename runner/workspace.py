@@ -47,7 +47,9 @@ def find_workspace(manifest: Path | None, *, state: str | None, sandbox: bool) -
     if state:
         path = Path(state).expanduser().absolute()
         if path.is_dir():
-            raise UsageError(f"--state names a folder: {path}", hint="name a file, for example state/runner.db")
+            raise UsageError(
+                f"--state names a folder: {path}", hint="name a file, for example state/runner.db"
+            )
         return Workspace(root=root, database=path)
     return Workspace(root=root, database=root / "state" / "runner.db")
 
@@ -75,7 +77,8 @@ class ManifestLock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as exc:
             raise UsageError(
-                f"cannot write {self.path}: {exc.strerror}", hint="make the folder writable, or use --state FILE"
+                f"cannot write {self.path}: {exc.strerror}",
+                hint="make the folder writable, or use --state FILE",
             ) from exc
         file = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
         try:
@@ -90,7 +93,8 @@ class ManifestLock:
         file.seek(0)
         file.truncate()
         json.dump(
-            {"pid": os.getpid(), "host": socket.gethostname(), "since": rfc3339(now_s), "command": command}, file
+            {"pid": os.getpid(), "host": socket.gethostname(), "since": rfc3339(now_s), "command": command},
+            file,
         )
         file.flush()
         self._file = file
