@@ -215,6 +215,8 @@ def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
     if data is None:
         return None
     task_id = data.get("id")
+    if isinstance(task_id, int) and not isinstance(task_id, bool) and task_id > 0:
+        task_id = str(task_id)  # accepted is accepted, whatever the type of the id
     if not isinstance(task_id, str) or not task_id.strip() or len(task_id) > 500:
         return None
     word = data.get("status")
@@ -245,7 +247,11 @@ def credits_of(value: Json) -> float | None:
     """Return an amount of credits, None for anything that is not a finite number of at least zero."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
+    try:
+        amount = float(value)
+    except OverflowError:  # JSON integers have no largest one
+        return None
+    return amount if math.isfinite(amount) and amount >= 0 else None
 
 
 def _text(value: Json) -> str | None:

@@ -1,0 +1,737 @@
+"""What an answer of the service means, and what follows: design §5, sentence by sentence, as tables."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from runner.errors import Exit
+from runner.machine import (
+    CONFLICT_SPAN_S,
+    CONFLICT_TRIES,
+    MODERATION_LIKE,
+    After,
+    AfterTask,
+    Answer,
+    FailureClass,
+    Meaning,
+    Reply,
+    SubmitOutcome,
+    TaskStatus,
+    after_submit,
+    after_task,
+    counts_for_breaker,
+    credits_of,
+    failure_class,
+    may_become,
+    may_send,
+    names_a_reference,
+    read_task,
+    send_age_s,
+    task_failure,
+    understand,
+    wants_another_round,
+)
+from runner.model import ENDED, NEVER_SENT, State
+
+TASK: Mapping[str, Any] = {
+    "id": "task_1",
+    "status": "queued",
+    "model": "z-image",
+    "reserved_credits": 1,
+    "final_credits": 0,
+    "created_at": "2026-05-11T00:00:00.000Z",
+    "updated_at": "2026-05-11T00:00:00.000Z",
+    "result": None,
+    "error": None,
+}
+
+
+def error(code: str = "validation_failed", message: str = "no", request_id: str = "req_1") -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "requestId": request_id}}
+
+
+def said(status: int | None, data: Any = None, **more: Any) -> Answer:
+    return understand(Reply(status=status, data=data, **more))
+
+
+def outcome(answer: Answer, **given: Any) -> SubmitOutcome:
+    return after_submit(answer, **{"earlier_unclear": 0, "conflicts": 0, "conflict_age_s": 0.0, **given})
+
+
+# --- what an answer means -------------------------------------------------------------------------
+
+MEANINGS = [
+    # An answer with an id, in whatever shade of 2xx.
+    *[(status, TASK, Meaning.OK) for status in (200, 201, 202, 204, 299)],
+    # 2xx without a JSON object is no success and no refusal.
+    (200, None, Meaning.UNCLEAR),
+    (202, None, Meaning.UNCLEAR),
+    # Redirects are never followed and prove nothing, whatever they say.
+    *[(status, error(), Meaning.UNCLEAR) for status in (300, 301, 302, 303, 304, 307, 308)],
+    (302, error("insufficient_credits"), Meaning.UNCLEAR),
+    (100, None, Meaning.UNCLEAR),
+    (101, None, Meaning.UNCLEAR),
+    # Refusals in the service's own words.
+    *[(status, error(), Meaning.REFUSED) for status in (400, 404, 413, 415, 422)],
+    (400, error("a_code_of_next_year"), Meaning.REFUSED),
+    (404, error("not_found"), Meaning.REFUSED),
+    (418, error("a_code_of_next_year"), Meaning.REFUSED),
+    # The same statuses from a gateway's page, or in a shape that is not the service's.
+    *[(status, None, Meaning.UNCLEAR) for status in (400, 402, 404, 405, 410, 422, 499)],
+    (400, {"message": "Bad Request"}, Meaning.UNCLEAR),
+    (404, {"error": "Not Found"}, Meaning.UNCLEAR),
+    (400, {"error": {"message": "no code"}}, Meaning.UNCLEAR),
+    (400, {"error": {"code": "", "message": "empty code"}}, Meaning.UNCLEAR),
+    (400, {"error": {"code": 7}}, Meaning.UNCLEAR),
+    (400, {"error": ["validation_failed"]}, Meaning.UNCLEAR),
+    # Too large and of the wrong type are about the bytes, whoever says so.
+    (413, None, Meaning.REFUSED),
+    (415, None, Meaning.REFUSED),
+    # Credits are known by the code, with any status.
+    *[
+        (status, error("insufficient_credits"), Meaning.NO_CREDITS)
+        for status in (400, 401, 402, 403, 404, 409, 422, 429, 500, 503)
+    ],
+    (402, error("payment_required"), Meaning.REFUSED),
+    # 429 whatever it says besides.
+    (429, None, Meaning.RATE_LIMITED),
+    (429, error("rate_limited"), Meaning.RATE_LIMITED),
+    (429, error("validation_failed"), Meaning.RATE_LIMITED),
+    # Our key, whoever refuses it.
+    *[
+        (401, error(code), Meaning.KEY_REFUSED)
+        for code in ("api_key_missing", "api_key_invalid", "api_key_revoked", "api_key_expired")
+    ],
+    (403, error("api_scope_denied"), Meaning.KEY_REFUSED),
+    (401, None, Meaning.KEY_REFUSED),
+    (403, None, Meaning.KEY_REFUSED),
+    # Conflicts.
+    (409, error("idempotency_conflict"), Meaning.CONFLICT),
+    (409, error("validation_failed"), Meaning.CONFLICT),
+    (409, None, Meaning.CONFLICT),
+    # The service's own fault, or its gateway's.
+    (503, error("public_api_disabled"), Meaning.DISABLED),
+    (503, error("internal_error"), Meaning.UNCLEAR),
+    *[(status, None, Meaning.UNCLEAR) for status in (500, 502, 503, 504, 520, 599)],
+    (500, error("validation_failed"), Meaning.UNCLEAR),
+    (500, TASK, Meaning.UNCLEAR),
+    (408, error("timeout"), Meaning.UNCLEAR),
+    (425, error("too_early"), Meaning.UNCLEAR),
+]
+
+
+@pytest.mark.parametrize(("status", "data", "meaning"), MEANINGS)
+def test_the_meaning_of_an_answer(status: int, data: Any, meaning: Meaning) -> None:
+    assert said(status, data).meaning is meaning
+
+
+@pytest.mark.parametrize(("sent", "meaning"), [(True, Meaning.UNCLEAR), (False, Meaning.NEVER_LEFT)])
+def test_no_answer_is_unclear_unless_certainly_nothing_was_sent(sent: bool, meaning: Meaning) -> None:
+    assert said(None, sent=sent).meaning is meaning
+
+
+def test_an_answer_keeps_what_people_need() -> None:
+    answer = said(400, error(message="prompt too long", request_id="req_9"), retry_after_s=3.0)
+
+    assert (answer.code, answer.message, answer.request_id) == (
+        "validation_failed",
+        "prompt too long",
+        "req_9",
+    )
+    assert answer.retry_after_s == 3.0
+    assert answer.words() == "HTTP 400 validation_failed prompt too long (request req_9)"
+
+
+def test_without_words_of_the_service_ours_are_shown() -> None:
+    answer = said(502, None, detail="HTTP 502, text/html", request_id="from-a-header")
+
+    assert answer.words() == "HTTP 502 HTTP 502, text/html (request from-a-header)"
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"error": None}, {"error": {"code": None, "message": None, "requestId": 4}}]
+)
+def test_an_odd_error_object_is_understood_without_trouble(data: Any) -> None:
+    for status in (200, 302, 400, 409, 429, 500, 503):
+        assert isinstance(said(status, data).words(), str)
+
+
+# --- definite or not --------------------------------------------------------------------------------
+
+NO_BODY_REFUSALS = (said(413), said(415))
+REFUSALS = tuple(said(status, error()) for status in (400, 404, 413, 415, 422)) + NO_BODY_REFUSALS
+EMPTY = tuple(said(status, error("insufficient_credits")) for status in (400, 402, 403, 409, 429, 500))
+NEVER_DEFINITE = (
+    said(None, sent=True),
+    *(said(status) for status in (500, 502, 503, 504, 301, 302, 307, 200, 202, 408, 425, 400, 404)),
+    said(503, error("public_api_disabled")),
+    said(409, error("idempotency_conflict")),
+    said(200, {}),
+    said(200, {"id": ""}),
+    said(200, {"id": None, "status": "queued"}),
+)
+ALWAYS_DEFINITE = (
+    said(None, sent=False),
+    said(429),
+    said(429, error("rate_limited")),
+    said(401, error("api_key_revoked")),
+    said(403, error("api_scope_denied")),
+)
+
+
+@pytest.mark.parametrize("answer", ALWAYS_DEFINITE)
+@pytest.mark.parametrize("earlier_unclear", [0, 1, 7])
+def test_a_send_is_definitely_refused_when_it_never_left_or_was_answered_429_401_403(
+    answer: Answer, earlier_unclear: int
+) -> None:
+    assert outcome(answer, earlier_unclear=earlier_unclear).definite
+
+
+@pytest.mark.parametrize("answer", NEVER_DEFINITE)
+@pytest.mark.parametrize("earlier_unclear", [0, 1])
+def test_what_is_never_definite(answer: Answer, earlier_unclear: int) -> None:
+    found = outcome(answer, earlier_unclear=earlier_unclear, conflicts=1)
+
+    assert not found.definite
+    assert found.after is After.AGAIN
+    assert not found.new_revision
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+def test_a_refusal_is_definite_and_final_when_every_earlier_send_was_refused_too(answer: Answer) -> None:
+    found = outcome(answer)
+
+    assert found.definite
+    assert found.after is After.FAILED
+    assert found.failure is not None
+    assert found.stop is None
+
+
+@pytest.mark.parametrize("answer", REFUSALS)
+@pytest.mark.parametrize("urls", [(), ("https://files/1",)])
+def test_a_refusal_after_a_lost_answer_proves_nothing(answer: Answer, urls: tuple[str, ...]) -> None:
+    found = outcome(answer, earlier_unclear=1, reference_urls=urls)
+
+    assert found.after is After.UNCERTAIN
+    assert not found.definite
+    assert not found.new_revision
+    assert found.failure is not None
+
+
+def test_a_refused_url_after_a_lost_answer_makes_no_new_body() -> None:
+    answer = said(400, error(message="https://files/1 has expired"))
+
+    assert outcome(answer, earlier_unclear=1, reference_urls=("https://files/1",)).after is After.UNCERTAIN
+
+
+@pytest.mark.parametrize("answer", EMPTY)
+def test_an_empty_account_puts_the_job_back_with_a_new_revision_and_stops_submitting(answer: Answer) -> None:
+    found = outcome(answer)
+
+    assert (found.after, found.definite, found.new_revision) == (After.BACK, True, True)
+    assert found.stop is Exit.CREDITS
+
+
+@pytest.mark.parametrize("answer", EMPTY)
+def test_an_empty_account_after_an_unclear_send_stays_submitting(answer: Answer) -> None:
+    found = outcome(answer, earlier_unclear=1)
+
+    assert (found.after, found.definite, found.new_revision) == (After.AGAIN, False, False)
+    assert found.stop is Exit.CREDITS
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_stops_the_run_and_keeps_the_revision(status: int) -> None:
+    clear, unclear = outcome(said(status)), outcome(said(status), earlier_unclear=1)
+
+    assert clear.stop is Exit.REFUSED
+    assert unclear.stop is Exit.REFUSED
+    assert (clear.after, unclear.after) == (After.BACK, After.AGAIN)
+    assert not clear.new_revision
+    assert not unclear.new_revision
+
+
+def test_too_fast_is_repeated_for_ever_and_never_stops_anything() -> None:
+    found = outcome(
+        said(429, retry_after_s=7.0), conflicts=CONFLICT_TRIES + 5, conflict_age_s=CONFLICT_SPAN_S * 9
+    )
+
+    assert (found.after, found.definite, found.stop) == (After.AGAIN, True, None)
+    assert found.retry_after_s == 7.0
+
+
+def test_a_disabled_api_is_asked_again_with_the_same_bytes() -> None:
+    found = outcome(said(503, error("public_api_disabled"), retry_after_s=30.0))
+
+    assert (found.after, found.definite, found.new_revision) == (After.AGAIN, False, False)
+    assert found.retry_after_s == 30.0
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 207])
+@pytest.mark.parametrize("earlier_unclear", [0, 3])
+def test_any_2xx_with_an_id_is_success(status: int, earlier_unclear: int) -> None:
+    found = outcome(said(status, TASK), earlier_unclear=earlier_unclear)
+
+    assert found.after is After.WAITING
+    assert found.task is not None
+    assert found.task.id == "task_1"
+
+
+def test_a_2xx_with_an_error_object_but_no_id_is_no_success_and_no_refusal() -> None:
+    found = outcome(said(200, error("insufficient_credits")))
+
+    assert (found.after, found.definite) == (After.AGAIN, False)
+
+
+# Whatever comes: only these may follow, and nothing that is not definite leaves `submitting` but to
+# a person or to a task.
+ALL = (*ALWAYS_DEFINITE, *NEVER_DEFINITE, *REFUSALS, *EMPTY, said(200, TASK))
+
+
+@pytest.mark.parametrize("earlier_unclear", [0, 1, 5])
+def test_only_a_definite_refusal_of_every_send_frees_the_job_for_other_bytes(earlier_unclear: int) -> None:
+    for answer, urls, fresh in itertools.product(ALL, ((), ("https://files/1",)), (True, False)):
+        found = outcome(
+            answer, earlier_unclear=earlier_unclear, reference_urls=urls, fresh_bodies_left=fresh, conflicts=1
+        )
+        frees = found.after in (After.FAILED, After.BACK, After.NEW_BODY)
+        assert not frees or (found.definite and earlier_unclear == 0), answer
+        assert not found.new_revision or frees, answer
+
+
+# --- 409 ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("conflicts", "age_s", "after"),
+    [
+        (1, 0.0, After.AGAIN),
+        (CONFLICT_TRIES - 1, 0.0, After.AGAIN),
+        (CONFLICT_TRIES - 1, CONFLICT_SPAN_S, After.AGAIN),
+        (CONFLICT_TRIES, 0.0, After.UNCERTAIN),
+        (CONFLICT_TRIES + 1, 0.0, After.UNCERTAIN),
+        (1, CONFLICT_SPAN_S + 0.1, After.UNCERTAIN),
+        # A clock set back knows nothing, but the count still ends it.
+        (1, -1e9, After.AGAIN),
+        (CONFLICT_TRIES, -1e9, After.UNCERTAIN),
+    ],
+)
+@pytest.mark.parametrize("earlier_unclear", [0, 2])
+def test_a_conflict_is_repeated_at_most_8_times_or_10_minutes(
+    conflicts: int, age_s: float, after: After, earlier_unclear: int
+) -> None:
+    answer = said(409, error("idempotency_conflict"), retry_after_s=2.0)
+
+    found = outcome(answer, conflicts=conflicts, conflict_age_s=age_s, earlier_unclear=earlier_unclear)
+
+    assert found.after is after
+    assert not found.definite
+    assert (found.failure is not None) == (after is After.UNCERTAIN)
+    assert CONFLICT_TRIES == 8
+    assert CONFLICT_SPAN_S == 600.0
+
+
+# --- reference urls that are gone --------------------------------------------------------------------
+
+URL = "https://files.example/ABC?sig=1"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "found"),
+    [
+        ("validation_failed", f"cannot read {URL}", True),
+        ("validation_failed", f"cannot read {URL.upper()}", True),
+        ("file_expired", "upload it again", True),
+        ("validation_failed", "reference media not found", True),
+        ("validation_failed", "the url could not be fetched", True),
+        ("media_unreachable", "", True),
+        ("validation_failed", "duration must be 6 or 10", False),
+        ("validation_failed", "prompt is required", False),
+        ("file_too_large", "at most 10 MB", False),
+        ("", "", False),
+    ],
+)
+def test_a_refusal_that_names_a_reference_that_is_gone(code: str, message: str, found: bool) -> None:
+    answer = said(400, error(code, message))
+
+    assert names_a_reference(answer, (URL,)) is found
+
+
+def test_a_gone_url_leads_to_a_new_body_while_some_are_left() -> None:
+    answer = said(400, error(message=f"{URL} has expired"))
+
+    again = outcome(answer, reference_urls=(URL,))
+    enough = outcome(answer, reference_urls=(URL,), fresh_bodies_left=False)
+
+    assert (again.after, again.definite, again.new_revision) == (After.NEW_BODY, True, True)
+    assert (enough.after, enough.new_revision) == (After.FAILED, False)
+
+
+def test_a_job_without_references_has_no_url_to_make_anew() -> None:
+    assert outcome(said(400, error("file_expired", "url expired"))).after is After.FAILED
+
+
+# --- classes of failures, rounds, breaker --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "cls"),
+    [
+        ("validation_failed", 400, FailureClass.VALIDATION),
+        ("webhook_url_rejected", 400, FailureClass.VALIDATION),
+        ("", 413, FailureClass.VALIDATION),
+        ("", 415, FailureClass.VALIDATION),
+        ("unprocessable", 422, FailureClass.VALIDATION),
+        ("not_found", 404, FailureClass.NOT_FOUND),
+        ("model_missing", 404, FailureClass.NOT_FOUND),
+        ("content_policy_violation", 400, FailureClass.POLICY),
+        ("moderation_blocked", 422, FailureClass.POLICY),
+        ("SAFETY_FILTER", 400, FailureClass.POLICY),
+        ("teapot", 418, FailureClass.OTHER),
+        # Of a task that failed there is no status.
+        ("generation_failed", None, FailureClass.GENERATION),
+        ("", None, FailureClass.GENERATION),
+        ("some_code_of_next_year", None, FailureClass.GENERATION),
+        ("nsfw_content", None, FailureClass.POLICY),
+        ("invalid_input", None, FailureClass.VALIDATION),
+        ("insufficient_credits", None, FailureClass.CREDITS),
+        ("insufficient_credits", 402, FailureClass.CREDITS),
+    ],
+)
+def test_the_class_of_a_failure(code: str, status: int | None, cls: FailureClass) -> None:
+    assert failure_class(code=code, status=status) is cls
+
+
+@pytest.mark.parametrize("cls", list(FailureClass))
+def test_a_refused_request_never_gets_another_round_by_itself(cls: FailureClass) -> None:
+    assert not wants_another_round(cls=cls, round_=1, failed_rounds=100, task_failed=False)
+
+
+@pytest.mark.parametrize(
+    ("round_", "failed_rounds", "again"),
+    [(1, 0, False), (1, 1, True), (2, 1, False), (2, 2, True), (3, 2, False), (50, 2, False)],
+)
+def test_a_failed_task_gets_as_many_more_rounds_as_the_manifest_says(
+    round_: int, failed_rounds: int, again: bool
+) -> None:
+    found = wants_another_round(
+        cls=FailureClass.GENERATION, round_=round_, failed_rounds=failed_rounds, task_failed=True
+    )
+
+    assert found is again
+
+
+@pytest.mark.parametrize("cls", sorted(MODERATION_LIKE))
+def test_moderation_like_failures_never_get_another_round_by_themselves(cls: FailureClass) -> None:
+    assert not wants_another_round(cls=cls, round_=1, failed_rounds=5, task_failed=True)
+
+
+def test_what_counts_for_the_breaker() -> None:
+    counted = {cls for cls in FailureClass if counts_for_breaker(cls)}
+
+    assert counted == {FailureClass.GENERATION, FailureClass.NOT_FOUND, FailureClass.OTHER}
+    assert MODERATION_LIKE == {FailureClass.VALIDATION, FailureClass.POLICY}
+
+
+# --- tasks -----------------------------------------------------------------------------------------------
+
+
+def test_the_documented_task_is_read_whole() -> None:
+    task = read_task(
+        {
+            **TASK,
+            "status": "succeeded",
+            "reserved_credits": 8,
+            "final_credits": 7.5,
+            "result": {"primary_url": "https://m/1.png", "urls": ["https://m/1.png", "https://m/2.png"]},
+        }
+    )
+
+    assert task is not None
+    assert (task.id, task.status, task.word, task.model) == (
+        "task_1",
+        TaskStatus.SUCCEEDED,
+        "succeeded",
+        "z-image",
+    )
+    assert (task.reserved, task.final) == (8.0, 7.5)
+    assert task.urls == ("https://m/1.png", "https://m/2.png")
+    assert task.created_at == "2026-05-11T00:00:00.000Z"
+    assert task.terminal
+    assert after_task(task) is AfterTask.DOWNLOADING
+
+
+@pytest.mark.parametrize("task_id", ["", "   ", None, True, 1.5, ["task_1"], {"id": "x"}, "x" * 501])
+def test_a_task_without_a_usable_id_is_no_task(task_id: Any) -> None:
+    assert read_task({**TASK, "id": task_id}) is None
+
+
+@pytest.mark.parametrize("data", [None, {}, {"status": "queued"}, {"task_id": "x"}])
+def test_what_has_no_id_is_no_task(data: Any) -> None:
+    assert read_task(data) is None
+
+
+def test_an_id_that_is_a_whole_number_is_an_id() -> None:
+    task = read_task({**TASK, "id": 4711})
+
+    assert task is not None
+    assert task.id == "4711"
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "terminal"),
+    [
+        ("queued", TaskStatus.QUEUED, False),
+        ("processing", TaskStatus.PROCESSING, False),
+        ("succeeded", TaskStatus.SUCCEEDED, True),
+        ("failed", TaskStatus.FAILED, True),
+        (" Succeeded ", TaskStatus.SUCCEEDED, True),
+        ("FAILED", TaskStatus.FAILED, True),
+        ("cancelled", TaskStatus.OTHER, False),
+        ("expired", TaskStatus.OTHER, False),
+        ("success", TaskStatus.OTHER, False),
+        ("other", TaskStatus.OTHER, False),
+        ("", TaskStatus.OTHER, False),
+        (None, TaskStatus.OTHER, False),
+        (3, TaskStatus.OTHER, False),
+    ],
+)
+def test_only_the_two_documented_words_are_terminal(word: Any, status: TaskStatus, terminal: bool) -> None:
+    task = read_task({**TASK, "status": word})
+
+    assert task is not None
+    assert (task.status, task.terminal) == (status, terminal)
+    assert terminal or after_task(task) is AfterTask.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("result", "urls"),
+    [
+        (None, ()),
+        ("https://m/1.png", ()),
+        ({}, ()),
+        ({"primary_url": None, "urls": None}, ()),
+        ({"primary_url": "https://m/1"}, ("https://m/1",)),
+        ({"urls": ["https://m/1", "https://m/2"]}, ("https://m/1", "https://m/2")),
+        (
+            {"primary_url": "https://m/2", "urls": ["https://m/1", "https://m/2"]},
+            ("https://m/2", "https://m/1"),
+        ),
+        ({"urls": ["https://m/1", "https://m/1", "", "  ", None, 4, {"url": "x"}]}, ("https://m/1",)),
+        ({"urls": "https://m/1"}, ()),
+    ],
+)
+def test_result_urls_are_read_leniently(result: Any, urls: tuple[str, ...]) -> None:
+    task = read_task({**TASK, "status": "succeeded", "result": result})
+
+    assert task is not None
+    assert task.urls == urls
+    assert after_task(task) is AfterTask.DOWNLOADING, "a succeeded task never fails for want of a url"
+
+
+@pytest.mark.parametrize(
+    ("value", "credits"),
+    [
+        (0, 0.0),
+        (7, 7.0),
+        (0.25, 0.25),
+        (None, None),
+        (True, None),
+        (False, None),
+        ("7", None),
+        (-1, None),
+        (math.nan, None),
+        (math.inf, None),
+        ([], None),
+        pytest.param(10**400, None, id="400 digits"),
+    ],
+)
+def test_an_amount_of_credits_is_a_finite_number_of_at_least_zero(value: Any, credits: float | None) -> None:
+    assert credits_of(value) == credits
+
+
+@pytest.mark.parametrize(
+    ("text", "credits"),
+    [
+        ("NaN", None),
+        ("Infinity", None),
+        ("1e999", None),
+        pytest.param("1" * 400, None, id="400 digits"),
+        ("-0.0", 0.0),
+    ],
+)
+def test_absurd_amounts_in_json_do_not_stop_the_run(text: str, credits: float | None) -> None:
+    task = read_task({**TASK, "reserved_credits": json.loads(text)})
+
+    assert task is not None
+    assert task.reserved == credits
+
+
+@pytest.mark.parametrize("said_error", [None, "boom", {}, {"code": None}, {"message": "no code"}])
+def test_a_failed_task_may_say_nothing_of_why(said_error: Any) -> None:
+    task = read_task({**TASK, "status": "failed", "error": said_error})
+
+    assert task is not None
+    assert after_task(task) is AfterTask.FAILED
+    failure = task_failure(task)
+    assert (failure.cls, failure.code) == (FailureClass.GENERATION, "unknown")
+    assert failure.message
+
+
+@pytest.mark.parametrize(
+    ("code", "final", "after"),
+    [
+        ("insufficient_credits", 0, AfterTask.NO_CREDITS),
+        # Absent or null means charged in full, so this payment is not undone.
+        ("insufficient_credits", None, AfterTask.FAILED),
+        ("insufficient_credits", 3, AfterTask.FAILED),
+        ("generation_failed", 0, AfterTask.FAILED),
+        ("generation_failed", None, AfterTask.FAILED),
+    ],
+)
+def test_a_task_that_failed_for_want_of_credits_and_cost_nothing_is_no_round(
+    code: str, final: float | None, after: AfterTask
+) -> None:
+    task = read_task(
+        {**TASK, "status": "failed", "final_credits": final, "error": {"code": code, "message": ""}}
+    )
+
+    assert task is not None
+    assert after_task(task) is after
+
+
+# --- how long ago the first send was ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wall", "boot", "boot_id", "now_wall", "now_boot", "now_boot_id", "age"),
+    [
+        # Both clocks agree.
+        (1000, 50, "a", 1060, 110, "a", 60),
+        # Suspended: both the wall and the boot clock have counted the sleep.
+        (1000, 50, "a", 9000, 8050, "a", 8000),
+        # Set back by an hour while 61 minutes passed: the boot clock knows better.
+        (10_000, 50, "a", 10_060, 3710, "a", 3660),
+        # Set forward: the larger of both.
+        (1000, 50, "a", 5000, 60, "a", 4000),
+        # Set back before the send: negative counts as over, whatever the boot clock says.
+        (1000, 50, "a", 999, 60, "a", math.inf),
+        (1000, 50, "a", 0, 60, "a", math.inf),
+        # A boot clock that ran backwards within one boot knows nothing.
+        (1000, 50, "a", 1060, 40, "a", math.inf),
+        # Rebooted: only the wall counts; the boot clock began anew.
+        (1000, 5000, "a", 1060, 10, "b", 60),
+        (1000, 5000, "a", 900, 10, "b", math.inf),
+        # A system without a boot clock, or without a name for its boots.
+        (1000, None, None, 1060, None, None, 60),
+        (1000, 50, None, 1060, 110, None, 60),
+        (1000, 50, "a", 1060, 5000, None, 60),
+        (1000, 50, None, 1060, 5000, "a", 60),
+        (1000, None, "a", 1060, 110, "a", 60),
+        (1000, 50, "a", 1060, None, "a", 60),
+        (1000, 50, "", 1060, 9999, "", 60),
+        # Unknown.
+        (None, 50, "a", 1060, 110, "a", math.inf),
+        (None, None, None, 1060, None, None, math.inf),
+        (1000, 50, "a", 1000, 50, "a", 0),
+    ],
+)
+def test_the_age_of_a_send(
+    wall: float | None,
+    boot: float | None,
+    boot_id: str | None,
+    now_wall: float,
+    now_boot: float | None,
+    now_boot_id: str | None,
+    age: float,
+) -> None:
+    found = send_age_s(
+        sent_wall_s=wall,
+        sent_boot_s=boot,
+        sent_boot_id=boot_id,
+        now_wall_s=now_wall,
+        now_boot_s=now_boot,
+        boot_id=now_boot_id,
+    )
+
+    assert found == age
+
+
+@pytest.mark.parametrize(
+    ("in_doubt", "age_s", "may"),
+    [
+        (0, math.inf, True),  # every send was definitely refused: there is nothing to be in doubt of
+        (1, 0.0, True),
+        (1, 3600.0, True),
+        (1, 3600.1, False),
+        (1, math.inf, False),
+        (9, 10.0, True),
+    ],
+)
+def test_an_unclear_send_is_repeated_only_inside_its_window(in_doubt: int, age_s: float, may: bool) -> None:
+    assert may_send(in_doubt=in_doubt, age_s=age_s, resend_within_s=3600.0) is may
+
+
+def test_a_window_of_zero_allows_no_repeat() -> None:
+    assert not may_send(in_doubt=1, age_s=0.001, resend_within_s=0.0)
+
+
+# --- states -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_a_state_may_stay(state: State) -> None:
+    assert may_become(state, state)
+
+
+FORBIDDEN = [
+    # A succeeded task never becomes failed or unpaid again.
+    *[(State.DOWNLOADING, new) for new in State if new not in (State.DOWNLOADING, State.DONE)],
+    *[(State.DONE, new) for new in State if new not in (State.DONE, State.DOWNLOADING)],
+    # Nothing reaches a submit but from ready, or by a person's word from uncertain.
+    *[
+        (old, State.SUBMITTING)
+        for old in State
+        if old not in (State.READY, State.SUBMITTING, State.UNCERTAIN)
+    ],
+    # A doubt ends by a person only, and never in another payment.
+    *[
+        (State.UNCERTAIN, new)
+        for new in State
+        if new not in (State.UNCERTAIN, State.SUBMITTING, State.WAITING, State.ABANDONED)
+    ],
+    *[(State.ABANDONED, new) for new in State if new is not State.ABANDONED],
+    # A failed job is planned anew, never sent as it is.
+    *[(State.FAILED, new) for new in State if new not in (State.FAILED, State.PLANNED)],
+    # What is in flight is not begun anew with its bytes thrown away.
+    (State.WAITING, State.READY),
+    (State.WAITING, State.SUBMITTING),
+    (State.WAITING, State.UNCERTAIN),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), FORBIDDEN)
+def test_what_a_state_never_becomes(old: State, new: State) -> None:
+    assert not may_become(old, new)
+
+
+def test_every_state_can_still_come_to_an_end() -> None:
+    for state in State:
+        reached, fresh = {state}, {state}
+        while fresh:
+            fresh = {new for old in fresh for new in State if may_become(old, new)} - reached
+            reached |= fresh
+        assert reached & ENDED, state
+
+
+def test_no_state_after_an_intent_leads_back_without_a_verdict_of_the_service() -> None:
+    back = {old for old in State if any(may_become(old, new) for new in NEVER_SENT)} - NEVER_SENT
+
+    # Refused or failed; from failed only by `retry` or `failed_rounds`.
+    assert back == {State.SUBMITTING, State.WAITING, State.FAILED}
