@@ -1,0 +1,86 @@
+"""Reads manifests in tests: the text, the files beside it, and input files that need not exist."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.manifest import open_manifest
+from runner.model import JobSpec, Kind, Problem, Reference, Settings, Severity, Sha256
+from runner.schemas import load_contracts
+
+HEAD = "version: 1\nname: test\nmodel: grok-imagine-video\nprompt: a cat\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    what: str
+    hint: str
+    code: str
+
+
+@dataclass(slots=True)
+class Pictures:
+    """Input files by name: everything is a small PNG, but for names that begin with `missing`."""
+
+    reads: list[str] = field(default_factory=list)
+    size_bytes: int = 1000
+
+    def read(self, root: Path, text: str) -> Reference | Trouble:
+        self.reads.append(text)
+        if text.startswith("missing"):
+            return Trouble(what=f"{text} does not exist", hint="", code="reference-missing")
+        return Reference(
+            path=text,
+            file=root / text,
+            kind=Kind.VIDEO if text.endswith(".mp4") else Kind.IMAGE,
+            mime="video/mp4" if text.endswith(".mp4") else "image/png",
+            size_bytes=self.size_bytes,
+            sha256=Sha256(hashlib.sha256(text.encode()).hexdigest()),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A manifest read to its end."""
+
+    jobs: list[JobSpec]
+    problems: list[Problem]
+    settings: Settings | None
+
+    @property
+    def ids(self) -> list[str]:
+        return [job.id for job in self.jobs]
+
+    @property
+    def codes(self) -> list[str]:
+        return [problem.code for problem in self.problems]
+
+    @property
+    def errors(self) -> list[Problem]:
+        return [problem for problem in self.problems if problem.severity is Severity.ERROR]
+
+    def job(self, id_: str) -> JobSpec:
+        return next(job for job in self.jobs if job.id == id_)
+
+    def only(self, code: str) -> Problem:
+        """Return the one problem there is, which has this code."""
+        assert self.codes == [code], "\n".join(map(str, self.problems))
+        return self.problems[0]
+
+
+def load(
+    folder: Path, text: str, files: Mapping[str, str | bytes] | None = None, pictures: Pictures | None = None
+) -> Loaded:
+    """Write a manifest (and the files it names) into a folder, and read it to its end."""
+    for name, content in (files or {}).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    path = folder / "m.yaml"
+    path.write_bytes(text.encode())
+    manifest = open_manifest(path, contracts=load_contracts(), references=pictures or Pictures())
+    jobs = list(manifest.jobs())
+    return Loaded(jobs=jobs, problems=manifest.problems, settings=manifest.settings)
