@@ -217,7 +217,7 @@ class OutputFolder:
         moving = [item for item in self._standing(stem, count) if item[0] not in stay]
         sidecar = self.sidecar_path(stem)
         # A sidecar goes with the files it describes.
-        if os.path.lexists(sidecar) and (moving or not stay):
+        if moving and os.path.lexists(sidecar):
             moving.append((sidecar, stem, ".json"))
         if moving:
             self._to_old(moving)

@@ -225,6 +225,16 @@ async def test_no_key_no_cookie_and_no_compression_is_offered(part: PartFile) ->
         assert request.headers["user-agent"] == "rivya-batch/1"
 
 
+async def test_cookies_are_not_even_kept(part: PartFile) -> None:
+    """One for each of 100,000 results would fill the memory."""
+    host = Host([answer(set_cookie="session=1; Path=/")])
+    async with httpx.AsyncClient(transport=httpx.MockTransport(host)) as http:
+        fetcher = ResultFetcher(http, allow_loopback=False, max_bytes=10_000_000, clock=FakeClock())
+        await fetcher.fetch(URL, part)
+
+        assert len(http.cookies) == 0
+
+
 async def test_a_compressed_body_is_refused_unread(part: PartFile) -> None:
     """However small it is on the wire: a bomb is never opened."""
     body = Body([gzip.compress(CLIP)])
@@ -350,6 +360,19 @@ async def test_a_drip_is_given_up(part: PartFile) -> None:
 
     assert "too slow" in error.message
     assert clock.mono < 200.0
+
+
+async def test_a_fast_beginning_excuses_no_drip(part: PartFile) -> None:
+    clock = FakeClock()
+
+    def tick() -> None:
+        clock.mono += 20.0
+
+    reply = httpx.Response(200, stream=Body([LARGE[:1_000_000], *[b"x" * 100] * 1000], each=tick))
+
+    await trouble(ResultUnavailable, Host([reply]), part, clock=clock)
+
+    assert clock.mono < 300.0
 
 
 async def test_a_slow_but_steady_body_is_not_a_drip(part: PartFile) -> None:
