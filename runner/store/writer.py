@@ -45,7 +45,7 @@ class GroupWriter:
         self._waiting: list[_Entry] = []
         self._wake = anyio.Event()
         self._limiter = anyio.CapacityLimiter(1)
-        self._broken: BaseException | None = None
+        self._serving = False
         self.transactions = 0
         self.operations = 0
 
@@ -61,6 +61,9 @@ class GroupWriter:
         self._wake.set()
         # What is committed must be known to its caller: a cancel waits for the answer.
         with anyio.CancelScope(shield=True):
+            if not self._serving:
+                # Cancelled before this caller was: nobody else would ever answer it.
+                await self.flush()
             await entry.done.wait()
         if entry.error is not None:
             raise entry.error
@@ -73,10 +76,15 @@ class GroupWriter:
         self._wake.set()
 
     async def serve(self) -> None:
-        """Commit what comes, until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake = anyio.Event()
+        """Commit what comes, until cancelled; what has come by then is committed too."""
+        self._serving = True
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = anyio.Event()
+                await self.flush()
+        finally:
+            self._serving = False
             await self.flush()
 
     async def flush(self) -> None:
