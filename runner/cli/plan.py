@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -82,8 +83,10 @@ def _print_json(plan: Any, file: Any, credits: dict[str, Any]) -> None:
     }
     # Jobs stream: a hundred thousand of them need no list.
     sys.stdout.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "jobs": [')
-    for number, line in enumerate(plan_lines(file, plan)):
-        sys.stdout.write((",\n" if number else "\n") + json.dumps(line, ensure_ascii=False))
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    lines = (("," if number else "") + "\n" + encode(line) for number, line in enumerate(plan_lines(file, plan)))
+    while piece := "".join(itertools.islice(lines, 1000)):
+        sys.stdout.write(piece)
     sys.stdout.write("\n]}\n")
 
 
