@@ -1,0 +1,62 @@
+"""Going on with a download: what a host's headers allow and promise.
+
+Source: RFC 9110 §8.8 (validators), §13.1.5 (If-Range), §14.4 (Content-Range).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_STRONG_DATE_S = 60.0
+
+
+def body_length(headers: Mapping[str, str]) -> int | None:
+    """Return the Content-Length in bytes; None where there is none, or nonsense.
+
+    The names of `headers` are looked up in lower case here and below.
+    """
+    text = headers.get("content-length", "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def rest_total(headers: Mapping[str, str], *, offset: int, known_total: int | None) -> int | None:
+    """Return the size of the whole file a 206 answer is the rest of.
+
+    Args:
+        headers: Of the answer.
+        offset: How many bytes we have.
+        known_total: What the first answer said the file's size is, if it did.
+
+    Returns:
+        None when it is not exactly the rest of that file: then start over.
+    """
+    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+    if found is None or int(found[1]) != offset:
+        return None
+    end = int(found[2]) + 1
+    total = end if found[3] == "*" else int(found[3])
+    length = body_length(headers)
+    fits = end == total and known_total in (None, total) and length in (None, total - offset)
+    return total if fits else None
+
+
+def strong_validator(headers: Mapping[str, str]) -> str | None:
+    """Return what, sent as If-Range, proves that a later answer is of the very same bytes; None: nothing."""
+    if headers.get("accept-ranges", "").strip().lower() == "none":
+        return None
+    etag = headers.get("etag", "").strip()
+    if etag.startswith('"') and etag.endswith('"') and len(etag) > 2:
+        return etag
+    modified = headers.get("last-modified", "").strip()
+    # A date proves something only where the answer is clearly younger than the file.
+    return modified if _seconds_between(modified, headers.get("date", "")) >= _STRONG_DATE_S else None
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    try:
+        return (parsedate_to_datetime(later) - parsedate_to_datetime(earlier)).total_seconds()
+    except (ValueError, TypeError):
+        return -1.0
