@@ -9,7 +9,6 @@ shown without its query, which may be a signature.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import logging
 import re
 import secrets
@@ -21,10 +20,12 @@ from dataclasses import dataclass
 import anyio
 import httpx
 
+from runner.addresses import Address, is_public, read_address
 from runner.clock import Clock
 from runner.errors import TemporaryTrouble
 from runner.media import HEAD_BYTES, MediaType, describe, looks_like_text, sniff, unsigned
 from runner.parts import Content, PartFile, Progress, Result
+from runner.ranges import body_length, rest_total, strong_validator
 
 MAX_REDIRECTS = 5
 WRITE_BYTES = 262_144  # a trip to a worker thread costs 0.2 ms: not for each piece of a body
@@ -35,13 +36,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429})
 # What S3 leaves on objects that were uploaded in signed chunks; the body is plain.
 _PLAIN_ENCODINGS = frozenset({"", "identity", "aws-chunked"})
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 # They log every url with its query: httpx at INFO, httpcore at DEBUG.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class ResultTrouble(TemporaryTrouble):
@@ -222,10 +220,10 @@ class ResultFetcher:
         if url.scheme == "http" and not (self._allow_loopback and loopback):
             raise ResultUnacceptable(f"{shown} is plain http", hint="results are fetched over https only")
 
-    async def _addresses(self, url: httpx.URL) -> list[_Address]:
+    async def _addresses(self, url: httpx.URL) -> list[Address]:
         host = url.raw_host.decode("ascii").strip("[]")
         try:
-            return [_inner(ipaddress.ip_address(host.partition("%")[0]))]
+            return [read_address(host)]
         except ValueError:
             pass
         if self._proxied:
@@ -234,12 +232,10 @@ class ResultFetcher:
             found = await anyio.getaddrinfo(host, url.port or 443, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as exc:
             raise ResultUnavailable(f"the host {host} cannot be found: {exc}") from exc
-        return [_inner(ipaddress.ip_address(str(item[4][0]).partition("%")[0])) for item in found]
+        return [read_address(str(item[4][0])) for item in found]
 
-    def _judge(self, address: _Address, url: httpx.URL) -> None:
-        if address.is_global and not address.is_multicast:
-            return
-        if self._allow_loopback and address.is_loopback:
+    def _judge(self, address: Address, url: httpx.URL) -> None:
+        if is_public(address) or (self._allow_loopback and address.is_loopback):
             return
         raise ResultUnacceptable(
             f"the result host {url.host} has the address {address}, which is not a public one",
@@ -252,7 +248,7 @@ class ResultFetcher:
         peer = stream.get_extra_info("server_addr") if stream is not None else None
         if self._proxied or not isinstance(peer, tuple):
             return
-        self._judge(_inner(ipaddress.ip_address(str(peer[0]).partition("%")[0])), url)
+        self._judge(read_address(str(peer[0])), url)
 
     # --- what they answer ------------------------------------------------------------------------
 
@@ -263,9 +259,11 @@ class ResultFetcher:
         status = response.status_code
         total: int | None
         if status == 206 and progress is not None:
-            total = _range_total(response, offset, progress.total_bytes)
+            total = rest_total(response.headers, offset=offset, known_total=progress.total_bytes)
+            if total is None:
+                raise _StartOver
         elif status == 200:
-            offset, progress, total = 0, None, _length(response)
+            offset, progress, total = 0, None, body_length(response.headers)
         else:
             raise _refusal(status, source, response, ranged=progress is not None)
         if response.headers.get("content-encoding", "").strip().lower() not in _PLAIN_ENCODINGS:
@@ -283,10 +281,8 @@ class ResultFetcher:
         return received
 
     def _notes(self, response: httpx.Response, url: str, total: int | None) -> Progress | None:
-        validator = _validator(response)
+        validator = strong_validator(response.headers)
         if validator is None or (total is not None and total < RESUME_FROM_BYTES):
-            return None
-        if response.headers.get("accept-ranges", "").strip().lower() == "none":
             return None
         return Progress(source=_identity(url), validator=validator, total_bytes=total, boot=self._boot)
 
@@ -410,58 +406,6 @@ def _next_hop(url: httpx.URL, response: httpx.Response, source: str) -> httpx.UR
         return url.join(location)
     except (httpx.InvalidURL, ValueError) as exc:
         raise ResultUnacceptable(f"{source} redirects to something that is no url") from exc
-
-
-def _range_total(response: httpx.Response, offset: int, known_total: int | None) -> int:
-    """Return the size of the whole file; refuse any range but exactly the rest."""
-    found = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
-    if found is None or int(found[1]) != offset:
-        raise _StartOver
-    total = int(found[2]) + 1 if found[3] == "*" else int(found[3])
-    if int(found[2]) + 1 != total or (known_total is not None and total != known_total):
-        raise _StartOver
-    length = _length(response)
-    if length is not None and length != total - offset:
-        raise _StartOver
-    return total
-
-
-def _length(response: httpx.Response) -> int | None:
-    text = response.headers.get("content-length", "").strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def _validator(response: httpx.Response) -> str | None:
-    """Return what proves that a later answer is of the very same bytes (RFC 9110 §13.1.5)."""
-    etag: str = response.headers.get("etag", "").strip()
-    if etag.startswith('"') and etag.endswith('"') and len(etag) > 2:
-        return etag
-    modified: str = response.headers.get("last-modified", "").strip()
-    date: str = response.headers.get("date", "").strip()
-    # A date is strong only where the answer is clearly younger than the file.
-    return modified if modified and date and _seconds_between(modified, date) >= 60.0 else None
-
-
-def _seconds_between(earlier: str, later: str) -> float:
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return (parsedate_to_datetime(later) - parsedate_to_datetime(earlier)).total_seconds()
-    except (ValueError, TypeError):
-        return -1.0
-
-
-def _inner(address: _Address) -> _Address:
-    """Return the IPv4 address inside an IPv6 one that only wraps it (mapped, 6to4, Teredo, NAT64)."""
-    if not isinstance(address, ipaddress.IPv6Address):
-        return address
-    wrapped = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-    if wrapped is None and address in _NAT64:
-        wrapped = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return wrapped or address
-
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def _without_query(url: str) -> str:

@@ -28,6 +28,8 @@ RULES: tuple[str, ...] = (
     "budget",
     "pricing",
     "media",
+    "addresses",
+    "ranges",
     "yaml12",
     "placeholders",
 )

@@ -206,6 +206,17 @@ def test_a_malformed_sidecar_is_ignored(folder: OutputFolder, spoil: Callable[[A
     assert SidecarIndex(folder.root).find_adoptable("hero", **WHO) is None
 
 
+def test_a_sidecar_speaks_only_of_files_beside_it(folder: OutputFolder) -> None:
+    """Even where the right content stands elsewhere."""
+    path = sidecars.write(folder, "deep/hero", finished(folder, "deep/hero"))
+    (folder.root / "hero.mp4").write_bytes(b"film")
+    data = json.loads(path.read_text())
+    data["artifacts"][0]["path"] = "../hero.mp4"
+    path.write_text(json.dumps(data))
+
+    assert find_adoptable(path, **WHO) is None
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"{", b"\xff\xfe\0", b"[" * 200_000, b'{"a": ' * 5000, b" " * 4_000_001]
 )
