@@ -427,8 +427,10 @@ class _Reader:
         at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         began = (context.line + 1, context.column + 1) if context else None
         what, hint, use_context = _plain_words(exc.problem or "", exc.context or "", self._char(at), began)
-        if began is not None and (use_context or not self._char(at)):
-            at = began  # the end of the text is no help
+        if began is not None and use_context:
+            at = began
+        elif not self._char(at) and self.frames:
+            at = self.frames[-1].node.at  # the end of the text is no help; what is open there is
         if "${" in self._line(at[0]) and not use_context and '"' not in hint:
             hint = f'{hint}; a value with a placeholder is safest in quotes: "${{name}}"'.removeprefix("; ")
         self._problem(at, what, "yaml-syntax", hint)
@@ -474,6 +476,8 @@ def _plain_words(problem: str, context: str, char: str, began: At | None) -> tup
         )
     if "expected ',' or" in problem:
         return f"a bracket{since} is not closed, or a comma is missing", "", False
+    if "expected node content" in problem:
+        return "a value is missing, or a bracket is not closed", "", False
     if char == "\t" or "tab character" in problem:
         return "a tab is used for indentation", "indent with spaces", False
     if "cannot start any token" in problem:

@@ -412,13 +412,11 @@ def _price(section: Section, model: str, contract: Contract | None) -> PriceRule
         params, problems = canonical_params(contract, written.node)
         for problem in problems:
             if problem.code != "missing-param":
+                spot = written.at(problem.key)
+                if problem.code == "unknown-param":
+                    spot = written.spot.inside(written.node.key_at(problem.key), problem.key)
                 section.findings.report(
-                    written.at(problem.key),
-                    problem.what,
-                    problem.code,
-                    problem.hint,
-                    job="",
-                    severity=problem.severity,
+                    spot, problem.what, problem.code, problem.hint, job="", severity=problem.severity
                 )
     return None if credits is None else PriceRule(model=ModelId(model), credits=credits, params=params)
 

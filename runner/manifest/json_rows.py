@@ -77,7 +77,7 @@ class JsonRows(Rows):
         while True:
             position = _SPACE.match(text, position).end()  # type: ignore[union-attr]  # as above
             char = text[position : position + 1]
-            if char == "]" and (first or not text[position + 1 :].strip()):
+            if char == "]":
                 break
             if not first:
                 if char != ",":
@@ -97,7 +97,10 @@ class JsonRows(Rows):
             spot = Spot(self.source, (line, column))
             if is_row(values, spot, self.findings, text[line_from:position]):
                 yield Row(values, spot)
-        if first:
+        position = _SPACE.match(text, position + 1).end()  # type: ignore[union-attr]  # as above
+        if position < len(text):
+            self._stop(text, position, "something follows the end of the array")
+        elif first:
             self.findings.warn(Spot(self.source, (1, 1)), "there are no rows in this file", "no-rows")
 
     def _stop(self, text: str, position: int, what: str) -> None:

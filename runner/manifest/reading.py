@@ -46,13 +46,12 @@ def open_regular(path: Path) -> BinaryIO:
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         raise Unreadable(f"cannot be opened ({reason})", "file-unreadable") from exc
-    file = os.fdopen(descriptor, "rb")
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
-        file.close()
+        os.close(descriptor)
         kind = "a folder" if stat.S_ISDIR(mode) else "not an ordinary file"
         raise Unreadable(f"is {kind}", "not-a-file")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def read_text(path: Path, *, shown: str) -> str | Problem:

@@ -103,8 +103,8 @@ def open_rows(folder: Path, name: str, spot: Spot, findings: Findings) -> Rows |
     except (Unreadable, ValueError, OSError) as exc:
         what = exc.what if isinstance(exc, Unreadable) else f"cannot be read ({exc})"
         code = exc.code if isinstance(exc, Unreadable) else "file-unreadable"
-        hint = exc.hint if isinstance(exc, Unreadable) else ""
-        findings.error(spot, f"the file of rows {shown(name)} {what}", code, hint or _nearby(folder, name))
+        hints = [exc.hint if isinstance(exc, Unreadable) else "", _nearby(folder, name)]
+        findings.error(spot, f"the file of rows {shown(name)} {what}", code, "; ".join(filter(None, hints)))
         return None
 
 
@@ -150,4 +150,4 @@ def _nearby(folder: Path, name: str) -> str:
         )
     except (OSError, ValueError):
         return ""
-    return f"there are {listed(there)}" if there else ""
+    return f"beside it: {listed(there)}" if there else ""

@@ -29,7 +29,11 @@ class Row:
         """Return where the value of a column is; where the row is when that cannot be told."""
         if isinstance(self.values, YamlMap) and column in self.values:
             return self.spot.inside(self.values.value_at(column), column)
-        at = value_column(self.spot.line, column, self.values) if column in self.values else None
+        at = (
+            value_column(self.spot.line, self.spot.at[1] - 1, column, self.values)
+            if column in self.values
+            else None
+        )
         return Spot(self.spot.source, (self.spot.at[0], at), text=self.spot.text) if at else self.spot
 
 
@@ -86,15 +90,15 @@ def is_row(values: Any, spot: Spot, findings: Findings, raw: str) -> bool:
     return True
 
 
-def value_column(line: str, column: str, values: Mapping[str, Any]) -> int | None:
+def value_column(line: str, start: int, column: str, values: Mapping[str, Any]) -> int | None:
     """Return the column (from 1) where a value begins in the line of its row, where that can be told."""
-    if line.lstrip().startswith("{"):
-        found = line.find(json.dumps(column, ensure_ascii=False))
+    if line[start:].lstrip().startswith("{"):
+        found = line.find(json.dumps(column, ensure_ascii=False), start)
         if found < 0:
-            found = line.find(json.dumps(column))
+            found = line.find(json.dumps(column), start)
         return found + 1 if found >= 0 else None
-    start = cell_start(line, list(values).index(column))
-    return None if start is None else start + 1
+    begin = cell_start(line, list(values).index(column))
+    return None if begin is None else begin + 1
 
 
 def cell_start(line: str, index: int) -> int | None:
