@@ -19,7 +19,6 @@ import json
 import os
 import unicodedata
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,29 +143,34 @@ class SidecarIndex:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._names: dict[Path, frozenset[str]] = {}
+        self._names: dict[str, frozenset[str]] = {}
 
     def find_adoptable(
         self, stem: str, *, manifest: str, job: str, fingerprint: str, base_url: str
     ) -> Sidecar | None:
         """Return what proves that a job is done already; see the function of that name."""
-        path = self._root / f"{stem}.json"
-        if unicodedata.normalize("NFC", path.name) not in self._names_in(path.parent):
+        # Plain text until there is something to look at: this is asked for each of 100,000 jobs.
+        folder, _, name = stem.rpartition("/")
+        names = self._names.get(folder)
+        if names is None:
+            names = self._names[folder] = _names_in(self._root / folder)
+        if not names or unicodedata.normalize("NFC", f"{name}.json") not in names:
             return None
+        path = self._root / f"{stem}.json"
         return find_adoptable(path, manifest=manifest, job=job, fingerprint=fingerprint, base_url=base_url)
 
-    def _names_in(self, folder: Path) -> frozenset[str]:
-        if folder not in self._names:
-            names: frozenset[str] = frozenset()
-            with suppress(OSError), os.scandir(folder) as entries:
-                names = frozenset(unicodedata.normalize("NFC", entry.name) for entry in entries)
-            self._names[folder] = names
-        return self._names[folder]
+
+def _names_in(folder: Path) -> frozenset[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(unicodedata.normalize("NFC", entry.name) for entry in entries)
+    except OSError:
+        return frozenset()
 
 
 def _is_stale(sidecar: Sidecar, manifest: str) -> bool:
-    """Say whether a sidecar of ours describes nothing any more: its files have other names now."""
-    return sidecar.manifest == manifest and not any(_is_whole(item) for item in sidecar.artifacts)
+    """Say whether a sidecar of ours describes files that have all moved away: nothing worth keeping."""
+    return sidecar.manifest == manifest and not any(os.path.lexists(item.path) for item in sidecar.artifacts)
 
 
 def _identity(sidecar: Sidecar) -> tuple[str, str, str]:

@@ -17,6 +17,8 @@ from runner.model import Estimate, JobSpec, State
 from runner.store import ledger
 from runner.store.jobs import references_json
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
 NEVER_SENT_SQL = "('planned', 'uploading', 'ready')"
 
 _STAGE = """
@@ -80,7 +82,7 @@ def _rows(jobs: Iterable[StagedJob]) -> Iterator[tuple[Any, ...]]:
         # Most jobs of a run share one params object: dump each object once.
         params = texts.get(id(spec.params))
         if params is None:
-            params = json.dumps(spec.params, ensure_ascii=False, separators=(",", ":"))
+            params = _encode(spec.params)
             if len(texts) < 10_000:
                 texts[id(spec.params)] = params
                 keep.append(spec.params)
@@ -92,7 +94,7 @@ def _rows(jobs: Iterable[StagedJob]) -> Iterator[tuple[Any, ...]]:
             spec.prompt,
             params,
             references_json(spec.references) if spec.references else "[]",
-            json.dumps(spec.axes, ensure_ascii=False, default=str) if spec.axes else "{}",
+            _encode(spec.axes) if spec.axes else "{}",
             item.shape,
             spec.output,
             item.estimate.credits,
