@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.api.modelling import contracts_for
 from runner.contract import Contract
 from runner.errors import UsageError
 from runner.manifest import Manifest, open_manifest
 from runner.model import Estimate, ModelId, Problem, Severity
 from runner.pricing import estimate, shape_of
 from runner.references import DiskReferences
-from runner.schemas import load_contracts
 from runner.store import catalogue, staging
 from runner.store.database import StateFile
 from runner.workspace import Workspace, find_workspace, workspace_root
@@ -84,7 +84,8 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
         raise UsageError(
             f"there is no file {path}", hint="`rivya-batch init` writes a manifest to start from"
         )
-    contracts = load_contracts()
+    workspace = find_workspace(path, state=state, sandbox=sandbox)
+    contracts = contracts_for(workspace, sandbox=sandbox)
     hashes = Hashes(file)
     manifest = open_manifest(
         path, contracts=contracts, references=DiskReferences(cache=hashes), workspace=workspace_root(path)
@@ -97,7 +98,7 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
     return Opened(
         path=path,
         manifest=manifest,
-        workspace=find_workspace(path, state=state, sandbox=sandbox),
+        workspace=workspace,
         contracts=contracts,
         hashes=hashes,
         sandbox=sandbox,

@@ -8,7 +8,7 @@ import signal
 import socket
 import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,22 @@ import anyio
 
 from runner import __version__
 from runner.api.child import Sandbox, sandbox_child
+from runner.api.modelling import contracts_for
 from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, check_all, read_manifest, refuse_errors
 from runner.api.planning import Plan, check_binding, compute
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_client
 from runner.clock import Clock, SystemClock
-from runner.contract import Contract
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.environment import base_url as base_url_of_environment
 from runner.environment import get_key
-from runner.errors import Exit, TemporaryTrouble, UsageError
+from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
 from runner.files import OutputFolder
-from runner.model import Artifact, ModelId, Settings, State
+from runner.model import Artifact, Settings, State
 from runner.pacing import Governor
 from runner.scheduler import Durations, Scheduler, Window
 from runner.sidecar import Sidecar
 from runner.steps.desk import Desk
-from runner.steps.download import Downloads
+from runner.steps.download import Downloads, stem_of
 from runner.store import catalogue, jobs, staging
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
@@ -112,7 +112,8 @@ def run(
             raise UsageError("nothing was sent: the plan was not confirmed")
         account = account_of()
         settings = plan.settings
-        folder = OutputFolder(settings.output_dir)
+        folder = OutputFolder(settings.output_dir, owner=settings.name)
+        folder.prepare()
         _look_at_space(folder, announce)
         now = _now(clock)
         last_key = check_binding(file, settings, base_url=identity)
@@ -164,6 +165,7 @@ def run(
             announce,
             backend_options={"use_uvloop": False},
         )
+        _clean(file, settings, folder)
         return _finish(file, settings, run_id, ended, clock)
 
 
@@ -288,11 +290,10 @@ async def _run_async(
     progress: Progress,
     announce: Announce,
 ) -> Ended:
-    from runner.schemas import load_contracts
-
     writer = GroupWriter(file)
     draws = random.Random()
-    contracts: Mapping[ModelId, Contract] = load_contracts()
+    workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
+    contracts = contracts_for(workspace, sandbox=request.sandbox)
     scheduler = _scheduler(file, settings, account)
     async with (
         open_api(account, now=clock.wall_s, connections=API_CONNECTIONS) as api,
@@ -347,6 +348,13 @@ async def _watch_signals(engine: Engine, announce: Announce) -> None:
                 os._exit(int(code))
             announce("stopping: open requests are finished and recorded; once more to leave at once")
             engine.stop(code, "interrupted; tasks go on at the service; run again to go on")
+
+
+def _clean(file: StateFile, settings: Settings, folder: OutputFolder) -> None:
+    """Remove half-fetched results nobody goes on with; one that cannot be removed is no reason to fail."""
+    open_jobs = jobs.in_states(file.conn, settings.name, (State.DOWNLOADING,))
+    with suppress(RunnerError):
+        folder.clean_parts(keep={stem_of(job) for job in open_jobs})
 
 
 def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, clock: Clock) -> RunResult:

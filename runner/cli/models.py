@@ -15,7 +15,13 @@ from runner.errors import UsageError
 @click.argument("model", required=False)
 @json_option
 def command(model: str | None, as_json: bool) -> None:
-    """List the models, or show what MODEL accepts and costs."""
+    """List the models, or show what MODEL accepts and costs. `models sync` reads the service's own list.
+
+    The list is stored in the workspace and widens what manifests may say; the bundled contracts stay.
+    """
+    if model == "sync":
+        sync(as_json=as_json)
+        return
     from runner.contract import suggest
     from runner.schemas import load_contracts
 
@@ -44,6 +50,38 @@ def command(model: str | None, as_json: bool) -> None:
         print(json.dumps({"v": 1, **as_object(contract)}, ensure_ascii=False, indent=2))
     else:
         print("\n".join(page(contract)))
+
+
+def sync(*, as_json: bool) -> None:
+    """Read the service's list, store it, and print what differs."""
+    from runner.api.modelling import sync_models
+    from runner.workspace import find_workspace
+
+    found = sync_models(find_workspace(None, state=None, sandbox=False))
+    if as_json:
+        rows = [
+            {
+                "model": item.model,
+                "key": item.key,
+                "change": item.change.value,
+                "bundled": item.bundled,
+                "live": item.live,
+            }
+            for item in found.differences
+        ]
+        print(
+            json.dumps(
+                {"v": 1, "models": found.models, "path": str(found.path), "differences": rows},
+                ensure_ascii=False,
+                indent=2,
+            )
+        )
+        return
+    for item in found.differences:
+        print(item)
+    print(
+        f"{found.models} models at the service, {len(found.differences)} differences; stored in {found.path}"
+    )
 
 
 def line(contract: Any) -> str:

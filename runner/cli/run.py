@@ -142,19 +142,17 @@ def go(
         check_time_of_day(start_at)
     progress = choose_progress(as_json=as_json, verbose=verbose, title=request.path.name)
 
-    def announce(text: str) -> None:
-        progress.event("warning", message=text) if as_json else complain(text)
-
     def ready(plan: Plan) -> None:
         if start_at is not None:
             wait_until(start_at)
+        progress.log_to(plan.database.with_name(f"{plan.database.stem}.log"))
         progress.begin(plan.name, summary=dict(plan.summary), credits=dict(plan.credits))
 
     try:
         result = run(
             request,
             confirm=confirm or (lambda plan: confirmed(plan, yes=yes)),
-            announce=announce,
+            announce=progress.announce,
             progress=progress,
             prepare=prepare,
             ready=ready,

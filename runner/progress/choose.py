@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.progress.events import EventStream
+from runner.progress.logfile import LogFile
 from runner.progress.plain import PlainProgress
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ class Chosen:
     def __init__(self, *, as_json: bool, verbose: int, title: str) -> None:
         self._live = not as_json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not verbose
         self._title = title
+        self._log: LogFile | None = None
         self._inner: Any = EventStream(sys.stdout) if as_json else PlainProgress(sys.stderr, verbose=verbose)
 
     def begin(self, name: str, **plan: Any) -> None:
@@ -35,9 +38,24 @@ class Chosen:
             )
             self._inner = LiveProgress(console, name)
 
+    def log_to(self, path: Path) -> None:
+        """Write what happens to a log file too."""
+        self._log = LogFile(path)
+
     def event(self, kind: str, **data: Any) -> None:
         """Pass on what happened."""
         self._inner.event(kind, **data)
+        if self._log is not None:
+            self._log.write(kind, data)
+
+    def announce(self, text: str) -> None:
+        """Pass on a line for people."""
+        if isinstance(self._inner, EventStream):
+            self._inner.event("notice", message=text)
+        else:
+            self._inner.say(text)
+        if self._log is not None:
+            self._log.write("notice", {"message": text})
 
     def snapshot(self, view: Snapshot) -> None:
         """Pass on how it goes."""
@@ -50,6 +68,8 @@ class Chosen:
     def close(self) -> None:
         """Give the terminal back."""
         self._inner.close()
+        if self._log is not None:
+            self._log.close()
 
 
 def choose_progress(*, as_json: bool, verbose: int, title: str) -> Chosen:

@@ -57,6 +57,10 @@ class LiveProgress:
             self._recent.append(line)
         self._draw()
 
+    def say(self, text: str) -> None:
+        """Keep a line above the view."""
+        self._console.print(Text(harmless(text, limit=1000)))
+
     def snapshot(self, view: Snapshot) -> None:
         """Draw the run as it is now."""
         self._view = view

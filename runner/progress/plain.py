@@ -61,6 +61,10 @@ class PlainProgress:
             self._troubles[text] = now
         self._lines.say(text)
 
+    def say(self, text: str) -> None:
+        """Say a line."""
+        self._lines.say(harmless(text, limit=1000))
+
     def snapshot(self, view: Snapshot) -> None:
         """Say how the run goes, now and then."""
         now = time.monotonic()

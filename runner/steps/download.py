@@ -75,7 +75,7 @@ class Downloads:
         if not job.urls:
             return DownloadResult(job=job, fetched=Fetched.RENEW, why="the service names no result yet")
         results: list[Result] = []
-        stem = _stem(job)
+        stem = stem_of(job)
         for number, url in enumerate(job.urls, start=1):
             try:
                 results.append(await self.fetcher.fetch(url, self.folder.part(stem, number)))
@@ -117,7 +117,7 @@ class Downloads:
         )
 
 
-def _stem(job: Job) -> str:
+def stem_of(job: Job) -> str:
     """Return where a job's result belongs: one no longer listed must not take a listed job's place."""
     if job.listed:
         return job.output

@@ -1,0 +1,84 @@
+"""The contracts a workspace works with: the bundled ones, widened by the service's own list once it was synced."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runner.api.account import ask
+from runner.client import Api, checked_base_url
+from runner.clock import rfc3339
+from runner.contract import Contract
+from runner.contract.catalogue import Difference, compare_contracts, contracts_from_list, merge_contracts
+from runner.environment import base_url
+from runner.errors import TemporaryTrouble, UsageError
+from runner.machine import Answer, Meaning, understand
+from runner.model import ModelId
+from runner.schemas import load_contracts
+from runner.workspace import Workspace
+
+LIST_FILE = "models.json"
+
+
+def contracts_for(workspace: Workspace, *, sandbox: bool) -> Mapping[ModelId, Contract]:
+    """Return the contracts to check a manifest with; the sandbox knows the bundled ones only."""
+    bundled = load_contracts()
+    path = _list_path(workspace)
+    if sandbox or not path.is_file():
+        return bundled
+    try:
+        live = contracts_from_list(json.loads(path.read_text(encoding="utf-8"))["document"])
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise UsageError(
+            f"{path} cannot be read: {exc}", hint="write it anew with `rivya-batch models sync`, or remove it"
+        ) from exc
+    return merge_contracts(bundled, live)
+
+
+def _list_path(workspace: Workspace) -> Path:
+    return workspace.root / "state" / LIST_FILE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """What a sync has found: how many models the service lists, and what differs from the bundled contracts."""
+
+    models: int
+    differences: list[Difference]
+    path: Path
+
+
+def sync_models(workspace: Workspace) -> Synced:
+    """Read GET /api/v1/models (public: no key is sent), store it, and say what differs.
+
+    Raises:
+        TemporaryTrouble: There is no proper answer.
+        UsageError: The list cannot be stored.
+    """
+
+    async def question(api: Api) -> Answer:
+        return understand(await api.models())
+
+    answer = ask(question, key="")
+    live = contracts_from_list(answer.data) if answer.meaning is Meaning.OK else {}
+    if not live:
+        raise TemporaryTrouble(f"the list of models cannot be read: {answer.words() or 'it names no model'}")
+    path = _list_path(workspace)
+    document: dict[str, Any] = {
+        "fetched_at": rfc3339(time.time()),
+        "base_url": checked_base_url(base_url()),
+        "document": answer.data,
+    }
+    new = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps(document, ensure_ascii=False, indent=1), encoding="utf-8")
+        os.replace(new, path)  # noqa: PTH105
+    except OSError as exc:
+        raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
+    return Synced(models=len(live), differences=compare_contracts(load_contracts(), live), path=path)

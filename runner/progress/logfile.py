@@ -1,0 +1,40 @@
+"""The log file beside the database: what happened and when, for the morning after."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from runner.clock import rfc3339
+
+LARGE_BYTES = 20_000_000
+
+
+class LogFile:
+    """Appends one line an event. A log that cannot be written (a full disk) is no reason to stop a run."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: TextIO | None = None
+        with suppress(OSError):
+            if path.exists() and path.stat().st_size > LARGE_BYTES:
+                path.replace(path.with_name(path.name + ".1"))
+            self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+
+    def write(self, kind: str, data: dict[str, Any]) -> None:
+        """Append a line: time, what, and its data as JSON."""
+        if self._file is None:
+            return
+        with suppress(OSError, ValueError):
+            text = json.dumps(data, ensure_ascii=True, default=str)
+            self._file.write(f"{rfc3339(time.time())} {kind} {text}\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
