@@ -7,17 +7,20 @@ engine does), never follows a redirect, and takes an answer only up to a size an
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import anyio
 import httpx
 
 from runner import __version__
@@ -29,7 +32,6 @@ from runner.model import Json, Kind
 API_CONNECTIONS = 10
 MAX_ANSWER_BYTES = 8_000_000
 USER_AGENT = f"rivya-batch/{__version__}"
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,12 @@ class Account:
 def is_loopback(url: str) -> bool:
     """Say whether a url's host is this machine, by name."""
     host = (urlsplit(url).hostname or "").lower()
-    return host in LOOPBACK or host.startswith("127.")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, also one like 127.0.0.1.example.com
+        return False
 
 
 def checked_base_url(text: str) -> str:
@@ -81,7 +88,7 @@ def checked_base_url(text: str) -> str:
         raise UsageError(f"RIVYA_BASE_URL is not a url: {text!r}") from exc
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"RIVYA_BASE_URL is not a url: {text!r}", hint="something like https://rivya.ai")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if any(mark in url for mark in "@?#\\") or any(char.isspace() or not char.isprintable() for char in url):
         raise UsageError("RIVYA_BASE_URL must hold a host only: no user, no password, no query")
     if parts.scheme == "http" and not is_loopback(url):
         raise UsageError(
@@ -144,6 +151,8 @@ class Api:
             data=fields,
             files={"file": (ascii_name(name), content, mime)},
             total_s=total_s,
+            # The wait for the first byte of an answer begins with the first byte of the file.
+            timeout=httpx.Timeout(total_s, connect=self._timeouts.connect_s),
         )
 
     async def credits(self) -> Reply:
@@ -170,17 +179,21 @@ class Api:
         request = self._client.build_request(
             method, self.account.base_url + path, headers=sent_headers, **content
         )
-        deadline = time.monotonic() + (total_s or self._timeouts.total_s)
+        limit_s = total_s or self._timeouts.total_s
+        deadline = time.monotonic() + limit_s
+        response: httpx.Response | None = None
         try:
-            response = await self._client.send(request, stream=True, follow_redirects=False)
-        except httpx.HTTPError as exc:
+            # The read timeout begins anew with each byte; a head that drips in would last for ever.
+            with anyio.move_on_after(limit_s):
+                response = await self._client.send(request, stream=True, follow_redirects=False)
+        except Exception as exc:
             return Reply(sent=not never_left(exc), detail=_in_words(exc))
-        except OSError as exc:
-            return Reply(sent=True, detail=_in_words(exc))
+        if response is None:
+            return Reply(sent=True, detail=f"no answer in time (all of {limit_s:g} s)")
         try:
             raw = await _read(response, deadline)
-        except (httpx.HTTPError, _TooMuch, OSError) as exc:
-            # The status line of a cut answer still proves a refusal, but not an acceptance.
+        except Exception as exc:
+            # Not even the status line of a cut answer counts: truncation is never definite (design §5).
             return Reply(
                 status=None,
                 detail=f"HTTP {response.status_code}, then the answer broke off: {_in_words(exc)}",
@@ -222,16 +235,33 @@ async def _read(response: httpx.Response, deadline: float) -> bytes:
 async def _close(response: httpx.Response) -> None:
     try:
         await response.aclose()
-    except (httpx.HTTPError, OSError):
+    except Exception:
         return
 
 
 def _object(raw: bytes) -> Mapping[str, Json] | None:
+    text = raw.decode("utf-8-sig", "replace")
     try:
-        data = json.loads(raw)
+        data = json.loads(text)
+        if _HALF_A_PAIR.search(text):
+            data = _whole_text(data)
     except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
+
+
+# A message that a service cut in the middle of an emoji: no database and no terminal takes such text.
+_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _whole_text(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole_text(key): _whole_text(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_text(item) for item in value]
+    return value
 
 
 def never_left(exc: Exception) -> bool:
@@ -249,23 +279,25 @@ def never_left(exc: Exception) -> bool:
     )
 
 
-def _in_words(exc: BaseException) -> str:
-    if never_left_name := {"ConnectError": "no connection", "ConnectTimeout": "no connection"}.get(
-        type(exc).__name__
-    ):
-        return f"{never_left_name}: {exc}" if str(exc) else never_left_name
+def _in_words(exc: Exception) -> str:
+    # Some say all they know of the answer so far: a line for people is enough.
+    said = str(exc).replace("\n", " ")[:200]
+    if never_left(exc):
+        return f"no connection: {said}" if said else "no connection"
+    if isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout)):
+        # aiohttp's transport calls a connection that was dropped by this name.
+        return f"the connection broke off before an answer: {said}" if said else "the connection broke off"
     if isinstance(exc, httpx.TimeoutException):
-        return f"no answer in time ({exc})" if str(exc) else "no answer in time"
-    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+        return f"no answer in time ({said})" if said else "no answer in time"
+    return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
 
 
 def _segment(text: str) -> str:
-    """Return an id as one segment of a path: it comes from the service, so it is not trusted."""
-    from urllib.parse import quote
+    """Return an id as one segment of a path: it comes from the service, so it is not trusted.
 
-    quoted = quote(text, safe="")
-    # Dots survive quoting, and `..` would climb out of the path.
-    return quoted.replace(".", "%2E") if set(quoted) <= {"."} else quoted
+    An id of dots only would climb out of the path however it is quoted; `machine.read_task` takes none.
+    """
+    return quote(text, safe="")
 
 
 def ascii_name(name: str) -> str:

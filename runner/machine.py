@@ -217,7 +217,7 @@ def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
     task_id = data.get("id")
     if isinstance(task_id, int) and not isinstance(task_id, bool) and task_id > 0:
         task_id = str(task_id)  # accepted is accepted, whatever the type of the id
-    if not isinstance(task_id, str) or not task_id.strip() or len(task_id) > 500:
+    if not isinstance(task_id, str) or not task_id.strip(" \t\n\r.") or len(task_id) > 500:
         return None
     word = data.get("status")
     word = word if isinstance(word, str) else ""

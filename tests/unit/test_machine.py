@@ -436,7 +436,7 @@ def test_what_counts_for_the_breaker() -> None:
     counted = {cls for cls in FailureClass if counts_for_breaker(cls)}
 
     assert counted == {FailureClass.GENERATION, FailureClass.NOT_FOUND, FailureClass.OTHER}
-    assert MODERATION_LIKE == {FailureClass.VALIDATION, FailureClass.POLICY}
+    assert {FailureClass.VALIDATION, FailureClass.POLICY} == MODERATION_LIKE
 
 
 # --- tasks -----------------------------------------------------------------------------------------------
@@ -467,7 +467,9 @@ def test_the_documented_task_is_read_whole() -> None:
     assert after_task(task) is AfterTask.DOWNLOADING
 
 
-@pytest.mark.parametrize("task_id", ["", "   ", None, True, 1.5, ["task_1"], {"id": "x"}, "x" * 501])
+@pytest.mark.parametrize(
+    "task_id", ["", "   ", ".", "..", " .. ", None, True, 1.5, ["task_1"], {"id": "x"}, "x" * 501]
+)
 def test_a_task_without_a_usable_id_is_no_task(task_id: Any) -> None:
     assert read_task({**TASK, "id": task_id}) is None
 

@@ -1,0 +1,697 @@
+"""The API client on real sockets: what was sent, what came back, and which of both is certain."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import socket
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from runner.client import (
+    MAX_ANSWER_BYTES,
+    Account,
+    Api,
+    Timeouts,
+    ascii_name,
+    checked_base_url,
+    is_loopback,
+    open_api,
+)
+from runner.errors import UsageError
+from runner.machine import Meaning, understand
+from runner.model import Kind
+
+KEY = "rvya_sk_very-secret-4711"
+BODY = '{"model":"z-image","prompt":"зима ❄️","params":{},"client_request_id":"rb1-gen-1"}'.encode()
+QUICK = Timeouts(connect_s=1.0, read_s=0.25, total_s=0.4)
+
+pytestmark = pytest.mark.anyio
+
+
+# --- a service that answers with prepared bytes -------------------------------------------------------
+
+
+@dataclass
+class Wire:
+    """What a service on loopback has seen, byte for byte."""
+
+    url: str
+    connections: int = 0
+    heads: list[bytes] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        return [head.split(b"\r\n")[0].decode() for head in self.heads]
+
+    def header(self, name: str) -> str | None:
+        """Return a header of the latest request."""
+        for line in self.heads[-1].decode("latin-1").split("\r\n")[1:]:
+            key, _, value = line.partition(":")
+            if key.lower() == name.lower():
+                return value.strip()
+        return None
+
+
+Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Wire], Awaitable[None]]
+
+
+async def take(reader: asyncio.StreamReader, wire: Wire) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    wire.heads.append(head)
+    lower = head.lower()
+    if b"transfer-encoding: chunked" in lower:
+        body = b""
+        while size := int(await reader.readline(), 16):
+            body += await reader.readexactly(size)
+            await reader.readexactly(2)
+        await reader.readexactly(2)
+    else:
+        length = lower.partition(b"content-length:")[2].partition(b"\r\n")[0]
+        body = await reader.readexactly(int(length or 0))
+    wire.bodies.append(body)
+
+
+def saying(data: bytes, *, again: bool = False) -> Answering:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
+        await take(reader, wire)
+        writer.write(data)
+        await writer.drain()
+        if again:
+            await answer(reader, writer, wire)
+
+    return answer
+
+
+def http(status: int, body: bytes = b"", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} Whatever", f"content-length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+@asynccontextmanager
+async def serving(answering: Answering) -> AsyncIterator[Wire]:
+    open_calls: set[asyncio.Task[None]] = set()
+
+    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        open_calls.add(task)
+        wire.connections += 1
+        try:
+            await answering(reader, writer, wire)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            open_calls.discard(task)
+            writer.close()
+
+    server = await asyncio.start_server(on_connection, "127.0.0.1", 0, limit=2**24)
+    wire = Wire(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    try:
+        yield wire
+    finally:
+        server.close()
+        for task in list(open_calls):
+            task.cancel()
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def api_to(url: str, timeouts: Timeouts = QUICK, now: float = 0.0) -> AsyncIterator[Api]:
+    async with open_api(Account(url, KEY), now=lambda: now, timeouts=timeouts) as api:
+        yield api
+
+
+# --- what is sent ---------------------------------------------------------------------------------------
+
+
+async def test_a_submit_sends_exactly_the_committed_bytes_under_its_key() -> None:
+    async with serving(saying(http(201, b'{"id":"t"}'), again=True)) as wire, api_to(wire.url) as api:
+        for _ in range(3):
+            assert (await api.submit(BODY, "rb1-gen-1")).status == 201
+
+    assert wire.lines == ["POST /api/v1/generations HTTP/1.1"] * 3
+    assert wire.bodies == [BODY] * 3
+    assert wire.header("idempotency-key") == "rb1-gen-1"
+    assert wire.header("authorization") == f"Bearer {KEY}"
+    assert wire.header("content-type") == "application/json"
+
+
+async def test_the_public_list_of_models_is_asked_for_without_our_key() -> None:
+    async with serving(saying(http(200, b"{}"), again=True)) as wire, api_to(wire.url) as api:
+        await api.credits()
+        assert wire.header("authorization") == f"Bearer {KEY}"
+        await api.models()
+
+    assert wire.lines == ["GET /api/v1/credits HTTP/1.1", "GET /api/v1/models HTTP/1.1"]
+    assert wire.header("authorization") is None
+    assert KEY.encode() not in wire.heads[-1]
+
+
+@pytest.mark.parametrize(
+    ("task_id", "path"),
+    [
+        ("task_1", "task_1"),
+        ("a/b", "a%2Fb"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("a b", "a%20b"),
+        ("50%", "50%25"),
+        ("%2F", "%252F"),
+        ("задача", "%D0%B7%D0%B0%D0%B4%D0%B0%D1%87%D0%B0"),
+        ("../credits", "..%2Fcredits"),
+        ("x\r\nHost: evil", "x%0D%0AHost:%20evil"),
+        ("a.b..c", "a.b..c"),
+    ],
+)
+async def test_a_task_id_is_one_segment_of_the_path_whatever_it_holds(task_id: str, path: str) -> None:
+    async with serving(saying(http(200, b"{}"))) as wire, api_to(wire.url) as api:
+        await api.poll(task_id)
+
+    assert wire.lines == [f"GET /api/v1/generations/{path} HTTP/1.1"]
+
+
+async def test_an_upload_streams_its_file_and_names_kind_model_and_request() -> None:
+    content = bytes(range(256)) * 4000
+    async with serving(saying(http(200, b'{"url":"https://f/1"}'))) as wire, api_to(wire.url) as api:
+        reply = await api.upload(
+            io.BytesIO(content),
+            name='bö"ttle\r\n.png',
+            kind=Kind.IMAGE,
+            mime="image/png",
+            size_bytes=len(content),
+            model="grok-imagine-video",
+            request_id="rb1-file-1",
+        )
+
+    assert reply.status == 200
+    assert wire.lines == ["POST /api/v1/files HTTP/1.1"]
+    body = wire.bodies[0]
+    assert content in body
+    assert b'filename="b__ttle__.png"' in body
+    for name, value in (
+        ("kind", "image"),
+        ("model", "grok-imagine-video"),
+        ("client_request_id", "rb1-file-1"),
+    ):
+        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in body
+
+
+async def test_an_upload_to_a_slow_service_is_given_time() -> None:
+    async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
+        wire.heads.append(await reader.readuntil(b"\r\n\r\n"))
+        left = int(wire.heads[0].lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        while left:
+            left -= len(await reader.read(left // 10 + 1_000_000))
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(QUICK.read_s / 2)
+        writer.write(http(200, b'{"url":"https://f/1"}'))
+
+    content = bytes(20_000_000)
+    async with serving(slowly) as wire, api_to(wire.url) as api:
+        reply = await api.upload(
+            io.BytesIO(content), name="a.mp4", kind=Kind.VIDEO, mime="video/mp4", size_bytes=len(content),
+            model="m", request_id="r",
+        )  # fmt: skip
+
+    assert reply.status == 200, reply.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("a.png", "a.png"),
+        ('"', "_"),
+        ("", "file"),
+        ("  ", "file"),
+        ("é" * 300, "_" * 100),
+        ("a/b\\c", "a_b_c"),
+    ],
+)
+def test_a_file_name_is_made_fit_for_a_header(name: str, plain: str) -> None:
+    assert ascii_name(name) == plain
+
+
+# --- nothing was sent, for certain ------------------------------------------------------------------------
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:{port}", "https://127.0.0.1:{port}", "http://[::1]:{port}"]
+)
+async def test_a_refused_connection_never_left(url: str) -> None:
+    async with api_to(url.format(port=closed_port())) as api:
+        reply = await api.submit(BODY, "k")
+
+    assert not reply.sent
+    assert understand(reply).meaning is Meaning.NEVER_LEFT
+    assert reply.detail.startswith("no connection")
+
+
+async def test_a_failed_tls_handshake_never_left() -> None:
+    async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: Wire) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 plain http here\r\n\r\n")
+
+    async with serving(no_tls) as wire, api_to(wire.url.replace("http:", "https:")) as api:
+        reply = await api.submit(BODY, "k")
+
+    assert understand(reply).meaning is Meaning.NEVER_LEFT
+
+
+async def test_a_connection_that_is_never_made_never_left() -> None:
+    """The backlog of a listening socket is full: the kernel answers nothing to a further one."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        port = listening.getsockname()[1]
+        full = [socket.socket() for _ in range(4)]
+        for one in full:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        async with api_to(f"http://127.0.0.1:{port}", Timeouts(connect_s=0.2, read_s=2, total_s=2)) as api:
+            reply = await api.submit(BODY, "k")
+        for one in full:
+            one.close()
+
+    assert understand(reply).meaning is Meaning.NEVER_LEFT
+
+
+# --- sent, and no proper answer -----------------------------------------------------------------------------
+
+
+async def say_nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, wire: Wire) -> None:
+    await take(reader, wire)
+
+
+async def close_at_once(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, _wire: Wire) -> None:
+    return
+
+
+async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
+    await take(reader, wire)
+    linger = b"\x01\0\0\0\0\0\0\0"
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
+
+
+async def hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, wire: Wire) -> None:
+    await take(reader, wire)
+    await asyncio.sleep(60)
+
+
+def dripping(first: bytes, drop: bytes) -> Answering:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
+        await take(reader, wire)
+        writer.write(first)
+        while True:
+            await writer.drain()
+            await asyncio.sleep(0.02)
+            writer.write(drop)
+
+    return drip
+
+
+OK_CUT = b"HTTP/1.1 200 OK\r\n"
+UNCLEAR: dict[str, Answering] = {
+    "closed without a byte": close_at_once,
+    "closed without an answer": say_nothing,
+    "reset": reset,
+    "hangs": hang,
+    "head cut": saying(b"HTTP/1.1 201 Crea"),
+    "head cut after a header": saying(OK_CUT + b"content-type: app"),
+    "body shorter than said": saying(OK_CUT + b'content-length: 99\r\n\r\n{"id":"t"}'),
+    "chunks without an end": saying(OK_CUT + b'transfer-encoding: chunked\r\n\r\na\r\n{"id":"t"}\r\n'),
+    "chunks that are none": saying(OK_CUT + b"transfer-encoding: chunked\r\n\r\nzz\r\n"),
+    "JSON cut, no length": saying(OK_CUT + b'connection: close\r\n\r\n{"id":"t","status":"que'),
+    "a refusal that is cut": saying(b"HTTP/1.1 400 Bad\r\ncontent-length: 99\r\n\r\n{"),
+    "head that drips": dripping(b"HTTP/1.1 200 OK\r\nx: ", b"a"),
+    "body that drips": dripping(OK_CUT + b"content-length: 100000\r\n\r\n", b" "),
+    "SSH": saying(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "NUL": saying(b"\0\0\0\0\r\n\r\n"),
+    "HTTP/2": saying(b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0d\r\n\r\n"),
+    "no number for a status": saying(b"HTTP/1.1 abc OK\r\n\r\n"),
+    "status 42": saying(b"HTTP/1.1 42 Odd\r\ncontent-length: 0\r\n\r\n"),
+    "reason in no encoding": saying(b"HTTP/1.1 400 \xff\xfe\r\ncontent-length: 0\r\n\r\n"),
+    "a header that is none": saying(OK_CUT + b"no colon\r\n\r\n"),
+    "a header of 100 kB": saying(OK_CUT + b"x: " + b"a" * 100_000 + b"\r\n\r\n"),
+    "two lengths": saying(OK_CUT + b"content-length: 5\r\ncontent-length: 6\r\n\r\nhello!"),
+    "gzip that is none": saying(http(200, b'{"id":"t"}', content_encoding="gzip")),
+    "100 and no more": saying(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "101": saying(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"),
+    "empty 200": saying(http(200)),
+    "204": saying(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "HTML with 200": saying(http(200, b"<html>Sign in</html>", content_type="text/html")),
+    "a JSON text": saying(http(200, b'"task_1"')),
+    "a JSON list": saying(http(200, b'[{"id":"task_1"}]')),
+    "NaN": saying(http(200, b"NaN")),
+    "deep JSON": saying(http(200, b'{"a":' * 100_000)),
+    "HTML with 400": saying(http(400, b"<html>Bad gateway</html>")),
+    "502": saying(http(502, b"<html>Bad gateway</html>")),
+    "503 HTML": saying(http(503, b"<html>Maintenance</html>")),
+}
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+async def test_whatever_is_no_proper_answer_is_unclear_and_never_raises(name: str) -> None:
+    began = time.monotonic()
+    async with serving(UNCLEAR[name]) as wire, api_to(wire.url) as api:
+        reply = await api.submit(BODY, "k")
+
+    answer = understand(reply)
+    assert reply.sent
+    assert answer.meaning is Meaning.UNCLEAR
+    assert answer.words()
+    assert "no connection" not in answer.words()
+    assert len(wire.bodies) <= 1, "a POST is never repeated by the client itself"
+    assert time.monotonic() - began < 2.0
+
+
+async def test_an_answer_is_taken_up_to_a_size() -> None:
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
+        await take(reader, wire)
+        writer.write(OK_CUT + b"connection: close\r\n\r\n")
+        while True:
+            writer.write(b" " * 1_000_000)
+            await writer.drain()
+
+    async with serving(flood) as wire, api_to(wire.url, Timeouts(read_s=5, total_s=5)) as api:
+        reply = await api.submit(BODY, "k")
+
+    assert understand(reply).meaning is Meaning.UNCLEAR
+    assert f"{MAX_ANSWER_BYTES:,}" in reply.detail
+
+
+async def test_a_compressed_bomb_is_given_up() -> None:
+    bomb = gzip.compress(bytes(100_000_000), compresslevel=1)
+    async with (
+        serving(saying(http(200, bomb, content_encoding="gzip"))) as wire,
+        api_to(wire.url, Timeouts(read_s=5, total_s=5)) as api,
+    ):
+        reply = await api.submit(BODY, "k")
+
+    assert understand(reply).meaning is Meaning.UNCLEAR
+
+
+async def test_a_post_on_a_connection_that_died_idle_is_sent_once_at_most() -> None:
+    """A kept connection is closed while the second request is on its way: nobody may send it again."""
+
+    async def once_then_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
+        await take(reader, wire)
+        writer.write(http(201, b'{"id":"t"}'))
+        await take(reader, wire)
+
+    async with serving(once_then_close) as wire, api_to(wire.url) as api:
+        first = await api.submit(b"1", "k1")
+        second = await api.submit(b"2", "k2")
+
+    assert first.status == 201
+    assert understand(second).meaning is Meaning.UNCLEAR
+    assert wire.bodies == [b"1", b"2"]
+
+
+async def test_after_any_trouble_the_next_request_goes_through() -> None:
+    times = Timeouts(connect_s=1.0, read_s=0.1, total_s=0.15)
+    for name in ("reset", "hangs", "head that drips", "body that drips", "SSH", "chunks that are none"):
+        async with serving(UNCLEAR[name]) as wire, one_connection(wire.url, times) as api:
+            await api.submit(BODY, "k")
+            await api.submit(BODY, "k")
+            assert len(wire.heads) == 2, name
+
+
+@asynccontextmanager
+async def one_connection(url: str, timeouts: Timeouts) -> AsyncIterator[Api]:
+    async with open_api(Account(url, KEY), now=time.time, timeouts=timeouts, connections=1) as api:
+        yield api
+
+
+# --- proper answers --------------------------------------------------------------------------------------------
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with serving(saying(http(200, b'{"id":"stolen"}'))) as other:
+        for status in (301, 302, 303, 307, 308):
+            async with (
+                serving(saying(http(status, location=f"{other.url}/x"))) as wire,
+                api_to(wire.url) as api,
+            ):
+                reply = await api.submit(BODY, "k")
+                assert (reply.status, understand(reply).meaning) == (status, Meaning.UNCLEAR)
+
+    assert other.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("1.5", 1.5), ("Thu, 01 Jan 1970 00:01:10 GMT", 10.0), ("soon", None), ("86400", 60.0)],
+)
+async def test_retry_after_is_read_in_seconds_or_as_a_date(header: str, seconds: float | None) -> None:
+    async with serving(saying(http(429, retry_after=header))) as wire, api_to(wire.url, now=60.0) as api:
+        reply = await api.submit(BODY, "k")
+
+    assert reply.retry_after_s == seconds
+    assert understand(reply).meaning is Meaning.RATE_LIMITED
+
+
+async def test_a_refusal_sent_before_the_body_was_read_is_heard() -> None:
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
+        wire.heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(http(413, connection="close"))
+        await writer.drain()
+
+    async with serving(early) as wire, api_to(wire.url) as api:
+        reply = await api.submit(BODY, "k")
+
+    assert understand(reply).meaning in (Meaning.REFUSED, Meaning.UNCLEAR)
+    assert reply.sent
+
+
+async def test_the_request_id_of_a_header_is_kept() -> None:
+    async with serving(saying(http(500, b"", x_request_id="req_7"))) as wire, api_to(wire.url) as api:
+        assert "req_7" in understand(await api.submit(BODY, "k")).words()
+
+
+@pytest.mark.parametrize(
+    ("raw", "data"),
+    [
+        (b'{"id":"t"}', {"id": "t"}),
+        (b'\xef\xbb\xbf{"id":"t"}', {"id": "t"}),
+        (b' \n{"id":"t"}\n ', {"id": "t"}),
+        # An id is an id, also beside text in no encoding.
+        (b'{"id":"t","m":"\xff"}', {"id": "t", "m": "\ufffd"}),
+        # A message cut in the middle of an emoji, as JavaScript's slice does.
+        (b'{"id":"t","m":"wow \\ud83e"}', {"id": "t", "m": "wow \ufffd"}),
+        (b'{"id":"t","m":["\\udd89!",{"\\ud83e":1}]}', {"id": "t", "m": ["\ufffd!", {"\ufffd": 1}]}),
+        (b'{"id":"t","m":"\\ud83e\\udd89"}', {"id": "t", "m": "🦉"}),
+    ],
+)
+async def test_an_answer_is_read_as_text_that_can_be_written_down(raw: bytes, data: Any) -> None:
+    async with serving(saying(http(201, raw))) as wire, api_to(wire.url) as api:
+        reply = await api.submit(BODY, "k")
+
+    assert reply.data == data
+    json.dumps(reply.data, ensure_ascii=False).encode()
+
+
+# --- shapes, without sockets -------------------------------------------------------------------------------------
+
+RAISED = [
+    (httpx.ConnectError("refused"), False),
+    (httpx.ConnectTimeout("slow"), False),
+    (httpx.PoolTimeout("full"), False),
+    (httpx.UnsupportedProtocol("gopher"), False),
+    (httpx.ReadTimeout("slow"), True),
+    (httpx.WriteTimeout("slow"), True),
+    (httpx.ReadError("cut"), True),
+    (httpx.WriteError("cut"), True),
+    (httpx.CloseError("cut"), True),
+    (httpx.ProxyError("407"), True),
+    (httpx.RemoteProtocolError("garbage"), True),
+    (httpx.LocalProtocolError("ours"), True),
+    (httpx.DecodingError("gzip"), True),
+    (httpx.TooManyRedirects("loop"), True),
+    (OSError("no buffer space"), True),
+    (RuntimeError("a library below is confused"), True),
+    (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogate"), True),
+]
+
+
+@pytest.mark.parametrize(("error", "sent"), RAISED, ids=[type(error).__name__ for error, _ in RAISED])
+async def test_every_error_below_becomes_a_reply(error: Exception, sent: bool) -> None:
+    def raise_it(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    account = Account("https://rivya.ai", KEY)
+    async with open_api(account, now=time.time, transport=httpx.MockTransport(raise_it)) as api:
+        for reply in (
+            await api.submit(BODY, "k"),
+            await api.poll("t"),
+            await api.credits(),
+            await api.models(),
+        ):
+            assert reply.sent is sent
+            assert reply.status is None
+            assert KEY not in repr(reply)
+
+
+def test_every_exception_of_httpx_has_been_thought_of() -> None:
+    known = {type(error) for error, _ in RAISED}
+    roots = {
+        httpx.HTTPError, httpx.RequestError, httpx.TransportError, httpx.TimeoutException, httpx.NetworkError,
+        httpx.ProtocolError, httpx.HTTPStatusError,
+    }  # fmt: skip
+    found = {
+        value
+        for value in vars(httpx).values()
+        if isinstance(value, type) and issubclass(value, httpx.HTTPError)
+    }
+
+    assert found - roots - known == set()
+
+
+# --- the key ---------------------------------------------------------------------------------------------------
+
+
+async def test_the_key_is_in_no_repr_no_reply_and_no_traceback() -> None:
+    account = Account("http://127.0.0.1:1", KEY)
+    texts = [repr(account), str(account), account.key12, account.name, account.service]
+    async with open_api(account, now=time.time, timeouts=QUICK) as api:
+        texts += [repr(api), repr(await api.submit(BODY, "k"))]
+        for name in UNCLEAR:
+            if name not in ("hangs", "head that drips", "body that drips"):
+                async with serving(UNCLEAR[name]) as wire, api_to(wire.url) as other:
+                    try:
+                        texts.append(repr(await other.submit(BODY, "k")))
+                    except Exception as exc:
+                        texts += [repr(exc), *traceback.format_exception(exc)]
+
+    assert KEY not in "\n".join(texts)
+
+
+def test_two_keys_of_one_service_are_two_accounts_and_an_alias_outlives_its_address() -> None:
+    one, two = Account("https://rivya.ai", "a"), Account("https://rivya.ai", "b")
+
+    assert one.name != two.name
+    assert one.service == two.service == "https://rivya.ai"
+    assert (
+        Account("http://127.0.0.1:1", "a", alias="sandbox:").name
+        == Account("http://127.0.0.1:2", "a", alias="sandbox:").name
+    )
+
+
+# --- base urls ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://rivya.ai", "https://rivya.ai"),
+        ("https://rivya.ai/", "https://rivya.ai"),
+        ("  https://rivya.ai//  ", "https://rivya.ai"),
+        ("https://proxy.example/rivya", "https://proxy.example/rivya"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("http://LOCALHOST:8080", "http://LOCALHOST:8080"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+        ("http://127.3.2.1", "http://127.3.2.1"),
+        ("http://[::1]:8080/", "http://[::1]:8080"),
+    ],
+)
+def test_base_urls_that_are_fit(text: str, url: str) -> None:
+    assert checked_base_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "rivya.ai",
+        "//rivya.ai",
+        "https://",
+        "https:///path",
+        "ftp://rivya.ai",
+        "file:///etc/passwd",
+        "https://rivya.ai:port",
+        "https://rivya.ai:99999",
+        "https://[::1",
+        # The key over plain http to another machine, also one that only sounds like this one.
+        "http://rivya.ai",
+        "http://127.0.0.1.evil.example",
+        "http://127.evil.example",
+        "http://localhost.evil.example",
+        "http://evil.example/localhost",
+        "http://0.0.0.0",
+        "http://10.0.0.1",
+        "http://[::2]",
+        # More than a host.
+        "https://user@rivya.ai",
+        "https://user:pass@rivya.ai",
+        "https://@rivya.ai",
+        "https://rivya.ai@evil.example",
+        "https://rivya.ai\\@evil.example",
+        "https://rivya.ai?x=1",
+        "https://rivya.ai/?",
+        "https://rivya.ai#x",
+        "https://rivya.ai/#",
+        "https://riv ya.ai",
+        "https://rivya.ai\nx",
+        "https://rivya.ai/\x1b[2J",
+    ],
+)
+def test_base_urls_that_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        checked_base_url(text)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1.evil.example/", "http://127.evil.example", "http://localhost.x"]
+)
+def test_a_name_that_begins_like_this_machine_is_not_this_machine(url: str) -> None:
+    assert not is_loopback(url)
+
+
+# --- proxies -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_proxy_of_the_environment_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(saying(http(200, b"{}"))) as proxy, serving(saying(http(201, b'{"id":"t"}'))) as wire:
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        async with api_to(wire.url) as api:
+            reply = await api.submit(BODY, "k")
+
+    assert reply.status == 201
+    assert proxy.connections == 0
+
+
+async def test_a_proxy_of_the_environment_is_used_for_the_service_and_sees_no_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(saying(http(407))) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        async with api_to("https://rivya.example") as api:
+            reply = await api.submit(BODY, "k")
+
+    assert proxy.lines == ["CONNECT rivya.example:443 HTTP/1.1"]
+    assert KEY.encode() not in b"".join(proxy.heads)
+    assert understand(reply).meaning in (Meaning.UNCLEAR, Meaning.NEVER_LEFT)
+
+
+async def test_a_proxy_that_is_not_there_never_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{closed_port()}")
+    async with api_to("https://rivya.example") as api:
+        assert understand(await api.submit(BODY, "k")).meaning is Meaning.NEVER_LEFT
