@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from runner.clock import rfc3339
-from runner.errors import RunLocked, UsageError
+from runner.errors import RunLocked, TemporaryTrouble, UsageError
 
 SANDBOX_DB = "sandbox.db"
 
@@ -43,15 +44,17 @@ def find_workspace(manifest: Path | None, *, state: str | None, sandbox: bool) -
     """
     root = workspace_root(manifest if manifest is not None else Path.cwd() / "any")
     if sandbox:
-        return Workspace(root=root, database=root / "state" / SANDBOX_DB)
-    if state:
-        path = Path(state).expanduser().absolute()
+        path = root / "state" / SANDBOX_DB
+    elif state:
+        path = Path(state).expanduser()
         if path.is_dir():
             raise UsageError(
-                f"--state names a folder: {path}", hint="name a file, for example state/runner.db"
+                f"--state names a folder: {path.absolute()}", hint="name a file, for example state/runner.db"
             )
-        return Workspace(root=root, database=path)
-    return Workspace(root=root, database=root / "state" / "runner.db")
+    else:
+        path = root / "state" / "runner.db"
+    # One database has one name, or two runs that reach it by two links would hold two locks.
+    return Workspace(root=root, database=path.resolve())
 
 
 class ManifestLock:
@@ -70,7 +73,8 @@ class ManifestLock:
 
         Raises:
             RunLocked: Another run holds this manifest.
-            UsageError: The folder cannot be written.
+            UsageError: The folder cannot be written, or its disk knows no locks.
+            TemporaryTrouble: The disk is full.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,21 +87,37 @@ class ManifestLock:
         file = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = file.read(2000)
             file.close()
             raise RunLocked(
                 f"another run holds {self._name}: {_holder(holder)}",
                 hint="wait for it, or look at it with `rivya-batch status`",
             ) from None
+        except OSError as exc:
+            file.close()
+            raise UsageError(
+                f"cannot lock {self.path}: {exc.strerror}", hint="use --state FILE on a disk of this machine"
+            ) from exc
+        try:
+            self._say_who(file, now_s, command)
+        except OSError as exc:
+            with contextlib.suppress(
+                OSError
+            ):  # closing tries to write what is left; the lock goes in any case
+                file.close()
+            raise TemporaryTrouble(
+                f"cannot write {self.path}: {exc.strerror}", hint="make room on the disk, then run again"
+            ) from exc
+        self._file = file
+
+    @staticmethod
+    def _say_who(file: IO[str], now_s: float, command: str) -> None:
         file.seek(0)
         file.truncate()
-        json.dump(
-            {"pid": os.getpid(), "host": socket.gethostname(), "since": rfc3339(now_s), "command": command},
-            file,
-        )
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "since": rfc3339(now_s), "command": command}
+        json.dump(who, file)
         file.flush()
-        self._file = file
 
     def release(self) -> None:
         """Give the lock back; the file stays (removing it would let two runs lock two files)."""
