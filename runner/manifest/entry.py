@@ -10,22 +10,13 @@ from typing import Final
 from runner.contract import Contract
 from runner.contract.words import shown
 from runner.manifest.findings import Findings, Spot
-from runner.manifest.head import (
-    Head,
-    Text,
-    Written,
-    filled_in,
-    find_contract,
-    param_hints,
-    read_params,
-    read_references,
-    read_text,
-    spot_of,
-)
+from runner.manifest.head import Head, read_params, read_references
 from runner.manifest.matrix import Matrix, read_matrix
+from runner.manifest.models import find_contract, param_hints
 from runner.manifest.row_files import open_glob, open_rows
 from runner.manifest.rows import Rows
 from runner.manifest.section import Section, said
+from runner.manifest.texts import Text, Written, filled_in, read_text, spot_of
 from runner.manifest.values import Value, compile_value
 from runner.model import Json, ModelId
 from runner.yaml12 import YamlMap

@@ -13,11 +13,13 @@ from runner.contract.words import shown
 from runner.fingerprint import fingerprint
 from runner.manifest.entry import Entry, read_entry
 from runner.manifest.findings import Findings, Spot
-from runner.manifest.head import Head, Text, find_contract, spot_of
+from runner.manifest.head import Head
+from runner.manifest.models import find_contract
 from runner.manifest.names import LONGEST_ID, id_trouble, output_trouble
 from runner.manifest.references import References
 from runner.manifest.registry import Registry
 from runner.manifest.rows import Row
+from runner.manifest.texts import Text, spot_of
 from runner.model import JobId, JobSpec, Json, ModelId, Place, Reference, Severity
 from runner.placeholders import BadPlaceholder, Scope
 

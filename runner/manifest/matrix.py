@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from runner.contract.words import listed, shown, suggest
-from runner.manifest.head import check_variable_name, filled_in, is_scalar
 from runner.manifest.section import Section, said
+from runner.manifest.texts import check_variable_name, filled_in, is_scalar
 from runner.model import Json
 from runner.yaml12 import YamlList, YamlMap
 

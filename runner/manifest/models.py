@@ -1,0 +1,33 @@
+"""Models as a manifest names them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from runner.contract import Contract
+from runner.contract.words import shown, suggest
+from runner.manifest.findings import Findings, Spot
+from runner.model import ModelId
+
+
+def find_contract(
+    model: str, spot: Spot, findings: Findings, contracts: Mapping[ModelId, Contract], *, job: str = ""
+) -> Contract | None:
+    """Return the contract of a model, or report at `spot` that there is none, or that it cannot be called."""
+    contract = contracts.get(ModelId(model))
+    if contract is None:
+        like = suggest(model, contracts)
+        hint = f"did you mean `{like}`?" if like else "`rivya-batch models` lists them"
+        findings.error(spot, f"there is no model {shown(model)}", "unknown-model", hint, job=job)
+    elif not contract.callable:
+        why = "is a chat model" if contract.category == "chat" else f"is {shown(contract.api_status)}"
+        findings.error(spot, f"{model} {why}; the API cannot run it as a job", "model-not-callable", job=job)
+        return None
+    return contract
+
+
+def param_hints(contract: Contract | None, *, known: Collection[str]) -> dict[str, str]:
+    """Return, for the params of a model, the hint that they belong under `params:`."""
+    if contract is None:
+        return {}
+    return {key: f"write `{key}` under `params:`" for key in contract.params if key not in known}

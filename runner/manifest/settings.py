@@ -1,0 +1,193 @@
+"""Reads the settings of a manifest: output, budget, limits, polling, retries, prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from runner.contract import Contract, canonical_params
+from runner.contract.words import shown
+from runner.manifest.models import find_contract
+from runner.manifest.section import Section, said
+from runner.manifest.texts import filled_in
+from runner.model import Budget, Json, Limits, ModelId, Polling, PriceRule, Settings
+from runner.yaml12 import YamlList, YamlMap
+
+LONGEST_RESEND_S: Final = 3600.0  # retention of keys is undocumented; above this it is a bet
+
+
+def read_settings(
+    top: Section,
+    *,
+    name: str,
+    path: Path,
+    workspace: Path,
+    variables: Mapping[str, Json],
+    contracts: Mapping[ModelId, Contract],
+) -> Settings:
+    """Return the settings; whatever is absent or wrong has its default.
+
+    Args:
+        top: The whole manifest.
+        name: Its name.
+        path: Its file, absolute.
+        workspace: The folder whose `out/<name>` is the default output.
+        variables: What `output.dir` may use.
+        contracts: The models that may have prices.
+    """
+    output = top.section("output")
+    output_dir = None
+    if output is not None:
+        output.refuse_unknown(("dir", "name"))
+        output_dir = _output_dir(output, path.parent, variables)
+    return Settings(
+        path=path,
+        name=name,
+        output_dir=output_dir or workspace / "out" / name,
+        budget=_budget(top),
+        limits=_limits(top),
+        polling=_polling(top),
+        failed_rounds=_failed_rounds(top),
+        resend_within_s=_resend_within(top),
+        reuse_uploads_within_s=_one_duration(top, "uploads", "reuse_within"),
+        prices=_prices(top, contracts),
+    )
+
+
+def _output_dir(output: Section, folder: Path, variables: Mapping[str, Json]) -> Path | None:
+    text = output.text("dir", blank=False)
+    if text is None:
+        return None
+    spot = output.at("dir")
+    result = filled_in(text, spot, variables, output.findings)
+    if not isinstance(result, str) or not result.strip() or not result.isprintable():
+        what = "output.dir cannot be a folder: it is empty or has invisible characters"
+        output.findings.error(spot, what, "bad-folder")
+        return None
+    if result.startswith("~"):
+        output.findings.error(spot, "`~` is not expanded in a manifest", "bad-folder", "write the whole path")
+        return None
+    directory = (folder / result).absolute()
+    if directory.exists() and not directory.is_dir():
+        output.findings.error(spot, f"{shown(result)} is a file, not a folder", "bad-folder")
+        return None
+    return directory
+
+
+def _budget(top: Section) -> Budget:
+    section = top.section("budget")
+    if section is None:
+        return Budget()
+    keys = ("max_credits", "max_credits_per_job", "max_credits_per_day")
+    section.refuse_unknown(keys)
+    total, per_job, per_day = (section.number(key, default=None, minimum=0) for key in keys)
+    return Budget(max_credits=total, max_credits_per_job=per_job, max_credits_per_day=per_day)
+
+
+def _limits(top: Section) -> Limits:
+    section = top.section("limits")
+    base = Limits()
+    if section is None:
+        return base
+    section.refuse_unknown(
+        ("requests_per_second", "in_flight", "uploads", "downloads", "job_deadline", "max_result_bytes")
+    )
+    rate = section.number("requests_per_second", default=None, minimum=0, above=True, auto=True)
+    in_flight = section.integer("in_flight", default=None, minimum=1, auto=True)
+    uploads = section.integer("uploads", default=base.uploads, minimum=1)
+    downloads = section.integer("downloads", default=base.downloads, minimum=1)
+    return Limits(
+        requests_per_second=rate,
+        in_flight=in_flight,
+        uploads=uploads or base.uploads,
+        downloads=downloads or base.downloads,
+        job_deadline_s=section.duration("job_deadline", base.job_deadline_s),
+        max_result_bytes=section.size("max_result_bytes", base.max_result_bytes),
+    )
+
+
+def _polling(top: Section) -> Polling:
+    section = top.section("polling")
+    base = Polling()
+    if section is None:
+        return base
+    section.refuse_unknown(("first_s", "min_s", "max_s"))
+    first = section.number("first_s", default=base.first_s, minimum=0.05)
+    low = section.number("min_s", default=None, minimum=0.05)
+    high = section.number("max_s", default=None, minimum=0.05)
+    if low is not None and high is not None and low > high:
+        what = f"max_s ({shown(high)}) is shorter than min_s ({shown(low)})"
+        section.findings.error(section.at("max_s"), what, "out-of-range")
+    # Written alone, one of them moves the default of the other out of its way.
+    low_s = low if low is not None else min(base.min_s, high if high is not None else base.min_s)
+    high_s = high if high is not None else max(base.max_s, low_s)
+    return Polling(first_s=first if first is not None else base.first_s, min_s=low_s, max_s=high_s)
+
+
+def _failed_rounds(top: Section) -> int:
+    section = top.section("retry")
+    if section is None:
+        return 0
+    section.refuse_unknown(("failed_rounds",))
+    return section.integer("failed_rounds", default=0, minimum=0) or 0
+
+
+def _resend_within(top: Section) -> float:
+    seconds = _one_duration(top, "idempotency", "resend_within")
+    section = top.node.get("idempotency")
+    if seconds > LONGEST_RESEND_S and isinstance(section, YamlMap):
+        spot = Section(section, top.at("idempotency"), top.findings).at("resend_within")
+        what = "resend_within is longer than 1h; how long the service remembers a key is not documented"
+        top.findings.warn(spot, what, "long-resend", "after it has forgotten one, a repeat is paid again")
+    return seconds
+
+
+def _one_duration(top: Section, key: str, inside: str) -> float:
+    section = top.section(key)
+    if section is None:
+        return 3600.0
+    section.refuse_unknown((inside,))
+    return section.duration(inside, 3600.0)
+
+
+def _prices(top: Section, contracts: Mapping[ModelId, Contract]) -> tuple[PriceRule, ...]:
+    section = top.section("prices")
+    if section is None:
+        return ()
+    rules: list[PriceRule] = []
+    for model, value in section.node.items():
+        spot = section.spot.inside(section.node.key_at(model), model)
+        contract = find_contract(model, spot, top.findings, contracts)
+        if isinstance(value, YamlList):
+            for index, item in enumerate(value):
+                at = section.at(model).inside(value.item_at(index), index)
+                if not isinstance(item, YamlMap):
+                    what = f"a price is {{params: …, credits: …}}, not {said(item)}"
+                    top.findings.error(at, what, "wrong-type")
+                elif rule := _price(Section(item, at, top.findings), model, contract):
+                    rules.append(rule)
+        elif (credits := section.number(model, default=None, minimum=0)) is not None:
+            rules.append(PriceRule(model=ModelId(model), credits=credits))
+    return tuple(rules)
+
+
+def _price(section: Section, model: str, contract: Contract | None) -> PriceRule | None:
+    section.refuse_unknown(("params", "credits"))
+    if not section.has("credits"):
+        what = "a price needs `credits`"
+        section.findings.error(section.spot, what, "missing-key", "write {params: …, credits: 12}")
+    credits = section.number("credits", default=None, minimum=0)
+    written = section.section("params")
+    params: Mapping[str, Json] = {}
+    if written is not None and contract is not None:
+        params, problems = canonical_params(contract, written.node)
+        for problem in problems:
+            if problem.code != "missing-param":
+                spot = written.at(problem.key)
+                if problem.code == "unknown-param":
+                    spot = written.spot.inside(written.node.key_at(problem.key), problem.key)
+                section.findings.report(
+                    spot, problem.what, problem.code, problem.hint, job="", severity=problem.severity
+                )
+    return None if credits is None else PriceRule(model=ModelId(model), credits=credits, params=params)
