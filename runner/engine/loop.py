@@ -459,7 +459,7 @@ class Engine:
             if found.duration_s is None and learned_s is not None:
                 self._learn(job, learned_s)
             return
-        if found.failure is not None and found.stop is None:
+        if found.failure is not None and (found.stop is None or found.state is State.FAILED):
             self._job_failed(job, found.failure, again=found.state is State.PLANNED)
         if found.state is State.PLANNED and found.stop is None:
             await self._backlog.prepare(job)

@@ -92,7 +92,7 @@ def _record(
         return Polled(job=job, answer=answer, state=State.WAITING, overdue=late, word=task.word)
     state = take_task(conn, desk, job, task, polls=job.polls + 1)
     failure = task_failure(task) if state in (State.FAILED, State.PLANNED) else None
-    stop = Exit.CREDITS if state is State.PLANNED and task.code == "insufficient_credits" else None
+    stop = Exit.CREDITS if failure is not None and task.code == "insufficient_credits" else None
     after = jobs.get(conn, row)
     return Polled(
         job=after, answer=answer, state=state, stop=stop, duration_s=after.duration_s, failure=failure

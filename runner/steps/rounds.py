@@ -91,7 +91,10 @@ def take_task(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView, **
     if task.reserved:
         ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
     succeeded = verdict is AfterTask.DOWNLOADING
-    ledger.settle(conn, job, final=task.final, succeeded=succeeded, now=now)
+    final = task.final
+    if final is None and not succeeded and task.reserved == 0:
+        final = 0.0  # "charged in full" of nothing
+    ledger.settle(conn, job, final=final, succeeded=succeeded, now=now)
     if succeeded:
         seconds = _duration_s(job, task)
         if seconds is not None:

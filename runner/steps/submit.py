@@ -275,37 +275,24 @@ def _accepted(
         status=answer.status,
         key=job.key,
     )
-    state = (
-        take_task(
-            conn,
-            desk,
-            job,
-            task,
-            task_id=task.id,
-            submitted_at=now,
-            next_at=None,
-            error_class=None,
-            error_code=None,
-            error_message=None,
-        )
-        if not task.terminal
-        else _at_once(conn, desk, job, outcome, now)
+    # Two steps in one transaction: it was accepted, and then whatever its first word says.
+    jobs.advance(
+        conn,
+        job,
+        now,
+        state=State.WAITING.value,
+        task_id=task.id,
+        submitted_at=now,
+        next_at=None,
+        error_class=None,
+        error_code=None,
+        error_message=None,
     )
-    stop = (
-        Exit.CREDITS
-        if task.terminal and state is State.PLANNED and task.code == "insufficient_credits"
-        else None
-    )
+    state = take_task(conn, desk, jobs.get(conn, job.row), task)
+    ended_badly = state in (State.PLANNED, State.FAILED)
+    stop = Exit.CREDITS if ended_badly and task.code == "insufficient_credits" else None
     job = jobs.get(conn, job.row)
     return Submitted(job=job, state=state, stop=stop)
-
-
-def _at_once(conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, now: str) -> State:
-    """Take a task that had ended when it was answered for the first time."""
-    task = outcome.task
-    assert task is not None
-    jobs.advance(conn, job, now, state=State.WAITING.value, task_id=task.id, submitted_at=now, next_at=None)
-    return take_task(conn, desk, jobs.get(conn, job.row), task)
 
 
 def _not_accepted(
