@@ -70,8 +70,10 @@ class Expression:
     def value(self, scope: Scope) -> Any:
         """Return the value in this scope, filters applied; raise `BadPlaceholder` where there is none."""
         value = scope.get(self.head, _MISSING)
-        if self.rest and value is not _MISSING:
-            value = _descend(value, self.rest)
+        if self.rest:
+            value = value.get(self.rest, _MISSING) if type(value) is dict else _descend(value, self.rest)
+            if value is _MISSING and "." in self.rest:
+                value = _descend(scope.get(self.head), self.rest)
         if self.filters:
             try:
                 for apply in self.filters:
@@ -141,6 +143,8 @@ class Template:
         Raises:
             BadPlaceholder: A name has no value here, or one that cannot stand in text.
         """
+        if self.whole:
+            return self._parts[0].text(scope)  # type: ignore[union-attr]  # `whole` says it is an Expression
         return "".join([part if type(part) is str else part.text(scope) for part in self._parts])  # type: ignore[union-attr]  # only str and Expression
 
     def unknown(

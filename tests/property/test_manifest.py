@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runner.fingerprint import canonical, fingerprint
 from runner.manifest import problem_json, problem_text
 from runner.manifest.names import file_key, id_trouble, output_trouble
 from runner.model import JobSpec
@@ -245,3 +248,17 @@ def _yaml(value: object) -> str:
 
 def _escape(char: str) -> str:
     return f"\\U{ord(char):08X}" if not 0xD800 <= ord(char) < 0xE000 else "?"
+
+
+@quick
+@given(TEXTS, st.none() | TEXTS, st.dictionaries(TEXTS, VALUES, max_size=3), st.lists(TEXTS, max_size=2))
+def test_a_fingerprint_is_the_hash_of_one_canonical_text(
+    model: str, prompt: str | None, params: dict[str, Any], references: list[str]
+) -> None:
+    try:
+        text = canonical({"model": model, "prompt": prompt, "params": params, "references": references})
+    except ValueError:
+        return  # nan and infinity are no JSON
+    digest = hashlib.sha256(f"fp1\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+
+    assert fingerprint(model=model, prompt=prompt, params=params, references=references) == f"fp1:{digest}"
