@@ -93,7 +93,9 @@ class LiveProgress:
             Text("requests"),
             Text(f"{view.requests} at {rate}, {view.rejections} times 429, {view.in_flight} at the service"),
         )
-        parts: list[Any] = [head, ProgressBar(total=max(total, 1), completed=ended, width=60), states, money]
+        bar = Table.grid()  # a bar by itself does not end its line
+        bar.add_row(ProgressBar(total=max(total, 1), completed=ended, width=60))
+        parts: list[Any] = [head, bar, states, money]
         if view.note:
             parts.append(
                 Text(f"trouble: {harmless(view.note)}", style="yellow", no_wrap=True, overflow="ellipsis")
