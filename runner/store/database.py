@@ -53,13 +53,13 @@ class StateFile:
         with trouble(f"opening the state database {path}", opening=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             created = not path.exists()
-            conn = _connect(str(path), uri=False)
+            file = cls(_connect(str(path), uri=False), path, created=created, writable=True)
             try:
-                file = cls(conn, path, created=created, writable=True)
-                conn.execute("PRAGMA journal_mode = WAL")
+                file._refuse_strange()
+                file.conn.execute("PRAGMA journal_mode = WAL")
                 file._migrate()
             except BaseException:
-                conn.close()
+                file._let_go()
                 raise
         return file
 
@@ -68,17 +68,19 @@ class StateFile:
         """Open without writing a byte; the file must exist and be of this version.
 
         Raises:
-            StateError: It cannot be read, or is newer than this program.
+            StateError: It cannot be read, is newer or older than this program, or is not ours.
         """
         with trouble(f"reading the state database {path}", opening=True):
             conn = _connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
             file = cls(conn, path, created=False, writable=False)
-            pending = {migration.name for migration in MIGRATIONS.pending(file.db)}
-            file._refuse_newer()
-        if pending:
-            conn.close()
-            msg = f"{path} is of an older version"
-            raise StateError(msg, hint="`rivya-batch run` brings it up to date")
+            try:
+                file._refuse_strange()
+                if MIGRATIONS.pending(file.db):
+                    msg = f"{path} is of an older version"
+                    raise StateError(msg, hint="`rivya-batch run` brings it up to date")
+            except BaseException:
+                file._let_go()
+                raise
         return file
 
     @classmethod
@@ -90,7 +92,6 @@ class StateFile:
         return file
 
     def _migrate(self) -> None:
-        self._refuse_newer()
         if not MIGRATIONS.pending(self.db):
             return
         with self._commits(), _begin(self.conn):
@@ -99,9 +100,14 @@ class StateFile:
                 self._copy_aside()
             MIGRATIONS.apply(self.db)
 
-    def _refuse_newer(self) -> None:
+    def _refuse_strange(self) -> None:
+        """Refuse what a newer version or another program has written; nothing of it is changed."""
         known = {migration.name for migration in MIGRATIONS._migrations}
-        foreign = [m.name for m in MIGRATIONS.applied(self.db) if m.name not in known]
+        applied = [migration.name for migration in MIGRATIONS.applied(self.db)]
+        foreign = [name for name in applied if name not in known]
+        if not applied and self.db.table_names():
+            msg = f"{self.path} is the database of another program"
+            raise StateError(msg, hint="this is not a rivya-batch database; name another with --state")
         if foreign:
             msg = f"{self.path} was written by a newer rivya-batch (it has {', '.join(foreign)})"
             raise StateError(msg, hint="use that version, or name another database with --state")
@@ -144,7 +150,8 @@ class StateFile:
         except OSError:
             return
         try:
-            with contextlib.suppress(sqlite3.OperationalError):
+            # What was committed is committed, whatever becomes of the WAL.
+            with contextlib.suppress(sqlite3.Error):
                 self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
@@ -153,6 +160,9 @@ class StateFile:
         """Checkpoint and close; never raises for what a later opening repairs."""
         if self.writable:
             self.checkpoint(force=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self.conn.close()
         if self._gate is not None:

@@ -1,0 +1,654 @@
+"""The state file: made once by whoever comes first, refused when it is not ours, and never half written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from runner.errors import Exit, RunnerError, StateError, TemporaryTrouble
+from runner.migrations import MIGRATIONS
+from runner.store import database
+from runner.store.database import StateFile
+from runner.store.writer import GroupWriter
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "runner.db"
+
+
+@pytest.fixture
+def file(path: Path) -> Iterator[StateFile]:
+    opened = StateFile.open(path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a locked database for a moment only."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+
+
+def put(conn: sqlite3.Connection, key: str) -> str:
+    """Write one row of the simplest table."""
+    conn.execute("INSERT INTO rates (account, per_s, found_at) VALUES (?, 1.0, '')", (key,))
+    return key
+
+
+def kept(path: Path) -> set[str]:
+    """Return what another program finds in the file."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as conn:
+        return {row[0] for row in conn.execute("SELECT account FROM rates")}
+
+
+def child(program: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+# --- opening --------------------------------------------------------------------------------------------
+
+
+def test_a_new_file_is_made_with_its_folder_and_says_that_it_is_new(path: Path) -> None:
+    first = StateFile.open(path)
+    first.close()
+    second = StateFile.open(path)
+    second.close()
+
+    assert first.created
+    assert not second.created
+    assert not list(path.parent.glob("*.before-*"))
+
+
+def test_money_is_written_with_wal_and_full_sync(file: StateFile) -> None:
+    pragmas = {
+        name: file.conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")
+    }
+    pragmas["foreign_keys"] = file.conn.execute("PRAGMA foreign_keys").fetchone()[0]
+
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_every_table_is_strict(file: StateFile) -> None:
+    loose = [
+        row["name"]
+        for row in file.conn.execute(
+            "SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
+        )
+        if not row["strict"] and not row["name"].startswith(("sqlite_", "_sqlite"))
+    ]
+
+    assert loose == []
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from runner.store.database import StateFile
+print("ready", flush=True)
+sys.stdin.readline()
+file = StateFile.open(Path(sys.argv[1]))
+with file.transaction() as conn:
+    conn.execute("INSERT INTO rates (account, per_s, found_at) VALUES (?, 1.0, '')", (sys.argv[2],))
+file.close()
+"""
+
+
+def test_processes_that_make_one_new_file_at_once_all_succeed(path: Path) -> None:
+    started = [child(OPEN, str(path), str(number)) for number in range(4)]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [process.communicate()[1] for process in started]
+
+    assert told == [""] * 4
+    assert kept(path) == {"0", "1", "2", "3"}
+    assert not list(path.parent.glob("*.before-*"))
+
+
+def test_threads_that_make_one_new_file_at_once_all_succeed(path: Path) -> None:
+    start = threading.Barrier(6)
+    troubles: list[BaseException] = []
+
+    def make() -> None:
+        try:
+            start.wait()
+            StateFile.open(path).close()
+        except BaseException as exc:
+            troubles.append(exc)
+
+    threads = [threading.Thread(target=make) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert troubles == []
+
+
+def make_newer(path: Path) -> None:
+    StateFile.open(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute(
+            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('rivya-batch', '9999_later', '')"
+        )
+
+
+@pytest.mark.parametrize("opened", [StateFile.open, StateFile.open_readonly])
+def test_a_file_of_a_newer_program_is_refused_and_left_as_it_is(
+    path: Path, opened: Callable[[Path], StateFile]
+) -> None:
+    make_newer(path)
+    before = path.read_bytes()
+
+    with pytest.raises(StateError, match=r"newer rivya-batch .*9999_later") as found:
+        opened(path)
+
+    assert found.value.exit_code is Exit.USAGE
+    assert found.value.hint
+    assert path.read_bytes() == before
+
+
+def forget_migrations(path: Path) -> None:
+    """Make a file look as if an older program had written it."""
+    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
+        last = max(migration.name for migration in MIGRATIONS._migrations)
+        conn.execute("DELETE FROM _sqlite_migrations WHERE name = ?", (last,))
+        for (view,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
+            if last != "0001_tables" and view in ("v_runs", "v_failures"):
+                conn.execute(f"DROP VIEW {view}")
+
+
+@pytest.mark.skipif(len(MIGRATIONS._migrations) < 2, reason="there is no older version yet")
+def test_an_older_file_is_copied_aside_before_it_is_changed(path: Path) -> None:
+    file = StateFile.open(path)
+    with file.transaction() as conn:
+        put(conn, "precious")
+    file.close()
+    forget_migrations(path)
+
+    with pytest.raises(StateError, match="older version"):
+        StateFile.open_readonly(path)
+    StateFile.open(path).close()
+    StateFile.open(path).close()
+
+    (copy,) = path.parent.glob("*.before-*")
+    assert kept(copy) == kept(path) == {"precious"}
+    StateFile.open_readonly(path).close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello, I am a text file\n" * 50, b"SQLite format 3\0" + b"\xff" * 4096, b"\0" * 4096]
+)
+@pytest.mark.parametrize("opened", [StateFile.open, StateFile.open_readonly])
+def test_what_is_no_database_is_refused_and_left_as_it_is(
+    path: Path, content: bytes, opened: Callable[[Path], StateFile]
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+
+    with pytest.raises(StateError):
+        opened(path)
+
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("opened", [StateFile.open, StateFile.open_readonly])
+def test_the_database_of_another_program_is_refused_and_left_as_it_is(
+    path: Path, opened: Callable[[Path], StateFile]
+) -> None:
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute("CREATE TABLE photos (id INTEGER PRIMARY KEY, taken TEXT)")
+        conn.execute("INSERT INTO photos (taken) VALUES ('long ago')")
+
+    with pytest.raises(StateError) as found:
+        opened(path)
+
+    assert "--state" in found.value.hint
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        assert [row[0] for row in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")] == [
+            "photos"
+        ]
+
+
+def test_an_empty_file_is_a_new_database(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+
+    file = StateFile.open(path)
+    with file.transaction() as conn:
+        put(conn, "a")
+    file.close()
+
+    assert kept(path) == {"a"}
+
+
+def test_a_folder_in_its_place_is_refused(path: Path) -> None:
+    path.mkdir(parents=True)
+
+    with pytest.raises(StateError):
+        StateFile.open(path)
+
+
+def test_a_file_in_the_place_of_its_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+
+    with pytest.raises(StateError) as found:
+        StateFile.open(tmp_path / "state" / "runner.db")
+
+    assert found.value.exit_code is Exit.USAGE
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not write")
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path, exists: bool) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    for parent in [folder, *list(folder.parents)[:3]]:
+        parent.chmod(0o755)
+    if exists:
+        StateFile.open(folder / "runner.db").close()
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom runner.errors import StateError\n"
+        "from runner.store.database import StateFile\nos.setuid(65534)\n"
+        "try:\n    StateFile.open(Path(sys.argv[1]))\n"
+        "except StateError as error:\n    print(int(error.exit_code), bool(error.hint))\n"
+    )
+    told, trouble = child(program, str(folder / "runner.db")).communicate()
+
+    assert (told, trouble) == ("2 True\n", "")
+
+
+@pytest.mark.parametrize("name", ["a b.db", "what?.db", "50%.db", "#1.db", "é ü.db", "a&mode=rw.db"])
+def test_any_name_of_a_file_will_do(tmp_path: Path, name: str) -> None:
+    StateFile.open(tmp_path / name).close()
+    StateFile.open_readonly(tmp_path / name).close()
+
+    assert (tmp_path / name).stat().st_size > 0
+
+
+def test_reading_needs_a_file_and_writes_none(tmp_path: Path) -> None:
+    with pytest.raises(StateError):
+        StateFile.open_readonly(tmp_path / "none.db")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_cannot_write(path: Path, file: StateFile) -> None:
+    reader = StateFile.open_readonly(path)
+    try:
+        with pytest.raises(RunnerError), reader.transaction() as conn:
+            put(conn, "x")
+    finally:
+        reader.close()
+
+
+def test_a_reader_sees_what_is_committed_while_a_run_is_going(path: Path, file: StateFile) -> None:
+    reader = StateFile.open_readonly(path)
+    try:
+        with file.transaction() as conn:
+            put(conn, "a")
+            assert reader.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 0
+        assert reader.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 1
+    finally:
+        reader.close()
+
+
+# --- locked by another ------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_file_locked_by_another_program_is_a_temporary_trouble(path: Path) -> None:
+    StateFile.open(path).close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        file = StateFile.open(path)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(TemporaryTrouble, match="locked") as found, file.transaction() as conn:
+            put(conn, "x")
+        other.execute("ROLLBACK")
+        with file.transaction() as conn:
+            put(conn, "y")
+        file.close()
+
+    assert found.value.exit_code is Exit.TEMPORARY
+    assert "close the program" in found.value.hint
+    assert kept(path) == {"y"}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_file_locked_exclusively_cannot_be_opened_now(path: Path) -> None:
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TemporaryTrouble, match="locked"):
+            StateFile.open(path)
+
+
+def test_two_writers_take_turns_and_lose_nothing(path: Path) -> None:
+    StateFile.open(path).close()
+    troubles: list[BaseException] = []
+
+    def add() -> None:
+        try:
+            file = StateFile.open(path)
+            for _ in range(60):
+                with file.transaction() as conn:
+                    read = conn.execute("SELECT coalesce(max(per_s), 0) FROM rates").fetchone()[0]
+                    conn.execute(
+                        "INSERT INTO rates (account, per_s, found_at) VALUES ('n', ?1, '')"
+                        " ON CONFLICT (account) DO UPDATE SET per_s = ?1",
+                        (read + 1,),
+                    )
+                file.checkpoint(force=True)
+            file.close()
+        except BaseException as exc:
+            troubles.append(exc)
+
+    threads = [threading.Thread(target=add) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert troubles == []
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        assert conn.execute("SELECT per_s FROM rates").fetchone()[0] == 180
+        assert conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+# --- transactions, disk full, kill -9 -----------------------------------------------------------------------
+
+
+def test_an_error_inside_a_transaction_leaves_nothing(file: StateFile) -> None:
+    with pytest.raises(ZeroDivisionError), file.transaction() as conn:
+        put(conn, "x")
+        raise ZeroDivisionError
+
+    assert file.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 0
+    with file.transaction() as conn:
+        put(conn, "y")
+
+
+@contextlib.contextmanager
+def disk_of(more_bytes: int, path: Path) -> Iterator[None]:
+    """Let files grow by so much and no further: what the kernel says then is what a full disk says."""
+    largest = max(item.stat().st_size for item in path.parent.iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest + more_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_a_temporary_trouble_and_loses_nothing_committed(path: Path) -> None:
+    file = StateFile.open(path)
+    with file.transaction() as conn:
+        put(conn, "before")
+    with disk_of(20_000, path), pytest.raises(TemporaryTrouble) as found:
+        for number in range(100):
+            with file.transaction() as conn:
+                put(conn, f"{number:02}" + "x" * 3_000)
+    survived = kept(path)
+    with file.transaction() as conn:
+        put(conn, "after")
+    file.close()
+
+    assert found.value.exit_code is Exit.TEMPORARY
+    assert "room" in found.value.hint
+    assert "before" in survived
+    assert survived | {"after"} == kept(path)
+
+
+def test_no_room_for_a_new_file_is_said_plainly(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"")
+    with disk_of(8_000, tmp_path / "x"), pytest.raises(TemporaryTrouble) as found:
+        StateFile.open(tmp_path / "runner.db")
+
+    assert "room" in found.value.hint
+    StateFile.open(tmp_path / "runner.db").close()
+
+
+WRITE = """
+import sys
+from pathlib import Path
+from runner.store.database import StateFile
+file = StateFile.open(Path(sys.argv[1]))
+with file.transaction() as conn:
+    conn.execute("INSERT INTO rates (account, per_s, found_at) VALUES ('committed', 1.0, '')")
+conn = file.conn
+conn.execute("BEGIN IMMEDIATE")
+conn.execute("INSERT INTO rates (account, per_s, found_at) VALUES ('not committed', 1.0, '')")
+print("now", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_kill_9_keeps_what_was_committed_and_nothing_else(path: Path) -> None:
+    process = child(WRITE, str(path))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "now\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    file = StateFile.open(path)
+    with file.transaction() as conn:
+        put(conn, "next")
+    file.close()
+
+    assert kept(path) == {"committed", "next"}
+
+
+def test_a_closed_file_is_one_file(path: Path) -> None:
+    file = StateFile.open(path)
+    with file.transaction() as conn:
+        put(conn, "a")
+    file.close()
+
+    assert not path.with_name("runner.db-wal").exists() or not path.with_name("runner.db-wal").stat().st_size
+
+
+def test_a_checkpoint_waits_while_another_process_commits(path: Path, file: StateFile) -> None:
+    """SQLite before 3.51.3 can corrupt a file that is checkpointed while somebody else commits."""
+    other = StateFile.open(path)
+    with other.transaction() as conn:
+        put(conn, "a")
+        file.checkpoint(force=True)
+        assert path.with_name("runner.db-wal").stat().st_size > 0
+    file.checkpoint(force=True)
+    assert path.with_name("runner.db-wal").stat().st_size == 0
+    other.close()
+
+
+# --- group commit ------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def writing(file: StateFile, inline: bool) -> AsyncIterator[GroupWriter]:
+    writer = GroupWriter(file, inline=inline)
+    async with anyio.create_task_group() as group:
+        group.start_soon(writer.serve)
+        await anyio.wait_all_tasks_blocked()
+        yield writer
+        group.cancel_scope.cancel()
+
+
+@pytest.fixture(params=[True, False], ids=["inline", "thread"])
+def inline(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+async def collect(
+    writer: GroupWriter, found: dict[str, Any], name: str, operation: Callable[..., Any]
+) -> None:
+    try:
+        found[name] = await writer.write(operation)
+    except Exception as exc:
+        found[name] = exc
+
+
+def boom(conn: sqlite3.Connection) -> None:
+    put(conn, "half done")
+    raise ZeroDivisionError
+
+
+def again(conn: sqlite3.Connection) -> None:
+    put(conn, "twice")
+    put(conn, "twice")
+
+
+@pytest.mark.anyio
+async def test_one_failing_operation_does_not_hurt_its_neighbours(
+    path: Path, file: StateFile, inline: bool
+) -> None:
+    found: dict[str, Any] = {}
+    async with writing(file, inline) as writer, anyio.create_task_group() as group:
+        for name, operation in (
+            ("a", lambda conn: put(conn, "a")),
+            ("boom", boom),
+            ("b", lambda conn: put(conn, "b")),
+            ("again", again),
+            ("c", lambda conn: put(conn, "c")),
+        ):
+            group.start_soon(collect, writer, found, name, operation)
+
+    assert (found["a"], found["b"], found["c"]) == ("a", "b", "c")
+    assert isinstance(found["boom"], ZeroDivisionError)
+    assert isinstance(found["again"], RunnerError)
+    assert kept(path) == {"a", "b", "c"}
+    assert writer.transactions == 1
+
+
+@pytest.mark.anyio
+async def test_an_awaited_write_is_on_the_disk(path: Path, file: StateFile, inline: bool) -> None:
+    async with writing(file, inline) as writer:
+        for number in range(5):
+            await writer.write(lambda conn, number=number: put(conn, str(number)))
+            assert str(number) in kept(path)
+
+
+@pytest.mark.anyio
+async def test_what_many_write_at_one_moment_is_one_transaction(file: StateFile, inline: bool) -> None:
+    async with writing(file, inline) as writer, anyio.create_task_group() as group:
+        for number in range(200):
+            group.start_soon(writer.write, lambda conn, number=number: put(conn, str(number)))
+
+    assert file.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 200
+    assert writer.operations == 200
+    assert writer.transactions <= 3
+
+
+@pytest.mark.anyio
+async def test_operations_run_in_the_order_they_were_asked_for(file: StateFile, inline: bool) -> None:
+    writer = GroupWriter(file, inline=inline)
+    for number in range(20):
+        writer.write_soon(lambda conn, number=number: put(conn, f"{number:02}"))
+    await writer.flush()
+
+    assert [row[0] for row in file.conn.execute("SELECT account FROM rates ORDER BY rowid")] == [
+        f"{number:02}" for number in range(20)
+    ]
+
+
+@pytest.mark.anyio
+async def test_when_the_commit_fails_nobody_is_told_that_it_worked(path: Path, inline: bool) -> None:
+    file = StateFile.open(path)
+    found: dict[str, Any] = {}
+    async with writing(file, inline) as writer:
+        with disk_of(1_000, path):
+            async with anyio.create_task_group() as group:
+                for name in "abc":
+                    group.start_soon(
+                        collect, writer, found, name, lambda conn, name=name: put(conn, name + "x" * 20_000)
+                    )
+        assert kept(path) == set()
+        await writer.write(lambda conn: put(conn, "later"))
+
+    assert {type(error) for error in found.values()} == {TemporaryTrouble}
+    assert kept(path) == {"later"}
+    file.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("impatient")
+async def test_a_locked_file_is_told_to_whoever_waits_and_goes_on_later(path: Path, inline: bool) -> None:
+    file = StateFile.open(path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with writing(file, inline) as writer:
+            with pytest.raises(TemporaryTrouble, match="locked"):
+                await writer.write(lambda conn: put(conn, "a"))
+            other.execute("ROLLBACK")
+            await writer.write(lambda conn: put(conn, "b"))
+
+    assert kept(path) == {"b"}
+    file.close()
+
+
+@pytest.mark.anyio
+async def test_a_caller_that_is_cancelled_while_it_waits_has_still_written(
+    file: StateFile, inline: bool
+) -> None:
+    async with writing(file, inline) as writer, anyio.create_task_group() as group:
+        group.start_soon(writer.write, lambda conn: put(conn, "a"))
+        await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+
+    assert file.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 1
+
+
+@pytest.mark.anyio
+async def test_whoever_writes_while_everything_is_cancelled_gets_an_answer(
+    file: StateFile, inline: bool
+) -> None:
+    """A run that ends by an error takes the task that commits with it."""
+    found: dict[str, Any] = {}
+    writer = GroupWriter(file, inline=inline)
+    async with anyio.create_task_group() as group:
+        group.start_soon(writer.serve)
+        await anyio.wait_all_tasks_blocked()
+        for name in ("a", "b"):
+            group.start_soon(collect, writer, found, name, lambda conn, name=name: put(conn, name))
+        await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    await collect(writer, found, "c", lambda conn: put(conn, "c"))
+
+    assert found == {"a": "a", "b": "b", "c": "c"}
+
+
+@pytest.mark.anyio
+async def test_the_error_of_a_write_nobody_waits_for_is_dropped_alone(file: StateFile) -> None:
+    writer = GroupWriter(file, inline=True)
+    writer.write_soon(boom)
+    writer.write_soon(lambda conn: put(conn, "a"))
+    await writer.flush()
+
+    assert [row[0] for row in file.conn.execute("SELECT account FROM rates")] == ["a"]
