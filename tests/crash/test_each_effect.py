@@ -1,0 +1,82 @@
+"""Killed before and after each effect on the network, then run again: the service's own book decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.imitation.fixtures import Bench, StartService, said
+from tests.imitation.personality import PERSONALITIES
+from tests.support import Command
+
+pytestmark = pytest.mark.crash
+
+EFFECTS = ("upload", "submit", "poll", "result")
+JOBS: list[dict[str, Any]] = [
+    {"id": "plain"},
+    {"id": "one", "references": ["a.png"]},
+    {"id": "two", "references": ["a.png"]},
+    {"id": "three", "references": ["b.png"]},
+]
+
+
+def live_on(bench: Bench, kills: int) -> None:
+    """Run until the command survives; it is killed so many times before that."""
+    for _ in range(kills):
+        killed = bench.run()
+        assert killed.code == -9, said(killed)
+    last = bench.run()
+    assert last.code == 0, said(last)
+    assert bench.service.kills == kills
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_killed_at_an_effect_each_job_is_paid_once(
+    effect: str, when: str, command: Command, start_service: StartService
+) -> None:
+    """At the first that comes, and at the second of the run after."""
+    bench = Bench(command, start_service(PERSONALITIES["usual" if when == "before" else "terse"]))
+    bench.picture("a.png", "a")
+    bench.picture("b.png", "b")
+    prompts = bench.write(JOBS)
+    bench.service.rule(effect, f"kill_{when}")
+    bench.service.rule(effect, f"kill_{when}", skip=1)
+
+    live_on(bench, kills=2)
+
+    bench.assert_whole(prompts)
+    assert bench.states() == {"done": 4}
+
+
+def test_killed_as_the_answer_arrives_each_job_is_paid_once(bench: Bench) -> None:
+    """The answer has left the service; whether its id was committed is a matter of microseconds."""
+    prompts = bench.write(6)
+    for skip in range(3):
+        bench.service.rule("submit", "kill_answered", skip=2 * skip, times=1)
+
+    for _ in range(8):
+        if bench.run().code == 0:
+            break
+
+    assert bench.service.kills == 3
+    bench.assert_whole(prompts)
+
+
+def test_after_a_kill_the_same_bytes_are_sent_although_the_manifest_has_changed(bench: Bench) -> None:
+    """An edited job is another job; what was under way is brought home, or left to a person, never forgotten."""
+    bench.write([{"id": "a", "prompt": "before"}, {"id": "b"}])
+    bench.service.rule("submit", "kill_after")
+    assert bench.run().code == -9
+    (lost,) = bench.service.ledger.posts
+    bench.write(
+        [{"id": "b", "prompt": "prompt of b"}, {"id": "a", "prompt": "before"}, {"id": "c"}], params={}
+    )
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    assert {post.body for post in bench.service.ledger.of(lost.prompt)} == {lost.body}
+    assert bench.service.ledger.paid_twice == {}
+    bench.assert_whole(["before", "prompt of b", "prompt of c"])

@@ -1,0 +1,71 @@
+"""The package with one thing wrong on purpose: key and body are committed after the answer, as SDKs do it.
+
+A crash test that cannot fail proves nothing; this is what it has to catch.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.support import ROOT
+
+WRONG = '''
+
+# --- what follows is wrong on purpose ---
+
+import secrets as _secrets
+
+_keys = {}
+
+
+def idempotency_key(**parts):
+    """A fresh key for each process, as a client has that keeps none."""
+    return _keys.setdefault(tuple(sorted(map(str, parts.items()))), "wrong-" + _secrets.token_hex(16))
+
+
+class _Back(Exception):
+    pass
+
+
+async def submit(desk, row):
+    """Send, then commit."""
+    found = []
+
+    def look(conn):
+        found.append(_intent(conn, desk, row))
+        raise _Back
+
+    try:
+        await desk.writer.write(look)
+    except _Back:
+        pass
+    (ready,) = found
+    if ready.held is not None:
+        return await _right_submit(desk, row)
+    answer = understand(await desk.api.submit(ready.job.body, ready.job.key))
+
+    def both(conn):
+        sent = _intent(conn, desk, row)
+        return _record(conn, desk, sent.job, answer)
+
+    done = await desk.writer.write(both)
+    return Submitted(
+        job=done.job, state=done.state, answer=answer, stop=done.stop, delay_s=done.delay_s, failure=done.failure
+    )
+'''
+
+
+def wrong_package(folder: Path) -> Path:
+    """Copy the package, spoil its submit step, and return the folder for PYTHONPATH."""
+    shutil.copytree(ROOT / "runner", folder / "runner", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "schemas", folder / "schemas")
+    module = folder / "runner" / "steps" / "submit.py"
+    text = module.read_text(encoding="utf-8")
+    for name in ("async def submit(", "def _intent(", "def _record(", "idempotency_key("):
+        assert name in text, (
+            f"submit.py has no {name!r} any more: this copy would not be wrong in the way meant"
+        )
+    text = text.replace("async def submit(", "async def _right_submit(")
+    module.write_text(text + WRONG, encoding="utf-8")
+    return folder

@@ -1,0 +1,116 @@
+"""Caps hold, whatever the service charges; an empty account is a pause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.imitation.fixtures import Bench, StartService, said
+from tests.imitation.personality import Personality
+from tests.support import Command
+
+OPEN = {"requests_per_second": 500, "in_flight": 50}
+
+
+@pytest.mark.parametrize(
+    ("reserved", "budget", "most"),
+    [
+        ("number", {"max_credits": 100}, 80),
+        ("zero", {"max_credits": 100}, 80),
+        ("late", {"max_credits": 100}, 80),
+        ("number", {"max_credits_per_day": 100}, 80),
+        ("number", {"max_credits_per_job": 30}, 40),
+        ("number", {"max_credits": 9}, 0),
+    ],
+)
+def test_a_cap_holds_within_one_probe_when_everything_costs_four_times_its_list_price(
+    command: Command, start_service: StartService, reserved: Any, budget: dict[str, Any], most: float
+) -> None:
+    """Listed 10, charged 40, fifty allowed at once: only the first of each shape can surprise."""
+    bench = Bench(command, start_service(Personality(price=40.0, reserved=reserved)))
+    bench.write(40, budget=budget, limits=OPEN)
+
+    outcome = bench.run()
+
+    assert outcome.code == 8, said(outcome)
+    assert bench.service.ledger.taken <= most
+    assert bench.service.ledger.most_running <= max(most // 40, 1)
+    assert bench.service.ledger.paid_twice == {}
+
+
+def test_caps_hold_for_several_shapes_of_unknown_price_at_once(
+    command: Command, start_service: StartService
+) -> None:
+    """The price grows with the seconds; each duration is a price of its own."""
+    service = start_service(Personality(price=lambda body: 10.0 * body["params"]["duration"]))
+    bench = Bench(command, service)
+    seconds = [6 + number % 6 for number in range(36)]
+    jobs = [{"id": f"j{n}", "params": {"duration": s}} for n, s in enumerate(seconds)]
+    bench.write(jobs, budget={"max_credits": 600}, limits=OPEN)
+
+    outcome = bench.run()
+    raised = bench.run("--max-credits", "700")
+
+    assert (outcome.code, raised.code) == (8, 8), said(outcome) + said(raised)
+    assert service.ledger.taken <= 700 + 110
+    first = [payment for payment in service.ledger.payments if payment.taken]
+    assert first
+    assert service.ledger.paid_twice == {}
+
+
+def test_a_known_price_needs_no_probe_and_fills_the_cap_exactly(bench: Bench) -> None:
+    bench.write(2)
+    assert bench.run().code == 0
+    bench.write(30, budget={"max_credits": 100}, limits=OPEN)
+
+    outcome = bench.run()
+
+    assert outcome.code == 8, said(outcome)
+    assert bench.service.ledger.taken == 100
+    assert bench.service.ledger.most_running > 2
+    assert bench.states() == {"done": 10, "planned": 20}
+
+
+@pytest.mark.parametrize("how", [402, 400, 403, 409, "task", "task-null"])
+def test_an_empty_account_is_a_pause_in_each_disguise(
+    command: Command, start_service: StartService, how: Any
+) -> None:
+    """Room for three; then a top-up, and the rest is made without paying for anything twice."""
+    bench = Bench(command, start_service(Personality(empty_account=how)))
+    bench.service.wallets["ours"].balance = 30.0
+    prompts = bench.write(25)
+
+    empty = bench.run()
+    posts = len(bench.service.ledger.posts)
+    states = bench.states()
+    bench.service.wallets["ours"].balance = 1000.0
+    after = bench.run()
+
+    assert empty.code == 8, said(empty)
+    assert posts <= 3 + 10 + 2  # as many as may be open at once when the first is refused
+    assert states["done"] == 3
+    if how == "task-null":
+        # Nobody said that nothing was charged: paying once more is for a person to decide.
+        assert after.code == 3, said(after)
+        after = bench.command("retry", bench.manifest, "--yes")
+    assert after.code == 0, said(after)
+    bench.assert_whole(prompts)
+
+
+def test_what_the_service_gives_back_is_released_and_what_it_does_not_say_is_charged(bench: Bench) -> None:
+    from tests.imitation.service import Fate
+
+    bench.write([{"id": "fine"}, {"id": "back"}])
+    bench.service.fates["prompt of back"] = Fate(status="failed")
+    assert bench.run().code == 3
+    bench.service.become(final="absent", refunds=False)
+    bench.service.fates["prompt of kept"] = Fate(status="failed")
+    bench.write([{"id": "fine"}, {"id": "back"}, {"id": "kept"}])
+
+    outcome = bench.run()
+
+    assert outcome.code == 3, said(outcome)
+    kept = dict(bench.rows("j.job, l.amount", "ledger l JOIN jobs j ON j.id = l.job"))
+    assert kept == {"fine": 10, "back": 0, "kept": 10}
+    assert bench.service.ledger.charged == 20

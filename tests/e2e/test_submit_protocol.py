@@ -1,0 +1,220 @@
+"""What is paid: one payment a job, whatever becomes of the answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.imitation.faults import error_answer, json_answer, page, prompt_is
+from tests.imitation.fixtures import Bench, StartService, said
+from tests.imitation.personality import PERSONALITIES, Personality
+from tests.imitation.wire import Answer
+from tests.support import Command
+
+LOST = {
+    "dropped": ("drop_after", None),
+    "reset": ("reset_after", None),
+    "cut": ("cut", None),
+    "500": ("answer_after", error_answer(500, "internal_error")),
+    "502 of a gateway": ("answer_after", page(502)),
+    "504 empty": ("answer_after", Answer(status=504)),
+    "408": ("answer_after", error_answer(408, "timeout")),
+    "202 without an id": ("answer_after", json_answer(202, {"status": "queued"})),
+    "202 with a null id": ("answer_after", json_answer(202, {"id": None, "status": "queued"})),
+    "200 with a page": ("answer_after", page(200, "<html>hello</html>")),
+    "200 with a list": ("answer_after", json_answer(200, [])),
+    "204": ("answer_after", Answer(status=204)),
+    "302": ("answer_after", Answer(status=302, headers=(("Location", "/login"),))),
+    "404 of a gateway": ("answer_after", page(404)),
+    "unknown code": ("answer_after", error_answer(599, "teapot_overflow")),
+}
+
+
+@pytest.mark.parametrize("who", PERSONALITIES)
+def test_a_service_of_any_personality_is_paid_once_for_each_job(
+    who: str, command: Command, start_service: StartService
+) -> None:
+    bench = Bench(command, start_service(PERSONALITIES[who]))
+    bench.picture()
+    prompts = bench.write([{"id": f"j{n}", "references": ["ref.png"] * (n < 2)} for n in range(5)])
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    bench.assert_whole(prompts)
+    assert bench.service.ledger.charged == sum(row[0] for row in bench.rows("charged", "ledger"))
+
+
+def test_a_job_whose_answer_was_lost_is_sent_again_with_the_same_key_and_bytes(bench: Bench) -> None:
+    prompts = bench.write([{"id": name.replace(" ", "-")} for name in LOST])
+    for prompt, (do, answer) in zip(prompts, LOST.values(), strict=True):
+        bench.service.rule("submit", do, answer=answer, where=prompt_is(prompt))
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    bench.assert_whole(prompts)
+    for prompt in prompts:
+        posts = bench.service.ledger.of(prompt)
+        assert [post.outcome for post in posts] == ["created", "replayed"]
+        assert len({(post.key, post.body) for post in posts}) == 1
+
+
+def test_key_and_body_are_as_documented(bench: Bench) -> None:
+    """`16:9` unquoted is 969 to a YAML 1.1 reader."""
+    bench.manifest.write_text(
+        "version: 1\nname: night\nmodel: grok-imagine-video\npolling: {first_s: 0.05, min_s: 0.05}\n"
+        "params: {duration: '7', resolution: 480p, aspect_ratio: 16:9}\n"
+        "jobs:\n  - {id: a, prompt: A cat}\n",
+        encoding="utf-8",
+    )
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    (post,) = bench.service.ledger.posts
+    assert post.data["params"] == {"duration": 7, "resolution": "480p", "aspect_ratio": "16:9"}
+    assert post.key == post.request_id
+    assert post.key
+    assert len(post.key) <= 64
+    assert set(post.data) == {"model", "prompt", "params", "client_request_id"}
+
+
+def test_a_service_without_idempotency_is_paid_again_only_where_an_answer_was_lost(
+    command: Command, start_service: StartService
+) -> None:
+    """The client cannot know; but no job without a lost answer may ever be sent twice."""
+    bench = Bench(command, start_service(Personality(idempotency="none")))
+    prompts = bench.write(6)
+    bench.service.rule("submit", "answer_before", answer=error_answer(429, "rate_limited"), times=3)
+    bench.service.rule("poll", "drop_after", times=3)
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    bench.assert_whole(prompts)
+
+
+def test_once_the_window_is_over_nothing_is_sent_again_until_a_person_says_so(bench: Bench) -> None:
+    prompts = bench.write(4, idempotency={"resend_within": "1s"})
+    bench.service.rule("submit", "drop_after", times=999)
+
+    night = bench.run("--patience", "3s")
+    posts = len(bench.service.ledger.posts)
+    morning = bench.run()
+
+    assert night.code in (3, 5), said(night)
+    assert morning.code == 3, said(morning)
+    assert bench.states() == {"uncertain": 4}
+    assert len(bench.service.ledger.posts) == posts
+    assert len(bench.service.ledger.payments) == 4
+    reserved = bench.rows("sum(amount)", "ledger")[0][0]
+    assert reserved == 40
+
+    bench.service.rules.clear()
+    bench.write(4)
+    tasks = {post.prompt: post.task for post in bench.service.ledger.posts if post.task}
+    resolve = ["resolve", bench.manifest]
+    assert bench.command(*resolve, "job-1", "--resend").code == 2  # no terminal to ask on
+    answers = [
+        bench.command(*resolve, "job-1", "--resend", "--yes"),
+        bench.command(*resolve, "job-2", "--attach", tasks[prompts[1]]),
+        bench.command(*resolve, "job-3", "--abandon", "--yes"),
+    ]
+    held = bench.command(*resolve, "job-4", "--attach", tasks[prompts[1]])
+    unknown = bench.command(*resolve, "job-4", "--attach", "gen-999999")
+    after = bench.run()
+
+    assert [answer.code for answer in answers] == [0, 0, 0], "".join(map(said, answers))
+    assert (held.code, unknown.code) == (2, 2), said(held) + said(unknown)
+    assert after.code == 3, said(after)
+    assert bench.states() == {"done": 2, "abandoned": 1, "uncertain": 1}
+    assert bench.service.ledger.paid_twice == {}
+
+
+def test_a_refusal_fails_the_job_and_a_refusal_after_a_lost_answer_is_for_a_person(bench: Bench) -> None:
+    prompts = bench.write([{"id": name} for name in ("bad", "policy", "large", "lost", "fine")])
+    refused = {
+        "bad": error_answer(400, "validation_failed", "params.duration is odd"),
+        "policy": error_answer(422, "content_policy_violation", "no"),
+        "large": Answer(status=413),
+        "lost": error_answer(400, "validation_failed", "now I know"),
+    }
+    bench.service.rule("submit", "drop_after", where=prompt_is("prompt of lost"))
+    for name, answer in refused.items():
+        bench.service.rule(
+            "submit", "answer_before", answer=answer, times=99, where=prompt_is(f"prompt of {name}")
+        )
+
+    outcome = bench.run()
+    again = bench.run()
+
+    assert (outcome.code, again.code) == (3, 3), said(outcome)
+    found = {job: (state, cls) for job, state, cls in bench.rows("job, state, error_class")}
+    assert found["bad"] == ("failed", "validation")
+    assert found["policy"] == ("failed", "policy")
+    assert found["large"] == ("failed", "validation")
+    assert found["lost"][0] == "uncertain"
+    assert found["fine"][0] == "done"
+    assert [len(bench.service.ledger.of(prompt)) for prompt in prompts] == [1, 1, 1, 2, 1]
+    kept = dict(bench.rows("j.job, l.amount", "ledger l JOIN jobs j ON j.id = l.job"))
+    assert kept == {"bad": 0, "policy": 0, "large": 0, "lost": 10, "fine": 10}
+
+
+def test_a_conflict_is_asked_again_with_the_same_key_and_then_left_to_a_person(bench: Bench) -> None:
+    """In flight: the next answer is the task. Another body, or expired: no answer ever is."""
+    bench.write([{"id": "in-flight"}, {"id": "for-ever"}])
+    conflict = error_answer(409, "idempotency_conflict", "this key is in use", ("Retry-After", "0"))
+    bench.service.rule(
+        "submit", "answer_after", answer=conflict, times=1, where=prompt_is("prompt of in-flight")
+    )
+    bench.service.rule(
+        "submit", "answer_before", answer=conflict, times=99, where=prompt_is("prompt of for-ever")
+    )
+
+    outcome = bench.run("--stop-after", "3s")
+
+    assert bench.service.ledger.paid == {"prompt of in-flight": 1}
+    assert dict(bench.rows())["in-flight"] == "done", said(outcome)
+    assert dict(bench.rows())["for-ever"] in ("submitting", "uncertain")
+    assert 2 <= len(bench.service.ledger.of("prompt of for-ever")) <= 8
+    assert all(len(bodies) == 1 for bodies in bench.service.ledger.bodies_by_key().values())
+
+
+def test_a_refused_key_stops_the_run_and_the_next_goes_on(bench: Bench) -> None:
+    prompts = bench.write(3)
+    refused = bench.service.refused_keys
+    refused[bench.service.key] = error_answer(401, "api_key_revoked")
+    revoked = bench.run()
+    refused[bench.service.key] = error_answer(403, "api_scope_denied")
+    denied = bench.run()
+    posts = len(bench.service.ledger.posts)
+    refused.clear()
+    after = bench.run()
+
+    assert (revoked.code, denied.code) == (4, 4), said(revoked) + said(denied)
+    assert posts <= 6
+    assert after.code == 0, said(after)
+    bench.assert_whole(prompts)
+    assert bench.service.key not in said(revoked) + said(denied) + said(after)
+
+
+def test_nothing_is_sent_for_a_manifest_with_a_mistake(bench: Bench) -> None:
+    bench.write([{"id": "a"}, {"id": "b", "params": {"duration": 99, "colour": "red"}}, {"id": "a"}])
+
+    outcome = bench.run()
+
+    assert outcome.code == 2, said(outcome)
+    assert "Traceback" not in outcome.stderr
+    assert bench.service.ledger.requests == 0
+    assert bench.service.api.connections == 0
+    assert all(word in outcome.stderr for word in ("duration is 99", "colour", "used twice")), said(outcome)
+
+
+def test_spending_wants_a_yes(bench: Bench) -> None:
+    bench.write(2)
+
+    outcome = bench.command("run", bench.manifest, stdin="y\n")
+
+    assert outcome.code == 2, said(outcome)
+    assert "--yes" in outcome.stderr
+    assert bench.service.ledger.posts == []
