@@ -88,6 +88,8 @@ def command(
         sandbox_arguments=tuple(shlex.split(sandbox_options)),
         command=f"rivya-batch retry {manifest}",
         max_credits=max_credits,
-        options=RunOptions(only=only, stop_after_s=stop_after, patience_s=patience),
+        options=RunOptions(
+            only=only, rows=frozenset(found.rows), stop_after_s=stop_after, patience_s=patience
+        ),
     )
     return go(request, yes=True, as_json=as_json, verbose=verbose, prepare=prepare)

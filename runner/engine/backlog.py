@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runner.engine.admission import Admission
+from runner.engine.view import RunOptions
 from runner.model import Job, Reference, State
 from runner.steps import upload as uploading
 from runner.steps.desk import Desk
@@ -26,10 +27,10 @@ class Backlog:
     committed bytes are to be sent again.
     """
 
-    def __init__(self, desk: Desk, admission: Admission, only: str | None) -> None:
+    def __init__(self, desk: Desk, admission: Admission, options: RunOptions) -> None:
         self._desk = desk
         self._admission = admission
-        self._only = only
+        self._options = options
         self.ready: deque[tuple[int, str]] = deque()
         self.resend: deque[int] = deque()
         self.to_download: deque[int] = deque()
@@ -81,12 +82,16 @@ class Backlog:
             return
         for job in page:
             self._cursor = (job.position, job.row)
-            if self._only is not None and not fnmatch.fnmatchcase(job.id, self._only):
+            if not self._asked_for(job):
                 continue
             await self.prepare(job)
             wanted -= 1
             if not wanted:
                 return
+
+    def _asked_for(self, job: Job) -> bool:
+        only, rows = self._options.only, self._options.rows
+        return (only is None or fnmatch.fnmatchcase(job.id, only)) and (rows is None or job.row in rows)
 
     async def prepare(self, job: Job) -> None:
         """Put a job where it waits next: for its uploads, or for its submit."""

@@ -58,7 +58,7 @@ class Engine:
         self._health = Health(options.patience_s)
         self._breaker = Breaker()
         self._admission = Admission(options)
-        self._backlog = Backlog(desk, self._admission, options.only)
+        self._backlog = Backlog(desk, self._admission, options)
         self._seen: dict[int, polling.Seen] = {}
         self._renewed: set[int] = set()
         self._calls = 0

@@ -15,6 +15,7 @@ class RunOptions:
 
     limit: int | None = None
     only: str | None = None
+    rows: frozenset[int] | None = None  # submit only these: what a person was shown the cost of
     canary: int | None = None
     stop_after_s: float | None = None
     patience_s: float = 60.0
