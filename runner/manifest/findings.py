@@ -5,6 +5,8 @@ from __future__ import annotations
 from runner.model import Place, Problem, Severity
 from runner.yaml12 import At
 
+Snapshot = tuple[list[Problem], dict[Severity, int], set[tuple[Place, str, str]]]
+
 SHOWN = 200  # errors, and as many warnings; the rest is only counted
 
 
@@ -92,6 +94,15 @@ class Findings:
             severity=severity,
         )
         return [*self._shown, more]
+
+    def snapshot(self) -> Snapshot:
+        """Return what has been found so far, to come back to."""
+        return list(self._shown), dict(self._counts), set(self._seen)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Forget what was found since a snapshot: it is about to be found again."""
+        shown, counts, seen = snapshot
+        self._shown, self._counts, self._seen = list(shown), dict(counts), set(seen)
 
     def add(self, problem: Problem) -> None:
         """Take a problem."""

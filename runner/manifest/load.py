@@ -33,6 +33,7 @@ class Manifest:
         references: References,
     ) -> None:
         self._findings = findings
+        self._of_the_head = findings.snapshot()
         self._head = head
         self._folder = folder
         self._contracts = contracts
@@ -55,9 +56,10 @@ class Manifest:
     def jobs(self) -> Iterator[JobSpec]:
         """Yield the jobs in order, leaving out those with errors, which go to `problems`.
 
-        Jobs stream: rows are read as they are wanted. Each call begins anew.
+        Jobs stream: rows are read as they are wanted. Each call begins anew, and so do the problems.
         """
         if self._head is not None:
+            self._findings.restore(self._of_the_head)
             yield from Expander(
                 self._head,
                 self._findings,

@@ -427,9 +427,12 @@ def test_many_warnings_do_not_hide_an_error(tmp_path: Path) -> None:
 
 
 def test_reading_the_jobs_again_gives_the_same_and_says_nothing_twice(tmp_path: Path) -> None:
-    (tmp_path / "m.yaml").write_text(
-        HEAD + "jobs: [{id: a}, {id: b}, {id: c/d, matrix: {x: y}}, {id: e/f}]\n"
+    bad = (
+        "{id: c/d, matrix: {x: y}}, {id: e/f}, {id: '${n}/', matrix: {n: ["
+        + ",".join(map(str, range(500)))
+        + "]}}"
     )
+    (tmp_path / "m.yaml").write_text(HEAD + f"colour: red\njobs: [{{id: a}}, {{id: b}}, {bad}]\n")
     manifest = open_manifest(tmp_path / "m.yaml", contracts=load_contracts(), references=Pictures())
     first = list(manifest.jobs())
     said = manifest.problems
@@ -438,6 +441,7 @@ def test_reading_the_jobs_again_gives_the_same_and_says_nothing_twice(tmp_path: 
 
     assert again == first
     assert manifest.problems == said
+    assert said[-1].what.endswith("more problems are not shown")
 
 
 def test_a_matrix_of_millions_is_refused_at_once(tmp_path: Path) -> None:
