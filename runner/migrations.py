@@ -250,3 +250,38 @@ def tables(db: Database) -> None:
     """Create everything version 0.1.0 needs."""
     for statement in _TABLES:
         db.conn.execute(statement)
+
+
+_VIEWS = (
+    """
+    CREATE VIEW v_runs AS
+        SELECT id AS run, manifest, command, host, pid, version, started_at, seen_at, ended_at, exit_code,
+            json_extract(stats, '$.seconds') AS seconds,
+            json_extract(stats, '$.accepted') AS accepted,
+            json_extract(stats, '$.done') AS done,
+            json_extract(stats, '$.failed') AS failed,
+            json_extract(stats, '$.submits') AS submits,
+            json_extract(stats, '$.polls') AS polls,
+            json_extract(stats, '$.uploads') AS uploads,
+            json_extract(stats, '$.downloads') AS downloads,
+            json_extract(stats, '$.rejections') AS rejections,
+            json_extract(stats, '$.rate_per_s') AS rate_per_s
+        FROM runs ORDER BY id
+    """,
+    """
+    CREATE VIEW v_failures AS
+        SELECT j.manifest, j.job, j.state, iif(j.state = 'uncertain', 'resolve', 'retry') AS next_command,
+            j.error_class, j.error_code, j.error_message, j.model, j.prompt, j.params, j.round, j.task_id,
+            (SELECT sum(l.amount) FROM ledger l WHERE l.job = j.id) AS credits, j.updated_at
+        FROM jobs j
+        WHERE j.state = 'uncertain' OR (j.state = 'failed' AND j.listed = 1)
+        ORDER BY j.manifest, j.position
+    """,
+)
+
+
+@MIGRATIONS(name="0002_views")
+def views(db: Database) -> None:
+    """Add the views of runs and failures."""
+    for statement in _VIEWS:
+        db.conn.execute(statement)

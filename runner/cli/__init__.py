@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show how manifests stand, also during a run."),
     "retry": ("retry", "Pay for another round of failed jobs, after asking."),
     "resolve": ("resolve", "Answer for a job whose submit is uncertain."),
+    "report": ("report", "Write one HTML page about a manifest, to look through."),
+    "export": ("export", "Write jobs as csv, jsonl, json, or a playlist."),
     "models": ("models", "Show what each model accepts and costs."),
     "credits": ("credits", "Show the balance, and what was spent on what."),
     "schema": ("schema", "Print the JSON Schema of manifests, for editors."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from pathlib import Path
@@ -46,11 +47,42 @@ def test_every_table_and_view_has_a_section(columns: dict[str, set[str]], sectio
     assert sections.keys() == columns.keys()
 
 
-@pytest.mark.parametrize("view", ["v_jobs", "v_credits"])
+@pytest.mark.parametrize("view", ["v_jobs", "v_credits", "v_runs", "v_failures"])
 def test_a_view_is_documented_column_by_column(
     columns: dict[str, set[str]], sections: dict[str, str], view: str
 ) -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", sections[view], re.M)) == columns[view]
+
+
+QUERIES = json.loads((README.parent / "datasette.json").read_text(encoding="utf-8"))["databases"]["runner"]
+
+
+@pytest.mark.parametrize("name", QUERIES["queries"])
+def test_a_canned_query_works(name: str) -> None:
+    database = Database(sqlite3.connect(":memory:"))
+    MIGRATIONS.apply(database)
+    sql = QUERIES["queries"][name]["sql"]
+
+    found = database.conn.execute(sql, dict.fromkeys(re.findall(r":(\w+)", sql), ""))
+
+    assert found.description
+    assert QUERIES["queries"][name]["title"]
+    database.close()
+
+
+def test_the_canned_queries_are_about_tables_that_are_there(columns: dict[str, set[str]]) -> None:
+    assert QUERIES["tables"].keys() <= columns.keys()
+
+
+@pytest.mark.parametrize(
+    "line", re.findall(r'^sqlite3 -readonly \S+ "(.+)"', README.read_text("utf-8"), re.M)
+)
+def test_a_line_to_copy_works(line: str) -> None:
+    database = Database(sqlite3.connect(":memory:"))
+    MIGRATIONS.apply(database)
+
+    assert database.conn.execute(line).description
+    database.close()
 
 
 def test_every_column_of_a_table_is_named(columns: dict[str, set[str]], sections: dict[str, str]) -> None:

@@ -1,0 +1,125 @@
+"""`report` and `export`, and the report a run writes at its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.api.opening import read_manifest
+from runner.clock import rfc3339
+from runner.errors import UsageError
+from runner.model import Settings
+from runner.parts import disk_errors
+from runner.report.data import Invocation, Report, collect
+from runner.report.export import Format, export_rows
+from runner.report.page import page_path, write_report
+from runner.store import catalogue
+from runner.store.database import StateFile
+from runner.workspace import Workspace, find_workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A report that is on the disk now."""
+
+    path: Path
+    size_bytes: int
+    report: Report
+
+
+def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> Written:
+    """Write the report of a manifest beside its results.
+
+    Raises:
+        UsageError: Nothing was ever run here, or the page cannot be written.
+    """
+    settings, workspace = _opened(manifest, state=None if sandbox else state, sandbox=sandbox)
+    with closing(StateFile.open_readonly(workspace.database)) as file:
+        return _write(file, settings, _invocation(manifest, state, sandbox=sandbox))
+
+
+def write_report_for(file: StateFile, settings: Settings) -> Path | None:
+    """Write the report at the end of a run; trouble with it is told in one line and fails nothing.
+
+    Args:
+        file: The run's open database.
+        settings: The run's manifest; its `output_dir` is where the page goes.
+
+    Returns:
+        The page, or None when it could not be written.
+    """
+    try:
+        bound = catalogue.binding(file.conn, settings.name)
+        sandbox = bound is not None and bound["base_url"] == "sandbox:"
+        usual = find_workspace(settings.path, state=None, sandbox=sandbox).database
+        state = None if file.path is None or file.path.resolve() == usual.resolve() else str(file.path)
+        return _write(file, settings, _invocation(settings.path, state, sandbox=sandbox)).path
+    except Exception as exc:  # a page to look at must never fail what was paid for
+        print(f"no report was written: {exc}", file=sys.stderr)
+        return None
+
+
+def exported(manifest: Path, *, format_name: str, state: str | None, sandbox: bool) -> Iterator[str]:
+    """Yield an export of a manifest's jobs piece by piece.
+
+    Raises:
+        UsageError: Nothing was ever run here.
+    """
+    settings, workspace = _opened(manifest, state=state, sandbox=sandbox)
+    with closing(StateFile.open_readonly(workspace.database)) as file:
+        if catalogue.binding(file.conn, settings.name) is None:
+            raise UsageError(
+                f"{settings.name} has never been run with {workspace.database}",
+                hint="`rivya-batch plan` shows what a run would do",
+            )
+        yield from export_rows(file.conn, settings.name, Format(format_name))
+
+
+def write_text(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        UsageError: The folder cannot be written to.
+    """
+    new = path.with_name(path.name + ".new")
+    with disk_errors(path.parent):
+        try:
+            with new.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
+                out.writelines(pieces)
+            new.replace(path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+
+
+def _opened(manifest: Path, *, state: str | None, sandbox: bool) -> tuple[Settings, Workspace]:
+    opened = read_manifest(manifest, state=state, sandbox=sandbox)
+    assert opened.manifest.settings is not None
+    if not opened.workspace.database.exists():
+        raise UsageError(
+            f"there is no state database {opened.workspace.database}", hint="nothing has been run here yet"
+        )
+    return opened.manifest.settings, opened.workspace
+
+
+def _write(file: StateFile, settings: Settings, invocation: Invocation) -> Written:
+    report = collect(
+        file.conn,
+        settings.name,
+        output_dir=settings.output_dir,
+        written_at=rfc3339(time.time()),
+        invocation=invocation,
+    )
+    path = page_path(settings.output_dir, settings.name)
+    return Written(path=path, size_bytes=write_report(report, path), report=report)
+
+
+def _invocation(manifest: Path, state: str | None, *, sandbox: bool) -> Invocation:
+    options = ("--sandbox",) if sandbox else ("--state", state) if state else ()
+    near = os.path.relpath(manifest)
+    return Invocation(manifest=str(manifest) if near.startswith("..") else near, options=options)

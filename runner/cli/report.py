@@ -1,0 +1,49 @@
+"""`rivya-batch report`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from runner.cli.output import complain, json_option, state_option
+
+
+@click.command("report")
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
+@click.option("--sandbox", is_flag=True, help="Of the sandbox's database and results.")
+@json_option
+@state_option
+def command(manifest: Path, open_it: bool, sandbox: bool, as_json: bool, state: str | None) -> None:
+    """Write one HTML page about MANIFEST beside its results: gallery, grid, table, credits, failures.
+
+    The page needs no network and no server. A run writes it at its end; this brings it up to date, also
+    while a run is going on.
+    """
+    from runner.api.reporting import write_report_of
+
+    written = write_report_of(manifest, state=state, sandbox=sandbox)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "v": 1,
+                    "type": "report",
+                    "manifest": written.report.manifest,
+                    "path": str(written.path),
+                    "url": written.path.as_uri(),
+                    "size_bytes": written.size_bytes,
+                    "jobs": len(written.report.jobs),
+                    "counts": dict(written.report.counts),
+                    "credits": {"spent": written.report.charged, "reserved": written.report.reserved},
+                },
+                ensure_ascii=False,
+                indent=2,
+            )
+        )
+    else:
+        print(written.path)
+    if open_it and click.launch(written.path.as_uri()) != 0:
+        complain(f"no browser could be started; open {written.path.as_uri()} yourself")

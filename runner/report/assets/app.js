@@ -1,0 +1,335 @@
+// The page: its head, its bar, and which view is shown.
+
+const VIEWS = [["gallery", "Gallery", Gallery], ["grid", "Grid", Grid], ["table", "Table", Table], ["numbers", "Numbers", Numbers]];
+const THEMES = {auto: ["◐", "as the system"], light: ["☀", "light"], dark: ["☾", "dark"]};
+const MOST_CHOICES = 200;
+
+const KEYS = [
+  ["1 2 3 4", "gallery, grid, table, numbers"], ["/", "search"], ["← ↑ → ↓", "move between jobs"], ["Enter", "open a job"],
+  ["← →", "in an open job: its neighbours"], ["Space", "in an open job: play, pause"], ["f", "favourite, or not"],
+  ["v", "favourites only"], ["e", "export"], ["t", "theme"], ["Esc", "close; clear the search"], ["?", "this list"],
+];
+
+class App {
+  constructor() {
+    this.model = new Model();
+    this.filter = {text: "", state: "", sides: new Map(), favourites: false, removed: false};
+    this.sort = {key: "order", down: false};
+    this.size = memory.get("rivya-batch size") in SIZES ? memory.get("rivya-batch size") : "medium";
+    this.shown = [];
+    this.view = null;
+    this.lightbox = new Lightbox(this);
+    this.favourites = new Favourites("rivya-batch none");
+  }
+
+  start() {
+    this.applyTheme(memory.get("rivya-batch theme") ?? "auto");
+    $("theme").onclick = () => this.nextTheme();
+    $("help").onclick = () => this.help();
+    $("export").onclick = () => openExport(this);
+    $("favourites").onclick = () => this.toggleOnlyFavourites();
+    $("filters-toggle").onclick = () => this.toggleFilters($("filters").hidden);
+    $("search").oninput = debounced(120, () => { this.filter.text = $("search").value; this.refresh(); });
+    addEventListener("scroll", () => this.soon("draw"), {passive: true});
+    addEventListener("resize", () => this.soon("layout"));
+    addEventListener("keydown", event => this.key(event));
+    this.buildTabs();
+    listen(this.model, ({all}) => this.changed(all));
+  }
+
+  /** New data has come. */
+  changed(all) {
+    const {head} = this.model;
+    const key = `rivya-batch favourites ${head.sandbox ? "sandbox " : ""}${head.manifest}`;
+    if (this.favourites.key !== key) this.favourites = new Favourites(key);
+    showHead(this);
+    this.buildFilters();
+    if (!this.view) {
+      if (innerWidth >= 900 && this.model.jobs.length > 1) this.toggleFilters(true);
+      this.show(VIEWS.some(([name]) => `#${name}` === location.hash) ? location.hash.slice(1) : "gallery");
+    } else if (all) this.refresh();
+    else this.soon("refresh");
+  }
+
+  /** Do something once in the next frame, however often it is asked for. */
+  soon(what) {
+    this.asked ??= new Set();
+    if (!this.asked.size) {
+      requestAnimationFrame(() => {
+        const asked = this.asked;
+        this.asked = new Set();
+        if (asked.has("refresh")) this.refresh();
+        else if (asked.has("layout")) this.view?.layout();
+        else this.view?.draw();
+      });
+    }
+    this.asked.add(what);
+  }
+
+  show(name) {
+    const [, , View] = VIEWS.find(each => each[0] === name);
+    this.view?.close();
+    this.name = name;
+    $("panel").setAttribute("aria-labelledby", `tab-${name}`);
+    $("panel").className = `panel ${name}`;
+    this.view = new View(this, $("panel"));
+    for (const [each] of VIEWS) {
+      const tab = $(`tab-${each}`);
+      tab.setAttribute("aria-selected", each === name);
+      tab.tabIndex = each === name ? 0 : -1;
+    }
+    try { history.replaceState(null, "", name === "gallery" ? location.pathname + location.search : `#${name}`); } catch { /* some hosts of a page forbid it */ }
+    this.buildFilters();
+    this.refresh();
+    const top = $("bar").offsetTop;
+    if (scrollY > top) scrollTo({top});
+  }
+
+  refresh() {
+    this.shown = this.model.select(this.filter, this.sort, this.favourites);
+    const all = this.model.jobs.filter(job => job.listed).length;
+    const n = this.shown.length;
+    const paid = this.shown.reduce((sum, job) => sum + (job.charged ?? 0), 0);
+    $("summary").replaceChildren(
+      !this.model.jobs.length ? "" : n === all && !this.narrowed() ? plural(n, "job") : `${whole.format(n)} of ${plural(all, "job")}`,
+      paid > 0 && this.narrowed() ? `, ${credits(paid)} credits` : "",
+      this.narrowed() && h("button", {type: "button", class: "link", onclick: () => this.clear()}, "Clear filters"));
+    this.view.update(this.shown);
+    const empty = $("nothing");
+    empty?.remove();
+    if (!n && this.name !== "numbers") $("panel").append(h("div", {class: "empty", id: "nothing"}, this.model.jobs.length
+      ? h("p", {}, "No job fits these filters.")
+      : [h("p", {}, "No jobs yet."), h("p", {class: "muted"}, "When there is something to see, this page shows it:"), commandLine(this.model.head.commands.run ?? "rivya-batch run")]));
+    const active = [this.filter.state, ...this.filter.sides.values()].filter(Boolean).length;
+    $("filters-toggle").textContent = active ? `Filters (${active})` : "Filters";
+    this.showFavourites();
+  }
+
+  narrowed() {
+    const {text, state, sides, favourites, removed} = this.filter;
+    return Boolean(text.trim() || state || sides.size || favourites || removed);
+  }
+
+  clear() {
+    this.filter = {text: "", state: "", sides: new Map(), favourites: false, removed: false};
+    $("search").value = "";
+    this.buildFilters();
+    this.refresh();
+    $("search").focus();
+  }
+
+  showState(state) {
+    this.filter.state = state;
+    this.filter.sides.clear();
+    this.filter.favourites = false;
+    this.toggleFilters(true);
+    this.show(this.name === "numbers" ? "gallery" : this.name);
+  }
+
+  sortBy(key, down) {
+    this.sort = {key, down};
+    this.buildFilters();
+    this.refresh();
+  }
+
+  open(job) {
+    this.lightbox.open(job);
+  }
+
+  /** The lightbox has closed: the focus goes to the job last looked at where it is drawn, else where it came from. */
+  lookedAt(job, back) {
+    if (this.name === "gallery") {
+      const at = this.shown.indexOf(job);
+      if (at >= 0) return this.view.focus(at);
+    }
+    if (back?.isConnected) back.focus({preventScroll: true});
+  }
+
+  toggleFavourite(job) {
+    const kept = this.favourites.toggle(job.id);
+    const on = this.favourites.has(job.id);
+    say(on ? (kept ? `${job.id} is a favourite` : "A favourite until this page is closed: this browser remembers nothing here") : `${job.id} is no favourite any more`);
+    for (const star of document.querySelectorAll(".star")) star.show?.();
+    this.showFavourites();
+    if (this.filter.favourites && !this.lightbox.job) this.refresh();
+  }
+
+  showFavourites() {
+    const button = $("favourites");
+    const number = this.model.jobs.filter(job => job.listed && this.favourites.has(job.id)).length;
+    button.textContent = `★ ${whole.format(number)}`;
+    button.setAttribute("aria-pressed", this.filter.favourites);
+    button.setAttribute("aria-label", `Favourites only, ${number} marked`);
+    button.title = "Favourites only (v)";
+  }
+
+  toggleOnlyFavourites() {
+    this.filter.favourites = !this.filter.favourites;
+    this.refresh();
+  }
+
+  toggleFilters(on) {
+    $("filters").hidden = !on;
+    $("filters-toggle").setAttribute("aria-expanded", on);
+    this.soon("layout");
+  }
+
+  buildTabs() {
+    $("tabs").replaceChildren(...VIEWS.map(([name, title], i) => h("button", {
+      type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "panel", title: `${title} (${i + 1})`, onclick: () => this.show(name),
+    }, title)));
+    $("tabs").onkeydown = event => {
+      const way = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+      if (!way) return;
+      event.preventDefault();
+      const at = VIEWS.findIndex(([name]) => name === this.name);
+      const [name] = VIEWS[(at + way + VIEWS.length) % VIEWS.length];
+      this.show(name);
+      $(`tab-${name}`).focus();
+    };
+  }
+
+  buildFilters() {
+    const {model, filter} = this;
+    const pick = (name, value, options, act) => {
+      const select = h("select", {"aria-label": name, class: value ? "on" : "", onchange: () => act(select.value)},
+        options.map(([key, text]) => h("option", {value: key}, text)));
+      select.value = value;
+      return h("label", {class: "pick"}, h("span", {"aria-hidden": "true"}, name), select);
+    };
+    const counts = new Map();
+    let attention = 0, removed = 0;
+    for (const job of model.jobs) {
+      if (!job.listed) removed += 1;
+      else counts.set(job.state, (counts.get(job.state) ?? 0) + 1);
+      if (NEEDS_A_PERSON(job)) attention += 1;
+    }
+    const states = [["", "any"], ...STATES.filter(state => counts.has(state)).map(state => [state, `${state} (${counts.get(state)})`])];
+    if (attention) states.push([ATTENTION, `needs a person (${attention})`]);
+    if (removed) states.push(["removed", `not in the manifest (${removed})`]);
+    if (filter.state && !states.some(([key]) => key === filter.state)) states.push([filter.state, `${filter.state} (0)`]);
+    const sides = model.sides().filter(side => side.values.length > 1 && side.values.length <= MOST_CHOICES).slice(0, 8);
+    const focused = document.activeElement?.getAttribute("aria-label");
+    $("filters").replaceChildren(
+      pick("State", filter.state, states, value => { filter.state = value; this.buildFilters(); this.refresh(); }),
+      ...sides.map(side => pick(side.key === "model" ? "Model" : side.name, filter.sides.get(side.key) ?? "", [["", "any"], ...side.values.map(value => [value, value || "(empty)"])], value => {
+        if (value) filter.sides.set(side.key, value);
+        else filter.sides.delete(side.key);
+        this.buildFilters();
+        this.refresh();
+      })),
+      pick("Sort", `${this.sort.key}${this.sort.down ? " down" : ""}`, Object.entries(SORTS).flatMap(([key, {name}]) =>
+        key === "order" ? [[key, name]] : [[key, `${name} ↑`], [`${key} down`, `${name} ↓`]]), value => {
+        const [key, down] = value.split(" ");
+        this.sortBy(key, Boolean(down));
+      }),
+      pick("Size", this.size, Object.keys(SIZES).map(size => [size, size]), value => {
+        this.size = value;
+        memory.set("rivya-batch size", value);
+        this.buildFilters();
+        this.view.layout();
+      }));
+    if (focused) [...$("filters").querySelectorAll("select")].find(each => each.getAttribute("aria-label") === focused)?.focus();
+  }
+
+  applyTheme(theme) {
+    this.theme = theme in THEMES ? theme : "auto";
+    document.documentElement.dataset.theme = this.theme;
+    const [sign, words] = THEMES[this.theme];
+    $("theme").textContent = sign;
+    $("theme").setAttribute("aria-label", `Theme: ${words}`);
+    $("theme").title = `Theme: ${words} (t)`;
+  }
+
+  nextTheme() {
+    const names = Object.keys(THEMES);
+    this.applyTheme(names[(names.indexOf(this.theme) + 1) % names.length]);
+    memory.set("rivya-batch theme", this.theme);
+  }
+
+  help() {
+    const dialog = $("help-dialog");
+    dialog.replaceChildren(h("h2", {id: "help-title"}, "Keyboard"),
+      h("dl", {class: "keys"}, KEYS.map(([keys, words]) => h("div", {}, h("dt", {}, keys.split(" ").map(key => h("kbd", {}, key))), h("dd", {}, words)))),
+      h("p", {class: "muted"}, "Favourites stay in this browser. Everything on this page comes from this one file and the results beside it; it talks to nobody."),
+      h("div", {class: "sheet-actions"}, h("button", {type: "button", class: "chip strong", onclick: () => dialog.close()}, "Close")));
+    dialog.showModal();
+  }
+
+  key(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+    if (event.target.matches("input, select, textarea")) {
+      if (event.key === "Escape" && event.target === $("search")) {
+        $("search").value = this.filter.text = "";
+        this.refresh();
+      }
+      return;
+    }
+    const job = event.target.closest(".tile, tr")?.job;
+    const act = {
+      "/": () => { $("search").focus(); $("search").select(); }, "?": () => this.help(), t: () => this.nextTheme(), e: () => openExport(this),
+      v: () => this.toggleOnlyFavourites(), f: () => job && this.toggleFavourite(job),
+      1: () => this.show("gallery"), 2: () => this.show("grid"), 3: () => this.show("table"), 4: () => this.show("numbers"),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+}
+
+/** The head of the page: what it was, how it went, what needs a person. */
+const showHead = app => {
+  const {head, jobs} = app.model;
+  $("name").textContent = head.manifest;
+  document.title = `${head.manifest} · rivya-batch`;
+  $("badge").hidden = !head.sandbox;
+  $("badge").textContent = "sandbox";
+  const total = Object.values(head.counts).reduce((sum, number) => sum + number, 0);
+  const done = head.counts.done ?? 0;
+  const ran = head.runs.filter(run => run.seconds !== null);
+  const seconds = ran.reduce((sum, run) => sum + run.seconds, 0);
+  const made = ran.reduce((sum, run) => sum + (run.done ?? 0), 0);
+  const last = head.runs.at(-1);
+  const going = last && !last.ended_at;
+  $("subtitle").textContent = !head.runs.length ? "never run" : [
+    plural(total, "job"),
+    going ? `a run began ${when(Date.parse(last.started_at))}` : `ended ${when(Date.parse(last.ended_at))}`,
+    plural(head.runs.length, "run"),
+  ].join(" · ");
+  const segments = ["done", "failed", "uncertain", ...STATES.filter(state => !["done", "failed", "uncertain"].includes(state))]
+    .filter(state => head.counts[state]);
+  $("progress").replaceChildren(...segments.map(state => {
+    const part = h("span", {class: state});
+    part.style.flexGrow = head.counts[state];
+    return part;
+  }));
+  $("progress").setAttribute("aria-label", segments.map(state => `${head.counts[state]} ${state}`).join(", ") || "no jobs");
+  $("progress").hidden = !segments.length;
+  const released = head.credits.reduce((sum, line) => sum + line.released, 0);
+  const estimated = head.credits.reduce((sum, line) => sum + line.estimated, 0);
+  const requests = ran.reduce((sum, run) => sum + (run.requests ?? 0), 0);
+  const rejections = ran.reduce((sum, run) => sum + (run.rejections ?? 0), 0);
+  const speed = seconds > 0 ? made / seconds : 0;
+  const open = total - done - (head.counts.failed ?? 0) - (head.counts.abandoned ?? 0) - (head.counts.uncertain ?? 0);
+  const facts = [
+    ["Done", total ? `${whole.format(done)}` : "0", [`of ${whole.format(total)}`, open > 0 && `${whole.format(open)} to go`, head.orphaned && `${whole.format(head.orphaned)} not listed any more`]],
+    ["Credits", credits(head.charged), ["charged", head.reserved > 0 && `${credits(head.reserved)} reserved`, `${credits(estimated)} estimated`, released > 0 && `${credits(released)} released`]],
+    ["Duration", seconds ? span(seconds) : "–", [head.runs.length > 1 ? "all runs together" : ""]],
+    ["Rate", speed >= 1 ? `${speed.toFixed(1)}/s` : speed > 0 ? `${(speed * 60).toFixed(1)}/min` : "–", ["finished jobs"]],
+    ["Requests", whole.format(requests), [`${plural(rejections, "time")} 429`]],
+  ];
+  $("facts").replaceChildren(...facts.map(([name, value, more]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("b", {}, value),
+    h("span", {}, more.filter(Boolean).join(", "))))));
+  const troubled = jobs.filter(NEEDS_A_PERSON).length;
+  const words = head.failures.map(group => `${whole.format(group.count)} ${group.state === "uncertain" ? "uncertain" : `failed: ${group.error_class}`}`);
+  const overdue = jobs.filter(job => job.overdue).length;
+  if (overdue) words.push(`${whole.format(overdue)} overdue`);
+  $("notice").replaceChildren(...(troubled ? [h("div", {class: "notice", role: "note"}, stateMark("failed"),
+    h("p", {}, h("strong", {}, `${plural(troubled, "job needs", "jobs need")} a person`), h("span", {class: "muted"}, words.join(" · "))),
+    h("button", {type: "button", class: "chip", onclick: () => app.showState(ATTENTION)}, "Show them"),
+    h("button", {type: "button", class: "chip", onclick: () => app.show("numbers")}, "What to type"))] : []));
+  $("foot").textContent = `Written ${when(Date.parse(head.written_at))} by rivya-batch ${head.version ?? ""} from ${head.manifest_file ?? ""}. Press ? for the keyboard.`;
+};
+
+const app = new App();
+app.start();

@@ -1,0 +1,148 @@
+// The gallery: rows of pictures in their own shapes, all as wide as the page.
+
+const GAP = 12;
+const CAPTION = 34;
+const SIZES = {small: 130, medium: 210, large: 330};
+
+/** Lay items of given shapes into rows of about `target` height: `[{from, to, top, height}]`. */
+const rowsOf = (aspects, width, target) => {
+  const rows = [];
+  let from = 0, sum = 0, top = 0;
+  const close = (to, height) => {
+    rows.push({from, to, top, height});
+    top += height + CAPTION + GAP;
+    from = to;
+    sum = 0;
+  };
+  aspects.forEach((aspect, i) => {
+    sum += aspect;
+    const room = width - GAP * (i - from);
+    if (room / sum <= target) close(i + 1, Math.min(room / sum, target * 1.4));
+  });
+  if (from < aspects.length) close(aspects.length, Math.min(target, (width - GAP * (aspects.length - from - 1)) / sum));
+  return rows;
+};
+
+class Gallery {
+  constructor(app, panel) {
+    this.app = app;
+    this.place = h("div", {class: "gallery", role: "list", "aria-label": "Jobs", onkeydown: event => this.key(event)});
+    this.list = new Visible(this.place, i => this.make(i));
+    this.current = 0;
+    panel.replaceChildren(this.place);
+    this.jobs = [];
+  }
+
+  update(jobs) {
+    this.jobs = jobs;
+    this.list.clear();
+    this.current = Math.min(this.current, Math.max(jobs.length - 1, 0));
+    this.layout();
+  }
+
+  layout() {
+    const width = this.place.clientWidth;
+    if (!width) return;
+    const target = Math.min(SIZES[this.app.size], width * 0.75);
+    this.aspects = this.jobs.map(job => aspectOf(job, this.app.model.category(job)));
+    this.rows = rowsOf(this.aspects, width, target);
+    this.rowOf = [];
+    this.rows.forEach((row, r) => { for (let i = row.from; i < row.to; i++) this.rowOf[i] = r; });
+    this.lefts = [];
+    for (const row of this.rows) {
+      let left = 0;
+      for (let i = row.from; i < row.to; i++) {
+        this.lefts[i] = left;
+        left += this.aspects[i] * row.height + GAP;
+      }
+    }
+    const last = this.rows.at(-1);
+    this.place.style.height = `${last ? last.top + last.height + CAPTION : 0}px`;
+    for (const [i, node] of this.list.nodes) this.put(node, i);
+    this.draw();
+  }
+
+  draw() {
+    if (!this.rows) return;
+    const {from, to} = visiblePart(this.place);
+    const wanted = [];
+    for (let r = this.rowAt(from); r < this.rows.length && this.rows[r].top < to; r++) {
+      for (let i = this.rows[r].from; i < this.rows[r].to; i++) wanted.push(i);
+    }
+    this.list.show(wanted);
+  }
+
+  rowAt(y) {
+    let low = 0, high = this.rows.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.rows[middle].top + this.rows[middle].height + CAPTION < y) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  make(i) {
+    const node = tile(this.app, this.jobs[i]);
+    node.setAttribute("role", "listitem");
+    node.setAttribute("aria-posinset", i + 1);
+    node.setAttribute("aria-setsize", this.jobs.length);
+    node.main.addEventListener("focus", () => this.makeCurrent(i));
+    this.reach(node, i === this.current);
+    this.put(node, i);
+    return node;
+  }
+
+  put(node, i) {
+    const row = this.rows[this.rowOf[i]];
+    Object.assign(node.style, {
+      left: `${this.lefts[i]}px`, top: `${row.top}px`,
+      width: `${this.aspects[i] * row.height}px`, height: `${row.height + CAPTION}px`,
+    });
+  }
+
+  reach(node, can) {
+    node.main.tabIndex = node.star.tabIndex = can ? 0 : -1;
+  }
+
+  makeCurrent(i) {
+    if (i === this.current) return;
+    const before = this.list.nodes.get(this.current);
+    if (before) this.reach(before, false);
+    this.current = i;
+    this.reach(this.list.nodes.get(i), true);
+  }
+
+  focus(i) {
+    const row = this.rows[this.rowOf[i]];
+    bringIntoView(this.place, row.top, row.height + CAPTION);
+    this.draw();
+    this.list.nodes.get(i)?.main.focus({preventScroll: true, focusVisible: true});
+  }
+
+  key(event) {
+    if (!event.target.matches(".tile-main") || event.altKey || event.ctrlKey || event.metaKey) return;
+    const to = this.neighbour(event.key);
+    if (to === null) return;
+    event.preventDefault();
+    this.focus(to);
+  }
+
+  /** Where a key leads from the current job; null when it leads nowhere. */
+  neighbour(key) {
+    const i = this.current, last = this.jobs.length - 1;
+    const beside = {ArrowLeft: i - 1, ArrowRight: i + 1, Home: 0, End: last}[key];
+    if (beside !== undefined) return Math.min(Math.max(beside, 0), last);
+    const way = {ArrowUp: -1, ArrowDown: 1}[key];
+    const row = this.rows[this.rowOf[i] + (way ?? 0)];
+    if (way === undefined || !row) return null;
+    const middle = this.lefts[i] + this.aspects[i] * this.rows[this.rowOf[i]].height / 2;
+    let best = row.from;
+    for (let j = row.from; j < row.to; j++) if (this.lefts[j] <= middle) best = j;
+    return best;
+  }
+
+  close() {
+    this.list.clear();
+  }
+}

@@ -1,0 +1,164 @@
+// The grid: one side of the manifest against another, each cell with the takes it holds. Only the cells that can
+// be seen are drawn, both ways.
+
+const HEAD = 40;
+const CELL_GAP = 8;
+const NONE = "–";
+const IN_A_CELL = 4;
+
+class Grid {
+  constructor(app, panel) {
+    this.app = app;
+    this.rowPick = h("select", {id: "grid-rows", onchange: () => this.pick()});
+    this.colPick = h("select", {id: "grid-cols", onchange: () => this.pick()});
+    this.cols = h("div", {class: "grid-cols"});
+    this.side = h("div", {class: "grid-side"});
+    this.body = h("div", {class: "grid-body"});
+    this.corner = h("div", {class: "grid-corner", "aria-hidden": "true"});
+    this.inner = h("div", {class: "grid-inner"}, this.corner, this.cols, this.side, this.body);
+    this.scroller = h("div", {class: "grid", role: "region", "aria-label": "Grid", tabindex: "0", onscroll: () => this.draw()}, this.inner);
+    this.empty = h("p", {class: "empty", hidden: true}, "Nothing here differs by two things, so there is no grid to make. The gallery shows every job.");
+    this.cells = new Visible(this.body, number => this.cell(number));
+    this.colHeads = new Visible(this.cols, number => this.headOf(this.colValues[number], "left", number * this.width, this.width));
+    this.rowHeads = new Visible(this.side, number => this.headOf(this.rowValues[number], "top", number * this.height, this.height));
+    panel.replaceChildren(h("div", {class: "grid-picks"},
+      h("label", {for: "grid-rows"}, "Rows"), this.rowPick,
+      h("button", {type: "button", class: "small", onclick: () => this.swap(), "aria-label": "Swap rows and columns", title: "Swap rows and columns"}, "⇄"),
+      h("label", {for: "grid-cols"}, "Columns"), this.colPick), this.empty, this.scroller);
+  }
+
+  update(jobs) {
+    this.jobs = jobs;
+    this.sides = [...this.app.model.sides().filter(side => side.values.length > 0), {key: "", name: "nothing", values: [""], of: () => 0}];
+    const keys = new Set(this.sides.map(side => side.key));
+    const [rows, cols] = this.usual();
+    this.rows = keys.has(this.rows) ? this.rows : rows;
+    this.columns = keys.has(this.columns) ? this.columns : cols;
+    for (const [pick, value] of [[this.rowPick, this.rows], [this.colPick, this.columns]]) {
+      pick.replaceChildren(...this.sides.map(side => h("option", {value: side.key},
+        side.key ? `${side.name} (${side.values.length})` : side.name)));
+      pick.value = value;
+    }
+    this.group();
+  }
+
+  /** The two sides one would like to see: few values each, but more than one; takes last. */
+  usual() {
+    const good = this.sides.filter(side => side.values.length > 1 && side.values.length <= 60);
+    const order = [...good.filter(side => side.name !== "take" && side.key !== "model"), ...good.filter(side => side.key === "model"), ...good.filter(side => side.name === "take")];
+    return [order[0]?.key ?? (this.app.model.axes.length ? this.sides[0].key : "model"), order[1]?.key ?? ""];
+  }
+
+  pick() {
+    this.rows = this.rowPick.value;
+    this.columns = this.colPick.value;
+    this.group();
+  }
+
+  swap() {
+    [this.rows, this.columns] = [this.columns, this.rows];
+    this.rowPick.value = this.rows;
+    this.colPick.value = this.columns;
+    this.group();
+  }
+
+  group() {
+    const rows = this.sides.find(side => side.key === this.rows), cols = this.sides.find(side => side.key === this.columns);
+    const place = side => {
+      const seen = new Set(this.jobs.map(job => side.of(job) ?? -1));
+      const numbers = [...seen].sort((a, b) => (a < 0) - (b < 0) || a - b);
+      return {values: numbers.map(number => number < 0 ? NONE : side.values[number]), at: new Map(numbers.map((number, i) => [number, i]))};
+    };
+    const down = place(rows), across = place(cols);
+    this.rowValues = down.values;
+    this.colValues = across.values;
+    this.held = new Map();
+    for (const job of this.jobs) {
+      const key = down.at.get(rows.of(job) ?? -1) * this.colValues.length + across.at.get(cols.of(job) ?? -1);
+      if (!this.held.has(key)) this.held.set(key, []);
+      this.held.get(key).push(job);
+    }
+    this.rowSide = rows;
+    this.colSide = cols;
+    this.corner.textContent = [rows.key && rows.name, cols.key && cols.name].filter(Boolean).join(" × ");
+    this.empty.hidden = this.sides.some(side => side.values.length > 1) || !this.jobs.length;
+    this.layout();
+  }
+
+  layout() {
+    if (!this.held || !this.scroller.clientWidth) return;
+    const room = this.scroller.clientWidth;
+    const sideWidth = Math.min(160, Math.max(84, room * 0.18));
+    const wish = SIZES[this.app.size] * 1.25;
+    const fits = (room - sideWidth) / this.colValues.length;
+    this.width = Math.floor(Math.min(Math.max(fits, Math.min(wish, room * 0.62)), wish * 1.6));
+    const shapes = this.jobs.slice(0, 200).map(job => aspectOf(job, this.app.model.category(job))).sort((a, b) => a - b);
+    const shape = shapes[shapes.length >> 1] ?? 1;
+    const most = Math.min(IN_A_CELL, Math.max(1, ...[...this.held.values()].map(jobs => jobs.length)));
+    this.across = most === 1 ? 1 : shape < 0.8 ? Math.min(most, 3) : 2;
+    this.down = Math.ceil(most / this.across);
+    const each = (this.width - CELL_GAP - 4 * (this.across - 1)) / this.across;
+    this.height = Math.floor(Math.min(each / shape, 420) * this.down + 4 * (this.down - 1) + CELL_GAP);
+    const size = (node, width, height) => Object.assign(node.style, {width: `${width}px`, height: `${height}px`});
+    const wide = this.width * this.colValues.length, high = this.height * this.rowValues.length;
+    size(this.corner, sideWidth, HEAD);
+    size(this.cols, wide, HEAD);
+    size(this.side, sideWidth, high);
+    size(this.body, wide, high);
+    this.inner.style.gridTemplateColumns = `${sideWidth}px ${wide}px`;
+    this.scroller.style.maxHeight = `${Math.max(320, innerHeight - $("bar").getBoundingClientRect().height - 90)}px`;
+    this.sideWidth = sideWidth;
+    for (const list of [this.cells, this.colHeads, this.rowHeads]) list.clear();
+    this.draw();
+  }
+
+  draw() {
+    if (!this.height) return;
+    const {scrollLeft: left, scrollTop: top, clientWidth: width, clientHeight: height} = this.scroller;
+    const range = (from, to, step, count) => {
+      const first = Math.max(0, Math.floor(from / step)), last = Math.min(count, Math.ceil(to / step));
+      return Array.from({length: Math.max(0, last - first)}, (_, i) => first + i);
+    };
+    const cols = range(left - width * 0.3, left + width * 1.3, this.width, this.colValues.length);
+    const rows = range(top - height * 0.5, top + height * 1.5, this.height, this.rowValues.length);
+    this.colHeads.show(cols);
+    this.rowHeads.show(rows);
+    this.cells.show(rows.flatMap(row => cols.map(col => row * this.colValues.length + col)));
+  }
+
+  headOf(text, side, at, size) {
+    const node = h("div", {class: "grid-head", title: text}, h("span", {}, text));
+    node.style[side] = `${at}px`;
+    node.style[side === "left" ? "width" : "height"] = `${size}px`;
+    return node;
+  }
+
+  cell(number) {
+    const row = Math.floor(number / this.colValues.length), col = number % this.colValues.length;
+    const jobs = this.held.get(number) ?? [];
+    const where = [this.rowSide.key && this.rowValues[row], this.colSide.key && this.colValues[col]].filter(Boolean).join(", ");
+    const few = jobs.length > IN_A_CELL ? jobs.slice(0, IN_A_CELL - 1) : jobs;
+    const tiles = few.map(job => tile(this.app, job, {caption: false, label: `${where}: ${describe(job)}`}));
+    for (const each of tiles) each.main.tabIndex = 0;
+    const node = h("div", {class: jobs.length ? "grid-cell" : "grid-cell hole"}, tiles,
+      jobs.length > few.length && h("button", {type: "button", class: "rest", "aria-label": `${where}: show all ${jobs.length}`, onclick: () => this.showAll(row, col)},
+        `+${jobs.length - few.length}`));
+    node.style.gridTemplateColumns = `repeat(${this.across}, minmax(0, 1fr))`;
+    node.style.gridTemplateRows = `repeat(${this.down}, minmax(0, 1fr))`;
+    Object.assign(node.style, {left: `${col * this.width}px`, top: `${row * this.height}px`,
+      width: `${this.width - CELL_GAP}px`, height: `${this.height - CELL_GAP}px`});
+    node.close = () => tiles.forEach(each => each.close());
+    return node;
+  }
+
+  showAll(row, col) {
+    for (const [side, value] of [[this.rowSide, this.rowValues[row]], [this.colSide, this.colValues[col]]]) {
+      if (side.key && value !== NONE) this.app.filter.sides.set(side.key, value);
+    }
+    this.app.show("gallery");
+  }
+
+  close() {
+    for (const list of [this.cells, this.colHeads, this.rowHeads]) list.clear();
+  }
+}

@@ -1,0 +1,180 @@
+// One job, large: what it made and everything that is known of it. A <dialog> keeps the focus inside and gives it
+// back; arrow keys go on to the neighbours in the list one came from.
+
+class Lightbox {
+  constructor(app) {
+    this.app = app;
+    this.dialog = $("lightbox");
+    this.dialog.addEventListener("keydown", event => this.key(event));
+    this.dialog.addEventListener("close", () => this.closed());
+    this.dialog.addEventListener("click", event => event.target === this.dialog && this.dialog.close());
+    this.job = null;
+    this.file = 0;
+  }
+
+  open(job) {
+    preview.stop();
+    this.back = document.activeElement;
+    this.build();
+    this.show(job);
+    this.dialog.showModal();
+    this.title.focus();
+    document.documentElement.classList.add("held");
+  }
+
+  build() {
+    const button = (label, text, act) => h("button", {type: "button", class: "round", "aria-label": label, title: label, onclick: act}, text);
+    this.stage = h("div", {class: "stage"});
+    this.strip = h("div", {class: "strip"});
+    this.info = h("div", {class: "info", tabindex: "0", role: "region", "aria-label": "Details"});
+    this.title = h("h2", {id: "lightbox-title", tabindex: "-1"});
+    this.position = h("p", {class: "muted position", role: "status"});
+    this.starPlace = h("span", {class: "star-place"});
+    this.dialog.replaceChildren(
+      h("div", {class: "lightbox-head"}, h("div", {class: "lightbox-title"}, this.title, this.position), this.starPlace,
+        button("Previous (←)", "←", () => this.step(-1)), button("Next (→)", "→", () => this.step(1)),
+        button("Close (Esc)", "✕", () => this.dialog.close())),
+      h("div", {class: "lightbox-body"}, h("div", {class: "stage-side"}, this.stage, this.strip), this.info));
+  }
+
+  show(job, file = 0) {
+    this.job = job;
+    this.file = file;
+    const list = this.app.shown;
+    const at = list.indexOf(job);
+    this.title.textContent = job.id;
+    this.position.textContent = at < 0 ? "" : `${whole.format(at + 1)} of ${whole.format(list.length)}`;
+    this.star = starButton(this.app, job);
+    this.star.tabIndex = 0;
+    this.starPlace.replaceChildren(this.star);
+    this.showFile();
+    this.info.replaceChildren(...details(this.app, job));
+    this.info.scrollTop = 0;
+  }
+
+  showFile() {
+    const {job} = this;
+    this.rest();
+    const file = job.files[this.file];
+    this.stage.className = `stage ${file ? kindOf(file) : "none"}`;
+    this.stage.replaceChildren(file ? large(file, job) : h("div", {class: "no-result"}, stateMark(job.state),
+      h("p", {}, job.overdue ? "overdue" : job.state), job.error?.[2] && h("p", {class: "muted"}, job.error[2])));
+    this.strip.replaceChildren(...(job.files.length < 2 ? [] : job.files.map((each, i) => h("button", {
+      type: "button", class: "small", "aria-pressed": String(i === this.file), onclick: () => {
+        this.file = i;
+        this.showFile();
+        this.strip.children[i].focus();
+      }}, `${i + 1}`))));
+  }
+
+  step(way) {
+    const list = this.app.shown;
+    const at = list.indexOf(this.job) + way;
+    if (at >= 0 && at < list.length) this.show(list[at]);
+  }
+
+  key(event) {
+    if (event.key === "Tab") return this.hold(event);
+    // A player has its own use for the arrows.
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("video, audio, input, textarea")) return;
+    const act = {
+      ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
+      Home: () => this.show(this.app.shown[0] ?? this.job), End: () => this.show(this.app.shown.at(-1) ?? this.job),
+      f: () => this.app.toggleFavourite(this.job),
+      " ": () => {
+        const player = this.stage.querySelector("video, audio");
+        if (!player || event.target.matches("button, a, summary")) return false;
+        if (player.paused) player.play().catch(() => {});
+        else player.pause();
+      },
+    }[event.key];
+    if (act && act() !== false) event.preventDefault();
+  }
+
+  /** Tab goes round inside. */
+  hold(event) {
+    const stops = [...this.dialog.querySelectorAll("button, a[href], video[controls], audio[controls], [tabindex='0']")].filter(each => each.offsetParent !== null);
+    const [first, last] = [stops[0], stops.at(-1)];
+    const at = document.activeElement;
+    if (event.shiftKey ? at === first || at === this.title : at === last) {
+      event.preventDefault();
+      (event.shiftKey ? last : first).focus();
+    }
+  }
+
+  rest() {
+    const player = this.stage.querySelector("video, audio");
+    if (!player) return;
+    player.pause();
+    player.removeAttribute("src");
+    player.load();
+  }
+
+  closed() {
+    this.rest();
+    document.documentElement.classList.remove("held");
+    const last = this.job;
+    this.job = null;
+    this.dialog.replaceChildren();
+    this.app.lookedAt(last, this.back);
+  }
+}
+
+/** A result at its full size, with its controls. */
+const large = (file, job) => {
+  const missing = () => h("div", {class: "no-result"}, h("p", {}, "This file cannot be shown here."), h("p", {class: "muted"}, nameOf(file)));
+  const kind = kindOf(file);
+  if (kind === "image") {
+    const image = h("img", {src: file[0], alt: job.prompt ?? job.id});
+    image.onerror = () => image.replaceWith(missing());
+    return image;
+  }
+  if (kind === "video" || kind === "audio") {
+    const player = h(kind, {src: file[0], controls: true, playsinline: true, loop: kind === "video", "aria-label": `${job.id}, ${kind}`});
+    player.onerror = () => player.replaceWith(missing());
+    // Where sound is not allowed without a click, it plays in silence.
+    if (!calm.matches) player.play().catch(() => { player.muted = true; player.play().catch(() => {}); });
+    return kind === "video" ? player : h("div", {class: "audio-stage"}, waveform(job.id), player);
+  }
+  return missing();
+};
+
+const details = (app, job) => {
+  const {commands} = app.model.head;
+  const axes = app.model.axes.map((axis, at) => [axis.name, job.axes[at] === undefined ? null : shown(axis.values[job.axes[at]])]).filter(([, value]) => value !== null);
+  const rest = Object.entries(job.params);
+  const lines = rows => h("dl", {class: "lines"}, rows.filter(([, value]) => value !== null && value !== undefined && value !== false)
+    .map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  const part = (title, ...content) => h("section", {}, h("h3", {}, title), content);
+  return [
+    h("p", {class: `state-line ${job.state}`}, stateMark(job.state), h("strong", {}, job.overdue ? "overdue" : job.state),
+      !job.listed && " · no longer in the manifest", job.round > 1 && ` · round ${job.round}`),
+    (job.error?.[0] || job.error?.[2]) && part("Trouble", h("div", {class: "trouble"},
+      h("p", {}, h("strong", {}, job.error[0] ?? "other"), job.error[1] && job.error[1] !== job.error[0] ? ` (${job.error[1]})` : ""),
+      job.error[2] && h("p", {class: "message"}, job.error[2]),
+      ADVICE[job.error[0]] && job.state === "failed" && h("p", {class: "muted"}, ADVICE[job.error[0]]))),
+    job.state === "failed" && job.listed && part("Type this for another round", commandLine(commandFor(commands.retry, job))),
+    job.state === "uncertain" && part("Type one of these", h("p", {class: "muted"}, ADVICE.uncertain),
+      ["--attach TASK_ID", "--resend", "--abandon"].map(flag => commandLine(`${commandFor(commands.resolve, job)} ${flag}`))),
+    !["done", "failed", "uncertain", "abandoned"].includes(job.state) && part("Type this to go on", commandLine(commands.run)),
+    job.prompt !== null && part("Prompt", h("p", {class: "prompt"}, job.prompt),
+      h("button", {type: "button", class: "small", onclick: () => copy(job.prompt)}, "Copy prompt")),
+    part("Model", lines([["model", job.model], ...axes])),
+    rest.length > 0 && part("Params", lines(rest.map(([name, value]) => [name, shown(value)]))),
+    job.refs.length > 0 && part("References", h("ul", {class: "refs"}, job.refs.map(reference))),
+    part("Credits", lines([["estimated", job.estimated === null ? null : credits(job.estimated)],
+      ["reserved", job.reserved ? credits(job.reserved) : null],
+      ["charged", job.charged === null ? "nothing yet" : credits(job.charged)], ["round", String(job.round)]])),
+    part("Times", lines([["submitted", when(job.submitted)], ["finished", when(job.finished)], ["took", span(job.duration)],
+      ["polls", String(job.polls)], ["attempts", String(job.attempts)]])),
+    job.task && part("Task", commandLine(job.task)),
+    job.files.length > 0 && part("Files", h("ul", {class: "files"}, job.files.map(file =>
+      h("li", {}, h("a", {href: file[0], target: "_blank", rel: "noopener noreferrer"}, nameOf(file)), h("span", {class: "muted"}, `${file[1]}, ${bytes(file[2])}`))))),
+  ].filter(Boolean);
+};
+
+const reference = file => {
+  const thumb = kindOf(file) === "image" ? h("img", {src: file[0], alt: "", loading: "lazy"}) : null;
+  if (thumb) thumb.onerror = () => thumb.remove();
+  return h("li", {}, thumb, h("a", {href: file[0], target: "_blank", rel: "noopener noreferrer"}, nameOf(file)), h("span", {class: "muted"}, `${file[1]}, ${bytes(file[2])}`));
+};

@@ -1,0 +1,72 @@
+// The numbers: charts, credits by model, failures with the command that does something about them, runs.
+
+class Numbers {
+  constructor(app, panel) {
+    this.app = app;
+    this.panel = panel;
+  }
+
+  update(jobs) {
+    this.jobs = jobs;
+    this.layout();
+  }
+
+  layout() {
+    const room = this.panel.clientWidth;
+    if (!room) return;
+    const columns = room >= 1500 ? 3 : room >= 820 ? 2 : 1;
+    const width = Math.floor((room - 20 * (columns - 1)) / columns) - 42;
+    const {head} = this.app.model;
+    const finished = state => this.jobs.filter(job => job.state === state && job.finished !== null).map(job => [job.finished, 1]);
+    const paid = this.jobs.filter(job => job.charged > 0 && (job.finished ?? job.submitted) !== null).map(job => [job.finished ?? job.submitted, job.charged]);
+    this.panel.replaceChildren(h("div", {class: "numbers"},
+      card("Jobs over time", risingChart(width, "Jobs over time", "", [{name: "done", steps: finished("done")}, {name: "failed", steps: finished("failed")}])),
+      card("How long tasks took", histogram(width, "How long tasks took", this.jobs.map(job => job.duration).filter(seconds => seconds !== null))),
+      card("Credits over time", risingChart(width, "Credits over time", "credits", [{name: "charged", steps: paid}])),
+      card("Credits by model", creditsTable(head)),
+      head.failures.length > 0 && card("Trouble", head.failures.map(group => failure(this.app, group)), "wide"),
+      card("Runs", runsTable(head), "wide")));
+  }
+
+  draw() {}
+  close() {}
+}
+
+const card = (title, content, kind = "") => h("section", {class: `card ${kind}`}, h("h2", {}, title), content);
+
+const plainTable = (heads, rows, foot) => h("div", {class: "table-wrap", tabindex: "0", role: "region", "aria-label": heads[0]}, h("table", {class: "plain"},
+  h("thead", {}, h("tr", {}, heads.map((text, i) => h("th", {scope: "col", class: i ? "number" : ""}, text)))),
+  h("tbody", {}, rows.map(cells => h("tr", {}, cells.map((text, i) => h(i ? "td" : "th", {scope: i ? undefined : "row", class: i ? "number" : ""}, text))))),
+  foot && h("tfoot", {}, h("tr", {}, foot.map((text, i) => h(i ? "td" : "th", {scope: i ? undefined : "row", class: i ? "number" : ""}, text))))));
+
+const creditsTable = head => {
+  if (!head.credits.length) return nothing();
+  const names = ["payments", "estimated", "reserved", "charged", "released"];
+  const total = names.map(name => credits(head.credits.reduce((sum, line) => sum + line[name], 0)));
+  return plainTable(["Model", "Payments", "Estimated", "Reserved", "Charged", "Released"],
+    head.credits.map(line => [line.model, ...names.map(name => credits(line[name]))]),
+    head.credits.length > 1 ? ["All", ...total] : null);
+};
+
+const runsTable = head => head.runs.length === 0 ? nothing() : plainTable(
+  ["Run", "Took", "Exit", "Submitted", "Done", "Failed", "Requests", "429", "Found rate"],
+  [...head.runs].reverse().map(run => [
+    when(Date.parse(run.started_at)), run.seconds === null ? (run.ended_at ? "–" : "not ended") : span(run.seconds),
+    run.exit_code ?? "–", run.accepted ?? "–", run.done ?? "–", run.failed ?? "–", run.requests ?? "–", run.rejections ?? "–",
+    run.rate_per_s ? `${run.rate_per_s.toFixed(1)}/s` : "–",
+  ].map(String)));
+
+const ADVICE = {
+  policy: "Refused for what they hold: the same content is likely to be refused again. Edit the prompts.",
+  validation: "The requests were refused as wrong: change these jobs, another round alone will not help.",
+  credits: "The account was empty. Top it up first.",
+  generation: "These tasks ran and failed. Another round is another payment, and may work.",
+  uncertain: "Nobody but a person can know whether these were accepted. Look into the account's history first.",
+};
+
+const failure = (app, group) => h("div", {class: `failure ${group.state}`},
+  h("h3", {}, stateMark(group.state), `${whole.format(group.count)} ${group.state}: ${group.error_class}`),
+  group.message && h("p", {class: "message"}, group.message),
+  h("p", {class: "muted"}, ADVICE[group.state === "uncertain" ? "uncertain" : group.error_class] ?? "Another round is another payment."),
+  commandLine(group.command),
+  h("button", {type: "button", class: "small", onclick: () => app.showState(group.state)}, "Show these jobs"));

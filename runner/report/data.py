@@ -1,0 +1,324 @@
+"""Everything a report says of one manifest, read from the database at one moment.
+
+The page and its numbers are made from a `Report` alone; nothing else asks the database.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from runner.clock import epoch
+from runner.errors import UsageError
+from runner.model import Json
+from runner.schemas import load_contracts
+from runner.store import catalogue, reporting
+
+SANDBOX_URL = "sandbox:"  # what the rows of a rehearsal are bound to
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """How a person names the manifest on the command line, so that a page can say what to type."""
+
+    manifest: str
+    options: tuple[str, ...] = ()
+
+    def command(self, *words: str) -> str:
+        """Return a line for a shell: `command("retry", "--class", "generation")`."""
+        first, *rest = words
+        return shlex.join(["rivya-batch", first, self.manifest, *rest, *self.options])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFile:
+    """A file a page shows. `url` is relative to the page and percent-encoded; `name` is for people."""
+
+    url: str
+    name: str
+    mime: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportJob:
+    """One job as a report knows it. Credits are sums over its rounds, None where nothing was begun."""
+
+    row: int
+    id: str
+    listed: bool
+    state: str
+    model: str
+    prompt: str | None
+    params: Mapping[str, Json]
+    references: tuple[ReportFile, ...]
+    axes: Mapping[str, Json]
+    round: int
+    task_id: str | None
+    estimated: float | None
+    reserved: float | None
+    charged: float | None
+    submitted_s: float | None
+    finished_s: float | None
+    duration_s: float | None
+    attempts: int
+    polls: int
+    overdue: bool
+    error_class: str | None
+    error_code: str | None
+    error_message: str | None
+    files: tuple[ReportFile, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRun:
+    """One invocation. What a killed run did not come to record is None."""
+
+    id: int
+    command: str
+    started_at: str
+    ended_at: str | None
+    exit_code: int | None
+    seconds: float | None
+    accepted: int | None
+    done: int | None
+    failed: int | None
+    requests: int | None
+    rejections: int | None
+    rate_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCredits:
+    """Credits of one model over all runs and rounds."""
+
+    model: str
+    payments: int
+    estimated: float
+    reserved: float
+    charged: float
+    released: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureGroup:
+    """Jobs that ended in one kind of trouble, and the command that does something about it."""
+
+    state: str  # "failed" or "uncertain"
+    error_class: str
+    count: int
+    message: str  # the commonest
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One manifest, as the database knew it at `written_at`."""
+
+    manifest: str
+    sandbox: bool
+    written_at: str
+    output_dir: Path
+    invocation: Invocation
+    counts: Mapping[str, int]  # of the listed jobs, by state
+    orphaned: int  # jobs the manifest no longer lists
+    charged: float
+    reserved: float
+    credits: tuple[ModelCredits, ...]
+    runs: tuple[ReportRun, ...]
+    failures: tuple[FailureGroup, ...]
+    categories: Mapping[str, str]  # of each model: image, video, audio
+    jobs: tuple[ReportJob, ...] = field(repr=False)
+
+
+class _Once(Generic[Value]):
+    """Reads each distinct text once: most jobs of a run share their params."""
+
+    def __init__(self, read: Callable[[str], Value]) -> None:
+        self._read = read
+        self._known: dict[str, Value] = {}
+
+    def __call__(self, text: str) -> Value:
+        if text not in self._known:
+            self._known[text] = self._read(text)
+        return self._known[text]
+
+
+def collect(
+    conn: sqlite3.Connection,
+    manifest: str,
+    *,
+    output_dir: Path,
+    written_at: str,
+    invocation: Invocation | None = None,
+) -> Report:
+    """Read everything a report says of a manifest.
+
+    Args:
+        conn: A connection that may be read-only; a run may be going on.
+        manifest: The manifest's name.
+        output_dir: The folder the page will stand in; urls are relative to it.
+        written_at: RFC 3339 time the page will show.
+        invocation: How to name the manifest in commands; None names its path.
+
+    Raises:
+        UsageError: The database does not know this manifest.
+    """
+    with reporting.snapshot(conn):
+        bound = catalogue.binding(conn, manifest)
+        if bound is None:
+            raise UsageError(
+                f"{manifest} has never been run with this database",
+                hint="`rivya-batch plan` shows what a run would do",
+            )
+        sandbox = bound["base_url"] == SANDBOX_URL
+        invocation = invocation or Invocation(
+            manifest=bound["path"], options=("--sandbox",) if sandbox else ()
+        )
+        jobs = _jobs(conn, manifest, output_dir)
+        credits = tuple(ModelCredits(**dict(row)) for row in reporting.credits_by_model(conn, manifest))
+        runs = tuple(_run(row) for row in reporting.runs(conn, manifest))
+    return Report(
+        manifest=manifest,
+        sandbox=sandbox,
+        written_at=written_at,
+        output_dir=output_dir,
+        invocation=invocation,
+        counts=Counter(job.state for job in jobs if job.listed),
+        orphaned=sum(not job.listed for job in jobs),
+        charged=sum(line.charged for line in credits),
+        reserved=sum(line.reserved for line in credits),
+        credits=credits,
+        runs=runs,
+        failures=_failures(jobs, invocation),
+        categories=_categories({job.model for job in jobs}),
+        jobs=jobs,
+    )
+
+
+def relative_url(path: str, folder: Path) -> str:
+    """Return the url of a file as a page in `folder` names it; safe for any character of a name.
+
+    >>> relative_url("/out/a b/50%:#1.mp4", Path("/out"))
+    'a%20b/50%25%3A%231.mp4'
+    """
+    return quote(os.path.relpath(path, folder), safe="/")
+
+
+def _jobs(conn: sqlite3.Connection, manifest: str, folder: Path) -> tuple[ReportJob, ...]:
+    files: dict[int, list[ReportFile]] = {}
+    for row in reporting.artifact_rows(conn, manifest):
+        files.setdefault(row["job"], []).append(
+            _file(row["path"], folder, mime=row["mime"], size_bytes=row["size_bytes"])
+        )
+    params: _Once[dict[str, Json]] = _Once(_json_for_browsers)
+    axes: _Once[dict[str, Json]] = _Once(_json_for_browsers)
+    references = _Once(lambda text: _references(json.loads(text), folder))
+    return tuple(
+        ReportJob(
+            row=row["id"],
+            id=row["job"],
+            listed=bool(row["listed"]),
+            state=row["state"],
+            model=row["model"],
+            prompt=row["prompt"],
+            params=params(row["params"]),
+            references=references(row["refs"]),
+            axes=axes(row["axes"]),
+            round=row["round"],
+            task_id=row["task_id"],
+            estimated=row["estimated"],
+            reserved=row["reserved"],
+            charged=row["charged"],
+            submitted_s=epoch(row["submitted_at"]),
+            finished_s=epoch(row["finished_at"]),
+            duration_s=row["duration_s"],
+            attempts=row["attempts"],
+            polls=row["polls"],
+            overdue=bool(row["overdue"]),
+            error_class=row["error_class"],
+            error_code=row["error_code"],
+            error_message=row["error_message"],
+            files=tuple(files.get(row["id"], ())),
+        )
+        for row in reporting.job_rows(conn, manifest)
+    )
+
+
+def _json_for_browsers(text: str) -> Any:
+    """Read JSON; a number that a browser would change or refuse (a long seed, NaN) becomes text."""
+    return json.loads(
+        text,
+        parse_int=lambda digits: int(digits) if len(digits) < 16 else digits,
+        parse_float=lambda digits: value if math.isfinite(value := float(digits)) else digits,
+        parse_constant=str,
+    )
+
+
+def _file(path: str, folder: Path, *, mime: str, size_bytes: int, name: str | None = None) -> ReportFile:
+    return ReportFile(
+        url=relative_url(path, folder), name=name or Path(path).name, mime=mime, size_bytes=size_bytes
+    )
+
+
+def _references(items: Sequence[Mapping[str, Any]], folder: Path) -> tuple[ReportFile, ...]:
+    return tuple(
+        _file(item["file"], folder, mime=item["mime"], size_bytes=item["size_bytes"], name=item["path"])
+        for item in items
+    )
+
+
+def _run(row: sqlite3.Row) -> ReportRun:
+    requests = [row[name] for name in ("submits", "polls", "uploads") if row[name] is not None]
+    return ReportRun(
+        id=row["run"],
+        command=row["command"],
+        started_at=row["started_at"],
+        ended_at=row["ended_at"],
+        exit_code=row["exit_code"],
+        seconds=row["seconds"],
+        accepted=row["accepted"],
+        done=row["done"],
+        failed=row["failed"],
+        requests=sum(requests) if requests else None,
+        rejections=row["rejections"],
+        rate_per_s=row["rate_per_s"],
+    )
+
+
+def _failures(jobs: Sequence[ReportJob], invocation: Invocation) -> tuple[FailureGroup, ...]:
+    """Group what needs a person: the same jobs as the view `v_failures`."""
+    groups: dict[tuple[str, str], Counter[str]] = {}
+    for job in jobs:
+        if job.state == "uncertain" or (job.state == "failed" and job.listed):
+            messages = groups.setdefault((job.state, job.error_class or "other"), Counter())
+            messages[job.error_message or ""] += 1
+    found = [
+        FailureGroup(
+            state=state,
+            error_class=cls,
+            count=messages.total(),
+            message=messages.most_common(1)[0][0],
+            command=invocation.command("retry", "--class", cls)
+            if state == "failed"
+            else f"{invocation.command('resolve', 'JOB')} --resend | --attach TASK_ID | --abandon",
+        )
+        for (state, cls), messages in groups.items()
+    ]
+    return tuple(sorted(found, key=lambda group: (-group.count, group.state, group.error_class)))
+
+
+def _categories(models: set[str]) -> dict[str, str]:
+    contracts: Mapping[Any, Any] = load_contracts()
+    return {model: contracts[model].category if model in contracts else "" for model in sorted(models)}

@@ -1,0 +1,180 @@
+"""Rows of jobs for other programs: csv, jsonl, json, and playlists of results. Streams.
+
+The columns are a promise (README of `runner/report`); a new one is added at the end. Credits are sums over
+all rounds of a job. In csv, a list or an object is JSON, and a text that a spreadsheet would take for a
+formula gets a leading apostrophe; jsonl and json hold every value as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, assert_never
+from xml.sax.saxutils import escape
+
+from runner.store import reporting
+
+COLUMNS = (
+    "manifest",
+    "job",
+    "state",
+    "listed",
+    "model",
+    "prompt",
+    "params",
+    "axes",
+    "references",
+    "round",
+    "task_id",
+    "estimated",
+    "reserved",
+    "charged",
+    "submitted_at",
+    "finished_at",
+    "duration_s",
+    "attempts",
+    "polls",
+    "overdue",
+    "error_class",
+    "error_code",
+    "error_message",
+    "artifact",
+    "artifacts",
+    "fingerprint",
+)
+
+_PLAIN = frozenset(COLUMNS) - {"listed", "overdue", "params", "axes", "references", "artifact", "artifacts"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+class Format(StrEnum):
+    """What `export` can write."""
+
+    CSV = "csv"  # for spreadsheets
+    JSONL = "jsonl"  # one object a line
+    JSON = "json"  # one array
+    XSPF = "xspf"  # a playlist of the results, with prompts
+    M3U = "m3u"  # a plain playlist
+
+
+def export_rows(conn: sqlite3.Connection, manifest: str, format: Format) -> Iterator[str]:
+    """Yield the text of an export piece by piece; the pieces end their own lines.
+
+    Args:
+        conn: A connection that may be read-only.
+        manifest: The manifest's name; all its jobs are exported, also those no longer listed.
+        format: What to write. A playlist holds every result file of the finished jobs.
+    """
+    match format:
+        case Format.CSV:
+            yield from _csv(rows(conn, manifest))
+        case Format.JSONL:
+            for row in rows(conn, manifest):
+                yield json.dumps(row, ensure_ascii=False) + "\n"
+        case Format.JSON:
+            yield from _json(rows(conn, manifest))
+        case Format.XSPF:
+            yield from _xspf(manifest, rows(conn, manifest))
+        case Format.M3U:
+            yield from _m3u(rows(conn, manifest))
+        case _:
+            assert_never(format)
+
+
+def rows(conn: sqlite3.Connection, manifest: str) -> Iterator[dict[str, Any]]:
+    """Yield each job as `{column: value}` in the order of `COLUMNS`."""
+    with reporting.snapshot(conn):
+        files: dict[int, list[str]] = {}
+        for item in reporting.artifact_rows(conn, manifest):
+            files.setdefault(item["job"], []).append(item["path"])
+        for row in reporting.job_rows(conn, manifest):
+            yield _row(row, files.get(row["id"], []))
+
+
+def _row(row: sqlite3.Row, files: list[str]) -> dict[str, Any]:
+    values = {name: row[name] for name in _PLAIN}
+    values |= {
+        "listed": bool(row["listed"]),
+        "overdue": bool(row["overdue"]),
+        "params": json.loads(row["params"]),
+        "axes": json.loads(row["axes"]),
+        "references": [item["path"] for item in json.loads(row["refs"])],
+        "artifact": files[0] if files else None,
+        "artifacts": files,
+    }
+    return {name: values[name] for name in COLUMNS}
+
+
+def _csv(found: Iterator[dict[str, Any]]) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in found:
+        writer.writerow([_cell(value) for value in row.values()])
+        yield _taken(buffer)
+    yield _taken(buffer)
+
+
+def _taken(buffer: io.StringIO) -> str:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text
+
+
+def _cell(value: object) -> object:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return int(value)
+        case list() | dict():
+            return json.dumps(value, ensure_ascii=False)
+        case str() if value.startswith(_FORMULA):
+            return f"'{value}"
+        case _:
+            return value
+
+
+def _json(found: Iterator[dict[str, Any]]) -> Iterator[str]:
+    before = "[\n"
+    for row in found:
+        yield before + json.dumps(row, ensure_ascii=False)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _xspf(manifest: str, found: Iterator[dict[str, Any]]) -> Iterator[str]:
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n<playlist version="1" xmlns="http://xspf.org/ns/0/">\n'
+    yield f" <title>{_xml(manifest)}</title>\n <trackList>\n"
+    for row, path in _results(found):
+        yield (
+            f"  <track><location>{_xml(Path(path).as_uri())}</location><title>{_xml(row['job'])}</title>"
+            f"<annotation>{_xml(row['prompt'] or '')}</annotation></track>\n"
+        )
+    yield " </trackList>\n</playlist>\n"
+
+
+def _m3u(found: Iterator[dict[str, Any]]) -> Iterator[str]:
+    yield "#EXTM3U\n"
+    for row, path in _results(found):
+        yield f"#EXTINF:-1,{row['job']}\n{Path(path).as_uri()}\n"
+
+
+def _results(found: Iterator[dict[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    for row in found:
+        if row["listed"]:
+            for path in row["artifacts"]:
+                yield row, path
+
+
+def _xml(text: str) -> str:
+    """Return text for XML 1.0, which has no way to write most control characters."""
+    return escape(
+        "".join(char for char in text if char in "\t\n\r" or (char >= " " and char not in "\ufffe\uffff"))
+    )
