@@ -45,15 +45,8 @@ def sandbox_child(state: Path, arguments: Sequence[str] = ()) -> Iterator[Sandbo
     assert process.stdin is not None
     assert process.stderr is not None
     try:
-        line = process.stdout.readline()
-        try:
-            said = json.loads(line)
-            yield Sandbox(base_url=said["base_url"], pid=process.pid)
-        except (ValueError, KeyError):
-            process.kill()
-            raise RunnerError(
-                f"the sandbox does not start: {process.stderr.read()[-2000:] or line}"
-            ) from None
+        # The block is outside every `except` here: what fails in the run is not the sandbox's fault.
+        yield Sandbox(base_url=_address(process), pid=process.pid)
     finally:
         with suppress(OSError):
             process.stdin.close()
@@ -65,3 +58,15 @@ def sandbox_child(state: Path, arguments: Sequence[str] = ()) -> Iterator[Sandbo
             process.wait()
         process.stdout.close()
         process.stderr.close()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    """Return the address the child says it listens on."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    line = process.stdout.readline()
+    try:
+        return str(json.loads(line)["base_url"])
+    except (ValueError, KeyError, TypeError):
+        process.kill()
+        raise RunnerError(f"the sandbox does not start: {process.stderr.read()[-2000:] or line}") from None

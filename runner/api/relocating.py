@@ -26,15 +26,8 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
     """
     wrong: dict[int, bool] = {}
     for row, output, path, size in jobs.finished_files(file.conn, settings.name):
-        place = Path(path)
-        try:
-            whole = bool(path) and place.stat().st_size == size
-        except OSError:
-            whole = False
-        number_free = place.with_suffix("")
-        wanted = settings.output_dir / output
-        at_home = number_free == wanted or str(number_free).startswith(f"{wanted}+")
-        if not whole or not at_home:
+        # A blank path: another job's file took its place, and it waits in `.old/`.
+        if not path or not _at_home(Path(path), size, settings.output_dir / output):
             wrong[row] = True
     if not wrong:
         return 0, 0
@@ -70,6 +63,16 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
         with file.transaction() as conn:
             jobs.save_artifacts(conn, job.row, placed)
     return moved, gone
+
+
+def _at_home(place: Path, size_bytes: int, wanted: Path) -> bool:
+    """Say whether a file is there, whole as far as its size tells, under the name its job has now."""
+    try:
+        whole = place.stat().st_size == size_bytes
+    except OSError:
+        return False
+    stem = place.with_suffix("")
+    return whole and (stem == wanted or str(stem).startswith(f"{wanted}+"))
 
 
 def _source(item: Artifact, job: Job, folder: OutputFolder) -> Path:
@@ -145,8 +148,10 @@ def _rewrite_sidecar(
         ),
     )
     for item in old:
+        if not item.path.name:
+            continue
         beside = _beside(item.path)
-        if item.path.name and beside.is_relative_to(folder.root):
+        if beside.is_relative_to(folder.root):
             sidecar.drop(folder, beside.relative_to(folder.root).with_suffix("").as_posix())
 
 
