@@ -17,6 +17,17 @@ USE_OF_FOUND = 0.985
 # How late we may be and still keep to the grid of send times instead of starting a new one.
 CATCH_UP_S = 0.02
 PROBE_EVERY_S = 15.0
+PROBE_STEP = 0.01
+# Just after the first refusal the limit is known badly: look around in larger steps.
+SETTLE_EVERY_S = 2.0
+SETTLE_STEP = 0.06
+# A limit that stays where it is gets probed less and less often, up to this.
+RARELY_S = 60.0
+DOWN = 0.9
+CLEAR_S = 1.0
+SOUND_S = 4.0
+WHOLE_S = 8.0
+LONG_WAIT_S = 1.5
 SLOWEST_PER_S = 0.02
 MEASURED_S = 15.0
 # Waits where a 429 does not say how long.
@@ -24,6 +35,7 @@ FIRST_BACKOFF_S = 0.25
 LONGEST_BACKOFF_S = 30.0
 # How long a single request may be on its way while the gate is ajar, before another one may ask.
 AJAR_S = 2.0
+STREAK_S = 1.0
 
 
 class Governor:
@@ -60,6 +72,9 @@ class Governor:
         self._opened_at = -math.inf  # what was sent before this knows nothing of the last 429
         self._ajar = False  # two refusals in a row: one request at a time until one passes
         self._refused = 0  # refusals in a row, waves counted as one
+        self._streak = 0  # the same, but a pass or two does not end it
+        self._shut_s = 0.0  # how long the gate was last closed in all
+        self._shut_at = -math.inf
         # The clock of wanting: runs only while we had something to send and the gate or the grid held it.
         self._busy_s = 0.0
         self._seen_at: float | None = None
@@ -68,8 +83,12 @@ class Governor:
         self._log: deque[float] = deque()  # wanting-clock readings of the last sends
         self._cycle_began_s = 0.0  # wanting-clock reading at the last refusal
         self._cycle_sent = 0
+        self._cycle_shut_s = 0.0
+        self._safe: float | None = None  # the pace before the last step up
+        self._once = 0.0  # what passed over a whole cycle, however low an echo has pushed us since
         self._probed_s = 0.0
-        self._step = 0.01
+        self._step = PROBE_STEP
+        self._every_s = PROBE_EVERY_S
         self._quiet_probes = 0
         self._before: tuple[float, bool, float | None] | None = None
 
@@ -143,6 +162,8 @@ class Governor:
         """An answer that was no 429 came to a request sent at `sent_at`."""
         if sent_at >= self._opened_at:
             self._refused = 0
+            if sent_at >= self._opened_at + STREAK_S:
+                self._streak = 0
             if self._ajar:
                 self._ajar = False
                 self._next = min(self._next, max(now, sent_at + 1.0 / self._pace))
@@ -162,11 +183,16 @@ class Governor:
                 self._close(now + retry_after_s)
             return
         self._refused += 1
+        self._streak += 1
+        if self._refused == 1:
+            self._shut_s = max(self._opened_at - self._shut_at, 0.0) if self._shut_at > -math.inf else 0.0
+            self._shut_at = now
         if retry_after_s:
-            delay_s = retry_after_s
+            # Refused again right after the wait it asked for: it meant one request, not all of us.
+            delay_s = retry_after_s * min(1.5 ** (self._streak - 1), 10.0) if retry_after_s < 1.0 else retry_after_s
         else:
             # Zero, a time in the past and silence mean the same: wait a little, and longer each time.
-            doubled = max(FIRST_BACKOFF_S, 1.0 / self._pace) * 2.0 ** min(self._refused - 1, 20)
+            doubled = max(FIRST_BACKOFF_S, 1.0 / self._pace) * 2.0 ** min(self._streak - 1, 20)
             delay_s = min(doubled, LONGEST_BACKOFF_S) * (0.5 + draw / 2)
         if self._refused == 1:
             self._learn(delay_s)
@@ -201,36 +227,66 @@ class Governor:
             self._pace *= 2.0 ** min(passed_s, 1.0)
             self._probed_s = self._busy_s
             return
-        if passed_s < PROBE_EVERY_S:
+        if passed_s < self._every_s or self._streak:
             return
         self._probed_s = self._busy_s
         # Nothing refused for long: the limit may have been raised, so look further each time.
         self._quiet_probes += 1
         if self._quiet_probes > 2:
             self._step = min(self._step * 1.5, 0.1)
+        self._safe = self._pace
+        if self._found is not None and self._pace > 1.1 * max(self._found, self._once):
+            self._step, self._every_s = min(self._step, PROBE_STEP * 2), max(self._every_s, PROBE_EVERY_S / 2)
         self._pace *= 1.0 + self._step
         if self._ceiling is not None:
             self._pace = min(self._pace, self._ceiling * self._share * USE_OF_GIVEN)
 
     def _learn(self, delay_s: float) -> None:
         cycle_s = self._busy_s - self._cycle_began_s
-        measured = self._measure(cycle_s, delay_s)
+        self._cycle_shut_s += self._shut_s
+        open_s = cycle_s - self._cycle_shut_s
+        if not self._climbing and open_s < CLEAR_S and cycle_s < 3 * CLEAR_S:
+            return  # an echo of the last refusal: too little passed in between to tell a rate from
+        measured = min(self._measure(cycle_s, delay_s), self._pace)
         if self._climbing:
-            found = min(measured, self._pace)
+            found = measured
+        elif self._safe is not None and open_s >= SOUND_S:
+            # We had just stepped up, and what we did before the step passed for long.
+            safe = min(self._safe, self._pace)
+            found = safe if measured >= 0.88 * safe else measured
+        elif max(delay_s, self._shut_s) <= LONG_WAIT_S:
+            # A short closure counts as time in which nothing passed, though the service may have let
+            # something pass: the truth lies between, so come down in steps.
+            found = max(measured, self._pace * DOWN)
         else:
-            trust = min(cycle_s / 5.0, 1.0)
-            found = self._pace * (1.0 - trust) + min(measured, self._pace) * trust
+            found = measured
         lone = self._ceiling is not None and cycle_s > MEASURED_S and measured > 0.95 * self._pace
-        self._climbing = False
+        self._look(found)
+        if self._climbing or (cycle_s >= WHOLE_S and self._cycle_sent >= 50):
+            self._once = found
+        else:
+            self._once = max(found, self._once * 0.97)
         if not lone:
             self._found = max(found, SLOWEST_PER_S)
-            self._pace = max(self._found * USE_OF_FOUND, self._pace / 2, SLOWEST_PER_S)
+            sound = self._climbing or self._cycle_sent >= 30
+            lowest = SLOWEST_PER_S if sound else max(self._pace / 2, SLOWEST_PER_S)
+            self._pace = max(self._found * USE_OF_FOUND, lowest)
         self._cycle_began_s = self._busy_s
         self._cycle_sent = 0
+        self._cycle_shut_s = 0.0
         self._log.clear()
         self._probed_s = self._busy_s
-        self._step = 0.01
         self._quiet_probes = 0
+        self._safe = None
+        self._climbing = False
+
+    def _look(self, found: float) -> None:
+        """Decide how far and how often to probe after meeting the limit at `found`."""
+        if self._climbing or self._found is None or abs(found / self._found - 1.0) > 0.1:
+            self._step, self._every_s = SETTLE_STEP, SETTLE_EVERY_S
+            return
+        self._step = max(min(self._step, SETTLE_STEP) / 2, PROBE_STEP)
+        self._every_s = min(self._every_s * (2.0 if self._every_s < PROBE_EVERY_S else 1.4), RARELY_S)
 
     def _measure(self, cycle_s: float, delay_s: float) -> float:
         """Return requests a second that passed, of late and (where the gate closes for long) over all."""
@@ -240,7 +296,7 @@ class Governor:
             return self._pace
         lately = sum(1 for at in self._log if at > self._busy_s - span_s) - 1
         rate = max(lately, 1) / span_s
-        if delay_s > 1.5 and delay_s > 0.1 * cycle_s:
+        if delay_s > LONG_WAIT_S and delay_s > 0.1 * cycle_s:
             rate = min(rate, max(self._cycle_sent - 1, 1) / (cycle_s + delay_s))
         return rate
 
