@@ -68,16 +68,26 @@ def fingerprint(
 
 
 def idempotency_key(
-    *, manifest: str, job: JobId, fingerprint: Fingerprint, round_: int, revision: int
+    *, manifest: str, job: JobId, fingerprint: Fingerprint, round_: int, revision: int, serial: int = 0
 ) -> str:
     """Return the key of one payment: the same for every send of the same bytes, never reused for others.
+
+    Args:
+        manifest: The manifest's name.
+        job: The id the job's row began with: a rename keeps its keys.
+        fingerprint: What makes the result.
+        round_: Which payment for the job this is, from 1.
+        revision: Which body of that round, from 1.
+        serial: How many earlier rows began with the same id and fingerprint.
 
     Returns:
         47 characters of `[A-Za-z0-9_-]` (the service's limit on length and alphabet is
         undocumented; 64 of these are assumed safe).
     """
-    text = canonical([manifest, job, fingerprint, round_, revision])
-    digest = hashlib.sha256(f"{KEY_VERSION}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+    parts: list[Json] = [manifest, job, fingerprint, round_, revision]
+    if serial:
+        parts.append(serial)
+    digest = hashlib.sha256(f"{KEY_VERSION}\n{canonical(parts)}".encode("utf-8", "surrogatepass")).hexdigest()
     return f"{KEY_VERSION}-gen-{digest[:39]}"
 
 

@@ -46,6 +46,8 @@ _TABLES = (
         fingerprint TEXT NOT NULL,
         listed INTEGER NOT NULL DEFAULT 1,
         position INTEGER NOT NULL,
+        origin TEXT NOT NULL,
+        serial INTEGER NOT NULL DEFAULT 0,
         state TEXT NOT NULL DEFAULT 'planned' CHECK (state IN ('planned', 'uploading', 'ready', 'submitting',
             'uncertain', 'waiting', 'downloading', 'done', 'failed', 'abandoned')),
         version INTEGER NOT NULL DEFAULT 0,
@@ -90,6 +92,7 @@ _TABLES = (
     "CREATE INDEX jobs_by_state ON jobs (manifest, state, position)",
     "CREATE INDEX jobs_by_position ON jobs (manifest, listed, position)",
     "CREATE INDEX jobs_by_fingerprint ON jobs (manifest, fingerprint)",
+    "CREATE INDEX jobs_by_origin ON jobs (manifest, origin, fingerprint)",
     """
     CREATE TABLE ledger (
         id INTEGER PRIMARY KEY,

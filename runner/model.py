@@ -192,6 +192,8 @@ class Job:
     """One row of the ledger's `jobs`: a job as far as it has come.
 
     `row` is the database's number of it, `version` grows with each change. Times are RFC 3339 UTC.
+    `origin` is the id the row began with and `serial` counts earlier rows that began with the same id and
+    fingerprint: together they keep idempotency keys apart when a renamed job's old id is used again.
     `in_doubt` counts the sends of `body` that were not definitely refused, one on its way included.
     """
 
@@ -202,6 +204,8 @@ class Job:
     fingerprint: Fingerprint
     listed: bool
     position: int
+    origin: JobId
+    serial: int
     state: State
     model: ModelId
     prompt: str | None

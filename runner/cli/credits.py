@@ -52,9 +52,8 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     if not rows:
         print("nothing was spent from this workspace yet")
         return
-    print(
-        f"{'day':<10}  {'manifest':<24}  {'model':<24}  {'jobs':>6}  {'estimated':>9}  {'reserved':>9}  {'charged':>9}  {'released':>9}"
-    )
+    head = ("estimated", "reserved", "charged", "released")
+    print(f"{'day':<10}  {'manifest':<24}  {'model':<24}  {'jobs':>6}" + "".join(f"  {name:>9}" for name in head))
     for row in rows:
         print(
             f"{row['day']:<10}  {row['manifest']:<24}  {row['model']:<24}  {row['payments']:>6}"

@@ -145,10 +145,11 @@ def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
     def make(revision: int) -> tuple[str, bytes]:
         key = idempotency_key(
             manifest=job.manifest,
-            job=job.id,
+            job=job.origin,
             fingerprint=job.fingerprint,
             round_=job.round,
             revision=revision,
+            serial=job.serial,
         )
         return key, body_of(job, copies, key)
 

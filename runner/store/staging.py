@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.fingerprint import canonical
 from runner.model import Estimate, JobSpec, State
 from runner.store import ledger
 from runner.store.jobs import references_json
@@ -61,15 +62,20 @@ def stage(conn: sqlite3.Connection, manifest: str, jobs: Iterable[StagedJob]) ->
     conn.execute("DROP TABLE IF EXISTS temp.incoming")
     conn.execute(_STAGE)
     conn.execute("BEGIN")
-    conn.executemany(
-        "INSERT INTO incoming (position, job, fingerprint, model, prompt, params, refs, axes, shape, output, estimate,"
-        " reserve, basis) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        _rows(jobs),
-    )
-    conn.execute("CREATE INDEX temp.incoming_job ON incoming (job, fingerprint)")
-    conn.execute("CREATE INDEX temp.incoming_fingerprint ON incoming (fingerprint)")
-    _compare(conn, manifest)
-    conn.execute("COMMIT")
+    try:
+        conn.executemany(
+            "INSERT INTO incoming (position, job, fingerprint, model, prompt, params, refs, axes, shape, output, estimate,"
+            " reserve, basis) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _rows(jobs),
+        )
+        conn.execute("CREATE INDEX temp.incoming_job ON incoming (job, fingerprint)")
+        conn.execute("CREATE INDEX temp.incoming_fingerprint ON incoming (fingerprint)")
+        _compare(conn, manifest)
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
     found = conn.execute("SELECT count(*) FROM incoming").fetchone()
     return int(found[0])
 
@@ -111,11 +117,13 @@ def _compare(conn: sqlite3.Connection, manifest: str) -> None:
         " FROM jobs j WHERE j.manifest = ? AND j.job = incoming.job AND j.fingerprint = incoming.fingerprint",
         (manifest,),
     )
-    # 2. A new id with the fingerprint of a row that is no longer listed takes that row over.
+    # 2. A new id with the fingerprint of a row that is no longer listed takes that row over: the one
+    # that is nearest to a result, so that nothing paid is left aside while its twin is paid for again.
     conn.execute(
         "WITH taken AS (SELECT row FROM incoming WHERE row IS NOT NULL),"
         " free AS (SELECT id, job, fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY"
-        "   (state = 'done') DESC, position, id) AS n FROM jobs"
+        "   CASE state WHEN 'done' THEN 0 WHEN 'downloading' THEN 1 WHEN 'waiting' THEN 2 WHEN 'submitting' THEN 3"
+        "   WHEN 'uncertain' THEN 4 WHEN 'failed' THEN 6 WHEN 'abandoned' THEN 7 ELSE 5 END, position, id) AS n FROM jobs"
         "   WHERE manifest = ?1 AND id NOT IN (SELECT row FROM taken)),"
         " wanting AS (SELECT position, fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY position) AS n"
         "   FROM incoming WHERE row IS NULL)"
@@ -124,15 +132,32 @@ def _compare(conn: sqlite3.Connection, manifest: str) -> None:
         "   ON free.fingerprint = wanting.fingerprint AND free.n = wanting.n) m WHERE incoming.position = m.position",
         (manifest,),
     )
-    # 3. A known id with another fingerprint: changed, and the cause is what differs.
+    # 3. A known id with another fingerprint: changed, and the cause is what differs from the row that
+    # was listed until now.
+    conn.create_function("params_differ", 2, _params_differ, deterministic=True)
+    conn.create_function("references_differ", 2, _references_differ, deterministic=True)
     conn.execute(
         "UPDATE incoming SET change = 'changed', cause = trim("
         " iif(j.model IS NOT incoming.model, 'model ', '') || iif(j.prompt IS NOT incoming.prompt, 'prompt ', '')"
-        " || iif(j.params IS NOT incoming.params, 'params ', '') || iif(j.refs IS NOT incoming.refs, 'reference', ''))"
-        " FROM (SELECT id, job, model, prompt, params, refs, max(id) OVER (PARTITION BY job) AS last FROM jobs"
-        "   WHERE manifest = ?1) j WHERE j.id = j.last AND incoming.row IS NULL AND j.job = incoming.job",
+        " || iif(params_differ(j.params, incoming.params), 'params ', '')"
+        " || iif(references_differ(j.refs, incoming.refs), 'reference', ''))"
+        " FROM (SELECT job, model, prompt, params, refs,"
+        "   row_number() OVER (PARTITION BY job ORDER BY listed DESC, id DESC) AS n FROM jobs WHERE manifest = ?1) j"
+        " WHERE j.n = 1 AND incoming.row IS NULL AND j.job = incoming.job",
         (manifest,),
     )
+
+
+def _params_differ(one: str, other: str) -> bool:
+    """Compare as fingerprints do: neither the order of keys nor `6.0` for `6` is a difference."""
+    return one != other and canonical(json.loads(one)) != canonical(json.loads(other))
+
+
+def _references_differ(one: str, other: str) -> bool:
+    """Compare contents only: a file that was moved is the same reference."""
+    return one != other and [item["sha256"] for item in json.loads(one)] != [
+        item["sha256"] for item in json.loads(other)
+    ]
 
 
 def summary(conn: sqlite3.Connection, manifest: str) -> dict[str, int]:
@@ -271,9 +296,10 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
         " OR jobs.output IS NOT i.output OR jobs.axes IS NOT i.axes OR jobs.refs IS NOT i.refs OR jobs.listed = 0)"
     )
     inserted = conn.execute(
-        "INSERT INTO jobs (manifest, job, fingerprint, position, model, prompt, params, refs, axes, shape, output,"
-        " created_at, updated_at) SELECT ?1, job, fingerprint, position, model, prompt, params, refs, axes, shape, output,"
-        " ?2, ?2 FROM incoming WHERE row IS NULL ORDER BY position",
+        "INSERT INTO jobs (manifest, job, fingerprint, position, origin, serial, model, prompt, params, refs, axes,"
+        " shape, output, created_at, updated_at) SELECT ?1, i.job, i.fingerprint, i.position, i.job, (SELECT count(*)"
+        " FROM jobs j WHERE j.manifest = ?1 AND j.origin = i.job AND j.fingerprint = i.fingerprint), i.model, i.prompt,"
+        " i.params, i.refs, i.axes, i.shape, i.output, ?2, ?2 FROM incoming i WHERE i.row IS NULL ORDER BY i.position",
         (manifest, now),
     ).rowcount
     return Applied(inserted=inserted, dropped=dropped, made_uncertain=uncertain, renamed=renamed)
