@@ -108,8 +108,9 @@ def page(contract: Any) -> list[str]:
         if param.options:
             accepts = " | ".join(param.options)
         elif param.minimum is not None or param.maximum is not None:
-            accepts = f"{param.minimum if param.minimum is not None else ''}..{param.maximum if param.maximum is not None else ''}"
-            accepts += f" step {param.step}" if param.step else ""
+            least = "" if param.minimum is None else f"{param.minimum:g}"
+            most = "" if param.maximum is None else f"{param.maximum:g}"
+            accepts = f"{least}..{most}" + (f" step {param.step:g}" if param.step else "")
         else:
             accepts = str(param.type.value if hasattr(param.type, "value") else param.type)
         default = f"  default {param.default}" if param.default is not None else ""

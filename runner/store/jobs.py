@@ -24,7 +24,8 @@ from runner.model import (
 
 _COLUMNS = (
     "id, version, manifest, job, fingerprint, listed, position, origin, serial, state, model, prompt,"
-    " params, refs, axes, shape, output, round, revision, key, body, key12, base_url, first_sent_at, first_sent_boot_s, first_sent_boot_id,"
+    " params, refs, axes, shape, output, round, revision, key, body, key12, base_url, first_sent_at,"
+    " first_sent_boot_s, first_sent_boot_id,"
     " in_doubt, attempts, conflicts, conflict_since, fresh_bodies, next_at, task_id, task_status, urls,"
     " submitted_at, finished_at, duration_s, polls, overdue, error_class, error_code, error_message"
 )
