@@ -68,6 +68,7 @@ _TABLES = (
         first_sent_boot_s REAL,
         first_sent_boot_id TEXT,
         in_doubt INTEGER NOT NULL DEFAULT 0,
+        reopened INTEGER NOT NULL DEFAULT 0,
         attempts INTEGER NOT NULL DEFAULT 0,
         conflicts INTEGER NOT NULL DEFAULT 0,
         conflict_since TEXT,

@@ -194,7 +194,8 @@ class Job:
     `row` is the database's number of it, `version` grows with each change. Times are RFC 3339 UTC.
     `origin` is the id the row began with and `serial` counts earlier rows that began with the same id and
     fingerprint: together they keep idempotency keys apart when a renamed job's old id is used again.
-    `in_doubt` counts the sends of `body` that were not definitely refused, one on its way included.
+    `in_doubt` counts the sends of `body` that were not definitely refused, one on its way included; `reopened` says
+    that a person has allowed one more window for them, which begins with the next send.
     """
 
     row: int
@@ -224,6 +225,7 @@ class Job:
     first_sent_boot_s: float | None
     first_sent_boot_id: str | None
     in_doubt: int
+    reopened: bool
     attempts: int
     conflicts: int
     conflict_since: str | None

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from runner.api.account import ask
 from runner.api.opening import read_manifest
-from runner.client import Api, checked_base_url
-from runner.clock import SystemClock, epoch, rfc3339
-from runner.environment import base_url
+from runner.client import Account, Api, checked_base_url
+from runner.clock import epoch, rfc3339
+from runner.environment import base_url, get_key
 from runner.errors import KeyRefused, TemporaryTrouble, UsageError
 from runner.machine import Answer, Meaning, TaskView, read_task, understand
 from runner.model import Job, State, TaskId
@@ -106,10 +106,11 @@ class Answering:
                 )
 
     def resend(self) -> None:
-        """Open a new window for the same key and bytes."""
+        """Open a new window for the same key and bytes; it begins with the next send, under the key of today."""
         now = self._now()
-        clock = SystemClock()
         with self.file.transaction() as conn:
+            # It may be charged today, whenever it was first sent: the rolling day has to know.
+            ledger.move_to(conn, self.job, now=now)
             if self.job.body is None or self.job.key is None:
                 raise UsageError(
                     f"job {self.job.id} has no committed body to send again", hint="use --attach or --abandon"
@@ -119,9 +120,8 @@ class Answering:
                 self.job,
                 now,
                 state=State.SUBMITTING.value,
-                first_sent_at=now,
-                first_sent_boot_s=clock.boot_s(),
-                first_sent_boot_id=clock.boot_id(),
+                # The window begins with the next send, under whatever key the next run has.
+                reopened=1,
                 conflicts=0,
                 conflict_since=None,
                 error_class=None,
@@ -156,10 +156,12 @@ class Answering:
             raise UsageError(
                 f"task {task_id} is of model {task.model}, job {self.job.id} of {self.job.model}"
             )
-        created, sent = epoch(task.created_at), epoch(self.job.first_sent_at)
+        # Not `first_sent_at`: an earlier --resend has opened a new window there.
+        began = ledger.opened_at(self.file.conn, self.job)
+        created, sent = epoch(task.created_at), epoch(began)
         if created is not None and sent is not None and created < sent - CLOCK_SLACK_S:
             raise UsageError(
-                f"task {task_id} was created {task.created_at}, before this job was first sent ({self.job.first_sent_at})"
+                f"task {task_id} was created {task.created_at}, before this job was first sent ({began})"
             )
         now = self._now()
         with self.file.transaction() as conn:
@@ -171,6 +173,8 @@ class Answering:
                 state=State.WAITING.value,
                 task_id=task_id,
                 task_status=task.word,
+                # The key that could see the task just now: a 404 to it is no sign of another account.
+                key12=Account(self.service, get_key()).key12,
                 submitted_at=task.created_at or now,
                 error_class=None,
                 error_code=None,

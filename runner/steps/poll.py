@@ -29,6 +29,8 @@ class Polled:
     overdue: bool = False
     duration_s: float | None = None
     failure: Failure | None = None
+    reserved: float | None = None  # what the ledger holds as named by the service; None when not looked at
+    credits_moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Seen:
     task_id: str
     word: str
     late_at_s: float  # wall clock: from then on it is overdue
+    reserved: float | None = None  # credits the service has named; None when that is not known here
 
 
 async def poll(desk: Desk, row: int, seen: Seen) -> Polled:
@@ -51,6 +54,7 @@ async def poll(desk: Desk, row: int, seen: Seen) -> Polled:
         task is not None
         and not task.terminal
         and task.word == seen.word
+        and (not task.reserved or task.reserved == seen.reserved)
         and desk.clock.wall_s() < seen.late_at_s
     ):
         desk.writer.write_soon(lambda conn: jobs.count_poll(conn, row))
@@ -76,8 +80,9 @@ def _record(
             stop = Exit.REFUSED
         return Polled(job=job, answer=answer, stop=stop, overdue=late)
     if not task.terminal:
-        if task.reserved:
-            ledger.note_reserved(conn, job, reserved=task.reserved, now=desk.now())
+        moved = bool(task.reserved) and ledger.note_reserved(
+            conn, job, reserved=task.reserved or 0.0, now=desk.now()
+        )
         if task.word != job.task_status or late != job.overdue:
             jobs.advance(
                 conn,
@@ -89,7 +94,15 @@ def _record(
             )
         else:
             jobs.count_poll(conn, row)
-        return Polled(job=job, answer=answer, state=State.WAITING, overdue=late, word=task.word)
+        return Polled(
+            job=job,
+            answer=answer,
+            state=State.WAITING,
+            overdue=late,
+            word=task.word,
+            reserved=task.reserved,
+            credits_moved=moved,
+        )
     state = take_task(conn, desk, job, task, polls=job.polls + 1)
     failure = task_failure(task) if state in (State.FAILED, State.PLANNED) else None
     stop = Exit.CREDITS if failure is not None and task.code == "insufficient_credits" else None

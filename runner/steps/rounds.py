@@ -20,6 +20,7 @@ FRESH_ROUND: dict[str, Any] = {
     "first_sent_boot_s": None,
     "first_sent_boot_id": None,
     "in_doubt": 0,
+    "reopened": 0,
     "attempts": 0,
     "conflicts": 0,
     "conflict_since": None,
@@ -92,8 +93,8 @@ def take_task(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView, **
         ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
     succeeded = verdict is AfterTask.DOWNLOADING
     final = task.final
-    if final is None and not succeeded and task.reserved == 0:
-        final = 0.0  # "charged in full" of nothing
+    if final is None and not succeeded and task.reserved == 0 and not ledger.paid(conn, job)[0]:
+        final = 0.0  # "charged in full" of nothing: it never named any other amount
     ledger.settle(conn, job, final=final, succeeded=succeeded, now=now)
     if succeeded:
         seconds = _duration_s(job, task)

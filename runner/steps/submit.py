@@ -66,6 +66,7 @@ class Submitted:
     delay_s: float | None = None
     failure: Failure | None = None
     first_send: bool = False
+    reserved: float | None = None  # credits the service has named
 
 
 async def submit(desk: Desk, row: int) -> Submitted:
@@ -86,7 +87,20 @@ async def submit(desk: Desk, row: int) -> Submitted:
         delay_s=done.delay_s,
         failure=done.failure,
         first_send=ready.first_send,
+        reserved=done.reserved,
     )
+
+
+def take_back(conn: sqlite3.Connection, desk: Desk) -> None:
+    """Put back what an earlier run left with every send definitely refused (429, no connection).
+
+    Nothing was accepted, so it is a new job like any other: the caps, prices, options and the day of
+    now decide about it, not those of then. Its key and bytes stay its own.
+    """
+    for job in jobs.in_states(conn, desk.settings.name, (State.SUBMITTING,)):
+        if job.in_doubt == 0:
+            ledger.release(conn, job, now=desk.now())
+            jobs.advance(conn, job, desk.now(), state=State.PLANNED.value, next_at=None)
 
 
 def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
@@ -164,7 +178,8 @@ def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
 def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
     """Prepare to send the committed bytes of a job in `submitting` once more, if that is allowed."""
     now = desk.now()
-    if job.in_doubt and job.key12 != desk.account.key12:
+    # No key12 after `resolve --resend`: a person has decided, and was told what it may cost.
+    if job.in_doubt and job.key12 is not None and job.key12 != desk.account.key12:
         failure = Failure(
             cls=FailureClass.OTHER,
             code="key_changed",
@@ -172,7 +187,7 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
             " something else to another account",
         )
         return _give_up(conn, desk, job, failure)
-    age_s = age_of(desk, job)
+    age_s = 0.0 if job.reopened else age_of(desk, job)
     if not may_send(in_doubt=job.in_doubt, age_s=age_s, resend_within_s=desk.settings.resend_within_s):
         since = "for an unknown time" if math.isinf(age_s) else f"for {age_s:.0f} s"
         failure = Failure(
@@ -182,15 +197,13 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
             f" {desk.settings.resend_within_s:.0f} s (idempotency.resend_within)",
         )
         return _give_up(conn, desk, job, failure)
-    first = (
-        {}
-        if job.in_doubt
-        else {
-            "first_sent_at": now,
-            "first_sent_boot_s": desk.clock.boot_s(),
-            "first_sent_boot_id": desk.clock.boot_id(),
-        }
-    )
+    opens = job.reopened or not job.in_doubt
+    first = {
+        "reopened": 0,
+        "first_sent_at": now,
+        "first_sent_boot_s": desk.clock.boot_s(),
+        "first_sent_boot_id": desk.clock.boot_id(),
+    }
     jobs.advance(
         conn,
         job,
@@ -199,7 +212,7 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
         attempts=job.attempts + 1,
         key12=desk.account.key12,
         next_at=None,
-        **first,
+        **(first if opens else {}),
     )
     job = jobs.get(conn, job.row)
     return Submitted(job=job, state=job.state)
@@ -293,7 +306,7 @@ def _accepted(
     ended_badly = state in (State.PLANNED, State.FAILED)
     stop = Exit.CREDITS if ended_badly and task.code == "insufficient_credits" else None
     job = jobs.get(conn, job.row)
-    return Submitted(job=job, state=state, stop=stop)
+    return Submitted(job=job, state=state, stop=stop, reserved=task.reserved)
 
 
 def _not_accepted(

@@ -23,6 +23,9 @@ from runner.steps.desk import Desk
 from runner.steps.rounds import fail
 from runner.store import catalogue, jobs
 
+# A remote copy this young serves whatever `reuse_within` says: one that is too old before its job can be
+# submitted would be uploaded anew for ever.
+ALWAYS_FRESH_S = 60.0
 REFERENCE_ERRORS = (ReferenceChanged, ReferenceMissing)
 
 
@@ -68,7 +71,7 @@ def _copy(conn: sqlite3.Connection, desk: Desk, wanted: Needed) -> Upload | None
         kind=wanted.kind,
         model=wanted.model,
         account=desk.account.name,
-        since=rfc3339(now_s - desk.settings.reuse_uploads_within_s),
+        since=rfc3339(now_s - max(desk.settings.reuse_uploads_within_s, ALWAYS_FRESH_S)),
     )
     # A time in the future means that the clock was set back: its age is unknown.
     return copy if copy is not None and copy.uploaded_at <= rfc3339(now_s + 1.0) else None

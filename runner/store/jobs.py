@@ -26,7 +26,7 @@ _COLUMNS = (
     "id, version, manifest, job, fingerprint, listed, position, origin, serial, state, model, prompt,"
     " params, refs, axes, shape, output, round, revision, key, body, key12, base_url, first_sent_at,"
     " first_sent_boot_s, first_sent_boot_id,"
-    " in_doubt, attempts, conflicts, conflict_since, fresh_bodies, next_at, task_id, task_status, urls,"
+    " in_doubt, reopened, attempts, conflicts, conflict_since, fresh_bodies, next_at, task_id, task_status, urls,"
     " submitted_at, finished_at, duration_s, polls, overdue, error_class, error_code, error_message"
 )
 
@@ -99,6 +99,7 @@ def _job(row: sqlite3.Row) -> Job:
         first_sent_boot_s=row["first_sent_boot_s"],
         first_sent_boot_id=row["first_sent_boot_id"],
         in_doubt=row["in_doubt"],
+        reopened=bool(row["reopened"]),
         attempts=row["attempts"],
         conflicts=row["conflicts"],
         conflict_since=row["conflict_since"],
