@@ -41,10 +41,11 @@ def _age_s(place: float) -> float:
 class Curve:
     """The chance that a task has ended by an age."""
 
-    __slots__ = ("_ended",)
+    __slots__ = ("_ended", "longest_s")
 
-    def __init__(self, ended: Sequence[float]) -> None:
+    def __init__(self, ended: Sequence[float], *, longest_s: float) -> None:
         self._ended = ended  # at the edges of the steps: STEPS + 1 numbers from 0 to 1
+        self.longest_s = longest_s  # the greatest age seen: what the curve says beyond is a guess
 
     def ended(self, age_s: float) -> float:
         """Return the chance that a task has ended by this age."""
@@ -172,7 +173,8 @@ def _fit(shape: _Shape) -> None:
         weights = _consistent(weights, shape.seen, running, belief, total)
     # What was fitted without its own belief's share would never move again where it once was zero.
     shape.weights = weights
-    shape.curve = Curve(_smooth(weights, len(shape.seen)))
+    longest = max(max(last for _, last in shape.seen), max(running, default=0))
+    shape.curve = Curve(_smooth(weights, len(shape.seen)), longest_s=_age_s(longest + 1))
     shape.news = 0.0
     shape.version += 1
 
@@ -184,18 +186,16 @@ def _belief(shape: _Shape) -> list[float]:
         curve = _refreshed(shape.kin)
         if curve is not None:
             ended = curve._ended
-            belief = [
-                own + KIN_WEIGHT * (ended[step + 1] - ended[step]) for step, own in enumerate(belief)
-            ]
+            belief = [own + KIN_WEIGHT * (ended[step + 1] - ended[step]) for step, own in enumerate(belief)]
     return belief
 
 
 def _scaled(shape: _Shape) -> dict[int, float]:
-    """Return the running ones by step, together no heavier than what ended (of which we forget the old)."""
+    """Return the running ones by step, together no heavier than all we remember of what ended."""
     number = sum(shape.running.values())
     if not number:
         return {}
-    scale = min(1.0, len(shape.seen) / number)
+    scale = min(1.0, REMEMBERED / number)
     return {step: count * scale for step, count in shape.running.items()}
 
 
@@ -219,8 +219,7 @@ def _consistent(
         change[after] += part
     factors = accumulate(change)
     spread = [
-        max(weight * factor, 0.0) + own
-        for weight, factor, own in zip(weights, factors, belief, strict=False)
+        max(weight * factor, 0.0) + own for weight, factor, own in zip(weights, factors, belief, strict=False)
     ]
     whole = sum(spread) or total
     return [weight / whole for weight in spread]

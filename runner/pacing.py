@@ -33,9 +33,17 @@ MEASURED_S = 15.0
 # Waits where a 429 does not say how long.
 FIRST_BACKOFF_S = 0.25
 LONGEST_BACKOFF_S = 30.0
+# A window that was met is tried again after this long, and then ever more seldom.
+GROW_EVERY_S = 20.0
+SELDOM_GROW_S = 120.0
+REGRET_S = 5.0
+FORGET_S = 60.0
+# So many polls have to pass between two refused submits before the refusals are about submits only.
+PROOF = 2
 # How long a single request may be on its way while the gate is ajar, before another one may ask.
 AJAR_S = 2.0
 STREAK_S = 1.0
+LATELY_S = 2.0
 
 
 class Governor:
@@ -91,6 +99,7 @@ class Governor:
         self._every_s = PROBE_EVERY_S
         self._quiet_probes = 0
         self._before: tuple[float, bool, float | None] | None = None
+        self._sent_at: deque[float] = deque(maxlen=64)
 
     @property
     def rate_per_s(self) -> float:
@@ -127,6 +136,17 @@ class Governor:
         if self._found is not None:
             self._found *= factor
 
+    @property
+    def wanting_s(self) -> float:
+        """Seconds so far in which we had something to send and the rate held it back."""
+        return self._busy_s
+
+    def lately_per_s(self, now: float) -> float:
+        """Return the requests a second of the last two seconds."""
+        times = [at for at in self._sent_at if at > now - LATELY_S]
+        full = len(times) == self._sent_at.maxlen
+        return len(times) / max(now - times[0], 1e-3) if full else len(times) / LATELY_S
+
     def next_at(self, now: float) -> float:
         """Return when the next request may go; not after `now` means at once."""
         return max(self._next, self._closed_until, -math.inf)
@@ -152,6 +172,7 @@ class Governor:
         self._wanted_until = self._next = base + 1.0 / self._pace
         if self._ajar:
             self._next = max(self._next, now + AJAR_S)
+        self._sent_at.append(now)
         self._cycle_sent += 1
         self._log.append(self._busy_s)
         while self._log and self._log[0] < self._busy_s - MEASURED_S:
@@ -314,9 +335,12 @@ class Window:
         self._size = self._limit
         self._suspicion = 0
         self._others_passed = 0
+        self._shrunk_at = -math.inf
+        self._refused_at = -math.inf
+        self._refused_with = 0
         self._closed_until = -math.inf
         self._grow_at = -math.inf
-        self._grow_every_s = 15.0
+        self._grow_every_s = GROW_EVERY_S
 
     @property
     def size(self) -> float:
@@ -324,61 +348,77 @@ class Window:
         return self._size
 
     @property
-    def found(self) -> int | None:
-        """The limit that was met, if it is below the one given."""
-        return int(self._size) if self._size < self._limit else None
-
-    @property
-    def suspicion(self) -> int:
-        """How many refused submits in a row look like "too many" and not like "too fast"."""
-        return self._suspicion
-
-    @property
     def closed_until(self) -> float:
         """When the next submit may go, as far as the window is concerned."""
         return self._closed_until
 
+    @property
+    def suspected(self) -> bool:
+        """Whether a submit was refused and it is not yet clear what was meant."""
+        return self._suspicion > 0
+
+    @property
+    def wants_proof(self) -> bool:
+        """Whether polls should go before the next submit, to see if only submits are refused."""
+        return 0 < self._suspicion and self._others_passed < PROOF
+
     def room(self, now: float, in_flight: int) -> bool:
         """Whether one more task may be begun."""
+        if now < self._closed_until:
+            return False
         if in_flight < self._size:
-            return now >= self._closed_until
-        if self._size < self._limit and now >= self._grow_at:
-            # Nothing was refused for a while: try one more, then wait again.
-            self._size = min(max(self._size + 1, self._size * 1.02), self._limit)
-            self._grow_at = now + self._grow_every_s
-            return now >= self._closed_until
-        return False
+            return True
+        if self._size >= self._limit or now < self._grow_at:
+            return False
+        # Nothing was refused for a while: try a little more, then wait again.
+        self._size = min(max(self._size + 1, self._size * 1.02), self._limit)
+        self._grow_at = now + self._grow_every_s
+        return True
+
+    def submit_passed(self, in_flight: int) -> None:
+        """A submit passed, with `in_flight` others at the service."""
+        # One that passes because a task has ended is what "too many" looks like. More than were there
+        # when we were refused is what it does not look like.
+        if in_flight > 1.1 * self._refused_with + 2:
+            self._suspicion = 0
 
     def other_passed(self) -> None:
         """A request that is no submit passed."""
         self._others_passed += 1
 
-    def submit_passed(self) -> None:
-        """A submit passed."""
+    def other_rejected(self, now: float) -> None:
+        """A request that is no submit was refused, so it is the rate: take back what was concluded too soon."""
         self._suspicion = 0
-        self._others_passed = 0
+        if now - self._shrunk_at < REGRET_S:
+            self._size = self._limit
 
-    def blames(self, *, in_flight: int, slow: bool) -> bool:
+    def blames(self, now: float, *, in_flight: int, slow: bool, retry_after_s: float | None) -> bool:
         """Say whether a refused submit means "too many", and grow more suspicious if it may.
 
         Args:
+            now: The clock.
             in_flight: Tasks at the service, and submits on their way, without the refused one.
             slow: Whether we were sending well below the rate known to pass.
+            retry_after_s: What the refusal asked for.
         """
         if self._size < self._limit and in_flight >= 0.8 * self._size:
             return True
-        if self._suspicion == 0 or self._others_passed > 0:
-            self._suspicion += 1
-        self._others_passed = 0
-        return in_flight > 0 and slow and self._suspicion >= 3
+        if now - self._refused_at > FORGET_S:
+            self._suspicion = 0
+        proof = self._suspicion > 0 and slow and self._others_passed >= PROOF
+        if self._suspicion == 0 or proof:
+            # After a long wait a rate would have recovered, so a second refusal says more.
+            self._suspicion += 2 if (retry_after_s or 0.0) >= LONG_WAIT_S else 1
+        self._refused_at, self._refused_with, self._others_passed = now, in_flight, 0
+        return proof and in_flight > 0 and self._suspicion >= 3
 
     def submit_rejected(self, now: float, *, in_flight: int, retry_after_s: float | None) -> None:
         """Shrink: a submit was refused because too many tasks are at the service."""
-        shrunk = max(min(in_flight, self._size), 1.0)
         if self._size < self._limit:
-            self._grow_every_s = min(self._grow_every_s * 1.5, 120.0)
-        self._size = shrunk
+            self._grow_every_s = min(self._grow_every_s * 1.5, SELDOM_GROW_S)
+        else:
+            self._shrunk_at = now
+        self._size = max(min(float(in_flight), self._size), 1.0)
         self._grow_at = now + self._grow_every_s
         self._closed_until = max(self._closed_until, now + (retry_after_s or FIRST_BACKOFF_S))
         self._suspicion = 0
-        self._others_passed = 0

@@ -14,10 +14,10 @@ from heapq import heapify, heappop, heappush
 from runner.durations import Curve, Durations
 from runner.model import Polling
 
-SPARSE = 0.55  # ask when this part of what runs should have ended
-EAGER = 0.25  # the same while a late find idles a slot
+LONGEST_STEP = 0.35  # of the age: a tail of a few very long tasks is followed at least so closely
 FINEST = 0.02  # of the age: asking more often than this gains nothing
-SCOUTS = 4  # jobs of a shape never seen that are asked about closely, for all
+SCOUTS = 3  # jobs of a shape never seen that are asked about closely, for all
+SCOUT_STEP = 0.12  # of its age: how long a scout waits between polls
 EARLY_EVERY = 32  # one job of so many is asked about early, to see failures and faster times
 GOLDEN = 0.6180339887498949
 
@@ -25,7 +25,7 @@ GOLDEN = 0.6180339887498949
 class _Line:
     """The jobs of one shape."""
 
-    __slots__ = ("age_s", "curve", "due", "fresh", "kin", "scouts", "seen", "shape", "version")
+    __slots__ = ("age_s", "curve", "due", "fresh", "kin", "scouted_s", "scouts", "seen", "shape", "version")
 
     def __init__(self, shape: Hashable, kin: Hashable) -> None:
         self.shape = shape
@@ -36,18 +36,20 @@ class _Line:
         self.age_s = 0.0  # the age to ask first at
         self.due = math.inf  # when its oldest fresh job is due
         self.scouts = 0
+        self.scouted_s = 0.0  # the greatest age a scout is known to run at
         self.seen = 0
 
 
 class _Waiting:
     """One waiting job."""
 
-    __slots__ = ("asked_at", "due", "known_s", "line", "start")
+    __slots__ = ("asked_at", "due", "known_s", "line", "scout", "start")
 
     def __init__(self, line: _Line, start: float) -> None:
         self.line = line
         self.start = start
         self.known_s = 0.0  # age at which it was last known to run
+        self.scout = False
         self.asked_at = start  # when the last poll was sent; the start if none was
         # Its valid heap entry: the start while in its line, else when it is due; None: a poll is on its way.
         self.due: float | None = start
@@ -76,7 +78,9 @@ class Waiting:
         self._lines: dict[Hashable, _Line] = {}
         self._heads: list[tuple[float, int, _Line]] = []
         self._asked: list[tuple[float, int]] = []  # heap of (due, job): scouts, early ones, asked before
-        self._eager = False
+        self._part = 0.5
+        self.found = 0
+        self.wasted = 0
         self._number = 0
         self._on_their_way = 0
 
@@ -103,8 +107,9 @@ class Waiting:
         entry = self._jobs[job] = _Waiting(line, now - age_s)
         line.seen += 1
         if line.curve is None:
-            if line.scouts < SCOUTS and not polled:
+            if (line.scouts < SCOUTS or line.seen % EARLY_EVERY == 0) and not polled:
                 line.scouts += 1
+                entry.scout = True
                 self._ask(job, entry, max(entry.start + self._polling.first_s, now))
                 return
         elif line.seen % EARLY_EVERY == 0 and not polled:
@@ -135,6 +140,12 @@ class Waiting:
         age_s = max(entry.asked_at - entry.start, 0.0)
         self._durations.runs(line.shape, entry.known_s, age_s, kin=line.kin)
         entry.known_s = max(age_s, entry.known_s)
+        if line.curve is not None:
+            self.wasted += 1
+            self._refresh(line)
+        elif entry.known_s > line.scouted_s:
+            line.scouted_s = entry.known_s
+            self._aim(line)
         self._ask(job, entry, self._again(entry))
 
     def unclear(self, job: int, now: float, delay_s: float) -> None:
@@ -158,6 +169,7 @@ class Waiting:
         if entry is None:
             return duration_s
         line = entry.line
+        self.found += 1
         by_s = max((entry.asked_at if entry.asked_at > entry.start else now) - entry.start, 0.0)
         low_s, high_s = (entry.known_s, by_s) if duration_s is None else (duration_s, duration_s)
         self.remove(job)
@@ -178,11 +190,11 @@ class Waiting:
         if entry.line.fresh and entry.line.fresh[0][1] == job:
             self._head(entry.line)
 
-    def be(self, *, eager: bool) -> None:
-        """Ask eagerly (a late find idles a slot) or sparsely from now on."""
-        if eager == self._eager:
+    def be(self, part: float) -> None:
+        """Ask from now on when this part of the tasks still running should have ended."""
+        if part == self._part:
             return
-        self._eager = eager
+        self._part = part
         for line in self._lines.values():
             self._aim(line)
         self._replan()
@@ -192,6 +204,11 @@ class Waiting:
         self._settle(now)
         head = self._heads[0] if self._heads else None
         asked = self._asked[0] if self._asked else None
+        if head is not None and asked is not None and head[0] <= now and asked[0] <= now:
+            # More is due than can be asked: first what has most likely ended.
+            job = head[2].fresh[0][1]
+            fresh_first = self.likely(job, now) >= self.likely(asked[1], now)
+            return Next(job=job, due=head[0]) if fresh_first else Next(job=asked[1], due=asked[0])
         if head is not None and (asked is None or head[0] <= asked[0]):
             return Next(job=head[2].fresh[0][1], due=head[0])
         return Next(job=asked[1], due=asked[0]) if asked is not None else None
@@ -239,11 +256,11 @@ class Waiting:
         """Return when to ask again about a job known to run at `known_s`."""
         manners, age_s, curve = self._polling, entry.known_s, entry.line.curve
         if curve is not None:
-            part = EAGER if self._eager else SPARSE
-            wait_s = max(curve.age(part, running_s=age_s) - age_s, FINEST * age_s)
+            wait_s = curve.age(self._part, running_s=age_s) - age_s
+            wait_s = min(max(wait_s, FINEST * age_s), LONGEST_STEP * max(self._part, 0.2) * 2 * age_s)
         else:
-            # A scout: close enough to learn from, further apart as it gets older.
-            wait_s = age_s * (0.1 if self._eager else 0.25)
+            # A scout: close enough to learn from, further apart as it gets older. The others follow.
+            wait_s = SCOUT_STEP * age_s if entry.scout else manners.max_s
         wait_s = min(max(wait_s, manners.min_s), max(manners.max_s, manners.min_s))
         return max(entry.start + age_s, entry.asked_at) + wait_s
 
@@ -261,9 +278,12 @@ class Waiting:
     def _aim(self, line: _Line) -> None:
         manners = self._polling
         if line.curve is None:
-            age_s = max(manners.max_s, manners.first_s)
+            # Scouts of this age still run, so asking the others would be in vain.
+            age_s = max(manners.max_s, manners.first_s, 1.25 * line.scouted_s)
         else:
-            age_s = max(line.curve.age(EAGER if self._eager else SPARSE), manners.first_s)
+            # What lies beyond all that was seen is a guess, and no reason to be silent for long.
+            guess_s = min(line.curve.age(self._part), 1.2 * line.curve.longest_s)
+            age_s = max(guess_s, manners.first_s)
         if age_s != line.age_s:
             line.age_s = age_s
             self._head(line)

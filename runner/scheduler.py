@@ -21,6 +21,12 @@ __all__ = ["Call", "Choice", "Durations", "Governor", "Scheduler", "Window"]
 EARLY_SHARE = 0.03  # of the requests go to polls even while submits wait
 SURE = 0.9  # a poll this likely to find an end wastes nothing
 AHEAD = 2  # jobs kept ready by uploads
+# How likely a task should have ended when we ask, by what we lack; frugal after too many vain polls.
+SLOTS, SLOTS_FRUGAL = 0.25, 0.5
+RATE, RATE_FRUGAL = 0.35, 0.75
+SPARE, SPARE_FRUGAL = 0.4, 0.7
+LAST = 0.2  # the last few decide when the run ends
+START_POLLS = 16.0  # vain polls that are always granted
 WALL_S = 2.0  # slots count as scarce for so long after they last were
 
 
@@ -71,7 +77,8 @@ class Scheduler:
         self._taken_up = 0
         self._early_credit = 0.0
         self._wall_until = -math.inf
-        self._sent_times: list[float] = []
+        self._began: float | None = None
+        self._frugal = False
 
     @property
     def in_flight(self) -> int:
@@ -108,7 +115,7 @@ class Scheduler:
             uploads_in_flight: Uploads on their way.
         """
         call, job, at = self._best(now, submits, uploads, uploads_in_flight)
-        if at > now:
+        if call is None:
             self.governor.idle(now)
             return Choice(call=None, job=None, at=at)
         gate = self.governor.next_at(now)
@@ -156,8 +163,12 @@ class Scheduler:
         if call is Call.SUBMIT:
             self._submitting = max(self._submitting - 1, 0)
         if rejected:
-            self.governor.rejected(now, sent_at=sent_at, retry_after_s=retry_after_s, draw=draw)
+            self._rejected(now, call, sent_at, retry_after_s, draw)
         elif ok:
+            if call is Call.SUBMIT:
+                self.window.submit_passed(self.in_flight)
+            else:
+                self.window.other_passed()
             self.governor.passed(now, sent_at=sent_at)
 
     def accepted(
@@ -201,20 +212,43 @@ class Scheduler:
 
     # --- inside ---
 
+    def _rejected(
+        self, now: float, call: Call, sent_at: float, retry_after_s: float | None, draw: float
+    ) -> None:
+        """Decide whether a 429 means "too fast" or "too many"."""
+        governor, window = self.governor, self.window
+        if call is not Call.SUBMIT:
+            window.other_rejected(now)
+            governor.rejected(now, sent_at=sent_at, retry_after_s=retry_after_s, draw=draw)
+            return
+        slow = governor.lately_per_s(now) < 0.5 * governor.known_per_s
+        first = not window.suspected
+        if window.blames(now, in_flight=self.in_flight, slow=slow, retry_after_s=retry_after_s):
+            window.submit_rejected(now, in_flight=self.in_flight, retry_after_s=retry_after_s)
+            governor.recall()
+            return
+        if first:
+            governor.remember()
+        governor.rejected(now, sent_at=sent_at, retry_after_s=retry_after_s, draw=draw)
+
     def _best(
         self, now: float, submits: int, uploads: int, uploads_in_flight: int
     ) -> tuple[Call | None, int | None, float]:
         """Return the best request and when it may be made, were there no rate."""
+        waiting = self._waiting
         wanted = submits > 0 or uploads > 0
         room = wanted and self.window.room(now, self.in_flight)
         if wanted and not room:
             self._wall_until = now + max(WALL_S, 2 * self._polling.min_s)
-        few_left = not wanted and len(self._waiting) <= max(8, self._taken_up // 10)
-        self._waiting.be(eager=few_left or now < self._wall_until)
-        poll = self._waiting.next(now)
+        self._set_manner(now, wanted)
+        poll = waiting.next(now)
         due = poll.due if poll is not None else math.inf
         short = uploads > 0 and (submits == 0 or submits + uploads_in_flight < AHEAD)
         if room:
+            if self.window.wants_proof:
+                proof = waiting.any_allowed(now)
+                if proof is not None:
+                    return Call.POLL, proof, now
             if poll is not None and due <= now and self._worth_it(poll.job, now, submits):
                 return Call.POLL, poll.job, due
             return (Call.UPLOAD if short else Call.SUBMIT), None, now
@@ -222,7 +256,27 @@ class Scheduler:
             return Call.POLL, poll.job, due
         if short and submits + uploads_in_flight < AHEAD:
             return Call.UPLOAD, None, now
-        return (Call.POLL if poll is not None else None), poll.job if poll is not None else None, due
+        if wanted and self.in_flight < self.window.size:
+            due = min(due, self.window.closed_until)
+        return None, None, due
+
+    def _set_manner(self, now: float, wanted: bool) -> None:
+        """Choose how eagerly to poll, by the wall we stand at and by how many polls found nothing so far."""
+        waiting = self._waiting
+        if self._began is None:
+            self._began = now
+        if not wanted and len(waiting) <= max(4, self._taken_up // 20):
+            waiting.be(LAST)
+            return
+        if now < self._wall_until:
+            manner, frugal, allowed = SLOTS, SLOTS_FRUGAL, 3.3
+        elif self.governor.wanting_s > 0.5 * (now - self._began):
+            manner, frugal, allowed = RATE, RATE_FRUGAL, 0.45
+        else:
+            manner, frugal, allowed = SPARE, SPARE_FRUGAL, 0.95
+        left = START_POLLS + allowed * waiting.found - waiting.wasted
+        self._frugal = left < (max(8.0, 0.05 * len(waiting)) if self._frugal else 0.0)
+        waiting.be(frugal if self._frugal else manner)
 
     def _worth_it(self, job: int, now: float, submits: int) -> bool:
         """Whether a due poll goes before a submit."""
