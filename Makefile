@@ -52,7 +52,7 @@ crash: .venv/.dev ## kill runs at random moments, many times, and print what was
 	@$(BIN)/python -m pytest tests/crash --crash-rounds=500 -s $(ARGS)
 
 bench: .venv/.dev ## measure (minutes)
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: .venv/.place ## resolve the dependencies again into requirements*.lock (wants the network)
 	@$(PIP) install uv

@@ -1,0 +1,1 @@
+"""`make bench`: one table of what runs cost, measured from outside."""
