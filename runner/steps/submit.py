@@ -178,8 +178,8 @@ def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
 def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
     """Prepare to send the committed bytes of a job in `submitting` once more, if that is allowed."""
     now = desk.now()
-    # No key12 after `resolve --resend`: a person has decided, and was told what it may cost.
-    if job.in_doubt and job.key12 is not None and job.key12 != desk.account.key12:
+    # After `resolve --resend` any key will do: a person has decided, and was told what it may cost.
+    if job.in_doubt and not job.reopened and job.key12 != desk.account.key12:
         failure = Failure(
             cls=FailureClass.OTHER,
             code="key_changed",
