@@ -20,7 +20,8 @@ class Admission:
         self._options = options
         self.held = False
         self.full = False
-        self.first_sends = 0
+        self._sending: set[int] = set()  # first sends on their way: they count before they are answered
+        self._sent: set[int] = set()
         self.aside: deque[tuple[int, str]] = deque()  # (row, shape), waiting for a probe to come back
         self._unseen: set[str] = set()
         self._canaries: set[int] = set()
@@ -37,16 +38,28 @@ class Admission:
         """Return how many more jobs may be prepared, when so many are already."""
         room = 1_000_000
         if self._options.limit is not None:
-            room = min(room, self._options.limit - self.first_sends)
+            room = min(room, self._options.limit - len(self._sent) - len(self._sending))
         if self._canary_open:
-            room = min(room, (self._options.canary or 0) - len(self._canaries))
+            room = min(room, (self._options.canary or 0) - len(self._canaries) - len(self._sending))
         return max(room - prepared, 0)
 
-    def sent(self, row: int) -> None:
-        """A job was sent for the first time."""
-        self.first_sends += 1
+    def sending(self, row: int) -> None:
+        """A new job is about to be sent."""
+        self._sending.add(row)
+
+    def sent(self, row: int, *, first: bool) -> None:
+        """A step that was to send a job is over; `first` says that its first send was made."""
+        self._sending.discard(row)
+        if first:
+            self._sent.add(row)
+            if self._canary_open:
+                self._canaries.add(row)
+
+    def returned(self, row: int) -> None:
+        """A job that was sent is to be sent anew, with another body or in another round: it counts once."""
+        self._sent.discard(row)
         if self._canary_open:
-            self._canaries.add(row)
+            self._canaries.discard(row)
 
     def is_canary(self, row: int) -> bool:
         """Whether the rest waits for this job."""

@@ -74,20 +74,22 @@ class Backlog:
         if not wanted:
             return
         name = self._desk.settings.name
-        page = await self._desk.writer.write(
-            lambda conn: jobs.page_to_send(conn, name, after=self._cursor, limit=LOOKAHEAD)
-        )
-        if not page:
-            self.fed = True
-            return
-        for job in page:
-            self._cursor = (job.position, job.row)
-            if not self._asked_for(job):
-                continue
-            await self.prepare(job)
-            wanted -= 1
-            if not wanted:
+        # Page after page: nothing would wake the loop for the next one when none of these is asked for.
+        while True:
+            page = await self._desk.writer.write(
+                lambda conn: jobs.page_to_send(conn, name, after=self._cursor, limit=LOOKAHEAD)
+            )
+            if not page:
+                self.fed = True
                 return
+            for job in page:
+                self._cursor = (job.position, job.row)
+                if not self._asked_for(job):
+                    continue
+                await self.prepare(job)
+                wanted -= 1
+                if not wanted:
+                    return
 
     def _asked_for(self, job: Job) -> bool:
         only, rows = self._options.only, self._options.rows

@@ -31,7 +31,7 @@ from runner.steps import poll as polling
 from runner.steps import upload as uploading
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, Fetched
-from runner.steps.submit import Held, Submitted, submit
+from runner.steps.submit import Held, Submitted, submit, take_back
 from runner.store import catalogue, jobs, ledger
 
 API_CALLS = 10  # requests to the API that may be open at once, whatever the number of jobs
@@ -88,7 +88,10 @@ class Engine:
         """
         async with anyio.create_task_group() as background:
             background.start_soon(self._desk.writer.serve)
-            await self._load()
+            try:
+                await self._load()
+            except Exception as exc:
+                self._blame(exc)
             background.start_soon(self._beat)
             async with anyio.create_task_group() as calls:
                 await self._dispatch(calls)
@@ -104,11 +107,12 @@ class Engine:
     async def _load(self) -> None:
         """Take up all that an earlier run has left under way."""
         desk = self._desk
-        open_jobs = await desk.writer.write(
-            lambda conn: jobs.in_states(
-                conn, self._name, (State.SUBMITTING, State.WAITING, State.DOWNLOADING)
-            )
-        )
+
+        def read(conn: Any) -> list[Job]:
+            take_back(conn, desk)
+            return jobs.in_states(conn, self._name, (State.SUBMITTING, State.WAITING, State.DOWNLOADING))
+
+        open_jobs = await desk.writer.write(read)
         wall_s, now = desk.clock.wall_s(), desk.clock.mono_s()
         for job in open_jobs:
             if job.state is State.SUBMITTING:
@@ -120,13 +124,16 @@ class Engine:
                 self._wait_for(job, age_s=age_s, now=now, polled=job.polls > 0)
         await self._recount()
 
-    def _wait_for(self, job: Job, *, age_s: float, now: float, polled: bool) -> None:
+    def _wait_for(
+        self, job: Job, *, age_s: float, now: float, polled: bool, reserved: float | None = None
+    ) -> None:
         assert job.task_id is not None
         submitted = epoch(job.submitted_at) or self._desk.clock.wall_s()
         self._seen[job.row] = polling.Seen(
             task_id=job.task_id,
             word=job.task_status or "",
             late_at_s=submitted + self._desk.settings.limits.job_deadline_s,
+            reserved=reserved,
         )
         self._scheduler.accepted(job.row, shape=job.shape, kin=job.model, age_s=age_s, now=now, polled=polled)
 
@@ -142,7 +149,11 @@ class Engine:
                 await self._sleep(math.inf)
                 continue
             if self._may_begin():
-                await self._backlog.refill()
+                try:
+                    await self._backlog.refill()
+                except Exception as exc:  # it would tear down the open requests with it
+                    self._blame(exc)
+                    continue
             self._begin_downloads(calls)
             until = self._begin_call(calls, self._desk.clock.mono_s())
             if until is None:
@@ -194,7 +205,11 @@ class Engine:
             return choice.at
         match choice.call:
             case Call.SUBMIT:
-                row = backlog.resend.popleft() if backlog.resend else backlog.ready.popleft()[0]
+                if backlog.resend:
+                    row = backlog.resend.popleft()
+                else:
+                    row, _ = backlog.ready.popleft()
+                    self._admission.sending(row)
                 self._start(calls, Call.SUBMIT, self._submit(row, now))
             case Call.POLL:
                 assert choice.job is not None
@@ -222,16 +237,21 @@ class Engine:
         """Run one step; an error of one job stops the run in good order, it never tears it down."""
         try:
             await step
-        except jobs.StaleJob as exc:
-            self._progress.event("warning", message=str(exc))
-        except RunnerError as exc:
-            self.stop(exc.exit_code, f"{exc.message}; {exc.hint}" if exc.hint else exc.message)
-        except Exception as exc:  # raised again at the end of the run
-            self._fault = self._fault or exc
-            self.stop(Exit.FAULT, f"a fault of ours: {exc!r}")
+        except Exception as exc:
+            self._blame(exc)
         finally:
             over()
             self._stir()
+
+    def _blame(self, exc: Exception) -> None:
+        """Stop in good order for an error; a fault of ours is raised again at the end of the run."""
+        if isinstance(exc, jobs.StaleJob):
+            self._progress.event("warning", message=str(exc))
+        elif isinstance(exc, RunnerError):
+            self.stop(exc.exit_code, f"{exc.message}; {exc.hint}" if exc.hint else exc.message)
+        else:
+            self._fault = self._fault or exc
+            self.stop(Exit.FAULT, f"a fault of ours: {exc!r}")
 
     def _stir(self) -> None:
         self._wake.set()
@@ -323,16 +343,16 @@ class Engine:
         try:
             done = await submit(self._desk, row)
         except BaseException:
+            self._admission.sent(row, first=False)
             self._never_sent(sent_at)
             raise
+        self._admission.sent(row, first=done.first_send)
         if done.answer is None:
             self._never_sent(sent_at)
         else:
             self._tally.submits += 1
             self._answered(Call.SUBMIT, done.answer, sent_at)
             self._heed(done.stop, done.answer.words())
-        if done.first_send:
-            self._admission.sent(row)
         if done.held is not None:
             await self._held(done)
         else:
@@ -377,11 +397,18 @@ class Engine:
                 self._tally.accepted += 1
                 self._progress.event("submitted", job=job.id, task_id=job.task_id)
                 if done.state is State.WAITING:
-                    self._wait_for(job, age_s=0.0, now=self._desk.clock.mono_s(), polled=False)
+                    self._wait_for(
+                        job,
+                        age_s=0.0,
+                        now=self._desk.clock.mono_s(),
+                        polled=False,
+                        reserved=done.reserved,
+                    )
                 else:
                     self._breaker.succeeded()
                     self._backlog.to_download.append(job.row)
             case State.PLANNED:
+                self._admission.returned(job.row)
                 if done.failure is not None:
                     self._job_failed(job, done.failure, again=True)
                 if done.stop is None:
@@ -416,10 +443,15 @@ class Engine:
             )
             self._progress.event("overdue", job=found.job.id if found.job else "", task_id=seen.task_id)
         elif found.state is State.WAITING:
-            if found.word != seen.word:
+            if found.word != seen.word or found.reserved:
                 self._seen[row] = polling.Seen(
-                    task_id=seen.task_id, word=found.word, late_at_s=seen.late_at_s
+                    task_id=seen.task_id,
+                    word=found.word,
+                    late_at_s=seen.late_at_s,
+                    reserved=found.reserved or seen.reserved,
                 )
+            if found.credits_moved:
+                self._credits_moved()
             self._scheduler.still_running(row, now)
         elif found.state is None:
             self._poll_again(row, found, now)
@@ -461,6 +493,8 @@ class Engine:
             return
         if found.failure is not None and (found.stop is None or found.state is State.FAILED):
             self._job_failed(job, found.failure, again=found.state is State.PLANNED)
+        if found.state is State.PLANNED:
+            self._admission.returned(job.row)
         if found.state is State.PLANNED and found.stop is None:
             await self._backlog.prepare(job)
 

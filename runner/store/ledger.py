@@ -95,8 +95,8 @@ def accept(conn: sqlite3.Connection, job: Job, *, task_id: TaskId, reserved: flo
         )
 
 
-def note_reserved(conn: sqlite3.Connection, job: Job, *, reserved: float, now: str) -> None:
-    """Correct what is reserved while the task runs (some answers name it late)."""
+def note_reserved(conn: sqlite3.Connection, job: Job, *, reserved: float, now: str) -> bool:
+    """Correct what is reserved while the task runs (some answers name it late); return whether it moved."""
     changed = conn.execute(
         "UPDATE ledger SET reserved = ?, amount = ?, probe = 0 WHERE job = ? AND round = ? AND state = 'reserved'"
         " AND reserved IS NOT ?",
@@ -104,6 +104,7 @@ def note_reserved(conn: sqlite3.Connection, job: Job, *, reserved: float, now: s
     )
     if changed.rowcount:
         _observe(conn, job, reserved=reserved, charged=None, now=now)
+    return bool(changed.rowcount)
 
 
 def settle(conn: sqlite3.Connection, job: Job, *, final: float | None, succeeded: bool, now: str) -> None:
@@ -130,6 +131,22 @@ def release(conn: sqlite3.Connection, job: Job, *, now: str) -> None:
         " WHERE job = ? AND round = ? AND state = 'reserved'",
         (now, job.row, job.round),
     )
+
+
+def move_to(conn: sqlite3.Connection, job: Job, *, now: str) -> None:
+    """Count a reservation in the day of `now`: that is when it may come to be charged."""
+    conn.execute(
+        "UPDATE ledger SET minute = ? WHERE job = ? AND round = ? AND state = 'reserved'",
+        (int((epoch(now) or 0.0) // 60), job.row, job.round),
+    )
+
+
+def opened_at(conn: sqlite3.Connection, job: Job) -> str | None:
+    """Return when the credits of a job's present round were set aside, just before its first send."""
+    found = conn.execute(
+        "SELECT opened_at FROM ledger WHERE job = ? AND round = ?", (job.row, job.round)
+    ).fetchone()
+    return str(found["opened_at"]) if found else None
 
 
 def end_probe(conn: sqlite3.Connection, job: Job) -> None:

@@ -1,0 +1,292 @@
+"""What a run may begin, and that it always ends: the real loop and steps, a service in the same process."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from runner.clock import SystemClock
+from runner.engine import Ended, Engine, RunOptions
+from runner.engine.view import Snapshot
+from runner.errors import Exit
+from runner.model import Budget, Limits, Polling, State
+from runner.pacing import Governor
+from runner.scheduler import Durations, Scheduler, Window
+from runner.steps.desk import Desk
+from runner.steps.download import DownloadResult, Fetched
+from runner.store import jobs
+from tests.desk import World, job, reference, refused, rows, task
+
+pytestmark = pytest.mark.anyio
+
+Answerer = Callable[[dict[str, Any]], httpx.Response | None]
+AT_ONCE = (
+    "2025-11-24T16:00:00.003Z"  # how long tasks take by the service's own word, so nobody waits for them
+)
+QUICK: dict[str, Any] = {
+    "limits": Limits(requests_per_second=1000.0),
+    "polling": Polling(first_s=0.001, min_s=0.001, max_s=0.005),
+}
+
+
+class Silent:
+    """Shows nothing."""
+
+    def event(self, kind: str, **data: Any) -> None:
+        pass
+
+    def snapshot(self, view: Snapshot) -> None:
+        pass
+
+
+class Home:
+    """Downloads that bring everything home at once."""
+
+    async def fetch(self, desk: Desk, row: int) -> DownloadResult:
+        def done(conn: sqlite3.Connection) -> Any:
+            jobs.advance(conn, jobs.get(conn, row), desk.now(), state=State.DONE.value)
+            return jobs.get(conn, row)
+
+        return DownloadResult(job=await desk.writer.write(done), fetched=Fetched.DONE)
+
+
+@dataclass
+class Live(World):
+    """A world whose service accepts everything and has it ready at the second poll, unless told otherwise."""
+
+    clock: Any = field(default_factory=SystemClock)
+    refuse: Answerer = lambda body: None
+    first_word: Callable[[str], dict[str, Any]] = lambda task_id: task(task_id)
+    after: Callable[[str, int], dict[str, Any]] = lambda task_id, polls: (
+        task(task_id, status="succeeded", final=10, updated_at=AT_ONCE) if polls > 1 else task(task_id)
+    )
+    tasks: dict[str, str] = field(default_factory=dict)
+    polls: dict[str, int] = field(default_factory=dict)
+    uploads: int = 0
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            task_id = request.url.path.rpartition("/")[2]
+            self.polls[task_id] = self.polls.get(task_id, 0) + 1
+            return httpx.Response(200, json=self.after(task_id, self.polls[task_id]))
+        if request.url.path.endswith("/files"):
+            self.uploads += 1
+            return httpx.Response(201, json={"id": "f", "url": f"https://files/{self.uploads}"})
+        key = request.headers["idempotency-key"]
+        self.sent.append((key, request.content))
+        no = self.refuse(json.loads(request.content))
+        if no is not None:
+            return no
+        return httpx.Response(201, json=self.first_word(self.tasks.setdefault(key, f"t{len(self.tasks)}")))
+
+    async def run(self, within_s: float = 5.0, **options: Any) -> Ended:
+        """Run to the end; one that does not come is a failure."""
+        async with self.desk() as desk:
+            scheduler = Scheduler(
+                polling=desk.settings.polling,
+                governor=Governor(ceiling_per_s=1000.0),
+                window=Window(limit=desk.settings.limits.in_flight),
+                durations=Durations(),
+            )
+            engine = Engine(desk, scheduler, Home(), RunOptions(**options), Silent())  # type: ignore[arg-type]
+            with anyio.fail_after(within_s):
+                return await engine.run()
+
+    def prompts(self) -> list[str]:
+        """Return what was submitted, in order."""
+        return [body["prompt"].removeprefix("prompt of ") for body in self.bodies()]
+
+
+def live(count: int, **settings: Any) -> Live:
+    world = Live.of(*(job(f"j{n}") for n in range(count)), **QUICK, **settings)
+    assert isinstance(world, Live)
+    return world
+
+
+async def test_limit_counts_submits_that_are_on_their_way() -> None:
+    """It paid for up to nine more than was said, as many as there are connections."""
+    world = live(40)
+
+    first = await world.run(limit=3)
+    second = await world.run(limit=3)
+
+    assert (first.code, second.code) == (Exit.OK, Exit.OK)
+    assert sorted(world.prompts()) == sorted(f"j{n}" for n in range(6))
+
+
+async def test_nothing_follows_a_canary_before_it_is_done() -> None:
+    world = live(30)
+    order: list[str] = []
+    after = world.after
+
+    def polled(task_id: str, polls: int) -> dict[str, Any]:
+        order.append(f"poll {task_id}")
+        return after(task_id, polls)
+
+    world.after = polled
+    world.refuse = lambda body: order.append("submit")  # type: ignore[func-returns-value]
+
+    ended = await world.run(canary=1)
+
+    assert ended.code is Exit.OK
+    assert order[:4] == ["submit", "poll t0", "poll t0", "submit"]
+    assert len(world.sent) == 30
+
+
+async def test_a_canary_that_fails_gets_the_rounds_it_is_allowed() -> None:
+    """The gate stayed shut for its own second round: the run ended with 0 and one job paid."""
+    world = live(5, failed_rounds=1)
+    good = world.after
+
+    def polled(task_id: str, polls: int) -> dict[str, Any]:
+        if task_id == "t0":
+            return task(task_id, status="failed", final=0, code="generation_failed")
+        return good(task_id, polls)
+
+    world.after = polled
+
+    ended = await world.run(canary=1)
+
+    assert ended.code is Exit.OK
+    assert world.prompts()[:2] == ["j0", "j0"]
+    assert {world.state(f"j{n}") for n in range(5)} == {State.DONE}
+
+
+async def test_a_second_round_counts_once_for_the_limit() -> None:
+    world = live(5, failed_rounds=1)
+    good = world.after
+    world.after = lambda task_id, polls: (
+        task(task_id, status="failed", final=0, code="generation_failed")
+        if task_id == "t0"
+        else good(task_id, polls)
+    )
+
+    await world.run(limit=1)
+
+    assert world.prompts() == ["j0", "j0"]
+    assert world.state("j0") is State.DONE
+
+
+@pytest.mark.parametrize("only", ["nothing*", "j199"])
+async def test_only_finds_its_jobs_behind_pages_of_others(only: str) -> None:
+    """The loop slept for ever after a page of jobs nobody had asked for."""
+    world = live(200)
+
+    ended = await world.run(only=only)
+
+    assert ended.code is Exit.OK
+    assert world.prompts() == (["j199"] if only == "j199" else [])
+
+
+async def test_a_locked_database_between_two_jobs_ends_the_run_in_good_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It tore down the requests that were open, and was called a fault of ours."""
+    world = live(100)
+    real = jobs.page_to_send
+    pages = 0
+
+    def locked(*args: Any, **more: Any) -> Any:
+        nonlocal pages
+        pages += 1
+        if pages > 1:
+            raise sqlite3.OperationalError("database is locked")
+        return real(*args, **more)
+
+    monkeypatch.setattr(jobs, "page_to_send", locked)
+
+    ended = await world.run()
+
+    assert ended.code is Exit.TEMPORARY
+    assert "locked" in ended.reasons[0]
+    assert world.sent
+    states = {state for (state,) in rows(world.file, "SELECT DISTINCT state FROM jobs")}
+    assert "submitting" not in states  # what was open has been recorded
+
+
+async def test_a_database_that_is_locked_at_the_start_ends_the_run_in_good_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = live(2)
+
+    def locked(*args: Any, **more: Any) -> Any:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(jobs, "in_states", locked)
+
+    ended = await world.run()
+
+    assert ended.code is Exit.TEMPORARY
+    assert world.sent == []
+
+
+async def test_an_upload_that_may_not_be_used_again_is_used_once() -> None:
+    """It was too old the moment it was there, and made again for ever."""
+    item = reference("a.png")
+    world = Live.of(job("a", references=[item]), **QUICK, reuse_uploads_within_s=0.0)
+    assert isinstance(world, Live)
+    world.uploaded(item, "https://files/0")
+
+    ended = await world.run()
+
+    assert ended.code is Exit.OK
+    assert world.state("a") is State.DONE
+
+
+async def test_a_price_that_is_named_late_lets_the_others_go_on() -> None:
+    """Named in a poll that says nothing else new: it was not read, and the cap was filled with estimates."""
+    world = live(12, budget=Budget(max_credits=100))
+    named: list[int] = []
+
+    def polled(task_id: str, polls: int) -> dict[str, Any]:
+        if polls < 40:
+            named.append(len(world.sent))
+            return task(task_id, status="queued", reserved=40)
+        return task(task_id, status="succeeded", reserved=40, final=40)
+
+    world.first_word = lambda task_id: task(task_id, reserved=0)
+    world.after = polled
+
+    ended = await world.run()
+
+    assert ended.code is Exit.CREDITS
+    assert max(named) == 2  # the second is sent while the first still runs
+    assert len(world.sent) == 2
+    assert world.credits() == (80, 0)
+
+
+async def test_what_was_refused_for_sure_is_judged_anew_by_the_next_run() -> None:
+    """A job that was told 429 was sent by the next run whatever its caps and options said."""
+    world = live(3)
+    world.refuse = lambda body: refused(429, "rate_limited", **{"Retry-After": "30"})
+    await world.run(stop_after_s=0.2)
+    before = len(world.sent)
+    assert before
+    assert world.state("j0") is State.SUBMITTING
+    world.refuse = lambda body: None
+
+    nothing = await world.run(limit=0)
+    world.settings = _with(world, max_credits=5)
+    capped = await world.run()
+    reserved = world.credits()
+    world.settings = _with(world, max_credits=None)
+    key = world.sent[0][0]
+    free = await world.run()
+
+    assert (nothing.code, capped.code, free.code) == (Exit.OK, Exit.CREDITS, Exit.OK)
+    assert reserved == (0, 0)
+    assert len(world.sent) == before + 3
+    assert {sent for sent, body in world.sent if b"prompt of j0" in body} == {key}
+
+
+def _with(world: World, **budget: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(world.settings, budget=Budget(**budget))
