@@ -13,6 +13,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any, assert_never
 from xml.sax.saxutils import escape
@@ -112,19 +113,13 @@ def _row(row: sqlite3.Row, files: list[str]) -> dict[str, Any]:
 
 def _csv(found: Iterator[dict[str, Any]]) -> Iterator[str]:
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in found:
-        writer.writerow([_cell(value) for value in row.values()])
-        yield _taken(buffer)
-    yield _taken(buffer)
-
-
-def _taken(buffer: io.StringIO) -> str:
-    text = buffer.getvalue()
-    buffer.seek(0)
-    buffer.truncate()
-    return text
+    # The writer quotes only the line ends it knows; a lone \r in a prompt would break its row.
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    for cells in chain([COLUMNS], ([_cell(value) for value in row.values()] for row in found)):
+        writer.writerow(cells)
+        yield buffer.getvalue().removesuffix("\r\n") + "\n"
+        buffer.seek(0)
+        buffer.truncate()
 
 
 def _cell(value: object) -> object:

@@ -33,6 +33,7 @@ class App {
     addEventListener("scroll", () => this.soon("draw"), {passive: true});
     addEventListener("resize", () => this.soon("layout"));
     addEventListener("keydown", event => this.key(event));
+    new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${barHeight()}px`)).observe($("bar"));
     this.buildTabs();
     listen(this.model, ({all}) => this.changed(all));
   }
@@ -71,7 +72,7 @@ class App {
     this.view?.close();
     this.name = name;
     $("panel").setAttribute("aria-labelledby", `tab-${name}`);
-    $("panel").className = `panel ${name}`;
+    $("panel").className = "panel";
     this.view = new View(this, $("panel"));
     for (const [each] of VIEWS) {
       const tab = $(`tab-${each}`);
@@ -93,7 +94,7 @@ class App {
     $("summary").replaceChildren(
       !this.model.jobs.length ? "" : n === all && !this.narrowed() ? plural(n, "job") : `${whole.format(n)} of ${plural(all, "job")}`,
       paid > 0 && this.narrowed() ? `, ${credits(paid)} credits` : "",
-      this.narrowed() && h("button", {type: "button", class: "link", onclick: () => this.clear()}, "Clear filters"));
+      ...(this.narrowed() ? [h("button", {type: "button", class: "link", onclick: () => this.clear()}, "Clear filters")] : []));
     this.view.update(this.shown);
     const empty = $("nothing");
     empty?.remove();
@@ -191,8 +192,8 @@ class App {
 
   buildFilters() {
     const {model, filter} = this;
-    const pick = (name, value, options, act) => {
-      const select = h("select", {"aria-label": name, class: value ? "on" : "", onchange: () => act(select.value)},
+    const pick = (name, value, options, act, usual = "") => {
+      const select = h("select", {"aria-label": name, class: value !== usual ? "on" : "", onchange: () => act(select.value)},
         options.map(([key, text]) => h("option", {value: key}, text)));
       select.value = value;
       return h("label", {class: "pick"}, h("span", {"aria-hidden": "true"}, name), select);
@@ -222,13 +223,13 @@ class App {
         key === "order" ? [[key, name]] : [[key, `${name} ↑`], [`${key} down`, `${name} ↓`]]), value => {
         const [key, down] = value.split(" ");
         this.sortBy(key, Boolean(down));
-      }),
+      }, "order"),
       pick("Size", this.size, Object.keys(SIZES).map(size => [size, size]), value => {
         this.size = value;
         memory.set("rivya-batch size", value);
         this.buildFilters();
         this.view.layout();
-      }));
+      }, this.size));
     if (focused) [...$("filters").querySelectorAll("select")].find(each => each.getAttribute("aria-label") === focused)?.focus();
   }
 
@@ -313,13 +314,13 @@ const showHead = app => {
   const open = total - done - (head.counts.failed ?? 0) - (head.counts.abandoned ?? 0) - (head.counts.uncertain ?? 0);
   const facts = [
     ["Done", total ? `${whole.format(done)}` : "0", [`of ${whole.format(total)}`, open > 0 && `${whole.format(open)} to go`, head.orphaned && `${whole.format(head.orphaned)} not listed any more`]],
-    ["Credits", credits(head.charged), ["charged", head.reserved > 0 && `${credits(head.reserved)} reserved`, `${credits(estimated)} estimated`, released > 0 && `${credits(released)} released`]],
+    ["Credits", credits(head.charged), ["charged", `${credits(estimated)} estimated`, head.reserved > 0 && `${credits(head.reserved)} reserved`, released > 0 && `${credits(released)} released`]],
     ["Duration", seconds ? span(seconds) : "–", [head.runs.length > 1 ? "all runs together" : ""]],
     ["Rate", speed >= 1 ? `${speed.toFixed(1)}/s` : speed > 0 ? `${(speed * 60).toFixed(1)}/min` : "–", ["finished jobs"]],
     ["Requests", whole.format(requests), [`${plural(rejections, "time")} 429`]],
   ];
   $("facts").replaceChildren(...facts.map(([name, value, more]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("b", {}, value),
-    h("span", {}, more.filter(Boolean).join(", "))))));
+    h("span", {}, more.filter(Boolean).join(" · "))))));
   const troubled = jobs.filter(NEEDS_A_PERSON).length;
   const words = head.failures.map(group => `${whole.format(group.count)} ${group.state === "uncertain" ? "uncertain" : `failed: ${group.error_class}`}`);
   const overdue = jobs.filter(job => job.overdue).length;

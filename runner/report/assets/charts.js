@@ -21,7 +21,7 @@ const frame = (width, label, ticksY, ticksX, x, y) => svg("svg", {
 ticksY.map(tick => [
   svg("line", {class: tick === 0 ? "base" : "rule", x1: CHART.left, x2: width - CHART.right, y1: y(tick), y2: y(tick)}),
   svg("text", {class: "tick", x: CHART.left - 8, y: y(tick) + 4, "text-anchor": "end"}, compact.format(tick)),
-]).flat(),
+]),
 ticksX.map(([at, text], i) => svg("text", {class: "tick", x: x(at), y: CHART.height - 8,
   "text-anchor": i === 0 ? "start" : i === ticksX.length - 1 ? "end" : "middle"}, text)));
 
@@ -64,7 +64,9 @@ const histogram = (width, title, values) => {
   const sorted = [...values].sort((a, b) => a - b);
   const at = share => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
   // The longest hundredth would flatten everything else; it is counted in the last bar.
-  const ticksX = niceTicks(Math.max(at(0.99) * 1.02, 0.1), width < 420 ? 3 : 5);
+  const most = Math.max(at(0.99) * 1.02, 0.1);
+  const [unit, name] = most < 150 ? [1, "s"] : most < 7200 ? [60, "min"] : [3600, "h"];
+  const ticksX = niceTicks(most / unit, width < 420 ? 3 : 5).map(tick => tick * unit);
   const end = ticksX.at(-1), count = Math.max(8, Math.min(40, Math.round((width - 60) / 14)));
   const bars = new Array(count).fill(0);
   for (const value of sorted) bars[Math.min(count - 1, Math.floor(value / end * count))] += 1;
@@ -72,10 +74,10 @@ const histogram = (width, title, values) => {
   const x = scale(0, end, CHART.left, width - CHART.right);
   const y = scale(0, ticks.at(-1), CHART.height - CHART.bottom, CHART.top);
   const label = `${title}: median ${span(at(0.5))}, 95 of 100 within ${span(at(0.95))}, longest ${span(sorted.at(-1))}`;
-  const chart = frame(width, label, ticks.filter(Number.isInteger), ticksX.map(tick => [tick, span(tick).replace(".0", "")]), x, y);
+  const chart = frame(width, label, ticks.filter(Number.isInteger), ticksX.map(tick => [tick, `${hundredths.format(tick / unit)} ${name}`]), x, y);
   const wide = (width - CHART.left - CHART.right) / count;
   bars.forEach((number, i) => number && chart.append(svg("rect", {
-    class: "bar", x: CHART.left + i * wide + 1, width: Math.max(1, wide - 2), y: y(number), height: y(0) - y(number), rx: 1.5})));
+    class: "column", x: CHART.left + i * wide + 1, width: Math.max(1, wide - 2), y: y(number), height: y(0) - y(number), rx: 1.5})));
   chart.append(svg("line", {class: "median", x1: x(at(0.5)), x2: x(at(0.5)), y1: CHART.top, y2: CHART.height - CHART.bottom}));
   return h("div", {}, chart, h("p", {class: "legend"},
     h("span", {}, h("i", {class: "dash"}), `median ${span(at(0.5))}`), h("span", {}, `95 % within ${span(at(0.95))}`), h("span", {}, `longest ${span(sorted.at(-1))}`)));

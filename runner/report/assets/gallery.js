@@ -43,7 +43,8 @@ class Gallery {
   layout() {
     const width = this.place.clientWidth;
     if (!width) return;
-    const target = Math.min(SIZES[this.app.size], width * 0.75);
+    // A wall of a screen gets larger pictures, not only more of them.
+    const target = Math.min(SIZES[this.app.size] * Math.min(1.8, Math.max(1, width / 1800)), width * 0.75);
     this.aspects = this.jobs.map(job => aspectOf(job, this.app.model.category(job)));
     this.rows = rowsOf(this.aspects, width, target);
     this.rowOf = [];

@@ -106,7 +106,7 @@ class Grid {
     size(this.side, sideWidth, high);
     size(this.body, wide, high);
     this.inner.style.gridTemplateColumns = `${sideWidth}px ${wide}px`;
-    this.scroller.style.maxHeight = `${Math.max(320, innerHeight - $("bar").getBoundingClientRect().height - 90)}px`;
+    this.scroller.style.maxHeight = `${Math.max(320, innerHeight - barHeight() - 90)}px`;
     this.sideWidth = sideWidth;
     for (const list of [this.cells, this.colHeads, this.rowHeads]) list.clear();
     this.draw();

@@ -149,7 +149,7 @@ const details = (app, job) => {
   return [
     h("p", {class: `state-line ${job.state}`}, stateMark(job.state), h("strong", {}, job.overdue ? "overdue" : job.state),
       !job.listed && " · no longer in the manifest", job.round > 1 && ` · round ${job.round}`),
-    (job.error?.[0] || job.error?.[2]) && part("Trouble", h("div", {class: "trouble"},
+    (job.error?.[0] || job.error?.[2]) && part("Trouble", h("div", {class: `trouble ${job.state}`},
       h("p", {}, h("strong", {}, job.error[0] ?? "other"), job.error[1] && job.error[1] !== job.error[0] ? ` (${job.error[1]})` : ""),
       job.error[2] && h("p", {class: "message"}, job.error[2]),
       ADVICE[job.error[0]] && job.state === "failed" && h("p", {class: "muted"}, ADVICE[job.error[0]]))),
@@ -159,7 +159,7 @@ const details = (app, job) => {
     !["done", "failed", "uncertain", "abandoned"].includes(job.state) && part("Type this to go on", commandLine(commands.run)),
     job.prompt !== null && part("Prompt", h("p", {class: "prompt"}, job.prompt),
       h("button", {type: "button", class: "small", onclick: () => copy(job.prompt)}, "Copy prompt")),
-    part("Model", lines([["model", job.model], ...axes])),
+    part("Job", lines([["model", job.model], ...axes])),
     rest.length > 0 && part("Params", lines(rest.map(([name, value]) => [name, shown(value)]))),
     job.refs.length > 0 && part("References", h("ul", {class: "refs"}, job.refs.map(reference))),
     part("Credits", lines([["estimated", job.estimated === null ? null : credits(job.estimated)],

@@ -5,6 +5,7 @@ const LOADS_AT_ONCE = 5;
 const POSTERS_KEPT = 120;
 const POSTER_WIDTH = 640;
 const PATIENCE_MS = 10000;
+const REST_MS = 70;  // what only flies past is not loaded
 
 const kindOf = file => file[1].split("/")[0];
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -19,12 +20,12 @@ const wantPicture = (file, done) => {
   if (known) {
     posters.delete(file[0]);
     posters.set(file[0], known);
-    done(known);
+    done(known.node.isConnected ? {...known, node: copyOf(known.node)} : known);
     return () => {};
   }
   const wish = {file, done, stop: null};
   queue.push(wish);
-  setTimeout(serve, 0);
+  setTimeout(serve, REST_MS);
   return () => {
     const at = queue.indexOf(wish);
     if (at >= 0) queue.splice(at, 1);
@@ -89,6 +90,14 @@ const loadFrame = (wish, finish) => {
   };
   video.onerror = () => end(null);
   video.src = wish.file[0];
+};
+
+/** Two jobs may have one file; a node stands in one place only. */
+const copyOf = canvas => {
+  const copied = h("canvas", {"aria-hidden": "true"});
+  [copied.width, copied.height] = [canvas.width, canvas.height];
+  copied.getContext("2d").drawImage(canvas, 0, 0);
+  return copied;
 };
 
 /** The one video that plays because somebody points at it. */

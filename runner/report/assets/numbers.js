@@ -14,18 +14,20 @@ class Numbers {
   layout() {
     const room = this.panel.clientWidth;
     if (!room) return;
-    const columns = room >= 1500 ? 3 : room >= 820 ? 2 : 1;
+    const columns = room >= 1240 ? 3 : room >= 780 ? 2 : 1;
     const width = Math.floor((room - 20 * (columns - 1)) / columns) - 42;
     const {head} = this.app.model;
     const finished = state => this.jobs.filter(job => job.state === state && job.finished !== null).map(job => [job.finished, 1]);
     const paid = this.jobs.filter(job => job.charged > 0 && (job.finished ?? job.submitted) !== null).map(job => [job.finished ?? job.submitted, job.charged]);
-    this.panel.replaceChildren(h("div", {class: "numbers"},
+    const all = h("div", {class: "numbers"},
       card("Jobs over time", risingChart(width, "Jobs over time", "", [{name: "done", steps: finished("done")}, {name: "failed", steps: finished("failed")}])),
       card("How long tasks took", histogram(width, "How long tasks took", this.jobs.map(job => job.duration).filter(seconds => seconds !== null))),
       card("Credits over time", risingChart(width, "Credits over time", "credits", [{name: "charged", steps: paid}])),
-      card("Credits by model", creditsTable(head)),
+      card("Credits by model", creditsTable(head), columns === 2 ? "" : "wide"),
       head.failures.length > 0 && card("Trouble", head.failures.map(group => failure(this.app, group)), "wide"),
-      card("Runs", runsTable(head), "wide")));
+      card("Runs", runsTable(head), "wide"));
+    all.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+    this.panel.replaceChildren(all);
   }
 
   draw() {}

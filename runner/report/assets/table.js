@@ -17,7 +17,7 @@ const columnsOf = app => {
     {key: "prompt", name: "Prompt", width: 200, rank: 5, grow: 3, cell: job => job.state === "failed" && job.error?.[2] ? job.error[2] : job.prompt ?? ""},
     {key: "credits", name: "Credits", sort: "credits", width: 92, rank: 2, number: true, cell: job => credits(spent(job))},
     {key: "duration", name: "Took", sort: "duration", width: 84, rank: 4, number: true, cell: job => span(job.duration)},
-    {key: "finished", name: "Finished", sort: "finished", width: 96, rank: 7, number: true, cell: job => job.finished === null ? "–" : clock.format(job.finished), title: job => when(job.finished)},
+    {key: "finished", name: "Finished", sort: "finished", width: 108, rank: 7, number: true, cell: job => job.finished === null ? "–" : clock.format(job.finished), title: job => when(job.finished)},
     {key: "polls", name: "Polls", sort: "polls", width: 76, rank: 10, number: true, cell: job => String(job.polls)},
     {key: "round", name: "Round", sort: "round", width: 82, rank: 11, number: true, cell: job => String(job.round)},
   ];
@@ -83,7 +83,7 @@ class Table {
           this.app.sortBy(column.sort, on ? !sort.down : false);
           // The heads are made anew; the keyboard stays where it was.
           [...this.head.querySelectorAll("button")].find(each => each.textContent.startsWith(column.name))?.focus({focusVisible: event.detail === 0});
-        }}, column.name, h("span", {class: "arrow", "aria-hidden": "true"}, on ? (sort.down ? "↓" : "↑") : ""))
+        }}, column.name, on && h("span", {class: "arrow", "aria-hidden": "true"}, sort.down ? "↓" : "↑"))
         : name ? h("span", {class: "offscreen"}, name) : column.name);
   }
 

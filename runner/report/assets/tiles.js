@@ -38,7 +38,10 @@ const picture = (app, job) => {
         return;
       }
       place.prepend(poster.node);
-      place.classList.add("ready");
+      // A little is cropped; what has quite another shape is shown whole.
+      const shape = place.clientWidth / place.clientHeight;
+      if (Math.abs(Math.log(poster.aspect / shape)) > 0.25) poster.node.classList.add("whole");
+      else poster.node.classList.remove("whole");
       if (poster.seconds) place.append(h("span", {class: "length"}, playingTime(poster.seconds)));
     });
   } else if (kind === "audio") {
@@ -154,10 +157,13 @@ const visiblePart = place => {
   return {from: -top - high * 0.6, to: -top + high * 1.6};
 };
 
+/** How much of the window's top the bar covers; on a phone it scrolls away. */
+const barHeight = () => getComputedStyle($("bar")).position === "sticky" ? $("bar").offsetHeight : 0;
+
 /** Scroll so that a stretch of a place can be seen below the bar. */
 const bringIntoView = (place, top, height) => {
   const offset = place.getBoundingClientRect().top + scrollY;
-  const bar = $("bar").getBoundingClientRect().height + 12;
+  const bar = barHeight() + 12;
   const above = offset + top - bar, below = offset + top + height + 12 - innerHeight;
   if (scrollY > above) scrollTo({top: above});
   else if (scrollY < below) scrollTo({top: below});

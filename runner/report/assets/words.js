@@ -12,7 +12,7 @@ const fill = (node, props, children) => {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter(child => child !== undefined && child !== null && child !== false));
+  node.append(...children.flat(Infinity).filter(child => child !== undefined && child !== null && child !== false));
   return node;
 };
 
@@ -30,6 +30,7 @@ const span = seconds => {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 90) return `${seconds.toFixed(0)} s`;
+  if (seconds < 599.5) return `${Math.floor(Math.round(seconds) / 60)} min ${String(Math.round(seconds) % 60).padStart(2, "0")} s`;
   const minutes = Math.round(seconds / 60);
   if (minutes < 90) return `${minutes} min`;
   return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
