@@ -21,7 +21,7 @@ from runner.clock import epoch
 from runner.errors import UsageError
 from runner.model import Json
 from runner.schemas import load_contracts
-from runner.store import catalogue, reporting
+from runner.store import catalogue, jobs, reporting
 
 SANDBOX_URL = "sandbox:"  # what the rows of a rehearsal are bound to
 
@@ -49,6 +49,19 @@ class ReportFile:
     name: str
     mime: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a file is: by its path, and by the row that names it (`number` counts from 1)."""
+
+    kind: str  # "result" or "reference"
+    row: int
+    number: int
+    path: str
+
+
+UrlOf = Callable[[Place], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +175,8 @@ def collect(
     output_dir: Path,
     written_at: str,
     invocation: Invocation | None = None,
+    rows: Sequence[int] | None = None,
+    url_of: UrlOf | None = None,
 ) -> Report:
     """Read everything a report says of a manifest.
 
@@ -171,6 +186,8 @@ def collect(
         output_dir: The folder the page will stand in; urls are relative to it.
         written_at: RFC 3339 time the page will show.
         invocation: How to name the manifest in commands; None names its path.
+        rows: Read these jobs only; what is said of the manifest as a whole is said of all of them.
+        url_of: Names files in another way than by their paths from `output_dir`.
 
     Raises:
         UsageError: The database does not know this manifest.
@@ -186,7 +203,10 @@ def collect(
         invocation = invocation or Invocation(
             manifest=bound["path"], options=("--sandbox",) if sandbox else ()
         )
-        jobs = _jobs(conn, manifest, output_dir)
+        found = _jobs(conn, manifest, rows, url_of or (lambda place: relative_url(place.path, output_dir)))
+        counts, orphaned = _counts(conn, manifest)
+        failures = _failures(reporting.failures(conn, manifest), invocation)
+        categories = _categories(reporting.models(conn, manifest))
         credits = tuple(ModelCredits(**dict(row)) for row in reporting.credits_by_model(conn, manifest))
         runs = tuple(_run(row) for row in reporting.runs(conn, manifest))
     return Report(
@@ -195,15 +215,15 @@ def collect(
         written_at=written_at,
         output_dir=output_dir,
         invocation=invocation,
-        counts=Counter(job.state for job in jobs if job.listed),
-        orphaned=sum(not job.listed for job in jobs),
+        counts=counts,
+        orphaned=orphaned,
         charged=sum(line.charged for line in credits),
         reserved=sum(line.reserved for line in credits),
         credits=credits,
         runs=runs,
-        failures=_failures(jobs, invocation),
-        categories=_categories({job.model for job in jobs}),
-        jobs=jobs,
+        failures=failures,
+        categories=categories,
+        jobs=found,
     )
 
 
@@ -216,15 +236,28 @@ def relative_url(path: str, folder: Path) -> str:
     return quote(os.path.relpath(path, folder), safe="/")
 
 
-def _jobs(conn: sqlite3.Connection, manifest: str, folder: Path) -> tuple[ReportJob, ...]:
+def _jobs(
+    conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None, url_of: UrlOf
+) -> tuple[ReportJob, ...]:
     files: dict[int, list[ReportFile]] = {}
-    for row in reporting.artifact_rows(conn, manifest):
+    for row in reporting.artifact_rows(conn, manifest, rows):
+        place = Place(kind="result", row=row["job"], number=row["number"], path=row["path"])
         files.setdefault(row["job"], []).append(
-            _file(row["path"], folder, mime=row["mime"], size_bytes=row["size_bytes"])
+            ReportFile(
+                url=url_of(place), name=Path(row["path"]).name, mime=row["mime"], size_bytes=row["size_bytes"]
+            )
         )
     params: _Once[dict[str, Json]] = _Once(_json_for_browsers)
     axes: _Once[dict[str, Json]] = _Once(_json_for_browsers)
-    references = _Once(lambda text: _references(json.loads(text), folder))
+    references: dict[str, tuple[ReportFile, ...]] = {}
+
+    def references_of(row: sqlite3.Row) -> tuple[ReportFile, ...]:
+        # Jobs with the same references share them, also the row by which they are named.
+        text = row["refs"]
+        if text not in references:
+            references[text] = _references(json.loads(text), row["id"], url_of)
+        return references[text]
+
     return tuple(
         ReportJob(
             row=row["id"],
@@ -234,7 +267,7 @@ def _jobs(conn: sqlite3.Connection, manifest: str, folder: Path) -> tuple[Report
             model=row["model"],
             prompt=row["prompt"],
             params=params(row["params"]),
-            references=references(row["refs"]),
+            references=references_of(row),
             axes=axes(row["axes"]),
             round=row["round"],
             task_id=row["task_id"],
@@ -252,7 +285,7 @@ def _jobs(conn: sqlite3.Connection, manifest: str, folder: Path) -> tuple[Report
             error_message=row["error_message"],
             files=tuple(files.get(row["id"], ())),
         )
-        for row in reporting.job_rows(conn, manifest)
+        for row in reporting.job_rows(conn, manifest, rows)
     )
 
 
@@ -266,17 +299,28 @@ def _json_for_browsers(text: str) -> Any:
     )
 
 
-def _file(path: str, folder: Path, *, mime: str, size_bytes: int, name: str | None = None) -> ReportFile:
-    return ReportFile(
-        url=relative_url(path, folder), name=name or Path(path).name, mime=mime, size_bytes=size_bytes
-    )
-
-
-def _references(items: Sequence[Mapping[str, Any]], folder: Path) -> tuple[ReportFile, ...]:
+def _references(items: Sequence[Mapping[str, Any]], row: int, url_of: UrlOf) -> tuple[ReportFile, ...]:
     return tuple(
-        _file(item["file"], folder, mime=item["mime"], size_bytes=item["size_bytes"], name=item["path"])
-        for item in items
+        ReportFile(
+            url=url_of(Place(kind="reference", row=row, number=number, path=item["file"])),
+            name=item["path"],
+            mime=item["mime"],
+            size_bytes=item["size_bytes"],
+        )
+        for number, item in enumerate(items, start=1)
     )
+
+
+def _counts(conn: sqlite3.Connection, manifest: str) -> tuple[dict[str, int], int]:
+    """Return the listed jobs by state, and how many are not listed any more."""
+    counts: Counter[str] = Counter()
+    orphaned = 0
+    for (state, listed), number in jobs.counts(conn, manifest).items():
+        if listed:
+            counts[state.value] += number
+        else:
+            orphaned += number
+    return dict(counts), orphaned
 
 
 def _run(row: sqlite3.Row) -> ReportRun:
@@ -297,13 +341,11 @@ def _run(row: sqlite3.Row) -> ReportRun:
     )
 
 
-def _failures(jobs: Sequence[ReportJob], invocation: Invocation) -> tuple[FailureGroup, ...]:
+def _failures(rows: Sequence[sqlite3.Row], invocation: Invocation) -> tuple[FailureGroup, ...]:
     """Group what needs a person: the same jobs as the view `v_failures`."""
     groups: dict[tuple[str, str], Counter[str]] = {}
-    for job in jobs:
-        if job.state == "uncertain" or (job.state == "failed" and job.listed):
-            messages = groups.setdefault((job.state, job.error_class or "other"), Counter())
-            messages[job.error_message or ""] += 1
+    for row in rows:
+        groups.setdefault((row["state"], row["class"]), Counter())[row["message"]] += row["n"]
     found = [
         FailureGroup(
             state=state,
@@ -319,6 +361,6 @@ def _failures(jobs: Sequence[ReportJob], invocation: Invocation) -> tuple[Failur
     return tuple(sorted(found, key=lambda group: (-group.count, group.state, group.error_class)))
 
 
-def _categories(models: set[str]) -> dict[str, str]:
+def _categories(models: Sequence[str]) -> dict[str, str]:
     contracts: Mapping[Any, Any] = load_contracts()
-    return {model: contracts[model].category if model in contracts else "" for model in sorted(models)}
+    return {model: contracts[model].category if model in contracts else "" for model in models}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 # Credits are sums over all rounds of a job; `round` says how many there were.
 _JOBS = """
@@ -15,9 +17,9 @@ _JOBS = """
     LEFT JOIN (
         SELECT job, sum(estimated) AS estimated, sum(iif(state = 'reserved', amount, 0)) AS reserved,
             sum(iif(state = 'reserved', 0, amount)) AS charged
-        FROM ledger WHERE manifest = ?1 GROUP BY job
+        FROM ledger WHERE manifest = ?1 {ledger} GROUP BY job
     ) l ON l.job = j.id
-    WHERE j.manifest = ?1
+    WHERE j.manifest = ?1 {jobs}
     ORDER BY j.listed DESC, j.position, j.id
 """
 
@@ -50,15 +52,147 @@ def credits_by_model(conn: sqlite3.Connection, manifest: str) -> list[sqlite3.Ro
     ).fetchall()
 
 
-def job_rows(conn: sqlite3.Connection, manifest: str) -> Iterator[sqlite3.Row]:
-    """Yield every job of a manifest: the listed ones in its order, then those it no longer lists."""
-    yield from conn.execute(_JOBS, (manifest,))
+def job_rows(
+    conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None = None
+) -> Iterator[sqlite3.Row]:
+    """Yield the jobs of a manifest: the listed ones in its order, then those it no longer lists.
+
+    Args:
+        conn: A connection that may be read-only.
+        manifest: The manifest's name.
+        rows: Row numbers of the jobs wanted; None for every job.
+    """
+    if rows is None:
+        yield from conn.execute(_JOBS.format(ledger="", jobs=""), (manifest,))
+        return
+    chosen = "IN (SELECT value FROM json_each(?2))"
+    query = _JOBS.format(ledger=f"AND job {chosen}", jobs=f"AND j.id {chosen}")
+    yield from conn.execute(query, (manifest, json.dumps(rows)))
 
 
-def artifact_rows(conn: sqlite3.Connection, manifest: str) -> Iterator[sqlite3.Row]:
+def artifact_rows(
+    conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None = None
+) -> Iterator[sqlite3.Row]:
     """Yield `job` (row number), `number`, `path`, `size_bytes`, `mime` of results that have a file."""
+    chosen, given = (
+        ("", ()) if rows is None else (" AND a.job IN (SELECT value FROM json_each(?2))", (json.dumps(rows),))
+    )
     yield from conn.execute(
         "SELECT a.job, a.number, a.path, a.size_bytes, a.mime FROM artifacts a JOIN jobs j ON j.id = a.job"
-        " WHERE j.manifest = ? AND a.path <> '' ORDER BY a.job, a.number",
-        (manifest,),
+        f" WHERE j.manifest = ?1{chosen} AND a.path <> '' ORDER BY a.job, a.number",
+        (manifest, *given),
     )
+
+
+def models(conn: sqlite3.Connection, manifest: str) -> list[str]:
+    """Return the models of a manifest's jobs, by name."""
+    rows = conn.execute("SELECT DISTINCT model FROM jobs WHERE manifest = ? ORDER BY model", (manifest,))
+    return [row["model"] for row in rows]
+
+
+def failures(conn: sqlite3.Connection, manifest: str) -> list[sqlite3.Row]:
+    """Return `state, class, message, n` of what `v_failures` lists, the commonest message of each kind first."""
+    return conn.execute(
+        "SELECT state, coalesce(error_class, 'other') AS class, coalesce(error_message, '') AS message, count(*) AS n"
+        " FROM jobs WHERE manifest = ? AND (state = 'uncertain' OR (state = 'failed' AND listed = 1))"
+        " GROUP BY state, class, message ORDER BY n DESC, min(position)",
+        (manifest,),
+    ).fetchall()
+
+
+# --- following a manifest while it runs --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """How far a reader of changes has come.
+
+    `shape` differs whenever the list of jobs itself may have changed (another run has taken up the
+    manifest); then only a whole new reading will do.
+    """
+
+    shape: tuple[int, int, str]
+    event: int
+    updated_at: str
+
+
+def data_version(conn: sqlite3.Connection) -> int:
+    """Return a number that changes whenever another connection has committed something."""
+    return int(conn.execute("PRAGMA data_version").fetchone()[0])
+
+
+def mark(conn: sqlite3.Connection, manifest: str) -> Mark:
+    """Return where a reader stands that has read everything."""
+    row = conn.execute(
+        "SELECT count(*) AS n, coalesce(max(updated_at), '') AS at,"
+        " (SELECT coalesce(max(id), 0) FROM runs WHERE manifest = ?1) AS run,"
+        " (SELECT coalesce(max(updated_at), '') FROM manifests WHERE name = ?1) AS bound,"
+        " (SELECT coalesce(max(id), 0) FROM events WHERE manifest = ?1) AS event"
+        " FROM jobs WHERE manifest = ?1",
+        (manifest,),
+    ).fetchone()
+    return Mark(shape=(row["n"], row["run"], row["bound"]), event=row["event"], updated_at=row["at"])
+
+
+def versions(conn: sqlite3.Connection, manifest: str) -> dict[int, int]:
+    """Return the version of every job of a manifest, by row number."""
+    rows = conn.execute("SELECT id, version FROM jobs WHERE manifest = ?", (manifest,))
+    return {row["id"]: row["version"] for row in rows}
+
+
+def touched(conn: sqlite3.Connection, manifest: str, *, since: str, event: int) -> dict[int, int]:
+    """Return the version of every job that may have changed, by row number.
+
+    Those updated at `since` or later, and those of which an event after `event` tells: the wall clock
+    can be set back, events cannot.
+    """
+    rows = conn.execute(
+        "SELECT id, version FROM jobs WHERE manifest = ?1 AND (updated_at >= ?2"
+        " OR job IN (SELECT job FROM events WHERE manifest = ?1 AND id > ?3))",
+        (manifest, since, event),
+    )
+    return {row["id"]: row["version"] for row in rows}
+
+
+def artifact_file(
+    conn: sqlite3.Connection, manifest: str, *, row: int, number: int
+) -> tuple[str, str] | None:
+    """Return (absolute path, mime) of one result of a job of this manifest; None where there is none."""
+    found = conn.execute(
+        "SELECT a.path, a.mime FROM artifacts a JOIN jobs j ON j.id = a.job"
+        " WHERE j.manifest = ? AND a.job = ? AND a.number = ? AND a.path <> ''",
+        (manifest, row, number),
+    ).fetchone()
+    return (found["path"], found["mime"]) if found else None
+
+
+def reference_file(
+    conn: sqlite3.Connection, manifest: str, *, row: int, number: int
+) -> tuple[str, str] | None:
+    """Return (absolute path, mime) of one reference of a job of this manifest, counted from 1."""
+    found = conn.execute("SELECT refs FROM jobs WHERE manifest = ? AND id = ?", (manifest, row)).fetchone()
+    references = json.loads(found["refs"]) if found else []
+    if not 1 <= number <= len(references):
+        return None
+    return references[number - 1]["file"], references[number - 1]["mime"]
+
+
+def job_ids(
+    conn: sqlite3.Connection, manifest: str, *, prefix: str, states: Sequence[str], limit: int
+) -> list[tuple[str, str]]:
+    """Return (id, state) of listed and uncertain jobs whose id begins so, in the manifest's order; no states: any."""
+    rows = conn.execute(
+        "SELECT job, state FROM jobs WHERE manifest = ?1 AND substr(job, 1, length(?2)) = ?2"
+        " AND (listed = 1 OR state = 'uncertain') AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))"
+        " ORDER BY position, id LIMIT ?4",
+        (manifest, prefix, json.dumps(states), limit),
+    )
+    return [(row["job"], row["state"]) for row in rows]
+
+
+def name_at(conn: sqlite3.Connection, path: str) -> str | None:
+    """Return the name of the manifest that was last run from a file, if any."""
+    found = conn.execute(
+        "SELECT name FROM manifests WHERE path = ? ORDER BY updated_at DESC LIMIT 1", (path,)
+    ).fetchone()
+    return found["name"] if found else None
