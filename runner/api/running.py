@@ -108,7 +108,8 @@ def run(
             account = Account(checked_base_url(base_url_of_environment()), get_key())
             account_of, identity = (lambda: account), account.service
         file, plan = _open(request, stack, identity=identity, clock=clock, announce=announce)
-        if prepare is None and plan.to_spend > 0 and not confirm(plan):
+        # Not `to_spend > 0`: what is thought to be free may cost all the same.
+        if prepare is None and plan.submits and not confirm(plan):
             raise UsageError("nothing was sent: the plan was not confirmed")
         account = account_of()
         settings = plan.settings

@@ -204,6 +204,8 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
         "first_sent_boot_s": desk.clock.boot_s(),
         "first_sent_boot_id": desk.clock.boot_id(),
     }
+    if opens:
+        ledger.move_to(conn, job, now=now)  # it may come to be charged from now on: the rolling day has to know
     jobs.advance(
         conn,
         job,

@@ -150,10 +150,14 @@ class StateFile:
         except OSError:
             return
         try:
-            # What was committed is committed, whatever becomes of the WAL.
+            # What was committed is committed, whatever becomes of the WAL. And no waiting: somebody who reads
+            # (a database browser, the report) would hold up every commit of every run for the whole timeout.
             with contextlib.suppress(sqlite3.Error):
+                self.conn.execute("PRAGMA busy_timeout = 0")
                 self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
+            with contextlib.suppress(sqlite3.Error):
+                self.conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
             fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     def close(self) -> None:
