@@ -10,7 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.errors import RunnerError
+from runner.errors import RunnerError, UsageError
+
+REFUSES_ITS_OPTIONS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,4 +71,10 @@ def _address(process: subprocess.Popen[str]) -> str:
         return str(json.loads(line)["base_url"])
     except (ValueError, KeyError, TypeError):
         process.kill()
-        raise RunnerError(f"the sandbox does not start: {process.stderr.read()[-2000:] or line}") from None
+        said = process.stderr.read().strip()
+        if process.wait() == REFUSES_ITS_OPTIONS:
+            words = said.splitlines()[-1].rpartition("error: ")[2] if said else line
+            raise UsageError(
+                f"the sandbox refuses its options: {words}", hint="see `rivya-batch sandbox --help`"
+            ) from None
+        raise RunnerError(f"the sandbox does not start: {said[-2000:] or line}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -70,37 +71,80 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
-    sys.exit(invoke(list(sys.argv[1:] if arguments is None else arguments)))
+    from runner.cli.output import hold_streams
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    hold_streams(for_programs="--json" in given or given[:1] in (["schema"], ["export"]))
+    sys.exit(invoke(given))
 
 
 def invoke(arguments: list[str]) -> int:
     """Run the command and return its exit code; errors become words here and nowhere else."""
     try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; that is not our error.
+        _forget_stdout()
+        return int(Exit.OK)
+    except OSError as exc:
+        if exc.errno not in _OUTPUT_TROUBLE:
+            raise
+        _forget_stdout()
+        _say(f"error: the output cannot be written: {exc.strerror}")
+        return int(Exit.TEMPORARY)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    try:
         result: Any = cli.main(args=arguments, prog_name="rivya-batch", standalone_mode=False)
         return int(result) if isinstance(result, int) else int(Exit.OK)
     except click.exceptions.Exit as exc:
         return int(exc.exit_code)
+    except SystemExit:
+        # How click ends on a broken pipe, after it has made stdout harmless.
+        return int(Exit.OK)
     except click.ClickException as exc:
-        exc.show()
+        _show_usage(exc, as_json="--json" in arguments)
         return int(Exit.USAGE)
     except (click.Abort, KeyboardInterrupt):
         _say("interrupted")
         return int(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone; that is not our error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(Exit.OK)
     except RunnerError as exc:
         from runner.cli.problems import show_error
 
         show_error(exc, as_json="--json" in arguments)
         return int(exc.exit_code)
     except Exception as exc:  # the last resort: say it without a key in it
+        if isinstance(exc, OSError) and exc.filename is None and exc.errno in _OUTPUT_TROUBLE:
+            raise
         from runner.cli.problems import show_fault
 
         show_fault(exc)
         return int(Exit.FAULT)
 
 
+# What writing to stdout fails with, besides a reader that has gone.
+_OUTPUT_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EFBIG})
+
+
+def _show_usage(error: click.ClickException, *, as_json: bool) -> None:
+    """Print a mistake in the command line; for programs it is an object like any other error."""
+    error.show()
+    if as_json:
+        import json
+
+        document = {"v": 1, "type": "error", "exit_code": int(Exit.USAGE), "message": error.format_message()}
+        print(json.dumps({**document, "hint": "see --help"}, ensure_ascii=False))
+
+
+def _forget_stdout() -> None:
+    """Let what is still buffered go nowhere, so that nothing fails again at the very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    from runner.cli.output import complain
+
+    complain(text)

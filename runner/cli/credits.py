@@ -53,7 +53,10 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
         print("nothing was spent from this workspace yet")
         return
     head = ("estimated", "reserved", "charged", "released")
-    print(f"{'day':<10}  {'manifest':<24}  {'model':<24}  {'jobs':>6}" + "".join(f"  {name:>9}" for name in head))
+    print(
+        f"{'day':<10}  {'manifest':<24}  {'model':<24}  {'rounds':>6}"
+        + "".join(f"  {name:>9}" for name in head)
+    )
     for row in rows:
         print(
             f"{row['day']:<10}  {row['manifest']:<24}  {row['model']:<24}  {row['payments']:>6}"

@@ -86,10 +86,12 @@ def sync(*, as_json: bool) -> None:
 
 def line(contract: Any) -> str:
     """Return one model as one line."""
+    from runner.progress.words import counted
+
     gaps = "" if contract.complete else "  (contract has gaps)"
     uploads = contract.uploads.max_files if contract.uploads else 0
-    takes = f"up to {uploads} references" if uploads else ""
-    return f"{contract.id:<28} {contract.category:<6} {contract.base_credits:>4} credits  {takes}{gaps}"
+    takes = f"  up to {counted(uploads, 'reference')}" if uploads else ""
+    return f"{contract.id:<28} {contract.category:<6} {contract.base_credits:>4} credits{takes}{gaps}"
 
 
 def page(contract: Any) -> list[str]:

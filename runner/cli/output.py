@@ -22,6 +22,28 @@ state_option = click.option(
 verbose_option = click.option("-v", "--verbose", count=True, help="Say more.")
 
 
+def hold_streams(*, for_programs: bool) -> None:
+    """Make the standard streams fit to be used, whatever we were started with.
+
+    A closed one is opened on nothing: the next file opened, a database say, must not get its number.
+    Programs read UTF-8; what an old terminal's alphabet cannot hold is spelled out for people.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+            if for_programs and stream is sys.stdout:
+                reconfigure(encoding="utf-8")
+
+
 def complain(text: str) -> None:
     """Write a line of talk to stderr; nobody listening is no error."""
     with suppress(OSError, ValueError):

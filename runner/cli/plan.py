@@ -40,9 +40,15 @@ def command(manifest: Path, as_json: bool, state: str | None, sandbox: bool, sho
 
 
 def show_plan(
-    manifest: Path, *, as_json: bool, state: str | None, sandbox: bool, show_all: bool = False
+    manifest: Path,
+    *,
+    as_json: bool,
+    state: str | None,
+    sandbox: bool,
+    show_all: bool = False,
+    max_credits: float | None = None,
 ) -> None:
-    """Plan a manifest and print it."""
+    """Plan a manifest and print it; `max_credits` replaces the manifest's own cap."""
     from runner.api.account import balance_if_key
     from runner.api.opening import SANDBOX_URL
     from runner.api.planning import planned
@@ -55,6 +61,8 @@ def show_plan(
     ) as (plan, file):
         balance, why = (None, "") if sandbox else balance_if_key()
         credits = {**plan.credits, "balance": balance}
+        if max_credits is not None:
+            credits["max_credits"] = max_credits
         if as_json:
             _print_json(plan, file, credits)
         else:
@@ -84,7 +92,9 @@ def _print_json(plan: Any, file: Any, credits: dict[str, Any]) -> None:
     # Jobs stream: a hundred thousand of them need no list.
     sys.stdout.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "jobs": [')
     encode = json.JSONEncoder(ensure_ascii=False).encode
-    lines = (("," if number else "") + "\n" + encode(line) for number, line in enumerate(plan_lines(file, plan)))
+    lines = (
+        ("," if number else "") + "\n" + encode(line) for number, line in enumerate(plan_lines(file, plan))
+    )
     while piece := "".join(itertools.islice(lines, 1000)):
         sys.stdout.write(piece)
     sys.stdout.write("\n]}\n")
@@ -93,69 +103,85 @@ def _print_json(plan: Any, file: Any, credits: dict[str, Any]) -> None:
 def _print_words(plan: Any, file: Any, credits: dict[str, Any], why: str, *, show_all: bool) -> None:
     from runner.api.planning import plan_lines
     from runner.cli.problems import show_problems
-    from runner.progress.words import credits_in_words, harmless
+    from runner.progress.words import columns, counted, harmless, padded
 
     show_problems(plan.problems)
-    out = []
-    shown = 0
     total = plan.summary["total"]
-    for line in plan_lines(file, plan):
-        if not show_all and shown >= LINES_SHOWN:
-            break
-        shown += 1
-        note = ""
-        if line["status"] == "changed":
-            note = f"  ({', '.join(line['cause']) or 'something'} changed)"
-        elif line["status"] == "renamed":
-            note = f"  (was {harmless(line['was'] or '')}, free)"
-        elif line["adopted"]:
-            note = "  (its result is on disk already)"
-        elif line["error"]:
-            note = f"  {line['error']['class']}: {harmless(line['error']['message'] or '', limit=80)}"
-        cost = f"{credits_in_words(line['credits'])} ({line['basis']})" if line["sends"] else ""
-        out.append(
-            f"{MARKS[line['status']]} {line['status']:<9}  {harmless(line['id']):<32}  {line['model']:<22}  {cost}{note}"
+    shown = list(itertools.islice(plan_lines(file, plan), None if show_all else LINES_SHOWN))
+    id_width = min(max((columns(harmless(line["id"])) for line in shown), default=0), 48)
+    model_width = max((len(line["model"]) for line in shown), default=0)
+    for line in shown:
+        row = (
+            f"{MARKS[line['status']]} {line['status']:<9}  {padded(harmless(line['id']), id_width)}"
+            f"  {line['model']:<{model_width}}  {_note(line)}"
         )
-    print("\n".join(out))
-    if shown < total:
-        print(f"… and {total - shown} more; --all shows them")
+        print(row.rstrip())
+    if len(shown) < total:
+        print(f"… and {counted(total - len(shown), 'job')} more; --all shows them")
     print()
     print(summary_words(plan, credits))
     if why:
         complain(why)
 
 
+def _note(line: dict[str, Any]) -> str:
+    """Return what is to be said of a job: what it costs, or why it costs nothing."""
+    from runner.progress.words import credits_in_words, harmless
+
+    cost = f"{credits_in_words(line['credits']):>5} ({line['basis']})" if line["sends"] else ""
+    if line["status"] == "changed":
+        return f"{cost}  {', '.join(line['cause']) or 'something'} changed"
+    if line["status"] == "renamed":
+        return f"{cost}  was {harmless(line['was'] or '')}, free"
+    if line["adopted"]:
+        return "its result is on disk already, free"
+    if line["status"] in ("failed", "uncertain") and line["error"]:
+        cls = f"{line['error']['class']}: " if line["status"] == "failed" else ""
+        return f"{cls}{harmless(line['error']['message'] or '', limit=80)}"
+    return cost
+
+
 def summary_words(plan: Any, credits: dict[str, Any]) -> str:
     """Return the counts and the money of a plan as a few lines."""
-    from runner.progress.words import basis_in_words, credits_in_words, size, span
+    from runner.progress.words import basis_in_words, counted, credits_in_words, near, size, span
 
     counts = ", ".join(
-        f"{number} {change}" for change, number in plan.summary.items() if number and change != "total"
+        f"{number:,} {change}" for change, number in plan.summary.items() if number and change != "total"
     )
-    lines = [f"{plan.name}: {plan.summary['total']} jobs: {counts or 'none'}"]
+    lines = [f"{plan.name}: {counted(plan.summary['total'], 'job')}: {counts or 'none'}"]
     basis = basis_in_words(credits["basis"])
-    spend = f"credits    {credits_in_words(credits['to_spend'])} to spend"
-    if basis:
-        spend += f" ({basis})"
-    lines.append(
-        f"{spend}, {credits_in_words(credits['spent'])} spent, {credits_in_words(credits['reserved'])} reserved"
-        + (f", cap {credits_in_words(credits['max_credits'])}" if credits["max_credits"] is not None else "")
-        + (f", balance {credits_in_words(credits['balance'])}" if credits["balance"] is not None else "")
-    )
+    money = [f"{credits_in_words(credits['to_spend'])} to spend" + (f" ({basis})" if basis else "")]
+    if credits["spent"]:
+        money.append(f"{credits_in_words(credits['spent'])} spent before")
+    if credits["reserved"]:
+        money.append(f"{credits_in_words(credits['reserved'])} reserved")
+    if credits["max_credits"] is not None:
+        money.append(f"cap {credits_in_words(credits['max_credits'])}")
+    if credits["balance"] is not None:
+        money.append(f"balance {credits_in_words(credits['balance'])}")
+    lines.append(f"credits    {', '.join(money)}")
     if plan.submits or plan.summary["running"]:
-        uploads = f", {plan.uploads} uploads ({size(plan.upload_bytes)})" if plan.uploads else ""
+        uploads = f", {counted(plan.uploads, 'upload')} ({size(plan.upload_bytes)})" if plan.uploads else ""
+        going = f", {counted(plan.summary['running'], 'job')} under way" if plan.summary["running"] else ""
         lines.append(
-            f"work       {plan.submits} submits{uploads}, about {plan.requests} requests, roughly {span(plan.seconds)}"
+            f"work       {counted(plan.submits, 'job')} to submit{going}{uploads},"
+            f" about {counted(plan.requests, 'request')}, roughly {span(plan.seconds)}"
         )
     else:
         lines.append("work       nothing to submit")
     cap = credits["max_credits"]
     if cap is not None and credits["to_spend"] + credits["spent"] + credits["reserved"] > cap:
         lines.append("attention  this is more than max_credits: the run will stop at the cap (exit 8)")
+    day = credits["max_credits_per_day"]
+    if day is not None and credits["to_spend"] + credits["last_day"] > day:
+        lines.append(
+            f"attention  with the {credits_in_words(credits['last_day'])} of the last 24 hours this is more than"
+            f" max_credits_per_day ({credits_in_words(day)}): the run will stop there (exit 8)"
+        )
     if credits["balance"] is not None and credits["to_spend"] > credits["balance"]:
         lines.append("attention  the account's balance is lower than what is to be spent")
     lines.append(
-        f"database   {plan.database}"
+        f"database   {near(plan.database)}"
         + ("" if plan.database_exists else " (new: nothing is known of earlier runs)")
     )
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from typing import Any
 from runner.api.opening import InvalidManifest
 from runner.cli.output import complain
 from runner.errors import RunnerError
-from runner.manifest import problem_json, problem_text, visible
+from runner.manifest import in_order, problem_json, problem_line, problem_text
 from runner.model import Problem, Severity
 
 SHOWN = 200
@@ -20,7 +20,7 @@ SHOWN = 200
 
 def show_error(error: RunnerError, *, as_json: bool) -> None:
     """Print an error we raised on purpose, with what to do about it."""
-    problems = error.problems if isinstance(error, InvalidManifest) else []
+    problems = in_order(error.problems) if isinstance(error, InvalidManifest) else []
     if as_json:
         document: dict[str, Any] = {
             "v": 1,
@@ -43,8 +43,8 @@ def show_error(error: RunnerError, *, as_json: bool) -> None:
 def show_problems(problems: Sequence[Problem]) -> None:
     """Print problems with their places; with the line of text and a caret on a terminal."""
     with_source = sys.stderr.isatty()
-    for problem in problems[:SHOWN]:
-        complain(problem_text(problem) if with_source else visible(str(problem)))
+    for problem in in_order(problems)[:SHOWN]:
+        complain(problem_text(problem) if with_source else problem_line(problem))
     if len(problems) > SHOWN:
         complain(f"… and {len(problems) - SHOWN} more")
 

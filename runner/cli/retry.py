@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from runner.cli.output import complain
-from runner.cli.run import go, run_options
+from runner.cli.run import go, run_options, sandbox_arguments
 from runner.errors import Exit, UsageError
 from runner.machine import FailureClass
 
@@ -43,21 +45,25 @@ def command(
 
     A new round is a new payment. Jobs whose submit is uncertain are not touched: see `resolve`.
     """
-    import shlex
-
     from runner.api.retrying import begin_rounds, failed_jobs
     from runner.api.running import RunRequest
     from runner.engine import RunOptions
-    from runner.progress.words import credits_in_words
+    from runner.progress.events import EventStream
+    from runner.progress.words import counted, credits_in_words
 
+    arguments = sandbox_arguments(sandbox_options, sandbox=sandbox)
     found = failed_jobs(
         manifest, state=None if sandbox else state, sandbox=sandbox, classes=classes, only=only
     )
     if not found.rows:
-        complain("there is no failed job to retry" + (" with these options" if classes or only else ""))
+        text = "there is no failed job to retry" + (" with these options" if classes or only else "")
+        if as_json:
+            EventStream(sys.stdout).event("notice", message=text)
+        else:
+            complain(text)
         return int(Exit.OK)
     complain(
-        f"{len(found.rows)} failed jobs would begin another round: about {credits_in_words(found.credits)} credits"
+        f"another round for {counted(len(found.rows), 'failed job')}: about {credits_in_words(found.credits)} credits"
     )
     for cls, number in sorted(found.by_class.items()):
         complain(
@@ -69,8 +75,6 @@ def command(
             )
         )
     if not (yes or sandbox):
-        import sys
-
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(
                 "there is no terminal to ask on", hint="add --yes to pay for these rounds without being asked"
@@ -85,8 +89,8 @@ def command(
         path=manifest,
         state=None if sandbox else state,
         sandbox=sandbox,
-        sandbox_arguments=tuple(shlex.split(sandbox_options)),
-        command=f"rivya-batch retry {manifest}",
+        sandbox_arguments=arguments,
+        command=f"rivya-batch retry {shlex.quote(str(manifest))}",
         max_credits=max_credits,
         options=RunOptions(
             only=only, rows=frozenset(found.rows), stop_after_s=stop_after, patience_s=patience

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,13 +101,12 @@ def command(
     verbose: int,
 ) -> int:
     """Run MANIFEST, or go on with it: every job is paid once, whatever happened before."""
+    arguments = sandbox_arguments(sandbox_options, sandbox=sandbox)
     if dry_run:
         from runner.cli.plan import show_plan
 
-        show_plan(manifest, as_json=as_json, state=state, sandbox=sandbox)
+        show_plan(manifest, as_json=as_json, state=state, sandbox=sandbox, max_credits=max_credits)
         return int(Exit.OK)
-    import shlex
-
     from runner.api.running import RunRequest
     from runner.engine import RunOptions
 
@@ -114,8 +114,8 @@ def command(
         path=manifest,
         state=None if sandbox else state,
         sandbox=sandbox,
-        sandbox_arguments=tuple(shlex.split(sandbox_options)),
-        command=f"rivya-batch run {manifest}",
+        sandbox_arguments=arguments,
+        command=f"rivya-batch run {shlex.quote(str(manifest))}",
         max_credits=max_credits,
         options=RunOptions(
             limit=limit, only=only, canary=canary, stop_after_s=stop_after, patience_s=patience
@@ -166,6 +166,22 @@ def go(
     return int(result.ended.code)
 
 
+def sandbox_arguments(text: str, *, sandbox: bool) -> tuple[str, ...]:
+    """Return the words of `--sandbox-options`.
+
+    Raises:
+        UsageError: They are no shell words, or the run is not in the sandbox: it would be paid.
+    """
+    if text and not sandbox:
+        raise UsageError("--sandbox-options is given without --sandbox", hint="add --sandbox to rehearse")
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as exc:
+        raise UsageError(
+            f"--sandbox-options {text!r} cannot be read: {exc}", hint="check its quotes"
+        ) from exc
+
+
 def confirmed(plan: Plan, *, yes: bool) -> bool:
     """Ask before spending. No variable and no default can say yes; without a terminal only --yes can."""
     from runner.cli.plan import summary_words
@@ -206,60 +222,85 @@ def wait_until(text: str) -> None:
 
 def print_result(result: RunResult, request: RunRequest) -> None:
     """Print what a run came to, where things are, and what to type next."""
-    from runner.progress.plain import ORDER
-    from runner.progress.words import credits_in_words, harmless, span
+    from runner.progress.plain import traffic
+    from runner.progress.words import counted, credits_in_words, harmless, near, padded, span
 
-    counts = (
-        ", ".join(f"{result.counts[name]} {name}" for name in ORDER if result.counts.get(name)) or "no jobs"
-    )
     stats = result.ended.stats
-    out = console()
+    reserved = f", {credits_in_words(result.reserved)} reserved" if result.reserved else ""
+    requests = stats["submits"] + stats["polls"] + stats["uploads"]
+    failed = f", {stats['failed']:,} failed" if stats["failed"] else ""
     lines = [
-        f"{result.name}: {counts}" + (f", {result.orphans} orphaned" if result.orphans else ""),
-        f"credits    {credits_in_words(result.charged)} spent, {credits_in_words(result.reserved)} reserved",
-        f"this run   {stats['accepted']} submitted, {stats['done']} finished in {span(stats['seconds'])};"
-        f" {stats['submits'] + stats['polls'] + stats['uploads']} requests, {stats['rejections']} times 429",
-        f"results    {_short(result.output_dir)}",
+        f"{result.name}: {headline(result)}",
+        f"credits    {credits_in_words(result.charged)} spent{reserved}",
+        f"this run   {stats['accepted']:,} submitted, {stats['done']:,} finished{failed}"
+        f" in {span(stats['seconds'])}; {traffic(requests, stats['rejections'])}"
+        if requests or stats["done"]
+        else "this run   had nothing to send",
+        f"results    {near(result.output_dir)}",
     ]
-    out.print("\n".join(lines), style="default")
-    for error in result.errors:
+    out = console()
+    out.print("\n".join(lines), style="default", soft_wrap=True)
+    troubled = sum(result.counts.get(state, 0) for state in ("failed", "uncertain"))
+    width = min(max((len(str(error["job"])) for error in result.errors), default=0), 40)
+    for error in reversed(result.errors):
         out.print(
-            f"{error['state']:<10} {harmless(str(error['job']))}  {error['class'] or ''}:"
-            f" {harmless(str(error['message'] or ''), limit=160)}",
+            f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {_why(error)}",
             soft_wrap=True,
         )
+    if troubled > len(result.errors) > 0:
+        out.print(f"           … and {counted(troubled - len(result.errors), 'job')} more", soft_wrap=True)
+    told = {f"{number} {state}" for state, number in result.counts.items()}
     for reason in result.ended.reasons:
-        complain(
-            f"stopped: {harmless(reason, limit=400)}"
-            if result.ended.code is not Exit.INCOMPLETE
-            else harmless(reason)
-        )
+        if reason not in told:
+            complain(f"stopped: {harmless(reason, limit=400)}")
     for line in next_steps(result, request):
         complain(f"next: {line}")
 
 
+def headline(result: RunResult) -> str:
+    """Return where the jobs of a manifest stand: `all 7 jobs are done`, `5 of 7 jobs are done, 2 failed`."""
+    from runner.progress.plain import states
+    from runner.progress.words import counted
+
+    total = sum(result.counts.values())
+    done = result.counts.get("done", 0)
+    orphans = f"; {counted(result.orphans, 'job')} no longer in the manifest" if result.orphans else ""
+    if not total:
+        return f"no jobs{orphans}"
+    if done == total:
+        return f"{'the job is' if total == 1 else f'all {total:,} jobs are'} done{orphans}"
+    others = states({state: number for state, number in result.counts.items() if state != "done"})
+    return f"{done:,} of {counted(total, 'job')} done, {others}{orphans}"
+
+
+def _why(error: Mapping[str, Any]) -> str:
+    """Return what is known of a job that failed or is uncertain."""
+    from runner.progress.words import harmless
+
+    cls = f"{error['class']}: " if error["class"] and error["state"] == "failed" else ""
+    return f"{cls}{harmless(str(error['message'] or ''), limit=160)}"
+
+
 def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     """Return what to type next."""
+    manifest = shlex.quote(str(request.path))
     flag = " --sandbox" if request.sandbox else ""
-    again = f"rivya-batch run {request.path}{flag}"
+    again = f"rivya-batch run {manifest}{flag}"
     steps = []
     if result.counts.get("uncertain"):
-        steps.append(f"rivya-batch resolve {request.path} JOB --resend | --attach TASK | --abandon")
+        steps.append(f"rivya-batch resolve {manifest} JOB{flag} --resend | --attach TASK | --abandon")
     if result.counts.get("failed"):
-        steps.append(f"rivya-batch retry {request.path}{flag}  (pays for another round of the failed jobs)")
+        steps.append(f"rivya-batch retry {manifest}{flag}    (pays for another round of the failed jobs)")
     code = result.ended.code
+    settled = ("done", "failed", "uncertain", "abandoned")
+    left = sum(n for state, n in result.counts.items() if state not in settled)
     if code is Exit.CREDITS:
         steps.append(f"raise budget.max_credits (or --max-credits N) or top up the account, then {again}")
-    elif code in (Exit.TEMPORARY, Exit.TIME, Exit.INTERRUPTED, Exit.TERMINATED):
-        steps.append(again)
     elif code is Exit.REFUSED:
         steps.append(f"check the key with `rivya-batch credits`, then {again}")
+    elif left and code is not Exit.FAULT:
+        steps.append(f"{again}    (goes on where this stopped)")
     return steps
-
-
-def _short(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return relative if not relative.startswith("..") else str(path)
 
 
 def print_result_json(result: RunResult, progress: Any) -> None:

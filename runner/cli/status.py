@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.output import json_option, state_option
 from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.workspace import Workspace
 
 
 @click.command("status")
@@ -28,9 +32,7 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
 
     workspace = find_workspace(manifest, state=None if sandbox else state, sandbox=sandbox)
     if not workspace.database.exists():
-        raise UsageError(
-            f"there is no state database {workspace.database}", hint="nothing has been run here yet"
-        )
+        raise nothing_yet(workspace, manifest, sandbox=sandbox)
     names = [manifest_name(manifest)] if manifest is not None else None
     file = StateFile.open_readonly(workspace.database)
     try:
@@ -54,16 +56,24 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
     print("\n\n".join(in_words(standing) for standing in found) or "no manifest has been run here yet")
 
 
+def nothing_yet(workspace: Workspace, manifest: Path | None, *, sandbox: bool) -> UsageError:
+    """Return the error for a workspace without a database; a rehearsal has one of its own."""
+    rehearsed = workspace.root / "state" / "sandbox.db"
+    again = f"rivya-batch status {shlex.quote(str(manifest))}" if manifest else "rivya-batch status"
+    if not sandbox and rehearsed.exists():
+        hint = f"so far there were only rehearsals: {again} --sandbox"
+    else:
+        hint = "nothing has been run here yet"
+    return UsageError(f"there is no state database {workspace.database}", hint=hint)
+
+
 def in_words(standing: Any) -> str:
     """Return how a manifest stands as a few lines."""
-    from runner.progress.plain import ORDER
-    from runner.progress.words import credits_in_words, harmless, span
+    from runner.progress.plain import states
+    from runner.progress.words import counted, credits_in_words, harmless, moment, padded, span
 
-    counts = (
-        ", ".join(f"{standing.counts[name]} {name}" for name in ORDER if standing.counts.get(name))
-        or "no jobs"
-    )
-    lines = [f"{standing.name}: {counts}" + (f", {standing.orphaned} orphaned" if standing.orphaned else "")]
+    orphans = f"; {counted(standing.orphaned, 'job')} no longer in the manifest" if standing.orphaned else ""
+    lines = [f"{standing.name}: {states(standing.counts) or 'no jobs'}{orphans}"]
     lines.append(
         f"credits    {credits_in_words(standing.charged)} spent, {credits_in_words(standing.reserved)} reserved;"
         f" {credits_in_words(standing.last_day)} in the last 24 h in this workspace"
@@ -73,17 +83,19 @@ def in_words(standing: Any) -> str:
         rate = run["stats"].get("rate_per_s")
         eta = f", about {span(standing.eta_s)} left" if standing.eta_s is not None else ""
         lines.append(
-            f"running    since {run['started_at']}, process {run['pid']} on {run['host']}"
+            f"running    since {moment(run['started_at'])}, process {run['pid']} on {run['host']}"
             + (f", {rate:.1f} requests/s" if rate else "")
             + eta
         )
     elif run and run["ended_at"]:
-        lines.append(f"last run   ended {run['ended_at']} with exit code {run['exit_code']}")
+        lines.append(f"last run   ended {moment(run['ended_at'])} with exit code {run['exit_code']}")
     elif run:
-        lines.append(f"last run   was killed (last seen {run['seen_at']}); run again to go on")
-    for error in standing.errors:
+        lines.append(f"last run   was killed (last seen {moment(run['seen_at'])}); run again to go on")
+    width = min(max((len(str(error["job"])) for error in standing.errors), default=0), 40)
+    for error in reversed(standing.errors):
+        cls = f"{error['class']}: " if error["class"] and error["state"] == "failed" else ""
         lines.append(
-            f"{error['state']:<10} {harmless(str(error['job']))}  {error['class'] or ''}:"
-            f" {harmless(str(error['message'] or ''), limit=160)}"
+            f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {cls}"
+            f"{harmless(str(error['message'] or ''), limit=160)}"
         )
     return "\n".join(lines)

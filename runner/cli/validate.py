@@ -18,7 +18,8 @@ def command(manifests: tuple[Path, ...], as_json: bool) -> int:
     """Report every problem of MANIFESTS with its place and a hint. Needs no key and no network."""
     from runner.api.opening import InvalidManifest, check_all, read_manifest
     from runner.cli.problems import errors_among, show_problems
-    from runner.manifest import problem_json
+    from runner.manifest import in_order, problem_json
+    from runner.progress.words import counted
 
     found = []
     failed = 0
@@ -39,15 +40,16 @@ def command(manifests: tuple[Path, ...], as_json: bool) -> int:
                 "jobs": jobs,
                 "errors": errors,
                 "warnings": len(problems) - errors,
-                "problems": [problem_json(problem) for problem in problems],
+                "problems": [problem_json(problem) for problem in in_order(problems)],
             }
         )
         if not as_json:
             show_problems(problems)
             if not errors:
-                print(f"{path}: {jobs} jobs, no errors" + (f", {len(problems)} warnings" if problems else ""))
+                warnings = f", {counted(len(problems), 'warning')}" if problems else ""
+                print(f"{path}: {counted(jobs or 0, 'job')}, no errors{warnings}")
             else:
-                complain(f"{path}: {errors} error{'s' if errors != 1 else ''}")
+                complain(f"{path}: {counted(errors, 'error')}")
     if as_json:
         print(json.dumps({"v": 1, "ok": not failed, "manifests": found}, ensure_ascii=False, indent=2))
     return int(Exit.USAGE if failed else Exit.OK)

@@ -7,14 +7,16 @@
 
 from runner.manifest.load import Manifest, open_manifest
 from runner.manifest.references import ReferenceReader, ReferenceTrouble
-from runner.manifest.render import problem_json, problem_text, problems_text, visible
+from runner.manifest.render import in_order, problem_json, problem_line, problem_text, problems_text, visible
 
 __all__ = [
     "Manifest",
     "ReferenceReader",
     "ReferenceTrouble",
+    "in_order",
     "open_manifest",
     "problem_json",
+    "problem_line",
     "problem_text",
     "problems_text",
     "visible",

@@ -15,10 +15,7 @@ def problem_text(problem: Problem) -> str:
 
     Nothing in it is obeyed by a terminal: control characters are spelled out.
     """
-    warning = "warning: " if problem.severity is Severity.WARNING else ""
-    job = f" [job {problem.job}]" if problem.job else ""
-    hint = f"; {problem.hint}" if problem.hint else ""
-    first = visible(f"{problem.place}: {warning}{problem.what}{hint}{job}")
+    first = problem_line(problem)
     if not problem.source.strip():
         return first
     number = str(problem.place.line)
@@ -26,8 +23,16 @@ def problem_text(problem: Problem) -> str:
     return f"{first}\n  {number} | {shown}\n  {' ' * len(number)} | {' ' * caret}^"
 
 
-def problems_text(problems: Iterable[Problem]) -> str:
-    """Return all problems as text: errors before warnings, each file from top to bottom."""
+def problem_line(problem: Problem) -> str:
+    """Return a problem as one line of plain text: `file:line:column: what; hint`."""
+    warning = "warning: " if problem.severity is Severity.WARNING else ""
+    job = f" [job {problem.job}]" if problem.job else ""
+    hint = f"; {problem.hint}" if problem.hint else ""
+    return visible(f"{problem.place}: {warning}{problem.what}{hint}{job}")
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return problems as people read them: errors before warnings, each file from top to bottom."""
     found = list(problems)
     files: dict[str, int] = {}
     for problem in found:
@@ -38,8 +43,12 @@ def problems_text(problems: Iterable[Problem]) -> str:
         place = problem.place
         return last, problem.severity is Severity.WARNING, files[place.file], place.line, place.column
 
-    ordered = sorted(found, key=order)
-    return "\n".join(problem_text(problem) for problem in ordered)
+    return sorted(found, key=order)
+
+
+def problems_text(problems: Iterable[Problem]) -> str:
+    """Return all problems as text, in order, each with its source line."""
+    return "\n".join(problem_text(problem) for problem in in_order(problems))
 
 
 def problem_json(problem: Problem) -> dict[str, Json]:

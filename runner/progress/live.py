@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.engine import Snapshot
-from runner.progress.plain import ORDER, sentence
-from runner.progress.words import credits_in_words, harmless, span
+from runner.progress.plain import ORDER, sentence, traffic
+from runner.progress.words import counted, credits_in_words, harmless, span
 
 COLOURS = {
     "done": "green",
@@ -88,10 +88,11 @@ class LiveProgress:
             Text("credits"),
             Text(f"{credits_in_words(view.charged)} spent + {credits_in_words(view.reserved)} reserved{cap}"),
         )
-        rate = f"{view.rate_per_s:.1f}/s" if view.rate_per_s else "?"
         money.add_row(
-            Text("requests"),
-            Text(f"{view.requests} at {rate}, {view.rejections} times 429, {view.in_flight} at the service"),
+            Text("service"),
+            Text(
+                f"{traffic(view.requests, view.rejections, view.rate_per_s)}; {counted(view.in_flight, 'task')} there"
+            ),
         )
         bar = Table.grid()  # a bar by itself does not end its line
         bar.add_row(ProgressBar(total=max(total, 1), completed=ended, width=60))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from runner.engine import Snapshot
-from runner.progress.words import credits_in_words, harmless, span
+from runner.progress.words import counted, credits_in_words, harmless, near, padded, span
 
 STATUS_EVERY_S = 15.0
+JOB_WIDTH = 24  # columns of a job's id; a longer one pushes its line to the right
 ORDER = (
     "planned",
     "uploading",
@@ -81,11 +83,11 @@ class PlainProgress:
 
 def sentence(kind: str, data: dict[str, Any], *, verbose: int = 0) -> str | None:
     """Return what an event says to people, None for what is not worth a line."""
-    job = harmless(str(data.get("job") or ""))
+    job = padded(harmless(str(data.get("job") or "")), JOB_WIDTH)
     message = harmless(str(data.get("message") or data.get("what") or ""))
     match kind:
         case "done":
-            files = ", ".join(harmless(str(name)) for name in data.get("files", ()))
+            files = ", ".join(harmless(near(str(name))) for name in data.get("files", ()))
             return f"done       {job}  {files}"
         case "failed":
             again = "; another round begins" if data.get("again") else ""
@@ -97,22 +99,35 @@ def sentence(kind: str, data: dict[str, Any], *, verbose: int = 0) -> str | None
         case "over_job":
             return f"not sent   {job}  it costs more than max_credits_per_job"
         case "trouble":
-            return f"trouble    {job or data.get('call', '')}  {message}"
-        case "warning" | "canary" | "no_credits":
-            return f"{kind:<10} {job}  {message}"
+            return f"trouble    {job if job.strip() else padded(str(data.get('call', '')), JOB_WIDTH)}  {message}"
+        case "no_credits":
+            return f"no credits {message}"
+        case "warning" | "canary":
+            return f"{kind:<10} " + (f"{job}  {message}" if job.strip() else message)
         case "submitted" | "succeeded" if verbose:
             return f"{kind:<10} {job}  {data.get('task_id')}"
         case _:
             return None
 
 
+def states(counts: Mapping[str, int]) -> str:
+    """Return jobs by state: `3 waiting, 1,200 done`."""
+    return ", ".join(f"{counts[name]:,} {name}" for name in ORDER if counts.get(name))
+
+
 def status_line(view: Snapshot) -> str:
     """Return a run at one moment as one line."""
-    counts = ", ".join(f"{view.counts[name]} {name}" for name in ORDER if view.counts.get(name))
+    counts = states(view.counts)
     cap = f" of {credits_in_words(view.cap)}" if view.cap is not None else ""
     money = (
         f"credits {credits_in_words(view.charged)} spent + {credits_in_words(view.reserved)} reserved{cap}"
     )
-    rate = f"{view.rate_per_s:.1f}/s" if view.rate_per_s else "?"
     eta = f", about {span(view.eta_s)} left" if view.eta_s is not None else ""
-    return f"{counts} | {money} | {view.requests} requests at {rate}, {view.rejections} times 429{eta}"
+    return f"{counts} | {money} | {traffic(view.requests, view.rejections, view.rate_per_s)}{eta}"
+
+
+def traffic(requests: int, rejections: int, rate_per_s: float | None = None) -> str:
+    """Return what a run asked of the service: `40 requests at 9.8/s, 2 told to slow down (429)`."""
+    rate = f" at {rate_per_s:.1f}/s" if rate_per_s else ""
+    slowed = f", {rejections:,} told to slow down (429)" if rejections else ""
+    return f"{counted(requests, 'request')}{rate}{slowed}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import os
 import unicodedata
+from pathlib import Path
 
 from runner.model import Basis
 
@@ -12,6 +15,43 @@ def credits_in_words(amount: float | None) -> str:
     if amount is None:
         return "-"
     return f"{amount:,.0f}" if float(amount).is_integer() else f"{amount:,.2f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: `1 job`, `10,000 jobs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def near(path: Path | str) -> str:
+    """Return a path as a reader would type it here: relative when it is below the working directory."""
+    try:
+        relative = os.path.relpath(path)
+    except (OSError, ValueError):  # the working directory is gone, or on another drive
+        return str(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def moment(stamp: str | None) -> str:
+    """Return a time of ours (RFC 3339) as a clock on the wall here shows it: `2026-11-22 23:04:05`."""
+    try:
+        return f"{datetime.datetime.fromisoformat(stamp or '').astimezone():%Y-%m-%d %H:%M:%S}"
+    except ValueError:
+        return stamp or "?"
+
+
+def padded(text: str, width: int) -> str:
+    """Return text filled with spaces to so many columns of a terminal; wide letters take two."""
+    return text + " " * max(0, width - columns(text))
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
 
 
 def span(seconds: float | None) -> str:

@@ -1,0 +1,159 @@
+"""What people read: problems in order, the end of a run, what to type next; and streams that are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import Command, clean_environment, programme
+
+MANIFEST = """\
+version: 1
+name: words
+model: grok-imagine-video
+polling: {first_s: 0.05, min_s: 0.05, max_s: 0.3}
+jobs:
+  - id: "${colour} 猫"
+    prompt: a ${colour} kite
+    matrix: {colour: [red, blue]}
+"""
+ONE_FAILS = (
+    """--duration 0.05 --faults '[{"on": "task", "do": "task_fails", "match": {"prompt_contains": "red"}}]'"""
+)
+
+
+@pytest.fixture
+def manifest(command: Command) -> Path:
+    return command.write("my manifests/words.yaml", MANIFEST)
+
+
+def test_problems_are_told_from_top_to_bottom_and_warnings_say_that_they_are(command: Command) -> None:
+    path = command.write(
+        "bad.yaml",
+        MANIFEST.replace("polling:", "buget: {}\npolling:")
+        + "  - {id: a, prompt: x}\n  - {id: b, prompt: x}\n  - {id: c, params: {duration: 99}}\n",
+    )
+
+    lines = command("validate", path).stderr.splitlines()
+    problems = command("validate", path, "--json").json["manifests"][0]["problems"]
+
+    assert [line.split(":")[1] for line in lines[:-1]] == ["4", "12", "12", "11"]
+    assert [":11:9: warning: " in line for line in lines[:-1]] == [False, False, False, True]
+    assert [problem["line"] for problem in problems] == [4, 12, 12, 11]
+    assert lines[-1].endswith(": 3 errors")
+
+
+def test_the_end_of_a_run_says_what_failed_where_things_are_and_what_to_type(
+    command: Command, manifest: Path
+) -> None:
+    relative = manifest.relative_to(command.workspace)
+
+    run = command("run", relative, "--sandbox", "--sandbox-options", ONE_FAILS)
+    plan = command("plan", relative, "--sandbox")
+
+    assert run.code == 3
+    assert "words: 1 of 2 jobs done, 1 failed\n" in run.stdout
+    assert f"{Path('out', 'words', 'sandbox')}\n" in run.stdout
+    assert "failed     red 猫  generation:" in run.stdout
+    assert "next: rivya-batch retry 'my manifests/words.yaml' --sandbox " in run.stderr
+    assert str(command.workspace / "out") not in run.stderr, "results are named as they are seen from here"
+    assert "✗ failed     red 猫   grok-imagine-video  generation:" in plan.stdout
+    assert all(line == line.rstrip() for line in plan.stdout.splitlines())
+
+
+def test_what_is_left_to_do_is_said_even_when_nothing_went_wrong(command: Command, manifest: Path) -> None:
+    first = command("run", manifest, "--sandbox", "--limit", "1", "--sandbox-options", "--duration 0.05")
+    rest = command("run", manifest, "--sandbox", "--sandbox-options", "--duration 0.05")
+    again = command("run", manifest, "--sandbox")
+
+    assert (first.code, rest.code, again.code) == (0, 0, 0)
+    assert "1 of 2 jobs done, 1 planned" in first.stdout
+    assert "next: rivya-batch run " in first.stderr
+    assert "all 2 jobs are done" in rest.stdout
+    assert "next:" not in rest.stderr
+    assert "this run   had nothing to send" in again.stdout
+
+
+def test_options_of_the_sandbox_never_turn_into_a_paid_run(command: Command, manifest: Path) -> None:
+    for flags, word in (
+        (["--sandbox-options", "--faults flaky"], "--sandbox"),
+        (["--sandbox", "--sandbox-options", "'"], "quot"),
+        (["--sandbox", "--sandbox-options", "--faults nonsense"], "no preset"),
+    ):
+        outcome = command("run", manifest, "--yes", *flags, env={"RIVYA_API_KEY": "rvya_sk_never_used"})
+
+        assert outcome.code == 2, flags
+        assert word in outcome.stderr
+        assert "Traceback" not in outcome.stderr
+
+
+def test_a_rehearsal_is_not_mistaken_for_nothing(command: Command, manifest: Path) -> None:
+    command("run", manifest, "--sandbox", "--limit", "0")
+
+    outcome = command("status", manifest)
+
+    assert outcome.code == 2
+    assert "--sandbox" in outcome.stderr
+
+
+def test_a_dry_run_plans_with_the_cap_it_is_given(command: Command, manifest: Path) -> None:
+    outcome = command("run", manifest, "--dry-run", "--sandbox", "--max-credits", "15", "--json")
+
+    assert outcome.json["credits"]["max_credits"] == 15
+
+
+def test_a_mistake_in_the_command_line_is_an_object_too(command: Command, manifest: Path) -> None:
+    outcome = command("plan", manifest, "--bogus", "--json")
+
+    assert (outcome.code, outcome.json["type"], outcome.json["exit_code"]) == (2, "error", 2)
+
+
+@pytest.mark.parametrize("arguments", [["models"], ["schema"], ["plan", "words.yaml", "--all"]])
+def test_a_reader_that_goes_away_is_no_error(command: Command, arguments: list[str]) -> None:
+    command.write("words.yaml", MANIFEST.replace("[red, blue]", str([f"c{n}" for n in range(3000)])))
+    process = command.start(*arguments)
+    assert process.stdout is not None
+
+    process.stdout.read(1)
+    process.stdout.close()
+
+    assert process.stderr is not None
+    assert (process.wait(timeout=30), process.stderr.read()) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_behind_stdout_is_told_in_words(command: Command) -> None:
+    with Path("/dev/full").open("w") as full:
+        outcome = subprocess.run(
+            [*programme(), "models"], stdout=full, stderr=subprocess.PIPE, text=True, env=clean_environment()
+        )
+
+    assert outcome.returncode == 5
+    assert "No space left" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+def test_without_any_standard_stream_the_run_still_ends_well(command: Command, manifest: Path) -> None:
+    closer = "import os, sys; [os.close(n) for n in (0, 1, 2)]; os.execv(sys.argv[1], sys.argv[1:])"
+    run = [*programme(), "run", str(manifest), "--sandbox", "--sandbox-options", "--duration 0.05"]
+
+    code = subprocess.call([sys.executable, "-c", closer, *run], env=clean_environment())
+
+    assert code == 0
+    assert "2 done" in command("status", manifest, "--sandbox").stdout
+
+
+def test_an_old_alphabet_is_no_fault(command: Command, manifest: Path) -> None:
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+
+    words = command("plan", manifest, env=ascii_only)
+    objects = command("plan", manifest, "--json", env=ascii_only)
+
+    assert words.code == objects.code == 0
+    assert os.linesep.join(words.stdout.splitlines()[:1]).isascii()
+    assert [job["id"] for job in json.loads(objects.stdout)["jobs"]] == ["red 猫", "blue 猫"]
