@@ -20,6 +20,7 @@ from runner.api.child import Sandbox, sandbox_child
 from runner.api.modelling import contracts_for
 from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, check_all, read_manifest, refuse_errors
 from runner.api.planning import Plan, check_binding, compute
+from runner.api.reporting import write_report_for
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_client
 from runner.clock import Clock, SystemClock
 from runner.engine import Ended, Engine, Progress, RunOptions
@@ -29,6 +30,7 @@ from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
 from runner.files import OutputFolder
 from runner.model import Artifact, Settings, State
 from runner.pacing import Governor
+from runner.report.page import page_path
 from runner.scheduler import Durations, Scheduler, Window
 from runner.sidecar import Sidecar
 from runner.steps.desk import Desk
@@ -69,6 +71,7 @@ class RunResult:
     charged: float
     reserved: float
     errors: list[Mapping[str, Any]]
+    report: Path | None  # the page to look through, where there is one
 
 
 Confirm = Callable[[Plan], bool]
@@ -363,6 +366,12 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
 
     with file.transaction() as conn:
         catalogue.end_run(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=_now(clock))
+    # Its page is part of a run's result, but nothing that happens to it changes how the run ended.
+    page = page_path(settings.output_dir, settings.name)
+    if any(ended.stats[what] for what in ("accepted", "done", "failed")) or not page.is_file():
+        report = write_report_for(file, settings)
+    else:
+        report = page
     counts: dict[str, int] = {}
     orphans = 0
     for (state, listed), number in jobs.counts(file.conn, settings.name).items():
@@ -382,4 +391,5 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
         charged=charged,
         reserved=reserved,
         errors=jobs.last_errors(file.conn, settings.name, 5),
+        report=report,
     )
