@@ -43,7 +43,7 @@ def test_problems_are_told_from_top_to_bottom_and_warnings_say_that_they_are(com
     problems = command("validate", path, "--json").json["manifests"][0]["problems"]
 
     assert [line.split(":")[1] for line in lines[:-1]] == ["4", "12", "12", "11"]
-    assert [":11:9: warning: " in line for line in lines[:-1]] == [False, False, False, True]
+    assert [":11:10: warning: " in line for line in lines[:-1]] == [False, False, False, True]
     assert [problem["line"] for problem in problems] == [4, 12, 12, 11]
     assert lines[-1].endswith(": 3 errors")
 
