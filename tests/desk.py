@@ -125,9 +125,11 @@ def job(
     )
 
 
-def takes(name: str, count: int) -> list[JobSpec]:
+def takes(name: str, count: int, prompt: str = "once more") -> list[JobSpec]:
     """Return the jobs of `repeat: count`: one fingerprint, ids with -1, -2, …"""
-    return [replace(job(name), id=JobId(f"{name}-{n}"), output=f"{name}-{n}") for n in range(1, count + 1)]
+    return [
+        replace(job(name, prompt), id=JobId(f"{name}-{n}"), output=f"{name}-{n}") for n in range(1, count + 1)
+    ]
 
 
 def staged(spec: JobSpec, file: StateFile | None = None, service: str = "https://rivya.ai") -> StagedJob:

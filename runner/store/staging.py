@@ -119,19 +119,27 @@ def _compare(conn: sqlite3.Connection, manifest: str) -> None:
     )
     # 2. A new id with the fingerprint of a row that is no longer listed takes that row over: the one
     # that is nearest to a result, so that nothing paid is left aside while its twin is paid for again.
+    # (A table of its own with a key: two subqueries would be compared row by row with row.)
+    conn.execute("DROP TABLE IF EXISTS temp.free_rows")
     conn.execute(
-        "WITH taken AS (SELECT row FROM incoming WHERE row IS NOT NULL),"
-        " free AS (SELECT id, job, fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY"
+        "CREATE TEMP TABLE free_rows (fingerprint TEXT, n INTEGER, id INTEGER, job TEXT,"
+        " PRIMARY KEY (fingerprint, n)) WITHOUT ROWID"
+    )
+    conn.execute(
+        "INSERT INTO free_rows SELECT fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY"
         "   CASE state WHEN 'done' THEN 0 WHEN 'downloading' THEN 1 WHEN 'waiting' THEN 2 WHEN 'submitting' THEN 3"
-        "   WHEN 'uncertain' THEN 4 WHEN 'failed' THEN 6 WHEN 'abandoned' THEN 7 ELSE 5 END, position, id) AS n FROM jobs"
-        "   WHERE manifest = ?1 AND id NOT IN (SELECT row FROM taken)),"
-        " wanting AS (SELECT position, fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY position) AS n"
-        "   FROM incoming WHERE row IS NULL)"
-        " UPDATE incoming SET row = m.id, change = 'renamed', was = m.job FROM"
-        " (SELECT wanting.position AS position, free.id AS id, free.job AS job FROM wanting JOIN free"
-        "   ON free.fingerprint = wanting.fingerprint AND free.n = wanting.n) m WHERE incoming.position = m.position",
+        "   WHEN 'uncertain' THEN 4 WHEN 'failed' THEN 6 WHEN 'abandoned' THEN 7 ELSE 5 END, position, id), id, job"
+        " FROM jobs WHERE manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
+        "   AND fingerprint IN (SELECT fingerprint FROM incoming WHERE row IS NULL)",
         (manifest,),
     )
+    conn.execute(
+        "UPDATE incoming SET row = m.id, change = 'renamed', was = m.job FROM (SELECT w.position, f.id, f.job FROM"
+        "   (SELECT position, fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY position) AS n"
+        "     FROM incoming WHERE row IS NULL) w CROSS JOIN free_rows f ON f.fingerprint = w.fingerprint AND f.n = w.n) m"
+        " WHERE incoming.position = m.position"
+    )
+    conn.execute("DROP TABLE temp.free_rows")
     # 3. A known id with another fingerprint: changed, and the cause is what differs from the row that
     # was listed until now.
     conn.create_function("params_differ", 2, _params_differ, deterministic=True)
@@ -141,9 +149,8 @@ def _compare(conn: sqlite3.Connection, manifest: str) -> None:
         " iif(j.model IS NOT incoming.model, 'model ', '') || iif(j.prompt IS NOT incoming.prompt, 'prompt ', '')"
         " || iif(params_differ(j.params, incoming.params), 'params ', '')"
         " || iif(references_differ(j.refs, incoming.refs), 'reference', ''))"
-        " FROM (SELECT job, model, prompt, params, refs,"
-        "   row_number() OVER (PARTITION BY job ORDER BY listed DESC, id DESC) AS n FROM jobs WHERE manifest = ?1) j"
-        " WHERE j.n = 1 AND incoming.row IS NULL AND j.job = incoming.job",
+        " FROM jobs j WHERE incoming.row IS NULL AND j.id = (SELECT k.id FROM jobs k WHERE k.manifest = ?1"
+        "   AND k.job = incoming.job ORDER BY +k.listed DESC, k.id DESC LIMIT 1)",
         (manifest,),
     )
 
