@@ -368,6 +368,10 @@ def _descend(value: Any, rest: str) -> Any:
     return found
 
 
+# What a name that is not always there comes from.
+_FROM: Final = {"row": "rows: file.csv", "file": 'rows: {glob: "assets/*.png"}', "take": "repeat: 3"}
+
+
 def _is_inside(rest: str, inside: Collection[str]) -> bool:
     return rest in inside or rest.partition(".")[0].strip() in inside
 
@@ -396,6 +400,9 @@ def _unknown_head(
         if not expression.rest and inside is not None and expression.head in inside:
             hint = f"did you mean ${{{group}.{expression.head}}}?"
             return BadPlaceholder(what, code="unknown-name", hint=hint, offset=expression.offset)
+    if expression.head in _FROM and expression.head not in groups:
+        hint = f"${{{expression.path}}} comes with `{_FROM[expression.head]}`, which this job does not have"
+        return BadPlaceholder(what, code="unknown-name", hint=hint, offset=expression.offset)
     like = suggest(expression.head, [name for name in every if not name.endswith(".…")] + list(groups))
     there = f"there are {listed(every)}" if every else "there are none here (see `vars`, `matrix`, `rows`)"
     if like is None:

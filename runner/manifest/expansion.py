@@ -149,8 +149,10 @@ class Expander:
         spot = self._row.spot if self._row is not None else entry.id.spot
         before = self._registry.take_id(id_, spot.at[0])
         if before is not None:
-            what = f"the id {shown(id_)} is used twice (first on line {before})"
-            self._error(self._where(entry.id), what, "duplicate-id", _twice_hint(entry))
+            here = self._where(entry.id)
+            rows = f" of {spot.source.file}" if spot.source.file != here.source.file else ""
+            what = f"the id {shown(id_)} is used twice (first on line {before}{rows})"
+            self._error(here, what, "duplicate-id", _twice_hint(entry))
             return None
         return id_
 
@@ -289,7 +291,9 @@ class Expander:
             )
             return ""
         if other := self._registry.take_output(name, id_):
-            what = f"the output name {shown(name)} is also that of the job {shown(other)}, to many disks at least"
+            what = f"the output name {shown(name)} is also that of the job {shown(other)}"
+            if name is id_:
+                what += ", to many disks at least"
             hint = (
                 "ids that differ only in case are one file" if name is id_ else "put ${id} into output.name"
             )

@@ -157,3 +157,19 @@ def test_an_old_alphabet_is_no_fault(command: Command, manifest: Path) -> None:
     assert words.code == objects.code == 0
     assert os.linesep.join(words.stdout.splitlines()[:1]).isascii()
     assert [job["id"] for job in json.loads(objects.stdout)["jobs"]] == ["red 猫", "blue 猫"]
+
+
+def test_the_file_that_was_probably_meant_is_named(command: Command) -> None:
+    command.write("assets/hero.png", "not looked at")
+    path = command.write(
+        "m.yaml",
+        MANIFEST + "  - {id: a, prompt: x, references: [assets/hero.jpg]}\n"
+        "  - {id: b, prompt: '${row.text}'}\n  - {id: c, prompt: 'take ${take}'}\n",
+    )
+
+    problems = command("validate", path, "--json").json["manifests"][0]["problems"]
+
+    hints = {problem["job"]: problem["hint"] for problem in problems}
+    assert hints["a"] == "did you mean assets/hero.png?"
+    assert "`rows: file.csv`" in hints["b"]
+    assert "`repeat: 3`" in hints["c"]
