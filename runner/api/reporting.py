@@ -40,7 +40,7 @@ def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> Writ
     """
     settings, workspace = _opened(manifest, state=None if sandbox else state, sandbox=sandbox)
     with closing(StateFile.open_readonly(workspace.database)) as file:
-        return _write(file, settings, _invocation(manifest, state, sandbox=sandbox))
+        return _write(file, settings, invocation_of(manifest, state, sandbox=sandbox))
 
 
 def write_report_for(file: StateFile, settings: Settings) -> Path | None:
@@ -58,7 +58,7 @@ def write_report_for(file: StateFile, settings: Settings) -> Path | None:
         sandbox = bound is not None and bound["base_url"] == "sandbox:"
         usual = find_workspace(settings.path, state=None, sandbox=sandbox).database
         state = None if file.path is None or file.path.resolve() == usual.resolve() else str(file.path)
-        return _write(file, settings, _invocation(settings.path, state, sandbox=sandbox)).path
+        return _write(file, settings, invocation_of(settings.path, state, sandbox=sandbox)).path
     except Exception as exc:  # a page to look at must never fail what was paid for
         print(f"no report was written: {exc}", file=sys.stderr)
         return None
@@ -119,7 +119,8 @@ def _write(file: StateFile, settings: Settings, invocation: Invocation) -> Writt
     return Written(path=path, size_bytes=write_report(report, path), report=report)
 
 
-def _invocation(manifest: Path, state: str | None, *, sandbox: bool) -> Invocation:
+def invocation_of(manifest: Path, state: str | None, *, sandbox: bool) -> Invocation:
+    """Return how a person here would name a manifest on the command line."""
     options = ("--sandbox",) if sandbox else ("--state", state) if state else ()
     near = os.path.relpath(manifest)
     return Invocation(manifest=str(manifest) if near.startswith("..") else near, options=options)

@@ -7,7 +7,7 @@ import random
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,7 @@ class RunResult:
 
 Confirm = Callable[[Plan], bool]
 Announce = Callable[[str], None]
+Beside = Callable[[Engine], Coroutine[Any, Any, None]]
 
 
 def run(
@@ -86,6 +87,7 @@ def run(
     progress: Progress,
     prepare: Callable[[sqlite3.Connection], None] | None = None,
     ready: Callable[[Plan], None] | None = None,
+    beside: Beside | None = None,
     clock: Clock | None = None,
 ) -> RunResult:
     """Run a manifest to its end, or to a reason to stop.
@@ -97,6 +99,7 @@ def run(
         progress: Takes what happens.
         prepare: Called inside the transaction that applies the manifest (`retry` plans its rounds there).
         ready: Called with the plan once nothing stands in the way any more.
+        beside: Runs beside the engine until that has ended, then is cancelled; it must not raise.
         clock: For tests.
 
     Raises:
@@ -167,6 +170,7 @@ def run(
             clock,
             progress,
             announce,
+            beside,
             backend_options={"use_uvloop": False},
         )
         _clean(file, settings, folder)
@@ -293,6 +297,7 @@ async def _run_async(
     clock: Clock,
     progress: Progress,
     announce: Announce,
+    beside: Beside | None = None,
 ) -> Ended:
     writer = GroupWriter(file)
     draws = random.Random()
@@ -318,6 +323,8 @@ async def _run_async(
         engine = Engine(desk, scheduler, downloads, request.options, progress)
         async with anyio.create_task_group() as group:
             group.start_soon(_watch_signals, engine, announce)
+            if beside is not None:
+                group.start_soon(beside, engine)
             ended = await engine.run()
             group.cancel_scope.cancel()
         return ended

@@ -64,7 +64,7 @@ def _standing(conn: sqlite3.Connection, name: str, now_s: float) -> Standing:
     bound = catalogue.binding(conn, name)
     run = catalogue.last_run(conn, name)
     last = _run(run) if run is not None else None
-    running = last if run is not None and _alive(run, now_s) else None
+    running = last if run is not None and alive(run, now_s) else None
     return Standing(
         name=name,
         path=bound["path"] if bound else "",
@@ -95,7 +95,8 @@ def _run(row: sqlite3.Row) -> dict[str, Any]:
     }
 
 
-def _alive(row: sqlite3.Row, now_s: float) -> bool:
+def alive(row: sqlite3.Row, now_s: float) -> bool:
+    """Say whether the process of a row of `runs` still lives; one on another host is judged by its word."""
     if row["ended_at"] is not None:
         return False
     if row["host"] == socket.gethostname():

@@ -272,7 +272,7 @@ class Engine:
             return False
         if not self._backlog.empty(may_begin=self._may_begin):
             return False
-        if self._admission.held and not self._reasons.no_new:
+        if self._admission.held and not self._reasons.no_new and self._more_to_come():
             return False
         if self._admission.full:
             self._reasons.note(Exit.CREDITS, "the next job does not fit under the credit cap")
@@ -282,6 +282,13 @@ class Engine:
                 f"{len(self._admission.aside)} jobs of a price never seen wait until an unclear payment is resolved",
             )
         return True
+
+    def _more_to_come(self) -> bool:
+        """Whether a person's hand on the gate is all that keeps jobs back; a held run that has none left ends."""
+        unsent = (State.PLANNED, State.UPLOADING, State.READY)
+        return bool(self._backlog.ready or self._backlog.missing) or any(
+            self._counts.get((state, True)) for state in unsent
+        )
 
     # --- answers -------------------------------------------------------------------------------
 
@@ -638,6 +645,8 @@ class Engine:
             return jobs.counts(conn, self._name), ledger.totals(conn, self._name)
 
         self._counts, (charged, reserved) = await self._desk.writer.write(read)
+        if self._admission.held:
+            self._stir()
         self._progress.snapshot(self._view(charged, reserved))
 
     def _view(self, charged: float, reserved: float) -> Snapshot:
@@ -657,13 +666,18 @@ class Engine:
             polls=self._tally.polls,
             in_flight=self._scheduler.in_flight,
             elapsed_s=self._desk.clock.mono_s() - self._began,
-            eta_s=self._eta_s(counts),
-            note=self._health.last_trouble if self._health.troubled else "",
+            eta_s=self._eta_s(),
+            note=self._note(),
         )
 
-    def _eta_s(self, counts: dict[str, int]) -> float | None:
-        ended = ("done", "failed", "abandoned", "uncertain")
-        left = sum(number for name, number in counts.items() if name not in ended)
+    def _note(self) -> str:
+        return self._health.last_trouble if self._health.troubled else ""
+
+    def _eta_s(self) -> float | None:
+        ended = (State.DONE, State.FAILED, State.ABANDONED, State.UNCERTAIN)
+        left = sum(
+            number for (state, listed), number in self._counts.items() if listed and state not in ended
+        )
         if len(self._done_times) < 3 or not left:
             return None
         return left * (self._desk.clock.mono_s() - self._done_times[0]) / len(self._done_times)
@@ -672,6 +686,12 @@ class Engine:
         return {
             "seconds": round(self._desk.clock.mono_s() - self._began, 3),
             "rate_per_s": self._scheduler.rate_per_s,
+            "in_flight": self._scheduler.in_flight,
+            "eta_s": self._eta_s(),
+            "cap": self._desk.settings.budget.max_credits,
+            "held": self._admission.held,
+            "stopping": self._reasons.halted,
+            "note": self._note(),
             **self._tally.as_stats(),
         }
 

@@ -79,6 +79,12 @@ def last_run(conn: sqlite3.Connection, manifest: str) -> sqlite3.Row | None:
     return found
 
 
+def latest_manifest(conn: sqlite3.Connection) -> str | None:
+    """Return the name of the manifest that was run last."""
+    row = conn.execute("SELECT manifest FROM runs ORDER BY id DESC LIMIT 1").fetchone()
+    return row["manifest"] if row else None
+
+
 def live_runs(conn: sqlite3.Connection, *, base_url: str, key12: str, now_s: float) -> int:
     """Return how many runs of this database use this account now: seen within the last 20 s, and not ended."""
     rows = conn.execute(
