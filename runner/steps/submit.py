@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runner.backoff import retry_delay_s
-from runner.budget import Verdict, is_capped, judge
+from runner.budget import Verdict, judge
 from runner.clock import epoch
 from runner.errors import Exit
 from runner.fingerprint import idempotency_key
@@ -124,7 +124,7 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
         conn,
         job,
         estimate=estimate,
-        probe=is_capped(desk.settings.budget) and not seen,
+        probe=not seen,
         base_url=desk.account.service,
         now=now,
     )
@@ -205,7 +205,9 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
         "first_sent_boot_id": desk.clock.boot_id(),
     }
     if opens:
-        ledger.move_to(conn, job, now=now)  # it may come to be charged from now on: the rolling day has to know
+        ledger.move_to(
+            conn, job, now=now
+        )  # it may come to be charged from now on: the rolling day has to know
     jobs.advance(
         conn,
         job,

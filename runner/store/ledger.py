@@ -11,6 +11,7 @@ from typing import Any
 
 from runner.budget import Committed
 from runner.clock import epoch
+from runner.errors import RunnerError
 from runner.model import Basis, Estimate, Job, TaskId
 
 _DAY_MINUTES = 24 * 60
@@ -27,7 +28,9 @@ def committed(conn: sqlite3.Connection, *, manifest: str, job: int, now_s: float
     ).fetchone()
     own = conn.execute("SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = ?", (job,)).fetchone()
     probes = conn.execute(
-        "SELECT count(*) FROM ledger WHERE manifest = ? AND probe = 1", (manifest,)
+        "SELECT count(*) FROM ledger l WHERE manifest = ? AND probe = 1 AND NOT EXISTS"
+        " (SELECT 1 FROM prices p WHERE p.base_url = l.base_url AND p.shape = l.shape)",
+        (manifest,),
     ).fetchone()
     return Committed(total=totals[0] if totals else 0.0, day=day[0], job=own[0], probes_out=probes[0])
 
@@ -52,14 +55,22 @@ def day_total(conn: sqlite3.Connection, now_s: float) -> float:
 def reserve(
     conn: sqlite3.Connection, job: Job, *, estimate: Estimate, probe: bool, base_url: str, now: str
 ) -> None:
-    """Set credits aside for the round a job is in; a released reservation of it is opened anew."""
+    """Set credits aside for the round a job is in; a released reservation of it is opened anew.
+
+    `probe` says that this price was never seen, whether or not a cap is set now: the next run may
+    have one while this payment is still out.
+
+    Raises:
+        RunnerError: The round is reserved or charged already; a fault of ours.
+    """
     minute = int((epoch(now) or 0.0) // 60)
-    conn.execute(
+    opened = conn.execute(
         "INSERT INTO ledger (job, manifest, round, model, shape, base_url, state, estimated, basis, probe, amount,"
         " opened_at, minute) VALUES (?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (job, round) DO UPDATE SET state = 'reserved', estimated = excluded.estimated,"
         " basis = excluded.basis, probe = excluded.probe, reserved = NULL, charged = NULL, amount = excluded.amount,"
-        " task_id = NULL, opened_at = excluded.opened_at, settled_at = NULL, minute = excluded.minute",
+        " task_id = NULL, opened_at = excluded.opened_at, settled_at = NULL, minute = excluded.minute"
+        " WHERE state = 'released'",
         (
             job.row,
             job.manifest,
@@ -75,6 +86,9 @@ def reserve(
             minute,
         ),
     )
+    if opened.rowcount != 1:
+        msg = f"round {job.round} of job {job.id} is paid for already"
+        raise RunnerError(msg)
 
 
 def accept(conn: sqlite3.Connection, job: Job, *, task_id: TaskId, reserved: float | None, now: str) -> None:

@@ -1,0 +1,515 @@
+"""Every credit is counted once: the running sums, the day, the view, and a plain addition agree at any moment."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.budget import Committed, Verdict, judge
+from runner.clock import rfc3339
+from runner.errors import RunnerError
+from runner.model import Basis, Budget, Estimate, Job, TaskId
+from runner.store import jobs, ledger
+from runner.store.database import StateFile
+from tests.desk import BEGINNING, NAME, apply, bind, job, rows
+
+URL = "https://rivya.ai"
+NOW = rfc3339(BEGINNING)
+DAY_S = 86_400.0
+
+
+@pytest.fixture
+def file() -> Iterator[StateFile]:
+    opened = StateFile.in_memory()
+    bind(opened)
+    apply(opened, *[job(name, params={"duration": number}) for number, name in enumerate("abcdef")])
+    yield opened
+    opened.close()
+
+
+def the(file: StateFile, name: str, manifest: str = NAME) -> Job:
+    return jobs.find(file.conn, manifest, name)[0]
+
+
+def reserve(
+    file: StateFile,
+    name: str,
+    credits: float = 10,
+    *,
+    at_s: float = BEGINNING,
+    probe: bool = False,
+    manifest: str = NAME,
+) -> None:
+    estimate = Estimate(credits=credits, reserve=credits, basis=Basis.LISTED)
+    with file.transaction() as conn:
+        ledger.reserve(
+            conn, the(file, name, manifest), estimate=estimate, probe=probe, base_url=URL, now=rfc3339(at_s)
+        )
+
+
+def accept(file: StateFile, name: str, reserved: float | None, task_id: str | None = None) -> None:
+    with file.transaction() as conn:
+        ledger.accept(
+            conn, the(file, name), task_id=TaskId(task_id or f"t-{name}"), reserved=reserved, now=NOW
+        )
+
+
+def settle(file: StateFile, name: str, final: float | None, *, succeeded: bool = True) -> None:
+    with file.transaction() as conn:
+        ledger.settle(conn, the(file, name), final=final, succeeded=succeeded, now=NOW)
+
+
+def release(file: StateFile, name: str) -> None:
+    with file.transaction() as conn:
+        ledger.release(conn, the(file, name), now=NOW)
+
+
+def next_round(file: StateFile, name: str) -> None:
+    found = the(file, name)
+    with file.transaction() as conn:
+        jobs.advance(conn, found, NOW, round=found.round + 1)
+
+
+def row(file: StateFile, name: str) -> dict[str, Any]:
+    found = the(file, name)
+    return dict(
+        file.conn.execute(
+            "SELECT * FROM ledger WHERE job = ? AND round = ?", (found.row, found.round)
+        ).fetchone()
+    )
+
+
+def committed(file: StateFile, name: str = "a", *, at_s: float = BEGINNING) -> Committed:
+    return ledger.committed(file.conn, manifest=NAME, job=the(file, name).row, now_s=at_s)
+
+
+# --- one payment -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reserved", "final", "state", "amount"),
+    [
+        (10, 10, "charged", 10),
+        (10, 7, "charged", 7),
+        (10, 0, "released", 0),
+        # Absent or null is charged in full, of the largest amount that was named.
+        (10, None, "charged", 10),
+        (40, None, "charged", 40),
+        (None, None, "charged", 20),
+        (0, None, "charged", 20),
+        # More than reserved, more than estimated: the truth is written down.
+        (40, 55, "charged", 55),
+        (None, 33, "charged", 33),
+    ],
+)
+def test_a_payment_from_its_estimate_to_its_last_word(
+    file: StateFile, reserved: float | None, final: float | None, state: str, amount: float
+) -> None:
+    reserve(file, "a", 20)
+    assert ledger.totals(file.conn, NAME) == (0, 20)
+
+    accept(file, "a", reserved)
+    assert ledger.totals(file.conn, NAME) == (0, reserved or 20)
+    assert row(file, "a")["task_id"] == "t-a"
+
+    settle(file, "a", final)
+    assert (row(file, "a")["state"], row(file, "a")["amount"]) == (state, amount)
+    assert ledger.totals(file.conn, NAME) == (amount, 0)
+    assert committed(file).total == committed(file).job == committed(file).day == amount
+
+
+def test_a_settled_payment_is_not_settled_released_or_corrected_again(file: StateFile) -> None:
+    reserve(file, "a")
+    accept(file, "a", 10)
+    settle(file, "a", 8)
+    before = row(file, "a")
+
+    settle(file, "a", 0)
+    settle(file, "a", 99)
+    release(file, "a")
+    with file.transaction() as conn:
+        ledger.note_reserved(conn, the(file, "a"), reserved=500, now=NOW)
+        ledger.move_to(conn, the(file, "a"), now=rfc3339(BEGINNING + DAY_S))
+
+    assert row(file, "a") == before
+
+
+def test_a_reservation_named_late_is_corrected_while_the_task_runs(file: StateFile) -> None:
+    reserve(file, "a", 10, probe=True)
+    accept(file, "a", 0)
+    assert (row(file, "a")["probe"], row(file, "a")["amount"]) == (1, 10)
+
+    with file.transaction() as conn:
+        assert ledger.note_reserved(conn, the(file, "a"), reserved=40, now=NOW)
+        assert not ledger.note_reserved(conn, the(file, "a"), reserved=40, now=NOW)
+
+    assert (row(file, "a")["probe"], row(file, "a")["amount"]) == (0, 40)
+    assert ledger.totals(file.conn, NAME) == (0, 40)
+
+
+def test_a_released_round_can_be_opened_anew_on_another_day(file: StateFile) -> None:
+    reserve(file, "a", 10)
+    accept(file, "a", 10, "t-1")
+    settle(file, "a", 0, succeeded=False)
+    assert committed(file) == Committed(total=0, day=0, job=0, probes_out=0)
+
+    reserve(file, "a", 12, at_s=BEGINNING + 5 * DAY_S)
+
+    assert rows(file, "SELECT count(*) FROM ledger") == [(1,)]
+    found = row(file, "a")
+    assert (found["state"], found["amount"], found["task_id"], found["charged"]) == (
+        "reserved",
+        12,
+        None,
+        None,
+    )
+    assert committed(file, at_s=BEGINNING + 5 * DAY_S).day == 12
+    assert committed(file, at_s=BEGINNING + 6.1 * DAY_S).day == 0
+
+
+@pytest.mark.parametrize("final", [None, 10, 3])
+def test_a_charged_round_is_never_opened_anew(file: StateFile, final: float | None) -> None:
+    reserve(file, "a", 10)
+    settle(file, "a", final)
+    before = row(file, "a")
+
+    with pytest.raises(RunnerError, match="paid for already"):
+        reserve(file, "a", 10)
+
+    assert row(file, "a") == before
+
+
+def test_a_round_that_is_still_out_is_not_opened_anew(file: StateFile) -> None:
+    reserve(file, "a", 10)
+
+    with pytest.raises(RunnerError, match="paid for already"):
+        reserve(file, "a", 99)
+
+    assert ledger.totals(file.conn, NAME) == (0, 10)
+
+
+def test_each_round_is_a_payment_of_its_own(file: StateFile) -> None:
+    reserve(file, "a", 10)
+    settle(file, "a", 10, succeeded=False)
+    next_round(file, "a")
+    reserve(file, "a", 12)
+
+    assert ledger.totals(file.conn, NAME) == (10, 12)
+    assert committed(file).job == 22
+    assert ledger.amount_of(file.conn, the(file, "a")) == 12
+
+
+def test_the_ledger_only_grows(file: StateFile) -> None:
+    reserve(file, "a")
+
+    with pytest.raises(sqlite3.IntegrityError, match="only grows"):
+        file.conn.execute("DELETE FROM ledger")
+    with pytest.raises(sqlite3.IntegrityError):
+        file.conn.execute("DELETE FROM jobs")
+    assert ledger.totals(file.conn, NAME) == (0, 10)
+
+
+def test_two_payments_cannot_hold_one_task(file: StateFile) -> None:
+    reserve(file, "a")
+    reserve(file, "b")
+    accept(file, "a", 10, "t")
+
+    with pytest.raises(RunnerError):
+        accept(file, "b", 10, "t")
+
+    assert jobs.holder_of_task(file.conn, URL, "t") == (the(file, "a").row, 1)
+    assert jobs.holder_of_task(file.conn, "https://other", "t") is None
+
+
+# --- what was seen ------------------------------------------------------------------------------------------
+
+
+def seen(file: StateFile, name: str = "a") -> Estimate | None:
+    return ledger.observed(file.conn, URL, the(file, name).shape)
+
+
+@pytest.mark.parametrize(
+    ("reserved", "final", "succeeded", "expected"),
+    [
+        (10, 8, True, (8, 10)),
+        (10, 12, True, (12, 12)),
+        (10, None, True, (10, 10)),
+        (None, 8, True, (8, 8)),
+        # A task that failed says what was reserved; what it was refunded to is no price.
+        (10, 0, False, (10, 10)),
+        (10, 4, False, (10, 10)),
+        # Nothing was named: nothing was seen.
+        (None, None, True, None),
+        (0, 0, True, None),
+        (None, 4, False, None),
+    ],
+)
+def test_what_a_payment_teaches_about_its_price(
+    file: StateFile,
+    reserved: float | None,
+    final: float | None,
+    succeeded: bool,
+    expected: tuple[float, float] | None,
+) -> None:
+    reserve(file, "a", 3)
+    accept(file, "a", reserved)
+    settle(file, "a", final, succeeded=succeeded)
+
+    found = seen(file)
+
+    assert (None if found is None else (found.credits, found.reserve)) == expected
+    assert seen(file, "b") is None, "another shape is another price"
+
+
+def test_an_estimate_alone_is_no_price_that_was_seen(file: StateFile) -> None:
+    reserve(file, "a", 3)
+
+    assert seen(file) is None
+    assert ledger.observed(file.conn, "https://other", the(file, "a").shape) is None
+
+
+def test_a_price_that_rises_is_reserved_at_its_new_height(file: StateFile) -> None:
+    reserve(file, "a")
+    accept(file, "a", 10)
+    settle(file, "a", 10)
+    next_round(file, "a")
+    reserve(file, "a")
+    accept(file, "a", 40, "t-2")
+
+    found = seen(file)
+
+    assert found is not None
+    assert found.reserve == 40
+
+
+# --- probes ------------------------------------------------------------------------------------------------
+
+
+def test_a_probe_is_out_until_its_price_is_named(file: StateFile) -> None:
+    reserve(file, "a", probe=True)
+    assert committed(file).probes_out == 1
+
+    accept(file, "a", 10)
+
+    assert committed(file).probes_out == 0
+
+
+@pytest.mark.parametrize("end", ["settle", "release", "person"])
+def test_a_probe_whose_price_was_never_named_is_out_until_its_end(file: StateFile, end: str) -> None:
+    reserve(file, "a", probe=True)
+    accept(file, "a", None)
+    assert committed(file).probes_out == 1
+
+    if end == "settle":
+        settle(file, "a", 5)
+    elif end == "release":
+        release(file, "a")
+    else:
+        with file.transaction() as conn:
+            ledger.end_probe(conn, the(file, "a"))
+
+    assert committed(file).probes_out == 0
+
+
+def test_a_payment_whose_price_was_seen_meanwhile_is_no_probe_any_more(file: StateFile) -> None:
+    """Sent while there was no cap, its answer lost; another of its shape has named the price since."""
+    apply(file, job("a", params={"duration": 6}), job("b", params={"duration": 6}), job("c"))
+    reserve(file, "a", probe=True)
+    reserve(file, "b", probe=True)
+    assert committed(file).probes_out == 2
+
+    accept(file, "b", 40)
+
+    assert committed(file).probes_out == 0
+
+
+def test_probes_of_another_manifest_do_not_hold_this_one_back(file: StateFile) -> None:
+    bind(file, "winter")
+    apply(file, job("a"), name="winter")
+    reserve(file, "a", probe=True, manifest="winter")
+
+    assert committed(file).probes_out == 0
+    assert committed(file).total == 0
+    assert committed(file).day == 10, "the day is the workspace's"
+
+
+# --- the rolling day ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("later_s", "counts"),
+    [
+        (0, True),
+        (DAY_S - 61, True),
+        (DAY_S, True),  # at most a minute too long, never too short
+        (DAY_S + 61, False),
+        (30 * DAY_S, False),
+        (-3600, True),  # a clock set back does not forgive what was spent
+    ],
+)
+def test_a_payment_counts_for_24_hours(file: StateFile, later_s: float, counts: bool) -> None:
+    reserve(file, "a", 10)
+    settle(file, "a", 10)
+
+    assert committed(file, at_s=BEGINNING + later_s).day == (10 if counts else 0)
+    assert ledger.day_total(file.conn, BEGINNING + later_s) == (10 if counts else 0)
+    assert committed(file, at_s=BEGINNING + later_s).total == 10
+
+
+def test_no_24_hours_hold_more_than_the_daily_cap(file: StateFile) -> None:
+    """Greedy, for five days: as much as the budget allows, the moment it allows it."""
+    cap, spent = 25.0, []
+    budget = Budget(max_credits_per_day=cap)
+    at_s = BEGINNING
+    while at_s < BEGINNING + 5 * DAY_S:
+        while (
+            judge(budget=budget, estimate=10, price_seen=True, committed=committed(file, at_s=at_s))
+            is Verdict.YES
+        ):
+            reserve(file, "a", 10, at_s=at_s)
+            settle(file, "a", 10)
+            next_round(file, "a")
+            spent.append(at_s)
+        at_s += 1800.0
+
+    assert 8 <= len(spent) <= 12
+    for start in spent:
+        assert 10 * sum(start <= moment < start + DAY_S for moment in spent) <= cap
+
+
+def test_a_send_of_another_day_counts_on_that_day(file: StateFile) -> None:
+    reserve(file, "a", 10)
+    later = BEGINNING + 3 * DAY_S
+    assert committed(file, at_s=later).day == 0
+
+    with file.transaction() as conn:
+        ledger.move_to(conn, the(file, "a"), now=rfc3339(later))
+
+    assert committed(file, at_s=later).day == 10
+    assert committed(file, at_s=BEGINNING + 4.5 * DAY_S).day == 0
+
+
+# --- sums ----------------------------------------------------------------------------------------------------
+
+
+def check_sums(file: StateFile, at_s: float) -> None:
+    """Compare every running sum with a plain addition of the ledger's rows."""
+    payments = [dict(item) for item in file.conn.execute("SELECT * FROM ledger")]
+    for manifest in {NAME, "winter"}:
+        own = [item for item in payments if item["manifest"] == manifest]
+        charged = sum(item["amount"] for item in own if item["state"] == "charged")
+        reserved = sum(item["amount"] for item in own if item["state"] == "reserved")
+        assert ledger.totals(file.conn, manifest) == pytest.approx((charged, reserved), abs=1e-9)
+    edge = int(at_s // 60) - 24 * 60
+    day = sum(item["amount"] for item in payments if item["minute"] >= edge)
+    assert ledger.day_total(file.conn, at_s) == pytest.approx(day, abs=1e-9)
+    assert all(item["amount"] >= 0 for item in payments)
+    assert all(item["amount"] == 0 for item in payments if item["state"] == "released")
+    view = ledger.by_manifest_model_day(file.conn)
+    assert sum(item["payments"] for item in view) == len(payments)
+    for name in ("charged", "reserved"):
+        expected = sum(item["amount"] for item in payments if item["state"] == name)
+        assert sum(item[name] for item in view) == pytest.approx(expected, abs=1e-9)
+    assert sum(item["estimated"] for item in view) == pytest.approx(
+        sum(item["estimated"] for item in payments)
+    )
+    given_back = sum(
+        max((item["reserved"] if item["reserved"] is not None else item["estimated"]) - item["amount"], 0)
+        for item in payments
+    )
+    assert sum(item["released"] for item in view) == pytest.approx(given_back, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_running_sums_equal_a_plain_addition_after_any_history(file: StateFile, seed: int) -> None:
+    draw = random.Random(seed)
+    bind(file, "winter")
+    apply(file, *[job(name) for name in "abc"], name="winter")
+    at_s, task = BEGINNING, 0
+    for _ in range(120):
+        at_s += draw.choice([0, 1, 59, 3600, 40_000])
+        manifest, names = draw.choice([(NAME, "abcdef"), ("winter", "abc")])
+        name = draw.choice(names)
+        found = the(file, name, manifest)
+        now = rfc3339(at_s)
+        state = rows(file, "SELECT state FROM ledger WHERE job = ? AND round = ?", found.row, found.round)
+        with file.transaction() as conn:
+            if state in ([], [("released",)]):
+                credits = draw.choice([0, 0.1, 1, 7.35, 20])
+                estimate = Estimate(credits=credits, reserve=credits, basis=Basis.LISTED)
+                ledger.reserve(
+                    conn, found, estimate=estimate, probe=draw.random() < 0.5, base_url=URL, now=now
+                )
+            elif state == [("charged",)]:
+                jobs.advance(conn, found, now, round=found.round + 1)
+            else:
+                match draw.randrange(5):
+                    case 0:
+                        task += 1
+                        reserved = draw.choice([None, 0, 0.1, 9])
+                        ledger.accept(conn, found, task_id=TaskId(f"t{task}"), reserved=reserved, now=now)
+                    case 1:
+                        ledger.note_reserved(conn, found, reserved=draw.choice([0.2, 31]), now=now)
+                    case 2:
+                        final = draw.choice([None, 0, 0.3, 12])
+                        ledger.settle(conn, found, final=final, succeeded=draw.random() < 0.5, now=now)
+                    case 3:
+                        ledger.release(conn, found, now=now)
+                    case _:
+                        ledger.move_to(conn, found, now=now)
+        check_sums(file, at_s)
+
+
+def test_a_transaction_that_fails_takes_its_sums_back(file: StateFile) -> None:
+    reserve(file, "a", 10)
+
+    with pytest.raises(ZeroDivisionError), file.transaction() as conn:
+        ledger.settle(conn, the(file, "a"), final=3, succeeded=True, now=NOW)
+        raise ZeroDivisionError
+
+    assert ledger.totals(file.conn, NAME) == (0, 10)
+    check_sums(file, BEGINNING)
+
+
+def test_the_view_of_jobs_shows_the_money_of_the_present_round(file: StateFile) -> None:
+    reserve(file, "a", 10)
+    accept(file, "a", 12)
+    settle(file, "a", 11)
+    next_round(file, "a")
+    reserve(file, "a", 10)
+
+    found = rows(file, "SELECT round, estimated, reserved, charged FROM v_jobs WHERE job = 'a'")
+
+    assert found == [(2, 10, None, None)]
+
+
+def test_nothing_is_known_of_a_manifest_that_never_paid(file: StateFile) -> None:
+    assert ledger.totals(file.conn, "unheard-of") == (0.0, 0.0)
+    assert committed(file) == Committed(total=0, day=0, job=0, probes_out=0)
+    assert ledger.amount_of(file.conn, the(file, "a")) == 0.0
+
+
+def test_two_connections_never_reserve_the_same_room(tmp_path: Path) -> None:
+    """What one has reserved the other sees: judged and reserved in one transaction, never from memory."""
+    one = StateFile.open(tmp_path / "s.db")
+    other = StateFile.open(tmp_path / "s.db")
+    bind(one)
+    apply(one, *[job(f"j{number}") for number in range(10)])
+    budget = Budget(max_credits=45)
+    for number in range(10):
+        file = (one, other)[number % 2]
+        with file.transaction() as conn:
+            found = jobs.find(conn, NAME, f"j{number}")[0]
+            counted = ledger.committed(conn, manifest=NAME, job=found.row, now_s=BEGINNING)
+            if judge(budget=budget, estimate=10, price_seen=True, committed=counted) is Verdict.YES:
+                estimate = Estimate(credits=10, reserve=10, basis=Basis.LISTED)
+                ledger.reserve(conn, found, estimate=estimate, probe=False, base_url=URL, now=NOW)
+
+    assert ledger.totals(one.conn, NAME) == (0, 40)
+    one.close()
+    other.close()
