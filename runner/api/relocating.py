@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from runner import sidecar
@@ -25,9 +26,10 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
         (files moved, jobs whose files are gone).
     """
     wrong: dict[int, bool] = {}
+    root = str(settings.output_dir)
     for row, output, path, size in jobs.finished_files(file.conn, settings.name):
         # A blank path: another job's file took its place, and it waits in `.old/`.
-        if not path or not _at_home(Path(path), size, settings.output_dir / output):
+        if not path or not _at_home(path, size, root, output):
             wrong[row] = True
     if not wrong:
         return 0, 0
@@ -65,14 +67,21 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
     return moved, gone
 
 
-def _at_home(place: Path, size_bytes: int, wanted: Path) -> bool:
+def _at_home(place: str, size_bytes: int, root: str, output: str) -> bool:
     """Say whether a file is there, whole as far as its size tells, under the name its job has now."""
     try:
-        whole = place.stat().st_size == size_bytes
+        whole = os.stat(place).st_size == size_bytes  # noqa: PTH116 (a Path costs more than the question)
     except OSError:
         return False
-    stem = place.with_suffix("")
-    return whole and (stem == wanted or str(stem).startswith(f"{wanted}+"))
+    if not whole:
+        return False
+    # As text first: nearly all are where they belong, and there may be a hundred thousand.
+    stem = place.rpartition(".")[0]
+    plain = f"{root}{os.sep}{output}"
+    if stem == plain or stem.startswith(f"{plain}+"):
+        return True
+    stem, wanted = str(Path(place).with_suffix("")), str(Path(root) / output)
+    return stem == wanted or stem.startswith(f"{wanted}+")
 
 
 def _source(item: Artifact, job: Job, folder: OutputFolder) -> Path:
