@@ -61,7 +61,8 @@ def fingerprint(
     """
     # The canonical text of one object with these four keys, in parts: half the time, and there
     # may be a hundred thousand jobs.
-    parts = (canonical(model), canonical(params), canonical(prompt), canonical(list(references)))
+    files = canonical(list(references)) if references else "[]"
+    parts = (canonical(model), canonical(params), canonical(prompt), files)
     text = '{"model":%s,"params":%s,"prompt":%s,"references":%s}' % parts  # noqa: UP031  # braces are literal
     digest = hashlib.sha256(f"{FINGERPRINT_VERSION}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
     return Fingerprint(f"{FINGERPRINT_VERSION}:{digest}")
