@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from pathlib import Path
 
-from runner.contract import minimal_job, suggest
+from runner.contract import Param, minimal_job, suggest
 from runner.errors import UsageError
 from runner.schemas import load_contracts
 
@@ -24,57 +26,84 @@ def starter_manifest(file: Path, model: str) -> str:
             hint=f"did you mean {near}?" if near else "see `rivya-batch models`",
         )
     contract = contracts[model]  # type: ignore[index]  # a str that is a key is a ModelId
-    name = re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:60] or "my-batch"
-    shown = []
-    for param in contract.params.values():
-        if param.required or param.default is None:
-            continue
-        accepts = (
-            ", ".join(param.options[:6])
-            if param.options
-            else f"{param.minimum}..{param.maximum}"
-            if param.maximum is not None
-            else ""
-        )
-        shown.append(f"  {param.key}: {param.default}" + (f"   # {accepts}" if accepts else ""))
+    # Not each first manifest is to be called `manifest`: its folder says more.
+    called = file.absolute().parent.name if file.stem == "manifest" else file.stem
+    name = re.sub(r"[^a-z0-9]+", "-", called.lower()).strip("-")[:60].rstrip("-") or "my-batch"
     needed = minimal_job(contract).get("params")
-    needed = needed if isinstance(needed, dict) else {}
-    params = "\n".join([*(f"  {key}: {_flow(value)}" for key, value in needed.items()), *shown[:6]])
+    params = [(key, _flow(value), "") for key, value in (needed if isinstance(needed, dict) else {}).items()]
+    optional = [
+        param for param in contract.params.values() if not param.required and param.default is not None
+    ]
+    params += [(param.key, _flow(param.default), _accepted(param)) for param in optional[:6]]
+    first, many = _PROMPTS[contract.category]
     return _TEXT.format(
         name=name,
+        file=shlex.quote(file.as_posix()),
         model=model,
-        params=f"params:\n{params}\n" if params else "",
-        credits=contract.base_credits or 1,
+        params=f"params:\n{_aligned(params)}\n" if params else "",
+        first=first,
+        many=many,
+        credits=f"{(contract.base_credits or 1) * 100:g}",
     )
 
 
-def _flow(value: object) -> str:
-    import json
+# A prompt for one job and one for a matrix, by what a model makes.
+_PROMPTS: dict[str, tuple[str, str]] = {
+    "video": ("A bottle turning in soft morning light", "${subject}, ${look}, slow push-in"),
+    "image": ("A bottle in soft morning light", "${subject}, ${look}, portrait"),
+    "audio": ("Rain on a tin roof, far thunder", "A ${subject} in the next room, ${look}"),
+}
 
+
+def _accepted(param: Param) -> str:
+    """Return what a param takes, as a comment."""
+    if param.options:
+        return ", ".join(param.options[:6]) + (", …" if len(param.options) > 6 else "")
+    if param.maximum is None:
+        return ""
+    least = "" if param.minimum is None else f"{param.minimum:g}"
+    return f"{least}..{param.maximum:g}"
+
+
+def _aligned(params: list[tuple[str, str, str]]) -> str:
+    """Return params as YAML lines whose comments stand below each other."""
+    lines = [(f"  {key}: {value}", comment) for key, value, comment in params]
+    width = max(len(line) for line, comment in lines if comment) if any(c for _, c in lines) else 0
+    return "\n".join(f"{line:<{width}}   # {comment}" if comment else line for line, comment in lines)
+
+
+def _flow(value: object) -> str:
+    """Return a value as YAML: text without quotes where it stays what it is."""
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value not in ("true", "false", "null"):
+        return value
     return json.dumps(value, ensure_ascii=False)
+
+
+# Begins with a letter, or is an aspect ratio: by the rules of YAML 1.2 text without quotes.
+_PLAIN = re.compile(r"[A-Za-z][\w .-]*|\d+:\d+|\d+p")
 
 
 _TEXT = """\
 # yaml-language-server: $schema=manifest.schema.json
 # `rivya-batch schema > manifest.schema.json` writes the schema for your editor; point the line above at it.
 #
-#   rivya-batch plan {name}.yaml             what it would do and cost; sends nothing
-#   rivya-batch run  {name}.yaml --sandbox   rehearse: no key, no network, no cost
-#   rivya-batch run  {name}.yaml             for real; type it again to go on after anything
+#   rivya-batch plan {file}             what it would do and cost; sends nothing
+#   rivya-batch run {file} --sandbox    rehearse: no key, no network, no cost
+#   rivya-batch run {file}              for real; type it again to go on after anything
 version: 1
-name: {name}                      # names its rows in the database and its output folder
+name: {name}   # names its rows in the database and its output folder, for ever
 model: {model}
 {params}
 budget:
-  max_credits: {credits}00              # all runs of this name together never pass it
+  max_credits: {credits}   # all runs of this name together never pass it
 
 jobs:
   - id: first
-    prompt: A bottle turning in soft morning light
+    prompt: {first}
 
   # One job for each combination of the axes:
   - id: "${{subject}}-${{look}}"
-    prompt: "${{subject}}, ${{look}}, slow push-in"
+    prompt: "{many}"
     matrix:
       subject: [cat, dog]
       look: [cinematic, anime]

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retry": ("retry", "Pay for another round of failed jobs, after asking."),
     "resolve": ("resolve", "Answer for a job whose submit is uncertain."),
     "report": ("report", "Write one HTML page about a manifest, to look through."),
+    "serve": ("serve", "Serve that page on this machine, live while a run goes on."),
     "export": ("export", "Write jobs as csv, jsonl, json, or a playlist."),
     "models": ("models", "Show what each model accepts and costs."),
     "credits": ("credits", "Show the balance, and what was spent on what."),

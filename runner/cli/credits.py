@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from runner.cli.output import complain, json_option, state_option
+from runner.errors import RunnerError
 
 
 @click.command("credits")
@@ -33,8 +35,15 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
             day = ledger.day_total(file.conn, time.time())
         finally:
             file.close()
-    amount = balance() if not sandbox and find_key() is not None else None
+    amount, trouble = None, None
+    if not sandbox and find_key() is not None:
+        try:
+            amount = balance()
+        except RunnerError as exc:
+            trouble = exc  # told after what is known without the service
     if as_json:
+        if trouble is not None:
+            raise trouble
         print(
             json.dumps(
                 {"v": 1, "type": "credits", "balance": amount, "last_day": day, "rows": rows},
@@ -47,20 +56,27 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
 
     if amount is not None:
         print(f"balance  {credits_in_words(amount)} (the wallet is shared with the web product)")
-    elif not sandbox:
+    elif trouble is None and not sandbox:
         complain("no API key is set, so the balance is not shown")
-    if not rows:
-        print("nothing was spent from this workspace yet")
-        return
-    head = ("estimated", "reserved", "charged", "released")
-    print(
-        f"{'day':<10}  {'manifest':<24}  {'model':<24}  {'rounds':>6}"
-        + "".join(f"  {name:>9}" for name in head)
-    )
-    for row in rows:
-        print(
-            f"{row['day']:<10}  {row['manifest']:<24}  {row['model']:<24}  {row['payments']:>6}"
-            f"  {credits_in_words(row['estimated']):>9}  {credits_in_words(row['reserved']):>9}"
-            f"  {credits_in_words(row['charged']):>9}  {credits_in_words(row['released']):>9}"
-        )
-    print(f"in the last 24 hours: {credits_in_words(day)}")
+    print("\n".join(_table(rows, day)) if rows else "nothing was spent from this workspace yet")
+    if trouble is not None:
+        raise trouble
+
+
+def _table(rows: Sequence[Mapping[str, Any]], day: float) -> list[str]:
+    """Return what was spent, a line for each day, manifest and model."""
+    from runner.progress.words import credits_in_words
+
+    names = max(len("manifest"), *(len(row["manifest"]) for row in rows))
+    models = max(len("model"), *(len(row["model"]) for row in rows))
+    amounts = ("estimated", "reserved", "charged", "released")
+    lines = [
+        f"{'day':<10}  {'manifest':<{names}}  {'model':<{models}}  rounds"
+        + "".join(f"  {name:>9}" for name in amounts)
+    ]
+    lines += [
+        f"{row['day']:<10}  {row['manifest']:<{names}}  {row['model']:<{models}}  {row['payments']:>6,}"
+        + "".join(f"  {credits_in_words(row[name]):>9}" for name in amounts)
+        for row in rows
+    ]
+    return [*lines, f"in the last 24 hours: {credits_in_words(day)}"]

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, state_option
 
 FORMATS = ("csv", "jsonl", "json", "xspf", "m3u")
 
 
 @click.command("export")
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=MANIFEST)
 @click.option(
     "--format",
     "format_name",

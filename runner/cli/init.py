@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -26,5 +27,6 @@ def command(file: Path, model: str, force: bool) -> None:
         file.write_text(text, encoding="utf-8")
     except OSError as exc:
         raise UsageError(f"cannot write {file}: {exc.strerror}") from exc
-    complain(f"wrote {file}. Next: rivya-batch plan {file}, then rivya-batch run {file} --sandbox")
+    typed = shlex.quote(str(file))
+    complain(f"wrote {file}; next: rivya-batch plan {typed}, then rivya-batch run {typed} --sandbox")
     print(file)

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, json_option, state_option
 
 MARKS = {
@@ -29,7 +30,7 @@ LINES_SHOWN = 40
 
 
 @click.command("plan")
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=MANIFEST)
 @json_option
 @state_option
 @click.option("--sandbox", is_flag=True, help="Plan against the sandbox's database.")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, json_option, state_option
 
 
 @click.command("report")
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=MANIFEST)
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 @click.option("--sandbox", is_flag=True, help="Of the sandbox's database and results.")
 @json_option

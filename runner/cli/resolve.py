@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from runner.cli.completing import MANIFEST, complete_job
 from runner.cli.output import complain, state_option
 from runner.errors import UsageError
 
 
 @click.command("resolve")
-@click.argument("manifest", type=click.Path(path_type=Path))
-@click.argument("job")
+@click.argument("manifest", type=MANIFEST)
+@click.argument("job", shell_complete=complete_job)
 @click.option(
     "--resend",
     is_flag=True,

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from runner.cli.completing import MANIFEST
 from runner.cli.output import complain
 from runner.cli.run import go, run_options, sandbox_arguments
 from runner.errors import Exit, UsageError
@@ -16,7 +17,7 @@ from runner.machine import FailureClass
 
 
 @click.command("retry")
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=MANIFEST)
 @click.option(
     "--class",
     "classes",

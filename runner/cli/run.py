@@ -5,18 +5,36 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.browsing import open_page, page_options
+from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, console, json_option, state_option, verbose_option
 from runner.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from runner.api.planning import Plan
     from runner.api.running import RunRequest, RunResult
+    from runner.api.watching import LivePage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebPage:
+    """A live page that is wanted beside a run."""
+
+    port: int
+    open_it: bool | None
+
+    def listen(self, announce: Callable[[str], None]) -> LivePage:
+        """Take its address; nothing is served before the run begins."""
+        from runner.api.watching import LivePage
+
+        return LivePage(port=self.port, announce=announce)
 
 
 class DurationType(click.ParamType[float]):
@@ -69,7 +87,7 @@ def run_options(function: Any) -> Any:
 
 
 @click.command("run")
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=MANIFEST)
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Submit at most N new jobs.")
 @click.option(
     "--canary", type=click.IntRange(min=1), metavar="N", help="Finish N jobs first; go on only if none fails."
@@ -81,6 +99,10 @@ def run_options(function: Any) -> Any:
 @click.option(
     "--sandbox-options", metavar="TEXT", default="", help="Options for it: see `rivya-batch sandbox --help`."
 )
+@click.option(
+    "--web", is_flag=True, help="Serve a live page of this run on this machine, and print its address."
+)
+@page_options
 @click.option("--dry-run", is_flag=True, help="The same as `rivya-batch plan`.")
 @run_options
 def command(
@@ -90,6 +112,9 @@ def command(
     start_at: str | None,
     sandbox: bool,
     sandbox_options: str,
+    web: bool,
+    port: int,
+    open_it: bool | None,
     dry_run: bool,
     max_credits: float | None,
     only: str | None,
@@ -121,7 +146,14 @@ def command(
             limit=limit, only=only, canary=canary, stop_after_s=stop_after, patience_s=patience
         ),
     )
-    return go(request, yes=yes or sandbox, as_json=as_json, verbose=verbose, start_at=start_at)
+    return go(
+        request,
+        yes=yes or sandbox,
+        as_json=as_json,
+        verbose=verbose,
+        start_at=start_at,
+        web=WebPage(port=port, open_it=open_it) if web else None,
+    )
 
 
 def go(
@@ -133,6 +165,7 @@ def go(
     start_at: str | None = None,
     confirm: Any = None,
     prepare: Any = None,
+    web: WebPage | None = None,
 ) -> int:
     """Run a request with the progress that suits where we are, and print how it ended."""
     from runner.api.running import run
@@ -141,12 +174,17 @@ def go(
     if start_at is not None:
         check_time_of_day(start_at)
     progress = choose_progress(as_json=as_json, verbose=verbose, title=request.path.name)
+    page = web.listen(progress.announce) if web is not None else None
 
     def ready(plan: Plan) -> None:
         if start_at is not None:
             wait_until(start_at)
         progress.log_to(plan.database.with_name(f"{plan.database.stem}.log"))
         progress.begin(plan.name, summary=dict(plan.summary), credits=dict(plan.credits))
+        if page is not None and web is not None:
+            page.about(plan, state=request.state, sandbox=request.sandbox)
+            progress.announce(f"live page {page.url}")
+            open_page(page.url, wanted=web.open_it)
 
     try:
         result = run(
@@ -156,9 +194,12 @@ def go(
             progress=progress,
             prepare=prepare,
             ready=ready,
+            beside=page.beside if page is not None else None,
         )
     finally:
         progress.close()
+        if page is not None:
+            page.close()
     if as_json:
         print_result_json(result, progress)
     else:

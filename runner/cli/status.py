@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.completing import MANIFEST
 from runner.cli.output import json_option, state_option
 from runner.errors import UsageError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("status")
-@click.argument("manifest", type=click.Path(path_type=Path), required=False)
+@click.argument("manifest", type=MANIFEST, required=False)
 @json_option
 @state_option
 @click.option("--sandbox", is_flag=True, help="Look at the sandbox's database.")

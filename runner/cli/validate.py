@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, json_option
 from runner.errors import Exit
 
 
 @click.command("validate")
-@click.argument("manifests", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("manifests", nargs=-1, required=True, type=MANIFEST)
 @json_option
 def command(manifests: tuple[Path, ...], as_json: bool) -> int:
     """Report every problem of MANIFESTS with its place and a hint. Needs no key and no network."""

@@ -1,0 +1,105 @@
+"""What the shell completes: manifests near the word, and ids of jobs from the state database.
+
+It is asked at every Tab: whatever goes wrong, it says nothing and offers nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+MOST_MANIFESTS = 100
+MOST_IDS = 200
+_NAME = re.compile(r"^name:\s*[\"']?([A-Za-z0-9._-]+)", re.M)
+_HEAD_CHARS = 20_000
+
+
+class ManifestType(click.Path):
+    """A manifest's path; completes to YAML files here and in the folders that the word could mean."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the manifests that could be meant; when there are none, let the shell look for files."""
+        try:
+            found = [CompletionItem(path) for path in _manifests(incomplete)]
+        except OSError:
+            found = []
+        return found or [CompletionItem(incomplete, type="file")]
+
+
+MANIFEST = ManifestType()
+
+
+def _manifests(incomplete: str) -> Iterator[str]:
+    """Yield YAML files that begin as the word does, then those one folder further down."""
+    head, tail = os.path.split(incomplete)
+    given = Path(head).expanduser() if head else Path()
+    shown = head if head.endswith("/") or not head else f"{head}/"
+    folders = []
+    count = 0
+    for entry in sorted(os.scandir(given), key=lambda each: each.name):
+        if not entry.name.startswith(tail) or entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            folders.append(entry)
+        elif _is_yaml(entry.name) and count < MOST_MANIFESTS:
+            count += 1
+            yield shown + entry.name
+    for folder in folders:
+        try:
+            below = sorted(each.name for each in os.scandir(folder.path))
+        except OSError:
+            continue
+        for name in below:
+            if _is_yaml(name) and count < MOST_MANIFESTS:
+                count += 1
+                yield f"{shown}{folder.name}/{name}"
+
+
+def _is_yaml(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) and not name.startswith(".")
+
+
+def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return ids of jobs of the manifest on the line that are uncertain; all ids when none is."""
+    try:
+        found = _ids(ctx.params, incomplete)
+    except Exception:  # a Tab is no place for an error
+        return []
+    return [CompletionItem(id_, help=state) for id_, state in found]
+
+
+def _ids(given: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
+    from runner.store import reporting
+    from runner.store.database import StateFile
+    from runner.workspace import find_workspace
+
+    manifest = Path(given["manifest"])
+    sandbox = bool(given.get("sandbox"))
+    workspace = find_workspace(manifest, state=None if sandbox else given.get("state"), sandbox=sandbox)
+    file = StateFile.open_readonly(workspace.database)
+    try:
+        name = reporting.name_at(file.conn, str(manifest.resolve())) or _name_in(manifest)
+        for states in (("uncertain",), ()):
+            found = reporting.job_ids(file.conn, name, prefix=prefix, states=states, limit=MOST_IDS)
+            if found:
+                return found
+    finally:
+        file.close()
+    return []
+
+
+def _name_in(manifest: Path) -> str:
+    with manifest.open(encoding="utf-8", errors="replace") as file:
+        found = _NAME.search(file.read(_HEAD_CHARS))
+    return found[1] if found else ""

@@ -1,0 +1,47 @@
+"""`rivya-batch serve`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from runner.cli.browsing import open_page, page_options
+from runner.cli.completing import MANIFEST
+from runner.cli.output import complain, json_option, state_option
+
+
+@click.command("serve")
+@click.argument("manifest", type=MANIFEST, required=False)
+@page_options
+@click.option("--sandbox", is_flag=True, help="Of the sandbox's database and results.")
+@json_option
+@state_option
+def command(
+    manifest: Path | None,
+    port: int,
+    open_it: bool | None,
+    sandbox: bool,
+    as_json: bool,
+    state: str | None,
+) -> None:
+    """Serve the page of MANIFEST (or of what was run last) on this machine, until Ctrl-C.
+
+    It follows a run that is going on in another process. It can only be looked at; `run --web` has a page
+    that can hold and stop its run.
+    """
+    from runner.api.watching import serve_page, subject_of
+
+    subject = subject_of(manifest, state=None if sandbox else state, sandbox=sandbox)
+
+    def ready(url: str) -> None:
+        if as_json:
+            told = {"v": 1, "type": "serve", "manifest": subject.manifest, "url": url}
+            print(json.dumps(told, ensure_ascii=False), flush=True)
+        else:
+            print(url, flush=True)
+            complain(f"serving {subject.manifest}, to look at only, until Ctrl-C")
+        open_page(url, wanted=open_it)
+
+    serve_page(subject, port=port, announce=complain, ready=ready)

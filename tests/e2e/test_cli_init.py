@@ -1,0 +1,53 @@
+"""`init`: what it writes validates, plans and runs as it is."""
+
+from __future__ import annotations
+
+from runner.api.starting import starter_manifest
+from tests.support import Command
+
+
+def test_the_starter_validates_plans_and_runs_as_it_is(command: Command) -> None:
+    wrote = command("init", "my ads/Spring Ads.yaml")
+    path = wrote.stdout.strip()
+    plan = command("plan", path, "--json").json
+    run = command("run", path, "--sandbox", "--sandbox-options", "--duration 0.05")
+    again = command("init", path)
+
+    assert (wrote.code, run.code, again.code) == (0, 0, 2)
+    assert (plan["manifest"], plan["summary"]["new"], plan["warnings"]) == ("spring-ads", 5, [])
+    assert "rivya-batch run 'my ads/Spring Ads.yaml' --sandbox" in wrote.stderr
+    assert "--force" in again.stderr
+
+
+def test_a_starter_of_every_model_is_valid(command: Command) -> None:
+    models = [model["id"] for model in command("models", "--json").json["models"]]
+    for model in models:
+        text = starter_manifest(command.workspace / f"{model}.yaml", model)
+        command.write(f"{model}.yaml", text)
+
+    checked = command("validate", *(f"{model}.yaml" for model in models), "--json")
+
+    assert checked.code == 0
+    assert [(one["jobs"], one["warnings"]) for one in checked.json["manifests"]] == [(5, 0)] * len(models)
+
+
+def test_the_folder_names_a_manifest_that_is_called_manifest(command: Command) -> None:
+    (command.workspace / "Autumn launch").mkdir()
+
+    command("init", cwd=command.workspace / "Autumn launch")
+
+    text = (command.workspace / "Autumn launch" / "manifest.yaml").read_text(encoding="utf-8")
+    assert "\nname: autumn-launch " in text
+
+
+def test_credits_shows_what_it_knows_before_it_says_that_the_service_is_away(command: Command) -> None:
+    command("init", "m.yaml")
+    command("run", "m.yaml", "--sandbox", "--limit", "1", "--sandbox-options", "--duration 0.05")
+    away = {"RIVYA_BASE_URL": "http://127.0.0.1:9", "RIVYA_API_KEY": "rvya_sk_never_used"}
+
+    known = command("credits", "--sandbox")
+    outcome = command("credits", "--state", "state/sandbox.db", env=away)
+
+    assert (known.code, outcome.code) == (0, 5)
+    assert outcome.stdout == known.stdout != ""
+    assert "balance" in outcome.stderr
