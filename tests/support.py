@@ -13,6 +13,9 @@ from typing import Any
 
 import httpx
 
+from tests.warm import WarmProcess, WarmStart
+
+Process = subprocess.Popen[str] | WarmProcess
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "rvya_sk_test_0123456789abcdef"
 
@@ -123,7 +126,8 @@ class Command:
 
     workspace: Path
     environment: dict[str, str] = field(default_factory=dict)
-    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    started: list[Process] = field(default_factory=list)
+    warm: WarmStart | None = None  # starts it without importing it anew, where nothing speaks against that
 
     def use(self, sandbox: Sandbox) -> None:
         """Make this sandbox the service of all later invocations."""
@@ -154,8 +158,19 @@ class Command:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         wrapper: Sequence[str] = (),
-    ) -> subprocess.Popen[str]:
+    ) -> Process:
         """Start it, behind `wrapper` if given; it is killed when the test ends."""
+        environment = {**self.environment, **(env or {})}
+        if (
+            self.warm is not None
+            and not wrapper
+            and not any(name.startswith("PYTHON") for name in environment)
+        ):
+            warm = self.warm.start(
+                list(map(str, arguments)), cwd=cwd or self.workspace, env=clean_environment(**environment)
+            )
+            self.started.append(warm)
+            return warm
         process = subprocess.Popen(
             [*wrapper, *programme(), *map(str, arguments)],
             stdin=subprocess.PIPE,
@@ -164,7 +179,7 @@ class Command:
             text=True,
             encoding="utf-8",
             cwd=cwd or self.workspace,
-            env=clean_environment(**{**self.environment, **(env or {})}),
+            env=clean_environment(**environment),
             start_new_session=True,
         )
         self.started.append(process)

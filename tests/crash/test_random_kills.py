@@ -112,7 +112,7 @@ def test_random_kills_with_every_fault_on(
         personality = list(PERSONALITIES.values())[seed % len(PERSONALITIES)]
         folder = Path(tempfile.mkdtemp(dir=command.workspace))
         (folder / "state").mkdir()
-        own = Command(workspace=folder)
+        own = Command(workspace=folder, warm=command.warm)
         bench = Bench(own, start_service(personality))
         one = night(bench, dice, jobs=50 if rounds else 16, kills=NIGHT_KILLS if rounds else KILLS)
         own.close()

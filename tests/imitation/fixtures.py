@@ -15,11 +15,28 @@ import pytest
 
 from tests.imitation.personality import USUAL, Personality
 from tests.imitation.service import Imitation
-from tests.support import Command, Outcome
+from tests.support import Command, Outcome, clean_environment
+from tests.warm import WarmStart
 
 StartService = Callable[..., Imitation]
 QUICK = {"first_s": 0.05, "min_s": 0.05, "max_s": 0.3}
 PNG = (Path(__file__).parents[1] / "fixtures" / "media" / "still.png").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmStart]:
+    """Starts the command without importing it each time."""
+    start = WarmStart(clean_environment())
+    yield start
+    start.close()
+
+
+@pytest.fixture
+def command(workspace: Path, warm: WarmStart) -> Iterator[Command]:
+    """The command in a workspace of its own, without any account: `command("plan", "a.yaml")`."""
+    command = Command(workspace=workspace, warm=warm)
+    yield command
+    command.close()
 
 
 @pytest.fixture
@@ -126,7 +143,7 @@ class Bench:
         return {
             path.relative_to(self.out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.out.rglob("*"))
-            if path.is_file() and path.suffix not in {".json", ".part"} and ".old" not in path.parts
+            if path.is_file() and path.suffix not in {".json", ".part", ".html"} and ".old" not in path.parts
         }
 
     def parts(self) -> list[Path]:
