@@ -4,6 +4,7 @@
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --no-input --disable-pip-version-check
 DEMO := manifests/01-first-steps.yaml
+AXE := 4.14.1
 
 # Settings that would make pip or Python look somewhere else than .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX PIP_PYTHON
@@ -88,6 +89,9 @@ clean: ## remove .venv and caches; never state/ or results
 .venv/.extra: .venv/.dev requirements-extra.lock
 	@echo "installing playwright and schemathesis into .venv (once)"
 	@$(PIP) install --require-hashes -r requirements-extra.lock
+	@mkdir -p .venv/axe; cd .venv/axe && npm pack --silent axe-core@$(AXE) >/dev/null 2>&1 \
+	  && tar -xzf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js \
+	  || echo "no axe-core (it comes by npm): the tests that want it are skipped"
 	@touch $@
 
 # .venv holds absolute paths: a moved or copied folder, or another PYTHON=, makes a new one.

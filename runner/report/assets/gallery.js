@@ -29,6 +29,7 @@ class Gallery {
     this.place = h("div", {class: "gallery", role: "list", "aria-label": "Jobs", onkeydown: event => this.key(event)});
     this.list = new Visible(this.place, i => this.make(i));
     this.current = 0;
+    this.column = null;
     panel.replaceChildren(this.place);
     this.jobs = [];
   }
@@ -133,13 +134,18 @@ class Gallery {
   neighbour(key) {
     const i = this.current, last = this.jobs.length - 1;
     const beside = {ArrowLeft: i - 1, ArrowRight: i + 1, Home: 0, End: last}[key];
-    if (beside !== undefined) return Math.min(Math.max(beside, 0), last);
+    if (beside !== undefined) {
+      this.column = null;
+      return Math.min(Math.max(beside, 0), last);
+    }
     const way = {ArrowUp: -1, ArrowDown: 1}[key];
     const row = this.rows[this.rowOf[i] + (way ?? 0)];
     if (way === undefined || !row) return null;
-    const middle = this.lefts[i] + this.aspects[i] * this.rows[this.rowOf[i]].height / 2;
+    // Down and up again leads back: the way stays on the line on which it began.
+    const middle = this.column?.at === i ? this.column.middle : this.lefts[i] + this.aspects[i] * this.rows[this.rowOf[i]].height / 2;
     let best = row.from;
     for (let j = row.from; j < row.to; j++) if (this.lefts[j] <= middle) best = j;
+    this.column = {at: best, middle};
     return best;
   }
 

@@ -46,7 +46,7 @@ class Grid {
   usual() {
     const good = this.sides.filter(side => side.values.length > 1 && side.values.length <= 60);
     const order = [...good.filter(side => side.name !== "take" && side.key !== "model"), ...good.filter(side => side.key === "model"), ...good.filter(side => side.name === "take")];
-    return [order[0]?.key ?? (this.app.model.axes.length ? this.sides[0].key : "model"), order[1]?.key ?? ""];
+    return [(order[0] ?? this.sides[0]).key, order[1]?.key ?? ""];
   }
 
   pick() {
@@ -141,7 +141,7 @@ class Grid {
     const tiles = few.map(job => tile(this.app, job, {caption: false, label: `${where}: ${describe(job)}`}));
     for (const each of tiles) each.main.tabIndex = 0;
     const node = h("div", {class: jobs.length ? "grid-cell" : "grid-cell hole"}, tiles,
-      jobs.length > few.length && h("button", {type: "button", class: "rest", "aria-label": `${where}: show all ${jobs.length}`, onclick: () => this.showAll(row, col)},
+      jobs.length > few.length && h("button", {type: "button", class: "rest", "aria-label": `+${jobs.length - few.length}, ${where}: show all ${jobs.length}`, onclick: () => this.showAll(row, col)},
         `+${jobs.length - few.length}`));
     node.style.gridTemplateColumns = `repeat(${this.across}, minmax(0, 1fr))`;
     node.style.gridTemplateRows = `repeat(${this.down}, minmax(0, 1fr))`;

@@ -26,8 +26,8 @@ const yamlText = text => `"${text.replace(/["\\\p{C}\p{Zl}\p{Zp}]/gu, char => {
   return code.length <= 2 ? `\\x${code.padStart(2, "0")}` : code.length <= 4 ? `\\u${code.padStart(4, "0")}` : `\\U${code.padStart(8, "0")}`;
 })}"`;
 
-/** A text in which `${` is meant as it stands: the manifest's own placeholders are not read into it. */
-const yamlLiteral = text => yamlText(text.replaceAll("${", "$${"));
+/** A text in which `${` is meant as it stands: of dollars before a brace, a manifest reads every two as one. */
+const yamlLiteral = text => yamlText(text.replace(/\$+(?=\{)/g, dollars => dollars + dollars));
 
 const yamlValue = value => {
   if (typeof value === "string") return yamlLiteral(value);

@@ -29,7 +29,7 @@ const starButton = (app, job) => {
 const picture = (app, job) => {
   const file = job.files[0];
   const kind = file ? kindOf(file) : "";
-  const place = h("div", {class: `picture ${kind || "none"}`});
+  const place = h("div", {class: `picture ${kind || "none"}`, "aria-hidden": "true"});
   place.close = () => {};
   if (kind === "image" || kind === "video") {
     place.close = wantPicture(file, poster => {
@@ -68,12 +68,13 @@ const waveform = text => {
 
 const describe = job => [job.id, job.overdue ? "overdue" : job.state, job.files[0] ? kindOf(job.files[0]) : "no result"].join(", ");
 
-/** A job as a button with its picture; opens the job. */
+/** A job as its picture under a button that opens it. */
 const tile = (app, job, {caption = true, label = describe(job)} = {}) => {
   const shot = picture(app, job);
-  const main = h("button", {type: "button", class: "tile-main", tabindex: "-1", "aria-label": label, onclick: () => app.open(job)}, shot);
+  // The button lies over the picture, not around it: its name says it all, and what is written on the picture is not part of it.
+  const main = h("button", {type: "button", class: "tile-main", tabindex: "-1", "aria-label": label, onclick: () => app.open(job)});
   const star = starButton(app, job);
-  const node = h("article", {class: `tile ${job.state}`}, main, star,
+  const node = h("div", {class: `tile ${job.state}`}, h("div", {class: "frame"}, shot, main), star,
     caption && h("p", {class: "caption", "aria-hidden": "true"}, stateMark(job.state), h("span", {class: "id"}, job.id),
       h("span", {class: "muted"}, job.duration === null ? "" : span(job.duration))));
   const file = job.files[0];
