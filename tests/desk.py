@@ -284,9 +284,16 @@ class World:
             group.cancel_scope.cancel()
 
     async def submit(self, name: str) -> Submitted:
-        """Take one submit step of a job."""
+        """Take one submit step of a job; what it raises is raised plainly."""
+        done: Submitted | BaseException
         async with self.desk() as desk:
-            return await submit(desk, self.job(name).row)
+            try:
+                done = await submit(desk, self.job(name).row)
+            except (Exception, Killed) as exc:
+                done = exc
+        if isinstance(done, BaseException):
+            raise done
+        return done
 
     async def submits(self, name: str, *answers: Said) -> Submitted:
         """Take one submit step for each answer; return the last one's outcome."""

@@ -38,7 +38,7 @@ QUICK = Timeouts(connect_s=1.0, read_s=0.25, total_s=0.4)
 pytestmark = pytest.mark.anyio
 
 
-# --- a service that answers with prepared bytes -------------------------------------------------------
+# --- a service that answers with prepared bytes ---------------------------------------------------
 
 
 @dataclass
@@ -133,7 +133,7 @@ async def api_to(url: str, timeouts: Timeouts = QUICK, now: float = 0.0) -> Asyn
         yield api
 
 
-# --- what is sent ---------------------------------------------------------------------------------------
+# --- what is sent ---------------------------------------------------------------------------------
 
 
 async def test_a_submit_sends_exactly_the_committed_bytes_under_its_key() -> None:
@@ -242,7 +242,7 @@ def test_a_file_name_is_made_fit_for_a_header(name: str, plain: str) -> None:
     assert ascii_name(name) == plain
 
 
-# --- nothing was sent, for certain ------------------------------------------------------------------------
+# --- nothing was sent, for certain ----------------------------------------------------------------
 
 
 def closed_port() -> int:
@@ -292,7 +292,7 @@ async def test_a_connection_that_is_never_made_never_left() -> None:
     assert understand(reply).meaning is Meaning.NEVER_LEFT
 
 
-# --- sent, and no proper answer -----------------------------------------------------------------------------
+# --- sent, and no proper answer -------------------------------------------------------------------
 
 
 async def say_nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, wire: Wire) -> None:
@@ -440,7 +440,7 @@ async def one_connection(url: str, timeouts: Timeouts) -> AsyncIterator[Api]:
         yield api
 
 
-# --- proper answers --------------------------------------------------------------------------------------------
+# --- proper answers -------------------------------------------------------------------------------
 
 
 async def test_a_redirect_is_not_followed() -> None:
@@ -508,7 +508,7 @@ async def test_an_answer_is_read_as_text_that_can_be_written_down(raw: bytes, da
     json.dumps(reply.data, ensure_ascii=False).encode()
 
 
-# --- shapes, without sockets -------------------------------------------------------------------------------------
+# --- shapes, without sockets ----------------------------------------------------------------------
 
 RAISED = [
     (httpx.ConnectError("refused"), False),
@@ -564,7 +564,7 @@ def test_every_exception_of_httpx_has_been_thought_of() -> None:
     assert found - roots - known == set()
 
 
-# --- the key ---------------------------------------------------------------------------------------------------
+# --- the key --------------------------------------------------------------------------------------
 
 
 async def test_the_key_is_in_no_repr_no_reply_and_no_traceback() -> None:
@@ -594,7 +594,7 @@ def test_two_keys_of_one_service_are_two_accounts_and_an_alias_outlives_its_addr
     )
 
 
-# --- base urls ---------------------------------------------------------------------------------------------------
+# --- base urls ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -664,7 +664,7 @@ def test_a_name_that_begins_like_this_machine_is_not_this_machine(url: str) -> N
     assert not is_loopback(url)
 
 
-# --- proxies -----------------------------------------------------------------------------------------------------
+# --- proxies --------------------------------------------------------------------------------------
 
 
 async def test_a_proxy_of_the_environment_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ def print_of(**changes: Any) -> str:
     )
 
 
-# --- what is the same ------------------------------------------------------------------------------------
+# --- what is the same -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("one", "other"), [(6, 6.0), (0, 0.0), (0, -0.0), (10**20, 1e20), (-3, -3.0)])
@@ -203,7 +203,7 @@ def test_references_count_in_any_kind_of_sequence() -> None:
     assert print_of(references=[SHA_A, SHA_B]) == print_of(references=(SHA_A, SHA_B))
 
 
-# --- what is different -------------------------------------------------------------------------------------
+# --- what is different ----------------------------------------------------------------------------
 
 DIFFERENT: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"model": "m"}, {"model": "M"}),
@@ -271,7 +271,7 @@ def test_canonical_text_does_not_depend_on_how_it_was_made() -> None:
     assert len(texts) == 1
 
 
-# --- keys ---------------------------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------------
 
 
 def key_of(**changes: Any) -> str:
@@ -308,7 +308,7 @@ def test_a_key_is_one_for_all_sends_and_fits_any_service() -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key_of())
 
 
-# --- shapes of prices ------------------------------------------------------------------------------------------
+# --- shapes of prices -----------------------------------------------------------------------------
 
 
 def shape(**changes: Any) -> str:

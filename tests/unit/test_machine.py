@@ -162,7 +162,7 @@ def test_an_odd_error_object_is_understood_without_trouble(data: Any) -> None:
         assert isinstance(said(status, data).words(), str)
 
 
-# --- definite or not --------------------------------------------------------------------------------
+# --- definite or not ------------------------------------------------------------------------------
 
 NO_BODY_REFUSALS = (said(413), said(415))
 REFUSALS = tuple(said(status, error()) for status in (400, 404, 413, 415, 422)) + NO_BODY_REFUSALS
@@ -305,7 +305,7 @@ def test_only_a_definite_refusal_of_every_send_frees_the_job_for_other_bytes(ear
         assert not found.new_revision or frees, answer
 
 
-# --- 409 ---------------------------------------------------------------------------------------------
+# --- 409 ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_conflict_is_repeated_at_most_8_times_or_10_minutes(
     assert CONFLICT_SPAN_S == 600.0
 
 
-# --- reference urls that are gone --------------------------------------------------------------------
+# --- reference urls that are gone -----------------------------------------------------------------
 
 URL = "https://files.example/ABC?sig=1"
 
@@ -377,7 +377,7 @@ def test_a_job_without_references_has_no_url_to_make_anew() -> None:
     assert outcome(said(400, error("file_expired", "url expired"))).after is After.FAILED
 
 
-# --- classes of failures, rounds, breaker --------------------------------------------------------------
+# --- classes of failures, rounds, breaker ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_what_counts_for_the_breaker() -> None:
     assert {FailureClass.VALIDATION, FailureClass.POLICY} == MODERATION_LIKE
 
 
-# --- tasks -----------------------------------------------------------------------------------------------
+# --- tasks ----------------------------------------------------------------------------------------
 
 
 def test_the_documented_task_is_read_whole() -> None:
@@ -608,7 +608,7 @@ def test_a_task_that_failed_for_want_of_credits_and_cost_nothing_is_no_round(
     assert after_task(task) is after
 
 
-# --- how long ago the first send was ---------------------------------------------------------------------
+# --- how long ago the first send was --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -684,7 +684,7 @@ def test_a_window_of_zero_allows_no_repeat() -> None:
     assert not may_send(in_doubt=1, age_s=0.001, resend_within_s=0.0)
 
 
-# --- states -------------------------------------------------------------------------------------------------
+# --- states ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", list(State))

@@ -68,7 +68,7 @@ def child(program: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-# --- opening --------------------------------------------------------------------------------------------
+# --- opening --------------------------------------------------------------------------------------
 
 
 def test_a_new_file_is_made_with_its_folder_and_says_that_it_is_new(path: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_reader_sees_what_is_committed_while_a_run_is_going(path: Path, file: 
         reader.close()
 
 
-# --- locked by another ------------------------------------------------------------------------------------
+# --- locked by another ----------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("impatient")
@@ -384,7 +384,7 @@ def test_two_writers_take_turns_and_lose_nothing(path: Path) -> None:
         assert conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
-# --- transactions, disk full, kill -9 -----------------------------------------------------------------------
+# --- transactions, disk full, kill -9 -------------------------------------------------------------
 
 
 def test_an_error_inside_a_transaction_leaves_nothing(file: StateFile) -> None:
@@ -488,7 +488,7 @@ def test_a_checkpoint_waits_while_another_process_commits(path: Path, file: Stat
     other.close()
 
 
-# --- group commit ------------------------------------------------------------------------------------------
+# --- group commit ---------------------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager

@@ -88,7 +88,7 @@ def committed(file: StateFile, name: str = "a", *, at_s: float = BEGINNING) -> C
     return ledger.committed(file.conn, manifest=NAME, job=the(file, name).row, now_s=at_s)
 
 
-# --- one payment -----------------------------------------------------------------------------------------
+# --- one payment ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_two_payments_cannot_hold_one_task(file: StateFile) -> None:
     assert jobs.holder_of_task(file.conn, "https://other", "t") is None
 
 
-# --- what was seen ------------------------------------------------------------------------------------------
+# --- what was seen --------------------------------------------------------------------------------
 
 
 def seen(file: StateFile, name: str = "a") -> Estimate | None:
@@ -287,7 +287,7 @@ def test_a_price_that_rises_is_reserved_at_its_new_height(file: StateFile) -> No
     assert found.reserve == 40
 
 
-# --- probes ------------------------------------------------------------------------------------------------
+# --- probes ---------------------------------------------------------------------------------------
 
 
 def test_a_probe_is_out_until_its_price_is_named(file: StateFile) -> None:
@@ -338,7 +338,7 @@ def test_probes_of_another_manifest_do_not_hold_this_one_back(file: StateFile) -
     assert committed(file).day == 10, "the day is the workspace's"
 
 
-# --- the rolling day ------------------------------------------------------------------------------------------
+# --- the rolling day ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_a_send_of_another_day_counts_on_that_day(file: StateFile) -> None:
     assert committed(file, at_s=BEGINNING + 4.5 * DAY_S).day == 0
 
 
-# --- sums ----------------------------------------------------------------------------------------------------
+# --- sums -----------------------------------------------------------------------------------------
 
 
 def check_sums(file: StateFile, at_s: float) -> None:

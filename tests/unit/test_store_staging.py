@@ -80,7 +80,7 @@ def sends(file: StateFile) -> float:
     return sum(credits for _, credits in staging.to_spend(file.conn).values())
 
 
-# --- new, planned, in states ------------------------------------------------------------------------------
+# --- new, planned, in states ----------------------------------------------------------------------
 
 
 def test_everything_is_new_at_first(file: StateFile) -> None:
@@ -167,7 +167,7 @@ def test_manifests_of_other_names_are_left_alone(file: StateFile) -> None:
     assert plan(file, A) == {"a": "new"}
 
 
-# --- changed -------------------------------------------------------------------------------------------------
+# --- changed --------------------------------------------------------------------------------------
 
 CAUSES = [
     (job("a", "another prompt"), "prompt"),
@@ -247,7 +247,7 @@ def test_editing_and_editing_back_pays_for_nothing_twice(file: StateFile, state:
     assert plan(file, edited)["a"] == "done"
 
 
-# --- renamed ---------------------------------------------------------------------------------------------------
+# --- renamed --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", [state.value for state in State])
@@ -360,7 +360,7 @@ def test_the_file_of_a_renamed_job_gets_the_new_name_and_the_old_artifacts(file:
     assert list(jobs.finished_files(file.conn, NAME)) == [(first, "b", "/out/a.mp4", 1)]
 
 
-# --- repeat ------------------------------------------------------------------------------------------------------
+# --- repeat ---------------------------------------------------------------------------------------
 
 
 def test_repeat_three_two_three_costs_nothing(file: StateFile) -> None:
@@ -398,7 +398,7 @@ def test_a_job_that_becomes_repeated_keeps_its_result_as_the_first_take(file: St
     assert plan(file, once) == {"x": "renamed"}
 
 
-# --- removed -------------------------------------------------------------------------------------------------------
+# --- removed --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", sorted(NEVER_SENT))
@@ -495,7 +495,7 @@ def test_an_empty_manifest_keeps_all_that_means_money(file: StateFile) -> None:
     assert ledger.totals(file.conn, NAME) == (0.0, 10.0 * len(states))
 
 
-# --- adoption --------------------------------------------------------------------------------------------------------
+# --- adoption -------------------------------------------------------------------------------------
 
 
 def test_a_result_that_is_on_disk_already_is_not_paid_for(file: StateFile) -> None:
@@ -533,7 +533,7 @@ def test_a_renamed_job_that_was_never_sent_can_be_adopted_under_its_new_name(fil
     assert row_of(file, "b") == first
 
 
-# --- what goes wrong ---------------------------------------------------------------------------------------------------
+# --- what goes wrong ------------------------------------------------------------------------------
 
 
 def test_a_mistake_in_the_last_job_leaves_everything_as_it_was_and_usable(file: StateFile) -> None:
@@ -595,7 +595,7 @@ def test_any_text_goes_in_and_comes_out_as_it_was(file: StateFile) -> None:
     assert plan(file, odd) == {"зима ❄ 1": "planned"}
 
 
-# --- any history -----------------------------------------------------------------------------------------------------------
+# --- any history ----------------------------------------------------------------------------------
 
 
 def random_manifest(draw: random.Random) -> list[JobSpec]:

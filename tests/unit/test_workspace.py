@@ -18,7 +18,7 @@ from runner.workspace import ManifestLock, find_workspace, workspace_root
 ROOT = Path(__file__).resolve().parents[2]
 
 
-# --- folders ------------------------------------------------------------------------------------------
+# --- folders --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_one_database_under_two_names_is_one_database(manifest: Path, tmp_path: 
         assert find_workspace(manifest, state=state, sandbox=False).database == real
 
 
-# --- locks ----------------------------------------------------------------------------------------------
+# --- locks ----------------------------------------------------------------------------------------
 
 HOLD = """
 import subprocess, sys, time
