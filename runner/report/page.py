@@ -41,6 +41,8 @@ SCRIPTS = (
 )
 """The page's script, in the order in which its parts are joined."""
 
+NO_CONNECTION = "'none'"
+
 VERSION = 1
 _OURS = re.compile(r'<meta name="rivya-manifest" content="([^"]*)">')
 _HEAD_BYTES = 4096
@@ -83,31 +85,37 @@ def render(report: Report) -> bytes:
     return page(report.manifest, json.dumps(payload(report), ensure_ascii=False, separators=(",", ":")))
 
 
-def page(title: str, data: str, *, connect: str = "'none'") -> bytes:
+def page(title: str, data: str, *, connect: str = NO_CONNECTION) -> bytes:
     """Return the page around its data.
 
     Args:
         title: What the window is called: the manifest's name.
         data: A JSON document, `payload` of a report or `{"v": 1, "live": url}` of a source of events.
-        connect: The `connect-src` of the policy; a page fed live needs `'self'`.
+        connect: The `connect-src` of the policy; a page fed live needs `'self'`, and gets the parts that
+            only such a page has.
     """
-    script, style = _script(), _asset("page.css")
-    policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}';"
-        " img-src 'self' file: blob: data:; media-src 'self' file: blob:;"
-        f" connect-src {connect}; base-uri 'none'; form-action 'none'"
-    )
+    live = connect != NO_CONNECTION
     parts = {
-        "policy": html.escape(policy),
+        "policy": html.escape(policy(connect=connect)),
         "version": html.escape(__version__),
         "title": html.escape(title),
-        "style": style,
+        "style": _style(live),
         "data": data.replace("<", "\\u003c"),
-        "script": script,
+        "script": _script(live),
     }
     text = re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _asset("page.html"))
     # A lone surrogate cannot be written as UTF-8; as \udXXX it is good JSON.
     return text.encode("utf-8", "backslashreplace")
+
+
+def policy(*, connect: str = NO_CONNECTION) -> str:
+    """Return the page's Content-Security-Policy."""
+    live = connect != NO_CONNECTION
+    return (
+        f"default-src 'none'; script-src '{_hash(_script(live))}'; style-src '{_hash(_style(live))}';"
+        " img-src 'self' file: blob: data:; media-src 'self' file: blob:;"
+        f" connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )
 
 
 def payload(report: Report) -> dict[str, Any]:
@@ -254,8 +262,14 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _script() -> str:
-    parts = "\n".join(_asset(f"{name}.js") for name in SCRIPTS)
+def _style(live: bool) -> str:
+    return _asset("page.css") + (_asset("live.css") if live else "")
+
+
+@cache
+def _script(live: bool) -> str:
+    names = [*SCRIPTS[:-1], "live", SCRIPTS[-1]] if live else SCRIPTS
+    parts = "\n".join(_asset(f"{name}.js") for name in names)
     return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
 
 

@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
     ("api",),
-    ("report", "progress"),
+    ("web", "report", "progress"),
     ("engine",),
     ("steps",),
     (
@@ -84,8 +84,8 @@ HOMES: dict[str, frozenset[str]] = {
     "yaml": frozenset({"yaml12"}),
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli", "progress"}),
-    "starlette": frozenset(),
-    "uvicorn": frozenset(),
+    "starlette": frozenset({"web"}),
+    "uvicorn": frozenset({"web"}),
 }
 
 

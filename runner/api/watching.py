@@ -1,0 +1,174 @@
+"""`run --web` and `serve`: the live page of one manifest."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+
+from runner.api.opening import read_manifest
+from runner.api.planning import Plan
+from runner.api.reporting import invocation_of
+from runner.api.status import alive
+from runner.engine import Engine
+from runner.errors import Exit, UsageError
+from runner.store import catalogue
+from runner.store.database import StateFile
+from runner.web.app import live_app
+from runner.web.feed import Feed
+from runner.web.reading import Hand, Reader, Subject
+from runner.web.server import HOST, hosts_of, listening_socket, serve
+from runner.workspace import find_workspace
+
+TOKEN_BYTES = 24
+STOPPED = "stopped from the live page; tasks go on at the service; run again to go on"
+
+
+class LivePage:
+    """An address that is ours from the beginning, and a page about what is decided later.
+
+    Args:
+        port: The port to listen on, 0 for any. One that is taken is no reason to fail: any other will do.
+        announce: Takes plain lines for people.
+    """
+
+    def __init__(self, *, port: int, announce: Callable[[str], None]) -> None:
+        self._announce = announce
+        try:
+            self._listener = listening_socket(port)
+        except OSError as exc:
+            announce(f"port {port} cannot be used ({exc.strerror}); the live page takes another one")
+            self._listener = listening_socket()
+        self._token = secrets.token_urlsafe(TOKEN_BYTES)
+        self._subject: Subject | None = None
+
+    @property
+    def url(self) -> str:
+        """The address, with its secret."""
+        return f"http://{HOST}:{self._listener.getsockname()[1]}/t/{self._token}/"
+
+    def about(self, plan: Plan, *, state: str | None, sandbox: bool) -> None:
+        """Make this the page of a run that is about to begin."""
+        self._subject = Subject(
+            database=plan.database,
+            manifest=plan.name,
+            output_dir=plan.settings.output_dir,
+            invocation=invocation_of(plan.settings.path, state, sandbox=sandbox),
+        )
+
+    async def beside(self, engine: Engine) -> None:
+        """Serve beside a run until cancelled. Trouble with the page never becomes the run's."""
+        assert self._subject is not None
+        control = _Control(engine, self._announce)
+        try:
+            await _serve(self._subject, self._listener, self._token, control)
+        except Exception as exc:  # a page to look at must never fail what was paid for
+            self._announce(f"the live page has stopped ({exc!r}); the run goes on")
+
+    def close(self) -> None:
+        """Give the address back."""
+        self._listener.close()
+
+
+class _Control:
+    """A person's hand on the engine."""
+
+    def __init__(self, engine: Engine, announce: Callable[[str], None]) -> None:
+        self._engine = engine
+        self._announce = announce
+        self.held = False
+        self.stopping = False
+        self.over = False
+
+    def hold(self, held: bool) -> None:
+        """Hold new submits, or go on with them."""
+        if held != self.held:
+            self._announce("held from the live page: nothing new is submitted" if held else "going on")
+        self.held = held
+        self._engine.hold(held)
+
+    def stop(self) -> None:
+        """Drain and end."""
+        if not self.stopping:
+            self._announce("stopping, from the live page: open requests are finished and recorded")
+        self.stopping = True
+        self._engine.stop(Exit.INTERRUPTED, STOPPED)
+
+    def hand(self) -> Hand:
+        """Return what was done so far."""
+        return Hand(on_it=True, held=self.held, stopping=self.stopping, over=self.over)
+
+
+async def _serve(
+    subject: Subject, listener: socket.socket, token: str, control: _Control | None = None
+) -> None:
+    reader = Reader(subject, alive=alive)
+    feed = Feed(reader, hand=control.hand if control is not None else Hand)
+    app = live_app(feed, title=subject.manifest, token=token, hosts=hosts_of(listener), control=control)
+    try:
+        await serve(app, listener, feed)
+    finally:
+        reader.close()
+
+
+def subject_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Subject:
+    """Return what `serve` shows: a manifest, or the one of this workspace that was run last.
+
+    Raises:
+        UsageError: Nothing was ever run here.
+    """
+    workspace = find_workspace(manifest, state=state, sandbox=sandbox)
+    if not workspace.database.exists():
+        raise UsageError(
+            f"there is no state database {workspace.database}", hint="nothing has been run here yet"
+        )
+    file = StateFile.open_readonly(workspace.database)
+    try:
+        if manifest is not None:
+            settings = read_manifest(manifest, state=state, sandbox=sandbox).manifest.settings
+            assert settings is not None
+            name = settings.name
+        else:
+            latest = catalogue.latest_manifest(file.conn)
+            if latest is None:
+                raise UsageError("no manifest has been run here yet")
+            name = latest
+        bound = catalogue.binding(file.conn, name)
+    finally:
+        file.close()
+    if bound is None:
+        raise UsageError(
+            f"{name} has never been run with {workspace.database}",
+            hint="`rivya-batch plan` shows what a run would do",
+        )
+    return Subject(
+        database=workspace.database,
+        manifest=name,
+        output_dir=Path(bound["output_dir"]),
+        invocation=invocation_of(manifest or Path(bound["path"]), state, sandbox=sandbox),
+    )
+
+
+def serve_page(
+    subject: Subject, *, port: int, announce: Callable[[str], None], ready: Callable[[str], None]
+) -> None:
+    """Serve the page of a manifest, to look at only, until Ctrl-C; `ready` is told its address."""
+    page = LivePage(port=port, announce=announce)
+
+    async def until_told() -> None:
+        async with anyio.create_task_group() as group:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+                group.start_soon(_serve, subject, page._listener, page._token)
+                ready(page.url)
+                async for _ in signals:
+                    group.cancel_scope.cancel()
+                    return
+
+    try:
+        anyio.run(until_told)
+    finally:
+        page.close()

@@ -1,0 +1,195 @@
+"""One poller of the database for all browsers, and each browser's place in what it has told.
+
+Events are numbered; a browser that connects again says which it saw last and is told what has changed
+since. There is no queue to overflow: for each job only the number of its last change is kept, and a
+slow browser is told of several changes at once.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from runner.errors import RunnerError
+from runner.web.reading import Hand, News, Reader
+
+EVERY_S = 1.0
+REST_SHARE = 5.0  # rest this many times as long as a look has taken: a huge run is looked at less often
+HEARTBEAT_S = 15.0
+RETRY_MS = 1000
+
+T = TypeVar("T")
+
+
+class Feed:
+    """Tells any number of browsers what changes. `run` has to run in a task group.
+
+    Args:
+        reader: Reads the database.
+        hand: Says what a person has done to the run of this process.
+        every_s: How often to look while somebody listens.
+    """
+
+    def __init__(self, reader: Reader, *, hand: Callable[[], Hand] = Hand, every_s: float = EVERY_S) -> None:
+        self._reader = reader
+        self._hand = hand
+        self._every_s = every_s
+        self._lock = anyio.Lock()
+        self._limiter = anyio.CapacityLimiter(1)
+        self._name = secrets.token_hex(4)
+        self._generation = 0  # of the list of jobs; another one needs a whole new telling
+        self._number = 0
+        self._changed: dict[int, int] = {}  # row: number of the event that told of it last
+        self._latest: tuple[str, str] = ("", "")  # kind and text of the event `number`
+        self._news = anyio.Event()
+        self._wanted = anyio.Event()
+        self._poke = anyio.Event()
+        self._finished = False
+        self.listeners = 0
+        self.looks = 0
+
+    # --- the poller --------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look at the database now and then while somebody listens; trouble with it passes."""
+        while True:
+            if not self.listeners:
+                async with self._lock:
+                    await self._read(self._reader.close)
+                self._wanted = anyio.Event()
+                if not self.listeners:
+                    await self._wanted.wait()
+            poke = self._poke = anyio.Event()
+            began = anyio.current_time()
+            await self._look()
+            took = anyio.current_time() - began
+            with anyio.move_on_after(max(self._every_s, REST_SHARE * took)):
+                await poke.wait()
+
+    def poke(self) -> None:
+        """Look now: something was just done to the run."""
+        self._poke.set()
+
+    async def finish(self) -> None:
+        """Look a last time, tell it, and send everybody home."""
+        if self.listeners:
+            await self._look()
+        self._finished = True
+        self._tell()
+        async with self._lock:
+            await self._read(self._reader.close)
+
+    async def _look(self) -> None:
+        async with self._lock:
+            self.looks += 1
+            try:
+                news = await self._read(lambda: self._reader.look(self._hand()))
+            except RunnerError:
+                # A locked or moved database: what was told stands until it can be read again.
+                await self._read(self._reader.close)
+                return
+            if news is not None:
+                self._take(news)
+
+    def _take(self, news: News) -> None:
+        if news.text is None:
+            self._generation += 1
+            self._number = 0
+            self._changed = {}
+        else:
+            self._number += 1
+            self._changed.update(dict.fromkeys(news.rows, self._number))
+            self._latest = ("jobs" if news.rows else "head", news.text)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        """Do what blocks in a thread of our own; the run's threads are not ours to fill."""
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+    async def find(self, kind: str, row: int, number: int) -> tuple[str, str] | None:
+        """Return (path, mime) of a file the database names; None where it names none."""
+        async with self._lock:
+            try:
+                found = await self._read(lambda: self._reader.find(kind, row, number))
+            except RunnerError:
+                return None
+        return (str(found[0]), found[1]) if found else None
+
+    # --- the browsers -------------------------------------------------------------------------
+
+    async def listen(self, last_id: str | None = None) -> AsyncIterator[bytes]:
+        """Yield server-sent events, from the one after `last_id` on, until the feed is finished."""
+        self.listeners += 1
+        self._wanted.set()
+        try:
+            yield f"retry: {RETRY_MS}\n\n".encode()
+            at = self._place(last_id)
+            while True:
+                news = self._news  # taken first: what is told from here on wakes us
+                if at is None or at[0] != self._generation:
+                    told = await self._whole()
+                elif at[1] < self._number:
+                    told = await self._since(at[1])
+                elif self._finished:
+                    yield b"event: end\ndata: {}\n\n"
+                    return
+                else:
+                    told = None
+                if told is None:
+                    with anyio.move_on_after(HEARTBEAT_S):
+                        await news.wait()
+                        continue
+                    yield b": still here\n\n"
+                else:
+                    at, kind, text = told
+                    yield self._event(at, kind, text)
+        finally:
+            self.listeners -= 1
+
+    def _place(self, last_id: str | None) -> tuple[int, int] | None:
+        """Return (generation, number) of an event of this feed; None for anything else."""
+        name, _, rest = (last_id or "").partition(".")
+        generation, _, number = rest.partition(".")
+        if name != self._name or not (_is_number(generation) and _is_number(number)):
+            return None
+        place = (int(generation), int(number))
+        return place if place <= (self._generation, self._number) else None
+
+    def _event(self, at: tuple[int, int], kind: str, text: str) -> bytes:
+        head = f"id: {self._name}.{at[0]}.{at[1]}\nevent: {kind}\ndata: "
+        # A lone surrogate cannot be written as UTF-8; as \udXXX it is good JSON.
+        return head.encode() + text.encode("utf-8", "backslashreplace") + b"\n\n"
+
+    async def _whole(self) -> tuple[tuple[int, int], str, str] | None:
+        await self._look()
+        async with self._lock:
+            # The reading is not older than this number; what it already holds may be told again.
+            at = (self._generation, self._number)
+            try:
+                return at, "report", await self._read(lambda: self._reader.whole(self._hand()))
+            except RunnerError:
+                return None
+
+    async def _since(self, number: int) -> tuple[tuple[int, int], str, str] | None:
+        at = (self._generation, self._number)
+        if number == at[1] - 1:
+            return at, *self._latest
+        rows = [row for row, told in self._changed.items() if told > number]
+        async with self._lock:
+            try:
+                text = await self._read(lambda: self._reader.some(rows, self._hand()))
+            except RunnerError:
+                return None
+        return at, "jobs", text
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 16

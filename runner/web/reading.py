@@ -1,0 +1,214 @@
+"""What the live page is told, read from the state database on a connection of its own.
+
+Nothing here writes, and nothing here is known to the run: it may be in this process or another.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from runner.clock import epoch, rfc3339
+from runner.report import page
+from runner.report.data import Invocation, Place, Report, collect
+from runner.store import catalogue, jobs, reporting
+from runner.store.database import StateFile, trouble
+
+ERRORS = 5
+# A step takes its time before its transaction is committed: what looks older may come later.
+OVERLAP_S = 5.0
+LARGEST_ROW = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a live page is about."""
+
+    database: Path
+    manifest: str
+    output_dir: Path
+    invocation: Invocation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hand:
+    """What a person has done to the run of this process, and may do: None of it for a run elsewhere."""
+
+    on_it: bool = False  # this page can hold and stop the run
+    held: bool = False
+    stopping: bool = False
+    over: bool = False  # the run of this process has ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What is new since the last look; `text` is None when the list of jobs itself has changed."""
+
+    rows: tuple[int, ...] = ()
+    text: str | None = None
+
+
+def file_url(place: Place) -> str:
+    """Return how the live page names a file: by its row, so that no path is ever asked for."""
+    return f"{place.kind}/{place.row}/{place.number}/{quote(Path(place.path).name, safe='')}"
+
+
+class Reader:
+    """Reads one manifest for the page. One thread at a time may use it.
+
+    Args:
+        subject: What to read.
+        alive: Says whether the process of a row of `runs` that has not ended still lives.
+        wall_s: The wall clock.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        alive: Callable[[sqlite3.Row, float], bool],
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.subject = subject
+        self._alive = alive
+        self._wall_s = wall_s
+        self._file: StateFile | None = None
+        self._data_version: int | None = None
+        self._mark: reporting.Mark | None = None
+        self._versions: dict[int, int] = {}
+        self._pulse: object = None
+        self._head: Mapping[str, Any] | None = None
+
+    def look(self, hand: Hand) -> News | None:
+        """Return what has changed since the last look; None when nothing has.
+
+        Raises:
+            RunnerError: The database cannot be read now.
+        """
+        with trouble(f"reading the state database {self.subject.database}"):
+            conn = self._conn()
+            # Asked before the reading begins: what is committed in between is found again next time.
+            version = reporting.data_version(conn)
+            pulse = (self._phase(conn, hand), hand)
+            if version == self._data_version and pulse == self._pulse:
+                return None
+            with reporting.snapshot(conn):
+                news = self._news(conn, hand)
+            self._data_version, self._pulse = version, pulse
+            return news
+
+    def _news(self, conn: sqlite3.Connection, hand: Hand) -> News | None:
+        name = self.subject.manifest
+        mark, before = reporting.mark(conn, name), self._mark
+        if before is None or before.shape != mark.shape:
+            self._versions = reporting.versions(conn, name)
+            self._mark = mark
+            return News()
+        since = rfc3339(max((epoch(before.updated_at) or 0.0) - OVERLAP_S, 0.0))
+        touched = reporting.touched(conn, name, since=since, event=before.event)
+        rows = sorted(row for row, version in touched.items() if self._versions.get(row) != version)
+        report = self._report(conn, rows)
+        head = self._head_of(conn, report, hand)
+        same = _lasting(head) == self._head
+        self._versions.update(touched)
+        self._mark, self._head = mark, _lasting(head)
+        if not rows:
+            return None if same else News(text=_dump({"head": head}))
+        return News(rows=tuple(rows), text=_dump({**page.payload(report), "head": head}))
+
+    def whole(self, hand: Hand) -> str:
+        """Return everything there is to know now."""
+        return self._payload(None, hand)
+
+    def some(self, rows: Sequence[int], hand: Hand) -> str:
+        """Return what is known now of some jobs, and of the manifest as a whole."""
+        return self._payload(rows, hand)
+
+    def _payload(self, rows: Sequence[int] | None, hand: Hand) -> str:
+        with trouble(f"reading the state database {self.subject.database}"):
+            conn = self._conn()
+            with reporting.snapshot(conn):
+                report = self._report(conn, rows)
+                head = self._head_of(conn, report, hand)
+            return _dump({**page.payload(report), "head": head})
+
+    def find(self, kind: str, row: int, number: int) -> tuple[Path, str] | None:
+        """Return (path, mime) of a file that the database names for a job of this manifest."""
+        if max(row, number) > LARGEST_ROW:
+            return None
+        look_up = reporting.artifact_file if kind == "result" else reporting.reference_file
+        with trouble(f"reading the state database {self.subject.database}"):
+            found = look_up(self._conn(), self.subject.manifest, row=row, number=number)
+        return (Path(found[0]), found[1]) if found else None
+
+    def close(self) -> None:
+        """Let go of the database; the next use opens it again."""
+        if self._file is not None:
+            self._file.close()
+        self._file = self._data_version = None
+
+    def _conn(self) -> sqlite3.Connection:
+        if self._file is None:
+            self._file = StateFile.open_readonly(self.subject.database)
+        return self._file.conn
+
+    def _report(self, conn: sqlite3.Connection, rows: Sequence[int] | None) -> Report:
+        subject = self.subject
+        return collect(
+            conn,
+            subject.manifest,
+            output_dir=subject.output_dir,
+            written_at=rfc3339(self._wall_s()),
+            invocation=subject.invocation,
+            rows=rows,
+            url_of=file_url,
+        )
+
+    def _head_of(self, conn: sqlite3.Connection, report: Report, hand: Hand) -> dict[str, Any]:
+        return {**page.head(report), "now": self._now(conn, hand)}
+
+    def _now(self, conn: sqlite3.Connection, hand: Hand) -> dict[str, Any]:
+        """Return what is happening now: `{"phase": "running", "rate_per_s": 9.8, …}`."""
+        run = catalogue.last_run(conn, self.subject.manifest)
+        stats = json.loads(run["stats"]) if run is not None else {}
+        return {
+            "phase": self._phase(conn, hand),
+            "hand": hand.on_it,
+            "serve": self.subject.invocation.command("serve"),
+            "started_at": run["started_at"] if run is not None else None,
+            "ended_at": run["ended_at"] if run is not None else None,
+            "exit_code": run["exit_code"] if run is not None else None,
+            **{name: stats.get(name) for name in ("rate_per_s", "in_flight", "eta_s", "cap", "note")},
+            "errors": [dict(error) for error in jobs.last_errors(conn, self.subject.manifest, ERRORS)],
+        }
+
+    def _phase(self, conn: sqlite3.Connection, hand: Hand) -> str:
+        """Return `none`, `running`, `held`, `stopping`, `ended` or `killed`."""
+        run = catalogue.last_run(conn, self.subject.manifest)
+        if run is None:
+            return "none"
+        if run["ended_at"] is not None or hand.over:
+            return "ended"
+        if not self._alive(run, self._wall_s()):
+            return "killed"
+        stats = json.loads(run["stats"])
+        if hand.stopping or (not hand.on_it and stats.get("stopping")):
+            return "stopping"
+        if hand.held or (not hand.on_it and stats.get("held")):
+            return "held"
+        return "running"
+
+
+def _lasting(head: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a head is worth telling again when it changes."""
+    return {name: value for name, value in head.items() if name != "written_at"}
+
+
+def _dump(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
