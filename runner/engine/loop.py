@@ -678,7 +678,7 @@ class Engine:
         left = sum(
             number for (state, listed), number in self._counts.items() if listed and state not in ended
         )
-        if len(self._done_times) < 3 or not left:
+        if len(self._done_times) < 3 or not left or self._admission.held:
             return None
         return left * (self._desk.clock.mono_s() - self._done_times[0]) / len(self._done_times)
 
