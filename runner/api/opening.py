@@ -20,6 +20,7 @@ from runner.workspace import Workspace, find_workspace, workspace_root
 
 SANDBOX_URL = "sandbox:"  # what the sandbox's rows are bound to: its port is another each time
 SANDBOX_KEY = "rvya_sk_sandbox"
+NO_FILE_HINT = "`rivya-batch init` writes a manifest to start from"
 
 
 class InvalidManifest(UsageError):
@@ -82,7 +83,7 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
     """
     if not path.exists():
         raise UsageError(
-            f"there is no file {path}", hint="`rivya-batch init` writes a manifest to start from"
+            f"there is no file {path}", hint=NO_FILE_HINT
         )
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)

@@ -18,7 +18,7 @@ import anyio
 from runner import __version__
 from runner.api.child import Sandbox, sandbox_child
 from runner.api.modelling import contracts_for
-from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, check_all, read_manifest, refuse_errors
+from runner.api.opening import NO_FILE_HINT, SANDBOX_KEY, SANDBOX_URL, check_all, read_manifest, refuse_errors
 from runner.api.planning import Plan, check_binding, compute
 from runner.api.reporting import write_report_for
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_client
@@ -106,6 +106,8 @@ def run(
         RunnerError: Before anything was sent.
     """
     clock = clock or SystemClock()
+    if not request.path.exists():
+        raise UsageError(f"there is no file {request.path}", hint=NO_FILE_HINT)
     with ExitStack() as stack:
         account_of: Callable[[], Account]
         if request.sandbox:
@@ -173,6 +175,10 @@ def run(
             beside,
             backend_options={"use_uvloop": False},
         )
+        if ended.code in (Exit.INTERRUPTED, Exit.TERMINATED):
+            # All is recorded but the end itself: another signal now would only lose that.
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
         _clean(file, settings, folder)
         return _finish(file, settings, run_id, ended, clock)
 
@@ -351,12 +357,15 @@ async def _watch_signals(engine: Engine, announce: Announce) -> None:
     """First signal: drain. Second: leave at once, which is as safe as kill -9."""
     watched = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     with anyio.open_signal_receiver(*watched) as signals:
-        seen = 0
+        draining = False
         async for number in signals:
-            seen += 1
             code = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-            if seen > 1:
+            # A terminal that closes hangs up more than once, and nobody means "at once" by it.
+            if draining and number == signal.SIGHUP:
+                continue
+            if draining:
                 os._exit(int(code))
+            draining = True
             announce("stopping: open requests are finished and recorded; once more to leave at once")
             engine.stop(code, "interrupted; tasks go on at the service; run again to go on")
 

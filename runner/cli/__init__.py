@@ -120,8 +120,13 @@ def _run(arguments: list[str]) -> int:
     except Exception as exc:  # the last resort: say it without a key in it
         if isinstance(exc, OSError) and exc.filename is None and exc.errno in _OUTPUT_TROUBLE:
             raise
-        from runner.cli.problems import show_fault
+        from runner.cli.problems import show_error, show_fault
+        from runner.store.database import as_trouble
 
+        trouble = as_trouble(exc)
+        if trouble is not None:
+            show_error(trouble, as_json="--json" in arguments)
+            return int(trouble.exit_code)
         show_fault(exc)
         return int(Exit.FAULT)
 

@@ -22,6 +22,7 @@ class Chosen:
         self._live = not as_json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not verbose
         self._title = title
         self._log: LogFile | None = None
+        self._gone = False
         self._inner: Any = EventStream(sys.stdout) if as_json else PlainProgress(sys.stderr, verbose=verbose)
 
     def begin(self, name: str, **plan: Any) -> None:
@@ -44,22 +45,31 @@ class Chosen:
 
     def event(self, kind: str, **data: Any) -> None:
         """Pass on what happened."""
-        self._inner.event(kind, **data)
+        self._show("event", kind, **data)
         if self._log is not None:
             self._log.write(kind, data)
 
     def announce(self, text: str) -> None:
         """Pass on a line for people."""
         if isinstance(self._inner, EventStream):
-            self._inner.event("notice", message=text)
+            self._show("event", "notice", message=text)
         else:
-            self._inner.say(text)
+            self._show("say", text)
         if self._log is not None:
             self._log.write("notice", {"message": text})
 
     def snapshot(self, view: Snapshot) -> None:
         """Pass on how it goes."""
-        self._inner.snapshot(view)
+        self._show("snapshot", view)
+
+    def _show(self, what: str, *arguments: Any, **data: Any) -> None:
+        """Show something; a terminal that has gone ends the showing, never the run."""
+        if self._gone:
+            return
+        try:
+            getattr(self._inner, what)(*arguments, **data)
+        except (OSError, ValueError):
+            self._gone = True
 
     def write(self, kind: str, data: dict[str, Any]) -> None:
         """Write a line of the event stream."""
@@ -67,7 +77,7 @@ class Chosen:
 
     def close(self) -> None:
         """Give the terminal back."""
-        self._inner.close()
+        self._show("close")
         if self._log is not None:
             self._log.close()
 

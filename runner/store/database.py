@@ -210,6 +210,13 @@ def trouble(doing: str, *, opening: bool = False) -> Iterator[None]:
         raise _translated(exc, doing, opening=opening) from exc
 
 
+def as_trouble(exc: BaseException) -> RunnerError | None:
+    """Return what an error of the database means to a person; None for any other error."""
+    if isinstance(exc, sqlite3.DatabaseError):
+        return _translated(exc, "using the state database", opening=False)
+    return None
+
+
 def _translated(exc: Exception, doing: str, *, opening: bool) -> RunnerError:
     text = str(exc).lower()
     if "full" in text or "no space" in text or "disk i/o" in text or "quota" in text:
