@@ -59,11 +59,11 @@ const runsTable = head => head.runs.length === 0 ? nothing() : plainTable(
   ].map(String)));
 
 const ADVICE = {
-  policy: "Refused for what they hold: the same content is likely to be refused again. Edit the prompts.",
-  validation: "The requests were refused as wrong: change these jobs, another round alone will not help.",
+  policy: "Refused for its content: the same is likely to be refused again. Edit the prompt.",
+  validation: "The request was refused as wrong: another round alone will not help, edit the job.",
   credits: "The account was empty. Top it up first.",
-  generation: "These tasks ran and failed. Another round is another payment, and may work.",
-  uncertain: "Nobody but a person can know whether these were accepted. Look into the account's history first.",
+  generation: "The task ran and failed. Another round is another payment, and may work.",
+  uncertain: "Nobody but a person can know whether it was accepted. Look into the account's history first.",
 };
 
 const failure = (app, group) => h("div", {class: `failure ${group.state}`},

@@ -8,14 +8,14 @@ const columnsOf = app => {
   return [
     {key: "star", name: "", width: 40, rank: 0, cell: job => starButton(app, job)},
     {key: "shot", name: "", width: 84, rank: 3, cell: job => picture(app, job)},
-    {key: "id", name: "Id", sort: "id", width: 190, rank: 0, grow: 1.2, cell: job =>
+    {key: "id", name: "Id", sort: "id", width: 190, narrow: 110, rank: 0, grow: 1.2, cell: job =>
       h("button", {type: "button", class: "link", onclick: () => app.open(job)}, job.id)},
-    {key: "state", name: "State", sort: "state", width: 128, rank: 1, cell: job => [stateMark(job.state), job.overdue ? "overdue" : job.state]},
+    {key: "state", name: "State", sort: "state", width: 128, narrow: 112, rank: 1, cell: job => [stateMark(job.state), job.overdue ? "overdue" : job.state]},
     ...axes.map(({axis, at}, i) => ({key: `axis ${axis.name}`, name: axis.name, width: 110, rank: 6 + i, grow: 0.5,
       cell: job => job.axes[at] === undefined ? "" : shown(axis.values[job.axes[at]])})),
     {key: "model", name: "Model", sort: "model", width: 170, rank: app.model.sides().at(-1).values.length > 1 ? 4 : 12, cell: job => job.model},
     {key: "prompt", name: "Prompt", width: 200, rank: 5, grow: 3, cell: job => job.state === "failed" && job.error?.[2] ? job.error[2] : job.prompt ?? ""},
-    {key: "credits", name: "Credits", sort: "credits", width: 92, rank: 2, number: true, cell: job => credits(spent(job))},
+    {key: "credits", name: "Credits", sort: "credits", width: 92, narrow: 76, rank: 2, number: true, cell: job => credits(spent(job))},
     {key: "duration", name: "Took", sort: "duration", width: 84, rank: 4, number: true, cell: job => span(job.duration)},
     {key: "finished", name: "Finished", sort: "finished", width: 108, rank: 7, number: true, cell: job => job.finished === null ? "–" : clock.format(job.finished), title: job => when(job.finished)},
     {key: "polls", name: "Polls", sort: "polls", width: 76, rank: 10, number: true, cell: job => String(job.polls)},
@@ -27,13 +27,13 @@ const columnsOf = app => {
 const columnsThatFit = (columns, width) => {
   let left = width;
   const taken = new Set();
-  for (const column of [...columns].sort((a, b) => a.rank - b.rank)) {
-    const least = column.key === "id" && width < 500 ? 120 : column.width;
-    if (column.rank > 0 && least > left) break;
-    left -= least;
+  const sized = columns.map(column => width < 500 && column.narrow ? {...column, width: column.narrow} : column);
+  for (const column of [...sized].sort((a, b) => a.rank - b.rank)) {
+    if (column.rank > 0 && column.width > left) break;
+    left -= column.width;
     taken.add(column);
   }
-  return columns.filter(column => taken.has(column));
+  return sized.filter(column => taken.has(column));
 };
 
 class Table {

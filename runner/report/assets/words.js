@@ -92,7 +92,7 @@ const copy = async text => {
 
 /** A line to type, with a button that copies it. */
 const commandLine = text => h("div", {class: "command"},
-  h("code", {tabindex: "0"}, text),
+  h("code", {}, text),
   h("button", {type: "button", class: "small", "aria-label": `Copy: ${text}`, onclick: () => copy(text)}, "Copy"));
 
 /** What this browser remembers of this page; pages from the disk may be denied it. */
