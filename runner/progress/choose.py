@@ -62,7 +62,7 @@ class Chosen:
         """Pass on how it goes."""
         self._show("snapshot", view)
 
-    def _show(self, what: str, *arguments: Any, **data: Any) -> None:
+    def _show(self, what: str, /, *arguments: Any, **data: Any) -> None:
         """Show something; a terminal that has gone ends the showing, never the run."""
         if self._gone:
             return
