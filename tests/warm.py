@@ -4,6 +4,11 @@ A helper process imports the package once and forks for each invocation: still a
 own pid, pipes, folder, environment and signals, that can be killed like any other; only the four tenths of a
 CPU second that Python's imports take are saved. Tests that want a cold start, another PYTHONPATH or a wrapper
 take the ordinary way (`tests.support.Command`).
+
+Two variables change the clocks of a process that is started here, and of nothing else:
+
+    TEST_CLOCK_SHIFT_S   its wall clock is wrong by so many seconds
+    TEST_CLOCK_SPEED     its monotonic clock runs so many times as fast, so that its waits are as much shorter
 """
 
 from __future__ import annotations
@@ -15,18 +20,21 @@ import importlib
 import json
 import os
 import pkgutil
+import selectors
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 ALSO = ("aiohttp", "anyio._backends._asyncio", "encodings.idna", "httpx", "httpx_aiohttp", "rich.console")
+SHIFT, SPEED = "TEST_CLOCK_SHIFT_S", "TEST_CLOCK_SPEED"
 SIZE = struct.Struct("!I")
 
 
@@ -213,6 +221,7 @@ def become(order: Mapping[str, Any], stdin: int, stdout: int, stderr: int) -> No
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     sys.argv = ["rivya-batch", *order["arguments"]]
+    bend_clocks(float(order["env"].get(SHIFT, 0)), float(order["env"].get(SPEED, 1)))
     from runner.cli import main as command
 
     code: object = 1
@@ -226,6 +235,21 @@ def become(order: Mapping[str, Any], stdin: int, stdout: int, stderr: int) -> No
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def bend_clocks(shift_s: float, speed: float) -> None:
+    """Let this process live in another time: what the system's clocks say to it is changed, no code of ours."""
+    wall, monotonic, select = time.time, time.monotonic, selectors.DefaultSelector.select
+    if shift_s:
+        time.time = lambda: wall() + shift_s
+    if speed != 1:
+        began = monotonic()
+
+        def hurried(self: Any, timeout: float | None = None) -> Any:
+            return select(self, timeout / speed if timeout else timeout)
+
+        time.monotonic = lambda: began + (monotonic() - began) * speed
+        selectors.DefaultSelector.select = hurried  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -274,9 +274,7 @@ class Engine:
             return False
         if self._admission.held and not self._reasons.no_new and self._more_to_come():
             return False
-        if self._admission.full:
-            self._reasons.note(Exit.CREDITS, "the next job does not fit under the credit cap")
-        elif self._admission.aside:
+        if self._admission.aside and not self._admission.full:
             self._reasons.note(
                 Exit.INCOMPLETE,
                 f"{len(self._admission.aside)} jobs of a price never seen wait until an unclear payment is resolved",
@@ -697,6 +695,8 @@ class Engine:
 
     async def _judge_end(self) -> None:
         """Look at the ledger once more: jobs that failed or are uncertain, of this or an earlier run."""
+        if self._admission.full:  # whatever else may have ended the run
+            self._reasons.note(Exit.CREDITS, "the next job does not fit under the credit cap")
 
         def read(conn: Any) -> tuple[dict[tuple[State, bool], int], int]:
             return jobs.counts(conn, self._name), jobs.overdue(conn, self._name)

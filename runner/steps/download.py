@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from runner import sidecar
 from runner.client import ResultClient
-from runner.fetch import ResultFetcher, ResultTrouble
+from runner.fetch import ResultFetcher, ResultTrouble, ResultUnacceptable
 from runner.files import OutputFolder
 from runner.model import Artifact, Job, Kind, State
 from runner.parts import Result
@@ -81,7 +81,9 @@ class Downloads:
                 results.append(await self.fetcher.fetch(url, self.folder.part(stem, number)))
             except ResultTrouble as exc:
                 fetched = Fetched.RENEW if exc.renew else Fetched.LATER
-                return DownloadResult(job=job, fetched=fetched, why=str(exc))
+                # Only what a person can do: that we ask again, we do anyhow.
+                hint = f"; {exc.hint}" if exc.hint and isinstance(exc, ResultUnacceptable) else ""
+                return DownloadResult(job=job, fetched=fetched, why=f"{exc.message}{hint}")
         return await self._keep(desk, job, stem, results)
 
     async def _keep(self, desk: Desk, job: Job, stem: str, results: Sequence[Result]) -> DownloadResult:

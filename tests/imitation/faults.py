@@ -34,6 +34,7 @@ class Do(StrEnum):
     CUT = "cut"  # it took effect; half of the answer comes
     ANSWER_BEFORE = "answer_before"  # something else is answered, and nothing happens
     ANSWER_AFTER = "answer_after"  # something else is answered, although it took effect
+    TWIST = "twist"  # it took effect; `answer` makes another answer of the right one
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Rule:
     do: Do
     times: float = 1
     skip: int = 0
-    answer: Answer | None = None
+    answer: Answer | Callable[[Answer], Answer] | None = None
     where: Callable[[Request], bool] | None = None
     seen: int = 0
     done: int = 0

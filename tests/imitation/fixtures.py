@@ -15,7 +15,7 @@ import pytest
 
 from tests.imitation.personality import USUAL, Personality
 from tests.imitation.service import Imitation
-from tests.support import Command, Outcome, clean_environment
+from tests.support import Command, Outcome, Process, clean_environment
 from tests.warm import WarmStart
 
 StartService = Callable[..., Imitation]
@@ -112,10 +112,13 @@ class Bench:
         """Run the manifest, and let the service know whom to kill."""
         if self.service.victim is None and not any(rule.do.startswith("kill") for rule in self.service.rules):
             return self.command("run", self.manifest, "--yes", *options, **more)
-        process = self.command.start("run", self.manifest, "--yes", *options, **more)
+        process = self.start(*options, **more)
         self.service.victim = process.pid
-        stdout, stderr = process.communicate(timeout=60)
-        return Outcome(code=process.returncode, stdout=stdout, stderr=stderr)
+        return ended(process)
+
+    def start(self, *options: str, **more: Any) -> Process:
+        """Start a run of the manifest, and let it go on."""
+        return self.command.start("run", self.manifest, "--yes", *options, **more)
 
     @property
     def database(self) -> Path:
@@ -159,6 +162,12 @@ class Bench:
         assert expected == sorted(contents[sha] for sha in self.results().values())
         assert not self.parts()
         assert all(len(bodies) == 1 for bodies in ledger.bodies_by_key().values())
+
+
+def ended(process: Process, timeout_s: float = 60.0) -> Outcome:
+    """Wait for the end of a command that was started."""
+    stdout, stderr = process.communicate(timeout=timeout_s)
+    return Outcome(code=process.wait(timeout=timeout_s), stdout=stdout, stderr=stderr)
 
 
 def said(outcome: Outcome) -> str:

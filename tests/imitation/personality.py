@@ -78,6 +78,7 @@ class Personality:
     result_ranges: bool = False
     result_redirects: int = 0
     result_lives_s: float = 3600.0
+    result_bytes: int = 0  # at least so large
     results: int = 1
     primary_only: bool = False  # `urls` missing
 

@@ -131,6 +131,14 @@ class Imitation:
         """Change the personality from now on."""
         self.be = replace(self.be, **changes)
 
+    def result_of(self, prompt: str) -> Callable[[Request], bool]:
+        """Match the GETs of the results of one prompt."""
+        return lambda request: self.tasks[request.segments[1]].data.get("prompt") == prompt
+
+    def poll_of(self, prompt: str) -> Callable[[Request], bool]:
+        """Match the polls of one prompt."""
+        return lambda request: self.tasks[request.segments[3]].data.get("prompt") == prompt
+
     def expire_results(self) -> None:
         """Let all result urls given out so far be refused."""
         self._tokens.clear()
@@ -145,7 +153,7 @@ class Imitation:
 
     def content(self, task: str, number: int = 1) -> bytes:
         """The result of a task: a clip that plays, and is like no other."""
-        mark = f"{task}|{number}".encode()
+        mark = f"{task}|{number}".encode().ljust(self.be.result_bytes - len(CLIP) - 8, b".")
         return CLIP + (8 + len(mark)).to_bytes(4, "big") + b"free" + mark
 
     @property
@@ -237,10 +245,10 @@ class Imitation:
             case Do.DROP_BEFORE | Do.RESET_BEFORE:
                 raise Dropped(reset=rule.do is Do.RESET_BEFORE)
             case Do.KILL_BEFORE:
-                await self._kill()
+                await self.kill()
                 raise Dropped
             case Do.ANSWER_BEFORE:
-                assert rule.answer is not None
+                assert isinstance(rule.answer, Answer)
                 row.status = rule.answer.status
                 if isinstance(row, Post):
                     row.outcome = "refused"
@@ -250,22 +258,25 @@ class Imitation:
             case Do.DROP_AFTER | Do.RESET_AFTER:
                 raise Dropped(reset=rule.do is Do.RESET_AFTER)
             case Do.KILL_AFTER:
-                await self._kill()
+                await self.kill()
                 raise Dropped
             case Do.KILL_ANSWERED:
                 row.status = answer.status
-                return replace(self._manners(answer), then=self._kill)
+                return replace(self._manners(answer), then=self.kill)
             case Do.CUT:
                 return replace(answer, chunked=False, cut_at=len(answer.body) // 2)
+            case Do.TWIST:
+                assert callable(rule.answer)
+                return self._manners(rule.answer(answer))
             case _:
-                assert rule.answer is not None
+                assert isinstance(rule.answer, Answer)
                 return self._manners(rule.answer)
 
     def _manners(self, answer: Answer) -> Answer:
         pause_s = answer.head_pause_s or self.be.head_pause_s
         return replace(answer, close=answer.close or self.be.close_each, head_pause_s=pause_s)
 
-    async def _kill(self) -> None:
+    async def kill(self) -> None:
         """kill -9 the command, and wait until it is gone: what follows happens after its death."""
         pid, self.victim = self.victim, None
         if pid is None:

@@ -191,8 +191,8 @@ async def _send_body(writer: asyncio.StreamWriter, answer: Answer) -> None:
     for start in range(0, len(body), answer.piece):
         piece = body[start : start + answer.piece]
         writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" if answer.chunked else piece)
+        await writer.drain()
         if answer.drip_s:
-            await writer.drain()
             await asyncio.sleep(answer.drip_s)
     if answer.chunked and answer.cut_at is None:
         writer.write(b"0\r\n\r\n")
