@@ -29,6 +29,7 @@ _COLUMNS = (
     " in_doubt, reopened, attempts, conflicts, conflict_since, fresh_bodies, next_at, task_id, task_status, urls,"
     " submitted_at, finished_at, duration_s, polls, overdue, error_class, error_code, error_message"
 )
+_NAMES = tuple(_COLUMNS.split(", "))
 
 
 class StaleJob(RunnerError):
@@ -70,7 +71,9 @@ def references_from_json(text: str) -> tuple[Reference, ...]:
     )
 
 
-def _job(row: sqlite3.Row) -> Job:
+def _job(found: sqlite3.Row) -> Job:
+    # A Row looks for each name among all its columns; a dict of them halves the time.
+    row = dict(zip(_NAMES, found, strict=True))
     return Job(
         row=row["id"],
         version=row["version"],
