@@ -82,7 +82,6 @@ class _Control:
         self._announce = announce
         self.held = False
         self.stopping = False
-        self.over = False
 
     def hold(self, held: bool) -> None:
         """Hold new submits, or go on with them."""
@@ -100,7 +99,7 @@ class _Control:
 
     def hand(self) -> Hand:
         """Return what was done so far."""
-        return Hand(on_it=True, held=self.held, stopping=self.stopping, over=self.over)
+        return Hand(on_it=True, held=self.held, stopping=self.stopping)
 
 
 async def _serve(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import anyio
@@ -48,7 +49,7 @@ class Feed:
         self._news = anyio.Event()
         self._wanted = anyio.Event()
         self._poke = anyio.Event()
-        self._finished = False
+        self._finishing = self._finished = False
         self.listeners = 0
         self.looks = 0
 
@@ -74,8 +75,14 @@ class Feed:
         """Look now: something was just done to the run."""
         self._poke.set()
 
+    def _hands(self) -> Hand:
+        hand = self._hand()
+        # Its process has not yet recorded the end when the page says goodbye.
+        return replace(hand, over=True) if self._finishing and hand.on_it else hand
+
     async def finish(self) -> None:
         """Look a last time, tell it, and send everybody home."""
+        self._finishing = True
         if self.listeners:
             await self._look()
         self._finished = True
@@ -87,7 +94,7 @@ class Feed:
         async with self._lock:
             self.looks += 1
             try:
-                news = await self._read(lambda: self._reader.look(self._hand()))
+                news = await self._read(lambda: self._reader.look(self._hands()))
             except RunnerError:
                 # A locked or moved database: what was told stands until it can be read again.
                 await self._read(self._reader.close)
@@ -174,7 +181,7 @@ class Feed:
             # The reading is not older than this number; what it already holds may be told again.
             at = (self._generation, self._number)
             try:
-                return at, "report", await self._read(lambda: self._reader.whole(self._hand()))
+                return at, "report", await self._read(lambda: self._reader.whole(self._hands()))
             except RunnerError:
                 return None
 
@@ -185,7 +192,7 @@ class Feed:
         rows = [row for row, told in self._changed.items() if told > number]
         async with self._lock:
             try:
-                text = await self._read(lambda: self._reader.some(rows, self._hand()))
+                text = await self._read(lambda: self._reader.some(rows, self._hands()))
             except RunnerError:
                 return None
         return at, "jobs", text

@@ -44,7 +44,8 @@ class App {
     const key = `rivya-batch favourites ${head.sandbox ? "sandbox " : ""}${head.manifest}`;
     if (this.favourites.key !== key) this.favourites = new Favourites(key);
     showHead(this);
-    this.buildFilters();
+    // A list that somebody has just opened stays open.
+    if (all || !$("filters").contains(document.activeElement)) this.buildFilters();
     if (!this.view) {
       if (innerWidth >= 900 && this.model.jobs.length > 1) this.toggleFilters(true);
       this.show(VIEWS.some(([name]) => `#${name}` === location.hash) ? location.hash.slice(1) : "gallery");
@@ -96,6 +97,7 @@ class App {
       paid > 0 && this.narrowed() ? `, ${credits(paid)} credits` : "",
       ...(this.narrowed() ? [h("button", {type: "button", class: "link", onclick: () => this.clear()}, "Clear filters")] : []));
     this.view.update(this.shown);
+    if (this.lightbox.job) this.lightbox.renew();
     const empty = $("nothing");
     empty?.remove();
     if (!n && this.name !== "numbers") $("panel").append(h("div", {class: "empty", id: "nothing"}, this.model.jobs.length
@@ -325,10 +327,11 @@ const showHead = app => {
   const words = head.failures.map(group => `${whole.format(group.count)} ${group.state === "uncertain" ? "uncertain" : `failed: ${group.error_class}`}`);
   const overdue = jobs.filter(job => job.overdue).length;
   if (overdue) words.push(`${whole.format(overdue)} overdue`);
-  $("notice").replaceChildren(...(troubled ? [h("div", {class: "notice", role: "note"}, stateMark("failed"),
+  const notice = h("div", {}, troubled ? h("div", {class: "notice", role: "note"}, stateMark("failed"),
     h("p", {}, h("strong", {}, `${plural(troubled, "job needs", "jobs need")} a person`), h("span", {class: "muted"}, words.join(" · "))),
     h("button", {type: "button", class: "chip", onclick: () => app.showState(ATTENTION)}, "Show them"),
-    h("button", {type: "button", class: "chip", onclick: () => app.show("numbers")}, "What to type"))] : []));
+    h("button", {type: "button", class: "chip", onclick: () => app.show("numbers")}, "What to type")) : null);
+  if (notice.innerHTML !== $("notice").innerHTML) $("notice").replaceChildren(...notice.childNodes);
   $("foot").textContent = `Written ${when(Date.parse(head.written_at))} by rivya-batch ${head.version ?? ""} from ${head.manifest_file ?? ""}. Press ? for the keyboard.`;
 };
 

@@ -36,17 +36,25 @@ class Gallery {
 
   update(jobs) {
     this.jobs = jobs;
-    this.list.clear();
+    // What shows the same job at the same place stays: a film that plays goes on when other jobs change.
+    const focused = this.list.keep((i, node) => node.job === jobs[i]);
     this.current = Math.min(this.current, Math.max(jobs.length - 1, 0));
+    for (const [i, node] of this.list.nodes) {
+      node.setAttribute("aria-setsize", jobs.length);
+      this.reach(node, i === this.current);
+    }
     this.layout();
+    if (focused !== null) this.list.nodes.get(focused)?.main.focus({preventScroll: true, focusVisible: true});
   }
 
   layout() {
     const width = this.place.clientWidth;
     if (!width) return;
-    // A wall of a screen gets larger pictures, not only more of them.
-    const target = Math.min(SIZES[this.app.size] * Math.min(1.8, Math.max(1, width / 1800)), width * 0.75);
     this.aspects = this.jobs.map(job => aspectOf(job, this.app.model.category(job)));
+    const usual = [...this.aspects].sort((a, b) => a - b)[this.aspects.length >> 1] ?? 1;
+    // A wall of a screen gets larger pictures, not only more of them; tall ones get about the room that wide ones have.
+    const screen = Math.min(1.8, Math.max(1, width / 1800)), tall = Math.min(1.5, Math.max(1, Math.sqrt(16 / 9 / usual)));
+    const target = Math.min(SIZES[this.app.size] * screen * tall, width * 0.75);
     this.rows = rowsOf(this.aspects, width, target);
     this.rowOf = [];
     this.rows.forEach((row, r) => { for (let i = row.from; i < row.to; i++) this.rowOf[i] = r; });

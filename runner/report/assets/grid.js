@@ -6,6 +6,8 @@ const CELL_GAP = 8;
 const NONE = "–";
 const IN_A_CELL = 4;
 
+const same = (some, others) => some.length === others.length && some.every((each, i) => each === others[i]);
+
 class Grid {
   constructor(app, panel) {
     this.app = app;
@@ -34,11 +36,13 @@ class Grid {
     const [rows, cols] = this.usual();
     this.rows = keys.has(this.rows) ? this.rows : rows;
     this.columns = keys.has(this.columns) ? this.columns : cols;
+    const choices = JSON.stringify(this.sides.map(side => [side.key, side.values.length]));
     for (const [pick, value] of [[this.rowPick, this.rows], [this.colPick, this.columns]]) {
-      pick.replaceChildren(...this.sides.map(side => h("option", {value: side.key},
+      if (choices !== this.choices) pick.replaceChildren(...this.sides.map(side => h("option", {value: side.key},
         side.key ? `${side.name} (${side.values.length})` : side.name)));
       pick.value = value;
     }
+    this.choices = choices;
     this.group();
   }
 
@@ -108,8 +112,12 @@ class Grid {
     this.inner.style.gridTemplateColumns = `${sideWidth}px ${wide}px`;
     this.scroller.style.maxHeight = `${Math.max(320, innerHeight - barHeight() - 90)}px`;
     this.sideWidth = sideWidth;
-    for (const list of [this.cells, this.colHeads, this.rowHeads]) list.clear();
+    const form = JSON.stringify([this.width, this.height, this.across, this.rows, this.columns, this.rowValues, this.colValues]);
+    const focused = this.cells.keep((number, node) => form === this.form && same(node.jobs, this.held.get(number) ?? []));
+    if (form !== this.form) for (const list of [this.colHeads, this.rowHeads]) list.clear();
+    this.form = form;
     this.draw();
+    if (focused !== null) this.cells.nodes.get(focused)?.querySelector("button")?.focus({preventScroll: true, focusVisible: true});
   }
 
   draw() {
@@ -147,6 +155,7 @@ class Grid {
     node.style.gridTemplateRows = `repeat(${this.down}, minmax(0, 1fr))`;
     Object.assign(node.style, {left: `${col * this.width}px`, top: `${row * this.height}px`,
       width: `${this.width - CELL_GAP}px`, height: `${this.height - CELL_GAP}px`});
+    node.jobs = jobs;
     node.close = () => tiles.forEach(each => each.close());
     return node;
   }

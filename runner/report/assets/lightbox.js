@@ -40,16 +40,37 @@ class Lightbox {
   show(job, file = 0) {
     this.job = job;
     this.file = file;
-    const list = this.app.shown;
-    const at = list.indexOf(job);
     this.title.textContent = job.id;
-    this.position.textContent = at < 0 ? "" : `${whole.format(at + 1)} of ${whole.format(list.length)}`;
+    this.showPosition();
     this.star = starButton(this.app, job);
     this.star.tabIndex = 0;
     this.starPlace.replaceChildren(this.star);
     this.showFile();
     this.info.replaceChildren(...details(this.app, job));
     this.info.scrollTop = 0;
+  }
+
+  /** The job has gone on while it is looked at; what it shows is disturbed only when that is another thing now. */
+  renew() {
+    const {app, job: before} = this;
+    const job = app.model.jobs[app.model.byRow.get(before.row)];
+    if (!job) return;
+    this.job = job;
+    this.showPosition();
+    if (job === before) return;
+    const showed = before.files[this.file]?.[0], shows = job.files[this.file]?.[0];
+    if (showed !== shows || (!shows && before.state !== job.state)) this.showFile();
+    const {scrollTop} = this.info;
+    const held = this.info !== document.activeElement && this.info.contains(document.activeElement);
+    this.info.replaceChildren(...details(app, job));
+    this.info.scrollTop = scrollTop;
+    if (held) this.info.focus({preventScroll: true});
+  }
+
+  showPosition() {
+    const list = this.app.shown;
+    const at = list.indexOf(this.job);
+    this.position.textContent = at < 0 ? "" : `${whole.format(at + 1)} of ${whole.format(list.length)}`;
   }
 
   showFile() {

@@ -78,23 +78,32 @@ class Strip {
   show() {
     const {now, charged = 0, reserved = 0, commands = {}} = this.model.head;
     const lost = !this.reached && !this.over;
-    const phase = now ? now.phase : "none";
-    const going = ["running", "held", "stopping"].includes(phase) && !this.over;
-    this.node.className = `now ${lost ? "lost" : this.over && going ? "ended" : phase}`;
-    this.phase.textContent = !now ? (lost ? "Connecting…" : "") : lost ? "Connecting again…" : PHASES[this.over && going ? "ended" : phase];
-    this.words.textContent = !now ? "" : lost ? "The numbers stand still until then." : this.over && phase !== "ended" ? "This page is no longer served." : this.note(now);
+    const alive = ["running", "held", "stopping"].includes(now?.phase);
+    const going = alive && !this.over;
+    this.node.className = `now ${lost ? "lost" : alive && this.over ? "left" : now?.phase ?? "none"}`;
+    this.phase.textContent = lost ? (now ? "Connecting again…" : "Connecting…") : alive && this.over ? "Not followed any more" : PHASES[now?.phase] ?? "";
+    this.words.textContent = !now ? "" : lost ? "The numbers stand still until then." : alive && this.over ? "This page is no longer served." : this.note(now);
     this.showFacts(going ? this.numbers(now, charged, reserved) : []);
     this.showCap(now?.cap, charged, reserved);
     this.buttons.hidden = !now?.hand || !going || lost;
-    this.toggle(this.hold, phase === "running");
-    this.toggle(this.goOn, phase === "held");
-    this.toggle(this.stop, phase !== "stopping");
+    this.toggle(this.hold, now?.phase === "running");
+    this.toggle(this.goOn, now?.phase === "held");
+    this.toggle(this.stop, now?.phase !== "stopping");
     this.showErrors(now?.errors ?? []);
-    const line = this.over ? now?.serve : !going ? commands.run : null;
-    if (this.line !== line) {
-      this.line = line;
-      this.command.replaceChildren(...(line ? [h("span", {class: "muted"}, this.over ? "Its page again:" : "To go on:"), commandLine(line)] : []));
+    const lines = [
+      !going && !(alive && this.over) && this.more() && commands.run && ["To go on:", commands.run],
+      this.over && now && ["This page again:", now.serve],
+    ].filter(Boolean);
+    const key = JSON.stringify(lines);
+    if (this.lines !== key) {
+      this.lines = key;
+      this.command.replaceChildren(...lines.map(([words, line]) => h("div", {}, h("span", {class: "muted"}, words), commandLine(line))));
     }
+  }
+
+  /** Whether there is something left that a run would do. */
+  more() {
+    return Object.entries(this.model.head.counts).some(([state, number]) => number && !["done", "failed", "uncertain", "abandoned"].includes(state));
   }
 
   /** A button that goes leaves the keyboard's attention to the one that takes its place. */

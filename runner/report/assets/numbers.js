@@ -8,6 +8,8 @@ class Numbers {
 
   update(jobs) {
     this.jobs = jobs;
+    // Whoever reads or copies something here is not disturbed by what comes in meanwhile.
+    if (this.drawn && this.panel.contains(document.activeElement)) return;
     this.layout();
   }
 
@@ -28,6 +30,7 @@ class Numbers {
       card("Runs", runsTable(head), "wide"));
     all.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     this.panel.replaceChildren(all);
+    this.drawn = true;
   }
 
   draw() {}

@@ -54,7 +54,9 @@ class Table {
   update(jobs) {
     this.jobs = jobs;
     this.table.setAttribute("aria-rowcount", jobs.length + 1);
+    const focused = this.list.keep((i, node) => node.job === jobs[i]);
     this.layout();
+    if (focused !== null) this.list.nodes.get(focused)?.querySelector(".link")?.focus({preventScroll: true, focusVisible: true});
   }
 
   layout() {
@@ -63,6 +65,9 @@ class Table {
     const width = this.table.parentNode.clientWidth;
     const growing = this.columns.reduce((sum, column) => sum + (column.grow ?? 0), 0) || 1;
     const spare = Math.max(0, width - this.columns.reduce((sum, column) => sum + column.width, 0));
+    const form = JSON.stringify([width, this.columns.map(column => column.key), this.app.sort]);
+    if (form === this.form) return this.draw();
+    this.form = form;
     this.cols.replaceChildren(...this.columns.map(column => {
       const node = h("col", {});
       node.style.width = `${column.width + spare * (column.grow ?? 0) / growing}px`;

@@ -149,6 +149,17 @@ class Visible {
   clear() {
     for (const [number, node] of this.nodes) this.drop(number, node);
   }
+
+  /** Drop the nodes for which `still(number, node)` is false; returns the number that had the keyboard's attention. */
+  keep(still) {
+    let focused = null;
+    for (const [number, node] of this.nodes) {
+      if (still(number, node)) continue;
+      if (node.contains(document.activeElement)) focused = number;
+      this.drop(number, node);
+    }
+    return focused;
+  }
 }
 
 /** The part of a place that can be seen, and a little around it, in the place's own pixels. */
