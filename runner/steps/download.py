@@ -44,6 +44,9 @@ class DownloadResult:
     warnings: tuple[str, ...] = ()
 
 
+Paid = tuple[float | None, float | None]  # credits reserved and charged
+
+
 @dataclass(frozen=True, slots=True)
 class Downloads:
     """Where results come from and where they go."""
@@ -69,7 +72,7 @@ class Downloads:
         Raises:
             TemporaryTrouble: The disk is full or fails.
         """
-        job = await desk.writer.write(lambda conn: jobs.get(conn, row))
+        job, paid = await desk.writer.write(lambda conn: _begin(conn, row))
         if job.state is not State.DOWNLOADING:
             return DownloadResult(job=job, fetched=Fetched.GONE)
         if not job.urls:
@@ -84,12 +87,20 @@ class Downloads:
                 # Only what a person can do: that we ask again, we do anyhow.
                 hint = f"; {exc.hint}" if exc.hint and isinstance(exc, ResultUnacceptable) else ""
                 return DownloadResult(job=job, fetched=fetched, why=f"{exc.message}{hint}")
-        return await self._keep(desk, job, stem, results)
+        artifacts = await anyio.to_thread.run_sync(self._keep, desk, job, paid, stem, results)
+        after = await desk.writer.write(lambda conn: _done(conn, desk, job, artifacts))
+        return DownloadResult(
+            job=after,
+            fetched=Fetched.DONE,
+            files=tuple(item.path for item in artifacts),
+            warnings=_odd(desk, job, results),
+        )
 
-    async def _keep(self, desk: Desk, job: Job, stem: str, results: Sequence[Result]) -> DownloadResult:
-        artifacts = await anyio.to_thread.run_sync(self.folder.publish, stem, results)
-        now = desk.now()
-        paid = await desk.writer.write(lambda conn: ledger.paid(conn, job))
+    def _keep(
+        self, desk: Desk, job: Job, paid: Paid, stem: str, results: Sequence[Result]
+    ) -> tuple[Artifact, ...]:
+        """Name the results and write the sidecar, on a thread; files only."""
+        artifacts = self.folder.publish(stem, results)
         beside = Sidecar(
             manifest=job.manifest,
             job=job.id,
@@ -107,16 +118,10 @@ class Downloads:
             final_credits=paid[1],
             artifacts=artifacts,
             submitted_at=job.submitted_at,
-            finished_at=now,
+            finished_at=desk.now(),
         )
-        await anyio.to_thread.run_sync(sidecar.write, self.folder, stem, beside)
-        after = await desk.writer.write(lambda conn: _done(conn, desk, job, artifacts))
-        return DownloadResult(
-            job=after,
-            fetched=Fetched.DONE,
-            files=tuple(item.path for item in artifacts),
-            warnings=_odd(desk, job, results),
-        )
+        sidecar.write(self.folder, stem, beside)
+        return artifacts
 
 
 def stem_of(job: Job) -> str:
@@ -124,6 +129,12 @@ def stem_of(job: Job) -> str:
     if job.listed:
         return job.output
     return f"orphaned/{job.output}-{job.fingerprint.rpartition(':')[2][:8]}"
+
+
+def _begin(conn: sqlite3.Connection, row: int) -> tuple[Job, Paid]:
+    # The task has ended, so what was paid for it is settled: it will not change while files come.
+    job = jobs.get(conn, row)
+    return job, ledger.paid(conn, job)
 
 
 def _done(conn: sqlite3.Connection, desk: Desk, seen: Job, artifacts: Sequence[Artifact]) -> Job:
