@@ -16,6 +16,7 @@ from runner.cli.output import json_option, state_option
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
+    from runner.api.status import Standing
     from runner.workspace import Workspace
 
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 @json_option
 @state_option
 @click.option("--sandbox", is_flag=True, help="Look at the sandbox's database.")
-def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bool) -> None:
+@click.option("--watch", "-w", is_flag=True, help="Keep showing it, until Ctrl-C.")
+def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bool, watch: bool) -> None:
     """Show how MANIFEST (or every manifest of this workspace) stands; works while a run is going."""
     from runner.api.naming import manifest_name
     from runner.api.status import standings
@@ -35,11 +37,20 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
     if not workspace.database.exists():
         raise nothing_yet(workspace, manifest, sandbox=sandbox)
     names = [manifest_name(manifest)] if manifest is not None else None
-    file = StateFile.open_readonly(workspace.database)
-    try:
-        found = standings(file, names=names, now_s=time.time())
-    finally:
-        file.close()
+
+    def look() -> list[Standing]:
+        file = StateFile.open_readonly(workspace.database)
+        try:
+            return standings(file, names=names, now_s=time.time())
+        finally:
+            file.close()
+
+    found = look()
+    if watch:
+        from runner.cli.following import follow
+
+        follow(look, as_json=as_json, in_words=in_words)
+        return
     if as_json:
         print(
             json.dumps(

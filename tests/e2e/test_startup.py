@@ -10,7 +10,19 @@ import pytest
 from runner import __version__
 from tests.support import Command, clean_environment
 
-HEAVY = ("anyio", "asyncio", "httpx", "aiohttp", "jsonschema", "rich", "sqlite3", "sqlite_utils", "yaml")
+HEAVY = (
+    "anyio",
+    "asyncio",
+    "httpx",
+    "aiohttp",
+    "jsonschema",
+    "rich",
+    "sqlite3",
+    "sqlite_utils",
+    "starlette",
+    "uvicorn",
+    "yaml",
+)
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])

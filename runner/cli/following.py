@@ -1,0 +1,88 @@
+"""`status --watch`: the same words again and again, in place on a terminal, as lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from runner.cli.output import console
+from runner.errors import RunnerError
+
+if TYPE_CHECKING:
+    from runner.api.status import Standing
+
+TERMINAL_EVERY_S = 1.0
+LINES_EVERY_S = 5.0
+
+Look = Callable[[], "list[Standing]"]
+
+
+def follow(look: Look, *, as_json: bool, in_words: Callable[[Any], str]) -> None:
+    """Show how manifests stand until Ctrl-C, which is how this ends and no error."""
+    screen = console()
+    try:
+        if as_json:
+            _lines(look, _json_line)
+        elif screen.is_terminal:
+            _in_place(screen, look, in_words)
+        else:
+            _lines(look, one_line)
+    except KeyboardInterrupt:
+        return
+
+
+def _in_place(screen: Any, look: Look, in_words: Callable[[Any], str]) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=screen, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+        while True:
+            try:
+                words = "\n\n".join(map(in_words, look())) or "no manifest has been run here yet"
+            except RunnerError as exc:
+                words = exc.message
+            live.update(Text(words, no_wrap=True, overflow="ellipsis"), refresh=True)
+            time.sleep(TERMINAL_EVERY_S)
+
+
+def _lines(look: Look, line_of: Callable[[Standing], str]) -> None:
+    """Write a line for each manifest that stands otherwise than at the last look."""
+    said: dict[str, str] = {}
+    while True:
+        try:
+            for standing in look():
+                line = line_of(standing)
+                if said.get(standing.name) != line:
+                    said[standing.name] = line
+                    print(line, flush=True)
+        except RunnerError as exc:
+            print(exc.message, file=sys.stderr, flush=True)
+        time.sleep(LINES_EVERY_S)
+
+
+def _json_line(standing: Standing) -> str:
+    return json.dumps({"v": 1, "type": "status", "manifests": [asdict(standing)]}, ensure_ascii=False)
+
+
+def one_line(standing: Standing) -> str:
+    """Return how a manifest stands as one line."""
+    from runner.progress.plain import states
+    from runner.progress.words import credits_in_words, span
+
+    parts = [
+        f"{standing.name}: {states(standing.counts) or 'no jobs'}",
+        f"credits {credits_in_words(standing.charged)} spent + {credits_in_words(standing.reserved)} reserved",
+    ]
+    run = standing.running or standing.last_run
+    if standing.running:
+        stats = standing.running["stats"]
+        rate = f" at {stats['rate_per_s']:.1f} requests/s" if stats.get("rate_per_s") else ""
+        left = f", about {span(standing.eta_s)} left" if standing.eta_s is not None else ""
+        parts.append(f"{'held' if stats.get('held') else 'running'}{rate}{left}")
+    elif run:
+        parts.append(f"ended with exit code {run['exit_code']}" if run["ended_at"] else "was killed")
+    return " | ".join(parts)
