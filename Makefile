@@ -13,7 +13,7 @@ unexport RIVYA_API_KEY RIVYA_API_KEY_FILE RIVYA_BASE_URL RIVYA_STATE
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-extra check format schemas readme crash bench lock clean anew
+.PHONY: help install demo test test-extra check format schemas readme pictures crash bench lock clean anew
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ schemas: .venv/.dev ## derive schemas/manifest.schema.json from the contracts
 
 readme: .venv/.dev ## write the generated parts of README.md
 	$(BIN)/python -m tests.readme --write
+
+pictures: .venv/.extra ## take the pictures of README.md from a real sandbox run (wants chromium)
+	@$(BIN)/python -m tests.pictures
 
 crash: .venv/.dev ## kill runs at random moments, many times, and print what was paid twice (minutes)
 	@$(BIN)/python -m pytest tests/crash --crash-rounds=500 -s $(ARGS)
