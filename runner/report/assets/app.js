@@ -331,7 +331,7 @@ const showHead = app => {
     h("p", {}, h("strong", {}, `${plural(troubled, "job needs", "jobs need")} a person`), h("span", {class: "muted"}, words.join(" · "))),
     h("button", {type: "button", class: "chip", onclick: () => app.showState(ATTENTION)}, "Show them"),
     h("button", {type: "button", class: "chip", onclick: () => app.show("numbers")}, "What to type")) : null);
-  if (notice.innerHTML !== $("notice").innerHTML) $("notice").replaceChildren(...notice.childNodes);
+  if (notice.textContent !== $("notice").textContent) $("notice").replaceChildren(...notice.childNodes);
   $("foot").textContent = `Written ${when(Date.parse(head.written_at))} by rivya-batch ${head.version ?? ""} from ${head.manifest_file ?? ""}. Press ? for the keyboard.`;
 };
 
