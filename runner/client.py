@@ -31,6 +31,7 @@ from runner.model import Json, Kind
 
 API_CONNECTIONS = 10
 MAX_ANSWER_BYTES = 8_000_000
+SECRET_CHARS = 12  # what is shorter is no key, and might be part of any word
 USER_AGENT = f"rivya-batch/{__version__}"
 _HEADERS = {
     "User-Agent": USER_AGENT,
@@ -206,7 +207,7 @@ class Api:
             with anyio.move_on_after(limit_s):
                 response = await self._transport.handle_async_request(request)
         except Exception as exc:
-            return Reply(sent=not never_left(exc), detail=_in_words(exc))
+            return Reply(sent=not never_left(exc), detail=self._hidden(_in_words(exc)))
         if response is None:
             return Reply(sent=True, detail=f"no answer in time (all of {limit_s:g} s)")
         try:
@@ -215,7 +216,7 @@ class Api:
             # Not even the status line of a cut answer counts: truncation is never definite (design §5).
             return Reply(
                 status=None,
-                detail=f"HTTP {response.status_code}, then the answer broke off: {_in_words(exc)}",
+                detail=f"HTTP {response.status_code}, then the answer broke off: {self._hidden(_in_words(exc))}",
             )
         finally:
             await _close(response)
@@ -225,11 +226,16 @@ class Api:
         kind = response.headers.get("content-type", "no content type").split(";")[0].strip()
         return Reply(
             status=response.status_code,
-            data=_object(raw),
+            data=_object(self._hidden(raw.decode("utf-8-sig", "replace"))),
             retry_after_s=parse_retry_after(response.headers.get("retry-after"), now_epoch_s=self._now()),
-            request_id=response.headers.get("x-request-id"),
-            detail=f"HTTP {response.status_code}, {kind}",
+            request_id=self._hidden(response.headers.get("x-request-id", "")) or None,
+            detail=self._hidden(f"HTTP {response.status_code}, {kind}"),
         )
+
+    def _hidden(self, text: str) -> str:
+        """Return what the service said without our key: what it says is recorded, shown and passed on."""
+        key = self.account.key
+        return text.replace(key, "rvya_sk_…") if len(key) >= SECRET_CHARS else text
 
 
 class _TooMuch(Exception):
@@ -258,8 +264,7 @@ async def _close(response: httpx.Response) -> None:
         return
 
 
-def _object(raw: bytes) -> Mapping[str, Json] | None:
-    text = raw.decode("utf-8-sig", "replace")
+def _object(text: str) -> Mapping[str, Json] | None:
     try:
         data = json.loads(text)
         if _HALF_A_PAIR.search(text):

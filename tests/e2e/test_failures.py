@@ -47,7 +47,7 @@ def test_rounds_are_paid_for_by_the_manifests_word_or_a_persons_and_never_for_mo
         "fine": 1,
     }
     assert service.ledger.paid == after_night, "a failed job stays failed in the next run"
-    classes = {job: cls for job, cls in bench.rows("job, error_class", where="state = 'failed'")}
+    classes = dict(bench.rows("job, error_class", where="state = 'failed'"))
     assert classes == {
         "always": "generation",
         "silent": "generation",

@@ -610,7 +610,9 @@ class Imitation:
             start = int(wanted.removeprefix("bytes=").split("-")[0])
             there = ("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             return Answer(status=206, headers=(*headers, there), body=content[start:])
-        return Answer(headers=headers, body=content, chunked=self.be.result_chunked, piece=1000)
+        return Answer(
+            headers=headers, body=content, chunked=self.be.result_chunked, piece=max(1000, len(content) // 32)
+        )
 
 
 def _alive(pid: int) -> bool:

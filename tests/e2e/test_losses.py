@@ -1,0 +1,71 @@
+"""What is lost on our side: databases deleted, or restored from an old copy. What is on disk is not paid for again."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+from tests.imitation.fixtures import Bench, StartService, said
+from tests.imitation.personality import Personality
+from tests.support import Command
+
+
+@pytest.mark.parametrize("copy", ["none", "old"])
+def test_without_idempotency_the_sidecars_alone_keep_results_from_being_paid_again(
+    copy: str, command: Command, start_service: StartService
+) -> None:
+    """The database is gone, or an old copy of it came back that knows one job of four."""
+    bench = Bench(command, start_service(Personality(idempotency="none")))
+    backup = command.workspace / "backup"
+    bench.picture()
+    prompts = bench.write([{"id": "a"}])
+    assert bench.run().code == 0
+    shutil.copytree(bench.database.parent, backup)
+    jobs: list[dict[str, Any]] = [
+        {"id": "a"},
+        {"id": "b", "references": ["ref.png"]},
+        {"id": "c", "repeat": 2},
+    ]
+    prompts = [*prompts, *bench.write(jobs)[1:], "prompt of c"]
+    assert bench.run().code == 0
+    sha = bench.results()
+
+    shutil.rmtree(bench.database.parent)
+    if copy == "old":
+        shutil.copytree(backup, bench.database.parent)
+    else:
+        bench.database.parent.mkdir()
+    restored = bench.run()
+    bench.write([*jobs, {"id": "d"}])
+    more = bench.run()
+
+    assert (restored.code, more.code) == (0, 0), said(restored) + said(more)
+    assert ("new state database" in restored.stderr) == (copy == "none")
+    assert "taken over" in restored.stderr
+    assert "unpaid" in restored.stderr
+    assert len(bench.service.ledger.payments) == 5
+    assert sha.items() <= bench.results().items()
+    bench.assert_whole([*prompts, "prompt of d"])
+
+
+def test_an_old_copy_from_the_middle_of_a_night_sends_the_same_bytes_again(bench: Bench) -> None:
+    """Tasks it does not know of were paid; their keys find them again while the service remembers."""
+    prompts = bench.write(3)
+    bench.service.rule("submit", "kill_answered", skip=2)
+    assert bench.run().code == -9
+    shutil.copytree(bench.database.parent, bench.command.workspace / "backup")
+    bench.service.rules.clear()
+    prompts += bench.write(6)[3:]
+    bench.service.become(task_s=(600.0, 600.0))
+    assert bench.run("--stop-after", "1s").code == 10
+    for task in bench.service.tasks.values():
+        task.ends = 0.0
+
+    shutil.rmtree(bench.database.parent)
+    shutil.copytree(bench.command.workspace / "backup", bench.database.parent)
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    bench.assert_whole(prompts)
