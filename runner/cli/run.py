@@ -279,6 +279,8 @@ def print_result(result: RunResult, request: RunRequest) -> None:
         else "this run   had nothing to send",
         f"results    {near(result.output_dir)}",
     ]
+    if result.report is not None:
+        lines.append(f"look       open {near(result.report)} in a browser")
     out = console()
     out.print("\n".join(lines), style="default", soft_wrap=True)
     troubled = sum(result.counts.get(state, 0) for state in ("failed", "uncertain"))
@@ -357,6 +359,7 @@ def print_result_json(result: RunResult, progress: Any) -> None:
             "credits": {"spent": result.charged, "reserved": result.reserved},
             "stats": result.ended.stats,
             "output_dir": str(result.output_dir),
+            "report": str(result.report) if result.report is not None else None,
             "database": str(result.database),
         },
     )
