@@ -245,6 +245,11 @@ def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
 
 def credits_of(value: Json) -> float | None:
     """Return an amount of credits, None for anything that is not a finite number of at least zero."""
+    return number_of(value)
+
+
+def number_of(value: Json) -> float | None:
+    """Return a finite number of at least zero, None for anything else a service may say."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

@@ -232,6 +232,7 @@ class World:
     key: str = "rvya_sk_one"
     sent: list[tuple[str, bytes]] = field(default_factory=list)
     script: list[Said] = field(default_factory=list)
+    last_body: bytes = b""
 
     @classmethod
     def of(cls, *specs: JobSpec, **settings: Any) -> World:
@@ -255,7 +256,8 @@ class World:
         self.script.extend(answers)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "POST":
+        self.last_body = request.content
+        if "idempotency-key" in request.headers:
             self.sent.append((request.headers["idempotency-key"], request.content))
         answer = self.script.pop(0)
         if isinstance(answer, BaseException):

@@ -68,7 +68,8 @@ def _record(
     job = jobs.get(conn, row)
     if job.state is not State.WAITING or job.task_id != task_id:
         return Polled(job=job, answer=answer, state=job.state)
-    late = _is_late(desk, job) and answer.status is not None and answer.meaning is not Meaning.RATE_LIMITED
+    # Only the service's own word tells that the task still runs: a gateway's page is no answer to a poll.
+    late = _is_late(desk, job) and answer.meaning in (Meaning.OK, Meaning.REFUSED)
     if task is None:
         if late and not job.overdue:
             jobs.advance(conn, job, desk.now(), overdue=1)

@@ -16,8 +16,8 @@ import anyio.to_thread
 from runner.client import is_loopback
 from runner.clock import rfc3339
 from runner.errors import RunnerError
-from runner.machine import Answer, Failure, FailureClass, Meaning, failure_class, understand
-from runner.model import Job, Json, Reference, Upload
+from runner.machine import Answer, Failure, FailureClass, Meaning, failure_class, number_of, understand
+from runner.model import NEVER_SENT, Job, Json, Reference, Upload
 from runner.references import ReferenceChanged, ReferenceMissing, open_verified
 from runner.steps.desk import Desk
 from runner.steps.rounds import fail
@@ -141,10 +141,7 @@ def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> U
     inner = data.get("file") if isinstance(data.get("file"), dict) and "url" not in data else data
     assert isinstance(inner, dict)
     url = inner.get("url")
-    if not isinstance(url, str):
-        return None
-    scheme = urlsplit(url).scheme
-    if scheme != "https" and not (scheme == "http" and is_loopback(base_url)):
+    if not isinstance(url, str) or not _may_be_sent(url, base_url):
         return None
     file_id = inner.get("id") or inner.get("file_id")
     token = inner.get("duration_token")
@@ -153,16 +150,29 @@ def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> U
         url=url,
         file_id=file_id if isinstance(file_id, str) else None,
         duration_token=token if isinstance(token, str) else None,
-        duration_s=float(seconds)
-        if isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-        else None,
+        duration_s=number_of(seconds),
         uploaded_at=now,
     )
 
 
+def _may_be_sent(url: str, base_url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(base_url))
+    )
+
+
 def fail_for_reference(conn: sqlite3.Connection, desk: Desk, row: int, failure: Failure) -> Job:
-    """End a job whose reference cannot be uploaded; nothing was sent of the job, nothing is owed."""
-    fail(conn, desk, jobs.get(conn, row), failure, task_failed=False)
+    """End a job whose reference cannot be uploaded; nothing was sent of the job, nothing is owed.
+
+    A job of which something may have been sent needs its reference no more: it is left as it is.
+    """
+    job = jobs.get(conn, row)
+    if job.state in NEVER_SENT:
+        fail(conn, desk, job, failure, task_failed=False)
     return jobs.get(conn, row)
 
 

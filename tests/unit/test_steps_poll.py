@@ -1,0 +1,239 @@
+"""The poll step against every answer: a task ends by its own word, and by nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from runner.errors import Exit
+from runner.model import Limits, State
+from runner.steps import poll as polling
+from tests.desk import BEGINNING, LOST, NO_CONNECTION, Said, World, accepted, job, refused, rows, task
+
+pytestmark = pytest.mark.anyio
+
+A = job("a")
+DEADLINE_S = 3600.0
+
+
+async def waiting(**settings: Any) -> World:
+    world = World.of(A, limits=Limits(job_deadline_s=DEADLINE_S), **settings)
+    await world.submits("a", accepted("t1", status="queued"))
+    return world
+
+
+def ok(status: str, task_id: str = "t1", **more: Any) -> httpx.Response:
+    return httpx.Response(200, json=task(task_id, status=status, **more))
+
+
+async def polled(world: World, *answers: Said) -> polling.Polled:
+    found: polling.Polled | None = None
+    for answer in answers:
+        world.says(answer)
+        found = await world.poll("a", late_at_s=BEGINNING + DEADLINE_S)
+    assert found is not None
+    return found
+
+
+NO_ANSWER: dict[str, Said] = {
+    "lost": LOST,
+    "no connection": NO_CONNECTION,
+    "429": refused(429, "rate_limited"),
+    "502": httpx.Response(502, text="<html>"),
+    "503": refused(503, "public_api_disabled"),
+    "302": httpx.Response(302),
+    "HTML": httpx.Response(200, text="<html>"),
+    "HTML 404": httpx.Response(404, text="<html>"),
+}
+NOTHING_NEW: dict[str, Said] = {
+    "404": refused(404, "not_found"),
+    "400": refused(400),
+    "409": refused(409, "idempotency_conflict"),
+    "another task": ok("succeeded", "t2", final=1),
+    "no id": httpx.Response(200, json={"status": "failed", "final_credits": 0}),
+    "an error in a 200": httpx.Response(200, json={"error": {"code": "generation_failed"}}),
+}
+
+
+@pytest.mark.parametrize("name", [*NO_ANSWER, *NOTHING_NEW])
+async def test_what_is_no_word_of_this_task_changes_nothing(name: str) -> None:
+    world = await waiting()
+    before = rows(world.file, "SELECT * FROM jobs"), rows(world.file, "SELECT * FROM ledger")
+
+    found = await polled(world, {**NO_ANSWER, **NOTHING_NEW}[name])
+
+    assert (found.state, found.stop, found.overdue) == (None, None, False)
+    assert (rows(world.file, "SELECT * FROM jobs"), rows(world.file, "SELECT * FROM ledger")) == before
+
+
+@pytest.mark.parametrize("word", ["queued", "processing", "paused", "cancelled", "expired", ""])
+async def test_a_task_that_runs_goes_on_waiting_whatever_it_calls_that(word: str) -> None:
+    world = await waiting()
+
+    found = await polled(world, ok(word), ok(word))
+
+    assert (found.state, found.word) == (State.WAITING, word)
+    assert (world.job("a").polls, world.job("a").task_status) == (2, word)
+    assert world.credits() == (0, 10)
+
+
+async def test_credits_named_late_are_written_down() -> None:
+    world = await waiting()
+
+    await polled(world, ok("queued", reserved=40))
+
+    assert world.credits() == (0, 40)
+
+
+@pytest.mark.parametrize(("final", "credits"), [(7, (7, 0)), (0, (0, 0)), (None, (10, 0)), (25, (25, 0))])
+async def test_a_task_that_succeeded_is_settled_and_brought_home(
+    final: float | None, credits: tuple[float, float]
+) -> None:
+    world = await waiting()
+
+    found = await polled(world, ok("succeeded", final=final))
+
+    job_now = world.job("a")
+    assert (found.state, job_now.state, job_now.urls) == (
+        State.DOWNLOADING,
+        State.DOWNLOADING,
+        ("https://r/t1",),
+    )
+    assert job_now.duration_s == 30.0
+    assert world.credits() == credits
+
+
+@pytest.mark.parametrize("result", [None, {}, {"urls": []}, "x"])
+async def test_a_task_that_succeeded_without_a_url_is_still_brought_home(result: Any) -> None:
+    world = await waiting()
+
+    found = await polled(world, ok("succeeded", final=7, result=result))
+
+    assert (found.state, world.job("a").urls) == (State.DOWNLOADING, ())
+
+
+async def test_a_task_that_failed_says_why() -> None:
+    world = await waiting()
+
+    found = await polled(world, ok("failed", code="generation_failed", final=0))
+
+    job_now = world.job("a")
+    assert (found.state, job_now.error_class, job_now.error_code) == (
+        State.FAILED,
+        "generation",
+        "generation_failed",
+    )
+    assert job_now.error_message == "because generation_failed"
+    assert world.credits() == (0, 0)
+
+
+async def test_a_message_cut_in_the_middle_of_an_emoji_is_written_down() -> None:
+    world = await waiting()
+    body = json.dumps(task("t1", status="failed", code="x")).replace("because x", "your prompt: \\ud83e")
+
+    found = await polled(world, httpx.Response(200, content=body.encode()))
+
+    assert found.state is State.FAILED
+    assert world.job("a").error_message == "your prompt: \ufffd"
+
+
+# --- the deadline -----------------------------------------------------------------------------------
+
+
+async def overdue(*answers: Said) -> tuple[World, polling.Polled]:
+    world = await waiting()
+    world.clock.pass_s(DEADLINE_S + 1)
+    return world, await polled(world, *answers)
+
+
+@pytest.mark.parametrize("answer", [ok("queued"), ok("dreaming"), refused(404, "not_found")])
+async def test_a_deadline_ends_the_waiting_not_the_job(answer: Said) -> None:
+    world, found = await overdue(answer)
+
+    assert found.overdue
+    assert (world.state("a"), world.job("a").overdue, world.job("a").task_id) == (State.WAITING, True, "t1")
+    assert world.credits() == (0, 10)
+
+
+@pytest.mark.parametrize("name", NO_ANSWER)
+async def test_a_deadline_is_judged_on_an_answered_poll_only(name: str) -> None:
+    """A laptop that wakes in the morning: its network comes back after it does."""
+    world, found = await overdue(NO_ANSWER[name])
+
+    assert not found.overdue
+    assert not world.job("a").overdue
+
+
+async def test_a_task_that_ended_before_it_was_asked_late_is_not_overdue() -> None:
+    world, found = await overdue(LOST, ok("succeeded", final=7))
+
+    assert (found.state, found.overdue, world.job("a").overdue) == (State.DOWNLOADING, False, False)
+
+
+async def test_an_overdue_task_comes_home_when_it_ends_after_all() -> None:
+    world, _ = await overdue(ok("processing"))
+
+    await polled(world, ok("succeeded", final=7))
+
+    assert (world.state("a"), world.job("a").overdue) == (State.DOWNLOADING, False)
+
+
+# --- our key ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [refused(401, "api_key_revoked"), refused(403, "api_scope_denied")])
+async def test_a_refused_key_stops_the_run_and_keeps_the_task(answer: Said) -> None:
+    world = await waiting()
+
+    found = await polled(world, answer)
+
+    assert (found.stop, world.state("a")) == (Exit.REFUSED, State.WAITING)
+
+
+async def test_a_task_that_another_account_cannot_see_stops_the_run() -> None:
+    world = await waiting()
+    world.key = "rvya_sk_two"
+
+    found = await polled(world, refused(404, "not_found"))
+
+    assert (found.stop, world.state("a")) == (Exit.REFUSED, State.WAITING)
+
+
+# --- fresh urls -----------------------------------------------------------------------------------------
+
+
+async def renew(world: World, answer: Said) -> None:
+    world.says(answer)
+    async with world.desk() as desk:
+        await polling.renew(desk, world.job("a").row)
+
+
+@pytest.mark.parametrize("name", [*NO_ANSWER, *NOTHING_NEW, "failed", "queued", "no urls"])
+async def test_a_task_that_succeeded_once_never_becomes_anything_else(name: str) -> None:
+    answers = {
+        **NO_ANSWER,
+        **NOTHING_NEW,
+        "failed": ok("failed", code="expired", final=0),
+        "queued": ok("queued"),
+        "no urls": ok("succeeded", result=None),
+    }
+    world = await waiting()
+    await polled(world, ok("succeeded", final=7))
+
+    await renew(world, answers[name])
+
+    assert (world.state("a"), world.job("a").urls) == (State.DOWNLOADING, ("https://r/t1",))
+    assert world.credits() == (7, 0)
+
+
+async def test_a_fresh_url_takes_the_place_of_the_old_one() -> None:
+    world = await waiting()
+    await polled(world, ok("succeeded", final=7))
+
+    await renew(world, ok("succeeded", final=7, result={"urls": ["https://r/fresh"]}))
+
+    assert world.job("a").urls == ("https://r/fresh",)
+    assert world.credits() == (7, 0)
