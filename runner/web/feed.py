@@ -135,7 +135,9 @@ class Feed:
     async def listen(self, last_id: str | None = None) -> AsyncIterator[bytes]:
         """Yield server-sent events, from the one after `last_id` on, until the feed is finished."""
         self.listeners += 1
-        self._wanted.set()
+        if self.listeners == 1:
+            self._wanted.set()
+            self.poke()
         try:
             yield f"retry: {RETRY_MS}\n\n".encode()
             at = self._place(last_id)

@@ -109,6 +109,7 @@ class Reader:
         if before is None or before.shape != mark.shape:
             self._versions = reporting.versions(conn, name)
             self._mark = mark
+            self._head = _lasting(self._head_of(conn, self._report(conn, ()), hand))
             return News()
         since = rfc3339(max((epoch(before.updated_at) or 0.0) - OVERLAP_S, 0.0))
         touched = reporting.touched(conn, name, since=since, event=before.event)
