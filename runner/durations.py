@@ -25,6 +25,9 @@ REMEMBERED = 160  # latest durations of a shape; older ones are forgotten, so th
 TAIL_WEIGHT = 0.5  # durations' worth of belief that anything may happen
 KIN_WEIGHT = 2.0  # durations' worth of belief that a shape is like the others of its model
 ROUNDS = 4
+FEW, FIRST_ROUNDS = 12, 16  # while little is known each duration moves the curve far
+BEYOND = 110  # steps beyond all that was seen that a curve reaches: nearly ten times the age
+BLUR = 10.0  # steps either way, for a single duration
 
 
 def _place(age_s: float) -> float:
@@ -47,10 +50,16 @@ class Curve:
         self._ended = ended  # at the edges of the steps: STEPS + 1 numbers from 0 to 1
         self.longest_s = longest_s  # the greatest age seen: what the curve says beyond is a guess
 
+    def parts(self) -> list[float]:
+        """Return the chance of each step."""
+        return [high - low for low, high in zip(self._ended, self._ended[1:], strict=False)]
+
     def ended(self, age_s: float) -> float:
         """Return the chance that a task has ended by this age."""
         place = _place(age_s)
         step = int(place)
+        if step >= len(self._ended) - 1:
+            return 1.0
         low = self._ended[step]
         return low + (self._ended[step + 1] - low) * (place - step)
 
@@ -64,7 +73,7 @@ class Curve:
         """Return the age by which `part` of the tasks still running at `running_s` have ended."""
         before = self.ended(running_s)
         wanted = before + part * (1.0 - before)
-        step = bisect_left(self._ended, wanted, 1, STEPS)
+        step = bisect_left(self._ended, wanted, 1, len(self._ended) - 1)
         low, high = self._ended[step - 1], self._ended[step]
         inside = (wanted - low) / (high - low) if high > low else 1.0
         return max(_age_s(step - 1 + min(max(inside, 0.0), 1.0)), running_s)
@@ -73,7 +82,7 @@ class Curve:
 class _Shape:
     """What was seen of one shape."""
 
-    __slots__ = ("curve", "kin", "news", "running", "seen", "version", "weights")
+    __slots__ = ("curve", "kin", "news", "reach", "running", "seen", "version", "weights")
 
     def __init__(self, kin: _Shape | None) -> None:
         self.kin = kin
@@ -81,7 +90,8 @@ class _Shape:
         self.running: dict[int, int] = {}  # step -> how many are known to have run so long
         self.news = 0.0  # how much is not yet in the curve
         self.version = 0
-        self.weights: list[float] | None = None
+        self.reach = 0  # steps the curve covers
+        self.weights: list[float] = []
         self.curve: Curve | None = None
 
 
@@ -165,15 +175,14 @@ def _refreshed(shape: _Shape) -> Curve | None:
 
 
 def _fit(shape: _Shape) -> None:
-    belief = _belief(shape)
-    weights = shape.weights if shape.weights is not None else belief
     running = _scaled(shape)
-    total = len(shape.seen) + sum(running.values()) + sum(belief)
-    for _ in range(ROUNDS):
-        weights = _consistent(weights, shape.seen, running, belief, total)
-    # What was fitted without its own belief's share would never move again where it once was zero.
-    shape.weights = weights
     longest = max(max(last for _, last in shape.seen), max(running, default=0))
+    shape.reach = min(max(shape.reach, longest + BEYOND), STEPS)
+    belief = _belief(shape)
+    weights = shape.weights + belief[len(shape.weights) :]
+    for _ in range(ROUNDS if len(shape.seen) > FEW else FIRST_ROUNDS):
+        weights = _consistent(weights, shape.seen, running, belief)
+    shape.weights = weights
     shape.curve = Curve(_smooth(weights, len(shape.seen)), longest_s=_age_s(longest + 1))
     shape.news = 0.0
     shape.version += 1
@@ -181,12 +190,12 @@ def _fit(shape: _Shape) -> None:
 
 def _belief(shape: _Shape) -> list[float]:
     """Return what we would think without the shape's own durations: its model's, and a little of anything."""
-    belief = [TAIL_WEIGHT / STEPS] * STEPS
+    belief = [TAIL_WEIGHT / shape.reach] * shape.reach
     if shape.kin is not None and len(shape.kin.seen) > len(shape.seen):
         curve = _refreshed(shape.kin)
         if curve is not None:
-            ended = curve._ended
-            belief = [own + KIN_WEIGHT * (ended[step + 1] - ended[step]) for step, own in enumerate(belief)]
+            for step, part in enumerate(curve.parts()[: shape.reach]):
+                belief[step] += KIN_WEIGHT * part
     return belief
 
 
@@ -204,37 +213,36 @@ def _consistent(
     seen: Iterable[tuple[int, int]],
     running: dict[int, float],
     belief: Sequence[float],
-    total: float,
 ) -> list[float]:
     """Return the weights after one round: each observation spread as the weights before say."""
+    last_step = len(weights) - 1
     below = [0.0, *accumulate(weights)]
-    change = [0.0] * (STEPS + 1)
+    change = [0.0] * (len(weights) + 1)
     for first, last in seen:
-        part = 1.0 / max(below[last + 1] - below[first], 1e-12)
+        part = 1.0 / max(below[last + 1] - below[first], 1e-9)
         change[first] += part
         change[last + 1] -= part
     for step, count in running.items():
-        after = min(step + 1, STEPS - 1)
-        part = count / max(below[STEPS] - below[after], 1e-12)
-        change[after] += part
-    factors = accumulate(change)
+        after = min(step + 1, last_step)
+        change[after] += count / max(below[-1] - below[after], 1e-9)
+    # Adding and taking away the same large part may leave a trace below zero.
     spread = [
-        max(weight * factor, 0.0) + own for weight, factor, own in zip(weights, factors, belief, strict=False)
+        (weight * factor if factor > 0.0 else 0.0) + own
+        for weight, factor, own in zip(weights, accumulate(change), belief, strict=False)
     ]
-    whole = sum(spread) or total
+    whole = sum(spread)
     return [weight / whole for weight in spread]
 
 
 def _smooth(weights: Sequence[float], number: int) -> list[float]:
     """Return the running sum of the weights, blurred the more the fewer durations they rest on."""
-    reach = round(10.0 / math.sqrt(max(number, 1)))
+    reach = round(BLUR / math.sqrt(max(number, 1)))
     below = [0.0, *accumulate(weights)]
     if reach:
-        width = 2 * reach + 1
-        blurred = [
-            (below[min(step + reach + 1, STEPS)] - below[max(step - reach, 0)]) / width
-            for step in range(STEPS)
-        ]
+        top, width = len(weights), 2 * reach + 1
+        ahead = below[reach + 1 :] + [below[-1]] * (reach + 1)
+        behind = [0.0] * reach + below
+        blurred = [(high - low) / width for high, low in zip(ahead[:top], behind[:top], strict=True)]
         below = [0.0, *accumulate(blurred)]
     whole = below[-1] or 1.0
     return [part / whole for part in below]

@@ -1,7 +1,10 @@
-"""How fast we may send (`Governor`) and how many tasks may be at the service at once (`Window`).
+"""How fast we may send: one rate for all requests of the account, and one gate that a 429 closes for all.
 
-Two walls, found and kept apart: "too fast" closes the gate for every request, "too many" holds
-back submits only. Pure: `now` is the reading of a monotonic clock in seconds, given by the caller.
+Pure: `now` is the reading of a monotonic clock in seconds, given by the caller; draws are passed in.
+
+Source:
+    performance.md, "Rate limiters against three kinds of service": measure what passes, stay just under
+    it, probe a little now and then. One gate for everyone matters more than the formula.
 """
 
 from __future__ import annotations
@@ -12,37 +15,30 @@ from collections import deque
 # A number given by the user is used up to here: with 2 % to spare, a service that counts one second at
 # a time never sees one request too many, though ours arrive up to 20 ms early or late.
 USE_OF_GIVEN = 0.98
-# A rate that was found is used up to here (performance.md, "Rate limiters").
+# A rate that was found is used up to here.
 USE_OF_FOUND = 0.985
 # How late we may be and still keep to the grid of send times instead of starting a new one.
 CATCH_UP_S = 0.02
-PROBE_EVERY_S = 15.0
-PROBE_STEP = 0.01
+# Sitting under a limit, we look a little higher this often; seldom at last, where the limit stays.
+PROBE_EVERY_S, RARELY_S = 15.0, 60.0
+PROBE_STEP, LARGEST_STEP = 0.01, 0.1
 # Just after the first refusal the limit is known badly: look around in larger steps.
-SETTLE_EVERY_S = 2.0
-SETTLE_STEP = 0.06
-# A limit that stays where it is gets probed less and less often, up to this.
-RARELY_S = 60.0
-DOWN = 0.9
-CLEAR_S = 1.0
-SOUND_S = 4.0
-WHOLE_S = 8.0
-LONG_WAIT_S = 1.5
-SLOWEST_PER_S = 0.02
+SETTLE_EVERY_S, SETTLE_STEP = 2.0, 0.06
+# Refusals closer than this are echoes of one, and tell no rate; after so many they do.
+CLEAR_S, MANY_ECHOES = 1.0, 6
+# A pace held for so long before a step up was sound; a cycle so long covers a whole window of most limits.
+SOUND_S, WHOLE_S, WHOLE_REQUESTS = 4.0, 8.0, 50
+DOWN = 0.9  # the largest cut on weak evidence
 MEASURED_S = 15.0
+SLOWEST_PER_S = 0.02
+# A wait longer than this is the end of a window of time, not the next free place.
+LONG_WAIT_S = 1.5
 # Waits where a 429 does not say how long.
-FIRST_BACKOFF_S = 0.25
-LONGEST_BACKOFF_S = 30.0
-# A window that was met is tried again after this long, and then ever more seldom.
-GROW_EVERY_S = 20.0
-SELDOM_GROW_S = 120.0
-REGRET_S = 5.0
-FORGET_S = 60.0
-# So many polls have to pass between two refused submits before the refusals are about submits only.
-PROOF = 2
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 30.0
+# So much has to pass after a refusal for the next one to begin a new streak.
+STREAK_S, STREAK_PASSES = 1.0, 10
 # How long a single request may be on its way while the gate is ajar, before another one may ask.
 AJAR_S = 2.0
-STREAK_S = 1.0
 LATELY_S = 2.0
 
 
@@ -81,6 +77,7 @@ class Governor:
         self._ajar = False  # two refusals in a row: one request at a time until one passes
         self._refused = 0  # refusals in a row, waves counted as one
         self._streak = 0  # the same, but a pass or two does not end it
+        self._passed = 0
         self._shut_s = 0.0  # how long the gate was last closed in all
         self._shut_at = -math.inf
         # The clock of wanting: runs only while we had something to send and the gate or the grid held it.
@@ -93,13 +90,19 @@ class Governor:
         self._cycle_sent = 0
         self._cycle_shut_s = 0.0
         self._safe: float | None = None  # the pace before the last step up
+        self._beyond = False
         self._once = 0.0  # what passed over a whole cycle, however low an echo has pushed us since
         self._probed_s = 0.0
         self._step = PROBE_STEP
         self._every_s = PROBE_EVERY_S
         self._quiet_probes = 0
-        self._before: tuple[float, bool, float | None] | None = None
+        self._held = False  # refused, and not yet clear whether for the rate
+        self._held_at: tuple[float, int] | None = None  # (wanting-clock, requests of the cycle) then
         self._sent_at: deque[float] = deque(maxlen=64)
+        self._second = 0
+        self._in_second = 0
+        self._most_in_second = 0.0
+        self._echoes = 0
 
     @property
     def rate_per_s(self) -> float:
@@ -112,16 +115,26 @@ class Governor:
         return None if self._found is None else self._found / self._share
 
     @property
-    def known_per_s(self) -> float:
-        """The best word on what this run may send: found, else given, else what we do now."""
-        if self._found is not None:
-            return self._found
-        return self._pace
+    def proven_per_s(self) -> float:
+        """The best word on what passes: what was found, and what was lately sent in a second."""
+        if self._found is None:
+            return min(self._most_in_second, self._pace)
+        return max(self._found, min(self._most_in_second / 2, self._pace))
+
+    @property
+    def knows_a_limit(self) -> bool:
+        """Whether a limit was given or met."""
+        return self._ceiling is not None or self._found is not None
 
     @property
     def closed_until(self) -> float:
         """When the gate that a 429 closed opens again; in the past when it is open."""
         return self._closed_until
+
+    @property
+    def opened_at(self) -> float:
+        """What was sent before this belongs to a refusal already known."""
+        return self._opened_at
 
     @property
     def share(self) -> float:
@@ -173,6 +186,7 @@ class Governor:
         if self._ajar:
             self._next = max(self._next, now + AJAR_S)
         self._sent_at.append(now)
+        self._count(int(now))
         self._cycle_sent += 1
         self._log.append(self._busy_s)
         while self._log and self._log[0] < self._busy_s - MEASURED_S:
@@ -183,13 +197,22 @@ class Governor:
         """An answer that was no 429 came to a request sent at `sent_at`."""
         if sent_at >= self._opened_at:
             self._refused = 0
-            if sent_at >= self._opened_at + STREAK_S:
+            self._passed += 1
+            if sent_at >= self._opened_at + STREAK_S or self._passed >= STREAK_PASSES:
                 self._streak = 0
             if self._ajar:
                 self._ajar = False
                 self._next = min(self._next, max(now, sent_at + 1.0 / self._pace))
 
-    def rejected(self, now: float, *, sent_at: float, retry_after_s: float | None, draw: float = 0.5) -> None:
+    def rejected(
+        self,
+        now: float,
+        *,
+        sent_at: float,
+        retry_after_s: float | None,
+        draw: float = 0.5,
+        learn: bool = True,
+    ) -> None:
         """A 429 came to a request sent at `sent_at`: close the gate, and learn from it.
 
         Args:
@@ -197,6 +220,7 @@ class Governor:
             sent_at: When its request went; all that went before the gate last closed is one event.
             retry_after_s: What the answer asked for, already made sane (`backoff`); None when absent.
             draw: A number from [0, 1) for the jitter where it did not say.
+            learn: False while it is unclear whether the rate was meant: obey, but stay where we are.
         """
         self._tick(now)
         if sent_at < self._opened_at:
@@ -205,35 +229,51 @@ class Governor:
             return
         self._refused += 1
         self._streak += 1
+        self._passed = 0
         if self._refused == 1:
             self._shut_s = max(self._opened_at - self._shut_at, 0.0) if self._shut_at > -math.inf else 0.0
             self._shut_at = now
         if retry_after_s:
             # Refused again right after the wait it asked for: it meant one request, not all of us.
-            delay_s = retry_after_s * min(1.5 ** (self._streak - 1), 10.0) if retry_after_s < 1.0 else retry_after_s
+            longer = min(1.5 ** (self._streak - 1), 10.0) if retry_after_s < 1.0 else 1.0
+            delay_s = retry_after_s * longer
         else:
             # Zero, a time in the past and silence mean the same: wait a little, and longer each time.
             doubled = max(FIRST_BACKOFF_S, 1.0 / self._pace) * 2.0 ** min(self._streak - 1, 20)
             delay_s = min(doubled, LONGEST_BACKOFF_S) * (0.5 + draw / 2)
+        if not learn and not self._held:
+            self._held_at = (self._busy_s, self._cycle_sent)
+        self._held = not learn
         if self._refused == 1:
-            self._learn(delay_s)
+            self._cycle_shut_s += self._shut_s
+            if learn:
+                self._learn(delay_s)
         else:
             self._ajar = True
         self._close(now + delay_s)
 
-    def remember(self) -> None:
-        """Keep what we believe now, for `recall`."""
-        self._before = (self._pace, self._climbing, self._found)
+    def release(self) -> None:
+        """So much has passed since the last refusal that our pace cannot have been the reason."""
+        self._held = False
 
-    def recall(self) -> None:
-        """Forget what the last refusals taught: they were about something else."""
-        if self._before is not None:
-            self._pace, self._climbing, self._found = self._before
-            self._before = None
+    def acquit(self) -> None:
+        """The last refusals were not about the rate."""
+        self._held = False
+        self._held_at = None
+        self._cycle_began_s = self._busy_s
+        self._cycle_sent = 0
+        self._cycle_shut_s = 0.0
+        self._log.clear()
 
     def _close(self, until: float) -> None:
         self._closed_until = max(self._closed_until, until)
         self._opened_at = self._closed_until
+
+    def _count(self, second: int) -> None:
+        if second != self._second:
+            self._most_in_second = max(self._most_in_second, float(self._in_second))
+            self._second, self._in_second = second, 0
+        self._in_second += 1
 
     def _tick(self, now: float) -> None:
         if self._seen_at is not None and not self._idle:
@@ -244,6 +284,9 @@ class Governor:
     def _grow(self) -> None:
         """Climb while no limit was met; probe a little now and then after that."""
         passed_s = self._busy_s - self._probed_s
+        if self._held:
+            self._probed_s = self._busy_s
+            return
         if self._climbing:
             self._pace *= 2.0 ** min(passed_s, 1.0)
             self._probed_s = self._busy_s
@@ -254,9 +297,11 @@ class Governor:
         # Nothing refused for long: the limit may have been raised, so look further each time.
         self._quiet_probes += 1
         if self._quiet_probes > 2:
-            self._step = min(self._step * 1.5, 0.1)
+            self._step = min(self._step * 1.5, LARGEST_STEP)
         self._safe = self._pace
-        if self._found is not None and self._pace > 1.1 * max(self._found, self._once):
+        if self._found is not None and self._pace > 1.1 * max(self._found, self._once) and not self._beyond:
+            # From here on we are where nothing has ever passed: begin with small steps again.
+            self._beyond = True
             self._step, self._every_s = min(self._step, PROBE_STEP * 2), max(self._every_s, PROBE_EVERY_S / 2)
         self._pace *= 1.0 + self._step
         if self._ceiling is not None:
@@ -264,10 +309,12 @@ class Governor:
 
     def _learn(self, delay_s: float) -> None:
         cycle_s = self._busy_s - self._cycle_began_s
-        self._cycle_shut_s += self._shut_s
         open_s = cycle_s - self._cycle_shut_s
         if not self._climbing and open_s < CLEAR_S and cycle_s < 3 * CLEAR_S:
-            return  # an echo of the last refusal: too little passed in between to tell a rate from
+            # An echo of the last refusal: too little passed in between to tell a rate from. But many echoes...
+            self._echoes += 1
+            if self._echoes < MANY_ECHOES:
+                return
         measured = min(self._measure(cycle_s, delay_s), self._pace)
         if self._climbing:
             found = measured
@@ -283,7 +330,8 @@ class Governor:
             found = measured
         lone = self._ceiling is not None and cycle_s > MEASURED_S and measured > 0.95 * self._pace
         self._look(found)
-        if self._climbing or (cycle_s >= WHOLE_S and self._cycle_sent >= 50):
+        self._most_in_second = max(found, self._most_in_second * 0.7)
+        if self._climbing or (cycle_s >= WHOLE_S and self._cycle_sent >= WHOLE_REQUESTS):
             self._once = found
         else:
             self._once = max(found, self._once * 0.97)
@@ -295,10 +343,13 @@ class Governor:
         self._cycle_began_s = self._busy_s
         self._cycle_sent = 0
         self._cycle_shut_s = 0.0
+        self._echoes = 0
         self._log.clear()
         self._probed_s = self._busy_s
         self._quiet_probes = 0
         self._safe = None
+        self._beyond = False
+        self._held_at = None
         self._climbing = False
 
     def _look(self, found: float) -> None:
@@ -311,114 +362,17 @@ class Governor:
 
     def _measure(self, cycle_s: float, delay_s: float) -> float:
         """Return requests a second that passed, of late and (where the gate closes for long) over all."""
-        span_s = 1.0 if self._climbing else MEASURED_S
-        span_s = min(span_s, cycle_s)
-        if span_s <= 0.0:
+        if cycle_s <= 0.0:
             return self._pace
-        lately = sum(1 for at in self._log if at > self._busy_s - span_s) - 1
-        rate = max(lately, 1) / span_s
+        whole = max(self._cycle_sent - 1, 1) / (cycle_s + delay_s)
+        span_s = min(1.0 if self._climbing else MEASURED_S, cycle_s)
+        rate = max(sum(1 for at in self._log if at > self._busy_s - span_s) - 1, 1) / span_s
+        if self._held_at is not None:
+            # A refusal we have not learned from lies in between: what passed before and after it.
+            since_s, sent = self._busy_s - self._held_at[0], self._cycle_sent - self._held_at[1]
+            most = max(rate, self._most_in_second)
+            least = max(whole, sent / max(since_s + delay_s, 1e-3))
+            return min(most, least if delay_s > LONG_WAIT_S else max(least, 0.7 * most))
         if delay_s > LONG_WAIT_S and delay_s > 0.1 * cycle_s:
-            rate = min(rate, max(self._cycle_sent - 1, 1) / (cycle_s + delay_s))
+            return min(rate, whole)
         return rate
-
-
-class Window:
-    """How many tasks may be at the service at once.
-
-    Args:
-        limit: A number never to exceed; None to assume there is none until submits are refused
-            while everything else passes.
-    """
-
-    def __init__(self, limit: int | None = None) -> None:
-        self._limit = math.inf if limit is None else float(limit)
-        self._size = self._limit
-        self._suspicion = 0
-        self._others_passed = 0
-        self._shrunk_at = -math.inf
-        self._refused_at = -math.inf
-        self._refused_with = 0
-        self._closed_until = -math.inf
-        self._grow_at = -math.inf
-        self._grow_every_s = GROW_EVERY_S
-
-    @property
-    def size(self) -> float:
-        """Tasks allowed at once; infinite while no limit is known."""
-        return self._size
-
-    @property
-    def closed_until(self) -> float:
-        """When the next submit may go, as far as the window is concerned."""
-        return self._closed_until
-
-    @property
-    def suspected(self) -> bool:
-        """Whether a submit was refused and it is not yet clear what was meant."""
-        return self._suspicion > 0
-
-    @property
-    def wants_proof(self) -> bool:
-        """Whether polls should go before the next submit, to see if only submits are refused."""
-        return 0 < self._suspicion and self._others_passed < PROOF
-
-    def room(self, now: float, in_flight: int) -> bool:
-        """Whether one more task may be begun."""
-        if now < self._closed_until:
-            return False
-        if in_flight < self._size:
-            return True
-        if self._size >= self._limit or now < self._grow_at:
-            return False
-        # Nothing was refused for a while: try a little more, then wait again.
-        self._size = min(max(self._size + 1, self._size * 1.02), self._limit)
-        self._grow_at = now + self._grow_every_s
-        return True
-
-    def submit_passed(self, in_flight: int) -> None:
-        """A submit passed, with `in_flight` others at the service."""
-        # One that passes because a task has ended is what "too many" looks like. More than were there
-        # when we were refused is what it does not look like.
-        if in_flight > 1.1 * self._refused_with + 2:
-            self._suspicion = 0
-
-    def other_passed(self) -> None:
-        """A request that is no submit passed."""
-        self._others_passed += 1
-
-    def other_rejected(self, now: float) -> None:
-        """A request that is no submit was refused, so it is the rate: take back what was concluded too soon."""
-        self._suspicion = 0
-        if now - self._shrunk_at < REGRET_S:
-            self._size = self._limit
-
-    def blames(self, now: float, *, in_flight: int, slow: bool, retry_after_s: float | None) -> bool:
-        """Say whether a refused submit means "too many", and grow more suspicious if it may.
-
-        Args:
-            now: The clock.
-            in_flight: Tasks at the service, and submits on their way, without the refused one.
-            slow: Whether we were sending well below the rate known to pass.
-            retry_after_s: What the refusal asked for.
-        """
-        if self._size < self._limit and in_flight >= 0.8 * self._size:
-            return True
-        if now - self._refused_at > FORGET_S:
-            self._suspicion = 0
-        proof = self._suspicion > 0 and slow and self._others_passed >= PROOF
-        if self._suspicion == 0 or proof:
-            # After a long wait a rate would have recovered, so a second refusal says more.
-            self._suspicion += 2 if (retry_after_s or 0.0) >= LONG_WAIT_S else 1
-        self._refused_at, self._refused_with, self._others_passed = now, in_flight, 0
-        return proof and in_flight > 0 and self._suspicion >= 3
-
-    def submit_rejected(self, now: float, *, in_flight: int, retry_after_s: float | None) -> None:
-        """Shrink: a submit was refused because too many tasks are at the service."""
-        if self._size < self._limit:
-            self._grow_every_s = min(self._grow_every_s * 1.5, SELDOM_GROW_S)
-        else:
-            self._shrunk_at = now
-        self._size = max(min(float(in_flight), self._size), 1.0)
-        self._grow_at = now + self._grow_every_s
-        self._closed_until = max(self._closed_until, now + (retry_after_s or FIRST_BACKOFF_S))
-        self._suspicion = 0

@@ -13,8 +13,9 @@ from enum import StrEnum
 
 from runner.durations import Durations
 from runner.model import Polling
-from runner.pacing import Governor, Window
+from runner.pacing import Governor
 from runner.polling import Waiting
+from runner.window import Verdict, Window
 
 __all__ = ["Call", "Choice", "Durations", "Governor", "Scheduler", "Window"]
 
@@ -166,7 +167,8 @@ class Scheduler:
             self._rejected(now, call, sent_at, retry_after_s, draw)
         elif ok:
             if call is Call.SUBMIT:
-                self.window.submit_passed(self.in_flight)
+                if self.window.submit_passed():
+                    self.governor.release()
             else:
                 self.window.other_passed()
             self.governor.passed(now, sent_at=sent_at)
@@ -221,15 +223,27 @@ class Scheduler:
             window.other_rejected(now)
             governor.rejected(now, sent_at=sent_at, retry_after_s=retry_after_s, draw=draw)
             return
-        slow = governor.lately_per_s(now) < 0.5 * governor.known_per_s
-        first = not window.suspected
-        if window.blames(now, in_flight=self.in_flight, slow=slow, retry_after_s=retry_after_s):
+        slow = governor.lately_per_s(now) < 0.35 * governor.proven_per_s
+        verdict = Verdict.UNCLEAR
+        if sent_at >= governor.opened_at:
+            verdict = window.judge(
+                now,
+                in_flight=self.in_flight,
+                slow=slow,
+                usual=governor.knows_a_limit,
+                retry_after_s=retry_after_s,
+            )
+        if verdict is Verdict.TOO_MANY:
             window.submit_rejected(now, in_flight=self.in_flight, retry_after_s=retry_after_s)
-            governor.recall()
+            governor.acquit()
             return
-        if first:
-            governor.remember()
-        governor.rejected(now, sent_at=sent_at, retry_after_s=retry_after_s, draw=draw)
+        governor.rejected(
+            now,
+            sent_at=sent_at,
+            retry_after_s=retry_after_s,
+            draw=draw,
+            learn=verdict is Verdict.TOO_FAST,
+        )
 
     def _best(
         self, now: float, submits: int, uploads: int, uploads_in_flight: int

@@ -325,7 +325,10 @@ def draw_durations(kind: str, number: int, typical_s: float, rng: random.Random)
         case "lognormal":
             return [typical_s * math.exp(rng.gauss(0.0, 0.35)) for _ in range(number)]
         case "bimodal":
-            return [typical_s * rng.uniform(0.9, 1.1) * (0.4 if rng.random() < 0.6 else 1.6) for _ in range(number)]
+            return [
+                typical_s * rng.uniform(0.9, 1.1) * (0.4 if rng.random() < 0.6 else 1.6)
+                for _ in range(number)
+            ]
         case "heavy":
             return [typical_s * 0.5 * (1.0 - rng.random()) ** (-1 / 2.2) for _ in range(number)]
         case "drifting":

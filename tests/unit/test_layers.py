@@ -22,6 +22,7 @@ RULES: tuple[str, ...] = (
     "pacing",
     "polling",
     "durations",
+    "window",
     "contract",
     "fingerprint",
     "backoff",
