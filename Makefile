@@ -28,8 +28,8 @@ demo: .venv/.runtime ## run the first example against the sandbox: no key, no ne
 test: .venv/.dev ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-extra: .venv/.extra ## run the tests that want a browser or schemathesis
-	@$(BIN)/python -m pytest -m extra $(ARGS)
+test-extra: .venv/.extra ## run the slow tests, and those that want a browser or schemathesis
+	@$(BIN)/python -m pytest -m "extra or slow" $(ARGS)
 
 check: .venv/.dev ## formatting, lint, types, layers, and that all generated text is up to date
 	$(BIN)/ruff format --check --quiet .
@@ -53,7 +53,7 @@ pictures: .venv/.extra ## take the pictures of README.md from a real sandbox run
 	@$(BIN)/python -m tests.pictures
 
 crash: .venv/.dev ## kill runs at random moments, many times, and print what was paid twice (minutes)
-	@$(BIN)/python -m pytest tests/crash --crash-rounds=500 -s $(ARGS)
+	@$(BIN)/python -m pytest -m "crash or slow" --crash-rounds=500 -s $(ARGS)
 
 bench: .venv/.dev ## measure (minutes)
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -33,7 +33,15 @@ from pathlib import Path
 from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[1]
-ALSO = ("aiohttp", "anyio._backends._asyncio", "encodings.idna", "httpx", "httpx_aiohttp", "rich.console")
+ALSO = (
+    "aiohttp",
+    "anyio._backends._asyncio",
+    "encodings.idna",
+    "httpcore",
+    "httpx",
+    "httpx_aiohttp",
+    "rich.console",
+)
 SHIFT, SPEED = "TEST_CLOCK_SHIFT_S", "TEST_CLOCK_SPEED"
 SIZE = struct.Struct("!I")
 

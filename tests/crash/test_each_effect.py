@@ -31,13 +31,25 @@ def live_on(bench: Bench, kills: int) -> None:
     assert bench.service.kills == kills
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("who", "when"),
+    [
+        ("usual", "before"),
+        ("terse", "after"),
+        *(
+            pytest.param(who, when, marks=pytest.mark.slow)
+            for who in PERSONALITIES
+            for when in ("before", "after", "answered")
+            if (who, when) not in (("usual", "before"), ("terse", "after"))
+        ),
+    ],
+)
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_killed_at_an_effect_each_job_is_paid_once(
-    effect: str, when: str, command: Command, start_service: StartService
+    effect: str, who: str, when: str, command: Command, start_service: StartService
 ) -> None:
     """At the first that comes, and at the second of the run after."""
-    bench = Bench(command, start_service(PERSONALITIES["usual" if when == "before" else "terse"]))
+    bench = Bench(command, start_service(PERSONALITIES[who]))
     bench.picture("a.png", "a")
     bench.picture("b.png", "b")
     prompts = bench.write(JOBS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import Personality
 from tests.support import Command
 
+slow = partial(pytest.param, marks=pytest.mark.slow)
 OPEN = {"requests_per_second": 500, "in_flight": 50}
 
 
@@ -72,14 +74,14 @@ def test_a_known_price_needs_no_probe_and_fills_the_cap_exactly(bench: Bench) ->
     assert bench.states() == {"done": 10, "planned": 20}
 
 
-@pytest.mark.parametrize("how", [402, 400, 403, 409, "task", "task-null"])
+@pytest.mark.parametrize("how", [402, slow(400), slow(403), 409, "task", "task-null"])
 def test_an_empty_account_is_a_pause_in_each_disguise(
     command: Command, start_service: StartService, how: Any
 ) -> None:
     """Room for three; then a top-up, and the rest is made without paying for anything twice."""
     bench = Bench(command, start_service(Personality(empty_account=how)))
     bench.service.wallets["ours"].balance = 30.0
-    prompts = bench.write(25)
+    prompts = bench.write(20)
 
     empty = bench.run()
     posts = len(bench.service.ledger.posts)

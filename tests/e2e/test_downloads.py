@@ -115,7 +115,9 @@ def test_a_large_result_is_gone_on_with_where_a_kill_has_stopped_it(
     assert ranges[-1] == "bytes=900000-"
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["said", "unsaid"])
+@pytest.mark.parametrize(
+    "chunked", [pytest.param(False, marks=pytest.mark.slow), True], ids=["said", "unsaid"]
+)
 def test_a_result_above_the_limit_is_not_taken_and_stays_paid_until_the_limit_is_raised(
     chunked: bool, command: Command, start_service: StartService
 ) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import pytest
+
 from tests.imitation.faults import error_answer, json_answer, page, prompt_is
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import Personality
 from tests.imitation.wire import Answer
 from tests.support import Command
 
+REAL = pytest.param(1, marks=pytest.mark.slow)  # the real clock
 DISABLED = error_answer(503, "public_api_disabled", "down for a while")
 
 
@@ -122,15 +125,18 @@ def test_polls_that_answer_anything_else_change_nothing(bench: Bench) -> None:
     assert len(bench.service.ledger.posts) == len(prompts)
 
 
-def test_a_conflict_without_end_is_asked_eight_times_and_then_left_to_a_person(bench: Bench) -> None:
-    """At a sixtyfold clock: the waits between are a minute each in the end."""
+@pytest.mark.parametrize("speed", [60, REAL])
+def test_a_conflict_without_end_is_asked_eight_times_and_then_left_to_a_person(
+    speed: int, bench: Bench
+) -> None:
+    """The waits between are a minute each in the end."""
     bench.write([{"id": "held"}, {"id": "fine"}])
     conflict = error_answer(409, "idempotency_conflict", "this key is in use")
     bench.service.rule(
         "submit", "answer_before", answer=conflict, times=99, where=prompt_is("prompt of held")
     )
 
-    outcome = bench.run(env={"TEST_CLOCK_SPEED": "60"})
+    outcome = bench.run(env={"TEST_CLOCK_SPEED": str(speed)}, timeout_s=300)
     again = bench.run()
 
     posts = bench.service.ledger.of("prompt of held")
@@ -141,14 +147,15 @@ def test_a_conflict_without_end_is_asked_eight_times_and_then_left_to_a_person(b
     assert bench.rows("amount", "ledger l JOIN jobs j ON j.id = l.job", "j.job = 'held'") == [(10,)]
 
 
+@pytest.mark.parametrize("speed", [60, REAL])
 def test_an_answer_that_never_comes_is_unclear_and_asked_for_again(
-    command: Command, start_service: StartService
+    speed: int, command: Command, start_service: StartService
 ) -> None:
-    """The service accepts, and is silent: on submits, on polls, on results. At a sixtyfold clock."""
+    """The service accepts, and is silent: on submits, on polls, on results. We wait 30 s for each."""
     bench = Bench(command, start_service(Personality(result_chunked=False)))
     service = bench.service
     prompts = bench.write(3)
-    silent = {"head_pause_s": 20.0}
+    silent = {"head_pause_s": 20.0 if speed > 1 else 90.0}
     for on, where in (
         ("submit", prompt_is(prompts[0])),
         ("poll", service.poll_of(prompts[1])),
@@ -156,7 +163,7 @@ def test_an_answer_that_never_comes_is_unclear_and_asked_for_again(
     ):
         service.rule(on, "twist", answer=lambda right: Answer(**{**fields(right), **silent}), where=where)
 
-    outcome = bench.run(env={"TEST_CLOCK_SPEED": "60"}, timeout_s=30)
+    outcome = bench.run(env={"TEST_CLOCK_SPEED": str(speed)}, timeout_s=15 if speed > 1 else 85)
 
     assert outcome.code == 0, said(outcome)
     bench.assert_whole(prompts)

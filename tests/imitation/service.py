@@ -618,6 +618,6 @@ class Imitation:
 def _alive(pid: int) -> bool:
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(b") ")[2][:1] not in (b"Z", b"X")
