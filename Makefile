@@ -52,7 +52,7 @@ readme: .venv/.dev ## write the generated parts of README.md
 pictures: .venv/.extra ## take the pictures of README.md from a real sandbox run (wants chromium)
 	@$(BIN)/python -m tests.pictures
 
-crash: .venv/.dev ## kill runs at random moments, many times, and print what was paid twice (minutes)
+crash: .venv/.dev ## the slow tests, then 500 kills over 1,000 jobs with every fault on; prints what was paid twice (half an hour)
 	@$(BIN)/python -m pytest -m "crash or slow" --crash-rounds=500 -s $(ARGS)
 
 bench: .venv/.dev ## measure (minutes)

@@ -164,3 +164,35 @@ def test_a_second_run_of_the_same_manifest_is_told_who_holds_it(bench: Bench, co
     assert status.code == 0, said(status)
     assert "1 waiting" in status.stdout
     assert len(bench.service.ledger.posts) == 1
+
+
+def test_the_old_id_of_a_renamed_job_is_a_job_of_its_own(bench: Bench) -> None:
+    """Its key must not be that of the renamed one: the service would answer with the task that one holds."""
+    same = {"prompt": "one prompt"}
+    bench.write([{"id": "a", **same}])
+    assert sent(bench) == 1
+    bench.write([{"id": "b", **same}])
+    assert sent(bench) == 0
+    bench.write([{"id": "b", **same}, {"id": "a", **same}])
+
+    assert sent(bench) == 1
+    assert sorted(bench.results()) == ["a.mp4", "b.mp4"]
+    assert len(set(bench.results().values())) == 2
+    assert len(bench.service.ledger.bodies_by_key()) == 2
+
+
+def test_after_a_rotated_key_a_person_may_send_the_unclear_submit_again(bench: Bench) -> None:
+    """The same idempotency key and bytes, under the new API key: the account is the same, so it is paid once."""
+    prompts = bench.write(1)
+    bench.service.rule("submit", "kill_after")
+    assert bench.run().code == -9
+    bench.use(bench.service, OTHER_KEY)
+    rotated = bench.run()
+    resolved = bench.command("resolve", bench.manifest, "job-1", "--resend", "--yes")
+    after = bench.run()
+
+    assert (rotated.code, resolved.code, after.code) == (3, 0, 0), (
+        said(rotated) + said(resolved) + said(after)
+    )
+    assert [post.outcome for post in bench.service.ledger.posts] == ["created", "replayed"]
+    bench.assert_whole(prompts)
