@@ -100,8 +100,17 @@ def alive(row: sqlite3.Row, now_s: float) -> bool:
     if row["ended_at"] is not None:
         return False
     if row["host"] == socket.gethostname():
-        return Path(f"/proc/{row['pid']}").exists() if Path("/proc").is_dir() else _answers(row["pid"])
+        return _is_process(row["pid"]) if Path("/proc/self").exists() else _answers(row["pid"])
     return now_s - (epoch(row["seen_at"]) or 0.0) < ALIVE_S
+
+
+def _is_process(pid: int) -> bool:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    # One that is dead and not yet buried has a number still. Its name may hold anything, `)` too.
+    return text.rpartition(")")[2].split()[:1] not in (["Z"], ["X"])
 
 
 def _answers(pid: int) -> bool:

@@ -86,9 +86,7 @@ class Strip {
     this.showFacts(going ? this.numbers(now, charged, reserved) : []);
     this.showCap(now?.cap, charged, reserved);
     this.buttons.hidden = !now?.hand || !going || lost;
-    this.toggle(this.hold, now?.phase === "running");
-    this.toggle(this.goOn, now?.phase === "held");
-    this.toggle(this.stop, now?.phase !== "stopping");
+    this.offer({hold: now?.phase === "running", goOn: now?.phase === "held", stop: now?.phase !== "stopping"});
     this.showErrors(now?.errors ?? []);
     const lines = [
       !going && !(alive && this.over) && this.more() && commands.run && ["To go on:", commands.run],
@@ -106,12 +104,11 @@ class Strip {
     return Object.entries(this.model.head.counts).some(([state, number]) => number && !["done", "failed", "uncertain", "abandoned"].includes(state));
   }
 
-  /** A button that goes leaves the keyboard's attention to the one that takes its place. */
-  toggle(button, on) {
-    if (button.hidden === !on) return;
-    const focused = document.activeElement === button;
-    button.hidden = !on;
-    if (focused) [this.hold, this.goOn, this.stop].find(each => !each.hidden)?.focus();
+  /** Show these buttons; one that goes leaves the keyboard's attention to the first that stays. */
+  offer(which) {
+    const focused = document.activeElement;
+    for (const [name, on] of Object.entries(which)) this[name].hidden = !on;
+    if (focused?.hidden && this.buttons.contains(focused)) [...this.buttons.children].find(each => !each.hidden)?.focus();
   }
 
   note(now) {
