@@ -54,6 +54,7 @@ pictures: .venv/.extra ## take the pictures of README.md from a real sandbox run
 
 crash: .venv/.dev ## the slow tests, then 500 kills over 1,000 jobs with every fault on; prints what was paid twice (half an hour)
 	@$(BIN)/python -m pytest -m "crash or slow" --crash-rounds=500 -s $(ARGS)
+	@MONEY_EXAMPLES=500 $(BIN)/python -m pytest tests/property/test_money_machine.py $(ARGS)
 
 bench: .venv/.dev ## measure (minutes)
 	@$(BIN)/python -m tests.bench $(ARGS)

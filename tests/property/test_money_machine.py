@@ -1,0 +1,921 @@
+"""Money and jobs under anything that can happen: the real steps and store against a service that keeps a book.
+
+A Hypothesis state machine. Submits fly: between the committed intent and the recorded answer other submits
+begin, answers get lost, the process dies, clocks jump, the manifest is edited, a person decides. After every
+step: one charge for each job and round, no paid task forgotten, no intent beyond a cap, one price tried at a
+time, one key for the same bytes only, and the running totals equal to the rows they are of.
+
+`MONEY_EXAMPLES=500` runs it longer, on other ways each time (`make crash` does).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from runner.api.resolving import Answering
+from runner.api.retrying import Failed, begin_rounds
+from runner.budget import Verdict
+from runner.client import Account, Api
+from runner.clock import rfc3339
+from runner.errors import UsageError
+from runner.machine import Answer, Reply, SubmitOutcome, TaskView, after_submit, read_task
+from runner.model import NEVER_SENT, Budget, Job, JobSpec, Json, Limits, Settings, State
+from runner.steps import poll as polling
+from runner.steps import submit as submitting
+from runner.steps.desk import Desk
+from runner.steps.download import _done as take_home
+from runner.steps.submit import Submitted, take_back
+from runner.steps.submit import submit as submit_step
+from runner.store import jobs, ledger
+from runner.store.database import StateFile, _connect
+from runner.store.writer import GroupWriter
+from tests.desk import (
+    BEGINNING,
+    CONTRACT,
+    MODEL,
+    NAME,
+    TestClock,
+    World,
+    apply,
+    bind,
+    job,
+    reference,
+    refused,
+)
+
+EXAMPLES = int(os.environ.get("MONEY_EXAMPLES", "0"))
+WINDOW_S = 3600.0
+SERVICE = "https://rivya.ai"
+KEYS = ("rvya_sk_one", "rvya_sk_two")  # both of one account
+LISTED = float(CONTRACT.base_credits or 0)
+# What the service really charges, by `duration`; the catalogue says 10 for all.
+PRICES = {4: 10.0, 6: 40.0, 8: 25.0, 10: 11.0}
+IMAGE = reference("in.png")
+POOL: tuple[JobSpec, ...] = (
+    job("a", "one", params={"duration": 4}),
+    job("a", "two", params={"duration": 6}),
+    job("b", "one", params={"duration": 4}),
+    job("b", "three", params={"duration": 8}),
+    job("c", "three", params={"duration": 8}),
+    job("c", "one", params={"duration": 4}),
+    job("d", "four", params={"duration": 6}, references=[IMAGE]),
+    job("e", "five", params={"duration": 10}),
+)
+
+
+# --- the service ----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """One task of the service, and what was charged for it."""
+
+    id: str
+    key: str
+    created_s: float
+    price: float
+    named: bool  # whether `reserved_credits` is told at once, or only later
+    status: str = "queued"
+    final: float | None = 0.0
+    code: str | None = None
+    charged: bool = True
+
+    def view(self) -> dict[str, Json]:
+        """Return the generation object."""
+        ended = self.status in ("succeeded", "failed")
+        told = self.named or self.status != "queued"
+        return {
+            "id": self.id,
+            "status": self.status,
+            "model": MODEL,
+            "reserved_credits": (self.price if self.charged else 0) if told else 0,
+            "final_credits": self.final if ended else 0,
+            "created_at": rfc3339(self.created_s),
+            "updated_at": rfc3339(self.created_s + 1),
+            "result": {"urls": [f"https://r/{self.id}"]} if self.status == "succeeded" else None,
+            "error": {"code": self.code, "message": "because"} if self.code else None,
+        }
+
+
+@dataclass(slots=True)
+class Service:
+    """A service with its own clock and book; honours a key for `retention_s`."""
+
+    retention_s: float
+    now_s: float = BEGINNING
+    wallet: float = 1e9
+    empty_as_task: bool = False
+    named: bool = True
+    tasks: dict[str, Task] = field(default_factory=dict)
+    keys: dict[str, tuple[bytes, str, float]] = field(default_factory=dict)
+    bodies: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+
+    def submit(self, body: bytes, key: str) -> Reply:
+        """Take a submit that has arrived."""
+        known = self.keys.get(key)
+        if known is not None and self.now_s - known[2] <= self.retention_s:
+            if known[0] != body:
+                return error(409, "idempotency_conflict")
+            return Reply(status=200, data=self.tasks[known[1]].view())
+        price = PRICES[json.loads(body)["params"]["duration"]]
+        task = Task(id=f"t{len(self.tasks)}", key=key, created_s=self.now_s, price=price, named=self.named)
+        if price > self.wallet:
+            if not self.empty_as_task:
+                return error(402, "insufficient_credits")
+            task.status, task.code, task.charged = "failed", "insufficient_credits", False
+        else:
+            self.wallet -= price
+        self.tasks[task.id] = task
+        self.keys[key] = (body, task.id, self.now_s)
+        return Reply(status=201, data=task.view())
+
+    def charged(self, key: str) -> list[Task]:
+        """Return what was charged under a key."""
+        return [task for task in self.tasks.values() if task.key == key and task.charged]
+
+
+def error(status: int, code: str, message: str = "no") -> Reply:
+    """Return an error in the service's own words."""
+    return Reply(status=status, data=refused(status, code, message).json())
+
+
+# Answers that say the truth when this request had no effect.
+TURNED_AWAY = (
+    Reply(sent=False),
+    error(429, "rate_limited"),
+    Reply(status=429),
+    error(401, "api_key_revoked"),
+    error(403, "api_scope_denied"),
+    error(400, "validation_failed"),
+    error(422, "content_policy_violation"),
+    error(402, "insufficient_credits"),
+    error(400, "validation_failed", "the reference url has expired"),
+    Reply(status=413),
+)
+
+
+HOWS = ("answered", "lost", "lost on the way", "killed", "killed after", "turned away", "refused")
+CHOICES = ("resend", "attach")
+VERBS = (*HOWS, "lost", "answered", *CHOICES, "night", "night", "night, clock set back", "poll")
+
+
+# --- the client's side of the wire ------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class Flight:
+    """A submit between its intent and its answer."""
+
+    row: int
+    key: str
+    body: bytes
+    left_s: float = 0.0
+    answer: asyncio.Future[Reply]
+    step: asyncio.Task[Submitted] | None = None
+    said: Reply | None = None  # what the service said when it arrived; None: it is on its way
+
+
+class Wire:
+    """Stands for the API client: a submit hangs in the air until the machine answers it."""
+
+    def __init__(self) -> None:
+        self.launched: Flight | None = None
+        self.poll_says = Reply(status=500)
+
+    async def submit(self, body: bytes, key: str) -> Reply:
+        self.launched = Flight(row=0, key=key, body=body, answer=asyncio.get_running_loop().create_future())
+        return await self.launched.answer
+
+    async def poll(self, task_id: str) -> Reply:
+        return self.poll_says
+
+
+class Person(Answering):
+    """Somebody who types `resolve`, at this clock, and looks at this service."""
+
+    __slots__ = ("clock", "sees")
+    clock: TestClock
+    sees: Service
+
+    def _task(self, task_id: str) -> TaskView:
+        view = read_task(self.sees.tasks[task_id].view())
+        assert view is not None
+        return view
+
+    def _now(self) -> str:
+        return rfc3339(self.clock.wall_s())
+
+
+def _empty() -> bytes:
+    file = StateFile.in_memory()
+    bind(file, key12=Account(SERVICE, KEYS[0]).key12)
+    return file.conn.serialize()
+
+
+EMPTY = _empty()
+
+
+def opened(content: bytes) -> StateFile:
+    """Open a database of which this much was committed."""
+    file = StateFile(_connect(":memory:", uri=False), None, created=False, writable=True)
+    file.conn.deserialize(content)
+    return file
+
+
+# --- the machine --------------------------------------------------------------------------------------------
+
+
+class Money(RuleBasedStateMachine):
+    """Everything that can happen to a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.file = opened(EMPTY)
+        self.clock = TestClock()
+        self.flights: list[Flight] = []
+        self.ghosts: list[Flight] = []  # given up by us, but still on the way to the service
+        self.owner: dict[str, tuple[int, int, int]] = {}  # key -> (row, round, revision)
+        self.risked: set[tuple[int, int]] = set()  # sent again by a person although the key was forgotten
+        self.before = os.environ.get("RIVYA_API_KEY")
+        os.environ["RIVYA_API_KEY"] = KEYS[0]
+
+    @initialize(
+        cap=st.sampled_from([None, None, 60.0, 150.0, 1000.0]),
+        day=st.sampled_from([None, None, None, None, None, 80.0]),
+        rounds=st.integers(0, 1),
+        retention_s=st.sampled_from([WINDOW_S, WINDOW_S, 2 * WINDOW_S, 1e12]),
+        set_back=st.booleans(),
+        listed=st.sets(st.sampled_from(range(len(POOL))), min_size=1, max_size=4),
+    )
+    def begin(
+        self,
+        cap: float | None,
+        day: float | None,
+        rounds: int,
+        retention_s: float,
+        set_back: bool,
+        listed: set[int],
+    ) -> None:
+        # A clock that was set back and a reboot together hide an age from every honest clock.
+        self.may_set_back = set_back
+        self.settings = Settings(
+            path=Path("/m/autumn.yaml"),
+            name=NAME,
+            output_dir=Path("/out"),
+            budget=Budget(max_credits=cap, max_credits_per_day=day),
+            limits=Limits(job_deadline_s=5 * 3600.0),
+            failed_rounds=rounds,
+            resend_within_s=WINDOW_S,
+        )
+        self.service = Service(retention_s)
+        self.was_wrong = False  # whether our clock ever differed from the service's
+        self.sit_down(KEYS[0])
+        self.run_manifest(listed, KEYS[0])
+
+    # --- plumbing ---
+
+    def sit_down(self, key: str) -> None:
+        """Begin a process: nothing is known but what the database holds."""
+        self.wire = Wire()
+        self.desk = Desk(
+            run=1,
+            settings=self.settings,
+            account=Account(SERVICE, key),
+            api=cast("Api", self.wire),
+            writer=GroupWriter(self.file, inline=True),
+            clock=self.clock,
+            contracts={MODEL: CONTRACT},
+            draw=lambda: 0.5,
+        )
+
+    def wait(self, step: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(step)
+
+    async def until_it_flies(self, step: asyncio.Task[Submitted]) -> None:
+        while not step.done() and self.wire.launched is None:
+            await asyncio.sleep(0)
+
+    def rows(self, *states: State) -> list[Job]:
+        return jobs.in_states(self.file.conn, NAME, states or tuple(State))
+
+    def in_the_air(self) -> set[int]:
+        return {flight.row for flight in self.flights}
+
+    def to_submit(self, *, again: bool = False) -> list[Job]:
+        air = self.in_the_air()
+        found = [] if again else [found for found in self.rows(*NEVER_SENT) if found.listed]
+        return [found for found in (*found, *self.rows(State.SUBMITTING)) if found.row not in air]
+
+    def pick(self, data: st.DataObject, items: list[Any]) -> Any:
+        return items[data.draw(st.integers(0, len(items) - 1), label="which")]
+
+    # --- submits ---
+
+    @precondition(lambda self: len(self.flights) < 4 and self.to_submit())
+    @rule(data=st.data())
+    def launch(self, data: st.DataObject) -> None:
+        """Commit an intent and let the request go; or be held back."""
+        self.choose(data)
+
+    @precondition(lambda self: len(self.flights) < 4 and self.to_submit())
+    @rule(data=st.data(), how=st.sampled_from(["lost", "lost on the way", "killed", "killed after"]))
+    def submit_in_vain(self, data: st.DataObject, how: str) -> None:
+        """Send a job, and never hear of it."""
+        self.submit(data, how)
+
+    @precondition(lambda self: len(self.flights) < 4 and self.to_submit())
+    @rule(data=st.data())
+    def submit_well(self, data: st.DataObject) -> None:
+        """Send a job, and hear of it at once."""
+        self.submit(data, "answered")
+
+    @precondition(lambda self: len(self.flights) < 4 and self.to_submit(again=True))
+    @rule(data=st.data(), how=st.sampled_from(["answered", "answered", "lost", "turned away"]))
+    def submit_again(self, data: st.DataObject, how: str) -> None:
+        """Send a job again, whose fate is not known."""
+        self.submit(data, how, again=True)
+
+    @precondition(lambda self: len(self.flights) < 4 and self.to_submit())
+    @rule(data=st.data(), fate=st.sampled_from(["succeeded", "failed"]))
+    def whole_life(self, data: st.DataObject, fate: str) -> None:
+        """Send a job, and look when its task has ended."""
+        before = set(self.service.tasks)
+        self.submit(data, "answered")
+        for task_id in set(self.service.tasks) - before:
+            task = self.service.tasks[task_id]
+            for found in self.rows(State.WAITING):
+                if found.task_id == task_id:
+                    self.end(task, fate)
+                    self.ask(found, "answer")
+
+    @precondition(lambda self: len(self.flights) < 4 and self.to_submit())
+    @rule(data=st.data(), verbs=st.lists(st.sampled_from(VERBS), min_size=3, max_size=8))
+    def story(self, data: st.DataObject, verbs: list[str]) -> None:
+        """What happens to one job, one thing after another."""
+        row = self.pick(data, self.to_submit()).row
+        for verb in verbs:
+            found = jobs.get(self.file.conn, row)
+            sendable = row in {other.row for other in self.to_submit()}
+            if verb in HOWS and sendable:
+                flight = self.send(found)
+                if flight is None and jobs.get(self.file.conn, row).state in NEVER_SENT:
+                    return  # held back by a cap or for its uploads: nothing more will happen to it now
+                self.deal_with(flight, verb, data)
+            elif verb in CHOICES and found.state is State.UNCERTAIN:
+                self.decide(found, verb)
+            elif verb.startswith("night"):
+                self.time_passes(4000.0)
+                self.clock_is_set(-1000.0 if verb.endswith("back") else 0.0)
+            elif verb == "poll" and found.state is State.WAITING:
+                self.ask(found, "answer")
+            self.holds()
+
+    def holds(self) -> None:
+        """Check the invariants that matter most in the middle of a step."""
+        self.one_charge_for_each_job_and_round()
+        self.nothing_paid_is_forgotten()
+
+    def submit(self, data: st.DataObject, how: str, *, again: bool = False) -> None:
+        self.deal_with(self.choose(data, again=again), how, data)
+
+    def deal_with(self, flight: Flight | None, how: str, data: st.DataObject) -> None:
+        if flight is None:
+            return
+        if how in ("answered", "lost", "killed after"):
+            flight.said = self.service.submit(flight.body, flight.key)
+        match how:
+            case "answered":
+                assert flight.said is not None
+                self.deliver(flight, flight.said)
+            case "turned away":
+                self.deliver(flight, data.draw(st.sampled_from(TURNED_AWAY), label="answer"))
+            case "refused":
+                self.deliver(flight, error(400, "validation_failed"))
+            case "lost" | "lost on the way":
+                self.deliver(flight, Reply(detail="the connection broke off"))
+            case _:
+                self.crash()
+
+    def choose(self, data: st.DataObject, *, again: bool = False) -> Flight | None:
+        found: Job = self.pick(data, self.to_submit(again=again))
+        if found.references and data.draw(st.integers(0, 4), label="upload first"):
+            self.upload()
+        return self.send(found)
+
+    def send(self, found: Job) -> Flight | None:
+        fresh = found.state in NEVER_SENT
+        total = sum(ledger.totals(self.file.conn, NAME))
+        self.wire.launched = None
+        step = self.loop.create_task(submit_step(self.desk, found.row))
+        self.wait(self.until_it_flies(step))
+        flight = self.wire.launched
+        if flight is None:
+            held = step.result()
+            assert held.held is not None
+            return None
+        flight.row, flight.step, flight.left_s = found.row, step, self.service.now_s
+        self.flights.append(flight)
+        now = jobs.get(self.file.conn, found.row)
+        assert (now.state, now.key, now.body) == (State.SUBMITTING, flight.key, flight.body)
+        assert now.in_doubt > 0
+        identity = (now.row, now.round, now.revision)
+        assert self.owner.setdefault(flight.key, identity) == identity
+        self.service.bodies[flight.key].add(flight.body)
+        if fresh:
+            self.within_caps(total)
+        return flight
+
+    def within_caps(self, total: float) -> None:
+        """An intent was committed: everything it knew of fits."""
+        cap, day = self.settings.budget.max_credits, self.settings.budget.max_credits_per_day
+        now = sum(ledger.totals(self.file.conn, NAME))
+        assert now > total
+        assert cap is None or now <= cap + 1e-6
+        assert day is None or ledger.day_total(self.file.conn, self.clock.wall_s()) <= day + 1e-6
+
+    def upload(self) -> None:
+        world = World(file=self.file, clock=self.clock, key=self.desk.account.key)
+        world.uploaded(IMAGE, f"https://files/{int(self.service.now_s)}-{len(self.owner)}")
+
+    @precondition(lambda self: any(flight.said is None for flight in self.flights))
+    @rule(data=st.data())
+    def arrive(self, data: st.DataObject) -> None:
+        """The service gets a request; its answer is on its way back."""
+        flight = self.pick(data, [flight for flight in self.flights if flight.said is None])
+        flight.said = self.service.submit(flight.body, flight.key)
+
+    @precondition(lambda self: self.flights)
+    @rule(data=st.data())
+    def answered(self, data: st.DataObject) -> None:
+        """The service's own answer comes."""
+        flight = self.pick(data, self.flights)
+        if flight.said is None:
+            flight.said = self.service.submit(flight.body, flight.key)
+        self.deliver(flight, flight.said)
+
+    @precondition(lambda self: self.flights)
+    @rule(
+        data=st.data(),
+        answer=st.sampled_from(
+            [
+                Reply(detail="timed out"),
+                Reply(status=502),
+                Reply(status=500, data={"error": {"code": "internal"}}),
+                Reply(status=201, data={"status": "queued"}),
+                Reply(status=302),
+                Reply(status=200),
+                Reply(status=400),  # a gateway's page
+                error(409, "idempotency_conflict"),
+                error(503, "public_api_disabled"),
+            ]
+        ),
+    )
+    def unclear(self, data: st.DataObject, answer: Reply) -> None:
+        """An answer that says nothing, before or after the request took effect."""
+        flight = self.pick(data, self.flights)
+        if flight.said is None:
+            self.ghosts.append(flight)
+        self.deliver(flight, answer)
+
+    @precondition(lambda self: any(flight.said is None for flight in self.flights))
+    @rule(data=st.data(), answer=st.sampled_from(TURNED_AWAY))
+    def turned_away(self, data: st.DataObject, answer: Reply) -> None:
+        """This request is refused at the door, whatever became of those before it."""
+        flight = self.pick(data, [flight for flight in self.flights if flight.said is None])
+        self.deliver(flight, answer)
+
+    def deliver(self, flight: Flight, answer: Reply) -> None:
+        flight.answer.set_result(answer)
+        assert flight.step is not None
+        self.flights.remove(flight)
+        self.wait(flight.step)
+
+    @precondition(lambda self: self.ghosts)
+    @rule(data=st.data())
+    def late(self, data: st.DataObject) -> None:
+        """A request nobody waits for any more arrives after all."""
+        ghost = self.pick(data, self.ghosts)
+        self.ghosts.remove(ghost)
+        self.service.submit(ghost.body, ghost.key)
+
+    # --- death, and the next run ---
+
+    @rule()
+    def crash(self) -> None:
+        """Killed: what was committed is all that is left. Then the next process goes on."""
+        for flight in self.flights:
+            assert flight.step is not None
+            flight.step.cancel()
+            with suppress(asyncio.CancelledError):
+                self.wait(flight.step)
+            if flight.said is None:
+                self.ghosts.append(flight)
+        self.flights.clear()
+        left = self.file.conn.serialize()
+        self.file.conn.close()
+        self.file = opened(left)
+        self.sit_down(self.desk.account.key)
+        with self.file.transaction() as conn:
+            take_back(conn, self.desk)
+
+    @rule(changed=st.sets(st.sampled_from(range(len(POOL))), max_size=3), key=st.sampled_from(KEYS))
+    def edit(self, changed: set[int], key: str) -> None:
+        """Run again with jobs removed, edited, renamed, brought back, perhaps with another key."""
+        listed = {number for number in self.listed if number not in changed}
+        ids = {POOL[number].id for number in changed - self.listed}
+        listed = {number for number in listed if POOL[number].id not in ids} | (changed - self.listed)
+        self.run_manifest(listed or self.listed, key)
+
+    @precondition(lambda self: self.twins())
+    @rule(data=st.data(), instead=st.booleans())
+    def twin(self, data: st.DataObject, instead: bool) -> None:
+        """Rename a job, or list its content once more under another id, perhaps one it had before."""
+        old, new = self.pick(data, self.twins())
+        self.run_manifest((self.listed - {old} if instead else self.listed) | {new}, self.desk.account.key)
+
+    def twins(self) -> list[tuple[int, int]]:
+        ids = {POOL[number].id for number in self.listed}
+        return [
+            (old, new)
+            for old in sorted(self.listed)
+            for new, spec in enumerate(POOL)
+            if spec.id not in ids and spec.fingerprint == POOL[old].fingerprint
+        ]
+
+    def run_manifest(self, listed: set[int], key: str) -> None:
+        self.crash()
+        self.listed = listed
+        chosen = {POOL[number].id: POOL[number] for number in sorted(listed)}
+        apply(self.file, *chosen.values())
+        os.environ["RIVYA_API_KEY"] = key
+        self.sit_down(key)
+        with self.file.transaction() as conn:
+            take_back(conn, self.desk)
+
+    # --- tasks ---
+
+    @precondition(lambda self: any(task.status == "queued" for task in self.service.tasks.values()))
+    @rule(
+        data=st.data(),
+        fate=st.sampled_from(["processing", "succeeded", "dearer", "silent", "failed", "failed for money"]),
+    )
+    def task_moves(self, data: st.DataObject, fate: str) -> None:
+        """A task goes on, or ends."""
+        self.end(self.pick(data, [t for t in self.service.tasks.values() if t.status == "queued"]), fate)
+
+    def end(self, task: Task, fate: str) -> None:
+        match fate:
+            case "processing":
+                task.status = "processing"
+            case "succeeded":
+                task.status, task.final = "succeeded", task.price
+            case "dearer":
+                task.status, task.final = "succeeded", task.price + 1
+            case "silent":
+                task.status, task.final = "succeeded", None
+            case "failed":
+                task.status, task.final, task.code = "failed", 0.0, "generation_failed"
+            case _:
+                task.status, task.final, task.code = "failed", None, "moderation_refused"
+
+    @precondition(lambda self: self.rows(State.WAITING))
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["answer", "answer", "answer", "garbage", "404", "other", "429", "killed"]),
+    )
+    def poll(self, data: st.DataObject, how: str) -> None:
+        """Ask for a task."""
+        known = data.draw(st.sampled_from([None, 10.0]), label="known")
+        late = data.draw(st.booleans(), label="late")
+        self.ask(self.pick(data, self.rows(State.WAITING)), how, known=known, late=late)
+
+    def ask(self, found: Job, how: str, *, known: float | None = None, late: bool = False) -> None:
+        assert found.task_id is not None
+        says = {
+            "garbage": Reply(status=200),
+            "404": error(404, "not_found"),
+            "other": Reply(status=200, data={"id": "somebody-else", "status": "failed"}),
+            "429": Reply(status=429),
+        }
+        self.wire.poll_says = says.get(how, Reply(status=200, data=self.service.tasks[found.task_id].view()))
+        if how == "killed":
+            return  # before its commit: as if it had never been asked
+        seen = polling.Seen(
+            task_id=found.task_id,
+            word=found.task_status or "",
+            late_at_s=self.clock.wall_s() + (-1.0 if late else 1e9),
+            reserved=known,
+        )
+        self.wait(polling.poll(self.desk, found.row, seen))
+        self.wait(self.desk.writer.flush())
+        if how != "answer":
+            assert jobs.get(self.file.conn, found.row).state is State.WAITING
+
+    @precondition(lambda self: self.rows(State.DOWNLOADING))
+    @rule(data=st.data())
+    def download(self, data: st.DataObject) -> None:
+        """Bring a result home."""
+        found = self.pick(data, self.rows(State.DOWNLOADING))
+        with self.file.transaction() as conn:
+            take_home(conn, self.desk, found, ())
+
+    # --- money, time ---
+
+    @rule(wallet=st.sampled_from([0.0, 20.0, 1e9]), as_task=st.booleans(), named=st.booleans())
+    def wallet_changes(self, wallet: float, as_task: bool, named: bool) -> None:
+        """Somebody spends in the web product, or tops up."""
+        self.service.wallet, self.service.empty_as_task, self.service.named = wallet, as_task, named
+
+    @rule(seconds=st.sampled_from([1.0, 300.0, 1800.0, 4000.0, 90_000.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Awake or asleep."""
+        self.clock.pass_s(seconds)
+        self.service.now_s += seconds
+        # No request is on its way for longer than that; one that were might outlive any memory of its key.
+        self.ghosts = [ghost for ghost in self.ghosts if self.service.now_s - ghost.left_s <= 900.0]
+        self.flights = [flight for flight in self.flights if not self.too_late(flight)]
+
+    def too_late(self, flight: Flight) -> bool:
+        """Let a request that has been on its way for too long time out."""
+        if self.service.now_s - flight.left_s <= 900.0:
+            return False
+        flight.answer.set_result(Reply(detail="no answer in time"))
+        assert flight.step is not None
+        self.wait(flight.step)
+        return True
+
+    @precondition(lambda self: self.rows(State.SUBMITTING))
+    @rule(back=st.sampled_from([0.0, -1000.0, -1000.0, -5000.0]))
+    def a_night_in_doubt(self, back: float) -> None:
+        """Longer than the window; somebody may have set the clock meanwhile."""
+        self.time_passes(4000.0)
+        if back:
+            self.clock_is_set(back)
+
+    @rule(seconds=st.sampled_from([-7200.0, -5.0, 5.0, 7200.0]))
+    def clock_is_set(self, seconds: float) -> None:
+        """By hand, or by a server of time."""
+        if seconds > 0 or (seconds and self.may_set_back):
+            self.clock.wall += seconds
+            self.was_wrong = True
+
+    @precondition(lambda self: not self.may_set_back)
+    @rule()
+    def reboot(self) -> None:
+        self.crash()
+        self.clock.reboot()
+
+    # --- a person ---
+
+    def person(self, found: Job) -> Person:
+        person = Person(
+            file=self.file,
+            job=found,
+            reserved=ledger.amount_of(self.file.conn, found),
+            service=SERVICE,
+            sandbox=False,
+        )
+        person.clock, person.sees = self.clock, self.service
+        return person
+
+    @precondition(lambda self: self.rows(State.UNCERTAIN))
+    @rule(data=st.data(), choice=st.sampled_from(["resend", "attach", "abandon"]))
+    def resolve(self, data: st.DataObject, choice: str) -> None:
+        """A person decides about an uncertain job, and knows the truth when attaching."""
+        self.decide(self.pick(data, self.rows(State.UNCERTAIN)), choice)
+
+    def decide(self, found: Job, choice: str) -> None:
+        self.crash()
+        assert found.key is not None
+        charged = self.service.charged(found.key)
+        match choice:
+            case "resend":
+                known = self.service.keys.get(found.key)
+                # The send may come as late as the clock lets it: only a service that never forgets is safe.
+                if known is not None and self.service.retention_s < 1e12:
+                    self.risked.add((found.row, found.round))
+                self.person(found).resend()
+            case "attach" if charged:
+                held = jobs.holder_of_task(self.file.conn, SERVICE, charged[0].id)
+                try:
+                    self.person(found).attach(charged[0].id)
+                except UsageError:
+                    # Right to refuse only where clocks disagree, or another has it.
+                    assert self.was_wrong or (held and held != (found.row, found.round))
+            case _:
+                self.person(found).abandon()
+
+    @precondition(lambda self: any(found.listed for found in self.rows(State.FAILED)))
+    @rule()
+    def retry(self) -> None:
+        """Pay for another round of all that failed."""
+        self.crash()
+        failed = tuple(found.row for found in self.rows(State.FAILED) if found.listed)
+        with self.file.transaction() as conn:
+            begin_rounds(conn, Failed(name=NAME, rows=failed, credits=0.0, by_class=Counter()))
+
+    # --- what always holds ---
+
+    @invariant()
+    def one_charge_for_each_job_and_round(self) -> None:
+        paid: dict[tuple[int, int], list[str]] = defaultdict(list)
+        for task in self.service.tasks.values():
+            if task.charged:
+                paid[self.owner[task.key][:2]].append(task.id)
+        twice = {who: ids for who, ids in paid.items() if len(ids) > 1 and who not in self.risked}
+        assert not twice
+
+    @invariant()
+    def a_key_stands_for_its_bytes(self) -> None:
+        assert all(len(bodies) == 1 for bodies in self.service.bodies.values())
+        assert len(set(self.owner.values())) == len(self.owner)
+
+    @invariant()
+    def nothing_paid_is_forgotten(self) -> None:
+        """Every charged task is held by its row, or its row is one that may still find it or was decided about."""
+        for task in self.service.tasks.values():
+            if not task.charged:
+                continue
+            row, round_, revision = self.owner[task.key]
+            found = jobs.get(self.file.conn, row)  # a row that was sent is never dropped
+            held = jobs.holder_of_task(self.file.conn, SERVICE, task.id)
+            if held == (row, round_):
+                if task.status == "succeeded":
+                    assert found.round == round_
+                    assert found.state in (State.WAITING, State.DOWNLOADING, State.DONE)
+                elif task.status != "failed":
+                    assert found.state is State.WAITING
+                continue
+            if (row, round_) in self.risked:
+                continue
+            assert found.state in (State.SUBMITTING, State.UNCERTAIN, State.ABANDONED)
+            assert (found.round, found.revision, found.key) == (round_, revision, task.key)
+            assert found.state is not State.SUBMITTING or found.in_doubt > 0
+
+    @invariant()
+    def what_may_be_charged_is_counted(self) -> None:
+        """A payment that is open, or that nobody can know, keeps its credits."""
+        for found in self.rows(State.SUBMITTING, State.UNCERTAIN, State.WAITING, State.ABANDONED):
+            if found.state is State.WAITING or found.in_doubt:
+                assert ledger.amount_of(self.file.conn, found) > 0
+
+    @invariant()
+    def nothing_else_is_counted(self) -> None:
+        """Credits are set aside for no job that is certainly not being paid for."""
+        for row in self.file.conn.execute(
+            "SELECT j.state, j.round, l.round AS paid FROM ledger l JOIN jobs j ON j.id = l.job WHERE l.state = 'reserved'"
+        ):
+            assert State(row["state"]) in (State.SUBMITTING, State.UNCERTAIN, State.WAITING, State.ABANDONED)
+            assert row["round"] == row["paid"]
+
+    @invariant()
+    def one_price_is_tried_at_a_time(self) -> None:
+        budget = getattr(self, "settings", Settings(path=Path(), name=NAME, output_dir=Path())).budget
+        if budget.max_credits is None and budget.max_credits_per_day is None:
+            return
+        seen = {row["shape"] for row in self.file.conn.execute("SELECT shape FROM prices")}
+        out = [
+            row["shape"]
+            for row in self.file.conn.execute(
+                "SELECT l.shape FROM ledger l JOIN jobs j ON j.id = l.job AND j.round = l.round"
+                " WHERE l.state = 'reserved' AND l.reserved IS NULL AND j.state <> 'abandoned'"
+            )
+            if row["shape"] not in seen
+        ]
+        assert len(out) <= 1
+
+    @invariant()
+    def the_cap_is_passed_by_one_surprise_at_most(self) -> None:
+        cap = self.settings.budget.max_credits if hasattr(self, "settings") else None
+        if cap is None or self.risked:
+            return
+        spent = sum(
+            (task.price if task.status not in ("succeeded", "failed") or task.final is None else task.final)
+            for task in self.service.tasks.values()
+            if task.charged
+        )
+        surprise = max(PRICES.values()) - LISTED
+        dearer = sum(task.final == task.price + 1 for task in self.service.tasks.values())
+        assert spent <= cap + surprise + dearer + 1e-6
+
+    @invariant()
+    def totals_equal_their_rows(self) -> None:
+        conn = self.file.conn
+        for kind in ("charged", "reserved"):
+            (rows,) = conn.execute(
+                "SELECT coalesce(sum(amount), 0) FROM ledger WHERE manifest = ? AND state = ?", (NAME, kind)
+            ).fetchone()
+            assert (
+                abs(rows - dict(zip(("charged", "reserved"), ledger.totals(conn, NAME), strict=True))[kind])
+                < 1e-6
+            )
+        by_minute = {
+            row["minute"]: row["amount"]
+            for row in conn.execute("SELECT minute, sum(amount) AS amount FROM ledger GROUP BY minute")
+        }
+        kept = {
+            row["minute"]: row["amount"] for row in conn.execute("SELECT minute, amount FROM credit_minutes")
+        }
+        for minute in by_minute | kept:
+            assert abs(by_minute.get(minute, 0.0) - kept.get(minute, 0.0)) < 1e-6
+
+    def teardown(self) -> None:
+        for flight in self.flights:
+            assert flight.step is not None
+            flight.step.cancel()
+            with suppress(asyncio.CancelledError):
+                self.wait(flight.step)
+        self.file.close()
+        self.loop.close()
+        if self.before is None:
+            os.environ.pop("RIVYA_API_KEY", None)
+        else:
+            os.environ["RIVYA_API_KEY"] = self.before
+
+
+def _settings(examples: int, steps: int, **more: Any) -> settings:
+    # Shrinking takes minutes here: `MONEY_SHRINK=1` asks for it.
+    phases = [Phase.generate, Phase.shrink] if os.environ.get("MONEY_SHRINK") else [Phase.generate]
+    return settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=phases,
+        report_multiple_bugs=False,
+        database=None,
+        **more,
+    )
+
+
+TestMoney = Money.TestCase
+TestMoney.settings = _settings(
+    EXAMPLES or 80, 60 if EXAMPLES else 50, derandomize=not EXAMPLES, print_blob=True
+)
+
+
+# --- a machine that cannot fail proves nothing ----------------------------------------------------------------
+
+
+def _proven(answer: Answer, *, earlier_unclear: int, **more: Any) -> SubmitOutcome:
+    return after_submit(answer, earlier_unclear=0, **more)
+
+
+def _wall_only(**clocks: Any) -> float:
+    return max(clocks["now_wall_s"] - (clocks["sent_wall_s"] or 0.0), 0.0)
+
+
+WRONG: dict[str, tuple[str, Any, tuple[str, ...]]] = {
+    "sent again after any time": ("may_send", lambda **_: True, ("lost", "night", "answered")),
+    "a refusal after a lost answer believed": ("after_submit", _proven, ("lost", "refused")),
+    "a clock that can be set": ("send_age_s", _wall_only, ("lost", "night, clock set back", "answered")),
+    "no caps": ("judge", lambda **_: Verdict.YES, ("answered", "next", "answered")),
+}
+
+
+class Steady:
+    """Draws what comes first."""
+
+    def draw(self, strategy: st.SearchStrategy[Any], label: str = "") -> Any:
+        return 0
+
+
+def tell(*verbs: str) -> None:
+    """Let these things happen, one after another, under a cap that takes one job only."""
+    machine = Money()
+    machine.begin(cap=15.0, day=None, rounds=0, retention_s=WINDOW_S, set_back=True, listed={0, 7})
+    try:
+        for chapter in " ".join(f"({verb})" for verb in verbs).split("(next)"):
+            machine.story(cast("Any", Steady()), chapter.strip(" ()").split(") ("))
+    finally:
+        machine.teardown()
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_runner_that_is_wrong_is_caught(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, instead, verbs = WRONG[wrong]
+    tell(*verbs)
+    monkeypatch.setattr(submitting, name, instead)
+
+    with pytest.raises(AssertionError):
+        tell(*verbs)
