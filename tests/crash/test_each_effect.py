@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.imitation.fixtures import Bench, StartService, said
+from tests.imitation.fixtures import Bench, StartService, ended, said
 from tests.imitation.personality import PERSONALITIES
+from tests.imitation.service import Fate
 from tests.support import Command
 
 pytestmark = pytest.mark.crash
@@ -92,3 +93,20 @@ def test_after_a_kill_the_same_bytes_are_sent_although_the_manifest_has_changed(
     assert {post.body for post in bench.service.ledger.of(lost.prompt)} == {lost.body}
     assert bench.service.ledger.paid_twice == {}
     bench.assert_whole(["before", "prompt of b", "prompt of c"])
+
+
+def test_a_retry_that_was_killed_is_gone_on_with_and_not_begun_again(bench: Bench) -> None:
+    """The round is committed with its key: `run` after it sends the same bytes, and pays for no third round."""
+    bench.service.fates["prompt of a"] = Fate(status="failed", times=1)
+    bench.write([{"id": "a"}])
+    assert bench.run().code == 3
+    bench.service.rule("submit", "kill_after")
+    process = bench.command.start("retry", bench.manifest, "--yes")
+    bench.service.victim = process.pid
+    killed = ended(process)
+    again = bench.run()
+
+    assert (killed.code, again.code) == (-9, 0), said(again)
+    assert [post.outcome for post in bench.service.ledger.posts] == ["created", "created", "replayed"]
+    assert len(bench.service.ledger.bodies_by_key()) == 2
+    assert bench.rows("round, state") == [(2, "done")]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,24 @@ def test_few_file_descriptors_are_enough_for_many_jobs(bench: Bench) -> None:
 def free(folder: Path) -> int:
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
+
+
+@pytest.mark.slow
+def test_a_database_another_program_keeps_locked_ends_the_run_with_5_and_nothing_is_sent(
+    bench: Bench,
+) -> None:
+    """A browser of databases that was left open in the middle of an edit."""
+    prompts = bench.write(1)
+    assert bench.run().code == 0
+    prompts += bench.write(3)[1:]
+    with closing(sqlite3.connect(bench.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        locked = bench.run()
+    posts = len(bench.service.ledger.posts)
+    after = bench.run()
+
+    assert locked.code == 5, said(locked)
+    assert "locked" in locked.stderr
+    assert posts == 1
+    assert after.code == 0, said(after)
+    bench.assert_whole(prompts)
