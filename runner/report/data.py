@@ -186,7 +186,7 @@ def collect(
         output_dir: The folder the page will stand in; urls are relative to it.
         written_at: RFC 3339 time the page will show.
         invocation: How to name the manifest in commands; None names its path.
-        rows: Read these jobs only; what is said of the manifest as a whole is said of all of them.
+        rows: Read these jobs only. Counts, credits, runs and failures are of all of them nevertheless.
         url_of: Names files in another way than by their paths from `output_dir`.
 
     Raises:
@@ -203,10 +203,10 @@ def collect(
         invocation = invocation or Invocation(
             manifest=bound["path"], options=("--sandbox",) if sandbox else ()
         )
-        found = _jobs(conn, manifest, rows, url_of or (lambda place: relative_url(place.path, output_dir)))
+        found = jobs_of(conn, manifest, rows, url_of or (lambda place: relative_url(place.path, output_dir)))
         counts, orphaned = _counts(conn, manifest)
         failures = _failures(reporting.failures(conn, manifest), invocation)
-        categories = _categories(reporting.models(conn, manifest))
+        models = reporting.models(conn, manifest) if rows is None else sorted({job.model for job in found})
         credits = tuple(ModelCredits(**dict(row)) for row in reporting.credits_by_model(conn, manifest))
         runs = tuple(_run(row) for row in reporting.runs(conn, manifest))
     return Report(
@@ -222,7 +222,7 @@ def collect(
         credits=credits,
         runs=runs,
         failures=failures,
-        categories=categories,
+        categories=categories_of(models),
         jobs=found,
     )
 
@@ -239,9 +239,10 @@ def relative_url(path: str, folder: Path) -> str:
     return quote(near, safe="/")
 
 
-def _jobs(
+def jobs_of(
     conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None, url_of: UrlOf
 ) -> tuple[ReportJob, ...]:
+    """Read some jobs, or all of them, in the order in which a report shows them."""
     files: dict[int, list[ReportFile]] = {}
     for row in reporting.artifact_rows(conn, manifest, rows):
         place = Place(kind="result", row=row["job"], number=row["number"], path=row["path"])
@@ -364,6 +365,7 @@ def _failures(rows: Sequence[sqlite3.Row], invocation: Invocation) -> tuple[Fail
     return tuple(sorted(found, key=lambda group: (-group.count, group.state, group.error_class)))
 
 
-def _categories(models: Sequence[str]) -> dict[str, str]:
+def categories_of(models: Sequence[str]) -> dict[str, str]:
+    """Return what each model makes: image, video, audio; an empty text for one without a contract."""
     contracts: Mapping[Any, Any] = load_contracts()
     return {model: contracts[model].category if model in contracts else "" for model in models}

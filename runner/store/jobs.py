@@ -270,7 +270,7 @@ def last_errors(conn: sqlite3.Connection, manifest: str, limit: int) -> list[Map
     """Return the latest failed and uncertain jobs: `{"job", "state", "class", "code", "message", "at"}`."""
     rows = conn.execute(
         "SELECT job, state, error_class AS class, error_code AS code, error_message AS message, updated_at AS at"
-        " FROM jobs WHERE manifest = ? AND (state = 'uncertain' OR (state = 'failed' AND listed = 1))"
+        " FROM jobs WHERE manifest = ? AND state IN ('uncertain', 'failed') AND (state = 'uncertain' OR listed = 1)"
         " ORDER BY updated_at DESC, id DESC LIMIT ?",
         (manifest, limit),
     )

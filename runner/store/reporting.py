@@ -6,7 +6,6 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 # Credits are sums over all rounds of a job; `round` says how many there were.
 _JOBS = """
@@ -103,55 +102,51 @@ def failures(conn: sqlite3.Connection, manifest: str) -> list[sqlite3.Row]:
 # --- following a manifest while it runs --------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """How far a reader of changes has come.
-
-    `shape` differs whenever the list of jobs itself may have changed (another run has taken up the
-    manifest); then only a whole new reading will do.
-    """
-
-    shape: tuple[int, int, str]
-    event: int
-    updated_at: str
-
-
 def data_version(conn: sqlite3.Connection) -> int:
     """Return a number that changes whenever another connection has committed something."""
     return int(conn.execute("PRAGMA data_version").fetchone()[0])
 
 
-def mark(conn: sqlite3.Connection, manifest: str) -> Mark:
-    """Return where a reader stands that has read everything."""
+def shape(conn: sqlite3.Connection, manifest: str) -> tuple[int, str]:
+    """Return what differs whenever the list of jobs itself may have changed: when a run takes up the manifest."""
     row = conn.execute(
-        "SELECT count(*) AS n, coalesce(max(updated_at), '') AS at,"
-        " (SELECT coalesce(max(id), 0) FROM runs WHERE manifest = ?1) AS run,"
-        " (SELECT coalesce(max(updated_at), '') FROM manifests WHERE name = ?1) AS bound,"
-        " (SELECT coalesce(max(id), 0) FROM events WHERE manifest = ?1) AS event"
-        " FROM jobs WHERE manifest = ?1",
+        "SELECT (SELECT coalesce(max(id), 0) FROM runs WHERE manifest = ?1) AS run,"
+        " (SELECT coalesce(max(updated_at), '') FROM manifests WHERE name = ?1) AS bound",
         (manifest,),
     ).fetchone()
-    return Mark(shape=(row["n"], row["run"], row["bound"]), event=row["event"], updated_at=row["at"])
+    return row["run"], row["bound"]
 
 
-def versions(conn: sqlite3.Connection, manifest: str) -> dict[int, int]:
-    """Return the version of every job of a manifest, by row number."""
-    rows = conn.execute("SELECT id, version FROM jobs WHERE manifest = ?", (manifest,))
-    return {row["id"]: row["version"] for row in rows}
+def last_event(conn: sqlite3.Connection, manifest: str) -> int:
+    """Return the number of the latest event of a manifest, 0 for none."""
+    found = conn.execute("SELECT max(id) FROM events WHERE manifest = ?", (manifest,)).fetchone()
+    return found[0] or 0
 
 
-def touched(conn: sqlite3.Connection, manifest: str, *, since: str, event: int) -> dict[int, int]:
-    """Return the version of every job that may have changed, by row number.
+def versions(
+    conn: sqlite3.Connection, manifest: str, *, since: str = "", event: int = 0
+) -> tuple[dict[int, int], str]:
+    """Return the version of every job that may have changed, by row number, and the latest `updated_at` of them.
 
     Those updated at `since` or later, and those of which an event after `event` tells: the wall clock
     can be set back, events cannot.
     """
     rows = conn.execute(
-        "SELECT id, version FROM jobs WHERE manifest = ?1 AND (updated_at >= ?2"
+        "SELECT id, version, updated_at FROM jobs WHERE manifest = ?1 AND (updated_at >= ?2"
         " OR job IN (SELECT job FROM events WHERE manifest = ?1 AND id > ?3))",
         (manifest, since, event),
+    ).fetchall()
+    return {row["id"]: row["version"] for row in rows}, max(
+        (row["updated_at"] for row in rows), default=since
     )
-    return {row["id"]: row["version"] for row in rows}
+
+
+def job_order(conn: sqlite3.Connection, manifest: str) -> list[int]:
+    """Return the row numbers of all jobs as `job_rows` yields them."""
+    rows = conn.execute(
+        "SELECT id FROM jobs WHERE manifest = ? ORDER BY listed DESC, position, id", (manifest,)
+    )
+    return [row["id"] for row in rows]
 
 
 def artifact_file(

@@ -8,7 +8,7 @@ slow browser is told of several changes at once.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,10 +19,12 @@ from runner.errors import RunnerError
 from runner.web.reading import Hand, News, Reader
 
 EVERY_S = 1.0
-REST_SHARE = 5.0  # rest this many times as long as a look has taken: a huge run is looked at less often
+REST_SHARE = 10.0  # rest this many times as long as a look has taken: a huge run is looked at less often
 HEARTBEAT_S = 15.0
 RETRY_MS = 1000
+NOTHING = b""
 
+At = tuple[int, int]  # a place: generation, number
 T = TypeVar("T")
 
 
@@ -143,27 +145,29 @@ class Feed:
             at = self._place(last_id)
             while True:
                 news = self._news  # taken first: what is told from here on wakes us
+                before = at
                 if at is None or at[0] != self._generation:
-                    told = await self._whole()
+                    before = at = None
+                    async for place, event in self._whole():
+                        at = place
+                        yield event
                 elif at[1] < self._number:
-                    told = await self._since(at[1])
+                    at, event = await self._since(at)
+                    if event:
+                        yield event
                 elif self._finished:
                     yield b"event: end\ndata: {}\n\n"
                     return
-                else:
-                    told = None
-                if told is None:
-                    with anyio.move_on_after(HEARTBEAT_S):
-                        await news.wait()
-                        continue
-                    yield b": still here\n\n"
-                else:
-                    at, kind, text = told
-                    yield self._event(at, kind, text)
+                if at != before:
+                    continue
+                with anyio.move_on_after(HEARTBEAT_S):
+                    await news.wait()
+                    continue
+                yield b": still here\n\n"
         finally:
             self.listeners -= 1
 
-    def _place(self, last_id: str | None) -> tuple[int, int] | None:
+    def _place(self, last_id: str | None) -> At | None:
         """Return (generation, number) of an event of this feed; None for anything else."""
         name, _, rest = (last_id or "").partition(".")
         generation, _, number = rest.partition(".")
@@ -172,32 +176,52 @@ class Feed:
         place = (int(generation), int(number))
         return place if place <= (self._generation, self._number) else None
 
-    def _event(self, at: tuple[int, int], kind: str, text: str) -> bytes:
-        head = f"id: {self._name}.{at[0]}.{at[1]}\nevent: {kind}\ndata: "
-        # A lone surrogate cannot be written as UTF-8; as \udXXX it is good JSON.
-        return head.encode() + text.encode("utf-8", "backslashreplace") + b"\n\n"
-
-    async def _whole(self) -> tuple[tuple[int, int], str, str] | None:
+    async def _whole(self) -> AsyncIterator[tuple[At | None, bytes]]:
+        """Yield everything in pieces; a browser has a place once it has the last of them."""
         await self._look()
-        async with self._lock:
-            # The reading is not older than this number; what it already holds may be told again.
-            at = (self._generation, self._number)
-            try:
-                return at, "report", await self._read(lambda: self._reader.whole(self._hands()))
-            except RunnerError:
-                return None
-
-    async def _since(self, number: int) -> tuple[tuple[int, int], str, str] | None:
+        # What is told is not older than this number; what it already holds may be told again.
         at = (self._generation, self._number)
-        if number == at[1] - 1:
-            return at, *self._latest
-        rows = [row for row, told in self._changed.items() if told > number]
+        pieces = self._reader.whole(self._hands())
+        kind, last = "report", False
+        try:
+            text = await self._piece(pieces)
+            while not last:
+                after = await self._piece(pieces)
+                last = after is None
+                yield (at if last else None), _event(kind, text or "", self._id(at) if last else None)
+                kind, text = "jobs", after
+        except RunnerError:
+            return
+
+    async def _piece(self, pieces: Iterator[str]) -> str | None:
+        async with self._lock:
+            return await self._read(lambda: next(pieces, None))
+
+    async def _since(self, before: At) -> tuple[At | None, bytes]:
+        """Return what has changed since a place, all at once."""
+        at = (self._generation, self._number)
+        if before[1] == at[1] - 1:
+            kind, text = self._latest
+            return at, _event(kind, text, self._id(at))
+        rows = [row for row, told in self._changed.items() if told > before[1]]
+        if len(rows) > self._reader.piece:
+            return None, NOTHING
         async with self._lock:
             try:
                 text = await self._read(lambda: self._reader.some(rows, self._hands()))
             except RunnerError:
-                return None
-        return at, "jobs", text
+                return before, NOTHING
+        return at, _event("jobs", text, self._id(at))
+
+    def _id(self, at: At) -> str:
+        return f"{self._name}.{at[0]}.{at[1]}"
+
+
+def _event(kind: str, text: str, id_: str | None) -> bytes:
+    """Return one event; without an id the browser's place stays as it was."""
+    head = f"id: {id_}\nevent: {kind}\ndata: " if id_ else f"event: {kind}\ndata: "
+    # A lone surrogate cannot be written as UTF-8; as \udXXX it is good JSON.
+    return head.encode() + text.encode("utf-8", "backslashreplace") + b"\n\n"
 
 
 def _is_number(text: str) -> bool:

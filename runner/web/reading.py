@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from runner.clock import epoch, rfc3339
 from runner.report import page
-from runner.report.data import Invocation, Place, Report, collect
+from runner.report.data import Invocation, Place, Report, categories_of, collect, jobs_of
 from runner.store import catalogue, jobs, reporting
 from runner.store.database import StateFile, trouble
 
@@ -24,6 +24,7 @@ ERRORS = 5
 # A step takes its time before its transaction is committed: what looks older may come later.
 OVERLAP_S = 5.0
 LARGEST_ROW = 2**63 - 1
+PIECE = 4000  # jobs told at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ class Hand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What is new since the last look; `text` is None when the list of jobs itself has changed."""
+    """What is new since the last look; `text` is None when everything should be told anew."""
 
     rows: tuple[int, ...] = ()
     text: str | None = None
@@ -66,6 +67,7 @@ class Reader:
         subject: What to read.
         alive: Says whether the process of a row of `runs` that has not ended still lives.
         wall_s: The wall clock.
+        piece: How many jobs are told at once.
     """
 
     def __init__(
@@ -74,13 +76,19 @@ class Reader:
         *,
         alive: Callable[[sqlite3.Row, float], bool],
         wall_s: Callable[[], float] = time.time,
+        piece: int = PIECE,
     ) -> None:
+        self.piece = piece
         self.subject = subject
+        self._doing = f"reading the state database {subject.database}"
         self._alive = alive
         self._wall_s = wall_s
         self._file: StateFile | None = None
         self._data_version: int | None = None
-        self._mark: reporting.Mark | None = None
+        self._shape: tuple[int, str] | None = None
+        self._event = 0
+        self._updated_at = ""
+        self._categories: Mapping[str, str] = {}
         self._versions: dict[int, int] = {}
         self._pulse: object = None
         self._head: Mapping[str, Any] | None = None
@@ -91,7 +99,7 @@ class Reader:
         Raises:
             RunnerError: The database cannot be read now.
         """
-        with trouble(f"reading the state database {self.subject.database}"):
+        with trouble(self._doing):
             conn = self._conn()
             # Asked before the reading begins: what is committed in between is found again next time.
             version = reporting.data_version(conn)
@@ -105,46 +113,59 @@ class Reader:
 
     def _news(self, conn: sqlite3.Connection, hand: Hand) -> News | None:
         name = self.subject.manifest
-        mark, before = reporting.mark(conn, name), self._mark
-        if before is None or before.shape != mark.shape:
-            self._versions = reporting.versions(conn, name)
-            self._mark = mark
+        shape, event = reporting.shape(conn, name), reporting.last_event(conn, name)
+        if shape != self._shape:
+            self._versions, self._updated_at = reporting.versions(conn, name)
+            self._categories = categories_of(reporting.models(conn, name))
+            self._shape, self._event = shape, event
             self._head = _lasting(self._head_of(conn, self._report(conn, ()), hand))
             return News()
-        since = rfc3339(max((epoch(before.updated_at) or 0.0) - OVERLAP_S, 0.0))
-        touched = reporting.touched(conn, name, since=since, event=before.event)
-        rows = sorted(row for row, version in touched.items() if self._versions.get(row) != version)
+        since = rfc3339(max((epoch(self._updated_at) or 0.0) - OVERLAP_S, 0.0))
+        found, updated_at = reporting.versions(conn, name, since=since, event=self._event)
+        rows = sorted(row for row, version in found.items() if self._versions.get(row) != version)
+        self._versions.update(found)
+        self._updated_at, self._event = max(updated_at, self._updated_at), event
+        if len(rows) > self.piece:
+            return News()
         report = self._report(conn, rows)
         head = self._head_of(conn, report, hand)
         same = _lasting(head) == self._head
-        self._versions.update(touched)
-        self._mark, self._head = mark, _lasting(head)
+        self._head = _lasting(head)
         if not rows:
             return None if same else News(text=_dump({"head": head}))
         return News(rows=tuple(rows), text=_dump({**page.payload(report), "head": head}))
 
-    def whole(self, hand: Hand) -> str:
-        """Return everything there is to know now."""
-        return self._payload(None, hand)
+    def whole(self, hand: Hand) -> Iterator[str]:
+        """Yield everything there is to know now, in pieces of some thousand jobs; each piece is a reading of its own.
+
+        Nobody should have to wait for all of a huge manifest before the first of it, neither the browser nor
+        a run in this process.
+        """
+        with trouble(self._doing):
+            rows = reporting.job_order(self._conn(), self.subject.manifest)
+        yield self.some(rows[: self.piece], hand)
+        for start in range(self.piece, len(rows), self.piece):
+            with trouble(self._doing):
+                jobs_now = jobs_of(
+                    self._conn(), self.subject.manifest, rows[start : start + self.piece], file_url
+                )
+            yield _dump({"v": page.VERSION, **page.columns(jobs_now)})
 
     def some(self, rows: Sequence[int], hand: Hand) -> str:
         """Return what is known now of some jobs, and of the manifest as a whole."""
-        return self._payload(rows, hand)
-
-    def _payload(self, rows: Sequence[int] | None, hand: Hand) -> str:
-        with trouble(f"reading the state database {self.subject.database}"):
+        with trouble(self._doing):
             conn = self._conn()
             with reporting.snapshot(conn):
                 report = self._report(conn, rows)
                 head = self._head_of(conn, report, hand)
-            return _dump({**page.payload(report), "head": head})
+        return _dump({**page.payload(report), "head": head})
 
     def find(self, kind: str, row: int, number: int) -> tuple[Path, str] | None:
         """Return (path, mime) of a file that the database names for a job of this manifest."""
         if max(row, number) > LARGEST_ROW:
             return None
         look_up = reporting.artifact_file if kind == "result" else reporting.reference_file
-        with trouble(f"reading the state database {self.subject.database}"):
+        with trouble(self._doing):
             found = look_up(self._conn(), self.subject.manifest, row=row, number=number)
         return (Path(found[0]), found[1]) if found else None
 
@@ -159,7 +180,7 @@ class Reader:
             self._file = StateFile.open_readonly(self.subject.database)
         return self._file.conn
 
-    def _report(self, conn: sqlite3.Connection, rows: Sequence[int] | None) -> Report:
+    def _report(self, conn: sqlite3.Connection, rows: Sequence[int]) -> Report:
         subject = self.subject
         return collect(
             conn,
@@ -172,7 +193,7 @@ class Reader:
         )
 
     def _head_of(self, conn: sqlite3.Connection, report: Report, hand: Hand) -> dict[str, Any]:
-        return {**page.head(report), "now": self._now(conn, hand)}
+        return {**page.head(report), "categories": self._categories, "now": self._now(conn, hand)}
 
     def _now(self, conn: sqlite3.Connection, hand: Hand) -> dict[str, Any]:
         """Return what is happening now: `{"phase": "running", "rate_per_s": 9.8, …}`."""

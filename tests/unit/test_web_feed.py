@@ -65,7 +65,7 @@ class Browser:
 class Night:
     """A state database, and a feed of it whose poller looks only when it is poked."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, piece: int = 100) -> None:
         self.file = new_state(
             folder / "runner.db", manifest="night", manifest_path=folder / "night.yaml", output_dir=folder
         )
@@ -78,7 +78,9 @@ class Night:
             output_dir=folder,
             invocation=Invocation(manifest="night.yaml"),
         )
-        self.reader = Reader(subject, alive=lambda run, now_s: self.alive, wall_s=lambda: BEGAN_S)
+        self.reader = Reader(
+            subject, alive=lambda run, now_s: self.alive, wall_s=lambda: BEGAN_S, piece=piece
+        )
         self.feed = Feed(self.reader, hand=lambda: self.hand, every_s=HOUR_S)
 
     def change(self, sql: str, *values: object) -> None:
@@ -297,6 +299,55 @@ async def test_it_says_what_is_going_on(night: Night, change: Callable[[Night], 
     assert told.now["phase"] == phase
 
 
+@pytest.fixture
+def huge(tmp_path: Path) -> Iterator[Night]:
+    """A night whose three jobs are too many to be told at once."""
+    night = Night(tmp_path, piece=2)
+    yield night
+    night.reader.close()
+    night.file.close()
+
+
+async def test_a_huge_manifest_is_told_in_pieces_and_has_a_place_at_the_last(huge: Night) -> None:
+    async with huge.serving(), huge.browser() as browser:
+        told = [await browser.next(), await browser.next()]
+        huge.becomes("c", "done")
+        huge.feed.poke()
+        after = await browser.next()
+
+    assert [(each.kind, list(each.jobs), bool(each.id)) for each in told] == [
+        ("report", ["a", "b"], False),
+        ("jobs", ["c"], True),
+    ]
+    assert (after.kind, after.jobs) == ("jobs", {"c": "done"})
+
+
+async def test_more_changes_than_can_be_told_at_once_are_told_as_everything(huge: Night) -> None:
+    async with huge.serving(), huge.browser() as stays:
+        last = [await stays.next(), await stays.next()][-1].id
+        for job in "abc":
+            huge.becomes(job, "done")
+            huge.feed.poke()
+            await stays.next()
+        async with huge.browser(last) as back:
+            told = [await back.next(), await back.next()]
+
+    assert [each.kind for each in told] == ["report", "jobs"]
+    assert told[0].jobs | told[1].jobs == dict.fromkeys("abc", "done")
+
+
+async def test_everything_at_once_is_told_as_everything(huge: Night) -> None:
+    async with huge.serving(), huge.browser() as browser:
+        await browser.next()
+        await browser.next()
+        huge.change("UPDATE jobs SET state = 'failed', version = version + 1")
+        huge.feed.poke()
+        told = [await browser.next(), await browser.next()]
+
+    assert [each.kind for each in told] == ["report", "jobs"]
+    assert set((told[0].jobs | told[1].jobs).values()) == {"failed"}
+
+
 async def test_the_last_errors_are_told(night: Night) -> None:
     night.change(
         "UPDATE jobs SET state = 'failed', error_class = 'policy', error_message = 'no' WHERE job = 'b'"
@@ -358,7 +409,7 @@ def test_a_file_is_named_by_its_row_and_found_again(night: Night, tmp_path: Path
     add(night.file, "night", [Row(id="d", files=[(result, "video/mp4")])])
     row = night.file.conn.execute("SELECT id FROM jobs WHERE job = 'd'").fetchone()[0]
 
-    data = json.loads(night.reader.whole(Hand()))
+    data = json.loads(next(night.reader.whole(Hand())))
     url = data["jobs"]["files"][data["jobs"]["row"].index(row)][0][0]
 
     assert url == f"result/{row}/1/a%20b%252F.mp4"
@@ -374,7 +425,7 @@ def test_a_page_that_is_only_looked_at_writes_nothing(night: Night, tmp_path: Pa
     version = before.conn.execute("PRAGMA data_version").fetchone()[0]
 
     night.reader.look(Hand())
-    night.reader.whole(Hand())
+    list(night.reader.whole(Hand()))
     night.reader.close()
 
     assert before.conn.execute("PRAGMA data_version").fetchone()[0] == version
