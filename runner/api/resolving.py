@@ -21,8 +21,8 @@ from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
 from runner.workspace import ManifestLock
 
-# The service's clock and ours need not agree to the second.
-CLOCK_SLACK_S = 1.0
+# The service's clock and ours need not agree: a laptop that is a minute fast must not lose its own task.
+CLOCK_SLACK_S = 120.0
 
 
 @dataclass(slots=True)

@@ -284,11 +284,13 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
         " AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id)",
         (manifest,),
     ).rowcount
-    # Paid before, planned for another round, and now unwanted: what is known of it stays known.
+    # Paid before, planned for another round, and now unwanted: what is known of it stays known. One that never
+    # cost anything stays planned, unlisted: should it come back, it is a job like any other, not a failed one.
     conn.execute(
         "UPDATE jobs SET state = 'failed', version = version + 1, updated_at = ?2,"
         " error_class = coalesce(error_class, 'other'), error_code = coalesce(error_code, 'removed')"
-        f" WHERE {gone} AND state IN {NEVER_SENT_SQL}",
+        f" WHERE {gone} AND state IN {NEVER_SENT_SQL}"
+        " AND EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id AND l.state <> 'released')",
         (manifest, now),
     )
     conn.execute(f"UPDATE jobs SET listed = 0 WHERE {gone} AND listed = 1", (manifest,))

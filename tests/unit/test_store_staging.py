@@ -441,6 +441,20 @@ def test_a_removed_job_whose_every_send_was_refused_owes_nothing(file: StateFile
     assert not jobs.get(file.conn, first).listed
 
 
+def test_a_job_that_was_told_to_wait_removed_and_brought_back_is_sent(file: StateFile) -> None:
+    """It came back as failed, for having been removed: exit 3, and nothing but `retry` would send it."""
+    apply(file, A, B)
+    first = pay(file, "b", "submitting", in_doubt=0, key="k", body=b"{}")
+    apply(file, A)
+
+    assert plan(file, A, B) == {"a": "planned", "b": "planned"}
+    apply(file, A, B)
+
+    found = jobs.get(file.conn, first)
+    assert found.state in NEVER_SENT
+    assert (found.listed, found.key, found.error_class) == (True, "k", None)
+
+
 def test_an_unlisted_job_that_a_person_sends_again_stays_submitting(file: StateFile) -> None:
     """`resolve --resend` of a job that is no longer in the manifest: the next run has to send it."""
     apply(file, A, B)
