@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from runner.machine import FailureClass, Meaning
 from runner.model import Kind, Reference, Sha256, State
+from runner.references import ReferenceChanged
 from runner.steps import upload as uploading
 from runner.store import jobs
 from tests.desk import LOST, MODEL, NO_CONNECTION, Said, World, accepted, job, reference, refused, rows
@@ -175,12 +177,11 @@ async def test_a_reference_that_cannot_be_uploaded_ends_only_what_was_never_sent
     world = World.of(job("a", references=[item]), job("b", references=[item]))
     world.uploaded(item, "https://f/1")
     await world.submits("b", accepted("t1"))
-    failure = uploading.reference_failure(uploading.ReferenceChanged("a.png is another file now"))
+    failure = uploading.reference_failure(ReferenceChanged("a.png is another file now"))
     async with world.desk() as desk:
         for name in ("a", "b"):
-            row = world.job(name).row
             await desk.writer.write(
-                lambda conn, row=row: uploading.fail_for_reference(conn, desk, row, failure)
+                partial(uploading.fail_for_reference, desk=desk, row=world.job(name).row, failure=failure)
             )
 
     assert (world.state("a"), world.state("b")) == (State.FAILED, State.WAITING)

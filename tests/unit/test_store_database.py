@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -551,7 +552,7 @@ async def test_one_failing_operation_does_not_hurt_its_neighbours(
 async def test_an_awaited_write_is_on_the_disk(path: Path, file: StateFile, inline: bool) -> None:
     async with writing(file, inline) as writer:
         for number in range(5):
-            await writer.write(lambda conn, number=number: put(conn, str(number)))
+            await writer.write(partial(put, key=str(number)))
             assert str(number) in kept(path)
 
 
@@ -559,7 +560,7 @@ async def test_an_awaited_write_is_on_the_disk(path: Path, file: StateFile, inli
 async def test_what_many_write_at_one_moment_is_one_transaction(file: StateFile, inline: bool) -> None:
     async with writing(file, inline) as writer, anyio.create_task_group() as group:
         for number in range(200):
-            group.start_soon(writer.write, lambda conn, number=number: put(conn, str(number)))
+            group.start_soon(writer.write, partial(put, key=str(number)))
 
     assert file.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 200
     assert writer.operations == 200
@@ -570,7 +571,7 @@ async def test_what_many_write_at_one_moment_is_one_transaction(file: StateFile,
 async def test_operations_run_in_the_order_they_were_asked_for(file: StateFile, inline: bool) -> None:
     writer = GroupWriter(file, inline=inline)
     for number in range(20):
-        writer.write_soon(lambda conn, number=number: put(conn, f"{number:02}"))
+        writer.write_soon(partial(put, key=f"{number:02}"))
     await writer.flush()
 
     assert [row[0] for row in file.conn.execute("SELECT account FROM rates ORDER BY rowid")] == [
@@ -586,9 +587,7 @@ async def test_when_the_commit_fails_nobody_is_told_that_it_worked(path: Path, i
         with disk_of(1_000, path):
             async with anyio.create_task_group() as group:
                 for name in "abc":
-                    group.start_soon(
-                        collect, writer, found, name, lambda conn, name=name: put(conn, name + "x" * 20_000)
-                    )
+                    group.start_soon(collect, writer, found, name, partial(put, key=name + "x" * 20_000))
         assert kept(path) == set()
         await writer.write(lambda conn: put(conn, "later"))
 
@@ -636,7 +635,7 @@ async def test_whoever_writes_while_everything_is_cancelled_gets_an_answer(
         group.start_soon(writer.serve)
         await anyio.wait_all_tasks_blocked()
         for name in ("a", "b"):
-            group.start_soon(collect, writer, found, name, lambda conn, name=name: put(conn, name))
+            group.start_soon(collect, writer, found, name, partial(put, key=name))
         await anyio.lowlevel.checkpoint()
         group.cancel_scope.cancel()
     await collect(writer, found, "c", lambda conn: put(conn, "c"))
