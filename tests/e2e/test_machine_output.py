@@ -32,13 +32,19 @@ def test_a_plan_agrees_with_its_schema_before_and_after_a_run(command: Command, 
     assert before["summary"]["new"] == before["summary"]["total"] == 7
     assert before["credits"]["basis"] == "listed"
     assert (after["summary"]["done"], after["summary"]["renamed"]) == (6, 1)
-    assert (after["credits"]["to_spend"], after["credits"]["spent"], after["credits"]["basis"]) == (0, 70, None)
+    assert (after["credits"]["to_spend"], after["credits"]["spent"], after["credits"]["basis"]) == (
+        0,
+        70,
+        None,
+    )
 
 
 def test_the_events_of_a_run_agree_with_their_schema(command: Command, examples: Path) -> None:
     flags = "--faults flaky --seed 3"
 
-    outcome = command("run", examples / "01-first-steps.yaml", "--sandbox", "--json", "--sandbox-options", flags)
+    outcome = command(
+        "run", examples / "01-first-steps.yaml", "--sandbox", "--json", "--sandbox-options", flags
+    )
 
     events = outcome.events
     for event in events:
@@ -56,4 +62,6 @@ def test_an_error_is_an_object_too(command: Command) -> None:
         assert outcome.code == 2
         assert outcome.json["type"] == "error"
         assert any("prompt" in problem["hint"] for problem in outcome.json["problems"])
-        assert all({"file", "line", "column", "what"} <= problem.keys() for problem in outcome.json["problems"])
+        assert all(
+            {"file", "line", "column", "what"} <= problem.keys() for problem in outcome.json["problems"]
+        )
