@@ -22,7 +22,10 @@ SHORTEST_S = 0.05
 STEP = math.log(1.02)
 STEPS = 740
 REMEMBERED = 160  # latest durations of a shape; older ones are forgotten, so the curve follows a drift
-TAIL_WEIGHT = 0.5  # durations' worth of belief that anything may happen
+TAIL_WEIGHT = 0.1  # durations' worth of belief that anything may happen
+NEAR_WEIGHT = 0.4  # and that a task ends not far from where others did
+FADE = math.exp(-1 / 12)  # by step: a quarter longer or shorter is an e-th as likely
+WIDE = 20  # steps: an interval so wide says little about where in it
 KIN_WEIGHT = 2.0  # durations' worth of belief that a shape is like the others of its model
 ROUNDS = 4
 FEW, FIRST_ROUNDS = 12, 16  # while little is known each duration moves the curve far
@@ -44,11 +47,12 @@ def _age_s(place: float) -> float:
 class Curve:
     """The chance that a task has ended by an age."""
 
-    __slots__ = ("_ended", "longest_s")
+    __slots__ = ("_ended", "frontier_s", "number")
 
-    def __init__(self, ended: Sequence[float], *, longest_s: float) -> None:
-        self._ended = ended  # at the edges of the steps: STEPS + 1 numbers from 0 to 1
-        self.longest_s = longest_s  # the greatest age seen: what the curve says beyond is a guess
+    def __init__(self, ended: Sequence[float], *, frontier_s: float, number: int) -> None:
+        self.number = number  # ends it rests on
+        self._ended = ended  # at the edges of the steps, from 0 to 1
+        self.frontier_s = frontier_s  # no task was seen to end later: beyond, the curve is a guess
 
     def parts(self) -> list[float]:
         """Return the chance of each step."""
@@ -84,8 +88,8 @@ class _Shape:
 
     __slots__ = ("curve", "kin", "news", "reach", "running", "seen", "version", "weights")
 
-    def __init__(self, kin: _Shape | None) -> None:
-        self.kin = kin
+    def __init__(self) -> None:
+        self.kin: _Shape | None = None
         self.seen: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)  # (first, last) step of the end
         self.running: dict[int, int] = {}  # step -> how many are known to have run so long
         self.news = 0.0  # how much is not yet in the curve
@@ -160,10 +164,12 @@ class Durations:
     def _both(self, shape: Hashable, kin: Hashable) -> tuple[_Shape, ...]:
         own = self._shapes.get(shape)
         if own is None:
-            like = None
-            if kin is not None:
-                like = self._kin.setdefault(kin, _Shape(None))
-            own = self._shapes[shape] = _Shape(like)
+            own = self._shapes[shape] = _Shape()
+        if own.kin is None and kin is not None:
+            # Seeds come without kin: what they taught goes to the model as well.
+            own.kin = self._kin.setdefault(kin, _Shape())
+            own.kin.seen.extend(own.seen)
+            own.kin.news += len(own.seen)
         return (own,) if own.kin is None else (own, own.kin)
 
 
@@ -176,27 +182,43 @@ def _refreshed(shape: _Shape) -> Curve | None:
 
 def _fit(shape: _Shape) -> None:
     running = _scaled(shape)
-    longest = max(max(last for _, last in shape.seen), max(running, default=0))
+    latest = max(last for _, last in shape.seen)
+    longest = max(latest, max(running, default=0))
     shape.reach = min(max(shape.reach, longest + BEYOND), STEPS)
     belief = _belief(shape)
     weights = shape.weights + belief[len(shape.weights) :]
     for _ in range(ROUNDS if len(shape.seen) > FEW else FIRST_ROUNDS):
         weights = _consistent(weights, shape.seen, running, belief)
     shape.weights = weights
-    shape.curve = Curve(_smooth(weights, len(shape.seen)), longest_s=_age_s(longest + 1))
+    number = len(shape.seen)
+    shape.curve = Curve(_smooth(weights, number), frontier_s=_age_s(latest + 1), number=number)
     shape.news = 0.0
     shape.version += 1
 
 
 def _belief(shape: _Shape) -> list[float]:
     """Return what we would think without the shape's own durations: its model's, and a little of anything."""
-    belief = [TAIL_WEIGHT / shape.reach] * shape.reach
+    belief = _near(shape)
     if shape.kin is not None and len(shape.kin.seen) > len(shape.seen):
         curve = _refreshed(shape.kin)
         if curve is not None:
             for step, part in enumerate(curve.parts()[: shape.reach]):
                 belief[step] += KIN_WEIGHT * part
     return belief
+
+
+def _near(shape: _Shape) -> list[float]:
+    """Return a belief in ends near those seen, and a little in any other."""
+    ends = [0.0] * shape.reach
+    part = NEAR_WEIGHT * (1.0 - FADE) / (1.0 + FADE) / len(shape.seen)
+    for first, last in shape.seen:
+        ends[last if last - first > WIDE else (first + last) // 2] += part
+    anywhere = TAIL_WEIGHT / shape.reach
+    down = list(accumulate(ends, lambda sum_, new: sum_ * FADE + new))
+    up = list(accumulate(reversed(ends), lambda sum_, new: sum_ * FADE + new))
+    return [
+        below + above - here + anywhere for below, above, here in zip(down, reversed(up), ends, strict=True)
+    ]
 
 
 def _scaled(shape: _Shape) -> dict[int, float]:

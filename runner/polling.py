@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from runner.durations import Curve, Durations
+from runner.inspection import Plan, plan_for
 from runner.model import Polling
 
-LONGEST_STEP = 0.35  # of the age: a tail of a few very long tasks is followed at least so closely
-FINEST = 0.02  # of the age: asking more often than this gains nothing
-SCOUTS = 3  # jobs of a shape never seen that are asked about closely, for all
-SCOUT_STEP = 0.12  # of its age: how long a scout waits between polls
+# Where nothing is known of when tasks end, one after another is asked about, the oldest first, each time
+# the oldest has got older by this part: coarser when there are few jobs to spend polls on.
+FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND = 0.01, 0.15, 20.0
+FOLLOW = 1.25
+LONGEST_STEP = 0.3  # of its age: the longest silence about a task that outlives all others
+NEAR_S = 0.05  # seconds between two of those at least
+FEW_ENDS = 8
+REPLAN_AT = 32  # ends seen: by then the curve has its form
 EARLY_EVERY = 32  # one job of so many is asked about early, to see failures and faster times
 GOLDEN = 0.6180339887498949
 
@@ -25,7 +30,21 @@ GOLDEN = 0.6180339887498949
 class _Line:
     """The jobs of one shape."""
 
-    __slots__ = ("age_s", "curve", "due", "fresh", "kin", "scouted_s", "scouts", "seen", "shape", "version")
+    __slots__ = (
+        "age_s",
+        "asked",
+        "bar_s",
+        "curve",
+        "due",
+        "fresh",
+        "kin",
+        "looking",
+        "plan",
+        "scouted_s",
+        "seen",
+        "shape",
+        "version",
+    )
 
     def __init__(self, shape: Hashable, kin: Hashable) -> None:
         self.shape = shape
@@ -34,22 +53,24 @@ class _Line:
         self.curve: Curve | None = None
         self.version = 0
         self.age_s = 0.0  # the age to ask first at
+        self.looking = True  # for the age at which the first of them end
+        self.scouted_s = 0.0  # the greatest age one of them is known to run at
+        self.bar_s = 0.0  # the age to look at next
         self.due = math.inf  # when its oldest fresh job is due
-        self.scouts = 0
-        self.scouted_s = 0.0  # the greatest age a scout is known to run at
+        self.plan: Plan | None = None
+        self.asked = 0  # jobs that were found running
         self.seen = 0
 
 
 class _Waiting:
     """One waiting job."""
 
-    __slots__ = ("asked_at", "due", "known_s", "line", "scout", "start")
+    __slots__ = ("asked_at", "due", "known_s", "line", "start")
 
     def __init__(self, line: _Line, start: float) -> None:
         self.line = line
         self.start = start
         self.known_s = 0.0  # age at which it was last known to run
-        self.scout = False
         self.asked_at = start  # when the last poll was sent; the start if none was
         # Its valid heap entry: the start while in its line, else when it is due; None: a poll is on its way.
         self.due: float | None = start
@@ -78,7 +99,9 @@ class Waiting:
         self._lines: dict[Hashable, _Line] = {}
         self._heads: list[tuple[float, int, _Line]] = []
         self._asked: list[tuple[float, int]] = []  # heap of (due, job): scouts, early ones, asked before
-        self._part = 0.5
+        self._polls = 2.0
+        self._closely = False
+        self._plans: dict[float, tuple[Curve, Plan]] = {}
         self.found = 0
         self.wasted = 0
         self._number = 0
@@ -106,13 +129,7 @@ class Waiting:
             self._refresh(line)
         entry = self._jobs[job] = _Waiting(line, now - age_s)
         line.seen += 1
-        if line.curve is None:
-            if (line.scouts < SCOUTS or line.seen % EARLY_EVERY == 0) and not polled:
-                line.scouts += 1
-                entry.scout = True
-                self._ask(job, entry, max(entry.start + self._polling.first_s, now))
-                return
-        elif line.seen % EARLY_EVERY == 0 and not polled:
+        if line.curve is not None and line.seen % EARLY_EVERY == 0 and not polled:
             part = (line.seen // EARLY_EVERY * GOLDEN) % 1.0
             early_s = max(self._polling.first_s, line.age_s * part)
             self._ask(job, entry, max(entry.start + early_s, now))
@@ -130,6 +147,12 @@ class Waiting:
             self._on_their_way += 1
         entry.due = None
         entry.asked_at = now
+        line = entry.line
+        if line.looking and entry.known_s <= 0.0:
+            # The oldest goes ahead; the others follow when they are as old and a little older.
+            age_s = now - entry.start
+            line.bar_s = max(line.bar_s, age_s + max(self._step(line) * age_s, NEAR_S))
+            self._aim(line)
 
     def running(self, job: int, now: float) -> None:
         """The poll found the task still running."""
@@ -138,13 +161,15 @@ class Waiting:
             return
         line = entry.line
         age_s = max(entry.asked_at - entry.start, 0.0)
+        if entry.known_s <= 0.0:
+            line.asked += 1
         self._durations.runs(line.shape, entry.known_s, age_s, kin=line.kin)
         entry.known_s = max(age_s, entry.known_s)
+        line.scouted_s = max(line.scouted_s, age_s)
         if line.curve is not None:
             self.wasted += 1
             self._refresh(line)
-        elif entry.known_s > line.scouted_s:
-            line.scouted_s = entry.known_s
+        else:
             self._aim(line)
         self._ask(job, entry, self._again(entry))
 
@@ -172,8 +197,12 @@ class Waiting:
         self.found += 1
         by_s = max((entry.asked_at if entry.asked_at > entry.start else now) - entry.start, 0.0)
         low_s, high_s = (entry.known_s, by_s) if duration_s is None else (duration_s, duration_s)
+        fresh = entry.known_s <= 0.0
         self.remove(job)
         self._durations.ended(line.shape, low_s, max(high_s, low_s), kin=line.kin)
+        if fresh and line.looking:
+            # Here tasks end: look at the next as soon as it is as old.
+            line.bar_s = max(min(line.bar_s, by_s), self._polling.first_s)
         self._refresh(line)
         if duration_s is not None:
             return duration_s
@@ -186,17 +215,20 @@ class Waiting:
             return
         if entry.due is None:
             self._on_their_way -= 1
+        if entry.known_s > 0.0:
+            entry.line.asked -= 1
         self._durations.leaves(entry.line.shape, entry.known_s, kin=entry.line.kin)
         if entry.line.fresh and entry.line.fresh[0][1] == job:
             self._head(entry.line)
 
-    def be(self, part: float) -> None:
-        """Ask from now on when this part of the tasks still running should have ended."""
-        if part == self._part:
+    def be(self, polls: float, *, closely: bool = False) -> None:
+        """Spend about so many polls on a task from now on; `closely`: never be long without asking."""
+        if polls == self._polls and closely == self._closely:
             return
-        self._part = part
+        self._polls, self._closely = polls, closely
         for line in self._lines.values():
-            self._aim(line)
+            if line.curve is not None:
+                self._aim(line)
         self._replan()
 
     def next(self, now: float) -> Next | None:
@@ -254,39 +286,63 @@ class Waiting:
 
     def _again(self, entry: _Waiting) -> float:
         """Return when to ask again about a job known to run at `known_s`."""
-        manners, age_s, curve = self._polling, entry.known_s, entry.line.curve
-        if curve is not None:
-            wait_s = curve.age(self._part, running_s=age_s) - age_s
-            wait_s = min(max(wait_s, FINEST * age_s), LONGEST_STEP * max(self._part, 0.2) * 2 * age_s)
+        manners, age_s, line = self._polling, entry.known_s, entry.line
+        longest_s = LONGEST_STEP * age_s
+        if line.curve is not None:
+            longest_s /= max(self._polls, 1.0)
+        if line.plan is not None and line.curve is not None and age_s < line.curve.frontier_s:
+            wait_s = line.plan.after(age_s) - age_s
+            if self._closely:
+                wait_s = min(wait_s, longest_s)
         else:
-            # A scout: close enough to learn from, further apart as it gets older. The others follow.
-            wait_s = SCOUT_STEP * age_s if entry.scout else manners.max_s
+            # It outlives all that ended so far: those like it share the asking.
+            wait_s = min(self._step(line) * line.asked * age_s, longest_s)
         wait_s = min(max(wait_s, manners.min_s), max(manners.max_s, manners.min_s))
         return max(entry.start + age_s, entry.asked_at) + wait_s
+
+    def _step(self, line: _Line) -> float:
+        """Return by which part the oldest age grows between two polls that look for the first end."""
+        return min(max(POLLS_TO_FIND / (len(line.fresh) + line.asked + 1), FINEST_STEP), COARSEST_STEP)
 
     def _refresh(self, line: _Line) -> None:
         """Take up what was learned about a line's shape."""
         curve, version = self._durations.curve(line.shape, kin=line.kin)
         if version == line.version and curve is line.curve and line.age_s > 0.0:
             return
-        first = line.curve is None and curve is not None
+        looking, number = line.looking, curve.number if curve is not None else 0
+        before = line.curve.number if line.curve is not None else 0
         line.curve, line.version = curve, version
         self._aim(line)
-        if first:
+        if (before == 0 and number) or line.looking != looking or (before < REPLAN_AT <= number):
             self._replan()
 
     def _aim(self, line: _Line) -> None:
-        manners = self._polling
+        """Find the age at which to ask first about a line's jobs."""
+        line.looking, age_s = True, line.bar_s
         if line.curve is None:
-            # Scouts of this age still run, so asking the others would be in vain.
-            age_s = max(manners.max_s, manners.first_s, 1.25 * line.scouted_s)
+            if line.asked * self._step(line) >= LONGEST_STEP:
+                # Enough of them look for the first end in turns; the others follow at a distance.
+                age_s = max(age_s, FOLLOW * line.scouted_s)
         else:
-            # What lies beyond all that was seen is a guess, and no reason to be silent for long.
-            guess_s = min(line.curve.age(self._part), 1.2 * line.curve.longest_s)
-            age_s = max(guess_s, manners.first_s)
+            line.plan = self._plan(line.curve)
+            first_s = line.plan.after(0.0)
+            # While few ends were seen, or most tasks outlive them, we go on looking for where they end.
+            line.looking = first_s > line.curve.frontier_s or line.curve.number < FEW_ENDS
+            age_s = min(first_s, line.bar_s) if line.looking else first_s
+        age_s = max(age_s, self._polling.first_s)
         if age_s != line.age_s:
             line.age_s = age_s
             self._head(line)
+
+    def _plan(self, curve: Curve) -> Plan:
+        """Return the plan for a curve, which several lines may share."""
+        known = self._plans.get(self._polls)
+        if known is not None and known[0] is curve:
+            return known[1]
+        cost = known[1].cost if known is not None else 0.05
+        plan = plan_for(curve, polls=self._polls, manners=self._polling, cost=cost)
+        self._plans[self._polls] = (curve, plan)
+        return plan
 
     def _head(self, line: _Line) -> None:
         """Find the oldest fresh job of a line, and say when it is due."""

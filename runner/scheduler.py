@@ -22,12 +22,13 @@ __all__ = ["Call", "Choice", "Durations", "Governor", "Scheduler", "Window"]
 EARLY_SHARE = 0.03  # of the requests go to polls even while submits wait
 SURE = 0.9  # a poll this likely to find an end wastes nothing
 AHEAD = 2  # jobs kept ready by uploads
-# How likely a task should have ended when we ask, by what we lack; frugal after too many vain polls.
-SLOTS, SLOTS_FRUGAL = 0.25, 0.5
-RATE, RATE_FRUGAL = 0.35, 0.75
-SPARE, SPARE_FRUGAL = 0.4, 0.7
-LAST = 0.2  # the last few decide when the run ends
-START_POLLS = 16.0  # vain polls that are always granted
+# Polls a task to plan for, by what we lack; frugal after too many vain ones.
+SLOTS, SLOTS_FRUGAL = 4.0, 2.2
+RATE, RATE_FRUGAL = 3.0, 1.2
+SPARE, SPARE_FRUGAL = 1.9, 1.3
+LAST = 6.0  # the last few decide when the run ends
+START_POLLS = 8.0  # vain polls that are always granted
+ADVANCE = 0.5  # and that part of what those still waiting will be granted
 WALL_S = 2.0  # slots count as scarce for so long after they last were
 
 
@@ -280,15 +281,15 @@ class Scheduler:
         if self._began is None:
             self._began = now
         if not wanted and len(waiting) <= max(4, self._taken_up // 20):
-            waiting.be(LAST)
+            waiting.be(LAST, closely=True)
             return
         if now < self._wall_until:
-            manner, frugal, allowed = SLOTS, SLOTS_FRUGAL, 3.3
+            manner, frugal, allowed = SLOTS, SLOTS_FRUGAL, 3.0
         elif self.governor.wanting_s > 0.5 * (now - self._began):
             manner, frugal, allowed = RATE, RATE_FRUGAL, 0.45
         else:
             manner, frugal, allowed = SPARE, SPARE_FRUGAL, 0.95
-        left = START_POLLS + allowed * waiting.found - waiting.wasted
+        left = START_POLLS + allowed * (waiting.found + ADVANCE * len(waiting)) - waiting.wasted
         self._frugal = left < (max(8.0, 0.05 * len(waiting)) if self._frugal else 0.0)
         waiting.be(frugal if self._frugal else manner)
 

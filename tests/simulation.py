@@ -332,9 +332,9 @@ def draw_durations(kind: str, number: int, typical_s: float, rng: random.Random)
         case "heavy":
             return [typical_s * 0.5 * (1.0 - rng.random()) ** (-1 / 2.2) for _ in range(number)]
         case "drifting":
-            return [typical_s * (0.6 + 1.2 * at / number) * rng.uniform(0.9, 1.1) for at in range(number)]
+            return [typical_s * (0.8 + 0.4 * at / number) * rng.uniform(0.9, 1.1) for at in range(number)]
         case "speeding":
-            return [typical_s * (1.8 - 1.2 * at / number) * rng.uniform(0.9, 1.1) for at in range(number)]
+            return [typical_s * (1.2 - 0.4 * at / number) * rng.uniform(0.9, 1.1) for at in range(number)]
         case "failing":
             return [0.3 if rng.random() < 0.15 else typical_s * rng.uniform(0.8, 1.2) for _ in range(number)]
         case _:

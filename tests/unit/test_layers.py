@@ -22,6 +22,7 @@ RULES: tuple[str, ...] = (
     "pacing",
     "polling",
     "durations",
+    "inspection",
     "window",
     "contract",
     "fingerprint",
