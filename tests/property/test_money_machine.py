@@ -809,14 +809,19 @@ class Money(RuleBasedStateMachine):
         cap = self.settings.budget.max_credits if hasattr(self, "settings") else None
         if cap is None or self.risked:
             return
-        spent = sum(
-            (task.price if task.status not in ("succeeded", "failed") or task.final is None else task.final)
-            for task in self.service.tasks.values()
-            if task.charged
-        )
+        spent = sum(self.cost(task) for task in self.service.tasks.values() if task.charged)
         surprise = max(PRICES.values()) - LISTED
         dearer = sum(task.final == task.price + 1 for task in self.service.tasks.values())
         assert spent <= cap + surprise + dearer + 1e-6
+
+    def cost(self, task: Task) -> float:
+        """Return what a task costs, as far as anybody can know: one given up for lost keeps its estimate for ever."""
+        found = jobs.get(self.file.conn, self.owner[task.key][0])
+        held = jobs.holder_of_task(self.file.conn, SERVICE, task.id)
+        if found.state is State.ABANDONED and held is None:
+            return min(task.price, ledger.amount_of(self.file.conn, found))
+        ended = task.status in ("succeeded", "failed") and task.final is not None
+        return (task.final or 0.0) if ended else task.price
 
     @invariant()
     def totals_equal_their_rows(self) -> None:
