@@ -21,6 +21,7 @@ from itertools import accumulate
 SHORTEST_S = 0.05
 STEP = math.log(1.02)
 STEPS = 740
+REMEMBERED_WIDE = 32
 REMEMBERED = 160  # latest durations of a shape; older ones are forgotten, so the curve follows a drift
 TAIL_WEIGHT = 0.1  # durations' worth of belief that anything may happen
 NEAR_WEIGHT = 0.4  # and that a task ends not far from where others did
@@ -86,17 +87,25 @@ class Curve:
 class _Shape:
     """What was seen of one shape."""
 
-    __slots__ = ("curve", "kin", "news", "reach", "running", "seen", "version", "weights")
+    __slots__ = ("curve", "kin", "narrow", "news", "reach", "running", "version", "weights", "wide")
 
     def __init__(self) -> None:
         self.kin: _Shape | None = None
-        self.seen: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)  # (first, last) step of the end
+        # (first, last) step of the end; those that say little have a place of their own, lest they push
+        # out those that say much.
+        self.narrow: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
+        self.wide: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_WIDE)
         self.running: dict[int, int] = {}  # step -> how many are known to have run so long
         self.news = 0.0  # how much is not yet in the curve
         self.version = 0
         self.reach = 0  # steps the curve covers
         self.weights: list[float] = []
         self.curve: Curve | None = None
+
+    @property
+    def number(self) -> int:
+        """How many ends are remembered."""
+        return len(self.narrow) + len(self.wide)
 
 
 class Durations:
@@ -118,17 +127,17 @@ class Durations:
     def known(self, shape: Hashable, *, kin: Hashable = None) -> int:
         """Return how many durations a curve would rest on; 0: there is no curve."""
         own = self._shapes.get(shape)
-        if own is not None and own.seen:
-            return len(own.seen)
+        if own is not None and own.number:
+            return own.number
         like = self._kin.get(kin)
-        return min(len(like.seen), 1) if like is not None else 0
+        return min(like.number, 1) if like is not None else 0
 
     def ended(self, shape: Hashable, after_s: float, by_s: float, *, kin: Hashable = None) -> None:
         """Learn that a task was running at `after_s` and had ended by `by_s` (the same if known exactly)."""
         first = int(_place(after_s))
         last = max(math.ceil(_place(by_s)) - 1, first)
         for place in self._both(shape, kin):
-            place.seen.append((first, last))
+            (place.wide if last - first > WIDE else place.narrow).append((first, last))
             place.news += 1.0
 
     def runs(self, shape: Hashable, before_s: float, age_s: float, *, kin: Hashable = None) -> None:
@@ -154,10 +163,10 @@ class Durations:
     def curve(self, shape: Hashable, *, kin: Hashable = None) -> tuple[Curve | None, int]:
         """Return a shape's curve, None where nothing is known, and a version that changes with it."""
         own = self._shapes.get(shape)
-        if own is not None and own.seen:
+        if own is not None and own.number:
             return _refreshed(own), own.version
         like = self._kin.get(kin)
-        if like is not None and like.seen:
+        if like is not None and like.number:
             return _refreshed(like), -like.version
         return None, 0
 
@@ -168,29 +177,29 @@ class Durations:
         if own.kin is None and kin is not None:
             # Seeds come without kin: what they taught goes to the model as well.
             own.kin = self._kin.setdefault(kin, _Shape())
-            own.kin.seen.extend(own.seen)
-            own.kin.news += len(own.seen)
+            own.kin.narrow.extend(own.narrow)
+            own.kin.news += len(own.narrow)
         return (own,) if own.kin is None else (own, own.kin)
 
 
 def _refreshed(shape: _Shape) -> Curve | None:
     # Each of the first durations changes the picture; later ones are taken in by the handful.
-    if shape.curve is None or shape.news >= max(1.0, len(shape.seen) / 10.0):
+    if shape.curve is None or shape.news >= max(1.0, shape.number / 10.0):
         _fit(shape)
     return shape.curve
 
 
 def _fit(shape: _Shape) -> None:
-    running = _scaled(shape)
-    latest = max(last for _, last in shape.seen)
+    running, seen = _scaled(shape), [*shape.narrow, *shape.wide]
+    latest = max(last for _, last in seen)
     longest = max(latest, max(running, default=0))
     shape.reach = min(max(shape.reach, longest + BEYOND), STEPS)
     belief = _belief(shape)
     weights = shape.weights + belief[len(shape.weights) :]
-    for _ in range(ROUNDS if len(shape.seen) > FEW else FIRST_ROUNDS):
-        weights = _consistent(weights, shape.seen, running, belief)
+    for _ in range(ROUNDS if shape.number > FEW else FIRST_ROUNDS):
+        weights = _consistent(weights, seen, running, belief)
     shape.weights = weights
-    number = len(shape.seen)
+    number = shape.number
     shape.curve = Curve(_smooth(weights, number), frontier_s=_age_s(latest + 1), number=number)
     shape.news = 0.0
     shape.version += 1
@@ -199,7 +208,7 @@ def _fit(shape: _Shape) -> None:
 def _belief(shape: _Shape) -> list[float]:
     """Return what we would think without the shape's own durations: its model's, and a little of anything."""
     belief = _near(shape)
-    if shape.kin is not None and len(shape.kin.seen) > len(shape.seen):
+    if shape.kin is not None and shape.kin.number > shape.number:
         curve = _refreshed(shape.kin)
         if curve is not None:
             for step, part in enumerate(curve.parts()[: shape.reach]):
@@ -210,8 +219,9 @@ def _belief(shape: _Shape) -> list[float]:
 def _near(shape: _Shape) -> list[float]:
     """Return a belief in ends near those seen, and a little in any other."""
     ends = [0.0] * shape.reach
-    part = NEAR_WEIGHT * (1.0 - FADE) / (1.0 + FADE) / len(shape.seen)
-    for first, last in shape.seen:
+    seen = shape.narrow or shape.wide
+    part = NEAR_WEIGHT * (1.0 - FADE) / (1.0 + FADE) / len(seen)
+    for first, last in seen:
         ends[last if last - first > WIDE else (first + last) // 2] += part
     anywhere = TAIL_WEIGHT / shape.reach
     down = list(accumulate(ends, lambda sum_, new: sum_ * FADE + new))

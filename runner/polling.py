@@ -18,7 +18,7 @@ from runner.model import Polling
 # Where nothing is known of when tasks end, one after another is asked about, the oldest first, each time
 # the oldest has got older by this part: coarser when there are few jobs to spend polls on.
 FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND = 0.01, 0.15, 20.0
-FOLLOW = 1.25
+FOLLOW, FEWEST_SCOUTS = 1.25, 3
 LONGEST_STEP = 0.3  # of its age: the longest silence about a task that outlives all others
 NEAR_S = 0.05  # seconds between two of those at least
 FEW_ENDS = 8
@@ -41,6 +41,7 @@ class _Line:
         "looking",
         "plan",
         "scouted_s",
+        "scouts",
         "seen",
         "shape",
         "version",
@@ -59,18 +60,20 @@ class _Line:
         self.due = math.inf  # when its oldest fresh job is due
         self.plan: Plan | None = None
         self.asked = 0  # jobs that were found running
+        self.scouts = 0  # those of them that are asked about closely
         self.seen = 0
 
 
 class _Waiting:
     """One waiting job."""
 
-    __slots__ = ("asked_at", "due", "known_s", "line", "start")
+    __slots__ = ("asked_at", "due", "known_s", "line", "scout", "start")
 
     def __init__(self, line: _Line, start: float) -> None:
         self.line = line
         self.start = start
         self.known_s = 0.0  # age at which it was last known to run
+        self.scout = False
         self.asked_at = start  # when the last poll was sent; the start if none was
         # Its valid heap entry: the start while in its line, else when it is due; None: a poll is on its way.
         self.due: float | None = start
@@ -217,6 +220,8 @@ class Waiting:
             self._on_their_way -= 1
         if entry.known_s > 0.0:
             entry.line.asked -= 1
+        if entry.scout:
+            entry.line.scouts -= 1
         self._durations.leaves(entry.line.shape, entry.known_s, kin=entry.line.kin)
         if entry.line.fresh and entry.line.fresh[0][1] == job:
             self._head(entry.line)
@@ -294,11 +299,22 @@ class Waiting:
             wait_s = line.plan.after(age_s) - age_s
             if self._closely:
                 wait_s = min(wait_s, longest_s)
+        elif self._leads(entry):
+            # It outlives all that ended so far: a few of those ask in turns...
+            wait_s = min(self._step(line) * line.scouts * age_s, longest_s)
         else:
-            # It outlives all that ended so far: those like it share the asking.
-            wait_s = min(self._step(line) * line.asked * age_s, longest_s)
+            # ... and the others follow at a distance.
+            wait_s = max(FOLLOW * max(line.scouted_s, age_s) - age_s, longest_s)
         wait_s = min(max(wait_s, manners.min_s), max(manners.max_s, manners.min_s))
         return max(entry.start + age_s, entry.asked_at) + wait_s
+
+    def _leads(self, entry: _Waiting) -> bool:
+        """Whether this job is one of the few asked about closely; if there is room, it becomes one."""
+        line = entry.line
+        if not entry.scout and line.scouts < max(LONGEST_STEP / self._step(line), FEWEST_SCOUTS):
+            entry.scout = True
+            line.scouts += 1
+        return entry.scout
 
     def _step(self, line: _Line) -> float:
         """Return by which part the oldest age grows between two polls that look for the first end."""
@@ -311,16 +327,20 @@ class Waiting:
             return
         looking, number = line.looking, curve.number if curve is not None else 0
         before = line.curve.number if line.curve is not None else 0
+        farther = (
+            curve is not None and line.curve is not None and curve.frontier_s > FOLLOW * line.curve.frontier_s
+        )
         line.curve, line.version = curve, version
         self._aim(line)
-        if (before == 0 and number) or line.looking != looking or (before < REPLAN_AT <= number):
+        grown = (before == 0 and number > 0) or before < REPLAN_AT <= number
+        if grown or farther or line.looking != looking:
             self._replan()
 
     def _aim(self, line: _Line) -> None:
         """Find the age at which to ask first about a line's jobs."""
         line.looking, age_s = True, line.bar_s
         if line.curve is None:
-            if line.asked * self._step(line) >= LONGEST_STEP:
+            if line.asked >= max(LONGEST_STEP / self._step(line), FEWEST_SCOUTS):
                 # Enough of them look for the first end in turns; the others follow at a distance.
                 age_s = max(age_s, FOLLOW * line.scouted_s)
         else:

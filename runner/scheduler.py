@@ -280,7 +280,7 @@ class Scheduler:
         waiting = self._waiting
         if self._began is None:
             self._began = now
-        if not wanted and len(waiting) <= max(4, self._taken_up // 20):
+        if not wanted and len(waiting) <= max(4, self._taken_up // 40):
             waiting.be(LAST, closely=True)
             return
         if now < self._wall_until:
