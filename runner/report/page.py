@@ -7,6 +7,7 @@ as text only. The page's own script and style are allowed by their hashes; every
 from __future__ import annotations
 
 import base64
+import glob
 import hashlib
 import html
 import json
@@ -71,6 +72,7 @@ def write_report(report: Report, path: Path) -> int:
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     with disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _forget_halves(path)
         try:
             new.write_bytes(data)
             new.replace(path)
@@ -78,6 +80,24 @@ def write_report(report: Report, path: Path) -> int:
             new.unlink(missing_ok=True)
         sync_folder(path.parent)
     return len(data)
+
+
+def _forget_halves(path: Path) -> None:
+    """Remove what processes have left that were killed while they wrote this page."""
+    for half in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        writer = half.name.removesuffix(".new").rpartition(".")[2]
+        if writer.isdigit() and not _is_alive(int(writer)):
+            half.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def render(report: Report) -> bytes:

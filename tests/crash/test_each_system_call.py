@@ -64,6 +64,7 @@ def test_killed_at_each_system_call_the_job_is_paid_once_and_whole(
         assert first.code in (-9, 137, 0), said(first)
         assert last.code == 0, f"{call} {number}: {said(last)}"
         bench.assert_whole(prompts)
+        assert not list(bench.out.rglob("*.new")), f"{call} {number}"
         bench.service.close()
         bench.command.close()
         shutil.rmtree(folder)

@@ -146,12 +146,18 @@ class Bench:
         return {
             path.relative_to(self.out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.out.rglob("*"))
-            if path.is_file() and path.suffix not in {".json", ".part", ".html"} and ".old" not in path.parts
+            if path.is_file()
+            and path.suffix not in {".json", ".part", ".html", ".new"}
+            and ".old" not in path.parts
         }
 
     def parts(self) -> list[Path]:
         """What is left of downloads that never ended."""
-        return [path for path in self.out.rglob("*") if path.name.endswith(".part") or ".part." in path.name]
+        return [
+            path
+            for path in self.out.rglob("*")
+            if path.name.endswith((".part", ".json.new")) or ".part." in path.name
+        ]
 
     def assert_whole(self, prompts: Sequence[str]) -> None:
         """Each of these was paid once, and its results are on the disk, whole, and nothing else is."""
