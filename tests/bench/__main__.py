@@ -166,8 +166,9 @@ def main(argv: list[str] | None = None) -> int:
             except Exception as exc:  # the other works are worth having
                 lines.append(Line(work=work, note=f"FAILED: {type(exc).__name__}: {str(exc).strip()[-200:]}"))
             say(f"           {time.monotonic() - began:.0f} s")
-    print("\n".join(about) + "\n")
-    print(as_markdown(lines) if options.markdown else as_text(lines))
+        # Before the folder goes: two hundred thousand files take their time.
+        print("\n".join(about) + "\n")
+        print(as_markdown(lines) if options.markdown else as_text(lines), flush=True)
     return int(any(line.missed or line.note.startswith("FAILED") for line in lines))
 
 

@@ -63,12 +63,12 @@ class Command:
         self.pid = self._process.pid
 
     def wait(self, limit_s: float = LIMIT_S) -> Used:
-        """Wait for its end.
+        """Wait for its end, at most so long from now.
 
         Raises:
             TooLong: It was killed at the limit.
         """
-        deadline = self._began + limit_s
+        deadline = time.monotonic() + limit_s
         pause_s = 0.005
         while True:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)

@@ -17,6 +17,7 @@ from tests.bench.service import sandbox
 from tests.bench.table import Line, Target
 
 RESUMED = 200  # jobs under way when a run is killed
+LINKS = 30_000  # names of one file; ext4 allows 65,000
 RESULT = b"not a real clip, only as large as one is wide"
 
 
@@ -63,8 +64,13 @@ class Finished:
             names = [row[0] for row in conn.execute("SELECT output FROM jobs WHERE manifest = 'table-csv'")]
             self._finish(conn, outputs, conn.execute("SELECT base_url FROM manifests").fetchone()[0])
         outputs.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            (outputs / f"{name}.mp4").write_bytes(RESULT)
+        for number, name in enumerate(names):
+            # Many names of one file: the disk has less to do, and a run looks at names and sizes only.
+            if number % LINKS == 0:
+                first = outputs / f"{name}.mp4"
+                first.write_bytes(RESULT)
+            else:
+                (outputs / f"{name}.mp4").hardlink_to(first)
 
     @staticmethod
     def _finish(conn: sqlite3.Connection, outputs: Path, base_url: str) -> None:
