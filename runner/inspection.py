@@ -15,7 +15,7 @@ from runner.durations import Curve
 from runner.model import Polling
 
 CELLS = 48  # ages considered, each with the same part of the tasks ending before it
-DEAREST, CHEAPEST = 3.0, 0.001  # cost of a poll, in mean durations
+DEAREST, CHEAPEST = 3.0, 0.006  # cost of a poll, in mean durations
 TRIES = 4
 
 
@@ -94,10 +94,11 @@ def _cheapest(
         farthest_s = from_s + manners.max_s if at else float("inf")
         best, choice = float("inf"), last
         for to in range(at + 1, last + 1):
-            if ages[to] < nearest_s and to < last:
+            if to < last and ages[to + 1] <= nearest_s:
                 continue
             # Lag of those that end in between, then all that follows.
-            price = ages[to] * (ended[to] - from_ended) - (areas[to] - from_area) + total[to]
+            then_s = max(ages[to], nearest_s)
+            price = then_s * (ended[to] - from_ended) - (areas[to] - from_area) + total[to]
             if price < best:
                 best, choice = price, to
             if ages[to] >= farthest_s:
