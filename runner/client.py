@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -229,6 +230,7 @@ class Api:
             data=_object(self._hidden(raw.decode("utf-8-sig", "replace"))),
             retry_after_s=parse_retry_after(response.headers.get("retry-after"), now_epoch_s=self._now()),
             request_id=self._hidden(response.headers.get("x-request-id", "")) or None,
+            skew_s=_skew_s(response.headers.get("date"), self._now()),
             detail=self._hidden(f"HTTP {response.status_code}, {kind}"),
         )
 
@@ -236,6 +238,14 @@ class Api:
         """Return what the service said without our key: what it says is recorded, shown and passed on."""
         key = self.account.key
         return text.replace(key, "rvya_sk_…") if len(key) >= SECRET_CHARS else text
+
+
+def _skew_s(date: str | None, now_s: float) -> float | None:
+    """Return by how much a `Date` header is ahead of our clock; None where there is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp() - now_s if date else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 class _TooMuch(Exception):

@@ -83,6 +83,7 @@ class Reply:
     data: Mapping[str, Json] | None = None
     retry_after_s: float | None = None
     request_id: str | None = None
+    skew_s: float | None = None  # by how much the service's clock is ahead of ours, to the second
     sent: bool = True
     detail: str = ""  # for people: "timed out after 30 s", "HTTP 502, text/html"
 
@@ -97,6 +98,7 @@ class Answer:
     status: int | None = None
     retry_after_s: float | None = None
     request_id: str | None = None
+    skew_s: float | None = None
     data: Mapping[str, Json] | None = None
 
     def words(self) -> str:
@@ -122,6 +124,7 @@ def understand(reply: Reply) -> Answer:
             status=reply.status,
             retry_after_s=reply.retry_after_s,
             request_id=request_id or reply.request_id,
+            skew_s=reply.skew_s,
             data=reply.data,
         )
 

@@ -21,8 +21,10 @@ from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
 from runner.workspace import ManifestLock
 
-# The service's clock and ours need not agree: a laptop that is a minute fast must not lose its own task.
-CLOCK_SLACK_S = 120.0
+# A laptop that is a minute fast must not lose its own task: the service's `Date` tells by how much the
+# clocks differ. Both it and `created_at` may be cut to the second.
+CLOCK_SLACK_S = 1.0
+SKEW_WORTH_S = 3.0
 
 
 @dataclass(slots=True)
@@ -151,7 +153,7 @@ class Answering:
             raise UsageError(
                 f"task {task_id} belongs to job {other.id} already", hint="look for another task"
             )
-        task = self._task(task_id)
+        task, skew_s = self._task(task_id)
         if task.model is not None and task.model != self.job.model:
             raise UsageError(
                 f"task {task_id} is of model {task.model}, job {self.job.id} of {self.job.model}"
@@ -159,7 +161,7 @@ class Answering:
         # Not `first_sent_at`: an earlier --resend has opened a new window there.
         began = ledger.opened_at(self.file.conn, self.job)
         created, sent = epoch(task.created_at), epoch(began)
-        if created is not None and sent is not None and created < sent - CLOCK_SLACK_S:
+        if created is not None and sent is not None and created < sent + skew_s - CLOCK_SLACK_S:
             raise UsageError(
                 f"task {task_id} was created {task.created_at}, before this job was first sent ({began})"
             )
@@ -182,7 +184,8 @@ class Answering:
             )
             self._event(conn, "attached", task_id=task_id)
 
-    def _task(self, task_id: str) -> TaskView:
+    def _task(self, task_id: str) -> tuple[TaskView, float]:
+        """Return the task, and by how much the service's clock is ahead of ours where that is worth a word."""
         if self.sandbox:
             raise UsageError("the sandbox is not running between runs, so no task of it can be attached")
         if checked_base_url(base_url()) != self.service:
@@ -201,7 +204,8 @@ class Answering:
         task = read_task(answer.data) if answer.meaning is Meaning.OK else None
         if task is None or task.id != task_id:
             raise TemporaryTrouble(f"task {task_id} cannot be read: {answer.words() or 'no proper answer'}")
-        return task
+        skew_s = answer.skew_s or 0.0
+        return task, skew_s if abs(skew_s) >= SKEW_WORTH_S else 0.0
 
     def _event(self, conn: object, kind: str, **data: object) -> None:
         import sqlite3

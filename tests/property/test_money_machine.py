@@ -216,10 +216,10 @@ class Person(Answering):
     clock: TestClock
     sees: Service
 
-    def _task(self, task_id: str) -> TaskView:
+    def _task(self, task_id: str) -> tuple[TaskView, float]:
         view = read_task(self.sees.tasks[task_id].view())
         assert view is not None
-        return view
+        return view, 0.0
 
     def _now(self) -> str:
         return rfc3339(self.clock.wall_s())

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,9 @@ def test_a_symlink_out_of_the_folder_is_followed(root: Path, tmp_path: Path) -> 
         ),
     ],
 )
-def test_what_is_no_whole_media_file_is_refused(root: Path, make, code: str, what: str) -> None:
+def test_what_is_no_whole_media_file_is_refused(
+    root: Path, make: Callable[[Path], object], code: str, what: str
+) -> None:
     make(root / "odd.png")
 
     problem = refused(root, "odd.png")
