@@ -224,13 +224,17 @@ class OutputFolder:
 
     def _standing(self, stem: str, count: int) -> Iterator[tuple[Path, str, str]]:
         """Yield (path, stem, suffix) of every file that has the name of a result of this job."""
+        # Forty names are looked for and hardly one is there: as text until one is.
+        bare = str(self._inside(stem, ""))
         number = 1
         while True:
             found = False
-            for extension in sorted(EXTENSIONS):
+            for extension in _EXTENSIONS:
                 suffix = _suffix(number, extension)
-                path = self._inside(stem, suffix)
-                if os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
+                if not os.path.lexists(bare + suffix):
+                    continue
+                path = Path(bare + suffix)
+                if path.is_symlink() or not path.is_dir():
                     found = True
                     yield path, stem, suffix
             if not found and number > count:
@@ -281,6 +285,9 @@ class OutputFolder:
             sync_folder(place.parent)
             if place == self.root or place.parent == self.root:
                 break
+
+
+_EXTENSIONS = sorted(EXTENSIONS)
 
 
 def _suffix(number: int, extension: str) -> str:
