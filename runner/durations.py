@@ -31,7 +31,7 @@ KIN_WEIGHT = 2.0  # durations' worth of belief that a shape is like the others o
 ROUNDS = 4
 FEW, FIRST_ROUNDS = 12, 16  # while little is known each duration moves the curve far
 BEYOND = 110  # steps beyond all that was seen that a curve reaches: nearly ten times the age
-BLUR = 10.0  # steps either way, for a single duration
+BLUR = 7.0  # steps either way, for a single duration
 
 
 def _place(age_s: float) -> float:

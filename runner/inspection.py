@@ -16,7 +16,7 @@ from runner.model import Polling
 
 CELLS = 48  # ages considered, each with the same part of the tasks ending before it
 DEAREST, CHEAPEST = 3.0, 0.006  # cost of a poll, in mean durations
-TRIES = 4
+TRIES, CLOSE_ENOUGH = 6, 0.06
 
 
 class Plan:
@@ -51,16 +51,18 @@ def plan_for(curve: Curve, *, polls: float, manners: Polling, cost: float = 0.05
     """
     ages, ended, areas = _cells(curve)
     mean_s = max(areas[-1], 1e-6)
-    plan = None
+    best, least = None, float("inf")
     for _ in range(TRIES):
         plan = _cheapest(ages, ended, areas, cost * mean_s, manners)
         plan.cost = cost
         wrong = plan.polls / polls
-        if 0.93 <= wrong <= 1.05 or (wrong < 1.0 and cost <= CHEAPEST):
+        if abs(wrong - 1.0) < least:
+            best, least = plan, abs(wrong - 1.0)
+        if least <= CLOSE_ENOUGH or (wrong < 1.0 and cost <= CHEAPEST):
             break
         cost = min(max(cost * wrong**2, CHEAPEST), DEAREST)
-    assert plan is not None
-    return plan
+    assert best is not None
+    return best
 
 
 def _cells(curve: Curve) -> tuple[list[float], list[float], list[float]]:

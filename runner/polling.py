@@ -18,6 +18,7 @@ from runner.model import Polling
 # Where nothing is known of when tasks end, one after another is asked about, the oldest first, each time
 # the oldest has got older by this part: coarser when there are few jobs to spend polls on.
 FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND = 0.01, 0.15, 20.0
+AMONG_ENDS = 0.25  # of that step, once some have ended
 FOLLOW, FEWEST_SCOUTS = 1.25, 3
 LONGEST_STEP = 0.3  # of its age: the longest silence about a task that outlives all others
 NEAR_S = 0.05  # seconds between two of those at least
@@ -39,6 +40,7 @@ class _Line:
         "fresh",
         "kin",
         "looking",
+        "luck",
         "plan",
         "scouted_s",
         "scouts",
@@ -55,6 +57,7 @@ class _Line:
         self.version = 0
         self.age_s = 0.0  # the age to ask first at
         self.looking = True  # for the age at which the first of them end
+        self.luck = 0.0  # how many of the last first polls found an end, from 0 to 1
         self.scouted_s = 0.0  # the greatest age one of them is known to run at
         self.bar_s = 0.0  # the age to look at next
         self.due = math.inf  # when its oldest fresh job is due
@@ -132,8 +135,9 @@ class Waiting:
             self._refresh(line)
         entry = self._jobs[job] = _Waiting(line, now - age_s)
         line.seen += 1
-        if line.curve is not None and line.seen % EARLY_EVERY == 0 and not polled:
-            part = (line.seen // EARLY_EVERY * GOLDEN) % 1.0
+        every = max(EARLY_EVERY // int(self._polls), 1)
+        if line.curve is not None and line.seen % every == 0 and not polled:
+            part = (line.seen // every * GOLDEN) % 1.0
             early_s = max(self._polling.first_s, line.age_s * part)
             self._ask(job, entry, max(entry.start + early_s, now))
             return
@@ -154,7 +158,8 @@ class Waiting:
         if line.looking and entry.known_s <= 0.0:
             # The oldest goes ahead; the others follow when they are as old and a little older.
             age_s = now - entry.start
-            line.bar_s = max(line.bar_s, age_s + max(self._step(line) * age_s, NEAR_S))
+            step = self._step(line) * (AMONG_ENDS if line.luck > 0.3 else 1.0)
+            line.bar_s = max(line.bar_s, age_s + max(step * age_s, NEAR_S))
             self._aim(line)
 
     def running(self, job: int, now: float) -> None:
@@ -166,6 +171,7 @@ class Waiting:
         age_s = max(entry.asked_at - entry.start, 0.0)
         if entry.known_s <= 0.0:
             line.asked += 1
+            line.luck *= 0.75
         self._durations.runs(line.shape, entry.known_s, age_s, kin=line.kin)
         entry.known_s = max(age_s, entry.known_s)
         line.scouted_s = max(line.scouted_s, age_s)
@@ -203,6 +209,7 @@ class Waiting:
         fresh = entry.known_s <= 0.0
         self.remove(job)
         self._durations.ended(line.shape, low_s, max(high_s, low_s), kin=line.kin)
+        line.luck += 0.25 * (1.0 - line.luck) if fresh else 0.0
         if fresh and line.looking:
             # Here tasks end: look at the next as soon as it is as old.
             line.bar_s = max(min(line.bar_s, by_s), self._polling.first_s)

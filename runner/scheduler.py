@@ -26,6 +26,7 @@ AHEAD = 2  # jobs kept ready by uploads
 SLOTS, SLOTS_FRUGAL = 4.0, 2.2
 RATE, RATE_FRUGAL = 3.0, 1.2
 SPARE, SPARE_FRUGAL = 1.9, 1.3
+LATE = 3.5  # towards the end, lag counts more and there are fewer to ask about
 LAST = 6.0  # the last few decide when the run ends
 START_POLLS = 8.0  # vain polls that are always granted
 ADVANCE = 0.5  # and that part of what those still waiting will be granted
@@ -286,9 +287,11 @@ class Scheduler:
         if now < self._wall_until:
             manner, frugal, allowed = SLOTS, SLOTS_FRUGAL, 3.0
         elif self.governor.wanting_s > 0.5 * (now - self._began):
-            manner, frugal, allowed = RATE, RATE_FRUGAL, 0.45
+            manner, frugal, allowed = RATE, RATE_FRUGAL, 0.4
         else:
-            manner, frugal, allowed = SPARE, SPARE_FRUGAL, 0.95
+            manner, frugal, allowed = SPARE, SPARE_FRUGAL, 0.8
+            if not wanted and len(waiting) <= self._taken_up // 6:
+                manner = LATE
         left = START_POLLS + allowed * (waiting.found + ADVANCE * len(waiting)) - waiting.wasted
         self._frugal = left < (max(8.0, 0.05 * len(waiting)) if self._frugal else 0.0)
         waiting.be(frugal if self._frugal else manner)
