@@ -82,9 +82,7 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
         UsageError: The file cannot be opened.
     """
     if not path.exists():
-        raise UsageError(
-            f"there is no file {path}", hint=NO_FILE_HINT
-        )
+        raise UsageError(f"there is no file {path}", hint=NO_FILE_HINT)
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)
     hashes = Hashes(file)

@@ -56,12 +56,23 @@ class StateFile:
             file = cls(_connect(str(path), uri=False), path, created=created, writable=True)
             try:
                 file._refuse_strange()
-                file.conn.execute("PRAGMA journal_mode = WAL")
+                file._use_wal()
                 file._migrate()
             except BaseException:
                 file._let_go()
                 raise
         return file
+
+    def _use_wal(self) -> None:
+        """Turn a new file to WAL, one process at a time: SQLite does not wait for a lock to do this."""
+        assert self._gate is not None
+        if self.conn.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+            return
+        fcntl.flock(self._gate, fcntl.LOCK_EX)
+        try:
+            self.conn.execute("PRAGMA journal_mode = WAL")
+        finally:
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     @classmethod
     def open_readonly(cls, path: Path) -> StateFile:
