@@ -1,0 +1,96 @@
+"""The regimes a scheduler has to do well in, and what well means. `python -m tests.regimes 50` prints the table.
+
+The first wall differs: the rate, the slots at the service, or neither (performance.md, "Theory to use").
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from runner.model import Polling
+from tests.simulation import Client, World, draw_durations, oracle_s, scheduler
+
+QUICK = Polling(first_s=0.2, min_s=0.2, max_s=2.0)
+BRISK = Polling(first_s=1.0, min_s=1.0, max_s=10.0)
+DOCUMENTED = Polling()
+
+# What a task takes does not depend on when it was submitted, so what was learned stays true.
+STEADY = ("constant", "uniform", "wide", "lognormal", "bimodal", "heavy")
+# It does, or some tasks fail long before the others end.
+CHANGING = ("drifting", "speeding", "failing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regime:
+    """A run of `jobs` tasks of about `typical_s`; `most_polls` a task are allowed."""
+
+    jobs: int
+    typical_s: float
+    rate: float
+    in_flight: int | None = None
+    polling: Polling
+    most_polls: float
+
+    def world(self, kind: str, seed: int) -> World:
+        """Return a service of this regime: durations of a kind, limits of the three kinds in turn."""
+        durations_s = draw_durations(kind, self.jobs, self.typical_s, random.Random(seed))
+        limiter = ("bucket", "log", "window")[seed % 3]
+        return World(durations_s=durations_s, rate=self.rate, in_flight=self.in_flight, kind=limiter)
+
+
+REGIMES = {
+    "rate, short tasks": Regime(jobs=400, typical_s=12, rate=20, polling=QUICK, most_polls=1.6),
+    "rate, long tasks": Regime(jobs=300, typical_s=120, rate=2, polling=DOCUMENTED, most_polls=1.6),
+    "rate as scarce as time": Regime(jobs=600, typical_s=40, rate=20, polling=DOCUMENTED, most_polls=1.6),
+    "slots, images": Regime(jobs=500, typical_s=10, rate=50, in_flight=100, polling=QUICK, most_polls=5),
+    "slots, videos": Regime(jobs=200, typical_s=150, rate=10, in_flight=50, polling=DOCUMENTED, most_polls=8),
+    "few slots": Regime(jobs=120, typical_s=30, rate=20, in_flight=20, polling=BRISK, most_polls=5),
+    "neither, one cohort": Regime(jobs=150, typical_s=40, rate=50, polling=DOCUMENTED, most_polls=2.2),
+    "neither, brisk": Regime(jobs=300, typical_s=30, rate=100, polling=BRISK, most_polls=2.2),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What one run came to."""
+
+    ratio: float  # makespan / oracle
+    polls: float  # a task
+    rejected: float  # answers 429 per 1,000 successes
+
+
+def score(regime: str, kind: str, seed: int) -> Score:
+    """Run one world of a regime with its limits given."""
+    case = REGIMES[regime]
+    world = case.world(kind, seed)
+    plan = scheduler(given=case.rate, window=case.in_flight, polling=case.polling)
+    outcome = Client(world, plan, seed=seed).run()
+    return Score(
+        ratio=outcome.makespan_s / oracle_s(world), polls=outcome.polls_a_task, rejected=outcome.per_thousand
+    )
+
+
+def main(seeds: int) -> None:
+    """Print the table."""
+    print(
+        f"{'regime':24} {'durations':10} {'ratio':>6} {'worst':>6} {'polls':>6} {'worst':>6} {'of':>4} {'429':>5}"
+    )
+    with ProcessPoolExecutor() as workers:
+        for name, case in REGIMES.items():
+            for kind in (*STEADY, *CHANGING):
+                scores = list(workers.map(score, [name] * seeds, [kind] * seeds, range(seeds)))
+                ratios, polls = [one.ratio for one in scores], [one.polls for one in scores]
+                print(
+                    f"{name:24} {kind:10} {statistics.mean(ratios):6.3f} {max(ratios):6.3f}"
+                    f" {statistics.mean(polls):6.2f} {max(polls):6.2f} {case.most_polls:4}"
+                    f" {max(one.rejected for one in scores):5.1f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
