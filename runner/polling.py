@@ -109,6 +109,7 @@ class Waiting:
         self._closely = False
         self._plans: dict[float, tuple[Curve, Plan]] = {}
         self.found = 0
+        self.typical_s = 0.0  # age at which the last ends were seen
         self.wasted = 0
         self._number = 0
         self._on_their_way = 0
@@ -207,6 +208,7 @@ class Waiting:
         by_s = max((entry.asked_at if entry.asked_at > entry.start else now) - entry.start, 0.0)
         low_s, high_s = (entry.known_s, by_s) if duration_s is None else (duration_s, duration_s)
         fresh = entry.known_s <= 0.0
+        self.typical_s += (by_s - self.typical_s) * max(0.05, 1.0 / self.found)
         self.remove(job)
         self._durations.ended(line.shape, low_s, max(high_s, low_s), kin=line.kin)
         line.luck += 0.25 * (1.0 - line.luck) if fresh else 0.0

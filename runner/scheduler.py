@@ -23,7 +23,8 @@ EARLY_SHARE = 0.03  # of the requests go to polls even while submits wait
 SURE = 0.9  # a poll this likely to find an end wastes nothing
 AHEAD = 2  # jobs kept ready by uploads
 # Polls a task to plan for, by what we lack; frugal after too many vain ones.
-SLOTS, SLOTS_FRUGAL = 4.0, 2.2
+SLOTS, SLOTS_LONG, SLOTS_FRUGAL = 4.3, 6.0, 2.2
+MINUTES_S = 60.0  # tasks longer than this are worth more polls
 RATE, RATE_FRUGAL = 3.0, 1.2
 SPARE, SPARE_FRUGAL = 1.9, 1.3
 LATE = 3.5  # towards the end, lag counts more and there are fewer to ask about
@@ -285,7 +286,9 @@ class Scheduler:
             waiting.be(LAST, closely=True)
             return
         if now < self._wall_until:
-            manner, frugal, allowed = SLOTS, SLOTS_FRUGAL, 3.0
+            manner, frugal, allowed = SLOTS, SLOTS_FRUGAL, 3.3
+            if waiting.typical_s > MINUTES_S:
+                manner, allowed = SLOTS_LONG, 5.0
         elif self.governor.wanting_s > 0.5 * (now - self._began):
             manner, frugal, allowed = RATE, RATE_FRUGAL, 0.4
         else:
