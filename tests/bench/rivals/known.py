@@ -82,9 +82,12 @@ def _lacks(*names: str) -> str:
 
 
 def _no_module(python: str, name: str) -> str:
-    found = subprocess.run(
-        [python, "-c", f"import {name}"], capture_output=True, env=environment(), check=False
-    )
+    try:
+        found = subprocess.run(
+            [python, "-c", f"import {name}"], capture_output=True, env=environment(), check=False
+        )
+    except OSError as exc:
+        return f"{python}: {exc.strerror}"
     return "" if found.returncode == 0 else f"{python} has no {name} (pip install {name}; --rivals-python)"
 
 
