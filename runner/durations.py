@@ -87,7 +87,18 @@ class Curve:
 class _Shape:
     """What was seen of one shape."""
 
-    __slots__ = ("curve", "kin", "narrow", "news", "reach", "running", "version", "weights", "wide")
+    __slots__ = (
+        "curve",
+        "kin",
+        "narrow",
+        "news",
+        "reach",
+        "running",
+        "surprised",
+        "version",
+        "weights",
+        "wide",
+    )
 
     def __init__(self) -> None:
         self.kin: _Shape | None = None
@@ -96,6 +107,7 @@ class _Shape:
         self.narrow: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
         self.wide: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_WIDE)
         self.running: dict[int, int] = {}  # step -> how many are known to have run so long
+        self.surprised = False  # by an end beyond all others
         self.news = 0.0  # how much is not yet in the curve
         self.version = 0
         self.reach = 0  # steps the curve covers
@@ -141,6 +153,7 @@ class Durations:
             # An end beyond all others changes the picture at once.
             late = place.curve is not None and by_s > 1.05 * place.curve.frontier_s
             place.news += 1.0 + (place.number / 5.0 if late else 0.0)
+            place.surprised = place.surprised or late
 
     def runs(self, shape: Hashable, before_s: float, age_s: float, *, kin: Hashable = None) -> None:
         """Learn that a task last known to run at `before_s` (0: never asked) still runs at `age_s`."""
@@ -198,12 +211,12 @@ def _fit(shape: _Shape) -> None:
     shape.reach = min(max(shape.reach, longest + BEYOND), STEPS)
     belief = _belief(shape)
     weights = shape.weights + belief[len(shape.weights) :]
-    for _ in range(ROUNDS if shape.number > FEW else FIRST_ROUNDS):
+    for _ in range(FIRST_ROUNDS if shape.surprised or shape.number <= FEW else ROUNDS):
         weights = _consistent(weights, seen, running, belief)
     shape.weights = weights
     number = shape.number
     shape.curve = Curve(_smooth(weights, number), frontier_s=_age_s(latest + 1), number=number)
-    shape.news = 0.0
+    shape.news, shape.surprised = 0.0, False
     shape.version += 1
 
 

@@ -19,7 +19,7 @@ from runner.model import Polling
 # the oldest has got older by this part: coarser when there are few jobs to spend polls on.
 FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND = 0.01, 0.15, 20.0
 AMONG_ENDS = 0.25  # of that step, once some have ended
-FOLLOW, FEWEST_SCOUTS = 1.25, 3
+FOLLOW, FARTHER, FEWEST_SCOUTS = 1.25, 1.08, 3
 LONGEST_STEP = 0.3  # of its age: the longest silence about a task that outlives all others
 NEAR_S = 0.05  # seconds between two of those at least
 FEW_ENDS = 8
@@ -337,7 +337,9 @@ class Waiting:
         looking, number = line.looking, curve.number if curve is not None else 0
         before = line.curve.number if line.curve is not None else 0
         farther = (
-            curve is not None and line.curve is not None and curve.frontier_s > FOLLOW * line.curve.frontier_s
+            curve is not None
+            and line.curve is not None
+            and curve.frontier_s > FARTHER * line.curve.frontier_s
         )
         line.curve, line.version = curve, version
         self._aim(line)
@@ -356,7 +358,8 @@ class Waiting:
             line.plan = self._plan(line.curve)
             first_s = line.plan.after(0.0)
             # While few ends were seen, or most tasks outlive them, we go on looking for where they end.
-            line.looking = first_s > line.curve.frontier_s or line.curve.number < FEW_ENDS
+            beyond = first_s > FARTHER * line.curve.frontier_s
+            line.looking = beyond or line.curve.number < FEW_ENDS
             age_s = min(first_s, line.bar_s) if line.looking else first_s
         age_s = max(age_s, self._polling.first_s)
         if age_s != line.age_s:

@@ -293,7 +293,7 @@ class Scheduler:
             manner, frugal, allowed = RATE, RATE_FRUGAL, 0.4
         else:
             manner, frugal, allowed = SPARE, SPARE_FRUGAL, 0.8
-            if not wanted and len(waiting) <= self._taken_up // 6:
+            if not wanted and len(waiting) <= self._taken_up // 4:
                 manner = LATE
         left = START_POLLS + allowed * (waiting.found + ADVANCE * len(waiting)) - waiting.wasted
         self._frugal = left < (max(8.0, 0.05 * len(waiting)) if self._frugal else 0.0)

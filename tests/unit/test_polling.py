@@ -1,0 +1,143 @@
+"""Which waiting job to ask about, and when; how long tasks take."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+
+import pytest
+
+from runner.durations import Durations
+from runner.inspection import plan_for
+from runner.model import Polling
+from runner.polling import Waiting
+
+MANNERS = Polling(first_s=2.5, min_s=5.0, max_s=60.0)
+
+
+def waiting(*seconds: float) -> Waiting:
+    durations = Durations()
+    durations.seed("video", seconds)
+    return Waiting(MANNERS, durations)
+
+
+def test_the_first_poll_is_near_the_likely_end() -> None:
+    line = waiting(*[90.0] * 40)
+    line.add(1, shape="video", kin=None, age_s=0.0, now=100.0, polled=False)
+
+    found = line.next(100.0)
+
+    assert found is not None
+    assert 180.0 <= found.due <= 200.0
+
+
+def test_a_resumed_job_is_as_old_as_it_is() -> None:
+    line = waiting(*[90.0] * 40)
+    line.add(1, shape="video", kin=None, age_s=600.0, now=100.0, polled=True)
+
+    found = line.next(100.0)
+
+    assert found is not None
+    assert found.due <= 100.0
+
+
+def test_a_poll_on_its_way_is_not_chosen_again() -> None:
+    line = waiting(10.0)
+    line.add(1, shape="video", kin=None, age_s=60.0, now=0.0, polled=False)
+    line.sent(1, 0.0)
+
+    assert line.next(1.0) is None
+
+
+def test_an_unclear_poll_waits_as_told_and_never_less_than_the_manners() -> None:
+    line = waiting(10.0)
+    line.add(1, shape="video", kin=None, age_s=60.0, now=0.0, polled=False)
+    line.sent(1, 0.0)
+    line.unclear(1, 0.1, 0.0)
+
+    found = line.next(0.2)
+
+    assert found is not None
+    assert found.due == pytest.approx(5.0)
+
+
+def test_a_forgotten_job_is_never_chosen() -> None:
+    line = waiting(10.0)
+    line.add(1, shape="video", kin=None, age_s=60.0, now=0.0, polled=False)
+    line.remove(1)
+
+    assert line.next(100.0) is None
+    assert len(line) == 0
+
+
+def test_a_new_shape_learns_from_others_of_its_model() -> None:
+    durations = Durations()
+    for _ in range(40):
+        durations.ended("480p", 29.0, 30.0, kin="grok")
+
+    curve, _ = durations.curve("720p", kin="grok")
+
+    assert curve is not None
+    assert 27.0 <= curve.age(0.5) <= 33.0
+
+
+def test_what_still_runs_moves_the_curve() -> None:
+    """Ten ended at 10 s; thirty are known to run at 60 s."""
+    durations = Durations()
+    for _ in range(10):
+        durations.ended("a", 9.5, 10.0)
+    for _ in range(30):
+        durations.runs("a", 0.0, 60.0)
+
+    curve, _ = durations.curve("a")
+
+    assert curve is not None
+    assert 0.15 <= curve.ended(30.0) <= 0.4
+
+
+def test_a_curve_follows_a_drift() -> None:
+    durations = Durations()
+    durations.seed("a", [10.0] * 300 + [30.0] * 300)
+
+    curve, _ = durations.curve("a")
+
+    assert curve is not None
+    assert curve.age(0.5) == pytest.approx(30.0, rel=0.05)
+
+
+def test_a_plan_asks_after_each_heap_of_ends_and_not_between() -> None:
+    durations = Durations()
+    durations.seed("a", [4.0] * 60 + [16.0] * 60)
+    curve, _ = durations.curve("a")
+    assert curve is not None
+
+    plan = plan_for(curve, polls=1.75, manners=Polling(first_s=0.2, min_s=0.2, max_s=60.0))
+
+    assert plan.after(0.0) == pytest.approx(4.0, rel=0.1)
+    assert plan.after(5.0) == pytest.approx(16.0, rel=0.1)
+
+
+def test_ten_thousand_waiting_jobs_are_small() -> None:
+    line = waiting(90.0)
+    tracemalloc.start()
+    for job in range(10_000):
+        line.add(job, shape="video", kin=None, age_s=0.0, now=float(job), polled=False)
+    used_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert used_bytes / 10_000 <= 300
+
+
+def test_a_thousand_resumed_jobs_are_asked_oldest_first() -> None:
+    line = waiting(*[90.0] * 40)
+    ages = random.Random(1).sample(range(1000, 100_000), 1000)
+    for job, age_s in enumerate(ages):
+        line.add(job, shape="video", kin=None, age_s=float(age_s), now=0.0, polled=True)
+    asked = []
+    for step in range(20):
+        found = line.next(step * 0.05)
+        assert found is not None
+        asked.append(ages[found.job])
+        line.sent(found.job, step * 0.05)
+
+    assert asked == sorted(ages, reverse=True)[:20]

@@ -1,0 +1,90 @@
+"""Too many at the service, told from too fast."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.model import Polling
+from runner.window import Window
+from tests.simulation import Client, World, scheduler
+
+MANNERS = Polling(first_s=0.2, min_s=0.2, max_s=2.0)
+
+
+def test_a_given_number_is_never_passed() -> None:
+    world = World(durations_s=[3.0] * 200, rate=50.0)
+
+    outcome = Client(world, scheduler(given=50.0, window=30, polling=MANNERS)).run()
+
+    assert outcome.most_in_flight == 30
+    assert outcome.rejected == 0
+
+
+@pytest.mark.parametrize("retry_after", ["seconds", "exact", "none"])
+@pytest.mark.parametrize("given", [20.0, None])
+def test_a_hidden_number_is_found_with_few_refusals(given: float | None, retry_after: str) -> None:
+    """100 tasks of 5 s, at most 50 at once and 20 requests a second, nobody tells."""
+    world = World(durations_s=[5.0] * 100, rate=20.0, in_flight=50, retry_after=retry_after)
+
+    outcome = Client(world, scheduler(given=given, polling=MANNERS), seed=2).run()
+
+    assert outcome.makespan_s <= 25.0
+    assert outcome.rejected <= 40
+
+
+def test_long_tasks_behind_a_hidden_number_keep_the_rate() -> None:
+    """The wait asked for is as long as a task: taken for a rate, it would be one request a minute."""
+    world = World(durations_s=[60.0] * 120, rate=20.0, in_flight=20)
+    plan = scheduler(polling=Polling(first_s=1.0, min_s=1.0, max_s=10.0))
+
+    outcome = Client(world, plan, seed=1).run()
+
+    assert outcome.makespan_s <= 1.15 * 6 * 60.0
+    assert plan.rate_per_s > 10.0
+    assert plan.window.size <= 22
+
+
+def test_a_rate_is_not_taken_for_a_number() -> None:
+    """Polls pass now and then while the limit of the rate refuses submits."""
+    world = World(durations_s=[4.0] * 600, rate=20.0, kind="log", window_s=10.0, retry_after="exact")
+    plan = scheduler(polling=MANNERS)
+
+    outcome = Client(world, plan, seed=3).run()
+
+    assert outcome.makespan_s <= 1.3 * 1200 / 20.0
+
+
+def test_a_number_that_is_raised_is_found_out() -> None:
+    window = Window()
+    window.submit_rejected(0.0, in_flight=10, retry_after_s=None)
+    now, in_flight = 1.0, 10
+    while now < 120.0:
+        if window.room(now, in_flight):
+            in_flight += 1
+            window.submit_passed()
+        now += 0.1
+
+    assert in_flight >= 40
+
+
+def test_a_number_that_stays_is_tried_ever_more_seldom() -> None:
+    window = Window()
+    window.submit_rejected(0.0, in_flight=10, retry_after_s=None)
+    now, tries = 1.0, []
+    while now < 1000.0:
+        if window.room(now, 10):
+            tries.append(now)
+            window.submit_rejected(now, in_flight=10, retry_after_s=None)
+        now += 0.1
+
+    assert len(tries) <= 15
+    assert tries[-1] - tries[-2] > 3 * tries[0]
+
+
+def test_a_refused_poll_takes_back_a_hasty_conclusion() -> None:
+    window = Window()
+    window.submit_rejected(0.0, in_flight=10, retry_after_s=None)
+
+    window.other_rejected(1.0)
+
+    assert window.size == float("inf")
