@@ -289,3 +289,28 @@ def views(db: Database) -> None:
     """Add the views of runs and failures."""
     for statement in _VIEWS:
         db.conn.execute(statement)
+
+
+_LISTINGS = (
+    # What the jobs of a manifest were read from when it was last applied (see `api.listing`).
+    """
+    CREATE TABLE listings (
+        manifest TEXT PRIMARY KEY REFERENCES manifests (name),
+        basis TEXT NOT NULL,
+        inputs TEXT NOT NULL,
+        jobs INTEGER NOT NULL
+    ) STRICT
+    """,
+    # Counting 100,000 jobs by state and listed reads the index alone; so does finding the next to send.
+    "DROP INDEX jobs_by_state",
+    "CREATE INDEX jobs_by_state ON jobs (manifest, state, listed, position)",
+    "CREATE INDEX jobs_to_send ON jobs (manifest, position)"
+    " WHERE listed = 1 AND state IN ('planned', 'uploading', 'ready')",
+)
+
+
+@MIGRATIONS(name="0003_listings")
+def listings(db: Database) -> None:
+    """Remember what each manifest's jobs were read from; count and page them by index."""
+    for statement in _LISTINGS:
+        db.conn.execute(statement)

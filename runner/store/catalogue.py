@@ -41,6 +41,38 @@ def manifests(conn: sqlite3.Connection) -> list[sqlite3.Row]:
     return conn.execute("SELECT * FROM manifests ORDER BY name").fetchall()
 
 
+# --- what the jobs of a manifest were read from ---------------------------------------------
+
+
+def listing(conn: sqlite3.Connection, manifest: str) -> tuple[str, str] | None:
+    """Return (basis, inputs) of what the listed jobs of a manifest were read from (see `api.listing`).
+
+    None where that is not known, or where rows were put in or taken out by hand since.
+    """
+    row = conn.execute("SELECT basis, inputs, jobs FROM listings WHERE manifest = ?", (manifest,)).fetchone()
+    return (row["basis"], row["inputs"]) if row and row["jobs"] == _listed(conn, manifest) else None
+
+
+def save_listing(conn: sqlite3.Connection, manifest: str, *, basis: str, inputs: str) -> None:
+    """Remember what the jobs listed now were read from."""
+    conn.execute(
+        "INSERT OR REPLACE INTO listings (manifest, basis, inputs, jobs) VALUES (?, ?, ?, ?)",
+        (manifest, basis, inputs, _listed(conn, manifest)),
+    )
+
+
+def forget_listing(conn: sqlite3.Connection, manifest: str) -> None:
+    """Forget what the jobs of a manifest were read from."""
+    conn.execute("DELETE FROM listings WHERE manifest = ?", (manifest,))
+
+
+def _listed(conn: sqlite3.Connection, manifest: str) -> int:
+    found = conn.execute(
+        "SELECT count(*) FROM jobs WHERE manifest = ? AND listed = 1", (manifest,)
+    ).fetchone()
+    return int(found[0])
+
+
 # --- runs -----------------------------------------------------------------------------------
 
 
@@ -167,7 +199,8 @@ def durations(conn: sqlite3.Connection, *, base_url: str, shape: str) -> list[fl
 def shapes_to_come(conn: sqlite3.Connection, manifest: str, limit: int = 500) -> list[str]:
     """Return the shapes of the jobs that still have to run."""
     rows = conn.execute(
-        "SELECT DISTINCT shape FROM jobs WHERE manifest = ? AND state NOT IN ('done', 'failed', 'abandoned') LIMIT ?",
+        "SELECT DISTINCT shape FROM jobs WHERE manifest = ? AND state IN ('planned', 'uploading', 'ready', 'submitting',"
+        " 'uncertain', 'waiting', 'downloading') LIMIT ?",
         (manifest, limit),
     )
     return [row["shape"] for row in rows]

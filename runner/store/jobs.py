@@ -161,8 +161,8 @@ def in_states(
 def page_to_send(conn: sqlite3.Connection, manifest: str, *, after: tuple[int, int], limit: int) -> list[Job]:
     """Return the next listed jobs of which nothing was sent, in order, after `(position, row)`."""
     rows = conn.execute(
-        f"SELECT {_COLUMNS} FROM jobs WHERE manifest = ? AND listed = 1 AND state IN ('planned', 'uploading', 'ready')"
-        " AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
+        f"SELECT {_COLUMNS} FROM jobs INDEXED BY jobs_to_send WHERE manifest = ? AND listed = 1"
+        " AND state IN ('planned', 'uploading', 'ready') AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
         (manifest, *after, limit),
     )
     return [_job(row) for row in rows]

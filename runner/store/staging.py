@@ -2,7 +2,8 @@
 
 All expanded jobs are staged in a temporary table first, so 100,000 of them never sit in memory and
 a mistake in the last one leaves the database untouched. `plan` reads the diff; `run` applies it in
-one transaction.
+one transaction. Where it is known that a manifest lists just what it listed when it was last applied
+(`api.listing`), `restage` puts a view of the listed rows in the table's place: the same diff, in no time.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from runner.fingerprint import canonical
-from runner.model import Estimate, JobSpec, State
-from runner.store import ledger
-from runner.store.jobs import references_json
+from runner.model import Estimate, Job, JobSpec, Reference
+from runner.store import catalogue, ledger
+from runner.store.database import trouble
+from runner.store.jobs import get, references_from_json, references_json
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 NEVER_SENT_SQL = "('planned', 'uploading', 'ready')"
+_UNDER_WAY_SQL = "('submitting', 'waiting', 'downloading', 'uncertain')"
 
 _STAGE = """
     CREATE TEMP TABLE incoming (
@@ -39,9 +43,26 @@ _STAGE = """
         basis TEXT NOT NULL,
         row INTEGER,
         change TEXT NOT NULL DEFAULT 'new',
+        sends INTEGER NOT NULL DEFAULT 1,
         cause TEXT NOT NULL DEFAULT '',
         was TEXT NOT NULL DEFAULT ''
     )
+"""
+
+_CHANGE = (
+    f"CASE WHEN j.state IN {NEVER_SENT_SQL} THEN 'planned'"
+    " WHEN j.state IN ('submitting', 'waiting', 'downloading') THEN 'running' ELSE j.state END"
+)
+
+# The same columns, read from the rows themselves. The price of what will not be sent is asked for by nobody.
+_RESTAGE = f"""
+    CREATE TEMP VIEW incoming AS
+        SELECT j.position, j.job, j.fingerprint, j.model, j.prompt, j.params, j.refs, j.axes, j.shape, j.output,
+            (SELECT p.estimate FROM temp.priced p WHERE p.shape = j.shape) AS estimate,
+            (SELECT p.reserve FROM temp.priced p WHERE p.shape = j.shape) AS reserve,
+            (SELECT p.basis FROM temp.priced p WHERE p.shape = j.shape) AS basis,
+            j.id AS row, {_CHANGE} AS change, (j.state IN {NEVER_SENT_SQL}) AS sends, '' AS cause, '' AS was
+        FROM main.jobs j WHERE j.manifest = '%s' AND j.listed = 1
 """
 
 
@@ -58,26 +79,92 @@ def stage(conn: sqlite3.Connection, manifest: str, jobs: Iterable[StagedJob]) ->
     """Stage all jobs of a manifest and compute the diff; return how many were staged.
 
     Works on a read-only database too: the table is temporary.
+
+    Raises:
+        TemporaryTrouble: There is no room for the table.
     """
-    conn.execute("DROP TABLE IF EXISTS temp.incoming")
-    conn.execute(_STAGE)
+    with trouble("staging the jobs of the manifest in a temporary file"):
+        _clear(conn)
+        conn.execute(_STAGE)
+        with _temporary(conn):
+            conn.executemany(
+                "INSERT INTO incoming (position, job, fingerprint, model, prompt, params, refs, axes, shape, output,"
+                " estimate, reserve, basis) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                _rows(jobs),
+            )
+            _compare(conn, manifest)
+        found = conn.execute("SELECT count(*) FROM incoming").fetchone()
+    return int(found[0])
+
+
+def restage(conn: sqlite3.Connection, manifest: str, prices: Mapping[str, Estimate]) -> None:
+    """Stage what is listed already, as the diff of a manifest that lists the same.
+
+    Args:
+        conn: The connection; it may be read-only.
+        manifest: The manifest's name.
+        prices: What each shape of `to_price` is expected to cost.
+    """
+    _clear(conn)
+    conn.execute(
+        "CREATE TEMP TABLE priced (shape TEXT PRIMARY KEY, estimate REAL, reserve REAL, basis TEXT) WITHOUT ROWID"
+    )
+    conn.executemany(
+        "INSERT INTO temp.priced (shape, estimate, reserve, basis) VALUES (?, ?, ?, ?)",
+        [(shape, found.credits, found.reserve, found.basis.value) for shape, found in prices.items()],
+    )
+    conn.execute(_RESTAGE % manifest.replace("'", "''"))
+
+
+def to_price(conn: sqlite3.Connection, manifest: str) -> list[Job]:
+    """Return one job of each shape that is listed and would be sent."""
+    rows = conn.execute(
+        f"SELECT min(id) AS id FROM jobs WHERE manifest = ? AND listed = 1 AND state IN {NEVER_SENT_SQL} GROUP BY shape",
+        (manifest,),
+    ).fetchall()
+    return [get(conn, row["id"]) for row in rows]
+
+
+def references_listed(conn: sqlite3.Connection, manifest: str) -> Iterator[Reference]:
+    """Yield the input files of what is listed, each once."""
+    seen: set[str] = set()
+    for row in conn.execute(
+        "SELECT DISTINCT refs FROM jobs WHERE manifest = ? AND listed = 1 AND refs <> '[]'", (manifest,)
+    ):
+        for reference in references_from_json(row["refs"]):
+            if reference.path not in seen:
+                seen.add(reference.path)
+                yield reference
+
+
+def expect(conn: sqlite3.Connection, basis: str, inputs: str) -> None:
+    """Say what the staged jobs were read from, to be remembered once they are applied."""
+    conn.execute("CREATE TEMP TABLE read_from (basis TEXT, inputs TEXT)")
+    conn.execute("INSERT INTO temp.read_from VALUES (?, ?)", (basis, inputs))
+
+
+def _clear(conn: sqlite3.Connection) -> None:
+    conn.execute(f"DROP {'VIEW' if _is_restaged(conn) else 'TABLE'} IF EXISTS temp.incoming")
+    conn.execute("DROP TABLE IF EXISTS temp.priced")
+    conn.execute("DROP TABLE IF EXISTS temp.read_from")
+
+
+def _is_restaged(conn: sqlite3.Connection) -> bool:
+    found = conn.execute("SELECT type FROM temp.sqlite_master WHERE name = 'incoming'").fetchone()
+    return found is not None and found["type"] == "view"
+
+
+@contextmanager
+def _temporary(conn: sqlite3.Connection) -> Iterator[None]:
+    """Write temporary tables in one transaction; the database itself is not locked."""
     conn.execute("BEGIN")
     try:
-        conn.executemany(
-            "INSERT INTO incoming (position, job, fingerprint, model, prompt, params, refs, axes, shape, output, estimate,"
-            " reserve, basis) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            _rows(jobs),
-        )
-        conn.execute("CREATE INDEX temp.incoming_job ON incoming (job, fingerprint)")
-        conn.execute("CREATE INDEX temp.incoming_fingerprint ON incoming (fingerprint)")
-        _compare(conn, manifest)
+        yield
         conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         raise
-    found = conn.execute("SELECT count(*) FROM incoming").fetchone()
-    return int(found[0])
 
 
 def _rows(jobs: Iterable[StagedJob]) -> Iterator[tuple[Any, ...]]:
@@ -112,8 +199,7 @@ def _rows(jobs: Iterable[StagedJob]) -> Iterator[tuple[Any, ...]]:
 def _compare(conn: sqlite3.Connection, manifest: str) -> None:
     # 1. The same id and fingerprint: the same job, wherever it stands in the file now.
     conn.execute(
-        "UPDATE incoming SET row = j.id, change = CASE WHEN j.state IN ('planned', 'uploading', 'ready') THEN 'planned'"
-        " WHEN j.state IN ('submitting', 'waiting', 'downloading') THEN 'running' ELSE j.state END"
+        f"UPDATE incoming SET row = j.id, change = {_CHANGE}, sends = j.state IN {NEVER_SENT_SQL}"
         " FROM jobs j WHERE j.manifest = ? AND j.job = incoming.job AND j.fingerprint = incoming.fingerprint",
         (manifest,),
     )
@@ -122,19 +208,21 @@ def _compare(conn: sqlite3.Connection, manifest: str) -> None:
     # (A table of its own with a key: two subqueries would be compared row by row with row.)
     conn.execute("DROP TABLE IF EXISTS temp.free_rows")
     conn.execute(
-        "CREATE TEMP TABLE free_rows (fingerprint TEXT, n INTEGER, id INTEGER, job TEXT,"
+        "CREATE TEMP TABLE free_rows (fingerprint TEXT, n INTEGER, id INTEGER, job TEXT, sends INTEGER,"
         " PRIMARY KEY (fingerprint, n)) WITHOUT ROWID"
     )
     conn.execute(
         "INSERT INTO free_rows SELECT fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY"
         "   CASE state WHEN 'done' THEN 0 WHEN 'downloading' THEN 1 WHEN 'waiting' THEN 2 WHEN 'submitting' THEN 3"
-        "   WHEN 'uncertain' THEN 4 WHEN 'failed' THEN 6 WHEN 'abandoned' THEN 7 ELSE 5 END, position, id), id, job"
+        "   WHEN 'uncertain' THEN 4 WHEN 'failed' THEN 6 WHEN 'abandoned' THEN 7 ELSE 5 END, position, id), id, job,"
+        f"   state IN {NEVER_SENT_SQL}"
         " FROM jobs WHERE manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
         "   AND fingerprint IN (SELECT fingerprint FROM incoming WHERE row IS NULL)",
         (manifest,),
     )
     conn.execute(
-        "UPDATE incoming SET row = m.id, change = 'renamed', was = m.job FROM (SELECT w.position, f.id, f.job FROM"
+        "UPDATE incoming SET row = m.id, change = 'renamed', was = m.job, sends = m.sends FROM"
+        "   (SELECT w.position, f.id, f.job, f.sends FROM"
         "   (SELECT position, fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY position) AS n"
         "     FROM incoming WHERE row IS NULL) w CROSS JOIN free_rows f ON f.fingerprint = w.fingerprint AND f.n = w.n) m"
         " WHERE incoming.position = m.position"
@@ -169,26 +257,38 @@ def _references_differ(one: str, other: str) -> bool:
 
 def summary(conn: sqlite3.Connection, manifest: str) -> dict[str, int]:
     """Return the counts of a staged diff by change, `orphaned` included."""
-    rows = conn.execute("SELECT change, count(*) AS n FROM incoming GROUP BY change")
+    if _is_restaged(conn):  # the index alone answers this
+        rows = conn.execute(
+            f"SELECT {_CHANGE} AS change, count(*) AS n FROM jobs j INDEXED BY jobs_by_state"
+            " WHERE manifest = ? AND listed = 1 GROUP BY change",
+            (manifest,),
+        )
+    else:
+        rows = conn.execute("SELECT change, count(*) AS n FROM incoming GROUP BY change")
     found = {row["change"]: int(row["n"]) for row in rows}
-    found["orphaned"] = int(conn.execute(f"SELECT count(*) FROM {_ORPHANS}", (manifest,)).fetchone()[0])
+    found["orphaned"] = int(conn.execute(f"SELECT count(*) FROM {_orphans(conn)}", (manifest,)).fetchone()[0])
     return found
 
 
-# Rows no longer listed that still mean money or a result; what was never sent is just dropped.
-_ORPHANS = (
-    "(SELECT * FROM jobs WHERE manifest = ? AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
-    f" AND (state NOT IN {NEVER_SENT_SQL} OR EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id))) AS orphans"
-)
+def _gone(conn: sqlite3.Connection) -> str:
+    """Return the condition for rows of manifest ?1 that what is staged does not list."""
+    if _is_restaged(conn):
+        return "manifest = ?1 AND listed = 0"
+    return "manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
+
+
+def _orphans(conn: sqlite3.Connection) -> str:
+    """Rows no longer listed that still mean money or a result; what was never sent is just dropped."""
+    return (
+        f"(SELECT * FROM jobs WHERE {_gone(conn)}"
+        f" AND (state NOT IN {NEVER_SENT_SQL} OR EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id))) AS orphans"
+    )
 
 
 def to_spend(conn: sqlite3.Connection) -> dict[str, tuple[int, float]]:
     """Return {basis: (jobs, credits)} of all that a run would submit."""
     rows = conn.execute(
-        "SELECT basis, count(*) AS n, sum(estimate) AS credits FROM incoming"
-        " LEFT JOIN jobs j ON j.id = incoming.row"
-        " WHERE change IN ('new', 'changed', 'planned') OR (change = 'renamed' AND j.state IN"
-        f" {NEVER_SENT_SQL}) GROUP BY basis"
+        "SELECT basis, count(*) AS n, sum(estimate) AS credits FROM incoming WHERE sends GROUP BY basis"
     )
     return {row["basis"]: (row["n"], row["credits"]) for row in rows}
 
@@ -202,8 +302,7 @@ def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[Mapping[str, Any]
     """
     yield from conn.execute(
         "SELECT i.position, i.job, i.change, i.cause, i.was, coalesce(j.state, 'new') AS state, i.model, i.prompt, i.params,"
-        " i.refs, i.output, i.estimate, i.basis, (i.change IN ('new', 'changed', 'planned') OR (i.change = 'renamed' AND"
-        f" j.state IN {NEVER_SENT_SQL})) AS sends, l.charged, iif(l.state = 'reserved', l.amount, NULL) AS reserved,"
+        " i.refs, i.output, i.estimate, i.basis, i.sends, l.charged, iif(l.state = 'reserved', l.amount, NULL) AS reserved,"
         " coalesce(j.round, 1) AS round, j.error_class, j.error_message, j.task_id, i.row, i.fingerprint"
         " FROM incoming i LEFT JOIN jobs j ON j.id = i.row LEFT JOIN ledger l ON l.job = j.id AND l.round = j.round"
         " ORDER BY i.position"
@@ -213,16 +312,23 @@ def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[Mapping[str, Any]
         " orphans.prompt, orphans.params, orphans.refs, orphans.output, 0.0 AS estimate, '' AS basis, 0 AS sends, l.charged,"
         " iif(l.state = 'reserved', l.amount, NULL) AS reserved, orphans.round, orphans.error_class,"
         " orphans.error_message, orphans.task_id, orphans.id AS row, orphans.fingerprint"
-        f" FROM {_ORPHANS} LEFT JOIN ledger l ON l.job = orphans.id AND l.round = orphans.round ORDER BY orphans.id",
+        f" FROM {_orphans(conn)} LEFT JOIN ledger l ON l.job = orphans.id AND l.round = orphans.round ORDER BY orphans.id",
         (manifest,),
     )
 
 
 def adopt(conn: sqlite3.Connection, positions: Iterable[int]) -> None:
     """Mark staged jobs whose result is on disk already: they become `done`, unpaid."""
-    conn.executemany(
-        "UPDATE incoming SET change = 'done' WHERE position = ?", [(position,) for position in positions]
-    )
+    found = [(position,) for position in positions]
+    if not found:
+        return
+    if _is_restaged(conn):  # what is not as the rows say needs a table of its own
+        with trouble("staging the jobs of the manifest in a temporary file"), _temporary(conn):
+            conn.execute("CREATE TEMP TABLE copied AS SELECT * FROM incoming")
+            conn.execute("DROP VIEW temp.incoming")
+            conn.execute("ALTER TABLE temp.copied RENAME TO incoming")
+            conn.execute("CREATE INDEX temp.incoming_position ON incoming (position)")
+    conn.executemany("UPDATE incoming SET change = 'done', sends = 0 WHERE position = ?", found)
 
 
 def row_at(conn: sqlite3.Connection, manifest: str, position: int) -> int:
@@ -237,10 +343,7 @@ def row_at(conn: sqlite3.Connection, manifest: str, position: int) -> int:
 
 def candidates(conn: sqlite3.Connection) -> Iterator[tuple[int, str, str, str, int | None]]:
     """Yield (position, job, fingerprint, output, row) of all that would be paid for: sidecars are looked for."""
-    for row in conn.execute(
-        "SELECT i.position, i.job, i.fingerprint, i.output, i.row FROM incoming i LEFT JOIN jobs j ON j.id = i.row"
-        f" WHERE i.change IN ('new', 'changed', 'planned') OR (i.change = 'renamed' AND j.state IN {NEVER_SENT_SQL})"
-    ):
+    for row in conn.execute("SELECT position, job, fingerprint, output, row FROM incoming WHERE sends"):
         yield row["position"], row["job"], row["fingerprint"], row["output"], row["row"]
 
 
@@ -260,7 +363,7 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
     A row no longer listed: never sent and unpaid, dropped; `submitting`, uncertain (or dropped, its
     credits released, when every send was definitely refused); anything else is kept, unlisted.
     """
-    gone = "manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
+    gone = _gone(conn)
     # A submit that was certainly never accepted owes nothing.
     refused = conn.execute(
         f"SELECT id, round FROM jobs WHERE {gone} AND listed = 1 AND state = 'submitting' AND in_doubt = 0",
@@ -294,15 +397,25 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
         (manifest, now),
     )
     conn.execute(f"UPDATE jobs SET listed = 0 WHERE {gone} AND listed = 1", (manifest,))
+    renamed, inserted = ((), 0) if _is_restaged(conn) else _list(conn, manifest, now)
+    _remember(conn, manifest)
+    return Applied(inserted=inserted, dropped=dropped, made_uncertain=uncertain, renamed=renamed)
+
+
+def _list(conn: sqlite3.Connection, manifest: str, now: str) -> tuple[tuple[int, ...], int]:
+    """Make rows of the staged jobs; return the rows that got another name, and how many are new."""
     renamed = tuple(row["row"] for row in conn.execute("SELECT row FROM incoming WHERE change = 'renamed'"))
     # Ids may be swapped among rows: two steps, so that no pair is ever twice there.
     conn.execute(
         "UPDATE jobs SET job = job || char(1) || id WHERE id IN (SELECT row FROM incoming WHERE change = 'renamed')"
     )
+    # A payment under way keeps the shape it was reserved under; what comes next is priced as of today.
+    shape = f"iif(jobs.state IN {_UNDER_WAY_SQL}, jobs.shape, i.shape)"
     conn.execute(
-        "UPDATE jobs SET job = i.job, position = i.position, output = i.output, axes = i.axes, refs = i.refs, listed = 1"
-        " FROM incoming i WHERE jobs.id = i.row AND (jobs.job IS NOT i.job OR jobs.position IS NOT i.position"
-        " OR jobs.output IS NOT i.output OR jobs.axes IS NOT i.axes OR jobs.refs IS NOT i.refs OR jobs.listed = 0)"
+        "UPDATE jobs SET job = i.job, position = i.position, output = i.output, axes = i.axes, refs = i.refs,"
+        f" shape = {shape}, listed = 1 FROM incoming i WHERE jobs.id = i.row AND (jobs.job IS NOT i.job"
+        " OR jobs.position IS NOT i.position OR jobs.output IS NOT i.output OR jobs.axes IS NOT i.axes"
+        f" OR jobs.refs IS NOT i.refs OR jobs.shape IS NOT {shape} OR jobs.listed = 0)"
     )
     inserted = conn.execute(
         "INSERT INTO jobs (manifest, job, fingerprint, position, origin, serial, model, prompt, params, refs, axes,"
@@ -311,32 +424,40 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
         " i.params, i.refs, i.axes, i.shape, i.output, ?2, ?2 FROM incoming i WHERE i.row IS NULL ORDER BY i.position",
         (manifest, now),
     ).rowcount
-    return Applied(inserted=inserted, dropped=dropped, made_uncertain=uncertain, renamed=renamed)
+    return renamed, inserted
+
+
+def _remember(conn: sqlite3.Connection, manifest: str) -> None:
+    """Remember what the listed rows were read from; forget what an earlier list was read from."""
+    catalogue.forget_listing(conn, manifest)
+    if not conn.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'read_from'").fetchone():
+        return
+    # A row with the shape of another day could not be priced without its manifest.
+    odd = (
+        not _is_restaged(conn)
+        and conn.execute(
+            "SELECT 1 FROM jobs j JOIN incoming i ON i.job = j.job AND i.fingerprint = j.fingerprint WHERE j.manifest = ?"
+            f" AND j.state IN {_UNDER_WAY_SQL} AND j.listed = 1 AND j.shape IS NOT i.shape LIMIT 1",
+            (manifest,),
+        ).fetchone()
+    )
+    if not odd:
+        basis, inputs = conn.execute("SELECT basis, inputs FROM temp.read_from").fetchone()
+        catalogue.save_listing(conn, manifest, basis=basis, inputs=inputs)
 
 
 def references_to_send(conn: sqlite3.Connection) -> Iterator[tuple[str, str]]:
     """Yield (model, refs) of each distinct set of references a run may have to upload."""
-    for row in conn.execute(
-        "SELECT DISTINCT i.model, i.refs FROM incoming i LEFT JOIN jobs j ON j.id = i.row WHERE i.refs <> '[]' AND"
-        " (i.change IN ('new', 'changed', 'planned') OR (i.change = 'renamed' AND j.state IN"
-        f" {NEVER_SENT_SQL}))"
-    ):
+    for row in conn.execute("SELECT DISTINCT model, refs FROM incoming WHERE sends AND refs <> '[]'"):
         yield row["model"], row["refs"]
 
 
 def shapes_to_send(conn: sqlite3.Connection, limit: int = 200) -> list[str]:
-    """Return the shapes of what is staged."""
-    return [row["shape"] for row in conn.execute("SELECT DISTINCT shape FROM incoming LIMIT ?", (limit,))]
+    """Return the shapes of what a run would send."""
+    rows = conn.execute("SELECT DISTINCT shape FROM incoming WHERE sends LIMIT ?", (limit,))
+    return [row["shape"] for row in rows]
 
 
 def observed_estimate(conn: sqlite3.Connection, base_url: str, shape: str) -> Estimate | None:
     """Return what was seen charged for a shape (see `ledger.observed`)."""
     return ledger.observed(conn, base_url, shape)
-
-
-def states_by_change(conn: sqlite3.Connection) -> dict[State, int]:
-    """Return how many staged jobs have rows in each state."""
-    rows = conn.execute(
-        "SELECT j.state, count(*) AS n FROM incoming i JOIN jobs j ON j.id = i.row GROUP BY j.state"
-    )
-    return {State(row["state"]): row["n"] for row in rows}

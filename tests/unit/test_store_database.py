@@ -18,6 +18,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from sqlite_utils import Database
 
 from runner.errors import Exit, RunnerError, StateError, TemporaryTrouble
 from runner.migrations import MIGRATIONS
@@ -176,23 +177,19 @@ def test_a_file_of_a_newer_program_is_refused_and_left_as_it_is(
     assert path.read_bytes() == before
 
 
-def forget_migrations(path: Path) -> None:
-    """Make a file look as if an older program had written it."""
-    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
-        last = max(migration.name for migration in MIGRATIONS._migrations)
-        conn.execute("DELETE FROM _sqlite_migrations WHERE name = ?", (last,))
-        for (view,) in conn.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
-            if last != "0001_tables" and view in ("v_runs", "v_failures"):
-                conn.execute(f"DROP VIEW {view}")
+def make_older(path: Path, *, before: str) -> None:
+    """Write a file as a program did that had no such migration yet."""
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+        MIGRATIONS.apply(Database(conn), stop_before=before)
+        with conn:
+            put(conn, "precious")
 
 
-@pytest.mark.skipif(len(MIGRATIONS._migrations) < 2, reason="there is no older version yet")
-def test_an_older_file_is_copied_aside_before_it_is_changed(path: Path) -> None:
-    file = StateFile.open(path)
-    with file.transaction() as conn:
-        put(conn, "precious")
-    file.close()
-    forget_migrations(path)
+@pytest.mark.parametrize("later", [migration.name for migration in MIGRATIONS._migrations][1:])
+def test_an_older_file_is_copied_aside_before_it_is_changed(path: Path, later: str) -> None:
+    make_older(path, before=later)
 
     with pytest.raises(StateError, match="older version"):
         StateFile.open_readonly(path)
