@@ -136,10 +136,20 @@ class Api:
         self._now = now
         self._timeouts = timeouts
 
-    async def submit(self, body: bytes, key: str) -> Reply:
-        """POST /api/v1/generations with exactly these bytes under this idempotency key."""
+    async def submit(
+        self, body: bytes, key: str, *, still_allowed: Callable[[], bool] | None = None
+    ) -> Reply:
+        """POST /api/v1/generations with exactly these bytes under this idempotency key.
+
+        `still_allowed` is asked once there is a connection, before the body goes out: a laptop may have
+        slept for hours while it connected.
+        """
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
-        return await self._send("POST", "/api/v1/generations", headers=headers, content=body)
+        content: bytes | AsyncIterator[bytes] = body
+        if still_allowed is not None:
+            headers["Content-Length"] = str(len(body))
+            content = _if(still_allowed, body)
+        return await self._send("POST", "/api/v1/generations", headers=headers, content=content)
 
     async def poll(self, task_id: str) -> Reply:
         """GET /api/v1/generations/{taskId}."""
@@ -246,6 +256,17 @@ def _skew_s(date: str | None, now_s: float) -> float | None:
         return parsedate_to_datetime(date).timestamp() - now_s if date else None
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+class _TooLate(Exception):
+    """There is a connection, but what was to be sent may not be sent any more."""
+
+
+async def _if(allowed: Callable[[], bool], body: bytes) -> AsyncIterator[bytes]:
+    if not allowed():
+        msg = "its time was over before there was a connection"
+        raise _TooLate(msg)
+    yield body
 
 
 class _TooMuch(Exception):

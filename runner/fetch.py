@@ -73,6 +73,12 @@ class ResultUnacceptable(ResultTrouble):
     renew = True
 
 
+class ResultTooLarge(ResultUnacceptable):
+    """It is larger than `limits.max_result_bytes`: no other url of it is smaller."""
+
+    renew = False
+
+
 class _StartOver(Exception):
     """The host does not go on where we stopped: fetch it from its beginning."""
 
@@ -126,7 +132,7 @@ class ResultFetcher:
         Raises:
             ResultRefused: 4xx. Ask for a fresh url.
             ResultUnavailable: 5xx, transport, cut, too slow. The part is kept where it can be gone on with.
-            ResultUnacceptable: What is there is no result. The part is gone.
+            ResultUnacceptable: What is there is no result (`ResultTooLarge`: too large). The part is gone.
             DiskTrouble, FolderUnusable: The disk.
         """
         try:
@@ -329,8 +335,8 @@ class ResultFetcher:
         await flush()
         return size
 
-    def _too_large(self, source: str, size: int) -> ResultUnacceptable:
-        return ResultUnacceptable(
+    def _too_large(self, source: str, size: int) -> ResultTooLarge:
+        return ResultTooLarge(
             f"{source} has {size / 1e6:,.1f} MB or more, above the limit of {self._max_bytes / 1e6:,.1f} MB",
             hint="raise limits.max_result_bytes, then run again",
         )

@@ -27,6 +27,7 @@ SLOTS, SLOTS_LONG, SLOTS_FRUGAL = 4.3, 6.0, 2.2
 MINUTES_S = 60.0  # tasks longer than this are worth more polls
 RATE, RATE_FRUGAL = 3.0, 1.2
 SPARE, SPARE_FRUGAL = 1.9, 1.3
+SPARE_PART = 0.7  # of the rate that submits leave is what those polls may take
 LATE = 3.5  # towards the end, lag counts more and there are fewer to ask about
 LAST = 6.0  # the last few decide when the run ends
 START_POLLS = 8.0  # vain polls that are always granted
@@ -109,7 +110,16 @@ class Scheduler:
         found = self._waiting.next(now)
         return found.due if found is not None else math.inf
 
-    def choose(self, now: float, *, submits: int, uploads: int, uploads_in_flight: int = 0) -> Choice:
+    def choose(
+        self,
+        now: float,
+        *,
+        submits: int,
+        uploads: int,
+        uploads_in_flight: int = 0,
+        resends: int = 0,
+        unclear: int = 0,
+    ) -> Choice:
         """Return what to send next.
 
         Args:
@@ -117,8 +127,11 @@ class Scheduler:
             submits: Jobs that could be submitted now.
             uploads: Uploads that wait and would make jobs ready.
             uploads_in_flight: Uploads on their way.
+            resends: Submits to be repeated now because nobody knows what became of them. The same key may
+                be sent only so long, and the task may be there already: no number of tasks holds them back.
+            unclear: All such submits, also those to be repeated later: they count as tasks.
         """
-        call, job, at = self._best(now, submits, uploads, uploads_in_flight)
+        call, job, at = self._best(now, submits, uploads, uploads_in_flight, resends, unclear)
         if call is None:
             self.governor.idle(now)
             return Choice(call=None, job=None, at=at)
@@ -249,31 +262,34 @@ class Scheduler:
         )
 
     def _best(
-        self, now: float, submits: int, uploads: int, uploads_in_flight: int
+        self, now: float, submits: int, uploads: int, uploads_in_flight: int, resends: int, unclear: int
     ) -> tuple[Call | None, int | None, float]:
         """Return the best request and when it may be made, were there no rate."""
         waiting = self._waiting
         wanted = submits > 0 or uploads > 0
-        room = wanted and self.window.room(now, self.in_flight)
+        in_flight = self.in_flight + unclear
+        room = wanted and self.window.room(now, in_flight)
         if wanted and not room:
             self._wall_until = now + max(WALL_S, 2 * self._polling.min_s)
         self._set_manner(now, wanted)
         poll = waiting.next(now)
         due = poll.due if poll is not None else math.inf
         short = uploads > 0 and (submits == 0 or submits + uploads_in_flight < AHEAD)
+        if resends and now >= self.window.closed_until:
+            room, short = True, False
         if room:
             if self.window.wants_proof:
                 proof = waiting.any_allowed(now)
                 if proof is not None:
                     return Call.POLL, proof, now
-            if poll is not None and due <= now and self._worth_it(poll.job, now, submits):
+            if poll is not None and due <= now and self._worth_it(poll.job, now, submits + resends):
                 return Call.POLL, poll.job, due
             return (Call.UPLOAD if short else Call.SUBMIT), None, now
         if poll is not None and due <= now:
             return Call.POLL, poll.job, due
         if short and submits + uploads_in_flight < AHEAD:
             return Call.UPLOAD, None, now
-        if wanted and self.in_flight < self.window.size:
+        if resends or (wanted and in_flight < self.window.size):
             due = min(due, self.window.closed_until)
         return None, None, due
 
@@ -289,6 +305,9 @@ class Scheduler:
             manner, frugal, allowed = SLOTS, SLOTS_FRUGAL, 3.3
             if waiting.typical_s > MINUTES_S:
                 manner, allowed = SLOTS_LONG, 5.0
+            # More than the rate has left, while slots change hands, would make those wait that count.
+            turns = self.governor.rate_per_s * waiting.typical_s / max(len(waiting), 1)
+            manner = max(min(manner, SPARE_PART * (turns - 1.0)), SLOTS_FRUGAL)
         elif self.governor.wanting_s > 0.5 * (now - self._began):
             manner, frugal, allowed = RATE, RATE_FRUGAL, 0.4
         else:

@@ -23,8 +23,9 @@ LOOKAHEAD = 64  # jobs prepared ahead of their submit
 class Backlog:
     """The queues of one run. Rows are the database's numbers of jobs.
 
-    `ready` holds (row, shape) of jobs to be submitted for the first time, `resend` rows whose
-    committed bytes are to be sent again.
+    `ready` holds (row, shape) of jobs to be submitted for the first time; `resend` rows that may have
+    been accepted, whose committed bytes are to be sent again while that is allowed; `refused` rows whose
+    every send was definitely not accepted, to be sent again at leisure.
     """
 
     def __init__(self, desk: Desk, admission: Admission, options: RunOptions) -> None:
@@ -33,6 +34,7 @@ class Backlog:
         self._options = options
         self.ready: deque[tuple[int, str]] = deque()
         self.resend: deque[int] = deque()
+        self.refused: deque[int] = deque()
         self.to_download: deque[int] = deque()
         self.to_renew: deque[int] = deque()
         self.to_upload: deque[uploading.Needed] = deque()
@@ -41,6 +43,7 @@ class Backlog:
         self.tries: Counter[Any] = Counter()
         self.fed = False
         self._cursor = (-1, -1)
+        self._unclear_later = 0
         self._later: list[tuple[float, int, deque[Any], Any]] = []
         self._sequence = itertools.count()
 
@@ -56,6 +59,17 @@ class Backlog:
         while self._later and self._later[0][0] <= now:
             _, _, queue, item = heapq.heappop(self._later)
             queue.append(item)
+            self._unclear_later -= queue is self.resend
+
+    def resend_after(self, delay_s: float, row: int) -> None:
+        """Send a job that may have been accepted once more after a while."""
+        self._unclear_later += 1
+        self.after(delay_s, self.resend, row)
+
+    @property
+    def unclear(self) -> int:
+        """Jobs that may have been accepted and are not being asked about at this moment."""
+        return len(self.resend) + self._unclear_later
 
     @property
     def next_due(self) -> float:
@@ -149,9 +163,11 @@ class Backlog:
 
     # --- ends ---
 
-    def empty(self, *, may_begin: Callable[[], bool]) -> bool:
+    def empty(self, *, may_begin: Callable[[], bool], may_repeat: Callable[[], bool]) -> bool:
         """Whether nothing waits here that could still be begun."""
         if self._later or self.resend or self.to_download or self.to_renew:
+            return False
+        if self.refused and may_repeat():
             return False
         if not may_begin():
             return True

@@ -14,8 +14,15 @@ from pathlib import Path
 import anyio.to_thread
 
 from runner import sidecar
+from runner.backoff import parse_retry_after
 from runner.client import ResultClient
-from runner.fetch import ResultFetcher, ResultTrouble, ResultUnacceptable
+from runner.fetch import (
+    ResultFetcher,
+    ResultTooLarge,
+    ResultTrouble,
+    ResultUnacceptable,
+    ResultUnavailable,
+)
 from runner.files import OutputFolder
 from runner.model import Artifact, Job, Kind, State
 from runner.parts import Result
@@ -30,6 +37,7 @@ class Fetched(StrEnum):
     DONE = "done"  # whole, on the disk, recorded
     RENEW = "renew"  # the urls are missing or refused: ask for the task once more
     LATER = "later"  # the host does not work now
+    NEVER = "never"  # asking again changes nothing: a person has to change something first
     GONE = "gone"  # the job does not want this any more
 
 
@@ -40,6 +48,7 @@ class DownloadResult:
     job: Job
     fetched: Fetched
     why: str = ""
+    retry_after_s: float | None = None  # what the host asked for
     files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -83,10 +92,7 @@ class Downloads:
             try:
                 results.append(await self.fetcher.fetch(url, self.folder.part(stem, number)))
             except ResultTrouble as exc:
-                fetched = Fetched.RENEW if exc.renew else Fetched.LATER
-                # Only what a person can do: that we ask again, we do anyhow.
-                hint = f"; {exc.hint}" if exc.hint and isinstance(exc, ResultUnacceptable) else ""
-                return DownloadResult(job=job, fetched=fetched, why=f"{exc.message}{hint}")
+                return _not_fetched(desk, job, exc)
         artifacts = await anyio.to_thread.run_sync(self._keep, desk, job, paid, stem, results)
         after = await desk.writer.write(lambda conn: _done(conn, desk, job, artifacts))
         return DownloadResult(
@@ -129,6 +135,22 @@ def stem_of(job: Job) -> str:
     if job.listed:
         return job.output
     return f"orphaned/{job.output}-{job.fingerprint.rpartition(':')[2][:8]}"
+
+
+def _not_fetched(desk: Desk, job: Job, exc: ResultTrouble) -> DownloadResult:
+    # Only what a person can do: that we ask again, we do anyhow.
+    hint = f"; {exc.hint}" if exc.hint and isinstance(exc, ResultUnacceptable) else ""
+    if isinstance(exc, ResultTooLarge):
+        fetched = Fetched.NEVER
+    else:
+        fetched = Fetched.RENEW if exc.renew else Fetched.LATER
+    retry_after = exc.retry_after if isinstance(exc, ResultUnavailable) else None
+    return DownloadResult(
+        job=job,
+        fetched=fetched,
+        why=f"{exc.message}{hint}",
+        retry_after_s=parse_retry_after(retry_after, now_epoch_s=desk.clock.wall_s()),
+    )
 
 
 def _begin(conn: sqlite3.Connection, row: int) -> tuple[Job, Paid]:

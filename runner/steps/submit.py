@@ -77,7 +77,8 @@ async def submit(desk: Desk, row: int) -> Submitted:
     job = ready.job
     assert job.body is not None
     assert job.key is not None
-    answer = understand(await desk.api.submit(job.body, job.key))
+    still_allowed = (lambda: _in_time(desk, job)) if job.in_doubt > 1 else None
+    answer = understand(await desk.api.submit(job.body, job.key, still_allowed=still_allowed))
     done = await desk.writer.write(lambda conn: _record(conn, desk, job, answer))
     return Submitted(
         job=done.job,
@@ -231,6 +232,13 @@ def age_of(desk: Desk, job: Job) -> float:
         now_wall_s=desk.clock.wall_s(),
         now_boot_s=desk.clock.boot_s(),
         boot_id=desk.clock.boot_id(),
+    )
+
+
+def _in_time(desk: Desk, job: Job) -> bool:
+    """Say whether bytes that may have been accepted before may still be sent at this moment."""
+    return may_send(
+        in_doubt=job.in_doubt - 1, age_s=age_of(desk, job), resend_within_s=desk.settings.resend_within_s
     )
 
 

@@ -14,7 +14,7 @@ import asyncio
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -201,7 +201,10 @@ class Wire:
         self.launched: Flight | None = None
         self.poll_says = Reply(status=500)
 
-    async def submit(self, body: bytes, key: str) -> Reply:
+    async def submit(
+        self, body: bytes, key: str, *, still_allowed: Callable[[], bool] | None = None
+    ) -> Reply:
+        assert still_allowed is None or still_allowed()
         self.launched = Flight(row=0, key=key, body=body, answer=asyncio.get_running_loop().create_future())
         return await self.launched.answer
 
@@ -535,6 +538,13 @@ class Money(RuleBasedStateMachine):
         self.file.conn.close()
         self.file = opened(left)
         self.sit_down(self.desk.account.key)
+        with self.file.transaction() as conn:
+            take_back(conn, self.desk)
+
+    @precondition(lambda self: not self.flights)
+    @rule()
+    def evening(self) -> None:
+        """The run ends in good order: what was refused for sure keeps nothing reserved."""
         with self.file.transaction() as conn:
             take_back(conn, self.desk)
 

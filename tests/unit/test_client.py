@@ -148,6 +148,34 @@ async def test_a_submit_sends_exactly_the_committed_bytes_under_its_key() -> Non
     assert wire.header("content-type") == "application/json"
 
 
+async def test_a_repeated_submit_that_is_still_allowed_sends_the_same_bytes_in_one_piece() -> None:
+    async with serving(saying(http(201, b'{"id":"t"}'), again=True)) as wire, api_to(wire.url) as api:
+        reply = await api.submit(BODY, "rb1-gen-1", still_allowed=lambda: True)
+
+    assert reply.status == 201
+    assert wire.bodies == [BODY]
+    assert wire.header("content-length") == str(len(BODY))
+    assert wire.header("transfer-encoding") is None
+
+
+async def test_a_repeated_submit_whose_time_ended_while_it_connected_sends_no_body() -> None:
+    """A laptop that sleeps between the connect and the first byte wakes up hours later."""
+    connected: list[int] = []
+    async with serving(saying(http(201, b'{"id":"t"}'), again=True)) as wire, api_to(wire.url) as api:
+
+        def still_allowed() -> bool:
+            connected.append(wire.connections)
+            return False
+
+        reply = await api.submit(BODY, "rb1-gen-1", still_allowed=still_allowed)
+        again = await api.submit(BODY, "rb1-gen-1")
+
+    assert (len(connected), again.status) == (1, 201)
+    assert wire.bodies == [BODY]
+    assert reply.status is None
+    assert understand(reply).meaning is Meaning.UNCLEAR  # never taken for a proof of anything
+
+
 async def test_the_public_list_of_models_is_asked_for_without_our_key() -> None:
     async with serving(saying(http(200, b"{}"), again=True)) as wire, api_to(wire.url) as api:
         await api.credits()

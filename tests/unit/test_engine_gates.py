@@ -70,6 +70,7 @@ class Live(World):
     tasks: dict[str, str] = field(default_factory=dict)
     polls: dict[str, int] = field(default_factory=dict)
     uploads: int = 0
+    home: Any = field(default_factory=lambda: Home())
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
@@ -95,7 +96,7 @@ class Live(World):
                 window=Window(limit=desk.settings.limits.in_flight),
                 durations=Durations(),
             )
-            engine = Engine(desk, scheduler, Home(), RunOptions(**options), Silent())  # type: ignore[arg-type]
+            engine = Engine(desk, scheduler, self.home, RunOptions(**options), Silent())  # type: ignore[arg-type]
             with anyio.fail_after(within_s):
                 return await engine.run()
 
@@ -266,10 +267,10 @@ async def test_what_was_refused_for_sure_is_judged_anew_by_the_next_run() -> Non
     """A job that was told 429 was sent by the next run whatever its caps and options said."""
     world = live(3)
     world.refuse = lambda body: refused(429, "rate_limited", **{"Retry-After": "30"})
-    await world.run(stop_after_s=0.2)
+    for n in range(3):  # a run that is killed while they wait
+        await world.submit(f"j{n}")
     before = len(world.sent)
-    assert before
-    assert world.state("j0") is State.SUBMITTING
+    assert (before, world.state("j0"), world.credits()) == (3, State.SUBMITTING, (0, 30))
     world.refuse = lambda body: None
 
     nothing = await world.run(limit=0)
@@ -284,6 +285,66 @@ async def test_what_was_refused_for_sure_is_judged_anew_by_the_next_run() -> Non
     assert reserved == (0, 0)
     assert len(world.sent) == before + 3
     assert {sent for sent, body in world.sent if b"prompt of j0" in body} == {key}
+
+
+async def test_what_was_refused_for_sure_keeps_no_credits_once_the_run_is_over() -> None:
+    world = live(3)
+    world.refuse = lambda body: refused(429, "rate_limited", **{"Retry-After": "30"})
+
+    ended = await world.run(stop_after_s=0.2)
+
+    assert ended.code is Exit.TIME
+    assert world.sent
+    assert {world.state(f"j{n}") for n in range(3)} == {State.PLANNED}
+    assert world.credits() == (0, 0)
+
+
+async def test_what_was_refused_for_sure_is_not_sent_after_a_reason_to_submit_no_more() -> None:
+    """It was told to wait, then the account was empty: it was sent all the same."""
+    world = live(2)
+    refusals = {
+        "prompt of j0": refused(429, "rate_limited", **{"Retry-After": "0.2"}),
+        "prompt of j1": refused(402, "insufficient_credits"),
+    }
+    world.refuse = lambda body: refusals[body["prompt"]]
+
+    ended = await world.run()
+
+    assert ended.code is Exit.CREDITS
+    assert world.prompts() == ["j0", "j1"]
+
+
+async def test_a_window_of_tasks_holds_no_unclear_submit_back() -> None:
+    """It may be at the service already, so it counts as a task, and it is asked about before its time is over."""
+    one_at_a_time = Limits(requests_per_second=1000.0, in_flight=1)
+    world = Live.of(*(job(f"j{n}") for n in range(3)), **{**QUICK, "limits": one_at_a_time})
+    assert isinstance(world, Live)
+    lost = [httpx.Response(503, text="try later")]
+    world.refuse = lambda body: lost.pop() if body["prompt"] == "prompt of j0" and lost else None
+
+    ended = await world.run(within_s=10.0)
+
+    assert ended.code is Exit.OK
+    assert world.prompts() == ["j0", "j0", "j1", "j2"]
+
+
+async def test_a_result_that_is_too_large_is_fetched_once_in_a_run() -> None:
+    class Large(Home):
+        fetches = 0
+
+        async def fetch(self, desk: Desk, row: int) -> DownloadResult:
+            self.fetches += 1
+            found = await desk.writer.write(lambda conn: jobs.get(conn, row))
+            return DownloadResult(job=found, fetched=Fetched.NEVER, why="it is too large")
+
+    world = live(1)
+    world.home = Large()
+
+    ended = await world.run()
+
+    assert ended.code is Exit.TEMPORARY
+    assert "it is too large" in " ".join(ended.reasons)
+    assert (world.home.fetches, world.state("j0")) == (1, State.DOWNLOADING)
 
 
 def _with(world: World, **budget: Any) -> Any:

@@ -28,6 +28,7 @@ from runner.fetch import (
     RESUME_FROM_BYTES,
     ResultFetcher,
     ResultRefused,
+    ResultTooLarge,
     ResultTrouble,
     ResultUnacceptable,
     ResultUnavailable,
@@ -292,7 +293,7 @@ async def test_a_result_above_the_limit_is_refused_before_its_body(part: PartFil
     body = Body([CLIP])
     reply = httpx.Response(200, headers={"content-length": "20000001"}, stream=body)
 
-    error = await trouble(ResultUnacceptable, Host([reply]), part)
+    error = await trouble(ResultTooLarge, Host([reply]), part)
 
     assert "20.0 MB" in error.message
     assert "max_result_bytes" in error.hint
@@ -302,7 +303,7 @@ async def test_a_result_above_the_limit_is_refused_before_its_body(part: PartFil
 async def test_a_result_that_grows_above_the_limit_is_given_up(part: PartFile) -> None:
     endless = [CLIP] + [b"x" * 65_536] * 1000
 
-    await trouble(ResultUnacceptable, Host([answer(body=endless)]), part, max_bytes=1_000_000)
+    await trouble(ResultTooLarge, Host([answer(body=endless)]), part, max_bytes=1_000_000)
 
     assert left(part) == []
 
@@ -799,7 +800,7 @@ async def test_a_refused_url_keeps_what_is_there(part: PartFile) -> None:
 async def test_a_result_too_large_in_its_rest_is_given_up(part: PartFile) -> None:
     await began(part)
 
-    await trouble(ResultUnacceptable, Host([rest()]), part, max_bytes=1_500_000)
+    await trouble(ResultTooLarge, Host([rest()]), part, max_bytes=1_500_000)
 
     assert left(part) == []
 

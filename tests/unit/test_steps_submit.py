@@ -326,6 +326,30 @@ async def test_the_window_does_not_count_refusals_that_were_certain() -> None:
     assert world.state("a") is State.WAITING
 
 
+@pytest.mark.parametrize(("slept_s", "sends"), [(0.0, 2), (3599.0, 2), (3601.0, 1)])
+async def test_a_laptop_that_falls_asleep_while_it_connects_sends_nothing_too_late(
+    slept_s: float, sends: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World.of(A)
+    await world.submits("a", LOST)
+    connect = httpx.MockTransport.handle_async_request
+
+    async def slowly(self: httpx.MockTransport, request: httpx.Request) -> httpx.Response:
+        world.clock.pass_s(slept_s)
+        return await connect(self, request)
+
+    monkeypatch.setattr(httpx.MockTransport, "handle_async_request", slowly)
+    world.says(accepted("t"))
+    await world.submit("a")
+    if sends == 1:
+        assert world.state("a") is State.SUBMITTING
+        await world.submit("a")
+
+    assert world.state("a") is (State.WAITING if sends == 2 else State.UNCERTAIN)
+    assert len(world.sent) == sends
+    assert world.credits() == (0, 10)
+
+
 def set_back(world: World) -> None:
     world.clock.wall -= 10 * 3600
 

@@ -1,0 +1,168 @@
+"""What everything in one run shares: the queues, the gates, what answers have taught, why it may end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runner.backoff import retry_delay_s
+from runner.clock import epoch
+from runner.engine.admission import Admission
+from runner.engine.backlog import Backlog
+from runner.engine.health import Breaker, Health
+from runner.engine.reasons import Reasons
+from runner.engine.view import Progress, RunOptions, Tally
+from runner.errors import Exit, RunnerError
+from runner.machine import Answer, Failure, Meaning
+from runner.model import Job
+from runner.scheduler import Call, Scheduler
+from runner.steps import poll as polling
+from runner.steps.desk import Desk
+
+
+class Floor:
+    """The floor that the steps of a run meet on; it sends nothing and decides no job's next step.
+
+    `seen` holds one small record for each task that is waited for.
+
+    Args:
+        desk: One run's view of the world.
+        scheduler: What may be sent when.
+        options: What this invocation asks for.
+        progress: Who is told.
+        stir: Wakes the loop: something has changed.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        scheduler: Scheduler,
+        options: RunOptions,
+        progress: Progress,
+        stir: Callable[[], None],
+    ) -> None:
+        self.desk = desk
+        self.scheduler = scheduler
+        self.options = options
+        self.progress = progress
+        self.stir = stir
+        self.tally = Tally()
+        self.reasons = Reasons()
+        self.health = Health(options.patience_s)
+        self.admission = Admission(options)
+        self.backlog = Backlog(desk, self.admission, options)
+        self.seen: dict[int, polling.Seen] = {}
+        self.uploads_open = 0
+        self._breaker = Breaker()
+
+    def now(self) -> float:
+        """Return the run's monotonic clock, in seconds."""
+        return self.desk.clock.mono_s()
+
+    def draw_back_off(self, attempt: int, *, base_s: float, cap_s: float) -> float:
+        """Return how long to wait before trying something once more, in seconds."""
+        return retry_delay_s(attempt, base_s=base_s, cap_s=cap_s, draw=0.5 + self.desk.draw() / 2)
+
+    # --- why it may end ---
+
+    def stop(self, code: Exit, why: str) -> None:
+        """Begin nothing more, let open requests finish and be recorded."""
+        self.reasons.halt(code, why)
+        self.stir()
+
+    def stop_for(self, exc: RunnerError) -> None:
+        """Stop in good order for an error that has words for people."""
+        self.stop(exc.exit_code, in_words(exc))
+
+    def heed(self, code: Exit | None, words: str) -> None:
+        """Act on a reason to stop that an answer has brought."""
+        if code is Exit.REFUSED:
+            self.stop(code, f"the service refuses our key: {words}")
+        elif code is Exit.CREDITS and not self.reasons.no_new:
+            self.reasons.stop_submitting(code, f"the account has too few credits: {words}")
+            self.progress.event("no_credits", message=words)
+
+    # --- what answers teach ---
+
+    def answered(self, call: Call, answer: Answer, sent_at: float) -> None:
+        """Tell everyone who learns from answers."""
+        now = self.now()
+        rejected = answer.meaning is Meaning.RATE_LIMITED
+        bad = self.health.answered(answer, now, self.desk.draw())
+        self.scheduler.answered(
+            now,
+            call,
+            sent_at=sent_at,
+            rejected=rejected,
+            retry_after_s=answer.retry_after_s,
+            ok=not (bad or rejected),
+            draw=self.desk.draw(),
+        )
+        self.tally.statuses[str(answer.status or answer.meaning.value)] += 1
+        self.tally.rejections += rejected
+        if bad:
+            self.progress.event("trouble", call=call.value, what=self.health.last_trouble)
+
+    def wait_for(
+        self, job: Job, *, age_s: float, polled: bool = False, reserved: float | None = None
+    ) -> None:
+        """Wait for a job's task: it is `age_s` seconds old."""
+        assert job.task_id is not None
+        submitted = epoch(job.submitted_at) or self.desk.clock.wall_s()
+        self.seen[job.row] = polling.Seen(
+            task_id=job.task_id,
+            word=job.task_status or "",
+            late_at_s=submitted + self.desk.settings.limits.job_deadline_s,
+            reserved=reserved,
+        )
+        self.scheduler.accepted(
+            job.row, shape=job.shape, kin=job.model, age_s=age_s, now=self.now(), polled=polled
+        )
+
+    def drop(self, row: int) -> None:
+        """Wait for this task no longer in this run."""
+        self.seen.pop(row, None)
+        self.scheduler.forget(row)
+
+    # --- what becomes of jobs ---
+
+    def succeeded(self, job: Job) -> None:
+        """Its task has succeeded: the result is to be fetched."""
+        self._breaker.succeeded()
+        self.backlog.to_download.append(job.row)
+
+    def failed(self, job: Job, failure: Failure, *, again: bool = False) -> None:
+        """It has failed; with `again` another round begins by the manifest's word."""
+        self.tally.failed += 1
+        self.progress.event(
+            "failed",
+            job=job.id,
+            cls=failure.cls.value,
+            code=failure.code,
+            message=failure.message,
+            again=again,
+        )
+        if self.admission.is_canary(job.row) and not again:
+            self.reasons.stop_submitting(Exit.INCOMPLETE, "a canary failed; nothing more was submitted")
+        if (why := self._breaker.failed(failure)) is not None and not self.reasons.no_new:
+            self.reasons.stop_submitting(Exit.TEMPORARY, why)
+
+    def uncertain(self, job: Job, why: str) -> None:
+        """Nobody can know whether it was accepted."""
+        self.progress.event("uncertain", job=job.id, message=why)
+        if self.admission.is_canary(job.row):
+            self.reasons.stop_submitting(Exit.INCOMPLETE, "a canary is uncertain; nothing more was submitted")
+
+    def credits_moved(self) -> None:
+        """A payment was corrected or settled: what did not fit may fit now."""
+        self.backlog.put_back(self.admission.credits_moved())
+
+    async def plan_again(self, job: Job, *, stopped: bool) -> None:
+        """A job that was sent is to be sent anew, with another body or in another round."""
+        self.admission.returned(job.row)
+        if not stopped:
+            await self.backlog.prepare(job)
+
+
+def in_words(exc: RunnerError) -> str:
+    """Return what happened and what to do about it, on one line."""
+    return f"{exc.message}; {exc.hint}" if exc.hint else exc.message

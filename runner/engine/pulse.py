@@ -1,0 +1,133 @@
+"""How a run goes: counted, shown and recorded, once a beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+
+from runner.engine.floor import Floor
+from runner.engine.results import Results
+from runner.engine.view import Snapshot
+from runner.errors import RunnerError
+from runner.model import State
+from runner.store import catalogue, jobs, ledger
+
+BEAT_S, SLOW_BEAT_S = 1.0, 3.0
+MANY_JOBS = 20_000  # counting them takes longer
+REMEMBER_EVERY = 5  # beats
+_UNSENT = (State.PLANNED, State.UPLOADING, State.READY)
+_ENDED = (State.DONE, State.FAILED, State.ABANDONED, State.UNCERTAIN)
+
+
+class Pulse:
+    """Looks at the ledger now and then, and says what it saw.
+
+    Args:
+        floor: The run.
+        results: What was brought home, and when.
+    """
+
+    def __init__(self, floor: Floor, results: Results) -> None:
+        self._floor = floor
+        self._results = results
+        self._began = floor.now()
+        self._counts: dict[tuple[State, bool], int] = {}
+
+    async def beat(self) -> None:
+        """Show how it goes, for ever; now and then record that we live and what was learned."""
+        beats = 0
+        while True:
+            try:
+                await self.recount()
+                if beats % REMEMBER_EVERY == 0:
+                    await self.remember()
+            except RunnerError as exc:
+                self._floor.stop_for(exc)
+                return
+            beats += 1
+            await anyio.sleep(BEAT_S if sum(self._counts.values()) < MANY_JOBS else SLOW_BEAT_S)
+
+    async def remember(self) -> None:
+        """Record how it goes, and take our share of the account's rate."""
+        desk, scheduler = self._floor.desk, self._floor.scheduler
+        found, stats = scheduler.found_rate, self.stats()
+
+        def record(conn: Any) -> int:
+            catalogue.touch_run(conn, desk.run, stats=stats, now=desk.now())
+            if found is not None:
+                catalogue.save_rate(conn, desk.account.name, found, desk.now())
+            return catalogue.live_runs(
+                conn, base_url=desk.account.service, key12=desk.account.key12, now_s=desk.clock.wall_s()
+            )
+
+        # One account, one rate: runs that live side by side share it.
+        scheduler.governor.share = 1.0 / max(await desk.writer.write(record), 1)
+
+    async def recount(self) -> None:
+        """Count the jobs and the credits, and show them."""
+        floor = self._floor
+        name = floor.desk.settings.name
+
+        def read(conn: Any) -> tuple[dict[tuple[State, bool], int], tuple[float, float]]:
+            return jobs.counts(conn, name), ledger.totals(conn, name)
+
+        self._counts, (charged, reserved) = await floor.desk.writer.write(read)
+        if floor.admission.held:
+            floor.stir()
+        floor.progress.snapshot(self._view(charged, reserved))
+
+    @property
+    def unsent(self) -> int:
+        """Listed jobs of which nothing was sent, at the last count."""
+        return sum(self._counts.get((state, True), 0) for state in _UNSENT)
+
+    def _view(self, charged: float, reserved: float) -> Snapshot:
+        floor = self._floor
+        counts: dict[str, int] = {}
+        for (state, listed), number in self._counts.items():
+            if listed:
+                counts[state.value] = counts.get(state.value, 0) + number
+        return Snapshot(
+            counts=counts,
+            orphans=sum(number for (_, listed), number in self._counts.items() if not listed),
+            charged=charged,
+            reserved=reserved,
+            cap=floor.desk.settings.budget.max_credits,
+            rate_per_s=floor.scheduler.rate_per_s,
+            requests=floor.tally.requests,
+            rejections=floor.tally.rejections,
+            polls=floor.tally.polls,
+            in_flight=floor.scheduler.in_flight,
+            elapsed_s=floor.now() - self._began,
+            eta_s=self._eta_s(),
+            note=self._note(),
+        )
+
+    def _note(self) -> str:
+        health = self._floor.health
+        return health.last_trouble if health.troubled else ""
+
+    def _eta_s(self) -> float | None:
+        done_at = self._results.done_at
+        left = sum(
+            number for (state, listed), number in self._counts.items() if listed and state not in _ENDED
+        )
+        if len(done_at) < 3 or not left or self._floor.admission.held:
+            return None
+        return left * (self._floor.now() - done_at[0]) / len(done_at)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the numbers of the run as the database and programs get them."""
+        floor = self._floor
+        return {
+            "seconds": round(floor.now() - self._began, 3),
+            "rate_per_s": floor.scheduler.rate_per_s,
+            "in_flight": floor.scheduler.in_flight,
+            "eta_s": self._eta_s(),
+            "cap": floor.desk.settings.budget.max_credits,
+            "held": floor.admission.held,
+            "stopping": floor.reasons.halted,
+            "note": self._note(),
+            **floor.tally.as_stats(),
+        }

@@ -1,0 +1,47 @@
+"""What follows from an upload: jobs that lack nothing else are ready, or cannot be sent at all."""
+
+from __future__ import annotations
+
+from runner.engine.floor import Floor
+from runner.errors import Exit
+from runner.machine import Failure, Meaning
+from runner.scheduler import Call
+from runner.steps import upload as uploading
+
+
+async def send(floor: Floor, wanted: uploading.Needed, sent_at: float) -> None:
+    """Upload one file, and see to the jobs that wait for it."""
+    backlog = floor.backlog
+    reference, _ = backlog.uploads[wanted]
+    try:
+        done = await uploading.upload(floor.desk, reference, wanted)
+    except uploading.REFERENCE_ERRORS as exc:
+        await _unusable(floor, wanted, uploading.reference_failure(exc))
+        return
+    finally:
+        floor.uploads_open -= 1
+    floor.tally.uploads += 1
+    floor.answered(Call.UPLOAD, done.answer, sent_at)
+    if done.answer.meaning is Meaning.KEY_REFUSED:
+        floor.heed(Exit.REFUSED, done.answer.words())
+    elif done.answer.meaning is Meaning.NO_CREDITS:
+        floor.heed(Exit.CREDITS, done.answer.words())
+    if done.copy is not None:
+        backlog.uploaded(wanted)
+    elif done.failure is not None:
+        await _unusable(floor, wanted, done.failure)
+    else:
+        delay_s = 0.0
+        if done.answer.meaning is not Meaning.RATE_LIMITED:
+            backlog.tries["upload", wanted] += 1
+            delay_s = floor.draw_back_off(backlog.tries["upload", wanted], base_s=1.0, cap_s=60.0)
+        backlog.after(delay_s, backlog.to_upload, wanted)
+
+
+async def _unusable(floor: Floor, wanted: uploading.Needed, failure: Failure) -> None:
+    desk = floor.desk
+    for row in floor.backlog.unusable(wanted):
+        job = await desk.writer.write(
+            lambda conn, row=row: uploading.fail_for_reference(conn, desk, row, failure)  # type: ignore[misc]  # bound now
+        )
+        floor.failed(job, failure)
