@@ -27,7 +27,6 @@ SLOTS, SLOTS_LONG, SLOTS_FRUGAL = 4.3, 6.0, 2.2
 MINUTES_S = 60.0  # tasks longer than this are worth more polls
 RATE, RATE_FRUGAL = 3.0, 1.2
 SPARE, SPARE_FRUGAL = 1.9, 1.3
-SPARE_PART = 0.7  # of the rate that submits leave is what those polls may take
 LATE = 3.5  # towards the end, lag counts more and there are fewer to ask about
 LAST = 6.0  # the last few decide when the run ends
 START_POLLS = 8.0  # vain polls that are always granted
@@ -305,9 +304,6 @@ class Scheduler:
             manner, frugal, allowed = SLOTS, SLOTS_FRUGAL, 3.3
             if waiting.typical_s > MINUTES_S:
                 manner, allowed = SLOTS_LONG, 5.0
-            # More than the rate has left, while slots change hands, would make those wait that count.
-            turns = self.governor.rate_per_s * waiting.typical_s / max(len(waiting), 1)
-            manner = max(min(manner, SPARE_PART * (turns - 1.0)), SLOTS_FRUGAL)
         elif self.governor.wanting_s > 0.5 * (now - self._began):
             manner, frugal, allowed = RATE, RATE_FRUGAL, 0.4
         else:
