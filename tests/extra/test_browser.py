@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,7 @@ import pytest
 from tests.support import ROOT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.extra
 
@@ -31,20 +29,13 @@ PLAY = """async url => {
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    from playwright.sync_api import sync_playwright
-
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    assert browser, "needs a browser: apt install chromium"
+def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Page:
     blank = tmp_path_factory.mktemp("page") / "blank.html"
     blank.write_text("<!doctype html><title>blank</title>", encoding="utf-8")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        page = running.new_page()
-        page.set_default_timeout(20_000)
-        page.goto(blank.as_uri())
-        yield page
-        running.close()
+    page = browser.new_page()
+    page.set_default_timeout(20_000)
+    page.goto(blank.as_uri())
+    return page
 
 
 def test_there_are_clips() -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from tests.browsing import axe_findings, until
 from tests.support import Command
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.extra
 
-AXE = Path(sys.prefix) / "axe" / "axe.min.js"  # put there by `make test-extra` where npm is
 MANIFEST = """\
 version: 1
 name: night
@@ -38,20 +35,6 @@ jobs:
     repeat: 4
     prompt: "${place}, ${weather}"
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: make test-extra"
-    )
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("there is no browser here: apt install chromium")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Night:
@@ -74,27 +57,6 @@ class Night:
         threading.Thread(target=lambda: self.said.extend(self.process.stderr or ()), daemon=True).start()
 
 
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a page that fails the test on any error of its own."""
-    opened = []
-    wrong: list[str] = []
-
-    def open_it(url: str, *, width: int = 1280, height: int = 900, **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        opened.append(context)
-        page.goto(url)
-        return page
-
-    yield open_it
-    for context in opened:
-        context.close()
-    assert not wrong
-
-
 RECORD = """
     const Real = EventSource;
     window.kinds = [];
@@ -104,15 +66,6 @@ RECORD = """
         }
     };
 """
-
-
-def until(page: Page, condition: str, given: Any = None) -> None:
-    """Wait for a condition; the page's policy forbids Playwright's own way, which evaluates text."""
-    for _ in range(300):
-        if page.evaluate(condition, given):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(condition)
 
 
 @contextmanager
@@ -353,23 +306,12 @@ def test_it_fits_a_phone(command: Command, open_page: Callable[..., Page]) -> No
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(command: Command, open_page: Callable[..., Page], scheme: str) -> None:
-    if not AXE.exists():
-        pytest.skip("there is no axe-core: make test-extra fetches it where npm is")
     night = Night(command, "--duration 1:9")
     page = open_page(night.url, bypass_csp=True, color_scheme=scheme, reduced_motion="reduce")
     page.wait_for_selector(".now.running")
     page.wait_for_selector(".tile.done canvas")
-    page.add_script_tag(path=str(AXE))
 
-    def wrong() -> list[str]:
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        return [
-            f"{each['id']} ({each['impact']}): {node['html'][:300]} {node.get('failureSummary', '')}"
-            for each in found["violations"]
-            for node in each["nodes"][:3]
-        ]
-
-    assert wrong() == []
+    assert axe_findings(page) == []
     page.get_by_role("button", name="Stop…").click()
-    assert wrong() == []
+    assert axe_findings(page) == []
     night.process.kill()

@@ -3,6 +3,8 @@
 const VIEWS = [["gallery", "Gallery", Gallery], ["grid", "Grid", Grid], ["table", "Table", Table], ["numbers", "Numbers", Numbers]];
 const THEMES = {auto: ["◐", "as the system"], light: ["☀", "light"], dark: ["☾", "dark"]};
 const MOST_CHOICES = 200;
+const MOST_FILTERS = 8;
+const MODELS_NAMED = 2;
 
 const KEYS = [
   ["1 2 3 4", "gallery, grid, table, numbers"], ["/", "search"], ["← ↑ → ↓", "move between jobs"], ["Enter", "open a job"],
@@ -211,7 +213,8 @@ class App {
     if (attention) states.push([ATTENTION, `needs a person (${attention})`]);
     if (removed) states.push(["removed", `not in the manifest (${removed})`]);
     if (filter.state && !states.some(([key]) => key === filter.state)) states.push([filter.state, `${filter.state} (0)`]);
-    const sides = model.sides().filter(side => side.values.length > 1 && side.values.length <= MOST_CHOICES).slice(0, 8);
+    const sides = model.filterable(MOST_CHOICES).slice(0, MOST_FILTERS);
+    sides.push(...model.sides().filter(side => filter.sides.has(side.key) && !sides.some(({key}) => key === side.key)));
     const focused = document.activeElement?.getAttribute("aria-label");
     $("filters").replaceChildren(
       pick("State", filter.state, states, value => { filter.state = value; this.buildFilters(); this.refresh(); }),
@@ -280,6 +283,16 @@ class App {
   }
 }
 
+/** What each model cost, the dearest first; a manifest with one model says no more than its sum. */
+const byModel = head => {
+  if (head.credits.length < 2) return [];
+  const lines = [...head.credits].sort((a, b) => b.charged - a.charged);
+  const named = lines.slice(0, MODELS_NAMED).map(line => `${line.model} ${credits(line.charged)}`);
+  const more = lines.length - named.length;
+  if (more) named[named.length - 1] += `, and ${plural(more, "other")}`;
+  return named.map(text => h("span", {class: "one-line"}, text));
+};
+
 /** The head of the page: what it was, how it went, what needs a person. */
 const showHead = app => {
   const {head, jobs} = app.model;
@@ -315,14 +328,14 @@ const showHead = app => {
   const speed = seconds > 0 ? made / seconds : 0;
   const open = total - done - (head.counts.failed ?? 0) - (head.counts.abandoned ?? 0) - (head.counts.uncertain ?? 0);
   const facts = [
-    ["Done", total ? `${whole.format(done)}` : "0", [`of ${whole.format(total)}`, open > 0 && `${whole.format(open)} to go`, head.orphaned && `${whole.format(head.orphaned)} not listed any more`]],
-    ["Credits", credits(head.charged), ["charged", `${credits(estimated)} estimated`, head.reserved > 0 && `${credits(head.reserved)} reserved`, released > 0 && `${credits(released)} released`]],
+    ["Done", total ? `${whole.format(done)}` : "0", [`of ${whole.format(total)}`, ...["failed", "uncertain", "abandoned"].map(state => head.counts[state] > 0 && `${whole.format(head.counts[state])} ${state}`), open > 0 && `${whole.format(open)} to go`, head.orphaned && `${whole.format(head.orphaned)} not listed any more`]],
+    ["Credits", credits(head.charged), ["charged", `${credits(estimated)} estimated`, head.reserved > 0 && `${credits(head.reserved)} reserved`, released > 0 && `${credits(released)} released`], byModel(head)],
     ["Duration", seconds ? span(seconds) : "–", [head.runs.length > 1 ? "all runs together" : ""]],
     ["Rate", speed >= 1 ? `${speed.toFixed(1)}/s` : speed > 0 ? `${(speed * 60).toFixed(1)}/min` : "–", ["finished jobs"]],
-    ["Requests", whole.format(requests), [`${plural(rejections, "time")} 429`]],
+    ["Requests", whole.format(requests), [rejections ? `${whole.format(rejections)} × 429 (too fast)` : "no 429"]],
   ];
-  $("facts").replaceChildren(...facts.map(([name, value, more]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("b", {}, value),
-    h("span", {}, more.filter(Boolean).join(" · "))))));
+  $("facts").replaceChildren(...facts.map(([name, value, more, last]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("b", {}, value),
+    h("span", {}, more.filter(Boolean).join(" · ")), last))));
   const troubled = jobs.filter(NEEDS_A_PERSON).length;
   const words = head.failures.map(group => `${whole.format(group.count)} ${group.state === "uncertain" ? "uncertain" : `failed: ${group.error_class}`}`);
   const overdue = jobs.filter(job => job.overdue).length;

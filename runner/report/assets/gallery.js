@@ -2,15 +2,16 @@
 
 const GAP = 12;
 const CAPTION = 34;
+const NARROW = 150;  // a tile that has room for little more than its picture
 const SIZES = {small: 130, medium: 210, large: 330};
 
 /** Lay items of given shapes into rows of about `target` height: `[{from, to, top, height}]`. */
-const rowsOf = (aspects, width, target) => {
+const rowsOf = (aspects, width, target, caption) => {
   const rows = [];
   let from = 0, sum = 0, top = 0;
   const close = (to, height) => {
     rows.push({from, to, top, height});
-    top += height + CAPTION + GAP;
+    top += height + caption + GAP;
     from = to;
     sum = 0;
   };
@@ -55,7 +56,8 @@ class Gallery {
     // A wall of a screen gets larger pictures, not only more of them; tall ones get about the room that wide ones have.
     const screen = Math.min(1.8, Math.max(1, width / 1800)), tall = Math.min(1.5, Math.max(1, Math.sqrt(16 / 9 / usual)));
     const target = Math.min(SIZES[this.app.size] * screen * tall, width * 0.75);
-    this.rows = rowsOf(this.aspects, width, target);
+    this.caption = Math.round(CAPTION * enlarged());
+    this.rows = rowsOf(this.aspects, width, target, this.caption);
     this.rowOf = [];
     this.rows.forEach((row, r) => { for (let i = row.from; i < row.to; i++) this.rowOf[i] = r; });
     this.lefts = [];
@@ -67,7 +69,7 @@ class Gallery {
       }
     }
     const last = this.rows.at(-1);
-    this.place.style.height = `${last ? last.top + last.height + CAPTION : 0}px`;
+    this.place.style.height = `${last ? last.top + last.height + this.caption : 0}px`;
     for (const [i, node] of this.list.nodes) this.put(node, i);
     this.draw();
   }
@@ -86,7 +88,7 @@ class Gallery {
     let low = 0, high = this.rows.length - 1;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.rows[middle].top + this.rows[middle].height + CAPTION < y) low = middle + 1;
+      if (this.rows[middle].top + this.rows[middle].height + this.caption < y) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -105,10 +107,9 @@ class Gallery {
 
   put(node, i) {
     const row = this.rows[this.rowOf[i]];
-    Object.assign(node.style, {
-      left: `${this.lefts[i]}px`, top: `${row.top}px`,
-      width: `${this.aspects[i] * row.height}px`, height: `${row.height + CAPTION}px`,
-    });
+    const width = this.aspects[i] * row.height;
+    node.classList.toggle("narrow", width < NARROW);
+    Object.assign(node.style, {left: `${this.lefts[i]}px`, top: `${row.top}px`, width: `${width}px`, height: `${row.height + this.caption}px`});
   }
 
   reach(node, can) {
@@ -125,7 +126,7 @@ class Gallery {
 
   focus(i) {
     const row = this.rows[this.rowOf[i]];
-    bringIntoView(this.place, row.top, row.height + CAPTION);
+    bringIntoView(this.place, row.top, row.height + this.caption);
     this.draw();
     this.list.nodes.get(i)?.main.focus({preventScroll: true, focusVisible: true});
   }

@@ -5,6 +5,7 @@ const HEAD = 40;
 const CELL_GAP = 8;
 const NONE = "–";
 const IN_A_CELL = 4;
+const MOST_LINES = 60;  // that a grid has without being asked for more
 
 const same = (some, others) => some.length === others.length && some.every((each, i) => each === others[i]);
 
@@ -46,10 +47,12 @@ class Grid {
     this.group();
   }
 
-  /** The two sides one would like to see: few values each, but more than one; takes last. */
+  /** The two sides one would like to see: few values each, but more than one, and shared by jobs; takes last. */
   usual() {
-    const good = this.sides.filter(side => side.values.length > 1 && side.values.length <= 60);
-    const order = [...good.filter(side => side.name !== "take" && side.key !== "model"), ...good.filter(side => side.key === "model"), ...good.filter(side => side.name === "take")];
+    const good = this.sides.filter(side => side.values.length > 1 && side.values.length <= MOST_LINES);
+    const shared = new Set(this.app.model.filterable(MOST_LINES).map(side => side.key));
+    const rank = side => side.name === "take" ? 2 : side.key === "model" ? 1 : shared.has(side.key) ? 0 : 3;
+    const order = good.sort((a, b) => rank(a) - rank(b));
     return [(order[0] ?? this.sides[0]).key, order[1]?.key ?? ""];
   }
 
@@ -95,7 +98,9 @@ class Grid {
     const sideWidth = Math.min(160, Math.max(84, room * 0.18));
     const wish = SIZES[this.app.size] * 1.25;
     const fits = (room - sideWidth) / this.colValues.length;
-    this.width = Math.floor(Math.min(Math.max(fits, Math.min(wish, room * 0.62)), wish * 1.6));
+    // Rather a little smaller than a last column that is cut off.
+    const least = Math.min(wish * (fits > wish * 0.72 ? 0.72 : 1), room * 0.62);
+    this.width = Math.floor(Math.min(Math.max(fits, least), wish * 1.6));
     const shapes = this.jobs.slice(0, 200).map(job => aspectOf(job, this.app.model.category(job))).sort((a, b) => a - b);
     const shape = shapes[shapes.length >> 1] ?? 1;
     const most = Math.min(IN_A_CELL, Math.max(1, ...[...this.held.values()].map(jobs => jobs.length)));
@@ -147,7 +152,10 @@ class Grid {
     const where = [this.rowSide.key && this.rowValues[row], this.colSide.key && this.colValues[col]].filter(Boolean).join(", ");
     const few = jobs.length > IN_A_CELL ? jobs.slice(0, IN_A_CELL - 1) : jobs;
     const tiles = few.map(job => tile(this.app, job, {caption: false, label: `${where}: ${describe(job)}`}));
-    for (const each of tiles) each.main.tabIndex = 0;
+    for (const each of tiles) {
+      each.main.tabIndex = 0;
+      each.classList.toggle("narrow", this.width / this.across < NARROW);
+    }
     const node = h("div", {class: jobs.length ? "grid-cell" : "grid-cell hole"}, tiles,
       jobs.length > few.length && h("button", {type: "button", class: "rest", "aria-label": `+${jobs.length - few.length}, ${where}: show all ${jobs.length}`, onclick: () => this.showAll(row, col)},
         `+${jobs.length - few.length}`));

@@ -186,7 +186,7 @@ const details = (app, job) => {
     part("Credits", lines([["estimated", job.estimated === null ? null : credits(job.estimated)],
       ["reserved", job.reserved ? credits(job.reserved) : null],
       ["charged", job.charged === null ? "nothing yet" : credits(job.charged)], ["round", String(job.round)]])),
-    part("Times", lines([["submitted", when(job.submitted)], ["finished", when(job.finished)], ["took", span(job.duration)],
+    part("Times", lines([["submitted", whenExactly(job.submitted)], ["finished", whenExactly(job.finished)], ["took", span(job.duration)],
       ["polls", String(job.polls)], ["attempts", String(job.attempts)]])),
     job.task && part("Task", commandLine(job.task)),
     job.files.length > 0 && part("Files", h("ul", {class: "files"}, job.files.map(file =>

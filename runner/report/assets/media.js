@@ -11,7 +11,7 @@ const kindOf = file => file[1].split("/")[0];
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const posters = new Map();  // url → {canvas, seconds}, the latest used last
-const queue = [];           // what is wanted and not begun; the latest wish is served first
+const queue = [];           // what is wanted and not begun
 let loading = 0;
 
 /** Ask for the picture of a file; returns a function that takes the wish back. */
@@ -23,7 +23,7 @@ const wantPicture = (file, done) => {
     done(known.node.isConnected ? {...known, node: copyOf(known.node)} : known);
     return () => {};
   }
-  const wish = {file, done, stop: null};
+  const wish = {file, done, stop: null, at: Math.floor(performance.now() / REST_MS)};
   queue.push(wish);
   setTimeout(serve, REST_MS);
   return () => {
@@ -34,9 +34,15 @@ const wantPicture = (file, done) => {
   };
 };
 
+/** What is looked at now comes first, and of that what stands first on the page. */
+const nextWish = () => {
+  const {at} = queue.at(-1);
+  return queue.splice(queue.findIndex(wish => wish.at === at), 1)[0];
+};
+
 const serve = () => {
   while (loading < LOADS_AT_ONCE && queue.length) {
-    const wish = queue.pop();
+    const wish = nextWish();
     loading += 1;
     let over = false;
     const finish = result => {

@@ -96,6 +96,22 @@ class Model {
     return sides;
   }
 
+  /** The sides that are worth a filter: some of their values are shared by jobs; what differs for each is searched for. */
+  filterable(most) {
+    return this.sides().filter(side => {
+      const {length} = side.values;
+      if (length < 2 || length > most) return false;
+      const seen = new Set();
+      for (const job of this.jobs) {
+        const value = side.of(job);
+        if (value === undefined) continue;
+        if (seen.has(value)) return true;
+        seen.add(value);
+      }
+      return false;
+    });
+  }
+
   /** Jobs that pass a filter, sorted. */
   select(filter, sort, favourites) {
     const words = searchable(filter.text).split(/\s+/).filter(Boolean);

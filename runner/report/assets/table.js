@@ -1,7 +1,7 @@
 // The table: every job on a line. Columns that do not fit are left out, the least important first, so that the
 // page never scrolls sideways; all of it is in the job's own view.
 
-const ROW = 44;
+const ROW = 44;  // pixels, where text is of the usual size
 
 const columnsOf = app => {
   const axes = app.model.axes.map((axis, at) => ({axis, at})).filter(({axis}) => axis.values.length > 1).slice(0, 4);
@@ -14,7 +14,7 @@ const columnsOf = app => {
     ...axes.map(({axis, at}, i) => ({key: `axis ${axis.name}`, name: axis.name, width: 110, rank: 6 + i, grow: 0.5,
       cell: job => job.axes[at] === undefined ? "" : shown(axis.values[job.axes[at]])})),
     {key: "model", name: "Model", sort: "model", width: 170, rank: app.model.sides().at(-1).values.length > 1 ? 4 : 12, cell: job => job.model},
-    {key: "prompt", name: "Prompt", width: 200, rank: 5, grow: 3, cell: job => job.state === "failed" && job.error?.[2] ? job.error[2] : job.prompt ?? ""},
+    {key: "prompt", name: "Prompt", width: 300, rank: 5, grow: 3, cell: job => job.state === "failed" && job.error?.[2] ? job.error[2] : job.prompt ?? ""},
     {key: "credits", name: "Credits", sort: "credits", width: 92, narrow: 76, rank: 2, number: true, cell: job => credits(spent(job))},
     {key: "duration", name: "Took", sort: "duration", width: 84, rank: 4, number: true, cell: job => span(job.duration)},
     {key: "finished", name: "Finished", sort: "finished", width: 108, rank: 7, number: true, cell: job => job.finished === null ? "–" : clock.format(job.finished), title: job => when(job.finished)},
@@ -27,7 +27,8 @@ const columnsOf = app => {
 const columnsThatFit = (columns, width) => {
   let left = width;
   const taken = new Set();
-  const sized = columns.map(column => width < 500 && column.narrow ? {...column, width: column.narrow} : column);
+  const scale = enlarged();
+  const sized = columns.map(column => ({...column, width: Math.round(scale * (width < 500 && column.narrow ? column.narrow : column.width))}));
   for (const column of [...sized].sort((a, b) => a.rank - b.rank)) {
     if (column.rank > 0 && column.width > left) break;
     left -= column.width;
@@ -61,8 +62,10 @@ class Table {
 
   layout() {
     if (!this.table.clientWidth) return;
-    this.columns = columnsThatFit(columnsOf(this.app), this.table.parentNode.clientWidth);
     const width = this.table.parentNode.clientWidth;
+    this.columns = columnsThatFit(columnsOf(this.app), width);
+    this.row = Math.round(ROW * enlarged());
+    this.table.style.setProperty("--row", `${this.row}px`);
     const growing = this.columns.reduce((sum, column) => sum + (column.grow ?? 0), 0) || 1;
     const spare = Math.max(0, width - this.columns.reduce((sum, column) => sum + column.width, 0));
     const form = JSON.stringify([width, this.columns.map(column => column.key), this.app.sort]);
@@ -95,15 +98,15 @@ class Table {
   draw() {
     if (!this.columns) return;
     const {from, to} = visiblePart(this.body);
-    const first = Math.max(0, Math.floor(from / ROW)), last = Math.min(this.jobs.length, Math.ceil(to / ROW));
+    const first = Math.max(0, Math.floor(from / this.row)), last = Math.min(this.jobs.length, Math.ceil(to / this.row));
     const wanted = [];
     for (let i = first; i < last; i++) wanted.push(i);
     this.list.show(wanted);
     // A row that has the keyboard's attention stays, wherever it is, and its place counts.
     const held = [...this.list.nodes.keys()];
     const before = held.filter(i => i < first).length, after = held.filter(i => i >= last).length;
-    this.above.firstChild.style.height = `${(first - before) * ROW}px`;
-    this.below.firstChild.style.height = `${Math.max(0, this.jobs.length - last - after) * ROW}px`;
+    this.above.firstChild.style.height = `${(first - before) * this.row}px`;
+    this.below.firstChild.style.height = `${Math.max(0, this.jobs.length - last - after) * this.row}px`;
     this.above.firstChild.colSpan = this.below.firstChild.colSpan = this.columns.length;
   }
 
@@ -130,7 +133,7 @@ class Table {
     event.preventDefault();
     const to = this.jobs.indexOf(row.job) + way;
     if (to < 0 || to >= this.jobs.length) return;
-    bringIntoView(this.body, to * ROW, ROW);
+    bringIntoView(this.body, to * this.row, this.row);
     this.draw();
     const kind = event.target.matches(".star") ? ".star" : ".link";
     this.list.nodes.get(to)?.querySelector(kind)?.focus({preventScroll: true, focusVisible: true});

@@ -20,11 +20,13 @@ const whole = new Intl.NumberFormat("en", {maximumFractionDigits: 0});
 const hundredths = new Intl.NumberFormat("en", {maximumFractionDigits: 2});
 const moment = new Intl.DateTimeFormat("en-GB", {day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit"});
 const clock = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit"});
+const momentWithSeconds = new Intl.DateTimeFormat("en-GB", {day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit"});
 const clockWithSeconds = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minute: "2-digit", second: "2-digit"});
 
 const credits = amount => amount === null || amount === undefined ? "–" : hundredths.format(amount);
 const plural = (number, one, many = `${one}s`) => `${whole.format(number)} ${number === 1 ? one : many}`;
 const when = ms => ms === null || ms === undefined ? "–" : moment.format(ms);
+const whenExactly = ms => ms === null || ms === undefined ? "–" : momentWithSeconds.format(ms);
 
 const span = seconds => {
   if (seconds === null || seconds === undefined) return "–";
@@ -65,6 +67,9 @@ const debounced = (wait, act) => {
     timer = setTimeout(() => act(...given), wait);
   };
 };
+
+/** How much larger than usual text is here: on a wall of a screen, or by the reader's own wish. */
+const enlarged = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 15;
 
 /** Says something to people who look and to those who listen. */
 const say = text => {

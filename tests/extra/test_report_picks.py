@@ -1,0 +1,115 @@
+"""The report in a real browser: favourites, and what one takes away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from runner.manifest import open_manifest
+from runner.model import Severity
+from runner.references import DiskReferences
+from runner.report.data import Report
+from runner.schemas import load_contracts
+from tests.browsing import HOSTILE, choose, ids
+from tests.report_rows import AUDIO, Row
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.extra
+
+
+def test_favourites_outlive_the_page(open_page: Callable[..., Page], mixed: Path) -> None:
+    page = open_page(mixed, height=2400)
+    page.locator("#view").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("f")
+    page.locator(".tile", has_text="poster").hover()
+    page.get_by_label("Favourite poster").click()
+
+    page.reload()
+    page.keyboard.press("v")
+
+    assert ids(page) == ["cat-ink-2", "poster"]
+    assert page.locator("#favourites").inner_text() == "★ 2"
+
+
+def test_a_browser_that_remembers_nothing_still_works(open_page: Callable[..., Page], mixed: Path) -> None:
+    page = open_page("about:blank", bypass_csp=True)
+    page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('denied'); }})"
+    )
+    page.goto(mixed.as_uri())
+
+    page.locator(".tile").first.hover()
+    page.get_by_label("Favourite cat-ink-1").click()
+    page.keyboard.press("v")
+
+    assert ids(page) == ["cat-ink-1"]
+    assert "until this page is closed" in page.locator("#said").inner_text()
+
+
+def test_the_selection_is_exported_as_ids(open_page: Callable[..., Page], mixed: Path) -> None:
+    page = open_page(mixed)
+    choose(page, "State", "failed")
+    page.keyboard.press("Escape")
+
+    page.click("#export")
+    with page.expect_download() as download:
+        page.click("#export-ids")
+
+    assert download.value.suggested_filename == "mixed-ids.txt"
+    assert Path(download.value.path()).read_text("utf-8") == "hostile one\nbroken\n"
+
+
+def test_an_exported_manifest_means_the_same_jobs(
+    open_page: Callable[..., Page], reports: Callable[..., tuple[Path, Report]], tmp_path: Path
+) -> None:
+    texts = [HOSTILE, "${a} $${b} $$${c} $", "tab\tand\nlines\r\n", "'single' \"double\" # no comment: yes", "- ~ null",
+             "\x7f\x85\ufeff\ud7ff\ue000\U0001f989", " spaces "]  # fmt: skip
+    place, report = reports(
+        "texts",
+        lambda media: [
+            *(Row(id=f"text {n}", prompt=text) for n, text in enumerate(texts)),
+            Row(id="Ünïcode-雪", params={"duration": 6, "aspect_ratio": "16:9", "resolution": "480p"}),
+            Row(id="text 1", listed=False, prompt="an older one"),
+            Row(id="sound", model=AUDIO, params={"voice": "TX3LPaxmHKxFdv7VOQHJ", "stability": 0.5}),
+        ],
+    )
+    page = open_page(place)
+
+    page.click("#export")
+    with page.expect_download() as download:
+        page.click("#export-manifest")
+    manifest = tmp_path / download.value.suggested_filename
+    download.value.save_as(manifest)
+    opened = open_manifest(
+        manifest, contracts=load_contracts(), references=DiskReferences(), workspace=tmp_path
+    )
+    jobs = list(opened.jobs())
+
+    assert not [str(problem) for problem in opened.problems if problem.severity is Severity.ERROR]
+    assert opened.settings is not None
+    assert opened.settings.name == "texts-selection"
+    wanted = [job for job in report.jobs if job.listed]
+    assert [(job.id, job.model, job.prompt) for job in jobs] == [
+        (job.id, job.model, job.prompt) for job in wanted
+    ]
+    assert dict(jobs[-1].params) == {"voice": "TX3LPaxmHKxFdv7VOQHJ", "stability": 0.5}
+
+
+def test_references_are_exported_as_they_were_written(open_page: Callable[..., Page], mixed: Path) -> None:
+    page = open_page(mixed)
+    page.fill("#search", "broken")
+    page.wait_for_selector("#summary:has-text('1 of 18')")
+
+    page.click("#export")
+    with page.expect_download() as download:
+        page.click("#export-manifest")
+
+    text = Path(download.value.path()).read_text("utf-8")
+    assert """references: ["assets/it's $${here}.png"]""" in text
