@@ -5,6 +5,7 @@ Nothing is read before it is asked for: a command that needs one contract parses
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -67,6 +68,20 @@ class _Contracts(Mapping[ModelId, Contract]):
 def load_contracts() -> Mapping[ModelId, Contract]:
     """Return the bundled contracts by model id, in alphabetical order."""
     return _Contracts(schemas_dir() / "contracts")
+
+
+@cache
+def bundled_sha256() -> str:
+    """Return the SHA-256 of the bundled contracts: their names and contents.
+
+    Raises:
+        OSError: One cannot be read.
+    """
+    found = hashlib.sha256()
+    for path in sorted((schemas_dir() / "contracts").glob("*.json")):
+        found.update(f"{path.name}\n".encode())
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 def load_contract(model: str) -> Contract:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -19,7 +20,7 @@ from runner.environment import base_url
 from runner.errors import TemporaryTrouble, UsageError
 from runner.machine import Answer, Meaning, understand
 from runner.model import ModelId
-from runner.schemas import load_contracts
+from runner.schemas import bundled_sha256, load_contracts
 from runner.workspace import Workspace
 
 LIST_FILE = "models.json"
@@ -38,6 +39,18 @@ def contracts_for(workspace: Workspace, *, sandbox: bool) -> Mapping[ModelId, Co
             f"{path} cannot be read: {exc}", hint="write it anew with `rivya-batch models sync`, or remove it"
         ) from exc
     return merge_contracts(bundled, live)
+
+
+def contracts_sha256(workspace: Workspace, *, sandbox: bool) -> str:
+    """Return the SHA-256 of all that `contracts_for` is made of.
+
+    Raises:
+        OSError: Some of it cannot be read.
+    """
+    path = _list_path(workspace)
+    if sandbox or not path.is_file():
+        return bundled_sha256()
+    return f"{bundled_sha256()} {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def _list_path(workspace: Workspace) -> Path:

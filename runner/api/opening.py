@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.api import listing
 from runner.api.modelling import contracts_for
 from runner.contract import Contract
 from runner.errors import UsageError
@@ -115,17 +116,37 @@ def refuse_errors(opened: Opened) -> None:
         raise InvalidManifest(opened.path, opened.manifest.problems)
 
 
-def stage_all(opened: Opened, file: StateFile, *, base_url: str) -> int:
+def stage_all(opened: Opened, file: StateFile, *, base_url: str) -> None:
     """Expand all jobs into the staging table and compare them with what is known.
+
+    A manifest that lists just what it listed when it was last applied is not expanded again.
 
     Raises:
         InvalidManifest: Any job has a problem; the database is as it was.
     """
     settings = opened.manifest.settings
     assert settings is not None
-    count = staging.stage(file.conn, settings.name, _priced(opened, file, base_url))
+    basis = listing.basis_of(opened.manifest, opened.workspace, sandbox=opened.sandbox)
+    if listing.is_listed(file, opened.manifest, basis):
+        staging.restage(file.conn, settings.name, _prices(opened, file, base_url))
+        return
+    staging.stage(file.conn, settings.name, _priced(opened, file, base_url))
     refuse_errors(opened)
-    return count
+    listing.expect(file, opened.manifest, basis)
+
+
+def _prices(opened: Opened, file: StateFile, base_url: str) -> dict[str, Estimate]:
+    settings = opened.manifest.settings
+    assert settings is not None
+    return {
+        job.shape: estimate(
+            job,
+            contract=opened.contracts[job.model],
+            rules=settings.prices,
+            observed=staging.observed_estimate(file.conn, base_url, job.shape),
+        )
+        for job in staging.to_price(file.conn, settings.name)
+    }
 
 
 def _priced(opened: Opened, file: StateFile, base_url: str) -> Iterator[staging.StagedJob]:

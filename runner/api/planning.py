@@ -140,9 +140,10 @@ def _seconds(file: StateFile, settings: Settings, base_url: str, *, requests: in
         return 0.0
     known = catalogue.any_rate(file.conn, base_url)
     rate = settings.limits.requests_per_second or known or 5.0
+    shapes = {*staging.shapes_to_send(file.conn), *catalogue.shapes_to_come(file.conn, settings.name)}
     lengths = [
         seconds
-        for shape in staging.shapes_to_send(file.conn)
+        for shape in sorted(shapes)
         for seconds in catalogue.durations(file.conn, base_url=base_url, shape=shape)[-20:]
     ]
     length_s = sum(lengths) / len(lengths) if lengths else 60.0

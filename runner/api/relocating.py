@@ -34,7 +34,7 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
     if not wrong:
         return 0, 0
     movable: list[tuple[Job, list[Artifact], list[Move]]] = []
-    for row in wrong:
+    for row in sorted(wrong):
         job = jobs.get(file.conn, row)
         artifacts = jobs.artifacts(file.conn, row)
         moves = [

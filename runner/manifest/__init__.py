@@ -5,11 +5,13 @@
 `rows` what multiplies it, `expansion` makes the jobs, `names` judges ids and output names.
 """
 
+from runner.manifest.inputs import Input
 from runner.manifest.load import Manifest, open_manifest
 from runner.manifest.references import ReferenceReader, ReferenceTrouble
 from runner.manifest.render import in_order, problem_json, problem_line, problem_text, problems_text, visible
 
 __all__ = [
+    "Input",
     "Manifest",
     "ReferenceReader",
     "ReferenceTrouble",

@@ -14,6 +14,7 @@ from runner.fingerprint import fingerprint
 from runner.manifest.entry import Entry, read_entry
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.head import Head
+from runner.manifest.inputs import Input
 from runner.manifest.models import find_contract
 from runner.manifest.names import LONGEST_ID, id_trouble, output_trouble
 from runner.manifest.references import References
@@ -49,7 +50,7 @@ class Expander:
         self._references = references
         self._registry = Registry()
         self._checked: dict[object, Checked] = {}
-        self._bases: dict[str, str] = {}  # id before the take, for ids that have one
+        self.inputs: list[Input] = []  # what rows were read from, so far
         # Of the job at hand:
         self._entry: Entry
         self._row: Row | None = None
@@ -65,6 +66,8 @@ class Expander:
                 item, spot, self._findings, head=head, folder=self._folder, contracts=self._contracts
             )
             if entry is not None:
+                if entry.rows is not None:
+                    self.inputs.append(entry.rows.input)
                 yield from self._expand(entry)
             if self._registry.count > MOST_JOBS:
                 what = f"the manifest has more than {MOST_JOBS:,} jobs"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from runner.contract import Contract
 from runner.manifest.expansion import Expander
 from runner.manifest.findings import Findings, Source, Spot
 from runner.manifest.head import Head, read_head
+from runner.manifest.inputs import Input
 from runner.manifest.reading import read_text
 from runner.manifest.references import ReferenceReader, References
+from runner.manifest.row_files import is_as_it_was
 from runner.manifest.section import said
-from runner.model import JobSpec, ModelId, Problem, Settings
+from runner.model import JobSpec, ModelId, Problem, Reference, Settings
 from runner.yaml12 import YamlMap, read_yaml
 
 
@@ -28,6 +31,7 @@ class Manifest:
         findings: Findings,
         head: Head | None,
         *,
+        sha256: str,
         folder: Path,
         contracts: Mapping[ModelId, Contract],
         references: References,
@@ -35,9 +39,12 @@ class Manifest:
         self._findings = findings
         self._of_the_head = findings.snapshot()
         self._head = head
-        self._folder = folder
+        self.folder = folder
         self._contracts = contracts
         self._references = references
+        self._inputs: tuple[Input, ...] | None = None
+        self.folder = folder
+        self.sha256 = sha256  # of the file's text
         self.settings: Settings | None = head.settings if head is not None else None
 
     @property
@@ -58,15 +65,43 @@ class Manifest:
 
         Jobs stream: rows are read as they are wanted. Each call begins anew, and so do the problems.
         """
+        self._inputs = None
         if self._head is not None:
             self._findings.restore(self._of_the_head)
-            yield from Expander(
+            expander = Expander(
                 self._head,
                 self._findings,
-                folder=self._folder,
+                folder=self.folder,
                 contracts=self._contracts,
                 references=self._references,
-            ).jobs()
+            )
+            yield from expander.jobs()
+            if self._findings.snapshot() == self._of_the_head:
+                self._inputs = tuple(expander.inputs)
+
+    def read_from(self) -> tuple[Input, ...] | None:
+        """Return what the rows of all jobs were read from; None where it does not tell the jobs.
+
+        So it is before `jobs()` has come to its end, where that had anything to report (which has to
+        be reported again the next time), and where a file was changed while it was read. Beside these
+        the jobs are told by `sha256`, the contracts, and the reference files.
+        """
+        if self._inputs is None or not self.reads_the_same(self._inputs):
+            return None
+        return self._inputs
+
+    def reads_the_same(self, inputs: Iterable[Input]) -> bool:
+        """Return whether the inputs of an earlier reading have the content they had."""
+        return all(is_as_it_was(known, self.folder) for known in dict.fromkeys(inputs))
+
+    @property
+    def uses_references(self) -> bool:
+        """Whether any job, as far as they were read, has a reference file."""
+        return self._references.any
+
+    def has_the_same(self, reference: Reference) -> bool:
+        """Return whether a reference file is, in all that is known of it, what it was."""
+        return self._references.read(reference.path) == reference
 
 
 def open_manifest(
@@ -88,19 +123,30 @@ def open_manifest(
     absolute = Path(path).absolute()
     folder = absolute.parent
     findings = Findings()
-    head = _head(absolute, shown, findings, workspace or folder, contracts)
+    text = read_text(absolute, shown=shown)
+    if isinstance(text, Problem):
+        findings.add(text)
+        head, text = None, ""
+    else:
+        head = _head(text, absolute, shown, findings, workspace or folder, contracts)
     return Manifest(
-        findings, head, folder=folder, contracts=contracts, references=References(references, folder)
+        findings,
+        head,
+        sha256=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+        folder=folder,
+        contracts=contracts,
+        references=References(references, folder),
     )
 
 
 def _head(
-    path: Path, shown: str, findings: Findings, workspace: Path, contracts: Mapping[ModelId, Contract]
+    text: str,
+    path: Path,
+    shown: str,
+    findings: Findings,
+    workspace: Path,
+    contracts: Mapping[ModelId, Contract],
 ) -> Head | None:
-    text = read_text(path, shown=shown)
-    if isinstance(text, Problem):
-        findings.add(text)
-        return None
     document = read_yaml(text, file=shown)
     for problem in document.problems:
         findings.add(problem)

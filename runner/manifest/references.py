@@ -61,6 +61,11 @@ class References:
         self._known: dict[str, Reference | ReferenceTrouble] = {}
         self._missing = 0
 
+    @property
+    def any(self) -> bool:
+        """Whether any file was asked for yet."""
+        return bool(self._known)
+
     def read(self, text: str) -> Reference | ReferenceTrouble:
         """Return the file that a job names, or why it cannot be used."""
         known = self._known.get(text)

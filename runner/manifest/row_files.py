@@ -10,6 +10,7 @@ from typing import Final
 from runner.contract.words import listed, shown
 from runner.manifest.csv_rows import CsvRows
 from runner.manifest.findings import Findings, Source, Spot
+from runner.manifest.inputs import Input, file_sha256, names_sha256
 from runner.manifest.json_rows import JsonLinesRows, JsonRows
 from runner.manifest.reading import Unreadable, open_regular, read_text
 from runner.manifest.rows import Row, Rows, is_row
@@ -52,9 +53,13 @@ class GlobRows(Rows):
     scope = "file"
 
     def __init__(self, folder: Path, pattern: str, spot: Spot, findings: Findings) -> None:
-        super().__init__(folder, spot.source.file, findings)
         self._spot = spot
+        self._pattern = pattern
         self._paths = _matches(folder, pattern)
+        super().__init__(folder, spot.source.file, findings)
+
+    def _input(self) -> Input:
+        return Input(kind="glob", name=self._pattern, sha256=names_sha256(self._paths))
 
     @property
     def columns(self) -> Sequence[str] | None:
@@ -123,6 +128,16 @@ def open_glob(folder: Path, pattern: str, spot: Spot, findings: Findings) -> Row
         findings.error(spot, f"no file matches {shown(pattern)}", "no-files", hint)
         return None
     return rows
+
+
+def is_as_it_was(known: Input, folder: Path) -> bool:
+    """Return whether an input still has the content it had."""
+    try:
+        if known.kind == "rows":
+            return file_sha256(Path(known.name)) == known.sha256
+        return names_sha256(_matches(folder, known.name)) == known.sha256
+    except (Unreadable, ValueError, NotImplementedError, OSError, re.error):
+        return False
 
 
 def _matches(folder: Path, pattern: str) -> list[str]:

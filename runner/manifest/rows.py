@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.contract.words import shown
 from runner.manifest.findings import Findings, Source, Spot
+from runner.manifest.inputs import Input, file_sha256
 from runner.manifest.reading import Unreadable
 from runner.yaml12 import YamlMap
 
@@ -41,7 +42,7 @@ class Rows:
     """Where the rows of one job come from.
 
     `columns` are the columns that every row has, None where each row has its own; `scope` is the
-    name placeholders reach them by (`row` or `file`).
+    name placeholders reach them by (`row` or `file`); `input` is what they are read from.
     """
 
     scope = "row"
@@ -50,6 +51,10 @@ class Rows:
         self.path = path
         self.source = Source(file)
         self.findings = findings
+        self.input = self._input()
+
+    def _input(self) -> Input:
+        return Input(kind="rows", name=str(self.path), sha256=file_sha256(self.path))
 
     @property
     def columns(self) -> Sequence[str] | None:

@@ -429,6 +429,8 @@ def _list(conn: sqlite3.Connection, manifest: str, now: str) -> tuple[tuple[int,
 
 def _remember(conn: sqlite3.Connection, manifest: str) -> None:
     """Remember what the listed rows were read from; forget what an earlier list was read from."""
+    if _is_restaged(conn):
+        return
     catalogue.forget_listing(conn, manifest)
     if not conn.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'read_from'").fetchone():
         return
