@@ -8,6 +8,8 @@ AXE := 4.14.1
 
 # Settings that would make pip or Python look somewhere else than .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX PIP_PYTHON
+# Tests start Python hundreds of times: compiling all of it each time would cost more than most of them.
+unexport PYTHONDONTWRITEBYTECODE
 # Nothing here ever needs an account, so none of it can reach one.
 unexport RIVYA_API_KEY RIVYA_API_KEY_FILE RIVYA_BASE_URL RIVYA_STATE
 

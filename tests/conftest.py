@@ -20,6 +20,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes share the tests: one more than there are cores, since many tests wait for something.
+
+    None for a person who looks at a few of them: named files or tests, `-k`, `-s`, `--pdb`. `-n 3` says otherwise.
+    """
+    named = [argument for argument in config.args if ".py" in argument]
+    if named or config.option.keyword or config.option.capture == "no" or config.option.usepdb:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 8) + 1
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

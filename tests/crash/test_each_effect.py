@@ -82,7 +82,7 @@ def test_after_a_kill_the_same_bytes_are_sent_although_the_manifest_has_changed(
     bench.write([{"id": "a", "prompt": "before"}, {"id": "b"}])
     bench.service.rule("submit", "kill_after")
     assert bench.run().code == -9
-    (lost,) = bench.service.ledger.posts
+    lost = list(bench.service.ledger.posts)  # the second may have been on its way when the first killed
     bench.write(
         [{"id": "b", "prompt": "prompt of b"}, {"id": "a", "prompt": "before"}, {"id": "c"}], params={}
     )
@@ -90,7 +90,9 @@ def test_after_a_kill_the_same_bytes_are_sent_although_the_manifest_has_changed(
     outcome = bench.run()
 
     assert outcome.code == 0, said(outcome)
-    assert {post.body for post in bench.service.ledger.of(lost.prompt)} == {lost.body}
+    assert lost[0].status is None
+    for post in lost:
+        assert {again.body for again in bench.service.ledger.of(post.prompt)} == {post.body}
     assert bench.service.ledger.paid_twice == {}
     bench.assert_whole(["before", "prompt of b", "prompt of c"])
 
