@@ -23,6 +23,7 @@ class Verdict(StrEnum):
     OVER_TOTAL = "over_total"  # no room under `max_credits` now; released credits may make some
     OVER_DAY = "over_day"  # no room under `max_credits_per_day` now
     PROBE_OUT = "probe_out"  # a price never seen, and another such probe is still out
+    PROBE_ELSEWHERE = "probe_elsewhere"  # the same, of another manifest under the same cap for the day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Committed:
     day: float  # of the workspace, in the last 24 hours
     job: float  # of this job, in all its rounds
     probes_out: int  # payments of a price never seen whose `reserved_credits` is not known yet
+    probes_elsewhere: int = 0  # the same of the workspace's other manifests
 
 
 def judge(*, budget: Budget, estimate: float, price_seen: bool, committed: Committed) -> Verdict:
@@ -50,6 +52,8 @@ def judge(*, budget: Budget, estimate: float, price_seen: bool, committed: Commi
         return Verdict.OVER_DAY
     if not price_seen and committed.probes_out > 0 and is_capped(budget):
         return Verdict.PROBE_OUT
+    if not price_seen and committed.probes_elsewhere > 0 and budget.max_credits_per_day is not None:
+        return Verdict.PROBE_ELSEWHERE
     return Verdict.YES
 
 

@@ -20,6 +20,7 @@ class Admission:
         self._options = options
         self.held = False
         self.full = False
+        self.elsewhere = False  # the probe is another manifest's: nothing here tells when it is back
         self._sending: set[int] = set()  # first sends on their way: they count before they are answered
         self._sent: set[int] = set()
         self.aside: deque[tuple[int, str]] = deque()  # (row, shape), waiting for a probe to come back
@@ -84,9 +85,14 @@ class Admission:
         """Whether asking for this shape again would only be told to wait."""
         return bool(self.aside) and shape in self._unseen
 
+    def set_aside_for_another(self, row: int, shape: str) -> None:
+        """Its price was never seen, and a probe of another manifest of the workspace is out."""
+        self.elsewhere = True
+        self.set_aside(row, shape)
+
     def credits_moved(self) -> list[tuple[int, str]]:
         """A payment was corrected or settled: what did not fit may fit now. Return what was set aside."""
-        self.full = False
+        self.full = self.elsewhere = False
         self._unseen.clear()
         back = list(self.aside)
         self.aside.clear()

@@ -268,10 +268,14 @@ class Engine:
             return False
         if admission.held and not self._reasons.no_new and self._more_to_come():
             return False
+        if admission.elsewhere and not self._floor.alone and self._may_repeat():
+            return False
         if admission.aside and not admission.full:
+            whose = " of another manifest of this workspace" if admission.elsewhere else ""
             self._reasons.note(
                 Exit.INCOMPLETE,
-                f"{len(admission.aside)} jobs of a price never seen wait until an unclear payment is resolved",
+                f"{len(admission.aside)} jobs of a price never seen wait until an unclear payment{whose} is"
+                " resolved",
             )
         return True
 

@@ -48,8 +48,8 @@ class Pulse:
             beats += 1
             await anyio.sleep(BEAT_S if sum(self._counts.values()) < MANY_JOBS else SLOW_BEAT_S)
 
-    async def remember(self) -> None:
-        """Record how it goes, and take our share of the account's rate."""
+    async def remember(self) -> int:
+        """Record how it goes, and take our share of the account's rate; return among how many runs."""
         desk, scheduler = self._floor.desk, self._floor.scheduler
         found, stats = scheduler.found_rate, self.stats()
 
@@ -62,7 +62,9 @@ class Pulse:
             )
 
         # One account, one rate: runs that live side by side share it.
-        scheduler.governor.share = 1.0 / max(await desk.writer.write(record), 1)
+        runs = max(await desk.writer.write(record), 1)
+        scheduler.governor.share = 1.0 / runs
+        return runs
 
     async def recount(self) -> None:
         """Count the jobs and the credits, and show them."""
@@ -73,6 +75,11 @@ class Pulse:
             return jobs.counts(conn, name), ledger.totals(conn, name)
 
         self._counts, (charged, reserved) = await floor.desk.writer.write(read)
+        if floor.admission.elsewhere:
+            # Nobody tells us when another run's probe is back; once no other run is left, ask a last time.
+            floor.alone = await self.remember() == 1
+            floor.credits_moved()
+            floor.stir()
         if floor.admission.held:
             floor.stir()
         floor.progress.snapshot(self._view(charged, reserved))

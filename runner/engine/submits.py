@@ -50,6 +50,8 @@ async def _held(floor: Floor, done: Submitted) -> None:
             floor.uncertain(job, done.failure.message if done.failure else "")
         case Held.BUDGET if done.verdict is Verdict.PROBE_OUT:
             floor.admission.set_aside(job.row, job.shape)
+        case Held.BUDGET if done.verdict is Verdict.PROBE_ELSEWHERE:
+            floor.admission.set_aside_for_another(job.row, job.shape)
         case Held.BUDGET if done.verdict is Verdict.OVER_JOB:
             floor.reasons.note(
                 Exit.CREDITS, f"job {job.id} costs more than budget.max_credits_per_job and was not sent"

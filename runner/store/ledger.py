@@ -28,11 +28,18 @@ def committed(conn: sqlite3.Connection, *, manifest: str, job: int, now_s: float
     ).fetchone()
     own = conn.execute("SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = ?", (job,)).fetchone()
     probes = conn.execute(
-        "SELECT count(*) FROM ledger l WHERE manifest = ? AND probe = 1 AND NOT EXISTS"
+        "SELECT count(*) FILTER (WHERE manifest = ?), count(*) FILTER (WHERE manifest != ?) FROM ledger l"
+        " WHERE probe = 1 AND NOT EXISTS"
         " (SELECT 1 FROM prices p WHERE p.base_url = l.base_url AND p.shape = l.shape)",
-        (manifest,),
+        (manifest, manifest),
     ).fetchone()
-    return Committed(total=totals[0] if totals else 0.0, day=day[0], job=own[0], probes_out=probes[0])
+    return Committed(
+        total=totals[0] if totals else 0.0,
+        day=day[0],
+        job=own[0],
+        probes_out=probes[0],
+        probes_elsewhere=probes[1],
+    )
 
 
 def totals(conn: sqlite3.Connection, manifest: str) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.imitation.fixtures import Bench, StartService, said
+from tests.imitation.fixtures import Bench, StartService, ended, said
 from tests.imitation.personality import Personality
 from tests.support import Command
 
@@ -59,6 +59,49 @@ def test_caps_hold_for_several_shapes_of_unknown_price_at_once(
     first = [payment for payment in service.ledger.payments if payment.taken]
     assert first
     assert service.ledger.paid_twice == {}
+
+
+def test_two_manifests_under_one_cap_for_the_day_try_one_price_never_seen_at_a_time(
+    command: Command, start_service: StartService
+) -> None:
+    """Each alone would fit at the listed price; together with both surprises they would not."""
+    service = start_service(Personality(price=40.0, reserved="late", task_s=(1.5, 1.5)))
+    bench = Bench(command, service)
+    nights = []
+    for name, seconds in (("left", 6), ("right", 8)):
+        bench.name, bench.manifest = name, command.workspace / f"{name}.yaml"
+        bench.write(2, params={"duration": seconds}, budget={"max_credits_per_day": 30}, limits=OPEN)
+        nights.append(bench.start())
+
+    outcomes = [ended(night) for night in nights]
+
+    assert [outcome.code for outcome in outcomes] == [8, 8], said(outcomes[0]) + said(outcomes[1])
+    assert service.ledger.taken == 40
+
+
+def test_a_probe_of_a_manifest_that_does_not_run_is_named_instead_of_waited_for(
+    command: Command, start_service: StartService
+) -> None:
+    service = start_service(Personality(price=40.0, reserved="late"))
+    service.rule("submit", "kill_after")
+    bench = Bench(command, service)
+    bench.name, bench.manifest = "left", command.workspace / "left.yaml"
+    bench.write(1, params={"duration": 6}, budget={"max_credits_per_day": 100})
+    killed = bench.run()
+    service.rules.clear()
+    service.victim = None
+    bench.name, bench.manifest = "right", command.workspace / "right.yaml"
+    bench.write(1, params={"duration": 8}, budget={"max_credits_per_day": 100})
+
+    right = bench.run(env={"TEST_CLOCK_SHIFT_S": "60"})  # the killed run counts as alive for a while
+    bench.command("run", command.workspace / "left.yaml", "--yes")
+    again = bench.run()
+
+    assert killed.code == -9
+    assert right.code == 3, said(right)
+    assert "an unclear payment of another manifest" in said(right)
+    assert again.code == 0, said(again)
+    assert service.ledger.taken == 80
 
 
 def test_a_known_price_needs_no_probe_and_fills_the_cap_exactly(bench: Bench) -> None:

@@ -64,6 +64,17 @@ def test_under_any_cap_one_price_never_seen_is_tried_at_a_time(budget: Budget) -
     assert verdict(budget, seen=True, probes=1) is Verdict.YES
 
 
+def test_a_cap_for_the_day_minds_probes_of_the_other_manifests_it_bounds() -> None:
+    out = Committed(total=0, day=10, job=0, probes_out=0, probes_elsewhere=1)
+
+    def said(budget: Budget, *, seen: bool) -> Verdict:
+        return judge(budget=budget, estimate=10, price_seen=seen, committed=out)
+
+    assert said(Budget(max_credits_per_day=1e6), seen=False) is Verdict.PROBE_ELSEWHERE
+    assert said(Budget(max_credits_per_day=1e6), seen=True) is Verdict.YES
+    assert said(Budget(max_credits=1e6), seen=False) is Verdict.YES
+
+
 def test_without_a_cap_there_is_no_probing() -> None:
     assert verdict(Budget(), seen=False, probes=50) is Verdict.YES
 
