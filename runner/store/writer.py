@@ -19,13 +19,22 @@ T = TypeVar("T")
 
 
 class _Entry:
-    __slots__ = ("done", "error", "operation", "result")
+    __slots__ = ("error", "operation", "result")
 
     def __init__(self, operation: Callable[[sqlite3.Connection], Any]) -> None:
         self.operation = operation
         self.result: Any = None
         self.error: BaseException | None = None
-        self.done = anyio.Event()
+
+
+class _Batch:
+    """What is committed together. One event for all who wait: an event for each costs as much as a step."""
+
+    __slots__ = ("committed", "entries")
+
+    def __init__(self) -> None:
+        self.entries: list[_Entry] = []
+        self.committed = anyio.Event()
 
 
 class GroupWriter:
@@ -42,7 +51,7 @@ class GroupWriter:
     def __init__(self, file: StateFile, *, inline: bool = False) -> None:
         self._file = file
         self._inline = inline
-        self._waiting: list[_Entry] = []
+        self._next = _Batch()
         self._wake = anyio.Event()
         self._limiter = anyio.CapacityLimiter(1)
         self._serving = False
@@ -56,15 +65,15 @@ class GroupWriter:
             TemporaryTrouble: Disk full or database locked; nothing of this operation was kept.
             Exception: Whatever the operation raised.
         """
-        entry = _Entry(operation)
-        self._waiting.append(entry)
+        entry, batch = _Entry(operation), self._next
+        batch.entries.append(entry)
         self._wake.set()
         # What is committed must be known to its caller: a cancel waits for the answer.
         with anyio.CancelScope(shield=True):
             if not self._serving:
                 # Cancelled before this caller was: nobody else would ever answer it.
                 await self.flush()
-            await entry.done.wait()
+            await batch.committed.wait()
         if entry.error is not None:
             raise entry.error
         result: T = entry.result
@@ -72,7 +81,7 @@ class GroupWriter:
 
     def write_soon(self, operation: Callable[[sqlite3.Connection], Any]) -> None:
         """Run an operation in the next transaction; nobody waits, and its own errors are dropped."""
-        self._waiting.append(_Entry(operation))
+        self._next.entries.append(_Entry(operation))
         self._wake.set()
 
     async def serve(self) -> None:
@@ -89,16 +98,15 @@ class GroupWriter:
 
     async def flush(self) -> None:
         """Commit all that waits now."""
-        entries, self._waiting = self._waiting, []
-        if not entries:
+        batch, self._next = self._next, _Batch()
+        if not batch.entries:
             return
         with anyio.CancelScope(shield=True):
             if self._inline:
-                self._commit(entries)
+                self._commit(batch.entries)
             else:
-                await anyio.to_thread.run_sync(self._commit, entries, limiter=self._limiter)
-        for entry in entries:
-            entry.done.set()
+                await anyio.to_thread.run_sync(self._commit, batch.entries, limiter=self._limiter)
+        batch.committed.set()
 
     def _commit(self, entries: list[_Entry]) -> None:
         try:
