@@ -8,6 +8,7 @@ Source: design §5 and `api.md` §8 and §12.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -246,8 +247,19 @@ def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
     )
 
 
+_DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
+
+
 def credits_of(value: Json) -> float | None:
-    """Return an amount of credits, None for anything that is not a finite number of at least zero."""
+    """Return an amount of credits, None for anything that is not a finite number of at least zero.
+
+    Money is often sent as text, to keep its decimals: a plain decimal is read as well.
+
+    >>> credits_of("12.50")
+    12.5
+    """
+    if isinstance(value, str):
+        return float(value) if _DECIMAL.fullmatch(value) else None
     return number_of(value)
 
 
