@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 from runner.errors import UsageError
@@ -21,6 +22,14 @@ def state_path() -> str | None:
 def base_url() -> str:
     """Return RIVYA_BASE_URL or the service's own address, unchecked."""
     return os.environ.get("RIVYA_BASE_URL") or DEFAULT_BASE_URL
+
+
+def descriptors_left() -> int | None:
+    """Return how many more files and connections this process may open; None where there is no limit."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return max(limit - len(os.listdir("/dev/fd")), 0)  # noqa: PTH208  # its names alone
 
 
 def find_key() -> str | None:

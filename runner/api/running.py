@@ -9,7 +9,7 @@ import socket
 import sqlite3
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, 
 from runner.clock import Clock, SystemClock
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.environment import base_url as base_url_of_environment
-from runner.environment import get_key
+from runner.environment import descriptors_left, get_key
 from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
 from runner.files import OutputFolder
 from runner.model import Artifact, Settings, State
@@ -42,6 +42,7 @@ from runner.workspace import ManifestLock, find_workspace
 
 LITTLE_SPACE_BYTES = 500_000_000
 NO_SPACE_BYTES = 20_000_000
+SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced, a browser that watches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +311,7 @@ async def _run_async(
     workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
     contracts = contracts_for(workspace, sandbox=request.sandbox)
     scheduler = _scheduler(file, settings, account)
+    settings = _with_descriptors(settings, descriptors_left(), announce)
     async with (
         open_api(account, now=clock.wall_s, connections=API_CONNECTIONS) as api,
         open_result_client(account.base_url, settings.limits.downloads) as results,
@@ -334,6 +336,22 @@ async def _run_async(
             ended = await engine.run()
             group.cancel_scope.cancel()
         return ended
+
+
+def _with_descriptors(settings: Settings, left: int | None, announce: Announce) -> Settings:
+    """Return settings that never fetch more at once than this process may open: two descriptors each."""
+    limits = settings.limits
+    if left is None:
+        return settings
+    calls = API_CONNECTIONS + min(limits.uploads, API_CONNECTIONS)
+    downloads = max((left - calls - SPARE_DESCRIPTORS) // 2, 1)
+    if downloads >= limits.downloads:
+        return settings
+    announce(
+        f"limits.downloads is {limits.downloads}, but this process may open only {left} more files:"
+        f" {downloads} are fetched at once (`ulimit -n` says how many it may)"
+    )
+    return replace(settings, limits=replace(limits, downloads=downloads))
 
 
 def _scheduler(file: StateFile, settings: Settings, account: Account) -> Scheduler:

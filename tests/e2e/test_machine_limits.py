@@ -142,12 +142,13 @@ def test_a_laptop_that_slept_past_the_window_leaves_the_unclear_to_a_person(benc
 
 def test_few_file_descriptors_are_enough_for_many_jobs(bench: Bench) -> None:
     prompts = bench.write([{"id": f"j{n}"} for n in range(30)], limits={"downloads": 30})
-    limited = ("sh", "-c", 'ulimit -n 64; exec "$@"', "limited")
+    limited = ("sh", "-c", 'ulimit -n 40; exec "$@"', "limited")
 
     process = bench.start(wrapper=limited)
     stdout, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 0, stdout + stderr
+    assert "limits.downloads is 30, but this process may open only" in stderr
     bench.assert_whole(prompts)
 
 
