@@ -23,9 +23,9 @@ help: ## show this list
 install: .venv/.runtime ## put the command rivya-batch into .venv
 	@echo "ready: $(BIN)/rivya-batch --help"
 
-demo: .venv/.runtime ## run the first example against the sandbox: no key, no network, nothing is paid
-	@echo "$$ rivya-batch run $(DEMO) --sandbox $(ARGS)"
-	@$(BIN)/rivya-batch run $(DEMO) --sandbox $(ARGS)
+demo: .venv/.runtime ## run the first example in the sandbox and open its page: no key, no network, nothing is paid
+	@echo "$$ rivya-batch run $(DEMO) --sandbox --open $(ARGS)"
+	@$(BIN)/rivya-batch run $(DEMO) --sandbox --open $(ARGS)
 
 test: .venv/.dev ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)

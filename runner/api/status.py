@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from runner.clock import epoch
 from runner.errors import UsageError
+from runner.processes import is_alive
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
 
@@ -100,27 +99,8 @@ def alive(row: sqlite3.Row, now_s: float) -> bool:
     if row["ended_at"] is not None:
         return False
     if row["host"] == socket.gethostname():
-        return _is_process(row["pid"]) if Path("/proc/self").exists() else _answers(row["pid"])
+        return is_alive(row["pid"])
     return now_s - (epoch(row["seen_at"]) or 0.0) < ALIVE_S
-
-
-def _is_process(pid: int) -> bool:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    # One that is dead and not yet buried has a number still. Its name may hold anything, `)` too.
-    return text.rpartition(")")[2].split()[:1] not in (["Z"], ["X"])
-
-
-def _answers(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _eta_s(counts: dict[str, int], last: dict[str, Any] | None) -> float | None:

@@ -14,13 +14,14 @@ from runner.api.opening import read_manifest
 from runner.api.planning import Plan
 from runner.api.reporting import invocation_of
 from runner.api.status import alive
-from runner.engine import Engine
+from runner.engine import Engine, Snapshot
 from runner.errors import Exit, UsageError
 from runner.store import catalogue
 from runner.store.database import StateFile
 from runner.web.app import live_app
+from runner.web.door import Door
 from runner.web.feed import Feed
-from runner.web.reading import Hand, Reader, Subject
+from runner.web.reading import Hand, Numbers, Reader, Subject
 from runner.web.server import HOST, hosts_of, listening_socket, serve
 from runner.workspace import find_workspace
 
@@ -45,6 +46,8 @@ class LivePage:
             self._listener = listening_socket()
         self._token = secrets.token_urlsafe(TOKEN_BYTES)
         self._subject: Subject | None = None
+        self._control: _Control | None = None
+        self._door: Door | None = None
 
     @property
     def url(self) -> str:
@@ -53,25 +56,58 @@ class LivePage:
 
     def about(self, plan: Plan, *, state: str | None, sandbox: bool) -> None:
         """Make this the page of a run that is about to begin."""
-        self._subject = Subject(
-            database=plan.database,
-            manifest=plan.name,
-            output_dir=plan.settings.output_dir,
-            invocation=invocation_of(plan.settings.path, state, sandbox=sandbox),
+        self.show(
+            Subject(
+                database=plan.database,
+                manifest=plan.name,
+                output_dir=plan.settings.output_dir,
+                invocation=invocation_of(plan.settings.path, state, sandbox=sandbox),
+            )
         )
+
+    def show(self, subject: Subject) -> None:
+        """Make this the page of a manifest."""
+        self._subject = subject
 
     async def beside(self, engine: Engine) -> None:
         """Serve beside a run until cancelled. Trouble with the page never becomes the run's."""
         assert self._subject is not None
-        control = _Control(engine, self._announce)
+        self._control = _Control(engine, self._announce)
         try:
-            await _serve(self._subject, self._listener, self._token, control)
+            await _serve(self._subject, self._listener, self._token, self._control)
         except Exception as exc:  # a page to look at must never fail what was paid for
             self._announce(f"the live page has stopped ({exc!r}); the run goes on")
+
+    def snapshot(self, view: Snapshot) -> None:
+        """Take how the run goes, about once a second."""
+        if self._control is not None:
+            self._control.take(
+                Numbers(
+                    rate_per_s=view.rate_per_s,
+                    in_flight=view.in_flight,
+                    eta_s=view.eta_s,
+                    cap=view.cap,
+                    note=view.note,
+                )
+            )
+
+    @property
+    def door(self) -> str:
+        """An address for a command line, which is no secret: of a private file that leads to the page.
+
+        Raises:
+            OSError: There is no place for such a file.
+        """
+        assert self._subject is not None
+        if self._door is None:
+            self._door = Door(self._subject.database.parent)
+        return self._door.lead_to(self.url).absolute().as_uri()
 
     def close(self) -> None:
         """Give the address back."""
         self._listener.close()
+        if self._door is not None:
+            self._door.close()
 
 
 class _Control:
@@ -82,6 +118,8 @@ class _Control:
         self._announce = announce
         self.held = False
         self.stopping = False
+        self.numbers: Numbers | None = None
+        self.moved: Callable[[], None] = lambda: None
 
     def hold(self, held: bool) -> None:
         """Hold new submits, or go on with them."""
@@ -97,9 +135,14 @@ class _Control:
         self.stopping = True
         self._engine.stop(Exit.INTERRUPTED, STOPPED)
 
+    def take(self, numbers: Numbers) -> None:
+        """Take how the run goes now."""
+        self.numbers = numbers
+        self.moved()
+
     def hand(self) -> Hand:
-        """Return what was done so far."""
-        return Hand(on_it=True, held=self.held, stopping=self.stopping)
+        """Return what was done so far, and how the run goes."""
+        return Hand(on_it=True, held=self.held, stopping=self.stopping, numbers=self.numbers)
 
 
 async def _serve(
@@ -107,6 +150,8 @@ async def _serve(
 ) -> None:
     reader = Reader(subject, alive=alive)
     feed = Feed(reader, hand=control.hand if control is not None else Hand)
+    if control is not None:
+        control.moved = feed.nudge
     app = live_app(feed, title=subject.manifest, token=token, hosts=hosts_of(listener), control=control)
     try:
         await serve(app, listener, feed)
@@ -153,16 +198,17 @@ def subject_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Su
 
 
 def serve_page(
-    subject: Subject, *, port: int, announce: Callable[[str], None], ready: Callable[[str], None]
+    subject: Subject, *, port: int, announce: Callable[[str], None], ready: Callable[[LivePage], None]
 ) -> None:
-    """Serve the page of a manifest, to look at only, until Ctrl-C; `ready` is told its address."""
+    """Serve the page of a manifest, to look at only, until Ctrl-C; `ready` is told when it can be opened."""
     page = LivePage(port=port, announce=announce)
+    page.show(subject)
 
     async def until_told() -> None:
         async with anyio.create_task_group() as group:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
                 group.start_soon(_serve, subject, page._listener, page._token)
-                ready(page.url)
+                ready(page)
                 async for _ in signals:
                     group.cancel_scope.cancel()
                     return

@@ -1,15 +1,26 @@
-"""What `run --web` and `serve` share: a port, and whether a browser opens by itself."""
+"""Pages and the person's browser: the options about it, whether one opens by itself, and how it is started."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.output import complain
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from runner.api.watching import LivePage
+
+OPENERS = (("xdg-open",), ("gio", "open"), ("wslview",))
+# These show the codes of a link as rubbish, or are no terminal at all.
+LINKLESS_TERMINALS = ("dumb", "linux", "unknown", "vt")
 
 
 def page_options(function: Any) -> Any:
@@ -30,24 +41,54 @@ def page_options(function: Any) -> Any:
     return port(opening(function))
 
 
-def open_page(url: str, *, wanted: bool | None) -> None:
-    """Open a page in the person's browser if that is wanted, without waiting for it.
+def open_live(page: LivePage, *, wanted: bool | None) -> None:
+    """Open a live page, by an address that may be read on the command line of what starts the browser."""
+    if not (somebody_looks() if wanted is None else wanted):
+        return
+    try:
+        door = page.door
+    except OSError as exc:
+        complain(f"no file that opens the page could be written ({exc.strerror}); open the address yourself")
+        return
+    open_url(door)
+
+
+def open_url(url: str) -> bool:
+    """Start the person's browser without waiting for it; False, and a line, when there is none to start.
 
     What starts the browser gets none of our streams: some would take over the terminal.
     """
-    if wanted is None:
-        wanted = sys.stdin.isatty() and sys.stderr.isatty() and _has_desktop()
-    if not wanted:
-        return
-    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    openers = (("open",),) if sys.platform == "darwin" else OPENERS
+    opener = next((words for words in openers if shutil.which(words[0])), None)
     nothing = subprocess.DEVNULL
     try:
-        subprocess.Popen([opener, url], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+        if opener is not None:
+            subprocess.Popen(
+                [*opener, url], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+            )
+            return True
     except OSError:
-        complain("no browser could be started; open the address yourself")
+        pass
+    complain("no browser could be started; open the address yourself")
+    return False
 
 
-def _has_desktop() -> bool:
-    return sys.platform == "darwin" or bool(
-        {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys() and "SSH_CONNECTION" not in os.environ
-    )
+def somebody_looks() -> bool:
+    """Say whether a page that opens by itself has somebody before it: a terminal on a desktop, no CI, no SSH."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()) or os.environ.get("CI") or _is_elsewhere():
+        return False
+    return sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+
+
+def linked(text: str, path: Path) -> Text:
+    """Return a text that is a link to a file where the terminal makes links of such."""
+    from rich.text import Text
+
+    name = os.environ.get("TERM", "")
+    plain = not sys.stdout.isatty() or _is_elsewhere() or name.startswith(LINKLESS_TERMINALS) or not name
+    return Text(text, style="" if plain else f"link {path.absolute().as_uri()}")
+
+
+def _is_elsewhere() -> bool:
+    """Whether the person sits before another machine."""
+    return bool(os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY"))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from runner.cli.browsing import open_url
 from runner.cli.completing import MANIFEST
-from runner.cli.output import complain, json_option, state_option
+from runner.cli.output import json_option, state_option
 
 
 @click.command("report")
@@ -46,5 +47,5 @@ def command(manifest: Path, open_it: bool, sandbox: bool, as_json: bool, state: 
         )
     else:
         print(written.path)
-    if open_it and click.launch(written.path.as_uri()) != 0:
-        complain(f"no browser could be started; open {written.path.as_uri()} yourself")
+    if open_it:
+        open_url(written.path.absolute().as_uri())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.browsing import open_page, page_options
+from runner.cli.browsing import linked, open_live, open_url, page_options, somebody_looks
 from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, console, json_option, state_option, verbose_option
 from runner.errors import Exit, UsageError
@@ -153,6 +153,7 @@ def command(
         verbose=verbose,
         start_at=start_at,
         web=WebPage(port=port, open_it=open_it) if web else None,
+        open_report=bool(open_it) and not web,
     )
 
 
@@ -166,6 +167,7 @@ def go(
     confirm: Any = None,
     prepare: Any = None,
     web: WebPage | None = None,
+    open_report: bool = False,
 ) -> int:
     """Run a request with the progress that suits where we are, and print how it ended."""
     from runner.api.running import run
@@ -175,6 +177,8 @@ def go(
         check_time_of_day(start_at)
     progress = choose_progress(as_json=as_json, verbose=verbose, title=request.path.name)
     page = web.listen(progress.announce) if web is not None else None
+    if page is not None:
+        progress.show_to(page.snapshot)
 
     def ready(plan: Plan) -> None:
         if start_at is not None:
@@ -184,7 +188,7 @@ def go(
         if page is not None and web is not None:
             page.about(plan, state=request.state, sandbox=request.sandbox)
             progress.announce(f"live page {page.url}")
-            open_page(page.url, wanted=web.open_it)
+            open_live(page, wanted=web.open_it)
 
     try:
         result = run(
@@ -204,6 +208,8 @@ def go(
         print_result_json(result, progress)
     else:
         print_result(result, request)
+    if open_report and result.report is not None and somebody_looks():
+        open_url(result.report.absolute().as_uri())
     return int(result.ended.code)
 
 
@@ -279,10 +285,12 @@ def print_result(result: RunResult, request: RunRequest) -> None:
         else "this run   had nothing to send",
         f"results    {near(result.output_dir)}",
     ]
-    if result.report is not None:
-        lines.append(f"look       open {near(result.report)} in a browser")
     out = console()
     out.print("\n".join(lines), style="default", soft_wrap=True)
+    if result.report is not None:
+        where = result.report
+        out.print("look      ", linked(near(where), where), end="\n           ", soft_wrap=True)
+        out.print(linked(where.absolute().as_uri(), where), soft_wrap=True)
     troubled = sum(result.counts.get(state, 0) for state in ("failed", "uncertain"))
     width = min(max((len(str(error["job"])) for error in result.errors), default=0), 40)
     for error in reversed(result.errors):

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.browsing import open_page, page_options
+from runner.cli.browsing import open_live, page_options
 from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, json_option, state_option
+
+if TYPE_CHECKING:
+    from runner.api.watching import LivePage
 
 
 @click.command("serve")
@@ -35,13 +39,13 @@ def command(
 
     subject = subject_of(manifest, state=None if sandbox else state, sandbox=sandbox)
 
-    def ready(url: str) -> None:
+    def ready(page: LivePage) -> None:
         if as_json:
-            told = {"v": 1, "type": "serve", "manifest": subject.manifest, "url": url}
+            told = {"v": 1, "type": "serve", "manifest": subject.manifest, "url": page.url}
             print(json.dumps(told, ensure_ascii=False), flush=True)
         else:
-            print(url, flush=True)
+            print(page.url, flush=True)
             complain(f"serving {subject.manifest}, to look at only, until Ctrl-C")
-        open_page(url, wanted=open_it)
+        open_live(page, wanted=open_it)
 
     serve_page(subject, port=port, announce=complain, ready=ready)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ class Chosen:
         self._title = title
         self._log: LogFile | None = None
         self._gone = False
+        self._watcher: Callable[[Snapshot], None] | None = None
         self._inner: Any = EventStream(sys.stdout) if as_json else PlainProgress(sys.stderr, verbose=verbose)
 
     def begin(self, name: str, **plan: Any) -> None:
@@ -43,6 +45,10 @@ class Chosen:
         """Write what happens to a log file too."""
         self._log = LogFile(path)
 
+    def show_to(self, watcher: Callable[[Snapshot], None]) -> None:
+        """Let somebody else see how it goes too: a page."""
+        self._watcher = watcher
+
     def event(self, kind: str, **data: Any) -> None:
         """Pass on what happened."""
         self._show("event", kind, **data)
@@ -61,6 +67,8 @@ class Chosen:
     def snapshot(self, view: Snapshot) -> None:
         """Pass on how it goes."""
         self._show("snapshot", view)
+        if self._watcher is not None:
+            self._watcher(view)
 
     def _show(self, what: str, /, *arguments: Any, **data: Any) -> None:
         """Show something; a terminal that has gone ends the showing, never the run."""

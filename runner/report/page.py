@@ -22,6 +22,7 @@ from typing import Any
 from runner import __version__
 from runner.errors import UsageError
 from runner.parts import disk_errors, sync_folder
+from runner.processes import is_alive
 from runner.report.data import Report, ReportFile, ReportJob
 
 ASSETS = Path(__file__).with_name("assets")
@@ -86,18 +87,8 @@ def _forget_halves(path: Path) -> None:
     """Remove what processes have left that were killed while they wrote this page."""
     for half in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
         writer = half.name.removesuffix(".new").rpartition(".")[2]
-        if writer.isdigit() and not _is_alive(int(writer)):
+        if writer.isdigit() and not is_alive(int(writer)):
             half.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def render(report: Report) -> bytes:

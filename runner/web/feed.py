@@ -52,6 +52,7 @@ class Feed:
         self._wanted = anyio.Event()
         self._poke = anyio.Event()
         self._finishing = self._finished = False
+        self._nudge = anyio.Event()
         self.listeners = 0
         self.looks = 0
 
@@ -66,16 +67,25 @@ class Feed:
                 self._wanted = anyio.Event()
                 if not self.listeners:
                     await self._wanted.wait()
-            poke = self._poke = anyio.Event()
+            poke, nudge = self._poke, self._nudge = anyio.Event(), anyio.Event()
             began = anyio.current_time()
             await self._look()
             took = anyio.current_time() - began
-            with anyio.move_on_after(max(self._every_s, REST_SHARE * took)):
+            rest_s = REST_SHARE * took
+            with anyio.move_on_after(rest_s):
                 await poke.wait()
+                continue
+            with anyio.move_on_after(max(self._every_s - rest_s, 0.0)):
+                await nudge.wait()
 
     def poke(self) -> None:
         """Look now: something was just done to the run."""
         self._poke.set()
+        self._nudge.set()
+
+    def nudge(self) -> None:
+        """Look as soon as the last look has had its rest: something has moved."""
+        self._nudge.set()
 
     def _hands(self) -> Hand:
         hand = self._hand()

@@ -9,7 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from runner.store import catalogue, jobs, reporting
 from runner.store.database import StateFile, trouble
 
 ERRORS = 5
+AT_THE_SERVICE = ("submitting", "waiting")
 # A step takes its time before its transaction is committed: what looks older may come later.
 OVERLAP_S = 5.0
 LARGEST_ROW = 2**63 - 1
@@ -38,6 +39,17 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """How a run goes, as its own process knows it: the database is told of it only now and then."""
+
+    rate_per_s: float | None
+    in_flight: int
+    eta_s: float | None
+    cap: float | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hand:
     """What a person has done to the run of this process, and may do: None of it for a run elsewhere."""
 
@@ -45,6 +57,7 @@ class Hand:
     held: bool = False
     stopping: bool = False
     over: bool = False  # the run of this process has ended
+    numbers: Numbers | None = None  # of the run of this process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,9 +206,9 @@ class Reader:
         )
 
     def _head_of(self, conn: sqlite3.Connection, report: Report, hand: Hand) -> dict[str, Any]:
-        return {**page.head(report), "categories": self._categories, "now": self._now(conn, hand)}
+        return {**page.head(report), "categories": self._categories, "now": self._now(conn, report, hand)}
 
-    def _now(self, conn: sqlite3.Connection, hand: Hand) -> dict[str, Any]:
+    def _now(self, conn: sqlite3.Connection, report: Report, hand: Hand) -> dict[str, Any]:
         """Return what is happening now: `{"phase": "running", "rate_per_s": 9.8, …}`."""
         run = catalogue.last_run(conn, self.subject.manifest)
         stats = json.loads(run["stats"]) if run is not None else {}
@@ -206,9 +219,22 @@ class Reader:
             "started_at": run["started_at"] if run is not None else None,
             "ended_at": run["ended_at"] if run is not None else None,
             "exit_code": run["exit_code"] if run is not None else None,
-            **{name: stats.get(name) for name in ("rate_per_s", "in_flight", "eta_s", "cap", "note")},
+            **(asdict(hand.numbers) if hand.numbers else self._recorded(stats, run, report)),
             "errors": [dict(error) for error in jobs.last_errors(conn, self.subject.manifest, ERRORS)],
         }
+
+    def _recorded(
+        self, stats: Mapping[str, Any], run: sqlite3.Row | None, report: Report
+    ) -> Mapping[str, Any]:
+        """Return the numbers of a run elsewhere; what it recorded some seconds ago is brought up to now."""
+        told = {name: stats.get(name) for name in ("rate_per_s", "in_flight", "eta_s", "cap", "note")}
+        if run is None or run["ended_at"] is not None:
+            return told
+        told["in_flight"] = sum(report.counts.get(state, 0) for state in AT_THE_SERVICE)
+        if told["eta_s"] is not None:
+            age_s = self._wall_s() - (epoch(run["seen_at"]) or self._wall_s())
+            told["eta_s"] = max(told["eta_s"] - max(age_s, 0.0), 0.0)
+        return told
 
     def _phase(self, conn: sqlite3.Connection, hand: Hand) -> str:
         """Return `none`, `running`, `held`, `stopping`, `ended` or `killed`."""

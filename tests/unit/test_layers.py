@@ -58,7 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "workspace",
         "derive",
     ),
-    ("schemas", "migrations", "clock", "containers"),
+    ("schemas", "migrations", "clock", "containers", "processes"),
     RULES,
     ("model",),
     ("errors",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from runner.clock import rfc3339
 from runner.report.data import Invocation
 from runner.store.database import StateFile
 from runner.web.feed import Feed
-from runner.web.reading import Hand, Reader, Subject
+from runner.web.reading import Hand, Numbers, Reader, Subject
 from tests.report_rows import BEGAN_S, Row, add, new_state
 
 pytestmark = pytest.mark.anyio
@@ -260,7 +260,7 @@ async def test_a_new_head_alone_is_told_without_jobs(night: Night) -> None:
         told = await browser.next()
 
     assert (told.kind, set(told.data)) == ("head", {"head"})
-    assert told.now | {"phase": "running", "rate_per_s": 4.5, "in_flight": 12, "cap": 900} == told.now
+    assert told.now | {"phase": "running", "rate_per_s": 4.5, "in_flight": 3, "cap": 900} == told.now
 
 
 async def test_a_commit_of_no_concern_is_not_told(night: Night) -> None:
@@ -430,3 +430,56 @@ def test_a_page_that_is_only_looked_at_writes_nothing(night: Night, tmp_path: Pa
 
     assert before.conn.execute("PRAGMA data_version").fetchone()[0] == version
     before.close()
+
+
+RUNNING = Numbers(rate_per_s=7.5, in_flight=2, eta_s=40.0, cap=500.0, note="")
+
+
+async def test_the_numbers_of_the_run_beside_it_are_told_as_it_knows_them(night: Night) -> None:
+    """The database is told of them only now and then."""
+    night.change("UPDATE runs SET ended_at = NULL, exit_code = NULL, stats = ?", '{"rate_per_s": 1}')
+    night.hand = Hand(on_it=True, numbers=RUNNING)
+
+    async with night.serving(), night.browser() as browser:
+        first = await browser.next()
+        night.hand = Hand(on_it=True, numbers=replace(RUNNING, in_flight=1, eta_s=39.0))
+        night.feed.nudge()
+        then = await browser.next()
+
+    assert (first.now["rate_per_s"], first.now["in_flight"], first.now["eta_s"]) == (7.5, 2, 40.0)
+    assert (then.kind, then.now["in_flight"], then.now["eta_s"]) == ("head", 1, 39.0)
+
+
+async def test_the_numbers_of_a_run_elsewhere_are_brought_up_to_now(night: Night) -> None:
+    stats = json.dumps({"rate_per_s": 4.5, "in_flight": 12, "eta_s": 60})
+    night.change(
+        "UPDATE runs SET ended_at = NULL, exit_code = NULL, seen_at = ?, stats = ?",
+        rfc3339(BEGAN_S - 4),
+        stats,
+    )
+    night.becomes("a", "done")
+
+    async with night.serving(), night.browser() as browser:
+        told = await browser.next()
+
+    assert told.now["in_flight"] == 2
+    assert told.now["eta_s"] == pytest.approx(56.0)
+
+
+async def test_a_feed_that_is_nudged_all_the_time_rests_all_the_same(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at a huge run takes its time; most of the time is the run's."""
+    monkeypatch.setattr("runner.web.feed.REST_SHARE", 1e9)
+    async with night.serving(), night.browser() as browser:
+        await browser.next()
+        await anyio.wait_all_tasks_blocked()
+        looks = night.feed.looks
+        night.becomes("a", "done")
+        night.feed.nudge()
+        await anyio.wait_all_tasks_blocked()
+        assert night.feed.looks == looks
+        night.feed.poke()
+        told = await browser.next()
+
+    assert told.jobs == {"a": "done"}
