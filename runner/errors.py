@@ -82,3 +82,7 @@ class RunLocked(RunnerError):
     """Another run holds this manifest."""
 
     exit_code = Exit.LOCKED
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP while nothing has to be drained: leaves as Ctrl-C does, with its own exit code."""

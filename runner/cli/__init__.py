@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from runner import __version__
-from runner.errors import Exit, RunnerError
+from runner.errors import Exit, RunnerError, Terminated
 
 # name: (module, one line for --help); the module is imported when the command is used.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -109,9 +109,10 @@ def _run(arguments: list[str]) -> int:
     except click.ClickException as exc:
         _show_usage(exc, as_json="--json" in arguments)
         return int(Exit.USAGE)
-    except (click.Abort, KeyboardInterrupt):
-        _say("interrupted")
-        return int(Exit.INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt) as exc:
+        terminated = isinstance(exc, Terminated) or isinstance(exc.__cause__, Terminated)
+        _say("terminated" if terminated else "interrupted")
+        return int(Exit.TERMINATED if terminated else Exit.INTERRUPTED)
     except RunnerError as exc:
         from runner.cli.problems import show_error
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from tests.imitation.faults import On
 from tests.imitation.fixtures import Bench, ended, said
 from tests.imitation.service import Fate
@@ -91,4 +93,36 @@ def test_nobody_reading_the_output_stops_nothing(bench: Bench) -> None:
 
     assert code == 0
     assert bench.states() == {"done": 6}
+    bench.assert_whole(prompts)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
+def test_a_run_that_waits_to_start_ends_in_good_order(
+    bench: Bench, number: signal.Signals, code: int
+) -> None:
+    """Its row said for ever that it had been killed."""
+    bench.write(2)
+    process = bench.start("--start-at", "23:59" if time.localtime().tm_hour < 12 else "11:59")
+    assert process.stderr is not None
+    while "waiting until" not in process.stderr.readline():
+        pass
+    process.send_signal(number)
+    outcome = ended(process)
+
+    assert outcome.code == code, said(outcome)
+    assert bench.rows("exit_code", table="runs") == [(code,)]
+    assert bench.service.ledger.posts == []
+    assert bench.run().code == 0
+
+
+def test_a_run_started_to_outlive_its_terminal_does(bench: Bench) -> None:
+    """`nohup rivya-batch run … &`, and then the window is closed."""
+    prompts = bench.write(4)
+    process = bench.command.start("run", bench.manifest, "--yes", wrapper=["nohup"])
+    bench.service.observer = lambda on, _: process.send_signal(signal.SIGHUP) if on is On.SUBMIT else None
+    outcome = ended(process)
+
+    assert outcome.code == 0, said(outcome)
     bench.assert_whole(prompts)
