@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner import sidecar
@@ -17,14 +18,21 @@ from runner.store.database import StateFile
 _EXTENSION = {media.mime: media.extension for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE)}
 
 
-def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder, now: str) -> tuple[int, int]:
+@dataclass(slots=True, kw_only=True)
+class Relocated:
+    """How many finished jobs: `moved` counts files, the others jobs."""
+
+    moved: int = 0
+    fetched_again: int = 0  # their files are gone, and their tasks are known
+    gone: int = 0  # their files are gone, and nobody knows their tasks
+
+
+def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder, now: str) -> Relocated:
     """Move files of renamed jobs to their new names; send jobs whose files are gone back to `downloading`.
 
     Idempotent: after a crash half way it finds each file by its content.
-
-    Returns:
-        (files moved, jobs whose files are gone).
     """
+    found = Relocated()
     wrong: dict[int, bool] = {}
     root = str(settings.output_dir)
     for row, output, path, size in jobs.finished_files(file.conn, settings.name):
@@ -32,7 +40,7 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
         if not path or not _at_home(path, size, root, output):
             wrong[row] = True
     if not wrong:
-        return 0, 0
+        return found
     movable: list[tuple[Job, list[Artifact], list[Move]]] = []
     for row in sorted(wrong):
         job = jobs.get(file.conn, row)
@@ -50,13 +58,15 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
         ]
         movable.append((job, artifacts, moves))
     lost = {id(move) for move in folder.relocate([move for _, _, moves in movable for move in moves])}
-    moved = gone = 0
     for job, artifacts, moves in movable:
         if any(id(move) in lost for move in moves):
-            gone += 1
-            _fetch_again(file, job, now)
+            if job.task_id is None:
+                found.gone += 1
+            else:
+                found.fetched_again += 1
+                _fetch_again(file, job, now)
             continue
-        moved += sum(move.source != move.target for move in moves)
+        found.moved += sum(move.source != move.target for move in moves)
         placed = [
             Artifact(number=a.number, path=m.target, sha256=a.sha256, size_bytes=a.size_bytes, mime=a.mime)
             for a, m in zip(artifacts, moves, strict=True)
@@ -64,7 +74,7 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
         _rewrite_sidecar(file, settings, folder, job, artifacts, placed)
         with file.transaction() as conn:
             jobs.save_artifacts(conn, job.row, placed)
-    return moved, gone
+    return found
 
 
 def _at_home(place: str, size_bytes: int, root: str, output: str) -> bool:
@@ -106,8 +116,6 @@ def _sha256(path: Path) -> str:
 
 def _fetch_again(file: StateFile, job: Job, now: str) -> None:
     """The task is paid and known: one status GET brings fresh urls."""
-    if job.task_id is None:
-        return
     with file.transaction() as conn:
         jobs.advance(conn, job, now, state=State.DOWNLOADING.value, urls="[]")
         catalogue.event(

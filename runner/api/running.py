@@ -317,11 +317,19 @@ def _put_files_in_place(
     """Move the files of renamed jobs, and fetch again what is gone from the disk."""
     from runner.api.relocating import relocate_finished
 
-    moved, gone = relocate_finished(file, settings, folder, now)
-    if moved:
-        announce(f"{moved} files were moved to their jobs' new names")
-    if gone:
-        announce(f"the files of {gone} finished jobs are gone from the disk: they are fetched again, unpaid")
+    found = relocate_finished(file, settings, folder, now)
+    if found.moved:
+        announce(f"{found.moved} files were moved to their jobs' new names")
+    if found.fetched_again:
+        announce(
+            f"the files of {found.fetched_again} finished jobs are gone from the disk: they are fetched again,"
+            " unpaid"
+        )
+    if found.gone:
+        announce(
+            f"the files of {found.gone} finished jobs are gone from the disk, and nobody knows their tasks: they"
+            " cannot be fetched again"
+        )
 
 
 async def _run_async(

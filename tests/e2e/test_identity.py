@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 from tests.imitation.fixtures import Bench, StartService, said
@@ -128,6 +129,23 @@ def test_a_finished_file_that_is_gone_is_fetched_again_unpaid(bench: Bench) -> N
     assert len(bench.service.ledger.posts) == posts
     assert len(bench.service.ledger.polls) == polls + 1
     bench.assert_whole(prompts)
+
+
+def test_a_file_that_is_gone_and_whose_task_nobody_knows_is_said_to_be_lost(bench: Bench) -> None:
+    bench.write(1)
+    assert sent(bench) == 1
+    bench.database.unlink()
+    beside = bench.out / "job-1.json"
+    told = json.loads(beside.read_text(encoding="utf-8"))
+    beside.write_text(json.dumps({**told, "task_id": None}), encoding="utf-8")
+    assert sent(bench) == 0, "adopted from the disk"
+    (bench.out / "job-1.mp4").unlink()
+
+    outcome = bench.run()
+
+    assert outcome.code == 0
+    assert "gone from the disk, and nobody knows their tasks" in said(outcome)
+    assert len(bench.service.ledger.payments) == 1
 
 
 def test_two_manifests_share_a_database_at_the_same_time(bench: Bench, command: Command) -> None:
