@@ -55,7 +55,7 @@ class Window:
         if self._used < self.most:
             self._used += 1
             return 0
-        return (index + 1) * self.window_s - now
+        return max((index + 1) * self.window_s - now, 1e-9)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +68,8 @@ class Log:
 
     def wait_s(self, now: float) -> float:
         """See `Limiter`."""
-        while self._times and self._times[0] <= now - self.window_s:
+        # The same sum as below, lest rounding let a request pass that nobody counts.
+        while self._times and self._times[0] + self.window_s <= now:
             self._times.popleft()
         if len(self._times) < self.most:
             self._times.append(now)
@@ -84,8 +85,8 @@ def make_limiter(kind: str, *, rate: float, window_s: float, burst: int | None) 
         case "bucket":
             return Bucket(rate=rate, size=max(1.0, rate if burst is None else burst))
         case "window":
-            return Window(most=max(1.0, rate * window_s), window_s=window_s)
+            return Window(most=max(1.0, round(rate * window_s, 9)), window_s=window_s)
         case "log":
-            return Log(most=max(1.0, rate * window_s), window_s=window_s)
+            return Log(most=max(1.0, round(rate * window_s, 9)), window_s=window_s)
         case _:
             raise ValueError(f"unknown kind of rate limit: {kind}")
