@@ -7,8 +7,8 @@ import random
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import anyio
 
 from runner import __version__
 from runner.api.child import Sandbox, sandbox_child
+from runner.api.interruptions import ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
 from runner.api.opening import NO_FILE_HINT, SANDBOX_KEY, SANDBOX_URL, check_all, read_manifest, refuse_errors
 from runner.api.planning import Plan, check_binding, compute
@@ -26,7 +27,7 @@ from runner.clock import Clock, SystemClock
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.environment import base_url as base_url_of_environment
 from runner.environment import descriptors_left, get_key
-from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
+from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
 from runner.files import OutputFolder
 from runner.model import Artifact, Settings, State
 from runner.pacing import Governor
@@ -159,7 +160,7 @@ def run(
             announce(
                 f"{applied.made_uncertain} jobs were removed or edited while being submitted: they are uncertain"
             )
-        with _ended_in_any_case(file, run_id, clock):
+        with ended_in_any_case(file, run_id, clock):
             _put_files_in_place(file, settings, folder, announce, now)
             if ready is not None:
                 ready(plan)
@@ -183,35 +184,6 @@ def run(
                 signal.signal(number, signal.SIG_IGN)
         _clean(file, settings, folder)
         return _finish(file, settings, run_id, ended, clock)
-
-
-@contextmanager
-def _ended_in_any_case(file: StateFile, run_id: int, clock: Clock) -> Iterator[None]:
-    """Record the end of a run that does not come to its own: while it waits to start, or by a fault."""
-
-    def leave(number: int, _frame: object) -> None:
-        raise Terminated
-
-    for number in _heeded(signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)  # until the engine drains for them
-    try:
-        yield
-    except BaseException as exc:
-        with suppress(Exception), file.transaction() as conn:
-            catalogue.end_run(conn, run_id, exit_code=_exit_code(exc), stats={}, now=_now(clock))
-        raise
-
-
-def _exit_code(exc: BaseException) -> int:
-    match exc:
-        case Terminated():
-            return int(Exit.TERMINATED)
-        case KeyboardInterrupt():
-            return int(Exit.INTERRUPTED)
-        case RunnerError():
-            return int(exc.exit_code)
-        case _:
-            return int(Exit.FAULT)
 
 
 def _now(clock: Clock) -> str:
@@ -368,7 +340,7 @@ async def _run_async(
         downloads = Downloads.create(desk, folder, results)
         engine = Engine(desk, scheduler, downloads, request.options, progress)
         async with anyio.create_task_group() as group:
-            group.start_soon(_watch_signals, engine, announce)
+            group.start_soon(watch_signals, engine, announce)
             if beside is not None:
                 group.start_soon(beside, engine)
             ended = await engine.run()
@@ -407,27 +379,6 @@ def _scheduler(file: StateFile, settings: Settings, account: Account) -> Schedul
         window=Window(limit=settings.limits.in_flight),
         durations=durations,
     )
-
-
-def _heeded(*numbers: signal.Signals) -> list[signal.Signals]:
-    """Return those of some signals we were not started to ignore (`nohup`, a script's background job)."""
-    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-
-
-async def _watch_signals(engine: Engine, announce: Announce) -> None:
-    """First signal: drain. Second: leave at once, which is as safe as kill -9."""
-    with anyio.open_signal_receiver(*_heeded(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) as signals:
-        draining = False
-        async for number in signals:
-            code = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-            # A terminal that closes hangs up more than once, and nobody means "at once" by it.
-            if draining and number == signal.SIGHUP:
-                continue
-            if draining:
-                os._exit(int(code))
-            draining = True
-            announce("stopping: open requests are finished and recorded; once more to leave at once")
-            engine.stop(code, "interrupted; tasks go on at the service; run again to go on")
 
 
 def _clean(file: StateFile, settings: Settings, folder: OutputFolder) -> None:

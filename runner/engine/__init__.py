@@ -1,7 +1,9 @@
 """The run loop: which job's next step is taken now, and when a run ends.
 
-`loop` is the loop itself, `backlog` holds what waits, `admission` says whether something new may
-begin, `health` watches the service, `reasons` collects why a run ends, `view` is what others see.
+`loop` is the loop itself. What follows from an answer is in `submits`, `polls`, `uploads` and
+`results`, one for each kind of request; what they share is the `floor`: the queues (`backlog`), the
+gates (`admission`), how the service does (`health`) and why the run ends (`reasons`). `pulse` counts,
+shows and records; `view` is what others see.
 """
 
 from runner.engine.loop import Engine
