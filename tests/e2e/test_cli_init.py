@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from runner.api.starting import starter_manifest
-from tests.support import Command
+from tests.support import HURRIED, HURRIED_TASKS, Command
 
 
 def test_the_starter_validates_plans_and_runs_as_it_is(command: Command) -> None:
     wrote = command("init", "my ads/Spring Ads.yaml")
     path = wrote.stdout.strip()
     plan = command("plan", path, "--json").json
-    run = command("run", path, "--sandbox", "--sandbox-options", "--duration 0.05")
+    run = command("run", path, "--sandbox", *HURRIED_TASKS, env=HURRIED)
     again = command("init", path)
 
     assert (wrote.code, run.code, again.code) == (0, 0, 2)
@@ -42,7 +42,7 @@ def test_the_folder_names_a_manifest_that_is_called_manifest(command: Command) -
 
 def test_credits_shows_what_it_knows_before_it_says_that_the_service_is_away(command: Command) -> None:
     command("init", "m.yaml")
-    command("run", "m.yaml", "--sandbox", "--limit", "1", "--sandbox-options", "--duration 0.05")
+    command("run", "m.yaml", "--sandbox", "--limit", "1", *HURRIED_TASKS, env=HURRIED)
     away = {"RIVYA_BASE_URL": "http://127.0.0.1:9", "RIVYA_API_KEY": "rvya_sk_never_used"}
 
     known = command("credits", "--sandbox")

@@ -8,7 +8,7 @@ from tests.imitation.faults import error_answer, prompt_is
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import Personality
 from tests.imitation.service import Fate
-from tests.support import Command
+from tests.support import HURRIED, Command
 
 
 def test_rounds_are_paid_for_by_the_manifests_word_or_a_persons_and_never_for_moderation(
@@ -96,12 +96,12 @@ def test_ten_failures_in_a_row_stop_the_run_and_the_next_starts_at_zero(
         service.fates[prompt] = Fate(status="failed", code=code)
     service.rule("poll", "drop_after", times=12)
 
-    first = bench.run()
+    first = bench.run(env=HURRIED)
     after_first = len(service.ledger.payments)
-    second = bench.run()
+    second = bench.run(env=HURRIED)
     after_second = len(service.ledger.payments)
     service.fates = {prompt: fate for prompt, fate in service.fates.items() if int(prompt.split("-")[1]) % 7}
-    third = bench.run()
+    third = bench.run(env=HURRIED)
 
     assert (first.code, second.code, third.code) == (5, 5, 3), said(first) + said(second) + said(third)
     assert "10 jobs in a row failed" in first.stderr

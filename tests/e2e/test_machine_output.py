@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from runner.schemas import read_schema
-from tests.support import Command
+from tests.support import HURRIED, HURRIED_TASKS, Command
 
 
 def check(schema: str, document: Any) -> None:
@@ -18,7 +18,7 @@ def check(schema: str, document: Any) -> None:
 def test_a_plan_agrees_with_its_schema_before_and_after_a_run(command: Command, examples: Path) -> None:
     manifest = examples / "01-first-steps.yaml"
     before = command("plan", manifest, "--sandbox", "--json").json
-    assert command("run", manifest, "--sandbox").code == 0
+    assert command("run", manifest, "--sandbox", *HURRIED_TASKS, env=HURRIED).code == 0
     text = manifest.read_text(encoding="utf-8").replace("id: hero", "id: heroine", 1)
     manifest.write_text(text, encoding="utf-8")
     after = command("plan", manifest, "--sandbox", "--json").json
@@ -40,11 +40,10 @@ def test_a_plan_agrees_with_its_schema_before_and_after_a_run(command: Command, 
 
 
 def test_the_events_of_a_run_agree_with_their_schema(command: Command, examples: Path) -> None:
-    flags = "--faults flaky --seed 3"
+    flags = "--faults flaky --seed 3 --duration 0.1:0.4"
+    manifest = examples / "01-first-steps.yaml"
 
-    outcome = command(
-        "run", examples / "01-first-steps.yaml", "--sandbox", "--json", "--sandbox-options", flags
-    )
+    outcome = command("run", manifest, "--sandbox", "--json", "--sandbox-options", flags, env=HURRIED)
 
     events = outcome.events
     for event in events:

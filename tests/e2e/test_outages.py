@@ -11,7 +11,7 @@ from tests.imitation.faults import error_answer, json_answer, page, prompt_is
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import Personality
 from tests.imitation.wire import Answer
-from tests.support import Command
+from tests.support import HURRIED, Command
 
 REAL = pytest.param(1, marks=pytest.mark.slow)  # the real clock
 DISABLED = error_answer(503, "public_api_disabled", "down for a while")
@@ -22,17 +22,17 @@ def test_a_service_that_is_off_ends_the_run_with_5_and_nothing_is_lost(bench: Be
     service = bench.service
     prompts = bench.write(5)
     service.rule("submit", "answer_before", answer=DISABLED, times=999)
-    off = bench.run("--patience", "1s")
+    off = bench.run("--patience", "1s", env=HURRIED)
     probes = len(service.ledger.posts)
     service.rules.clear()
     service.rule("poll", "answer_before", answer=DISABLED, times=999)
-    half_way = bench.run("--patience", "1s")
+    half_way = bench.run("--patience", "1s", env=HURRIED)
     paid = len(service.ledger.payments)
     service.rules.clear()
     for kind in ("submit", "poll"):
         service.rule(kind, "answer_before", answer=DISABLED, times=2)
         service.rule(kind, "reset_before", times=3)
-    after = bench.run()
+    after = bench.run(env=HURRIED)
 
     assert (off.code, half_way.code, after.code) == (5, 5, 0), said(off) + said(half_way) + said(after)
     assert "public_api_disabled" in off.stderr

@@ -8,7 +8,7 @@ from tests.imitation.faults import error_answer, json_answer, page, prompt_is
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import PERSONALITIES, Personality
 from tests.imitation.wire import Answer
-from tests.support import Command
+from tests.support import HURRIED, Command
 
 LOST = {
     "dropped": ("drop_after", None),
@@ -171,7 +171,7 @@ def test_a_conflict_is_asked_again_with_the_same_key_and_then_left_to_a_person(b
         "submit", "answer_before", answer=conflict, times=99, where=prompt_is("prompt of for-ever")
     )
 
-    outcome = bench.run("--stop-after", "3s")
+    outcome = bench.run("--stop-after", "3s", env=HURRIED)
 
     assert bench.service.ledger.paid == {"prompt of in-flight": 1}
     assert dict(bench.rows())["in-flight"] == "done", said(outcome)
