@@ -18,6 +18,7 @@ KEY_VERSION = "rb1"
 
 # Made once: `json.dumps` with options makes an encoder for each call, and there are 100,000 of them.
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_quoted = json.encoder.encode_basestring  # what `_encode` makes of a text
 _PLAIN = frozenset({str, int, bool, type(None)})
 
 
@@ -59,10 +60,17 @@ def fingerprint(
     Returns:
         `fp1:` and 64 hex digits.
     """
-    # The canonical text of one object with these four keys, in parts: half the time, and there
+    return fingerprint_of(model=model, prompt=prompt, params=canonical(params), references=references)
+
+
+def fingerprint_of(
+    *, model: ModelId | str, prompt: str | None, params: str, references: Sequence[str] = ()
+) -> Fingerprint:
+    """Return the fingerprint for params whose canonical text is known: many jobs share their params."""
+    # The canonical text of one object with these four keys, in parts: a third of the time, and there
     # may be a hundred thousand jobs.
     files = canonical(list(references)) if references else "[]"
-    parts = (canonical(model), canonical(params), canonical(prompt), files)
+    parts = (_quoted(model), params, "null" if prompt is None else _quoted(prompt), files)
     text = '{"model":%s,"params":%s,"prompt":%s,"references":%s}' % parts  # noqa: UP031  # braces are literal
     digest = hashlib.sha256(f"{FINGERPRINT_VERSION}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
     return Fingerprint(f"{FINGERPRINT_VERSION}:{digest}")

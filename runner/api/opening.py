@@ -152,7 +152,7 @@ def _prices(opened: Opened, file: StateFile, base_url: str) -> dict[str, Estimat
 def _priced(opened: Opened, file: StateFile, base_url: str) -> Iterator[staging.StagedJob]:
     settings = opened.manifest.settings
     assert settings is not None
-    observed: dict[str, Estimate | None] = {}
+    prices: dict[str, Estimate] = {}
     shapes: dict[tuple[int, str, int, int], str] = {}
     kept: list[object] = []  # what a shape was computed from stays alive, so that its id stays its own
     for spec in opened.manifest.jobs():
@@ -169,13 +169,12 @@ def _priced(opened: Opened, file: StateFile, base_url: str) -> Iterator[staging.
             if len(shapes) < 10_000:
                 shapes[quick] = shape
                 kept.append(spec.params)
-        if shape not in observed:
-            observed[shape] = staging.observed_estimate(file.conn, base_url, shape)
-        yield staging.StagedJob(
-            spec=spec,
-            shape=shape,
-            estimate=estimate(spec, contract=contract, rules=settings.prices, observed=observed[shape]),
-        )
+        price = prices.get(shape)
+        if price is None:
+            # All that a price depends on is in the shape.
+            seen = staging.observed_estimate(file.conn, base_url, shape)
+            price = prices[shape] = estimate(spec, contract=contract, rules=settings.prices, observed=seen)
+        yield staging.StagedJob(spec=spec, shape=shape, estimate=price)
 
 
 @contextmanager

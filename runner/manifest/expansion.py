@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from runner.contract import Contract, ParamProblem, canonical_params, check_prompt, check_references
 from runner.contract.words import shown
-from runner.fingerprint import fingerprint
+from runner.fingerprint import canonical, fingerprint_of
 from runner.manifest.entry import Entry, read_entry
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.head import Head
@@ -28,7 +28,7 @@ MOST_JOBS: Final = 1_000_000
 LONGEST_AXIS: Final = 200  # characters; longer values of a row are no axis of a grid
 _REMEMBERED: Final = 4096  # different params kept checked
 
-Checked = tuple[dict[str, Json], list[ParamProblem]]
+Checked = tuple[dict[str, Json], list[ParamProblem], str]  # canonical values, what is wrong, canonical text
 
 
 class Expander:
@@ -105,17 +105,17 @@ class Expander:
         id_ = self._id(entry, scope, take)
         contract = entry.contract or self._contract(entry, scope)
         prompt = self._prompt(entry, scope, contract)
-        params = self._params(entry, scope, contract)
+        params, text = self._params(entry, scope, contract)
         references = self._read_references(entry, scope, contract)
         if id_ is None or contract is None:
             return None
         output = self._output(entry, scope, id_, contract, params)
         if not self._fine:
             return None
-        digest = fingerprint(
+        digest = fingerprint_of(
             model=contract.id,
             prompt=prompt,
-            params=params,
+            params=text,
             references=[reference.sha256 for reference in references],
         )
         self._warn_of_twin(entry, id_, digest, take)
@@ -189,7 +189,7 @@ class Expander:
             self._report(self._where(entry.prompt) if entry.prompt is not None else spot, problem)
         return prompt
 
-    def _params(self, entry: Entry, scope: Scope, contract: Contract | None) -> dict[str, Json]:
+    def _params(self, entry: Entry, scope: Scope, contract: Contract | None) -> tuple[dict[str, Json], str]:
         values: dict[str, Json] = {}
         for key, value in entry.params.items():
             try:
@@ -197,11 +197,11 @@ class Expander:
             except BadPlaceholder as exc:
                 self._bad_placeholder(exc, value.texts[0])
         if contract is None:
-            return values
-        params, problems = self._check_params(contract, values)
+            return values, ""
+        params, problems, text = self._check_params(contract, values)
         for problem in problems:
             self._param_problem(entry, problem)
-        return params
+        return params, text
 
     def _check_params(self, contract: Contract, values: dict[str, Json]) -> Checked:
         # Types are part of the key: 1, 1.0 and True are equal to a dict, but not to a contract.
@@ -209,11 +209,11 @@ class Expander:
         try:
             checked = self._checked.get(key)
         except TypeError:  # a list or a mapping
-            return canonical_params(contract, values)
+            return _checked(contract, values)
         if checked is None:
             if len(self._checked) >= _REMEMBERED:
                 self._checked.clear()
-            checked = self._checked[key] = canonical_params(contract, values)
+            checked = self._checked[key] = _checked(contract, values)
         return checked
 
     def _param_problem(self, entry: Entry, problem: ParamProblem) -> None:
@@ -357,6 +357,13 @@ class Expander:
         if severity is Severity.ERROR:
             self._fine = False
         self._findings.report(spot, what, code, hint, job=self._job, severity=severity)
+
+
+def _checked(contract: Contract, values: dict[str, Json]) -> Checked:
+    params, problems = canonical_params(contract, values)
+    # What is wrong may be no JSON at all, and no job is made of it.
+    text = "" if any(problem.severity is Severity.ERROR for problem in problems) else canonical(params)
+    return params, problems, text
 
 
 def _row_axes(row: Row) -> dict[str, Json]:

@@ -197,12 +197,16 @@ def _rows(jobs: Iterable[StagedJob]) -> Iterator[tuple[Any, ...]]:
 
 
 def _compare(conn: sqlite3.Connection, manifest: str) -> None:
+    if not conn.execute("SELECT 1 FROM jobs WHERE manifest = ? LIMIT 1", (manifest,)).fetchone():
+        return
     # 1. The same id and fingerprint: the same job, wherever it stands in the file now.
     conn.execute(
         f"UPDATE incoming SET row = j.id, change = {_CHANGE}, sends = j.state IN {NEVER_SENT_SQL}"
         " FROM jobs j WHERE j.manifest = ? AND j.job = incoming.job AND j.fingerprint = incoming.fingerprint",
         (manifest,),
     )
+    if not conn.execute("SELECT 1 FROM incoming WHERE row IS NULL LIMIT 1").fetchone():
+        return
     # 2. A new id with the fingerprint of a row that is no longer listed takes that row over: the one
     # that is nearest to a result, so that nothing paid is left aside while its twin is paid for again.
     # (A table of its own with a key: two subqueries would be compared row by row with row.)
@@ -435,14 +439,11 @@ def _remember(conn: sqlite3.Connection, manifest: str) -> None:
     if not conn.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'read_from'").fetchone():
         return
     # A row with the shape of another day could not be priced without its manifest.
-    odd = (
-        not _is_restaged(conn)
-        and conn.execute(
-            "SELECT 1 FROM jobs j JOIN incoming i ON i.job = j.job AND i.fingerprint = j.fingerprint WHERE j.manifest = ?"
-            f" AND j.state IN {_UNDER_WAY_SQL} AND j.listed = 1 AND j.shape IS NOT i.shape LIMIT 1",
-            (manifest,),
-        ).fetchone()
-    )
+    odd = conn.execute(
+        "SELECT 1 FROM jobs j CROSS JOIN incoming i ON i.row = j.id WHERE j.manifest = ? AND j.listed = 1"
+        f" AND j.state IN {_UNDER_WAY_SQL} AND j.shape IS NOT i.shape LIMIT 1",
+        (manifest,),
+    ).fetchone()
     if not odd:
         basis, inputs = conn.execute("SELECT basis, inputs FROM temp.read_from").fetchone()
         catalogue.save_listing(conn, manifest, basis=basis, inputs=inputs)
