@@ -276,15 +276,17 @@ def test_ten_thousand_inline_jobs_are_read_quickly_and_in_little_memory() -> Non
         "  - id: job-{n}\n    prompt: A bottle {n} turning in morning light\n"
         "    params: {{duration: 10, aspect_ratio: 16:9}}\n    references: [assets/hero.jpg]\n"
     )
-    text = "jobs:\n" + "".join(job.format(n=n) for n in range(10_000))
+    jobs = [job.format(n=n) for n in range(10_000)]
     began = time.process_time()
-    document = read(text)
+    document = read("jobs:\n" + "".join(jobs))
     took_s = time.process_time() - began
+    # A fifth of them against a fifth of the memory: to trace all of it takes four times as long as to read it.
+    few = "jobs:\n" + "".join(jobs[:2000])
     tracemalloc.start()
-    again = read(text)
+    fifth = read(few)
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
 
-    assert 10_000 == len(document.value["jobs"]) == len(again.value["jobs"])
+    assert (len(document.value["jobs"]), len(fifth.value["jobs"])) == (10_000, 2000)
     assert took_s < 3
-    assert size < 20_000_000
+    assert size < 20_000_000 / 5
