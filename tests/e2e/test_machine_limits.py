@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -123,7 +124,7 @@ def test_a_clock_that_was_set_knows_nothing_of_the_age_of_a_send(bench: Bench) -
 
     assert back.code == 3, said(back)
     assert known <= answered
-    assert bench.states() == {"uncertain": len(begun - known), "done": 4 - len(begun - known)}
+    assert bench.states() == Counter(uncertain=len(begun - known), done=4 - len(begun - known))
     assert begun - known, "something was unclear"
     assert all(len(service.ledger.of(prompt)) <= 1 for prompt in prompts)
 
