@@ -65,6 +65,20 @@ class Account:
         """The name under which rates and uploads of this account are remembered."""
         return f"{self.service} {self.key12}"
 
+    def serves(self, url: str) -> bool:
+        """Say whether a url is on the service's own host and port."""
+        try:
+            one, other = httpx.URL(url), httpx.URL(self.base_url)
+        except httpx.InvalidURL:
+            return False
+        return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
+
+    def counts(self, url: str) -> bool:
+        """Say whether a request for a url is one to the API itself, so under its rate."""
+        return self.serves(url) and httpx.URL(url).path.startswith(
+            f"{httpx.URL(self.base_url).path.rstrip('/')}/api/"
+        )
+
     @property
     def loopback(self) -> bool:
         """Whether the service is on this machine."""

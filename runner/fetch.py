@@ -62,8 +62,9 @@ class ResultRefused(ResultTrouble):
 class ResultUnavailable(ResultTrouble):
     """The host or the way to it fails, or broke off: try again later."""
 
-    def __init__(self, message: str, *, retry_after: str | None = None) -> None:
+    def __init__(self, message: str, *, status: int | None = None, retry_after: str | None = None) -> None:
         super().__init__(message, hint="run again to go on")
+        self.status = status
         self.retry_after = retry_after  # the header as it came; `backoff.parse_retry_after` reads it
 
 
@@ -394,7 +395,8 @@ def _refusal(status: int, source: str, response: httpx.Response, *, ranged: bool
     if status == 204:
         return ResultUnacceptable(f"{source} is empty")
     retry_after = response.headers.get("retry-after")
-    return ResultUnavailable(f"{source} was answered with HTTP {status}", retry_after=retry_after)
+    words = f"{source} was answered with HTTP {status}"
+    return ResultUnavailable(words, status=status, retry_after=retry_after)
 
 
 def _parsed(url: str, source: str) -> httpx.URL:

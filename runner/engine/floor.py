@@ -52,6 +52,7 @@ class Floor:
         self.backlog = Backlog(desk, self.admission, options)
         self.seen: dict[int, polling.Seen] = {}
         self.uploads_open = 0
+        self.counts_downloads = False  # results come from the API itself: its rate is for them as well
         self.alone = False  # no other run was there when we waited for one
         self._breaker = Breaker()
 

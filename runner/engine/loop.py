@@ -124,13 +124,13 @@ class Engine:
                 except Exception as exc:  # it would tear down the open requests with it
                     self._blame(exc)
                     continue
-            self._begin_downloads(calls)
+            until_download = self._begin_downloads(calls, self._desk.clock.mono_s())
             until = self._begin_call(calls, self._desk.clock.mono_s())
             if until is None:
                 continue
             if self._idle():
                 return
-            await self._sleep(until)
+            await self._sleep(min(until, until_download))
 
     def _judge_time(self, now: float) -> None:
         if self._reasons.halted:
@@ -201,11 +201,19 @@ class Engine:
         self._floor.admission.sending(row)
         return row
 
-    def _begin_downloads(self, calls: anyio.abc.TaskGroup) -> None:
-        to_download = self._backlog.to_download
+    def _begin_downloads(self, calls: anyio.abc.TaskGroup, now: float) -> float:
+        """Begin what downloads may begin; return until when the rate holds others back."""
+        to_download, governor = self._backlog.to_download, self._scheduler.governor
         while to_download and self._downloads_open < self._desk.settings.limits.downloads:
+            if self._floor.counts_downloads:
+                at = governor.next_at(now)
+                if at > now:
+                    return at
+                self._scheduler.sent(now, Call.OTHER)
             self._downloads_open += 1
-            calls.start_soon(self._guarded, self._results.fetch(to_download.popleft()), self._download_over)
+            fetch = self._results.fetch(to_download.popleft(), now)
+            calls.start_soon(self._guarded, fetch, self._download_over)
+        return math.inf
 
     def _start(
         self,

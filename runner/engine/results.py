@@ -29,11 +29,23 @@ class Results:
         self._renewed: set[int] = set()
         self.done_at: deque[float] = deque(maxlen=200)  # of the last ones, by the monotonic clock
 
-    async def fetch(self, row: int) -> None:
+    async def fetch(self, row: int, began_at: float) -> None:
         """Fetch the results of one job, and see to what follows."""
         floor = self._floor
         floor.tally.downloads += 1
         result = await self._downloads.fetch(floor.desk, row)
+        if floor.counts_downloads or result.too_fast:
+            floor.scheduler.answered(
+                floor.now(),
+                Call.OTHER,
+                sent_at=began_at,
+                rejected=result.too_fast,
+                retry_after_s=result.retry_after_s,
+                ok=result.fetched is Fetched.DONE,
+                draw=floor.desk.draw(),
+            )
+            floor.tally.rejections += result.too_fast
+        floor.counts_downloads |= result.from_api or result.too_fast
         for warning in result.warnings:
             floor.progress.event("warning", job=result.job.id, message=warning)
         if result.fetched is Fetched.GONE:
@@ -54,6 +66,9 @@ class Results:
     def _again(self, result: DownloadResult) -> None:
         floor, job = self._floor, result.job
         floor.progress.event("trouble", call="download", job=job.id, what=result.why)
+        if result.too_fast:  # the gate has closed; this is no fault of the result's
+            floor.backlog.to_download.append(job.row)
+            return
         tries = floor.backlog.tries
         tries["download", job.row] += 1
         if result.fetched is Fetched.NEVER or tries["download", job.row] >= TRIES:

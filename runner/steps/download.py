@@ -49,6 +49,8 @@ class DownloadResult:
     fetched: Fetched
     why: str = ""
     retry_after_s: float | None = None  # what the host asked for
+    from_api: bool = False  # a result is under the API's own address, so to fetch it is a request to the API
+    too_fast: bool = False  # the API's own host said 429
     files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -92,7 +94,7 @@ class Downloads:
             try:
                 results.append(await self.fetcher.fetch(url, self.folder.part(stem, number)))
             except ResultTrouble as exc:
-                return _not_fetched(desk, job, exc)
+                return _not_fetched(desk, job, url, exc)
         artifacts = await anyio.to_thread.run_sync(self._keep, desk, job, paid, stem, results)
         after = await desk.writer.write(lambda conn: _done(conn, desk, job, artifacts))
         return DownloadResult(
@@ -100,6 +102,7 @@ class Downloads:
             fetched=Fetched.DONE,
             files=tuple(item.path for item in artifacts),
             warnings=_odd(desk, job, results),
+            from_api=desk.account.counts(job.urls[0]),
         )
 
     def _keep(
@@ -137,19 +140,23 @@ def stem_of(job: Job) -> str:
     return f"orphaned/{job.output}-{job.fingerprint.rpartition(':')[2][:8]}"
 
 
-def _not_fetched(desk: Desk, job: Job, exc: ResultTrouble) -> DownloadResult:
+def _not_fetched(desk: Desk, job: Job, url: str, exc: ResultTrouble) -> DownloadResult:
     # Only what a person can do: that we ask again, we do anyhow.
     hint = f"; {exc.hint}" if exc.hint and isinstance(exc, ResultUnacceptable) else ""
     if isinstance(exc, ResultTooLarge):
         fetched = Fetched.NEVER
     else:
         fetched = Fetched.RENEW if exc.renew else Fetched.LATER
-    retry_after = exc.retry_after if isinstance(exc, ResultUnavailable) else None
+    status = asked = None
+    if isinstance(exc, ResultUnavailable):
+        status, asked = exc.status, exc.retry_after
     return DownloadResult(
         job=job,
         fetched=fetched,
         why=f"{exc.message}{hint}",
-        retry_after_s=parse_retry_after(retry_after, now_epoch_s=desk.clock.wall_s()),
+        retry_after_s=parse_retry_after(asked, now_epoch_s=desk.clock.wall_s()),
+        from_api=desk.account.counts(url),
+        too_fast=status == 429 and desk.account.serves(url),
     )
 
 

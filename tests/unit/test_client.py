@@ -723,3 +723,23 @@ async def test_a_proxy_that_is_not_there_never_left(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{closed_port()}")
     async with api_to("https://rivya.example") as api:
         assert understand(await api.submit(BODY, "k")).meaning is Meaning.NEVER_LEFT
+
+
+@pytest.mark.parametrize(
+    ("url", "serves", "counts"),
+    [
+        ("https://rivya.ai/api/v1/results/1.mp4", True, True),
+        ("https://rivya.ai:443/api/v1/results/1.mp4?sig=1", True, True),
+        ("https://rivya.ai/media/1.mp4", True, False),
+        ("https://media.rivya.ai/api/v1/1.mp4", False, False),
+        ("http://rivya.ai/api/v1/1.mp4", False, False),
+        ("https://rivya.ai:8443/api/v1/1.mp4", False, False),
+        ("no url at all", False, False),
+    ],
+)
+def test_a_result_counts_as_a_request_only_under_the_api_s_own_address(
+    url: str, serves: bool, counts: bool
+) -> None:
+    account = Account("https://rivya.ai", KEY)
+
+    assert (account.serves(url), account.counts(url)) == (serves, counts)

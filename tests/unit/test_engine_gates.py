@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -13,12 +13,12 @@ import httpx
 import pytest
 
 from runner.clock import SystemClock
-from runner.engine import Ended, Engine, RunOptions
+from runner.engine import Ended, Engine, RunOptions, results
 from runner.engine.view import Snapshot
 from runner.errors import Exit
 from runner.model import Budget, Limits, Polling, State
 from runner.pacing import Governor
-from runner.scheduler import Durations, Scheduler, Window
+from runner.scheduler import Call, Durations, Scheduler, Window
 from runner.steps.desk import Desk
 from runner.steps.download import DownloadResult, Fetched
 from runner.store import jobs
@@ -347,7 +347,54 @@ async def test_a_result_that_is_too_large_is_fetched_once_in_a_run() -> None:
     assert (world.home.fetches, world.state("j0")) == (1, State.DOWNLOADING)
 
 
-def _with(world: World, **budget: Any) -> Any:
-    from dataclasses import replace
+class AtTheApi(Home):
+    """Results under the API's own address; so many of the first fetches are answered with 429."""
 
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.fetches = 0
+
+    async def fetch(self, desk: Desk, row: int) -> DownloadResult:
+        self.fetches += 1
+        if self.refusals:
+            self.refusals -= 1
+            found = await desk.writer.write(lambda conn: jobs.get(conn, row))
+            return DownloadResult(job=found, fetched=Fetched.LATER, too_fast=True, retry_after_s=0.01)
+        return replace(await super().fetch(desk, row), from_api=True)
+
+
+async def test_results_at_the_api_itself_are_fetched_under_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    permits: list[Call] = []
+    sent = Scheduler.sent
+
+    def counted(self: Scheduler, now: float, call: Call, job: int | None = None) -> None:
+        permits.append(call)
+        sent(self, now, call, job)
+
+    monkeypatch.setattr(Scheduler, "sent", counted)
+    elsewhere, here = live(12), live(12)
+    here.home = AtTheApi(0)
+
+    await elsewhere.run()
+    before = permits.count(Call.OTHER)
+    await here.run()
+
+    assert before == 0
+    assert here.home.fetches == 12
+    assert permits.count(Call.OTHER) >= 8  # until the first was seen to be there, they were not counted
+
+
+async def test_a_result_that_is_told_to_wait_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "TRIES", 1)
+    world = live(1)
+    world.home = AtTheApi(2)
+
+    ended = await world.run()
+
+    assert ended.code is Exit.OK
+    assert world.home.fetches == 3
+    assert ended.stats["rejections"] == 2
+
+
+def _with(world: World, **budget: Any) -> Any:
     return replace(world.settings, budget=Budget(**budget))
