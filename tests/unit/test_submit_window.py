@@ -1,0 +1,155 @@
+"""How long an unclear submit is repeated: the window, and clocks that cannot be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from runner.clock import rfc3339
+from runner.model import State
+from runner.steps.submit import Held
+from tests.desk import BEGINNING, LOST, World, accepted
+from tests.submit_answers import TOO_FAST, A
+
+pytestmark = pytest.mark.anyio
+
+
+async def lost_and_waited(seconds: float, **settings: Any) -> World:
+    world = World.of(A, **settings)
+    await world.submits("a", LOST)
+    world.clock.pass_s(seconds)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sends"), [(0.0, 2), (1.0, 2), (3599.0, 2), (3600.0, 2), (3600.5, 1), (1e6, 1)]
+)
+async def test_the_same_bytes_go_out_again_inside_the_window_only(seconds: float, sends: int) -> None:
+    world = await lost_and_waited(seconds)
+
+    if sends == 2:
+        await world.submits("a", accepted("t"))
+        assert world.state("a") is State.WAITING
+    else:
+        done = await world.submit("a")
+        assert (done.held, done.answer) == (Held.UNCERTAIN, None)
+        assert world.job("a").error_code == "window_over"
+        assert world.credits() == (0, 10)
+
+    assert len(world.sent) == sends
+    assert len(set(world.sent)) == 1
+
+
+async def test_the_window_counts_from_the_first_send_not_from_the_last() -> None:
+    world = World.of(A)
+    for _ in range(7):
+        await world.submits("a", LOST)
+        world.clock.pass_s(500)
+    assert world.job("a").first_sent_at == rfc3339(BEGINNING)
+    world.clock.pass_s(200)
+
+    assert (await world.submit("a")).held is Held.UNCERTAIN
+
+
+async def test_the_window_does_not_count_refusals_that_were_certain() -> None:
+    world = World.of(A)
+    for _ in range(5):
+        await world.submits("a", TOO_FAST)
+        world.clock.pass_s(1500)
+    await world.submits("a", LOST)
+    sent_at = world.job("a").first_sent_at
+    world.clock.pass_s(3000)
+    await world.submits("a", accepted("t"))
+
+    assert sent_at == rfc3339(BEGINNING + 7500)
+    assert world.state("a") is State.WAITING
+
+
+@pytest.mark.parametrize(("slept_s", "sends"), [(0.0, 2), (3599.0, 2), (3601.0, 1)])
+async def test_a_laptop_that_falls_asleep_while_it_connects_sends_nothing_too_late(
+    slept_s: float, sends: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World.of(A)
+    await world.submits("a", LOST)
+    connect = httpx.MockTransport.handle_async_request
+
+    async def slowly(self: httpx.MockTransport, request: httpx.Request) -> httpx.Response:
+        world.clock.pass_s(slept_s)
+        return await connect(self, request)
+
+    monkeypatch.setattr(httpx.MockTransport, "handle_async_request", slowly)
+    world.says(accepted("t"))
+    await world.submit("a")
+    if sends == 1:
+        assert world.state("a") is State.SUBMITTING
+        await world.submit("a")
+
+    assert world.state("a") is (State.WAITING if sends == 2 else State.UNCERTAIN)
+    assert len(world.sent) == sends
+    assert world.credits() == (0, 10)
+
+
+def set_back(world: World) -> None:
+    world.clock.wall -= 10 * 3600
+
+
+def set_back_a_little(world: World) -> None:
+    # 70 minutes have passed; the wall says 10.
+    world.clock.pass_s(70 * 60)
+    world.clock.wall -= 60 * 60
+
+
+def set_forward(world: World) -> None:
+    world.clock.wall += 10 * 3600
+
+
+def rebooted_and_set_back(world: World) -> None:
+    world.clock.reboot()
+    world.clock.wall -= 60
+
+
+def boot_clock_ran_backwards(world: World) -> None:
+    assert world.clock.boot is not None
+    world.clock.boot -= 100
+
+
+@pytest.mark.parametrize(
+    "happens", [set_back, set_back_a_little, set_forward, rebooted_and_set_back, boot_clock_ran_backwards]
+)
+async def test_a_clock_that_cannot_be_trusted_ends_the_window(happens: Callable[[World], None]) -> None:
+    world = await lost_and_waited(10)
+
+    happens(world)
+
+    assert (await world.submit("a")).held is Held.UNCERTAIN
+    assert len(world.sent) == 1
+
+
+async def test_a_reboot_inside_the_window_does_not_end_it() -> None:
+    world = await lost_and_waited(600)
+    world.clock.reboot()
+    world.clock.pass_s(60)
+
+    await world.submits("a", accepted("t"))
+
+    assert world.state("a") is State.WAITING
+
+
+async def test_a_system_without_a_boot_clock_goes_by_the_wall() -> None:
+    world = World.of(A)
+    world.clock.boot, world.clock.boot_name = None, None
+    await world.submits("a", LOST)
+    world.clock.pass_s(3000)
+    await world.submits("a", LOST)
+    world.clock.pass_s(700)
+
+    assert (await world.submit("a")).held is Held.UNCERTAIN
+
+
+async def test_the_manifest_may_allow_a_shorter_window() -> None:
+    world = await lost_and_waited(61, resend_within_s=60.0)
+
+    assert (await world.submit("a")).held is Held.UNCERTAIN
