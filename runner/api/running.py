@@ -19,7 +19,7 @@ from runner import __version__
 from runner.api.child import Sandbox, sandbox_child
 from runner.api.interruptions import ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
-from runner.api.opening import NO_FILE_HINT, SANDBOX_KEY, SANDBOX_URL, check_all, read_manifest, refuse_errors
+from runner.api.opening import NO_FILE_HINT, SANDBOX_KEY, SANDBOX_URL, Opened, read_manifest
 from runner.api.planning import Plan, check_binding, compute
 from runner.api.reporting import write_report_for
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_client
@@ -117,10 +117,13 @@ def run(
         else:
             account = Account(checked_base_url(base_url_of_environment()), get_key())
             account_of, identity = (lambda: account), account.service
-        file, plan = _open(request, stack, identity=identity, clock=clock, announce=announce)
-        # Not `to_spend > 0`: what is thought to be free may cost all the same.
-        if prepare is None and plan.submits and not confirm(plan):
-            raise UsageError("nothing was sent: the plan was not confirmed")
+
+        def agree(plan: Plan) -> None:
+            # Not `to_spend > 0`: what is thought to be free may cost all the same.
+            if prepare is None and plan.submits and not confirm(plan):
+                raise UsageError("nothing was sent: the plan was not confirmed")
+
+        file, plan = _open(request, stack, identity=identity, clock=clock, announce=announce, agree=agree)
         account = account_of()
         settings = plan.settings
         folder = OutputFolder(settings.output_dir, owner=settings.name)
@@ -204,42 +207,62 @@ def _sandbox_account(request: RunRequest, stack: ExitStack) -> Callable[[], Acco
 
 
 def _open(
-    request: RunRequest, stack: ExitStack, *, identity: str, clock: Clock, announce: Announce
+    request: RunRequest,
+    stack: ExitStack,
+    *,
+    identity: str,
+    clock: Clock,
+    announce: Announce,
+    agree: Callable[[Plan], None],
 ) -> tuple[StateFile, Plan]:
-    """Check everything, lock the manifest, open the database, and plan."""
+    """Check everything, lock the manifest, open the database, plan, and have the plan agreed to."""
     database = find_workspace(request.path, state=request.state, sandbox=request.sandbox).database
-    is_new = not database.exists()
-    if is_new:
-        # No database is made for a manifest with mistakes in it.
-        checked = read_manifest(request.path, state=request.state, sandbox=request.sandbox)
-        check_all(checked)
-        refuse_errors(checked)
-    file = StateFile.open(database)
-    stack.callback(file.close)
-    opened = read_manifest(request.path, state=request.state, sandbox=request.sandbox, file=file)
-    assert opened.manifest.settings is not None
-    lock = ManifestLock(database, opened.manifest.settings.name)
-    lock.acquire(clock.wall_s(), command=request.command)
-    stack.callback(lock.release)
-    settings = _with_cap(opened.manifest.settings, request.max_credits)
-    opened.manifest.settings = settings
+    if not database.exists():
+        # None is made for a manifest with mistakes in it, nor for a plan that nobody wants.
+        nothing = StateFile.in_memory()
+        stack.callback(nothing.close)
+        opened = _read(request, nothing)
+        plan = compute(opened, nothing, base_url=identity, now_s=clock.wall_s())
+        announce(f"new state database {database}: nothing is known of earlier runs")
+        agree(plan)
+        _lock(request, stack, database, plan.name, clock)
+        file = StateFile.open(database)
+        stack.callback(file.close)
+        if file.created:
+            staging.carry(nothing.conn, file.conn)
+            nothing.close()
+            opened.hashes.save(file)
+            return file, plan
+    else:
+        file = StateFile.open(database)
+        stack.callback(file.close)
+        opened = _read(request, file)
+        assert opened.manifest.settings is not None
+        _lock(request, stack, database, opened.manifest.settings.name, clock)
+    settings = opened.manifest.settings
+    assert settings is not None
     check_binding(file, settings, base_url=identity)
     plan = compute(opened, file, base_url=identity, now_s=clock.wall_s())
     opened.hashes.save(file)
-    if is_new:
-        announce(f"new state database {database}: nothing is known of earlier runs")
-    else:
-        announce(f"state database {database}")
+    announce(f"state database {database}")
+    agree(plan)
     return file, plan
 
 
-def _with_cap(settings: Settings | None, max_credits: float | None) -> Settings:
-    from dataclasses import replace
-
+def _read(request: RunRequest, file: StateFile) -> Opened:
+    opened = read_manifest(request.path, state=request.state, sandbox=request.sandbox, file=file)
+    settings = opened.manifest.settings
     assert settings is not None
-    if max_credits is None:
-        return settings
-    return replace(settings, budget=replace(settings.budget, max_credits=max_credits))
+    if request.max_credits is not None:
+        budget = replace(settings.budget, max_credits=request.max_credits)
+        opened.manifest.settings = replace(settings, budget=budget)
+    return opened
+
+
+def _lock(request: RunRequest, stack: ExitStack, database: Path, name: str, clock: Clock) -> None:
+    lock = ManifestLock(database, name)
+    lock.acquire(clock.wall_s(), command=request.command)
+    stack.callback(lock.release)
 
 
 def _look_at_space(folder: OutputFolder, announce: Announce) -> None:

@@ -9,6 +9,7 @@ shared lock on `<db>.checkpoint` and checkpoints an exclusive one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -58,6 +59,8 @@ class StateFile:
                 file._refuse_strange()
                 file._use_wal()
                 file._migrate()
+                if created:
+                    _sync_folders(path)
             except BaseException:
                 file._let_go()
                 raise
@@ -70,9 +73,20 @@ class StateFile:
             return
         fcntl.flock(self._gate, fcntl.LOCK_EX)
         try:
-            self.conn.execute("PRAGMA journal_mode = WAL")
+            mode = self.conn.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            if mode == "wal":
+                return
+            # Other journals lose what was acknowledged when the power fails, and disks that know no WAL
+            # (most of those on a network) often know no locks either: not a place to keep money.
+            if self.created and self.path is not None and os.stat(self.path).st_size == 0:  # noqa: PTH116
+                self.path.unlink()
         finally:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
+        raise StateError(
+            f"{self.path} is on a disk where SQLite cannot keep a write-ahead log (it offers only {mode!r}), as on"
+            " most network drives; there a power cut could lose what was paid for",
+            hint="name a database on a disk of this machine with --state FILE",
+        )
 
     @classmethod
     def open_readonly(cls, path: Path) -> StateFile:
@@ -195,6 +209,19 @@ def _connect(target: str, *, uri: bool) -> sqlite3.Connection:
     conn.execute("PRAGMA temp_store = FILE")
     conn.execute("PRAGMA cache_size = -16000")
     return conn
+
+
+def _sync_folders(path: Path) -> None:
+    """Have a new file's name on the disk, and that of its folder: SQLite cares for what is inside only."""
+    for folder in (path.parent, path.parent.parent):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as exc:
+            if exc.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a disk that has no such thing
+                raise
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -97,6 +97,20 @@ def stage(conn: sqlite3.Connection, manifest: str, jobs: Iterable[StagedJob]) ->
     return int(found[0])
 
 
+def carry(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+    """Stage in a database that has just been made what was staged in an empty one."""
+    with trouble("staging the jobs of the manifest in a temporary file"):
+        _clear(target)
+        target.execute(_STAGE)
+        with _temporary(target):
+            target.executemany(
+                f"INSERT INTO incoming VALUES ({', '.join('?' * 18)})",
+                (tuple(row) for row in source.execute("SELECT * FROM incoming ORDER BY position")),
+            )
+        if source.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'read_from'").fetchone():
+            expect(target, *source.execute("SELECT basis, inputs FROM temp.read_from").fetchone())
+
+
 def restage(conn: sqlite3.Connection, manifest: str, prices: Mapping[str, Estimate]) -> None:
     """Stage what is listed already, as the diff of a manifest that lists the same.
 

@@ -22,9 +22,10 @@ from sqlite_utils import Database
 
 from runner.errors import Exit, RunnerError, StateError, TemporaryTrouble
 from runner.migrations import MIGRATIONS
-from runner.store import database
+from runner.store import database, staging
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
+from tests.desk import job, staged
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -648,3 +649,49 @@ async def test_the_error_of_a_write_nobody_waits_for_is_dropped_alone(file: Stat
     await writer.flush()
 
     assert [row[0] for row in file.conn.execute("SELECT account FROM rates")] == ["a"]
+
+
+def test_a_disk_without_a_write_ahead_log_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's dot-file locks stand for a network drive: no shared memory, so no log."""
+
+    def connect(target: str, *, uri: bool) -> sqlite3.Connection:
+        return real(f"file:{target}?vfs=unix-dotfile", uri=True)
+
+    real = database._connect
+    monkeypatch.setattr(database, "_connect", connect)
+
+    with pytest.raises(StateError, match="write-ahead log") as found:
+        StateFile.open(path)
+
+    assert "--state" in (found.value.hint or "")
+    assert found.value.exit_code is Exit.USAGE
+    assert not path.exists()
+
+
+def test_a_new_file_and_its_folder_are_on_the_disk_by_name(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    fsync = os.fsync
+
+    def remember(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", remember)
+
+    StateFile.open(path).close()
+
+    assert {path.parent.stat().st_ino, path.parent.parent.stat().st_ino} <= set(synced)
+
+
+def test_no_room_for_the_staged_jobs_is_no_fault_of_ours(path: Path) -> None:
+    file = StateFile.open(path)
+    file.conn.execute("CREATE TEMP TABLE first (a)")
+    file.conn.execute("PRAGMA temp.max_page_count = 3")
+
+    with pytest.raises(TemporaryTrouble, match=r"temporary file.* full") as found:
+        staging.stage(file.conn, "any", (staged(job(f"job-{number}")) for number in range(1000)))
+
+    assert found.value.hint
+    file.close()

@@ -1,0 +1,64 @@
+"""A first run makes its database once its plan is agreed to, not before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.api.planning import Plan
+from runner.api.running import RunRequest, run
+from runner.errors import UsageError
+from runner.store.database import StateFile
+
+MANIFEST = """version: 1
+name: first
+model: grok-imagine-video
+jobs:
+  - {id: one, prompt: A bottle}
+"""
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def snapshot(self, snapshot: object) -> None:
+        """Take where the run stands."""
+
+    def event(self, kind: str, **data: object) -> None:
+        """Take what happens."""
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RIVYA_API_KEY", "rvya_sk_nobody")
+    monkeypatch.setenv("RIVYA_BASE_URL", "http://127.0.0.1:9")
+    path = tmp_path / "first.yaml"
+    path.write_text(MANIFEST, encoding="utf-8")
+    return path
+
+
+def test_a_plan_that_is_not_agreed_to_leaves_nothing_behind(manifest: Path) -> None:
+    said: list[str] = []
+
+    with pytest.raises(UsageError, match="not confirmed"):
+        run(RunRequest(path=manifest), confirm=lambda _: False, announce=said.append, progress=Silent())
+
+    assert [path.name for path in manifest.parent.iterdir()] == ["first.yaml"]
+    assert "nothing is known of earlier runs" in said[0], "that is said before it is asked"
+
+
+def test_a_database_that_comes_into_being_meanwhile_is_planned_with(manifest: Path) -> None:
+    """Another run made it while a person thought about this one's plan: they are asked again."""
+    database = manifest.parent / "state" / "runner.db"
+    plans: list[Plan] = []
+
+    def confirm(plan: Plan) -> bool:
+        plans.append(plan)
+        StateFile.open(database).close()
+        return len(plans) == 1
+
+    with pytest.raises(UsageError, match="not confirmed"):
+        run(RunRequest(path=manifest), confirm=confirm, announce=lambda _: None, progress=Silent())
+
+    assert [plan.database_exists for plan in plans] == [False, True]
