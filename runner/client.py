@@ -97,7 +97,9 @@ def is_loopback(url: str) -> bool:
 
 
 def checked_base_url(text: str) -> str:
-    """Return a base url without its trailing slash.
+    """Return a base url in the one spelling its service is known by.
+
+    The scheme and the host in small letters, no default port, no slash at the end.
 
     Raises:
         UsageError: It is not https (plain http only for loopback), or holds more than host and path.
@@ -117,7 +119,21 @@ def checked_base_url(text: str) -> str:
             f"refusing to send a key over plain http to {parts.hostname}",
             hint="use https; http is for loopback only",
         )
-    return url
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    standard = {"http": 80, "https": 443}[parts.scheme]
+    port = f":{parts.port}" if parts.port not in (None, standard) else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def same_service(one: str, other: str) -> bool:
+    """Return whether two base urls name one service, however an earlier version may have spelled it.
+
+    `sandbox:` is a service too.
+    """
+    try:
+        return one == other or checked_base_url(one) == checked_base_url(other)
+    except UsageError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

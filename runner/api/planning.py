@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.opening import Opened, read_manifest, stage_all, state_to_read
+from runner.client import same_service
 from runner.errors import UsageError
 from runner.model import Basis, Budget, Problem, Settings
 from runner.sidecar import Sidecar, SidecarIndex
@@ -182,7 +183,7 @@ def check_binding(file: StateFile, settings: Settings, *, base_url: str) -> str 
     bound = catalogue.binding(file.conn, settings.name)
     if bound is None:
         return None
-    if bound["base_url"] != base_url:
+    if not same_service(bound["base_url"], base_url):
         raise UsageError(
             f"the manifest name {settings.name} belongs to {bound['base_url']} in {file.path}, not to {base_url}",
             hint=f"set RIVYA_BASE_URL={bound['base_url']} to go on with it, or give the manifest another `name:`,"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.api.account import ask
 from runner.api.opening import read_manifest
-from runner.client import Account, Api, checked_base_url
+from runner.client import Account, Api, same_service
 from runner.clock import epoch, rfc3339
 from runner.environment import base_url, get_key
 from runner.errors import KeyRefused, TemporaryTrouble, UsageError
@@ -188,7 +188,7 @@ class Answering:
         """Return the task, and by how much the service's clock is ahead of ours where that is worth a word."""
         if self.sandbox:
             raise UsageError("the sandbox is not running between runs, so no task of it can be attached")
-        if checked_base_url(base_url()) != self.service:
+        if not same_service(base_url(), self.service):
             raise UsageError(
                 f"this manifest belongs to {self.service}", hint=f"set RIVYA_BASE_URL={self.service}"
             )

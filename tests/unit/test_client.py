@@ -26,6 +26,7 @@ from runner.client import (
     checked_base_url,
     is_loopback,
     open_api,
+    same_service,
 )
 from runner.errors import UsageError
 from runner.machine import Meaning, understand
@@ -633,7 +634,13 @@ def test_two_keys_of_one_service_are_two_accounts_and_an_alias_outlives_its_addr
         ("  https://rivya.ai//  ", "https://rivya.ai"),
         ("https://proxy.example/rivya", "https://proxy.example/rivya"),
         ("http://localhost:8080", "http://localhost:8080"),
-        ("http://LOCALHOST:8080", "http://LOCALHOST:8080"),
+        # One service, one name: a manifest is bound to it, prices and uploads are remembered by it.
+        ("http://LOCALHOST:8080", "http://localhost:8080"),
+        ("HTTPS://Rivya.AI:443/", "https://rivya.ai"),
+        ("https://rivya.ai:", "https://rivya.ai"),
+        ("https://rivya.ai:80", "https://rivya.ai:80"),
+        ("http://127.0.0.1:80/", "http://127.0.0.1"),
+        ("https://proxy.example/Rivya", "https://proxy.example/Rivya"),
         ("http://127.0.0.1:1", "http://127.0.0.1:1"),
         ("http://127.3.2.1", "http://127.3.2.1"),
         ("http://[::1]:8080/", "http://[::1]:8080"),
@@ -641,6 +648,22 @@ def test_two_keys_of_one_service_are_two_accounts_and_an_alias_outlives_its_addr
 )
 def test_base_urls_that_are_fit(text: str, url: str) -> None:
     assert checked_base_url(text) == url
+    assert same_service(text, url)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("sandbox:", "sandbox:", True),
+        ("sandbox:", "https://rivya.ai", False),
+        ("https://RIVYA.ai:443/", "https://rivya.ai", True),
+        ("https://rivya.ai/a", "https://rivya.ai/b", False),
+        ("https://rivya.ai:8443", "https://rivya.ai", False),
+        ("what an earlier version wrote", "https://rivya.ai", False),
+    ],
+)
+def test_a_service_is_known_in_any_spelling(one: str, other: str, same: bool) -> None:
+    assert same_service(one, other) is same
 
 
 @pytest.mark.parametrize(
