@@ -1,11 +1,9 @@
-"""What an answer of the service means, and what follows: design §5, sentence by sentence, as tables."""
+"""What an answer of the service means, and what follows for a submit: the design's rules for paying once, as tables."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,42 +12,18 @@ from runner.errors import Exit
 from runner.machine import (
     CONFLICT_SPAN_S,
     CONFLICT_TRIES,
-    MODERATION_LIKE,
     After,
-    AfterTask,
     Answer,
-    FailureClass,
     Meaning,
     Reply,
     SubmitOutcome,
-    TaskStatus,
     after_submit,
-    after_task,
-    counts_for_breaker,
-    credits_of,
-    failure_class,
-    may_become,
     may_send,
     names_a_reference,
-    read_task,
     send_age_s,
-    task_failure,
     understand,
-    wants_another_round,
 )
-from runner.model import ENDED, NEVER_SENT, State
-
-TASK: Mapping[str, Any] = {
-    "id": "task_1",
-    "status": "queued",
-    "model": "z-image",
-    "reserved_credits": 1,
-    "final_credits": 0,
-    "created_at": "2026-05-11T00:00:00.000Z",
-    "updated_at": "2026-05-11T00:00:00.000Z",
-    "result": None,
-    "error": None,
-}
+from tests.service_words import TASK
 
 
 def error(code: str = "validation_failed", message: str = "no", request_id: str = "req_1") -> dict[str, Any]:
@@ -377,247 +351,6 @@ def test_a_job_without_references_has_no_url_to_make_anew() -> None:
     assert outcome(said(400, error("file_expired", "url expired"))).after is After.FAILED
 
 
-# --- classes of failures, rounds, breaker ---------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "cls"),
-    [
-        ("validation_failed", 400, FailureClass.VALIDATION),
-        ("webhook_url_rejected", 400, FailureClass.VALIDATION),
-        ("", 413, FailureClass.VALIDATION),
-        ("", 415, FailureClass.VALIDATION),
-        ("unprocessable", 422, FailureClass.VALIDATION),
-        ("not_found", 404, FailureClass.NOT_FOUND),
-        ("model_missing", 404, FailureClass.NOT_FOUND),
-        ("content_policy_violation", 400, FailureClass.POLICY),
-        ("moderation_blocked", 422, FailureClass.POLICY),
-        ("SAFETY_FILTER", 400, FailureClass.POLICY),
-        ("teapot", 418, FailureClass.OTHER),
-        # Of a task that failed there is no status.
-        ("generation_failed", None, FailureClass.GENERATION),
-        ("", None, FailureClass.GENERATION),
-        ("some_code_of_next_year", None, FailureClass.GENERATION),
-        ("nsfw_content", None, FailureClass.POLICY),
-        ("invalid_input", None, FailureClass.VALIDATION),
-        ("insufficient_credits", None, FailureClass.CREDITS),
-        ("insufficient_credits", 402, FailureClass.CREDITS),
-    ],
-)
-def test_the_class_of_a_failure(code: str, status: int | None, cls: FailureClass) -> None:
-    assert failure_class(code=code, status=status) is cls
-
-
-@pytest.mark.parametrize("cls", list(FailureClass))
-def test_a_refused_request_never_gets_another_round_by_itself(cls: FailureClass) -> None:
-    assert not wants_another_round(cls=cls, round_=1, failed_rounds=100, task_failed=False)
-
-
-@pytest.mark.parametrize(
-    ("round_", "failed_rounds", "again"),
-    [(1, 0, False), (1, 1, True), (2, 1, False), (2, 2, True), (3, 2, False), (50, 2, False)],
-)
-def test_a_failed_task_gets_as_many_more_rounds_as_the_manifest_says(
-    round_: int, failed_rounds: int, again: bool
-) -> None:
-    found = wants_another_round(
-        cls=FailureClass.GENERATION, round_=round_, failed_rounds=failed_rounds, task_failed=True
-    )
-
-    assert found is again
-
-
-@pytest.mark.parametrize("cls", sorted(MODERATION_LIKE))
-def test_moderation_like_failures_never_get_another_round_by_themselves(cls: FailureClass) -> None:
-    assert not wants_another_round(cls=cls, round_=1, failed_rounds=5, task_failed=True)
-
-
-def test_what_counts_for_the_breaker() -> None:
-    counted = {cls for cls in FailureClass if counts_for_breaker(cls)}
-
-    assert counted == {FailureClass.GENERATION, FailureClass.NOT_FOUND, FailureClass.OTHER}
-    assert {FailureClass.VALIDATION, FailureClass.POLICY} == MODERATION_LIKE
-
-
-# --- tasks ----------------------------------------------------------------------------------------
-
-
-def test_the_documented_task_is_read_whole() -> None:
-    task = read_task(
-        {
-            **TASK,
-            "status": "succeeded",
-            "reserved_credits": 8,
-            "final_credits": 7.5,
-            "result": {"primary_url": "https://m/1.png", "urls": ["https://m/1.png", "https://m/2.png"]},
-        }
-    )
-
-    assert task is not None
-    assert (task.id, task.status, task.word, task.model) == (
-        "task_1",
-        TaskStatus.SUCCEEDED,
-        "succeeded",
-        "z-image",
-    )
-    assert (task.reserved, task.final) == (8.0, 7.5)
-    assert task.urls == ("https://m/1.png", "https://m/2.png")
-    assert task.created_at == "2026-05-11T00:00:00.000Z"
-    assert task.terminal
-    assert after_task(task) is AfterTask.DOWNLOADING
-
-
-@pytest.mark.parametrize(
-    "task_id", ["", "   ", ".", "..", " .. ", None, True, 1.5, ["task_1"], {"id": "x"}, "x" * 501]
-)
-def test_a_task_without_a_usable_id_is_no_task(task_id: Any) -> None:
-    assert read_task({**TASK, "id": task_id}) is None
-
-
-@pytest.mark.parametrize("data", [None, {}, {"status": "queued"}, {"task_id": "x"}])
-def test_what_has_no_id_is_no_task(data: Any) -> None:
-    assert read_task(data) is None
-
-
-def test_an_id_that_is_a_whole_number_is_an_id() -> None:
-    task = read_task({**TASK, "id": 4711})
-
-    assert task is not None
-    assert task.id == "4711"
-
-
-@pytest.mark.parametrize(
-    ("word", "status", "terminal"),
-    [
-        ("queued", TaskStatus.QUEUED, False),
-        ("processing", TaskStatus.PROCESSING, False),
-        ("succeeded", TaskStatus.SUCCEEDED, True),
-        ("failed", TaskStatus.FAILED, True),
-        (" Succeeded ", TaskStatus.SUCCEEDED, True),
-        ("FAILED", TaskStatus.FAILED, True),
-        ("cancelled", TaskStatus.OTHER, False),
-        ("expired", TaskStatus.OTHER, False),
-        ("success", TaskStatus.OTHER, False),
-        ("other", TaskStatus.OTHER, False),
-        ("", TaskStatus.OTHER, False),
-        (None, TaskStatus.OTHER, False),
-        (3, TaskStatus.OTHER, False),
-    ],
-)
-def test_only_the_two_documented_words_are_terminal(word: Any, status: TaskStatus, terminal: bool) -> None:
-    task = read_task({**TASK, "status": word})
-
-    assert task is not None
-    assert (task.status, task.terminal) == (status, terminal)
-    assert terminal or after_task(task) is AfterTask.RUNNING
-
-
-@pytest.mark.parametrize(
-    ("result", "urls"),
-    [
-        (None, ()),
-        ("https://m/1.png", ()),
-        ({}, ()),
-        ({"primary_url": None, "urls": None}, ()),
-        ({"primary_url": "https://m/1"}, ("https://m/1",)),
-        ({"urls": ["https://m/1", "https://m/2"]}, ("https://m/1", "https://m/2")),
-        (
-            {"primary_url": "https://m/2", "urls": ["https://m/1", "https://m/2"]},
-            ("https://m/2", "https://m/1"),
-        ),
-        ({"urls": ["https://m/1", "https://m/1", "", "  ", None, 4, {"url": "x"}]}, ("https://m/1",)),
-        ({"urls": "https://m/1"}, ()),
-    ],
-)
-def test_result_urls_are_read_leniently(result: Any, urls: tuple[str, ...]) -> None:
-    task = read_task({**TASK, "status": "succeeded", "result": result})
-
-    assert task is not None
-    assert task.urls == urls
-    assert after_task(task) is AfterTask.DOWNLOADING, "a succeeded task never fails for want of a url"
-
-
-@pytest.mark.parametrize(
-    ("value", "credits"),
-    [
-        (0, 0.0),
-        (7, 7.0),
-        (0.25, 0.25),
-        (None, None),
-        (True, None),
-        (False, None),
-        ("7", 7.0),
-        ("12.50", 12.5),
-        ("-7", None),
-        ("1e3", None),
-        ("nan", None),
-        ("Infinity", None),
-        ("７", None),
-        (" 7", None),
-        ("7 credits", None),
-        ("", None),
-        pytest.param("9" * 400, None, id="400 digits of text"),
-        (-1, None),
-        (math.nan, None),
-        (math.inf, None),
-        ([], None),
-        pytest.param(10**400, None, id="400 digits"),
-    ],
-)
-def test_an_amount_of_credits_is_a_finite_number_of_at_least_zero(value: Any, credits: float | None) -> None:
-    assert credits_of(value) == credits
-
-
-@pytest.mark.parametrize(
-    ("text", "credits"),
-    [
-        ("NaN", None),
-        ("Infinity", None),
-        ("1e999", None),
-        pytest.param("1" * 400, None, id="400 digits"),
-        ("-0.0", 0.0),
-    ],
-)
-def test_absurd_amounts_in_json_do_not_stop_the_run(text: str, credits: float | None) -> None:
-    task = read_task({**TASK, "reserved_credits": json.loads(text)})
-
-    assert task is not None
-    assert task.reserved == credits
-
-
-@pytest.mark.parametrize("said_error", [None, "boom", {}, {"code": None}, {"message": "no code"}])
-def test_a_failed_task_may_say_nothing_of_why(said_error: Any) -> None:
-    task = read_task({**TASK, "status": "failed", "error": said_error})
-
-    assert task is not None
-    assert after_task(task) is AfterTask.FAILED
-    failure = task_failure(task)
-    assert (failure.cls, failure.code) == (FailureClass.GENERATION, "unknown")
-    assert failure.message
-
-
-@pytest.mark.parametrize(
-    ("code", "final", "after"),
-    [
-        ("insufficient_credits", 0, AfterTask.NO_CREDITS),
-        # Absent or null means charged in full, so this payment is not undone.
-        ("insufficient_credits", None, AfterTask.FAILED),
-        ("insufficient_credits", 3, AfterTask.FAILED),
-        ("generation_failed", 0, AfterTask.FAILED),
-        ("generation_failed", None, AfterTask.FAILED),
-    ],
-)
-def test_a_task_that_failed_for_want_of_credits_and_cost_nothing_is_no_round(
-    code: str, final: float | None, after: AfterTask
-) -> None:
-    task = read_task(
-        {**TASK, "status": "failed", "final_credits": final, "error": {"code": code, "message": ""}}
-    )
-
-    assert task is not None
-    assert after_task(task) is after
-
-
 # --- how long ago the first send was --------------------------------------------------------------
 
 
@@ -692,58 +425,3 @@ def test_an_unclear_send_is_repeated_only_inside_its_window(in_doubt: int, age_s
 
 def test_a_window_of_zero_allows_no_repeat() -> None:
     assert not may_send(in_doubt=1, age_s=0.001, resend_within_s=0.0)
-
-
-# --- states ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("state", list(State))
-def test_a_state_may_stay(state: State) -> None:
-    assert may_become(state, state)
-
-
-FORBIDDEN = [
-    # A succeeded task never becomes failed or unpaid again.
-    *[(State.DOWNLOADING, new) for new in State if new not in (State.DOWNLOADING, State.DONE)],
-    *[(State.DONE, new) for new in State if new not in (State.DONE, State.DOWNLOADING)],
-    # Nothing reaches a submit but from ready, or by a person's word from uncertain.
-    *[
-        (old, State.SUBMITTING)
-        for old in State
-        if old not in (State.READY, State.SUBMITTING, State.UNCERTAIN)
-    ],
-    # A doubt ends by a person only, and never in another payment.
-    *[
-        (State.UNCERTAIN, new)
-        for new in State
-        if new not in (State.UNCERTAIN, State.SUBMITTING, State.WAITING, State.ABANDONED)
-    ],
-    *[(State.ABANDONED, new) for new in State if new is not State.ABANDONED],
-    # A failed job is planned anew, never sent as it is.
-    *[(State.FAILED, new) for new in State if new not in (State.FAILED, State.PLANNED)],
-    # What is in flight is not begun anew with its bytes thrown away.
-    (State.WAITING, State.READY),
-    (State.WAITING, State.SUBMITTING),
-    (State.WAITING, State.UNCERTAIN),
-]
-
-
-@pytest.mark.parametrize(("old", "new"), FORBIDDEN)
-def test_what_a_state_never_becomes(old: State, new: State) -> None:
-    assert not may_become(old, new)
-
-
-def test_every_state_can_still_come_to_an_end() -> None:
-    for state in State:
-        reached, fresh = {state}, {state}
-        while fresh:
-            fresh = {new for old in fresh for new in State if may_become(old, new)} - reached
-            reached |= fresh
-        assert reached & ENDED, state
-
-
-def test_no_state_after_an_intent_leads_back_without_a_verdict_of_the_service() -> None:
-    back = {old for old in State if any(may_become(old, new) for new in NEVER_SENT)} - NEVER_SENT
-
-    # Refused or failed; from failed only by `retry` or `failed_rounds`.
-    assert back == {State.SUBMITTING, State.WAITING, State.FAILED}

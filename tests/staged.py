@@ -1,0 +1,64 @@
+"""A database with jobs in it, and a manifest that is staged against them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.clock import rfc3339
+from runner.model import Basis, Estimate, JobSpec, State
+from runner.store import jobs, ledger, staging
+from runner.store.database import StateFile
+from tests.desk import BEGINNING, NAME, job, rows, staged
+
+NOW = rfc3339(BEGINNING)
+A, B, C = job("a"), job("b"), job("c")
+
+
+def set_state(file: StateFile, name: str, state: State | str, **columns: Any) -> int:
+    """Put a job where a run would have brought it; return its row."""
+    found = jobs.find(file.conn, NAME, name)[0]
+    with file.transaction() as conn:
+        jobs.advance(conn, found, NOW, state=State(state).value, **columns)
+    return found.row
+
+
+def pay(
+    file: StateFile, name: str, state: State | str = State.DONE, amount: float = 10.0, **columns: Any
+) -> int:
+    """Submit a job for so many credits; leave it in a state; return its row."""
+    found = jobs.find(file.conn, NAME, name)[0]
+    with file.transaction() as conn:
+        estimate = Estimate(credits=amount, reserve=amount, basis=Basis.LISTED)
+        ledger.reserve(conn, found, estimate=estimate, probe=False, base_url="https://rivya.ai", now=NOW)
+    return set_state(file, name, state, **columns)
+
+
+def plan(file: StateFile, *specs: JobSpec) -> dict[str, str]:
+    """Stage a manifest without applying it; return what becomes of each job."""
+    staging.stage(file.conn, NAME, (staged(spec, file) for spec in specs))
+    counts = staging.summary(file.conn, NAME)
+    lines = list(staging.lines(file.conn, NAME))
+    assert sum(counts.values()) == len(lines)
+    assert sum(counts.values()) == len(specs) + counts["orphaned"]
+    spent = staging.to_spend(file.conn)
+    assert sum(number for number, _ in spent.values()) == sum(bool(line["sends"]) for line in lines)
+    assert [line["job"] for line in lines[: len(specs)]] == [spec.id for spec in specs]
+    return {
+        line["job"] if line["change"] != "orphaned" else f"({line['job']})": line["change"] for line in lines
+    }
+
+
+def table(file: StateFile) -> dict[tuple[str, int], str]:
+    """Return {(job, listed): state} of all rows."""
+    return {
+        (name, listed): state for name, listed, state in rows(file, "SELECT job, listed, state FROM jobs")
+    }
+
+
+def row_of(file: StateFile, name: str) -> int:
+    return jobs.find(file.conn, NAME, name)[0].row
+
+
+def sends(file: StateFile) -> float:
+    """Return the credits that a run would spend on what is staged."""
+    return sum(credits for _, credits in staging.to_spend(file.conn).values())

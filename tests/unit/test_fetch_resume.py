@@ -1,0 +1,326 @@
+"""Results: how a download goes on where it broke off; at the end against a real socket."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import httpx
+import pytest
+
+from runner.fetch import ResultFetcher, ResultRefused, ResultTooLarge, ResultUnavailable
+from runner.files import OutputFolder
+from runner.parts import PartFile, Result
+from tests.result_hosts import CLIP, HOST, LARGE, URL, Body, FakeClock, Host, answer, fetch, left, trouble
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> PartFile:
+    return OutputFolder(tmp_path / "out", owner="autumn").part("hero")
+
+
+# --- going on ------------------------------------------------------------------------------------
+
+
+def cut(at: int = 700_000, **headers: str) -> httpx.Response:
+    """Return the first answer of a download that breaks off."""
+    headers = {"etag": '"v1"', "content_length": str(len(LARGE)), **headers}
+    return answer(body=[LARGE[:at], httpx.ReadError("gone")], **headers)
+
+
+def rest(at: int = 700_000, *, body: bytes | None = None, **headers: str) -> httpx.Response:
+    headers = {"content_range": f"bytes {at}-{len(LARGE) - 1}/{len(LARGE)}", "etag": '"v1"', **headers}
+    return answer(206, LARGE[at:] if body is None else body, **headers)
+
+
+async def began(part: PartFile, **headers: str) -> None:
+    await trouble(ResultUnavailable, Host([cut(**headers)]), part)
+
+
+async def test_a_download_goes_on_where_it_broke_off(part: PartFile) -> None:
+    """In another process, with a url renewed in the meantime."""
+    await began(part)
+    assert part.size() == 700_000
+    host = Host([rest()])
+
+    result = await fetch(host, part, URL.replace("SECRET", "RENEWED"))
+
+    assert host.asked[0].headers["range"] == "bytes=700000-"
+    assert host.asked[0].headers["if-range"] == '"v1"'
+    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
+
+
+async def test_it_goes_on_as_often_as_it_breaks_off(part: PartFile) -> None:
+    await began(part)
+    again = answer(
+        206,
+        [LARGE[700_000:1_300_000], httpx.ReadError("")],
+        content_range=f"bytes 700000-{len(LARGE) - 1}/{len(LARGE)}",
+    )
+    await trouble(ResultUnavailable, Host([again]), part)
+    host = Host([rest(1_300_000)])
+
+    result = await fetch(host, part)
+
+    assert host.asked[0].headers["range"] == "bytes=1300000-"
+    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        lambda: answer(body=LARGE),  # no ranges here, or another file by now
+        lambda: rest(at=600_000),
+        lambda: rest(content_range="bytes 700000-800000/2000000"),
+        lambda: rest(content_range=f"bytes 700000-{len(LARGE) - 1}/{len(LARGE) + 1}"),
+        lambda: rest(content_range=f"bytes 700000-{len(LARGE)}/{len(LARGE) + 1}"),
+        lambda: rest(content_range="nonsense"),
+        lambda: rest(content_type="multipart/byteranges; boundary=x", content_range=""),
+        lambda: rest(content_length="5"),
+        lambda: answer(416, b"", content_range="bytes */5"),
+        lambda: answer(412, b""),
+    ],
+)
+async def test_a_host_that_does_not_go_on_exactly_there_starts_over(
+    part: PartFile, reply: Callable[[], httpx.Response]
+) -> None:
+    await began(part)
+    host = Host([reply(), answer(body=LARGE)])
+
+    result = await fetch(host, part)
+
+    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
+    assert "range" in host.asked[0].headers
+    assert all("range" not in request.headers for request in host.asked[1:])
+
+
+@pytest.mark.parametrize(
+    ("headers", "validator"),
+    [
+        ({"etag": 'W/"weak"'}, None),
+        ({"etag": ""}, None),
+        ({"etag": '"v1"', "accept_ranges": "none"}, None),
+        ({"etag": "", "last_modified": "long ago"}, None),
+        ({"etag": "", "last_modified": format_datetime(datetime(2026, 1, 1, tzinfo=UTC), usegmt=True)}, None),
+        (
+            {
+                "etag": "",
+                "last_modified": "Thu, 01 Jan 2026 00:00:00 GMT",
+                "date": "Thu, 01 Jan 2026 00:10:00 GMT",
+            },
+            "Thu, 01 Jan 2026 00:00:00 GMT",
+        ),
+        (
+            {
+                "etag": "",
+                "last_modified": "Thu, 01 Jan 2026 00:00:00 GMT",
+                "date": "Thu, 01 Jan 2026 00:00:01 GMT",
+            },
+            None,
+        ),
+    ],
+)
+async def test_only_a_strong_validator_lets_a_download_go_on(
+    part: PartFile, headers: dict[str, str], validator: str | None
+) -> None:
+    await began(part, **headers)
+    host = Host([rest() if validator else answer(body=LARGE)])
+
+    await fetch(host, part)
+
+    assert host.asked[0].headers.get("if-range") == validator
+
+
+async def test_a_part_of_another_file_is_not_gone_on_with(part: PartFile) -> None:
+    await began(part)
+    host = Host([answer(body=LARGE)])
+
+    result = await fetch(host, part, f"{HOST}/results/other.mp4")
+
+    assert "range" not in host.asked[0].headers
+    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
+
+
+@pytest.mark.parametrize("boot", ["boot-2", None])
+async def test_after_a_power_cut_a_part_is_fetched_anew(part: PartFile, boot: str | None) -> None:
+    """Its length survives sooner than its bytes."""
+    await began(part)
+    host = Host([answer(body=LARGE)])
+
+    await fetch(host, part, clock=FakeClock(boot=boot))
+
+    assert "range" not in host.asked[0].headers
+
+
+async def test_a_part_that_had_arrived_whole_is_not_fetched_again(part: PartFile) -> None:
+    """We were killed between the last byte and the trial."""
+    await began(part)
+    with part.path.open("ab") as file:
+        file.write(LARGE[700_000:])
+    host = Host([])
+
+    result = await fetch(host, part)
+
+    assert host.asked == []
+    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
+
+
+async def test_a_part_longer_than_its_file_is_fetched_anew(part: PartFile) -> None:
+    await began(part)
+    with part.path.open("ab") as file:
+        file.write(LARGE)
+    host = Host([answer(body=LARGE)])
+
+    result = await fetch(host, part)
+
+    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
+
+
+async def test_small_results_leave_no_notes(part: PartFile) -> None:
+    reply = answer(body=[CLIP[:100], httpx.ReadError("")], etag='"v1"', content_length=str(len(CLIP)))
+
+    await trouble(ResultUnavailable, Host([reply]), part)
+
+    assert "hero.part.json" not in left(part)
+
+
+async def test_a_refused_url_keeps_what_is_there(part: PartFile) -> None:
+    await began(part)
+
+    await trouble(ResultRefused, Host([answer(403, b"")]), part)
+
+    assert part.size() == 700_000
+
+
+async def test_a_result_too_large_in_its_rest_is_given_up(part: PartFile) -> None:
+    await began(part)
+
+    await trouble(ResultTooLarge, Host([rest()]), part, max_bytes=1_500_000)
+
+    assert left(part) == []
+
+
+async def test_a_cancelled_download_closes_its_connection(part: PartFile) -> None:
+    body = Body([])
+
+    class Endless(Body):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield CLIP
+            started.set()
+            await anyio.sleep_forever()
+
+    started = anyio.Event()
+    body = Endless([])
+    host = Host([httpx.Response(200, stream=body)])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(fetch, host, part)
+        await started.wait()
+        group.cancel_scope.cancel()
+
+    assert body.closed
+    assert left(part) == []
+
+
+# --- a real host ---------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def serving(handle: Callable[[anyio.abc.SocketStream, bytes], Awaitable[None]]) -> AsyncIterator[str]:
+    """Serve raw answers on a socket; yields its address as a url."""
+
+    async def connection(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await stream.receive()
+            await handle(stream, head)
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(listener.serve, connection)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        yield f"http://127.0.0.1:{port}/clip.mp4?sig=SECRET"
+        group.cancel_scope.cancel()
+
+
+async def fetch_real(url: str, part: PartFile, **timeouts: float) -> Result:
+    timeout = httpx.Timeout(timeouts.get("read", 10.0))
+    async with httpx.AsyncClient(timeout=timeout) as http:
+        fetcher = ResultFetcher(http, allow_loopback=True, max_bytes=10_000_000, clock=FakeClock())
+        return await fetcher.fetch(url, part)
+
+
+async def test_over_a_real_connection_a_cut_body_is_gone_on_with(part: PartFile) -> None:
+    asked: list[bytes] = []
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        asked.append(head)
+        at = 0
+        status = b"200 OK"
+        if b"Range: bytes=" in head:
+            at = int(head.partition(b"Range: bytes=")[2].partition(b"-")[0])
+            status = b"206 Partial Content\r\nContent-Range: bytes %d-%d/%d" % (
+                at,
+                len(LARGE) - 1,
+                len(LARGE),
+            )
+        await stream.send(
+            b'HTTP/1.1 %s\r\nETag: "v1"\r\nContent-Length: %d\r\n\r\n' % (status, len(LARGE) - at)
+        )
+        await stream.send(LARGE[at : at + 900_000])  # and then the line goes dead
+
+    async with serving(handle) as url:
+        for _ in range(2):
+            with pytest.raises(ResultUnavailable):
+                await fetch_real(url, part)
+        result = await fetch_real(url, part)
+
+    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
+    assert [b"Range: bytes=" in head for head in asked] == [False, True, True]
+
+
+async def test_over_a_real_connection_an_unframed_cut_is_seen(part: PartFile) -> None:
+    """No length and no chunks: only the container tells."""
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        await stream.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + CLIP[: len(CLIP) // 2])
+
+    async with serving(handle) as url:
+        with pytest.raises(ResultUnavailable, match="not a whole video/mp4"):
+            await fetch_real(url, part)
+
+    assert left(part) == []
+
+
+async def test_over_a_real_connection_silence_ends(part: PartFile) -> None:
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + CLIP[:100])
+        await anyio.sleep_forever()
+
+    async with serving(handle) as url:
+        with pytest.raises(ResultUnavailable, match="no answer in time"):
+            await fetch_real(url, part, read=0.1)
+
+
+@pytest.mark.parametrize("reply", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"])
+async def test_over_a_real_connection_garbage_is_temporary(part: PartFile, reply: bytes) -> None:
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        if reply:
+            await stream.send(reply)
+
+    async with serving(handle) as url:
+        with pytest.raises(ResultUnavailable) as caught:
+            await fetch_real(url, part)
+
+    assert "SECRET" not in str(caught.value)
