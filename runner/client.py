@@ -67,22 +67,25 @@ class Account:
 
     def serves(self, url: str) -> bool:
         """Say whether a url is on the service's own host and port."""
-        try:
-            one, other = httpx.URL(url), httpx.URL(self.base_url)
-        except httpx.InvalidURL:
-            return False
-        return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
+        return _origin(url) == _origin(self.base_url)
 
     def counts(self, url: str) -> bool:
         """Say whether a request for a url is one to the API itself, so under its rate."""
-        return self.serves(url) and httpx.URL(url).path.startswith(
-            f"{httpx.URL(self.base_url).path.rstrip('/')}/api/"
-        )
+        return self.serves(url) and urlsplit(url).path.startswith(f"{urlsplit(self.base_url).path}/api/")
 
     @property
     def loopback(self) -> bool:
         """Whether the service is on this machine."""
         return is_loopback(self.base_url)
+
+
+def _origin(url: str) -> tuple[str, str, int | None] | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return None
+    return parts.scheme, (parts.hostname or "").lower(), port
 
 
 def is_loopback(url: str) -> bool:
