@@ -8,7 +8,7 @@ import pytest
 
 from tests.imitation.fixtures import Bench, StartService, ended, said
 from tests.imitation.personality import PERSONALITIES
-from tests.imitation.service import Fate
+from tests.imitation.tasks import Fate
 from tests.support import Command
 
 pytestmark = pytest.mark.crash

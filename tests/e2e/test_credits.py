@@ -144,7 +144,7 @@ def test_an_empty_account_is_a_pause_in_each_disguise(
 
 
 def test_what_the_service_gives_back_is_released_and_what_it_does_not_say_is_charged(bench: Bench) -> None:
-    from tests.imitation.service import Fate
+    from tests.imitation.tasks import Fate
 
     bench.write([{"id": "fine"}, {"id": "back"}])
     bench.service.fates["prompt of back"] = Fate(status="failed")

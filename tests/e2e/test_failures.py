@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.imitation.faults import error_answer, prompt_is
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import Personality
-from tests.imitation.service import Fate
+from tests.imitation.tasks import Fate
 from tests.support import HURRIED, Command
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.imitation.faults import error_answer, page, prompt_is
 from tests.imitation.fixtures import Bench, said
-from tests.imitation.service import Fate
+from tests.imitation.tasks import Fate
 
 
 def holding(folder: Path, secret: str) -> list[str]:

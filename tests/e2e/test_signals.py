@@ -9,7 +9,7 @@ import pytest
 
 from tests.imitation.faults import On
 from tests.imitation.fixtures import Bench, ended, said
-from tests.imitation.service import Fate
+from tests.imitation.tasks import Fate
 from tests.imitation.wire import Request
 from tests.support import Process
 

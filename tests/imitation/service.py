@@ -18,55 +18,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qs, quote
 
 from tests.imitation.faults import Do, On, Rule, error_answer, json_answer
 from tests.imitation.ledger import Ledger, Payment, Post, Transfer, sha256
 from tests.imitation.personality import USUAL, Personality
+from tests.imitation.tasks import Fate, Task, money, times
 from tests.imitation.wire import Answer, Dropped, Request, Server
 
 KEY = "rvya_sk_test_imitation_0123456789"
 OTHER_KEY = "rvya_sk_test_imitation_9876543210"  # of the same account
 STRANGER_KEY = "rvya_sk_test_stranger_0123456789"  # of another account
 CLIP = (Path(__file__).parents[1] / "fixtures" / "media" / "clip.mp4").read_bytes()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
-    """What becomes of the tasks of one prompt."""
-
-    status: Literal["succeeded", "failed", "running"] = "succeeded"
-    code: str = "generation_failed"
-    message: str = "the generation failed"
-    final: float | None = 0.0
-    no_error: bool = False  # `failed` with `error: null`
-    times: float = float("inf")  # so many tasks, then they succeed
-
-
-@dataclass(slots=True, kw_only=True)
-class Task:
-    """One task at the service."""
-
-    id: str
-    number: int
-    account: str
-    data: Mapping[str, Any]
-    price: float
-    made: float  # time.monotonic()
-    made_wall: datetime
-    ends: float
-    fate: Fate
-    payment: Payment | None
-    words: deque[str]
-    settled: bool = False
-
-    def status(self, now: float) -> str:
-        if now < self.ends or self.fate.status == "running":
-            if len(self.words) > 1:
-                return self.words.popleft()
-            return self.words[0]
-        return self.fate.status
 
 
 @dataclass(slots=True)
@@ -470,8 +434,8 @@ class Imitation:
         if ended and not task.settled:
             self._settle(task)
         view: dict[str, Any] = {**self.be.extra, "id": task.id, "status": status, "model": task.data["model"]}
-        view |= self._money(task, ended=ended, at_start=at is not None)
-        view |= self._times(task, now)
+        view |= money(self.be, task, ended=ended, at_start=at is not None)
+        view |= times(self.be, task, now)
         view["result"] = self._result(task) if status == "succeeded" else None
         view["error"] = None
         if status == "failed" and not task.fate.no_error:
@@ -483,43 +447,6 @@ class Imitation:
         if task.fate.status == "failed" and task.payment is not None and self.be.refunds:
             self.wallets[task.account].balance += task.payment.amount
             task.payment.amount = 0.0
-
-    def _money(self, task: Task, *, ended: bool, at_start: bool) -> dict[str, Any]:
-        shown = task.price if task.payment is not None else 0
-        money: dict[str, Any] = {}
-        match self.be.reserved:
-            case "number":
-                money["reserved_credits"] = int(shown) if shown == int(shown) else shown
-            case "float":
-                money["reserved_credits"] = float(shown)
-            case "zero":
-                money["reserved_credits"] = shown if ended else 0
-            case "null":
-                money["reserved_credits"] = None
-            case "late" if not at_start:
-                money["reserved_credits"] = shown
-        kept = task.payment.amount if task.payment is not None else task.fate.final
-        match self.be.final:
-            case "number" | "float":
-                money["final_credits"] = kept if ended else 0
-            case "null":
-                money["final_credits"] = None
-        return money
-
-    def _times(self, task: Task, now: float) -> dict[str, Any]:
-        if self.be.times == "absent":
-            return {}
-        updated = task.made_wall + timedelta(seconds=min(now, task.ends) - task.made)
-        return {"created_at": self._time(task.made_wall), "updated_at": self._time(updated)}
-
-    def _time(self, moment: datetime) -> str:
-        match self.be.times:
-            case "seconds":
-                return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-            case "offset":
-                return moment.astimezone().isoformat()
-            case _:
-                return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def _result(self, task: Task) -> dict[str, Any]:
         urls = [self._result_url(task, number) for number in range(1, self.be.results + 1)]

@@ -1,0 +1,91 @@
+"""Tasks at the service: what becomes of them, and how they tell of their credits and times."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from tests.imitation.ledger import Payment
+from tests.imitation.personality import Personality
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What becomes of the tasks of one prompt."""
+
+    status: Literal["succeeded", "failed", "running"] = "succeeded"
+    code: str = "generation_failed"
+    message: str = "the generation failed"
+    final: float | None = 0.0
+    no_error: bool = False  # `failed` with `error: null`
+    times: float = float("inf")  # so many tasks, then they succeed
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """One task at the service."""
+
+    id: str
+    number: int
+    account: str
+    data: Mapping[str, Any]
+    price: float
+    made: float  # time.monotonic()
+    made_wall: datetime
+    ends: float
+    fate: Fate
+    payment: Payment | None
+    words: deque[str]
+    settled: bool = False
+
+    def status(self, now: float) -> str:
+        if now < self.ends or self.fate.status == "running":
+            if len(self.words) > 1:
+                return self.words.popleft()
+            return self.words[0]
+        return self.fate.status
+
+
+def money(be: Personality, task: Task, *, ended: bool, at_start: bool) -> dict[str, Any]:
+    """What a task says of its credits, now or in the answer to its submit."""
+    shown = task.price if task.payment is not None else 0
+    told: dict[str, Any] = {}
+    match be.reserved:
+        case "number":
+            told["reserved_credits"] = int(shown) if shown == int(shown) else shown
+        case "float":
+            told["reserved_credits"] = float(shown)
+        case "zero":
+            told["reserved_credits"] = shown if ended else 0
+        case "null":
+            told["reserved_credits"] = None
+        case "late" if not at_start:
+            told["reserved_credits"] = shown
+    kept = task.payment.amount if task.payment is not None else task.fate.final
+    match be.final:
+        case "number" | "float":
+            told["final_credits"] = kept if ended else 0
+        case "null":
+            told["final_credits"] = None
+    return told
+
+
+def times(be: Personality, task: Task, now: float) -> dict[str, Any]:
+    """When it says that it was made and last changed."""
+    if be.times == "absent":
+        return {}
+    updated = task.made_wall + timedelta(seconds=min(now, task.ends) - task.made)
+    return {"created_at": _time(be, task.made_wall), "updated_at": _time(be, updated)}
+
+
+def _time(be: Personality, moment: datetime) -> str:
+    match be.times:
+        case "seconds":
+            return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        case "offset":
+            return moment.astimezone().isoformat()
+        case _:
+            return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
