@@ -9,129 +9,31 @@ import json
 import socket
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
 
-from runner.client import (
-    MAX_ANSWER_BYTES,
-    Account,
-    Api,
-    Timeouts,
-    ascii_name,
-    checked_base_url,
-    is_loopback,
-    open_api,
-    same_service,
-)
-from runner.errors import UsageError
+from runner.client import MAX_ANSWER_BYTES, Account, Api, Timeouts, ascii_name, open_api
 from runner.machine import Meaning, understand
 from runner.model import Kind
-
-KEY = "rvya_sk_very-secret-4711"
-BODY = '{"model":"z-image","prompt":"зима ❄️","params":{},"client_request_id":"rb1-gen-1"}'.encode()
-QUICK = Timeouts(connect_s=1.0, read_s=0.25, total_s=0.4)
+from tests.prepared_bytes import (
+    BODY,
+    KEY,
+    QUICK,
+    Answering,
+    Wire,
+    api_to,
+    closed_port,
+    http,
+    saying,
+    serving,
+    take,
+)
 
 pytestmark = pytest.mark.anyio
-
-
-# --- a service that answers with prepared bytes ---------------------------------------------------
-
-
-@dataclass
-class Wire:
-    """What a service on loopback has seen, byte for byte."""
-
-    url: str
-    connections: int = 0
-    heads: list[bytes] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-
-    @property
-    def lines(self) -> list[str]:
-        return [head.split(b"\r\n")[0].decode() for head in self.heads]
-
-    def header(self, name: str) -> str | None:
-        """Return a header of the latest request."""
-        for line in self.heads[-1].decode("latin-1").split("\r\n")[1:]:
-            key, _, value = line.partition(":")
-            if key.lower() == name.lower():
-                return value.strip()
-        return None
-
-
-Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter, Wire], Awaitable[None]]
-
-
-async def take(reader: asyncio.StreamReader, wire: Wire) -> None:
-    head = await reader.readuntil(b"\r\n\r\n")
-    wire.heads.append(head)
-    lower = head.lower()
-    if b"transfer-encoding: chunked" in lower:
-        body = b""
-        while size := int(await reader.readline(), 16):
-            body += await reader.readexactly(size)
-            await reader.readexactly(2)
-        await reader.readexactly(2)
-    else:
-        length = lower.partition(b"content-length:")[2].partition(b"\r\n")[0]
-        body = await reader.readexactly(int(length or 0))
-    wire.bodies.append(body)
-
-
-def saying(data: bytes, *, again: bool = False) -> Answering:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
-        await take(reader, wire)
-        writer.write(data)
-        await writer.drain()
-        if again:
-            await answer(reader, writer, wire)
-
-    return answer
-
-
-def http(status: int, body: bytes = b"", **headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} Whatever", f"content-length: {len(body)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-@asynccontextmanager
-async def serving(answering: Answering) -> AsyncIterator[Wire]:
-    open_calls: set[asyncio.Task[None]] = set()
-
-    async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        open_calls.add(task)
-        wire.connections += 1
-        try:
-            await answering(reader, writer, wire)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            open_calls.discard(task)
-            writer.close()
-
-    server = await asyncio.start_server(on_connection, "127.0.0.1", 0, limit=2**24)
-    wire = Wire(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    try:
-        yield wire
-    finally:
-        server.close()
-        for task in list(open_calls):
-            task.cancel()
-        await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def api_to(url: str, timeouts: Timeouts = QUICK, now: float = 0.0) -> AsyncIterator[Api]:
-    async with open_api(Account(url, KEY), now=lambda: now, timeouts=timeouts) as api:
-        yield api
 
 
 # --- what is sent ---------------------------------------------------------------------------------
@@ -272,12 +174,6 @@ def test_a_file_name_is_made_fit_for_a_header(name: str, plain: str) -> None:
 
 
 # --- nothing was sent, for certain ----------------------------------------------------------------
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -621,148 +517,3 @@ def test_two_keys_of_one_service_are_two_accounts_and_an_alias_outlives_its_addr
         Account("http://127.0.0.1:1", "a", alias="sandbox:").name
         == Account("http://127.0.0.1:2", "a", alias="sandbox:").name
     )
-
-
-# --- base urls ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "url"),
-    [
-        ("https://rivya.ai", "https://rivya.ai"),
-        ("https://rivya.ai/", "https://rivya.ai"),
-        ("  https://rivya.ai//  ", "https://rivya.ai"),
-        ("https://proxy.example/rivya", "https://proxy.example/rivya"),
-        ("http://localhost:8080", "http://localhost:8080"),
-        # One service, one name: a manifest is bound to it, prices and uploads are remembered by it.
-        ("http://LOCALHOST:8080", "http://localhost:8080"),
-        ("HTTPS://Rivya.AI:443/", "https://rivya.ai"),
-        ("https://rivya.ai:", "https://rivya.ai"),
-        ("https://rivya.ai:80", "https://rivya.ai:80"),
-        ("http://127.0.0.1:80/", "http://127.0.0.1"),
-        ("https://proxy.example/Rivya", "https://proxy.example/Rivya"),
-        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
-        ("http://127.3.2.1", "http://127.3.2.1"),
-        ("http://[::1]:8080/", "http://[::1]:8080"),
-    ],
-)
-def test_base_urls_that_are_fit(text: str, url: str) -> None:
-    assert checked_base_url(text) == url
-    assert same_service(text, url)
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("sandbox:", "sandbox:", True),
-        ("sandbox:", "https://rivya.ai", False),
-        ("https://RIVYA.ai:443/", "https://rivya.ai", True),
-        ("https://rivya.ai/a", "https://rivya.ai/b", False),
-        ("https://rivya.ai:8443", "https://rivya.ai", False),
-        ("what an earlier version wrote", "https://rivya.ai", False),
-    ],
-)
-def test_a_service_is_known_in_any_spelling(one: str, other: str, same: bool) -> None:
-    assert same_service(one, other) is same
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "rivya.ai",
-        "//rivya.ai",
-        "https://",
-        "https:///path",
-        "ftp://rivya.ai",
-        "file:///etc/passwd",
-        "https://rivya.ai:port",
-        "https://rivya.ai:99999",
-        "https://[::1",
-        # The key over plain http to another machine, also one that only sounds like this one.
-        "http://rivya.ai",
-        "http://127.0.0.1.evil.example",
-        "http://127.evil.example",
-        "http://localhost.evil.example",
-        "http://evil.example/localhost",
-        "http://0.0.0.0",
-        "http://10.0.0.1",
-        "http://[::2]",
-        # More than a host.
-        "https://user@rivya.ai",
-        "https://user:pass@rivya.ai",
-        "https://@rivya.ai",
-        "https://rivya.ai@evil.example",
-        "https://rivya.ai\\@evil.example",
-        "https://rivya.ai?x=1",
-        "https://rivya.ai/?",
-        "https://rivya.ai#x",
-        "https://rivya.ai/#",
-        "https://riv ya.ai",
-        "https://rivya.ai\nx",
-        "https://rivya.ai/\x1b[2J",
-    ],
-)
-def test_base_urls_that_are_refused(text: str) -> None:
-    with pytest.raises(UsageError):
-        checked_base_url(text)
-
-
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1.evil.example/", "http://127.evil.example", "http://localhost.x"]
-)
-def test_a_name_that_begins_like_this_machine_is_not_this_machine(url: str) -> None:
-    assert not is_loopback(url)
-
-
-# --- proxies --------------------------------------------------------------------------------------
-
-
-async def test_a_proxy_of_the_environment_is_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with serving(saying(http(200, b"{}"))) as proxy, serving(saying(http(201, b'{"id":"t"}'))) as wire:
-        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
-            monkeypatch.setenv(name, proxy.url)
-        async with api_to(wire.url) as api:
-            reply = await api.submit(BODY, "k")
-
-    assert reply.status == 201
-    assert proxy.connections == 0
-
-
-async def test_a_proxy_of_the_environment_is_used_for_the_service_and_sees_no_key(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with serving(saying(http(407))) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        async with api_to("https://rivya.example") as api:
-            reply = await api.submit(BODY, "k")
-
-    assert proxy.lines == ["CONNECT rivya.example:443 HTTP/1.1"]
-    assert KEY.encode() not in b"".join(proxy.heads)
-    assert understand(reply).meaning in (Meaning.UNCLEAR, Meaning.NEVER_LEFT)
-
-
-async def test_a_proxy_that_is_not_there_never_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{closed_port()}")
-    async with api_to("https://rivya.example") as api:
-        assert understand(await api.submit(BODY, "k")).meaning is Meaning.NEVER_LEFT
-
-
-@pytest.mark.parametrize(
-    ("url", "serves", "counts"),
-    [
-        ("https://rivya.ai/api/v1/results/1.mp4", True, True),
-        ("https://rivya.ai:443/api/v1/results/1.mp4?sig=1", True, True),
-        ("https://rivya.ai/media/1.mp4", True, False),
-        ("https://media.rivya.ai/api/v1/1.mp4", False, False),
-        ("http://rivya.ai/api/v1/1.mp4", False, False),
-        ("https://rivya.ai:8443/api/v1/1.mp4", False, False),
-        ("no url at all", False, False),
-    ],
-)
-def test_a_result_counts_as_a_request_only_under_the_api_s_own_address(
-    url: str, serves: bool, counts: bool
-) -> None:
-    account = Account("https://rivya.ai", KEY)
-
-    assert (account.serves(url), account.counts(url)) == (serves, counts)
