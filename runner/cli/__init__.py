@@ -14,6 +14,8 @@ import click
 from runner import __version__
 from runner.errors import Exit, RunnerError, Terminated
 
+COMPLETION = "_RIVYA_BATCH_COMPLETE"
+
 # name: (module, one line for --help); the module is imported when the command is used.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write a commented starter manifest."),
@@ -98,6 +100,8 @@ def invoke(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if COMPLETION in os.environ:
+        importlib.import_module("runner.cli.completing")  # it has its own way with bash
     try:
         result: Any = cli.main(args=arguments, prog_name="rivya-batch", standalone_mode=False)
         return int(result) if isinstance(result, int) else int(Exit.OK)

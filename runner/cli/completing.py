@@ -12,12 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
 MOST_MANIFESTS = 100
 MOST_IDS = 200
 _NAME = re.compile(r"^name:\s*[\"']?([A-Za-z0-9._-]+)", re.M)
 _HEAD_CHARS = 20_000
+
+
+@add_completion_class
+class QuotingBash(BashComplete):
+    """Click's way with bash, and what is offered is quoted where that is needed: ids and paths may hold spaces.
+
+    Bash quotes what it takes for names of files, in the manner in which the word was begun.
+    """
+
+    source_template = BashComplete.source_template.replace(
+        "COMPREPLY+=($value)", 'COMPREPLY+=("$value")\n            compopt -o filenames 2>/dev/null'
+    )
 
 
 class ManifestType(click.Path):

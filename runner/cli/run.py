@@ -280,7 +280,7 @@ def print_result(result: RunResult, request: RunRequest) -> None:
         f"{result.name}: {headline(result)}",
         f"credits    {credits_in_words(result.charged)} spent{reserved}",
         f"this run   {stats['accepted']:,} submitted, {stats['done']:,} finished{failed}"
-        f" in {span(stats['seconds'])}; {traffic(requests, stats['rejections'])}"
+        f" in {span(stats['seconds'])}\n           {traffic(requests, stats['rejections'])}"
         if requests or stats["done"]
         else "this run   had nothing to send",
         f"results    {near(result.output_dir)}",
@@ -341,7 +341,7 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     if result.counts.get("uncertain"):
         steps.append(f"rivya-batch resolve {manifest} JOB{flag} --resend | --attach TASK | --abandon")
     if result.counts.get("failed"):
-        steps.append(f"rivya-batch retry {manifest}{flag}    (pays for another round of the failed jobs)")
+        steps.append(f"rivya-batch retry {manifest}{flag}    (pays for another round)")
     code = result.ended.code
     settled = ("done", "failed", "uncertain", "abandoned")
     left = sum(n for state, n in result.counts.items() if state not in settled)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.engine import Snapshot
-from runner.progress.plain import ORDER, sentence, traffic
+from runner.progress.plain import KIND_WIDTH, ORDER, sentence, traffic
 from runner.progress.words import counted, credits_in_words, harmless, span
 
 COLOURS = {
@@ -50,11 +50,11 @@ class LiveProgress:
         text = sentence(kind, data)
         if text is None:
             return
-        line = Text(text, style=COLOURS.get(kind, "dim"), no_wrap=True, overflow="ellipsis")
+        style = COLOURS.get(kind, "dim")
         if kind in LASTING:
-            self._console.print(line)
+            self._console.print(_hanging(text, style))
         else:
-            self._recent.append(line)
+            self._recent.append(Text(text, style=style, no_wrap=True, overflow="ellipsis"))
         self._draw()
 
     def say(self, text: str) -> None:
@@ -75,13 +75,13 @@ class LiveProgress:
         total = sum(view.counts.values())
         ended = sum(view.counts.get(name, 0) for name in ("done", "failed", "abandoned", "uncertain"))
         head = Text(f"{self._title}  ", style="bold", no_wrap=True, overflow="ellipsis")
-        head.append(f"{ended} of {total} jobs  {span(view.elapsed_s)}", style="default")
+        head.append(f"{ended:,} of {total:,} jobs  {span(view.elapsed_s)}", style="default")
         if view.eta_s is not None:
             head.append(f", about {span(view.eta_s)} left", style="default")
         states = Text(no_wrap=True, overflow="ellipsis")
         for name in ORDER:
             if view.counts.get(name):
-                states.append(f"{view.counts[name]} {name}  ", style=COLOURS.get(name, "default"))
+                states.append(f"{view.counts[name]:,} {name}  ", style=COLOURS.get(name, "default"))
         money = Table.grid(padding=(0, 2))
         cap = f" of {credits_in_words(view.cap)}" if view.cap is not None else ", no cap"
         money.add_row(
@@ -108,3 +108,12 @@ class LiveProgress:
         if not self._closed:
             self._closed = True
             self._live.stop()
+
+
+def _hanging(text: str, style: str) -> Table:
+    """Return a line that is worth reading whole: what does not fit goes on below, under its own column."""
+    line = Table.grid()
+    line.add_column(min_width=KIND_WIDTH, no_wrap=True)
+    line.add_column(overflow="fold")
+    line.add_row(Text(text[:KIND_WIDTH], style=style), Text(text[KIND_WIDTH:], style=style))
+    return line

@@ -10,6 +10,7 @@ from runner.engine import Snapshot
 from runner.progress.words import counted, credits_in_words, harmless, near, padded, span
 
 STATUS_EVERY_S = 15.0
+KIND_WIDTH = 11  # columns of what a line is about
 JOB_WIDTH = 24  # columns of a job's id; a longer one pushes its line to the right
 ORDER = (
     "planned",
@@ -90,7 +91,7 @@ def sentence(kind: str, data: dict[str, Any], *, verbose: int = 0) -> str | None
             files = ", ".join(harmless(near(str(name))) for name in data.get("files", ()))
             return f"done       {job}  {files}"
         case "failed":
-            again = "; another round begins" if data.get("again") else ""
+            again = " (another round begins)" if data.get("again") else ""
             return f"failed     {job}  {data.get('cls', '')}: {message}{again}"
         case "uncertain":
             return f"uncertain  {job}  {message}"

@@ -216,6 +216,7 @@ class Reader:
             "phase": self._phase(conn, hand),
             "hand": hand.on_it,
             "serve": self.subject.invocation.command("serve"),
+            "report": str(page.page_path(self.subject.output_dir, self.subject.manifest)),
             "started_at": run["started_at"] if run is not None else None,
             "ended_at": run["ended_at"] if run is not None else None,
             "exit_code": run["exit_code"] if run is not None else None,

@@ -53,6 +53,7 @@ class Night:
             if found := re.search(r"live page (http://\S+)", line):
                 self.url = found[1]
                 break
+        assert self.url, f"it named no address: {''.join(self.said)}"
         self.origin = self.url.partition("/t/")[0]
         threading.Thread(target=lambda: self.said.extend(self.process.stderr or ()), daemon=True).start()
 
@@ -289,7 +290,7 @@ def test_another_site_can_neither_read_nor_drive_it(command: Command, browser: B
 
     watching.wait_for_timeout(1500)
     assert watching.locator(".now.running").count() == 1
-    assert not any("held" in line for line in night.said)
+    assert [line for line in night.said if "held" in line] == []
     watching.close()
     night.process.kill()
 

@@ -306,10 +306,10 @@ const showHead = app => {
   const seconds = ran.reduce((sum, run) => sum + run.seconds, 0);
   const made = ran.reduce((sum, run) => sum + (run.done ?? 0), 0);
   const last = head.runs.at(-1);
-  const going = last && !last.ended_at;
+  const going = last && !last.ended_at && head.now?.phase !== "ended";
   $("subtitle").textContent = !head.runs.length ? "never run" : [
     plural(total, "job"),
-    going ? `a run began ${when(Date.parse(last.started_at))}` : `ended ${when(Date.parse(last.ended_at))}`,
+    going ? `a run began ${when(Date.parse(last.started_at))}` : `ended ${when(Date.parse(last.ended_at ?? head.written_at))}`,
     plural(head.runs.length, "run"),
   ].join(" · ");
   const segments = ["done", "failed", "uncertain", ...STATES.filter(state => !["done", "failed", "uncertain"].includes(state))]

@@ -23,7 +23,7 @@ const follow = (url, model, changed) => {
   }
   stream.addEventListener("end", () => {
     stream.close();
-    strip.over = true;
+    strip.over = model.unserved = true;
     strip.show();
   });
   stream.onopen = () => {
@@ -33,7 +33,7 @@ const follow = (url, model, changed) => {
   stream.onerror = () => {
     strip.reached = false;
     // The browser gives up by itself when it is told no: then there is nobody to come back to.
-    if (stream.readyState === EventSource.CLOSED) strip.over = true;
+    if (stream.readyState === EventSource.CLOSED) strip.over = model.unserved = true;
     strip.show();
   };
 };
@@ -90,6 +90,7 @@ class Strip {
     this.showErrors(now?.errors ?? []);
     const lines = [
       !going && !(alive && this.over) && this.more() && commands.run && ["To go on:", commands.run],
+      this.over && now?.phase === "ended" && ["From the disk:", now.report],
       this.over && now && ["This page again:", now.serve],
     ].filter(Boolean);
     const key = JSON.stringify(lines);

@@ -78,7 +78,8 @@ const loadFrame = (wish, finish) => {
   wish.stop = () => end(null);
   const paint = () => {
     const {videoWidth: width, videoHeight: height, duration} = video;
-    if (!width) return end(null);
+    // What broke off on the way has a shape, but no frame to paint.
+    if (!width || video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return end(null);
     const canvas = h("canvas", {"aria-hidden": "true"});
     canvas.width = Math.min(width, POSTER_WIDTH);
     canvas.height = Math.round(canvas.width * height / width);

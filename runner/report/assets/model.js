@@ -10,6 +10,7 @@ class Model {
     this.jobs = [];
     this.axes = [];
     this.byRow = new Map();
+    this.unserved = false;  // a live page whose server has gone
   }
 
   /** Take a whole report. */

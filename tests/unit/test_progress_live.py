@@ -1,0 +1,75 @@
+"""The live view on a terminal: it fits, it stays small, and obeys nobody's markup."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from runner.engine import Snapshot
+from runner.progress.live import LiveProgress
+
+VIEW = Snapshot(
+    counts={
+        "planned": 1200,
+        "submitting": 7,
+        "waiting": 1500,
+        "downloading": 12,
+        "done": 30_000,
+        "failed": 40,
+    },
+    orphans=3,
+    charged=301_234.5,
+    reserved=15_000.0,
+    cap=400_000.0,
+    rate_per_s=48.7,
+    requests=91_000,
+    rejections=120,
+    polls=50_000,
+    in_flight=1507,
+    elapsed_s=7300.0,
+    eta_s=2500.0,
+    note="HTTP 502 " * 30,
+)
+
+
+def shown(width: int, act: str) -> list[str]:
+    """Return the lines a terminal of a width is sent."""
+    screen = io.StringIO()
+    console = Console(
+        file=screen, width=width, height=24, force_terminal=True, no_color=True, markup=False, highlight=False
+    )
+    progress = LiveProgress(console, "a-night-of-clips")
+    if act == "view":
+        for n in range(5):
+            progress.event("done", job=f"job-{n}", files=["out/" + "long/" * 40 + "x.mp4"])
+        screen.truncate(screen.seek(0))
+        progress.snapshot(VIEW)
+    else:
+        progress.event(
+            "failed", job="[red]雪[/]", cls="generation", message="it was refused " * 12, again=True
+        )
+    codes = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
+    return [text for line in screen.getvalue().split("\n") if (text := codes.sub("", line).rstrip())]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_view_fits_in_ten_lines_of_any_terminal(width: int) -> None:
+    lines = shown(width, "view")
+
+    assert len(lines) <= 10
+    assert max(map(cell_len, lines)) <= width
+    assert lines[0] == "a-night-of-clips  30,040 of 32,759 jobs  2 h 02 min, about 42 min left"
+
+
+def test_what_went_wrong_is_told_whole_and_under_its_own_column() -> None:
+    lines = shown(80, "failure")
+
+    assert lines[0].startswith("failed     [red]雪[/]")
+    assert all(line.startswith(" " * 11) and line[11] != " " for line in lines[1:])
+    assert max(map(cell_len, lines)) <= 80
+    assert " ".join(line[11:].strip() for line in lines).count("refused") >= 8
+    assert lines[-1].endswith("round begins)")
