@@ -221,13 +221,13 @@ def _artifact(row: sqlite3.Row) -> Artifact:
 
 def finished_files(conn: sqlite3.Connection, manifest: str) -> Iterable[tuple[int, str, str, int]]:
     """Yield (job row, wanted output, path, size) of every artifact of the listed finished jobs, in any order."""
-    rows = conn.execute(
+    cursor = conn.cursor()
+    cursor.row_factory = None  # plain tuples: there may be a hundred thousand
+    return cursor.execute(
         "SELECT j.id, j.output, a.path, a.size_bytes FROM jobs j JOIN artifacts a ON a.job = j.id"
         " WHERE j.manifest = ? AND j.listed = 1 AND j.state = 'done'",
         (manifest,),
     )
-    for row in rows:
-        yield row["id"], row["output"], row["path"], row["size_bytes"]
 
 
 def last_errors(conn: sqlite3.Connection, manifest: str, limit: int) -> list[Mapping[str, Any]]:
