@@ -7,14 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.asking import Asked, asked
 from runner.cli.browsing import linked, open_live, open_url, page_options, somebody_looks
-from runner.cli.completing import MANIFEST
-from runner.cli.output import complain, console, json_option, state_option, verbose_option
+from runner.cli.output import complain, console
 from runner.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -37,120 +36,45 @@ class WebPage:
         return LivePage(port=self.port, announce=announce)
 
 
-class DurationType(click.ParamType[float]):
-    """`90s`, `30m`, `6h`, `1d`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return seconds."""
-        if isinstance(value, (int, float)):
-            return float(value)
-        from runner.manifest.quantities import duration_s
-
-        seconds = duration_s(str(value))
-        if seconds is None:
-            self.fail(f"{value!r} is no duration; write 90s, 30m, 6h or 1d", param, ctx)
-        return seconds
-
-
-DURATION = DurationType()
-
-
-def run_options(function: Any) -> Any:
-    """Add the options `run` and `retry` share."""
-    for option in reversed(
-        (
-            click.option(
-                "--max-credits", type=click.FloatRange(min=0), help="Replace budget.max_credits for this run."
-            ),
-            click.option("--only", metavar="GLOB", help="Submit only jobs whose id matches."),
-            click.option("--stop-after", type=DURATION, metavar="TIME", help="Stop after 6h (exit 10)."),
-            click.option(
-                "--patience",
-                type=DURATION,
-                default="60s",
-                metavar="TIME",
-                show_default=True,
-                help="How long to keep trying while the service does not answer.",
-            ),
-            click.option(
-                "--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."
-            ),
-            json_option,
-            state_option,
-            verbose_option,
-        )
-    ):
-        function = option(function)
-    return function
-
-
 @click.command("run")
-@click.argument("manifest", type=MANIFEST)
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Submit at most N new jobs.")
 @click.option(
     "--canary", type=click.IntRange(min=1), metavar="N", help="Finish N jobs first; go on only if none fails."
 )
 @click.option("--start-at", metavar="HH:MM", help="Wait until this time of day before submitting.")
 @click.option(
-    "--sandbox", is_flag=True, help="Rehearse against the bundled imitation: no key, no network, no cost."
-)
-@click.option(
-    "--sandbox-options", metavar="TEXT", default="", help="Options for it: see `rivya-batch sandbox --help`."
-)
-@click.option(
     "--web", is_flag=True, help="Serve a live page of this run on this machine, and print its address."
 )
 @page_options
 @click.option("--dry-run", is_flag=True, help="The same as `rivya-batch plan`.")
-@run_options
+@asked
 def command(
-    manifest: Path,
+    asked: Asked,
     limit: int | None,
     canary: int | None,
     start_at: str | None,
-    sandbox: bool,
-    sandbox_options: str,
     web: bool,
     port: int,
     open_it: bool | None,
     dry_run: bool,
-    max_credits: float | None,
-    only: str | None,
-    stop_after: float | None,
-    patience: float,
-    yes: bool,
-    as_json: bool,
-    state: str | None,
-    verbose: int,
 ) -> int:
     """Run MANIFEST, or go on with it: every job is paid once, whatever happened before."""
-    arguments = sandbox_arguments(sandbox_options, sandbox=sandbox)
     if dry_run:
         from runner.cli.plan import show_plan
 
-        show_plan(manifest, as_json=as_json, state=state, sandbox=sandbox, max_credits=max_credits)
+        show_plan(
+            asked.manifest,
+            as_json=asked.as_json,
+            state=asked.state,
+            sandbox=asked.sandbox,
+            max_credits=asked.max_credits,
+        )
         return int(Exit.OK)
-    from runner.api.running import RunRequest
-    from runner.engine import RunOptions
-
-    request = RunRequest(
-        path=manifest,
-        state=None if sandbox else state,
-        sandbox=sandbox,
-        sandbox_arguments=arguments,
-        command=f"rivya-batch run {shlex.quote(str(manifest))}",
-        max_credits=max_credits,
-        options=RunOptions(
-            limit=limit, only=only, canary=canary, stop_after_s=stop_after, patience_s=patience
-        ),
-    )
     return go(
-        request,
-        yes=yes or sandbox,
-        as_json=as_json,
-        verbose=verbose,
+        asked.request("run", limit=limit, canary=canary),
+        yes=asked.yes or asked.sandbox,
+        as_json=asked.as_json,
+        verbose=asked.verbose,
         start_at=start_at,
         web=WebPage(port=port, open_it=open_it) if web else None,
         open_report=bool(open_it) and not web,
@@ -211,22 +135,6 @@ def go(
     if open_report and result.report is not None and somebody_looks():
         open_url(result.report.absolute().as_uri())
     return int(result.ended.code)
-
-
-def sandbox_arguments(text: str, *, sandbox: bool) -> tuple[str, ...]:
-    """Return the words of `--sandbox-options`.
-
-    Raises:
-        UsageError: They are no shell words, or the run is not in the sandbox: it would be paid.
-    """
-    if text and not sandbox:
-        raise UsageError("--sandbox-options is given without --sandbox", hint="add --sandbox to rehearse")
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as exc:
-        raise UsageError(
-            f"--sandbox-options {text!r} cannot be read: {exc}", hint="check its quotes"
-        ) from exc
 
 
 def confirmed(plan: Plan, *, yes: bool) -> bool:

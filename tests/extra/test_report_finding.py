@@ -148,6 +148,6 @@ def test_the_head_tells_the_credits_by_model(open_page: Callable[..., Page], mix
     head = page.locator("#facts").inner_text()
 
     assert "103.5" in head
-    assert "190 estimated" in head
-    assert "10 reserved" in head
+    assert "190\u00a0estimated" in head
+    assert "10\u00a0reserved" in head
     assert "grok-imagine-video 98\nz-image 4, and 1 other\n" in head

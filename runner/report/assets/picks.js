@@ -86,7 +86,7 @@ const openExport = app => {
   dialog.replaceChildren(
     h("h2", {id: "export-title"}, "Export"),
     h("fieldset", {}, h("legend", {class: "offscreen"}, "Which jobs"), choices.map(([key, name, jobs], i) =>
-      h("label", {}, h("input", {type: "radio", name: "which", value: key, checked: i === first}), `${name} (${whole.format(jobs.length)})`))),
+      h("label", {}, h("input", {type: "radio", name: "which", value: key, checked: i === first, disabled: !jobs.length && i !== first}), `${name} (${whole.format(jobs.length)})`))),
     h("div", {class: "sheet-actions"},
       h("button", {type: "button", id: "export-ids", class: "chip", onclick: take(jobs => download(`${head.manifest}-ids.txt`, "text/plain", `${jobs.map(job => job.id).join("\n")}\n`))}, "Ids (.txt)"),
       h("button", {type: "button", id: "export-manifest", class: "chip strong", onclick: take(jobs => {

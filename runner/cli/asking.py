@@ -1,0 +1,160 @@
+"""What `run` and `retry` are both asked for: their common options, and the request these make."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runner.cli.completing import MANIFEST
+from runner.cli.output import json_option, state_option, verbose_option
+from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.api.running import RunRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One invocation that may spend. `state` is None in the sandbox, which has a database of its own."""
+
+    manifest: Path
+    sandbox: bool
+    sandbox_arguments: tuple[str, ...]
+    max_credits: float | None
+    only: str | None
+    stop_after_s: float | None
+    patience_s: float
+    yes: bool
+    as_json: bool
+    state: str | None
+    verbose: int
+
+    def request(self, command: str, **options: Any) -> RunRequest:
+        """Return what the engine is asked for.
+
+        Args:
+            command: The command's name: `run`.
+            **options: More of the engine's options.
+        """
+        from runner.api.running import RunRequest
+        from runner.engine import RunOptions
+
+        return RunRequest(
+            path=self.manifest,
+            state=self.state,
+            sandbox=self.sandbox,
+            sandbox_arguments=self.sandbox_arguments,
+            command=f"rivya-batch {command} {shlex.quote(str(self.manifest))}",
+            max_credits=self.max_credits,
+            options=RunOptions(
+                only=self.only, stop_after_s=self.stop_after_s, patience_s=self.patience_s, **options
+            ),
+        )
+
+
+class DurationType(click.ParamType[float]):
+    """`90s`, `30m`, `6h`, `1d`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        from runner.manifest.quantities import duration_s
+
+        seconds = duration_s(str(value))
+        if seconds is None:
+            self.fail(f"{value!r} is no duration; write 90s, 30m, 6h or 1d", param, ctx)
+        return seconds
+
+
+DURATION = DurationType()
+OPTIONS = (
+    click.argument("manifest", type=MANIFEST),
+    click.option(
+        "--sandbox", is_flag=True, help="Rehearse against the bundled imitation: no key, no network, no cost."
+    ),
+    click.option(
+        "--sandbox-options",
+        metavar="TEXT",
+        default="",
+        help="Options for it: see `rivya-batch sandbox --help`.",
+    ),
+    click.option(
+        "--max-credits", type=click.FloatRange(min=0), help="Replace budget.max_credits for this run."
+    ),
+    click.option("--only", metavar="GLOB", help="Submit only jobs whose id matches."),
+    click.option("--stop-after", type=DURATION, metavar="TIME", help="Stop after 6h (exit 10)."),
+    click.option(
+        "--patience",
+        type=DURATION,
+        default="60s",
+        metavar="TIME",
+        show_default=True,
+        help="How long to keep trying while the service does not answer.",
+    ),
+    click.option("--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."),
+    json_option,
+    state_option,
+    verbose_option,
+)
+
+
+def asked(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options `run` and `retry` share; the command gets them as one `asked`."""
+
+    @functools.wraps(function)
+    def command(
+        *,
+        sandbox: bool,
+        sandbox_options: str,
+        stop_after: float | None,
+        patience: float,
+        state: str | None,
+        manifest: Path,
+        max_credits: float | None,
+        only: str | None,
+        yes: bool,
+        as_json: bool,
+        verbose: int,
+        **own: Any,
+    ) -> int:
+        shared = Asked(
+            manifest=manifest,
+            sandbox=sandbox,
+            sandbox_arguments=_sandbox_arguments(sandbox_options, sandbox=sandbox),
+            max_credits=max_credits,
+            only=only,
+            stop_after_s=stop_after,
+            patience_s=patience,
+            yes=yes,
+            as_json=as_json,
+            state=None if sandbox else state,
+            verbose=verbose,
+        )
+        return function(asked=shared, **own)
+
+    return functools.reduce(lambda inner, option: option(inner), reversed(OPTIONS), command)
+
+
+def _sandbox_arguments(text: str, *, sandbox: bool) -> tuple[str, ...]:
+    """Return the words of `--sandbox-options`.
+
+    Raises:
+        UsageError: They are no shell words, or the run is not in the sandbox: it would be paid.
+    """
+    if text and not sandbox:
+        raise UsageError("--sandbox-options is given without --sandbox", hint="add --sandbox to rehearse")
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as exc:
+        raise UsageError(
+            f"--sandbox-options {text!r} cannot be read: {exc}", hint="check its quotes"
+        ) from exc
