@@ -74,6 +74,13 @@ def is_listed(file: StateFile, manifest: Manifest, basis: str | None) -> bool:
     )
 
 
+def expect_the_same(file: StateFile, name: str) -> None:
+    """Have what the listed jobs were read from remembered on: they are staged as they are."""
+    known = catalogue.listing(file.conn, name)
+    if known is not None:
+        staging.expect(file.conn, *known)
+
+
 def expect(file: StateFile, manifest: Manifest, basis: str | None) -> None:
     """Have what the staged jobs were read from remembered once they are applied."""
     inputs = manifest.read_from()

@@ -129,6 +129,7 @@ def stage_all(opened: Opened, file: StateFile, *, base_url: str) -> None:
     basis = listing.basis_of(opened.manifest, opened.workspace, sandbox=opened.sandbox)
     if listing.is_listed(file, opened.manifest, basis):
         staging.restage(file.conn, settings.name, _prices(opened, file, base_url))
+        listing.expect_the_same(file, settings.name)
         return
     staging.stage(file.conn, settings.name, _priced(opened, file, base_url))
     refuse_errors(opened)

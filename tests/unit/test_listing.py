@@ -84,6 +84,23 @@ def test_what_was_applied_is_not_expanded_again(place: Place) -> None:
     assert place.stage()
 
 
+def test_a_result_found_on_the_disk_is_taken_over_without_an_expansion(place: Place) -> None:
+    place.apply()
+    assert place.stage()
+    conn = place.file.conn
+
+    staging.adopt(conn, [1])
+
+    assert staging.summary(conn, "listed") == {"planned": 2, "done": 1, "orphaned": 0}
+    assert [position for position, *_ in staging.candidates(conn)] == [0, 2]
+    assert staging.to_spend(conn)["listed"][0] == 2
+    with place.file.transaction():
+        done = staging.apply(conn, "listed", NOW)
+        assert jobs.get(conn, staging.row_at(conn, "listed", 1)).id == "row-1"
+    assert (done.inserted, done.dropped, done.renamed) == (0, 0, ())
+    assert place.stage(), "what the jobs were read from is still known"
+
+
 def test_another_contract_is_a_reason_to_expand(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.apply()
 
