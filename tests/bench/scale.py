@@ -93,12 +93,19 @@ class Finished:
             (str(outputs), len(RESULT)),
         )
 
-    def nothing_to_do(self) -> Line:
-        """Run it again: everything is there."""
+    def nothing_to_do(self, *, edited: bool) -> Line:
+        """Run it again: everything is there.
+
+        Args:
+            edited: Whether the manifest was touched since, so that it has to be expanded again.
+        """
+        if edited:
+            with self.manifest.open("a", encoding="utf-8") as file:
+                file.write("# edited\n")
         env = environment(self.base_url)
         used = done(use(runner("run", self.manifest, "--yes"), env=env, cwd=self.folder))
         return Line(
-            work=f"nothing to do, {self.jobs:,} jobs done",
+            work=f"nothing to do, {self.jobs:,} jobs done{', manifest edited' if edited else ''}",
             jobs=self.jobs,
             total_s=used.wall_s,
             cpu_s=used.cpu_s,
