@@ -12,10 +12,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.browsing import until
+
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "manifests" / "pictures"
 BROWSERS = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 OPTIONS = "--duration 0.2:1 --seed 4 --faults flaky"
+# Films bring their posters a little later.
+PAINTED = """() => {
+    const seen = [...document.querySelectorAll('.tile')].filter(tile => tile.getBoundingClientRect().top < innerHeight);
+    return seen.length > 0 && seen.every(tile => tile.querySelector('canvas, img, .words'));
+}"""
 
 
 def main() -> int:
@@ -49,7 +56,7 @@ def main() -> int:
                 page.goto(page_file.as_uri())
                 if tab is not None:
                     page.click(tab)
-                page.wait_for_timeout(2500)  # films bring their posters
+                until(page, PAINTED)
                 page.screenshot(path=TARGET / f"{name}.jpg", type="jpeg", quality=70)
             browser.close()
     return 0

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from runner.web.door import Door
 from tests.browsing import axe_findings, until
 from tests.support import Command
 
@@ -109,6 +111,22 @@ def test_films_appear_and_play_while_the_run_goes_on(
     assert night.process.wait(timeout=20) == 0
     assert "36" in page.locator("#facts b").first.inner_text()
     assert "rivya-batch serve" in page.locator("#now").inner_text()
+    assert (
+        str(command.workspace / "out" / "night" / "sandbox" / "report.html")
+        in page.locator("#now").inner_text()
+    )
+
+
+def test_the_private_file_leads_to_the_page(
+    command: Command, open_page: Callable[..., Page], tmp_path: Path
+) -> None:
+    night = Night(command, "--duration 2:6")
+
+    page = open_page(Door(tmp_path).lead_to(night.url))
+    page.wait_for_selector(".now.running")
+
+    assert page.url == night.url
+    night.process.kill()
 
 
 def test_other_jobs_changes_disturb_nobody(command: Command, open_page: Callable[..., Page]) -> None:

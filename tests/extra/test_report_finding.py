@@ -87,6 +87,24 @@ def test_the_grid_sets_one_side_against_another(open_page: Callable[..., Page], 
     ]
 
 
+@pytest.mark.parametrize("width", [1280, 1440, 1920])
+def test_a_grid_that_nearly_fits_is_made_to_fit(
+    open_page: Callable[..., Page], reports: Callable[..., tuple[Path, Report]], width: int
+) -> None:
+    place, _ = reports(
+        "five",
+        lambda media: [
+            Row(id=f"{place} {light} {take}", axes={"place": place, "light": light, "take": take})
+            for place in ("canal", "roof") for light in ("fog", "sun", "snow", "dusk", "rain") for take in (1, 2, 3)
+        ],
+    )  # fmt: skip
+    page = open_page(place, width=width)
+    page.click("#tab-grid")
+
+    assert page.locator(".grid-cols .grid-head").count() == 5
+    assert page.locator(".grid").evaluate("g => g.scrollWidth - g.clientWidth") <= 0
+
+
 def test_the_table_sorts_by_its_heads(open_page: Callable[..., Page], mixed: Path) -> None:
     page = open_page(mixed, height=1400)
     page.click("#tab-table")
