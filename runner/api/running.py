@@ -115,10 +115,12 @@ def run(
         if request.sandbox:
             account_of, identity = _sandbox_account(request, stack), SANDBOX_URL
         else:
-            account = Account(checked_base_url(base_url_of_environment()), get_key())
-            account_of, identity = (lambda: account), account.service
+            identity = checked_base_url(base_url_of_environment())
+            account_of = lambda: Account(identity, get_key())  # noqa: E731
 
         def agree(plan: Plan) -> None:
+            if not request.sandbox:
+                account_of()  # no key: said after all mistakes of the manifest, before anything is asked or made
             # Not `to_spend > 0`: what is thought to be free may cost all the same.
             if prepare is None and plan.submits and not confirm(plan):
                 raise UsageError("nothing was sent: the plan was not confirmed")

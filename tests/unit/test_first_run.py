@@ -8,7 +8,7 @@ import pytest
 
 from runner.api.planning import Plan
 from runner.api.running import RunRequest, run
-from runner.errors import UsageError
+from runner.errors import Exit, RunnerError, UsageError
 from runner.store.database import StateFile
 
 MANIFEST = """version: 1
@@ -62,3 +62,23 @@ def test_a_database_that_comes_into_being_meanwhile_is_planned_with(manifest: Pa
         run(RunRequest(path=manifest), confirm=confirm, announce=lambda _: None, progress=Silent())
 
     assert [plan.database_exists for plan in plans] == [False, True]
+
+
+def test_mistakes_of_the_manifest_are_told_before_a_missing_key(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RIVYA_API_KEY")
+
+    def refused() -> str:
+        with pytest.raises(RunnerError) as caught:
+            run(RunRequest(path=manifest), confirm=agreed, announce=lambda _: None, progress=Silent())
+        assert caught.value.exit_code is Exit.USAGE
+        assert [path.name for path in manifest.parent.iterdir()] == ["first.yaml"]
+        return str(caught.value)
+
+    def agreed(_: Plan) -> bool:
+        raise AssertionError("asked although there is no key")
+
+    assert "no API key" in refused()
+    manifest.write_text(MANIFEST.replace("prompt:", "promt:"), encoding="utf-8")
+    assert "2 problems" in refused(), "no prompt, and a key nobody knows"
