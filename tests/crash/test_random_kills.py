@@ -101,8 +101,7 @@ def run_and_kill(bench: Bench, dice: random.Random, among: int) -> int:
     any_moment = dice.randrange(3) == 0
     if not any_moment:
         kill_at_an_effect(bench, dice, among)
-    process = bench.start("--patience", "20s")
-    service.victim = process.pid
+    process = service.doom(lambda: bench.start("--patience", "20s"))
     if any_moment:
         after_s = dice.uniform(0.1, 1.6)
         timer = threading.Timer(after_s, process.kill)

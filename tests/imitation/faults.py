@@ -50,6 +50,10 @@ class Rule:
     seen: int = 0
     done: int = 0
 
+    @property
+    def kills(self) -> bool:
+        return self.do in (Do.KILL_BEFORE, Do.KILL_AFTER, Do.KILL_ANSWERED)
+
     def takes(self, on: On, request: Request) -> bool:
         """Whether this request is one of its own; counts it."""
         if on is not self.on or self.done >= self.times:

@@ -110,11 +110,9 @@ class Bench:
 
     def run(self, *options: str, **more: Any) -> Outcome:
         """Run the manifest, and let the service know whom to kill."""
-        if self.service.victim is None and not any(rule.do.startswith("kill") for rule in self.service.rules):
+        if self.service.victim is None and not any(rule.kills for rule in self.service.rules):
             return self.command("run", self.manifest, "--yes", *options, **more)
-        process = self.start(*options, **more)
-        self.service.victim = process.pid
-        return ended(process)
+        return ended(self.service.doom(lambda: self.start(*options, **more)))
 
     def start(self, *options: str, **more: Any) -> Process:
         """Start a run of the manifest, and let it go on."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
 from tests.imitation.faults import Do, On, Rule, error_answer, json_answer
@@ -26,6 +26,9 @@ from tests.imitation.ledger import Ledger, Payment, Post, Transfer, sha256
 from tests.imitation.personality import USUAL, Personality
 from tests.imitation.tasks import Fate, Task, money, times
 from tests.imitation.wire import Answer, Dropped, Request, Server
+
+if TYPE_CHECKING:
+    from tests.support import Process
 
 KEY = "rvya_sk_test_imitation_0123456789"
 OTHER_KEY = "rvya_sk_test_imitation_9876543210"  # of the same account
@@ -55,6 +58,8 @@ class Imitation:
         self.keys: dict[tuple[str, str], tuple[bytes, str]] = {}
         self.files: dict[str, tuple[str, float]] = {}  # url -> (sha256, until)
         self.victim: int | None = None
+        self._victim_is_born = threading.Event()
+        self._victim_is_born.set()
         self.kills = 0
         self.observer: Callable[[On, Request], None] | None = None
         self._tokens: dict[str, tuple[str, int, float]] = {}
@@ -102,6 +107,22 @@ class Imitation:
     def poll_of(self, prompt: str) -> Callable[[Request], bool]:
         """Match the polls of one prompt."""
         return lambda request: self.tasks[request.segments[3]].data.get("prompt") == prompt
+
+    def doom(self, start: Callable[[], Process]) -> Process:
+        """Start the command that kills are meant for; one that comes before its pid is known waits for that.
+
+        What an earlier one had sent before it died is read to its end first: it must not kill this one.
+        """
+        until = time.monotonic() + 5.0
+        while (self._api.open or self._host.open) and time.monotonic() < until:
+            time.sleep(0.001)
+        self._victim_is_born.clear()
+        try:
+            process = start()
+            self.victim = process.pid
+        finally:
+            self._victim_is_born.set()
+        return process
 
     def expire_results(self) -> None:
         """Let all result urls given out so far be refused."""
@@ -200,7 +221,7 @@ class Imitation:
         """Handle a request under the rules that match it."""
         if self.observer is not None:
             self.observer(on, request)
-        rule = next((rule for rule in self.rules if rule.takes(on, request)), None)
+        rule = next((rule for rule in self.rules if self._can(rule) and rule.takes(on, request)), None)
         if rule is None:
             answer = handle(request, row)
             row.status = answer.status
@@ -236,12 +257,18 @@ class Imitation:
                 assert isinstance(rule.answer, Answer)
                 return self._manners(rule.answer)
 
+    def _can(self, rule: Rule) -> bool:
+        """Whether there is somebody to kill, where the rule is about that."""
+        return not rule.kills or self.victim is not None or not self._victim_is_born.is_set()
+
     def _manners(self, answer: Answer) -> Answer:
         pause_s = answer.head_pause_s or self.be.head_pause_s
         return replace(answer, close=answer.close or self.be.close_each, head_pause_s=pause_s)
 
     async def kill(self) -> None:
         """kill -9 the command, and wait until it is gone: what follows happens after its death."""
+        while not self._victim_is_born.is_set():
+            await asyncio.sleep(0.001)
         pid, self.victim = self.victim, None
         if pid is None:
             return
