@@ -3,6 +3,8 @@
 
 const ROW = 44;  // pixels, where text is of the usual size
 
+const AT_ONCE = 4;  // rows
+
 const columnsOf = app => {
   const axes = app.model.axes.map((axis, at) => ({axis, at})).filter(({axis}) => axis.values.length > 1).slice(0, 4);
   return [
@@ -98,7 +100,9 @@ class Table {
   draw() {
     if (!this.columns) return;
     const {from, to} = visiblePart(this.body);
-    const first = Math.max(0, Math.floor(from / this.row)), last = Math.min(this.jobs.length, Math.ceil(to / this.row));
+    // Some rows at once: each time some come and go, the whole table is laid out anew.
+    const step = AT_ONCE * this.row;
+    const first = Math.max(0, Math.floor(from / step) * AT_ONCE), last = Math.min(this.jobs.length, Math.ceil(to / step) * AT_ONCE);
     const wanted = [];
     for (let i = first; i < last; i++) wanted.push(i);
     this.list.show(wanted);

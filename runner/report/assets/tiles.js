@@ -162,11 +162,13 @@ class Visible {
   }
 }
 
+const AROUND = 0.4;  // screens above and below that are drawn too
+
 /** The part of a place that can be seen, and a little around it, in the place's own pixels. */
 const visiblePart = place => {
   const top = place.getBoundingClientRect().top;
   const high = innerHeight;
-  return {from: -top - high * 0.6, to: -top + high * 1.6};
+  return {from: -top - high * AROUND, to: -top + high * (1 + AROUND)};
 };
 
 /** How much of the window's top the bar covers; on a phone it scrolls away. */
