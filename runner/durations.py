@@ -211,6 +211,9 @@ def _fit(shape: _Shape) -> None:
     shape.reach = min(max(shape.reach, longest + BEYOND), STEPS)
     belief = _belief(shape)
     weights = shape.weights + belief[len(shape.weights) :]
+    if shape.surprised:
+        # Begin anew with what has ended: the rounds are slow to take back where they thought the others are.
+        weights = _consistent(belief, seen, {}, belief)
     for _ in range(FIRST_ROUNDS if shape.surprised or shape.number <= FEW else ROUNDS):
         weights = _consistent(weights, seen, running, belief)
     shape.weights = weights

@@ -25,7 +25,7 @@ PROBE_STEP, LARGEST_STEP = 0.01, 0.1
 # Just after the first refusal the limit is known badly: look around in larger steps.
 SETTLE_EVERY_S, SETTLE_STEP = 2.0, 0.06
 # Refusals closer than this are echoes of one, and tell no rate; after so many they do.
-CLEAR_S, MANY_ECHOES = 1.0, 6
+CLEAR_S, MANY_ECHOES = 1.0, 3
 # A pace held for so long before a step up was sound; a cycle so long covers a whole window of most limits.
 SOUND_S, WHOLE_S, WHOLE_REQUESTS = 4.0, 8.0, 50
 DOWN = 0.9  # the largest cut on weak evidence

@@ -17,13 +17,17 @@ from runner.model import Polling
 
 # Where nothing is known of when tasks end, one after another is asked about, the oldest first, each time
 # the oldest has got older by this part: coarser when there are few jobs to spend polls on.
-FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND = 0.01, 0.15, 20.0
+FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND = 0.01, 0.15, 8.0
 AMONG_ENDS = 0.25  # of that step, once some have ended
 FOLLOW, FARTHER, FEWEST_SCOUTS = 1.25, 1.08, 3
+# Times `max_s`: the silence about those that follow, and about all when too many polls were in vain.
+FOLLOWERS, SPARING = 3.0, 1.5
 LONGEST_STEP = 0.3  # of its age: the longest silence about a task that outlives all others
+QUIET = 0.02  # chance of an end that is as good as none
 NEAR_S = 0.05  # seconds between two of those at least
 FEW_ENDS = 8
 REPLAN_AT = 32  # ends seen: by then the curve has its form
+QUICK = 0.08  # part of the tasks that end at once which makes it worth asking all of them
 EARLY_EVERY = 32  # one job of so many is asked about early, to see failures and faster times
 GOLDEN = 0.6180339887498949
 
@@ -40,8 +44,10 @@ class _Line:
         "fresh",
         "kin",
         "looking",
+        "looks",
         "luck",
         "plan",
+        "quick",
         "scouted_s",
         "scouts",
         "seen",
@@ -65,18 +71,21 @@ class _Line:
         self.asked = 0  # jobs that were found running
         self.scouts = 0  # those of them that are asked about closely
         self.seen = 0
+        self.looks = 0  # jobs asked as soon as the manners allow
+        self.quick = 0  # and those of them that had ended
 
 
 class _Waiting:
     """One waiting job."""
 
-    __slots__ = ("asked_at", "due", "known_s", "line", "scout", "start")
+    __slots__ = ("asked_at", "due", "early", "known_s", "line", "scout", "start")
 
     def __init__(self, line: _Line, start: float) -> None:
         self.line = line
         self.start = start
         self.known_s = 0.0  # age at which it was last known to run
         self.scout = False
+        self.early = False  # asked as soon as the manners allow
         self.asked_at = start  # when the last poll was sent; the start if none was
         # Its valid heap entry: the start while in its line, else when it is due; None: a poll is on its way.
         self.due: float | None = start
@@ -105,8 +114,8 @@ class Waiting:
         self._lines: dict[Hashable, _Line] = {}
         self._heads: list[tuple[float, int, _Line]] = []
         self._asked: list[tuple[float, int]] = []  # heap of (due, job): scouts, early ones, asked before
-        self._polls = 2.0
-        self._closely = False
+        self._polls, self._spare = 2.0, 0.0
+        self._closely = self._hurried = False
         self._plans: dict[float, tuple[Curve, Plan]] = {}
         self.found = 0
         self.typical_s = 0.0  # age at which the last ends were seen
@@ -136,15 +145,26 @@ class Waiting:
             self._refresh(line)
         entry = self._jobs[job] = _Waiting(line, now - age_s)
         line.seen += 1
-        every = max(EARLY_EVERY // int(self._polls), 1)
-        if line.curve is not None and line.seen % every == 0 and not polled:
-            part = (line.seen // every * GOLDEN) % 1.0
-            early_s = max(self._polling.first_s, line.age_s * part)
-            self._ask(job, entry, max(entry.start + early_s, now))
-            return
+        if not polled:
+            early_s = self._early_s(line)
+            if early_s is not None:
+                entry.early = early_s == self._polling.first_s
+                self._ask(job, entry, max(entry.start + early_s, now))
+                return
         heappush(line.fresh, (entry.start, job))
         if line.fresh[0][1] == job:
             self._head(line)
+
+    def _early_s(self, line: _Line) -> float | None:
+        """Return the age to ask a job of this line at ahead of the others; None: it goes with them."""
+        first_s = self._polling.first_s
+        if self._hurried and line.age_s > 2.0 * first_s and (line.quick + 1.0) / (line.looks + 2.0) > QUICK:
+            # Some fail at once, and each would keep a slot for as long as the others take.
+            return first_s
+        every = max(EARLY_EVERY // int(self._polls), 1)
+        if line.curve is None or line.seen % every:
+            return None
+        return max(first_s, line.age_s * ((line.seen // every * GOLDEN) % 1.0))
 
     def sent(self, job: int, now: float) -> None:
         """A poll of this job is on its way."""
@@ -159,7 +179,7 @@ class Waiting:
         if line.looking and entry.known_s <= 0.0:
             # The oldest goes ahead; the others follow when they are as old and a little older.
             age_s = now - entry.start
-            step = self._step(line) * (AMONG_ENDS if line.luck > 0.3 else 1.0)
+            step = self._step() * (1.0 - line.luck) ** 2
             line.bar_s = max(line.bar_s, age_s + max(step * age_s, NEAR_S))
             self._aim(line)
 
@@ -173,6 +193,7 @@ class Waiting:
         if entry.known_s <= 0.0:
             line.asked += 1
             line.luck *= 0.75
+            line.looks += entry.early
         self._durations.runs(line.shape, entry.known_s, age_s, kin=line.kin)
         entry.known_s = max(age_s, entry.known_s)
         line.scouted_s = max(line.scouted_s, age_s)
@@ -212,9 +233,13 @@ class Waiting:
         self.remove(job)
         self._durations.ended(line.shape, low_s, max(high_s, low_s), kin=line.kin)
         line.luck += 0.25 * (1.0 - line.luck) if fresh else 0.0
+        if fresh and entry.early:
+            line.looks += 1
+            line.quick += 1
         if fresh and line.looking:
             # Here tasks end: look at the next as soon as it is as old.
             line.bar_s = max(min(line.bar_s, by_s), self._polling.first_s)
+            self._aim(line)
         self._refresh(line)
         if duration_s is not None:
             return duration_s
@@ -235,8 +260,16 @@ class Waiting:
         if entry.line.fresh and entry.line.fresh[0][1] == job:
             self._head(entry.line)
 
-    def be(self, polls: float, *, closely: bool = False) -> None:
-        """Spend about so many polls on a task from now on; `closely`: never be long without asking."""
+    def be(self, polls: float, *, spare: float, closely: bool = False, hurried: bool = False) -> None:
+        """Spend about so many polls on a task from now on.
+
+        Args:
+            polls: How many.
+            spare: So many that find nothing can be afforded in all that is left to do.
+            closely: Never be long without asking.
+            hurried: Each ended task keeps another one from beginning.
+        """
+        self._hurried, self._spare = hurried, spare
         if polls == self._polls and closely == self._closely:
             return
         self._polls, self._closely = polls, closely
@@ -301,33 +334,46 @@ class Waiting:
     def _again(self, entry: _Waiting) -> float:
         """Return when to ask again about a job known to run at `known_s`."""
         manners, age_s, line = self._polling, entry.known_s, entry.line
-        longest_s = LONGEST_STEP * age_s
-        if line.curve is not None:
-            longest_s /= max(self._polls, 1.0)
+        longest_s = self._silence(line) * age_s
+        following = False
         if line.plan is not None and line.curve is not None and age_s < line.curve.frontier_s:
             wait_s = line.plan.after(age_s) - age_s
             if self._closely:
                 wait_s = min(wait_s, longest_s)
         elif self._leads(entry):
             # It outlives all that ended so far: a few of those ask in turns...
-            wait_s = min(self._step(line) * line.scouts * age_s, longest_s)
+            wait_s = min(self._step() * line.scouts * age_s, longest_s)
         else:
             # ... and the others follow at a distance.
             wait_s = max(FOLLOW * max(line.scouted_s, age_s) - age_s, longest_s)
-        wait_s = min(max(wait_s, manners.min_s), max(manners.max_s, manners.min_s))
+            following = line.curve is not None
+        most_s = max(manners.max_s, manners.min_s)
+        if following or self._polls < SPARING:
+            most_s *= FOLLOWERS
+        if line.curve is not None and wait_s > most_s:
+            # No poll only because so much time has passed: where none end, none is missed.
+            most_s = max(most_s, line.curve.age(QUIET, running_s=age_s) - age_s)
+        wait_s = min(max(wait_s, manners.min_s), most_s)
         return max(entry.start + age_s, entry.asked_at) + wait_s
 
     def _leads(self, entry: _Waiting) -> bool:
         """Whether this job is one of the few asked about closely; if there is room, it becomes one."""
         line = entry.line
-        if not entry.scout and line.scouts < max(LONGEST_STEP / self._step(line), FEWEST_SCOUTS):
+        if not entry.scout and line.scouts < self._most_scouts(line):
             entry.scout = True
             line.scouts += 1
         return entry.scout
 
-    def _step(self, line: _Line) -> float:
+    def _silence(self, line: _Line) -> float:
+        """Return the part of its age after which one that outlives all others is asked about again."""
+        return LONGEST_STEP / max(self._polls, 1.0) if line.curve is not None else LONGEST_STEP
+
+    def _most_scouts(self, line: _Line) -> float:
+        return max(self._silence(line) / self._step(), FEWEST_SCOUTS)
+
+    def _step(self) -> float:
         """Return by which part the oldest age grows between two polls that look for the first end."""
-        return min(max(POLLS_TO_FIND / (len(line.fresh) + line.asked + 1), FINEST_STEP), COARSEST_STEP)
+        return min(max(POLLS_TO_FIND / max(self._spare, 1.0), FINEST_STEP), COARSEST_STEP)
 
     def _refresh(self, line: _Line) -> None:
         """Take up what was learned about a line's shape."""
@@ -351,7 +397,7 @@ class Waiting:
         """Find the age at which to ask first about a line's jobs."""
         line.looking, age_s = True, line.bar_s
         if line.curve is None:
-            if line.asked >= max(LONGEST_STEP / self._step(line), FEWEST_SCOUTS):
+            if line.asked >= self._most_scouts(line):
                 # Enough of them look for the first end in turns; the others follow at a distance.
                 age_s = max(age_s, FOLLOW * line.scouted_s)
         else:

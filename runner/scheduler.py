@@ -22,16 +22,27 @@ __all__ = ["Call", "Choice", "Durations", "Governor", "Scheduler", "Window"]
 EARLY_SHARE = 0.03  # of the requests go to polls even while submits wait
 SURE = 0.9  # a poll this likely to find an end wastes nothing
 AHEAD = 2  # jobs kept ready by uploads
-# Polls a task to plan for, by what we lack; frugal after too many vain ones.
-SLOTS, SLOTS_LONG, SLOTS_FRUGAL = 4.3, 6.0, 2.2
 MINUTES_S = 60.0  # tasks longer than this are worth more polls
-RATE, RATE_FRUGAL = 3.0, 1.2
-SPARE, SPARE_FRUGAL = 1.9, 1.3
-LATE = 3.5  # towards the end, lag counts more and there are fewer to ask about
-LAST = 6.0  # the last few decide when the run ends
+LAST = 4.5  # the last few decide when the run ends
 START_POLLS = 8.0  # vain polls that are always granted
-ADVANCE = 0.5  # and that part of what those still waiting will be granted
+FINE = 1.12
 WALL_S = 2.0  # slots count as scarce for so long after they last were
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Budget:
+    """What may be spent on polls."""
+
+    vain: float  # polls that find nothing, for each task
+    part: float  # of those left, for the plan of a task; the others look for where tasks end
+    least: float  # polls a task to plan for
+    most: float
+
+
+SLOTS = _Budget(vain=2.8, part=1.0, least=2.2, most=4.3)
+SLOTS_LONG = _Budget(vain=5.0, part=1.0, least=2.2, most=6.0)
+RATE = _Budget(vain=0.45, part=1.0, least=1.2, most=1.7)
+SPARE = _Budget(vain=0.85, part=0.6, least=1.3, most=4.0)
 
 
 class Call(StrEnum):
@@ -82,7 +93,7 @@ class Scheduler:
         self._early_credit = 0.0
         self._wall_until = -math.inf
         self._began: float | None = None
-        self._frugal = False
+        self._walled_s = self._manner_at = 0.0  # time spent at that wall
 
     @property
     def in_flight(self) -> int:
@@ -270,7 +281,7 @@ class Scheduler:
         room = wanted and self.window.room(now, in_flight)
         if wanted and not room:
             self._wall_until = now + max(WALL_S, 2 * self._polling.min_s)
-        self._set_manner(now, wanted)
+        self._set_manner(now, submits + uploads + uploads_in_flight)
         poll = waiting.next(now)
         due = poll.due if poll is not None else math.inf
         short = uploads > 0 and (submits == 0 or submits + uploads_in_flight < AHEAD)
@@ -292,27 +303,30 @@ class Scheduler:
             due = min(due, self.window.closed_until)
         return None, None, due
 
-    def _set_manner(self, now: float, wanted: bool) -> None:
-        """Choose how eagerly to poll, by the wall we stand at and by how many polls found nothing so far."""
+    def _set_manner(self, now: float, to_come: int) -> None:
+        """Choose how eagerly to poll: by the wall we stand at, and by the vain polls we can still afford."""
         waiting = self._waiting
         if self._began is None:
-            self._began = now
-        if not wanted and len(waiting) <= max(4, self._taken_up // 40):
-            waiting.be(LAST, closely=True)
-            return
-        if now < self._wall_until:
-            manner, frugal, allowed = SLOTS, SLOTS_FRUGAL, 3.3
-            if waiting.typical_s > MINUTES_S:
-                manner, allowed = SLOTS_LONG, 5.0
+            self._began = self._manner_at = now
+        hurried = now < self._wall_until
+        if hurried:
+            self._walled_s += now - self._manner_at
+        self._manner_at = now
+        if hurried or self._walled_s > 0.5 * (now - self._began):
+            budget = SLOTS_LONG if waiting.typical_s > MINUTES_S else SLOTS
         elif self.governor.wanting_s > 0.5 * (now - self._began):
-            manner, frugal, allowed = RATE, RATE_FRUGAL, 0.4
+            budget = RATE
         else:
-            manner, frugal, allowed = SPARE, SPARE_FRUGAL, 0.8
-            if not wanted and len(waiting) <= self._taken_up // 4:
-                manner = LATE
-        left = START_POLLS + allowed * (waiting.found + ADVANCE * len(waiting)) - waiting.wasted
-        self._frugal = left < (max(8.0, 0.05 * len(waiting)) if self._frugal else 0.0)
-        waiting.be(frugal if self._frugal else manner)
+            budget = SPARE
+        left = len(waiting) + to_come
+        spare = START_POLLS + budget.vain * (waiting.found + left) - waiting.wasted
+        last = not to_come and len(waiting) <= max(4, self._taken_up // 40)
+        polls = (
+            LAST if last else min(max(1.0 + budget.part * spare / max(left, 1), budget.least), budget.most)
+        )
+        # In coarse steps: each makes a new plan.
+        polls = FINE ** round(math.log(polls, FINE))
+        waiting.be(polls, spare=spare, closely=last, hurried=hurried)
 
     def _worth_it(self, job: int, now: float, submits: int) -> bool:
         """Whether a due poll goes before a submit."""

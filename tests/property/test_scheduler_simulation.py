@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import statistics
 
@@ -11,24 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.model import Polling
-from tests.regimes import CHANGING, REGIMES, STEADY, score
+from tests.regimes import MOST_RATIO, REGIMES, score
 from tests.simulation import KINDS, Client, World, draw_durations, scheduler
 
-# One seed of the most telling kinds by default; all kinds with more seeds.
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1"))
-TELLING = ("constant", "wide", "bimodal", "heavy", "failing")
+TELLING = ("bimodal", "wide", "failing")
 QUICK = Polling(first_s=0.2, min_s=0.2, max_s=2.0)
 
 
-@pytest.mark.parametrize("kind", [*STEADY, *CHANGING] if SEEDS > 1 else TELLING)
 @pytest.mark.parametrize("regime", REGIMES)
-def test_a_run_is_near_the_oracle_with_few_polls(regime: str, kind: str) -> None:
-    scores = [score(regime, kind, seed) for seed in range(SEEDS)]
+def test_a_run_is_near_the_oracle_with_few_polls(regime: str) -> None:
+    scores = [score(regime, kind, seed) for seed, kind in enumerate(TELLING)]
 
-    # The goal is 1.10; `python -m tests.regimes 50` prints how far each regime is from it.
-    most = 1.25 if kind in STEADY else 1.35
-    assert statistics.mean(one.ratio for one in scores) <= most
-    assert statistics.mean(one.polls for one in scores) <= 1.2 * REGIMES[regime].most_polls
+    # Single runs scatter about the means, which `python -m tests.regimes 50` prints.
+    assert statistics.mean(one.ratio for one in scores) <= MOST_RATIO
+    assert max(one.ratio for one in scores) <= 1.2
+    assert statistics.mean(one.polls for one in scores) <= REGIMES[regime].most_polls
+    assert max(one.rejected for one in scores) <= 4.0
 
 
 @pytest.mark.parametrize("limiter", ["bucket", "log", "window"])
@@ -71,7 +68,7 @@ def test_a_resume_with_thousands_waiting_asks_once_and_at_the_pace() -> None:
     assert outcome.makespan_s <= 1.08 * 2000 / 20.0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     jobs=st.integers(1, 80),
