@@ -214,7 +214,7 @@ def test_a_runner_that_commits_after_the_answer_is_caught(
 ) -> None:
     bench = Bench(command, start_service(Personality()))
     package = wrong_package(tmp_path / "wrong")
-    prompts = bench.write(2)
+    prompts = bench.write(1)
     bench.service.rule("submit", "kill_after")
     env = {"PYTHONPATH": str(package)}
 
