@@ -2,6 +2,14 @@
 
 A waiting job is one small record and one entry in a heap. Jobs nobody has asked about yet wait in their
 shape's line by age, so that what is learned about the shape moves all of them at once.
+
+Where tasks were seen to end, a plan says when to ask (`inspection`). Where none was, or a task outlives all
+that ended, a few go ahead and are asked in turns, each time the oldest age has grown by a small part, and
+the others follow at a distance: the first end is seen soon, and not by everyone's polls. The part is as
+small as the vain polls that can still be afforded allow.
+
+`min_s` always holds. `max_s` holds where an end is likely: a poll is left out while as good as none of the
+tasks known ends in between, and those that follow wait up to three times as long.
 """
 
 from __future__ import annotations

@@ -1,7 +1,18 @@
 """What to send next, and when. Pure: the engine carries out what is chosen here and reports back.
 
-One account, one rate. While the rate is what we lack, submits go first; while slots at the service are,
-spare requests look for what has ended; while we lack neither, polls are few.
+One account, one rate. What we lack decides what it is spent on, and that is told from our own doing, not
+from what the service says of itself:
+
+- *Slots* are the wall when there is something to submit and the window has no room; for a moment after
+  that, and for a whole run that has spent most of its time so. Each ended task nobody has seen then keeps
+  another from beginning, so polls are many, and tasks that fail at once are looked for.
+- *The rate* is the wall when, for more than half of the run, something that could have been sent waited for
+  the next permit. Submits go first then, and polls wait until they most likely find an end. A few go early
+  all the same, so that failures and expiring results are seen.
+- *Neither*: polls are few.
+
+How many polls is a budget of vain ones for each task, not a fixed distance: what is saved where tasks are
+alike is there for the last ones, which decide when the run ends.
 """
 
 from __future__ import annotations

@@ -101,18 +101,18 @@ def works(folder: Path, *, quick: bool, rivals_python: str, say: Callable[[str],
         "yaml": lambda at: [scale.plan(at, 10_000 // part, "yaml")],
         "nothing": lambda at: [finished().nothing_to_do(edited=edited) for edited in (False, True)],
         "resume": lambda at: [finished().resume(own=False), finished().resume(own=True)],
-        "virtual": lambda at: [_virtual(1000 // part, 10 // part)],
+        "virtual": lambda at: _virtual(1000 // part, 50 // part),
         **{name: night(one) for name, one in NIGHTS.items()},
         "crowd": lambda at: crowd(at, 10_000 // part, 60 / part, say),
     }
     return {name: work for name, work in found.items() if not quick or name not in LASTING}
 
 
-def _virtual(jobs: int, seeds: int) -> Line:
+def _virtual(jobs: int, seeds: int) -> list[Line]:
     # Late: it holds our scheduler in this process, and the others look at ours from outside.
     from tests.bench import virtual
 
-    return virtual.slow_account(jobs, seeds)
+    return [virtual.slow_account(jobs, seeds), *virtual.regimes(seeds)]
 
 
 LASTING = ("long", "wide", "slow")

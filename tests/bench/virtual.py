@@ -8,6 +8,7 @@ import statistics
 from runner.model import Polling
 from tests.bench.ideal import ideal_s
 from tests.bench.table import Line, Target
+from tests.regimes import MOST_RATIO, REGIMES, rows
 from tests.simulation import Client, World, scheduler
 
 
@@ -35,3 +36,23 @@ def slow_account(jobs: int, seeds: int) -> Line:
         note=f"median of {seeds} seeds, worst ratio {max(ratios):.2f}",
         targets=(Target(field="ratio", most=1.1), Target(field="polls", most=1.6)),
     )
+
+
+def regimes(seeds: int) -> list[Line]:
+    """Run all regimes with all kinds of durations; the numbers are means of all seeds."""
+    return [
+        Line(
+            work=f"{row.regime}, {row.kind}, virtual time",
+            jobs=REGIMES[row.regime].jobs,
+            done=REGIMES[row.regime].jobs,
+            makespan_s=row.makespan_s,
+            ideal_s=row.makespan_s / row.ratio,
+            polls=row.polls,
+            note=f"{seeds} seeds, worst ratio {row.worst_ratio:.2f}, worst polls {row.worst_polls:.2f}",
+            targets=(
+                Target(field="ratio", most=MOST_RATIO),
+                Target(field="polls", most=REGIMES[row.regime].most_polls),
+            ),
+        )
+        for row in rows(seeds)
+    ]

@@ -1,0 +1,103 @@
+"""Which request goes next, by the wall a run stands at."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from runner.durations import Durations
+from runner.model import Polling
+from runner.polling import Waiting
+from runner.scheduler import Call, Scheduler
+from tests.simulation import Client, World, scheduler
+
+MANNERS = Polling(first_s=0.5, min_s=1.0, max_s=10.0)
+
+
+def requests(plan: Scheduler, seconds: float, *, submits: int) -> list[Call]:
+    """Carry out what is chosen for so long, where every submit is accepted and no task ever ends."""
+    now, job, sent = 0.0, 0, []
+    while now < seconds:
+        choice = plan.choose(now, submits=submits, uploads=0)
+        if choice.call is None:
+            now = min(max(choice.at, now + 0.001), seconds)
+            continue
+        plan.sent(now, choice.call, choice.job)
+        plan.answered(now, choice.call, sent_at=now, rejected=False, retry_after_s=None, ok=True)
+        sent.append(choice.call)
+        if choice.call is Call.SUBMIT:
+            plan.accepted(job, shape="one", age_s=0.0, now=now)
+            job += 1
+        elif choice.job is not None:
+            plan.still_running(choice.job, now)
+    return sent
+
+
+def test_while_the_rate_is_scarce_submits_go_first_and_a_poll_now_and_then() -> None:
+    sent = requests(scheduler(given=10.0, polling=MANNERS), 120.0, submits=10_000)
+
+    polls = sent.count(Call.POLL) / len(sent)
+    assert 0.02 <= polls <= 0.05
+
+
+def test_a_full_window_leaves_the_rate_to_polls() -> None:
+    plan = scheduler(given=10.0, window=5, polling=MANNERS)
+
+    sent = requests(plan, 30.0, submits=1000)
+
+    assert sent.count(Call.SUBMIT) == 5
+    assert sent.count(Call.POLL) >= 15
+
+
+def test_a_task_that_outlives_all_others_is_asked_about_for_ever() -> None:
+    durations = Durations()
+    durations.seed("one", [5.0] * 40)
+    plan = scheduler(given=10.0, window=1, polling=MANNERS, durations=durations)
+
+    sent = requests(plan, 3600.0, submits=1)
+
+    # `max_s` is 10; at most three times that where those asked about find nothing.
+    assert sent.count(Call.POLL) >= 3600 / 30
+
+
+def test_where_slots_are_scarce_tasks_that_fail_at_once_are_found_at_once() -> None:
+    rng = random.Random(3)
+    jobs = [0.3 if rng.random() < 0.3 else 30.0 for _ in range(200)]
+    world = World(durations_s=jobs, rate=50.0, in_flight=20)
+    client = Client(world, scheduler(given=50.0, window=20, polling=MANNERS), seed=1)
+
+    outcome = client.run()
+
+    late = [job for job in range(60, 200) if jobs[job] < 1.0]
+    lags = [outcome.found_at[job] - client.service.ends[job] for job in late]
+    assert sorted(lags)[len(lags) // 2] <= 1.0
+
+
+@pytest.mark.parametrize("asked_at_s", [12.0, 20.0])
+def test_a_poll_is_not_made_only_because_so_much_time_has_passed(asked_at_s: float) -> None:
+    durations = Durations()
+    durations.seed("one", [5.0, 100.0] * 60)
+    line = Waiting(Polling(first_s=0.5, min_s=1.0, max_s=5.0), durations)
+    line.add(1, shape="one", kin=None, age_s=0.0, now=0.0, polled=False)
+    line.sent(1, asked_at_s)
+    line.running(1, asked_at_s)
+
+    found = line.next(asked_at_s)
+
+    assert found is not None
+    assert found.due > 60.0
+
+
+def test_where_a_task_may_end_any_time_polls_are_no_farther_apart_than_told() -> None:
+    durations = Durations()
+    durations.seed("one", [float(seconds) for seconds in range(1, 160)])
+    line = Waiting(Polling(first_s=0.5, min_s=1.0, max_s=5.0), durations)
+    line.add(1, shape="one", kin=None, age_s=0.0, now=0.0, polled=False)
+    line.sent(1, 60.0)
+    line.running(1, 60.0)
+
+    found = line.next(60.0)
+
+    assert found is not None
+    assert found.due <= 65.0 + 1e-6
