@@ -71,6 +71,7 @@ class Live(World):
     polls: dict[str, int] = field(default_factory=dict)
     uploads: int = 0
     home: Any = field(default_factory=lambda: Home())
+    meanwhile: Callable[[Engine], None] = lambda engine: None
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
@@ -97,6 +98,7 @@ class Live(World):
                 durations=Durations(),
             )
             engine = Engine(desk, scheduler, self.home, RunOptions(**options), Silent())  # type: ignore[arg-type]
+            self.meanwhile(engine)
             with anyio.fail_after(within_s):
                 return await engine.run()
 
@@ -299,19 +301,24 @@ async def test_what_was_refused_for_sure_keeps_no_credits_once_the_run_is_over()
     assert world.credits() == (0, 0)
 
 
-async def test_what_was_refused_for_sure_is_not_sent_after_a_reason_to_submit_no_more() -> None:
+@pytest.mark.parametrize("no_more", [False, True])
+async def test_what_was_refused_for_sure_is_not_sent_after_a_reason_to_submit_no_more(no_more: bool) -> None:
     """It was told to wait, then the account was empty: it was sent all the same."""
-    world = live(2)
-    refusals = {
-        "prompt of j0": refused(429, "rate_limited", **{"Retry-After": "0.2"}),
-        "prompt of j1": refused(402, "insufficient_credits"),
-    }
-    world.refuse = lambda body: refusals[body["prompt"]]
+    world = live(1)
+    row = world.job("j0").row
+
+    def meanwhile(engine: Engine) -> None:
+        engine._backlog.fed = True
+        engine._backlog.refused.append(row)
+        if no_more:
+            engine._reasons.stop_submitting(Exit.CREDITS, "the account is empty")
+
+    world.meanwhile = meanwhile
 
     ended = await world.run()
 
-    assert ended.code is Exit.CREDITS
-    assert world.prompts() == ["j0", "j1"]
+    assert ended.code is (Exit.CREDITS if no_more else Exit.OK)
+    assert world.prompts() == ([] if no_more else ["j0"])
 
 
 async def test_a_window_of_tasks_holds_no_unclear_submit_back() -> None:
