@@ -254,7 +254,7 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     settled = ("done", "failed", "uncertain", "abandoned")
     left = sum(n for state, n in result.counts.items() if state not in settled)
     if code is Exit.CREDITS:
-        steps.append(f"raise budget.max_credits (or --max-credits N) or top up the account, then {again}")
+        steps.append(f"{again}    (once there is room for more credits)")
     elif code is Exit.REFUSED:
         steps.append(f"check the key with `rivya-batch credits`, then {again}")
     elif left and code is not Exit.FAULT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from runner.budget import Verdict
 from runner.engine.view import RunOptions
 
 PROBE_LOOKAHEAD = 200  # jobs set aside while a price never seen is being tried
@@ -12,14 +13,14 @@ PROBE_LOOKAHEAD = 200  # jobs set aside while a price never seen is being tried
 class Admission:
     """What keeps new submits back in this run, apart from reasons to stop.
 
-    `held` is a person's hand on the gate; `full` says that the head of the queue does not fit under
-    a cap now.
+    `held` is a person's hand on the gate; `full` says under which cap the head of the queue does not
+    fit now.
     """
 
     def __init__(self, options: RunOptions) -> None:
         self._options = options
         self.held = False
-        self.full = False
+        self.full: Verdict | None = None
         self.elsewhere = False  # the probe is another manifest's: nothing here tells when it is back
         self._sending: set[int] = set()  # first sends on their way: they count before they are answered
         self._sent: set[int] = set()
@@ -92,7 +93,7 @@ class Admission:
 
     def credits_moved(self) -> list[tuple[int, str]]:
         """A payment was corrected or settled: what did not fit may fit now. Return what was set aside."""
-        self.full = self.elsewhere = False
+        self.full, self.elsewhere = None, False
         self._unseen.clear()
         back = list(self.aside)
         self.aside.clear()

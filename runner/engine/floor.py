@@ -80,7 +80,7 @@ class Floor:
         if code is Exit.REFUSED:
             self.stop(code, f"the service refuses our key: {words}")
         elif code is Exit.CREDITS and not self.reasons.no_new:
-            self.reasons.stop_submitting(code, f"the account has too few credits: {words}")
+            self.reasons.stop_submitting(code, f"the account has too few credits: {words}; top it up")
             self.progress.event("no_credits", message=words)
 
     # --- what answers teach ---

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from runner.budget import Verdict
 from runner.clock import epoch
 from runner.engine import polls, submits, uploads
 from runner.engine.floor import Floor, in_words
@@ -29,6 +30,12 @@ from runner.steps.submit import take_back
 from runner.store import jobs
 
 API_CALLS = 10  # requests to the API that may be open at once, whatever the number of jobs
+
+NO_ROOM = {
+    Verdict.OVER_TOTAL: "the next job does not fit under budget.max_credits; raise it, or use --max-credits N",
+    Verdict.OVER_DAY: "the next job does not fit under budget.max_credits_per_day; raise it, or run again when the"
+    " last 24 hours of this workspace hold less",
+}
 
 
 class Engine:
@@ -294,8 +301,8 @@ class Engine:
 
     async def _judge_end(self) -> None:
         """Look at the ledger once more: jobs that failed or are uncertain, of this or an earlier run."""
-        if self._floor.admission.full:  # whatever else may have ended the run
-            self._reasons.note(Exit.CREDITS, "the next job does not fit under the credit cap")
+        if (cap := self._floor.admission.full) is not None:  # whatever else may have ended the run
+            self._reasons.note(Exit.CREDITS, NO_ROOM[cap])
         desk = self._desk
 
         def read(conn: Any) -> tuple[dict[tuple[State, bool], int], int]:

@@ -15,7 +15,7 @@ from runner.store import catalogue, jobs, ledger
 
 BEAT_S, SLOW_BEAT_S = 1.0, 3.0
 MANY_JOBS = 20_000  # counting them takes longer
-REMEMBER_EVERY = 5  # beats
+REMEMBER_EVERY = 2  # beats
 _UNSENT = (State.PLANNED, State.UPLOADING, State.READY)
 _ENDED = (State.DONE, State.FAILED, State.ABANDONED, State.UNCERTAIN)
 

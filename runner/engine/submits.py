@@ -59,7 +59,7 @@ async def _held(floor: Floor, done: Submitted) -> None:
             floor.progress.event("over_job", job=job.id)
         case Held.BUDGET:
             floor.backlog.ready.appendleft((job.row, job.shape))
-            floor.admission.full = True
+            floor.admission.full = done.verdict
         case _:
             pass
 

@@ -36,6 +36,7 @@ def test_a_cap_holds_within_one_probe_when_everything_costs_four_times_its_list_
     outcome = bench.run()
 
     assert outcome.code == 8, said(outcome)
+    assert f"budget.{next(iter(budget))} " in said(outcome).replace(";", " "), "which cap it was"
     assert bench.service.ledger.taken <= most
     assert bench.service.ledger.most_running <= max(most // 40, 1)
     assert bench.service.ledger.paid_twice == {}
