@@ -55,6 +55,7 @@ class _Line:
         "looks",
         "luck",
         "plan",
+        "planned",
         "quick",
         "scouted_s",
         "scouts",
@@ -79,7 +80,8 @@ class _Line:
         self.asked = 0  # jobs that were found running
         self.scouts = 0  # those of them that are asked about closely
         self.seen = 0
-        self.looks = 0  # jobs asked as soon as the manners allow
+        self.planned = 0  # jobs to be asked as soon as the manners and the rate allow
+        self.looks = 0  # those that were
         self.quick = 0  # and those of them that had ended
 
 
@@ -157,6 +159,7 @@ class Waiting:
             early_s = self._early_s(line)
             if early_s is not None:
                 entry.early = early_s == self._polling.first_s
+                line.planned += entry.early
                 self._ask(job, entry, max(entry.start + early_s, now))
                 return
         heappush(line.fresh, (entry.start, job))
@@ -166,8 +169,9 @@ class Waiting:
     def _early_s(self, line: _Line) -> float | None:
         """Return the age to ask a job of this line at ahead of the others; None: it goes with them."""
         first_s = self._polling.first_s
-        if self._hurried and line.age_s > 2.0 * first_s and (line.quick + 1.0) / (line.looks + 2.0) > QUICK:
-            # Some fail at once, and each would keep a slot for as long as the others take.
+        looks = line.looks + line.planned
+        if self._hurried and line.age_s > 2.0 * first_s and (line.quick + 1.0) / (looks + 2.0) > QUICK:
+            # Some may fail at once, and each would keep a slot for as long as the others take.
             return first_s
         every = max(EARLY_EVERY // int(self._polls), 1)
         if line.curve is None or line.seen % every:
@@ -202,6 +206,7 @@ class Waiting:
             line.asked += 1
             line.luck *= 0.75
             line.looks += entry.early
+            line.planned -= entry.early
         self._durations.runs(line.shape, entry.known_s, age_s, kin=line.kin)
         entry.known_s = max(age_s, entry.known_s)
         line.scouted_s = max(line.scouted_s, age_s)
@@ -262,6 +267,8 @@ class Waiting:
             self._on_their_way -= 1
         if entry.known_s > 0.0:
             entry.line.asked -= 1
+        else:
+            entry.line.planned -= entry.early
         if entry.scout:
             entry.line.scouts -= 1
         self._durations.leaves(entry.line.shape, entry.known_s, kin=entry.line.kin)
