@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browsing import until
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -85,7 +87,7 @@ def test_a_failed_job_says_what_to_type_with_its_id_quoted(
     page.locator('.tile-main[aria-label^="hostile one,"]').click()
     page.get_by_label(f"Copy: {command}").click()
 
-    assert page.locator("#said").inner_text() == "Copied"
+    until(page, "document.querySelector('#said').innerText === 'Copied'")
     assert page.evaluate("navigator.clipboard.readText()") == command
 
 
