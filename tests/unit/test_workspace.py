@@ -248,7 +248,7 @@ def test_a_lock_whose_owner_cannot_be_written_down_is_given_back(tmp_path: Path)
         "try:\n"
         "    ManifestLock(Path(sys.argv[1]), 'autumn').acquire(0.0, command='test')\n"
         "except RunnerError as error:\n"
-        "    print(int(error.exit_code), error.hint)\n"
+        "    print(int(error.exit_code), error.hint, flush=True)\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         "    sys.stdin.read()\n"
     )
