@@ -163,6 +163,7 @@ def test_held_means_nothing_new_is_submitted_and_stop_drains(command: Command, n
     run = run_web(command, night, "--canary", "2")
     view = View()
     phases: list[str] = []
+    held: dict[int, str] = {}
 
     for event in run.events():
         view.take(event)
@@ -170,9 +171,9 @@ def test_held_means_nothing_new_is_submitted_and_stop_drains(command: Command, n
             phases.append(view.head["now"]["phase"])
         if view.kinds == ["report"]:
             assert run.order("hold") == 202
-        if view.head["now"]["phase"] == "held" and not {"waiting", "downloading", "submitting"} & set(
-            view.states.values()
-        ):
+        quiet = not {"waiting", "downloading", "submitting"} & set(view.states.values())
+        # Once: an event that was already on its way still says held, and by then nobody may listen.
+        if view.head["now"]["phase"] == "held" and quiet and not held:
             held = dict(view.states)
             assert run.order("stop") == 202
     code = run.ended()
