@@ -12,10 +12,10 @@ Source:
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 # Ages are kept in steps of 2 % from a twentieth of a second up to a day and a half.
 SHORTEST_S = 0.05
@@ -32,6 +32,10 @@ ROUNDS = 4
 FEW, FIRST_ROUNDS = 12, 16  # while little is known each duration moves the curve far
 BEYOND = 110  # steps beyond all that was seen that a curve reaches: nearly ten times the age
 BLUR = 7.0  # steps either way, for a single duration
+# Where nearly all ends lie as close together as this (steps), and so many were seen, we look more finely.
+CLOSE, CLOSE_ENDS, FINE = 8, 8, 8
+REST = 0.05  # of them may lie before, and as many after
+CLOSE_ROUNDS, CLOSE_WEIGHT = 6, 0.5
 
 
 def _place(age_s: float) -> float:
@@ -48,25 +52,32 @@ def _age_s(place: float) -> float:
 class Curve:
     """The chance that a task has ended by an age."""
 
-    __slots__ = ("_ended", "frontier_s", "number")
+    __slots__ = ("_ended", "_places", "frontier_s", "number")
 
-    def __init__(self, ended: Sequence[float], *, frontier_s: float, number: int) -> None:
+    def __init__(
+        self, places: Sequence[float], ended: Sequence[float], *, frontier_s: float, number: int
+    ) -> None:
         self.number = number  # ends it rests on
-        self._ended = ended  # at the edges of the steps, from 0 to 1
+        self._places = places  # in steps, rising: straight lines between them
+        self._ended = ended  # there, from 0 to 1
         self.frontier_s = frontier_s  # no task was seen to end later: beyond, the curve is a guess
 
     def parts(self) -> list[float]:
-        """Return the chance of each step."""
-        return [high - low for low, high in zip(self._ended, self._ended[1:], strict=False)]
+        """Return the chance of each whole step."""
+        at = [self._ended_at(float(step)) for step in range(int(self._places[-1]) + 1)]
+        return [high - low for low, high in pairwise(at)]
 
     def ended(self, age_s: float) -> float:
         """Return the chance that a task has ended by this age."""
-        place = _place(age_s)
-        step = int(place)
-        if step >= len(self._ended) - 1:
+        return self._ended_at(_place(age_s))
+
+    def _ended_at(self, place: float) -> float:
+        places, ended = self._places, self._ended
+        after = bisect_right(places, place)
+        if after == len(places):
             return 1.0
-        low = self._ended[step]
-        return low + (self._ended[step + 1] - low) * (place - step)
+        from_, low = places[after - 1], ended[after - 1]
+        return low + (ended[after] - low) * (place - from_) / (places[after] - from_)
 
     def chance(self, running_s: float, age_s: float) -> float:
         """Return the chance that a task known to run at `running_s` has ended by `age_s`."""
@@ -78,10 +89,11 @@ class Curve:
         """Return the age by which `part` of the tasks still running at `running_s` have ended."""
         before = self.ended(running_s)
         wanted = before + part * (1.0 - before)
-        step = bisect_left(self._ended, wanted, 1, len(self._ended) - 1)
-        low, high = self._ended[step - 1], self._ended[step]
+        at = bisect_left(self._ended, wanted, 1, len(self._ended) - 1)
+        low, high = self._ended[at - 1], self._ended[at]
         inside = (wanted - low) / (high - low) if high > low else 1.0
-        return max(_age_s(step - 1 + min(max(inside, 0.0), 1.0)), running_s)
+        from_, to = self._places[at - 1], self._places[at]
+        return max(_age_s(from_ + (to - from_) * min(max(inside, 0.0), 1.0)), running_s)
 
 
 class _Shape:
@@ -102,10 +114,10 @@ class _Shape:
 
     def __init__(self) -> None:
         self.kin: _Shape | None = None
-        # (first, last) step of the end; those that say little have a place of their own, lest they push
-        # out those that say much.
-        self.narrow: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
-        self.wide: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_WIDE)
+        # Between which two places the end was; those that say little are kept apart, lest they push out
+        # those that say much.
+        self.narrow: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
+        self.wide: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_WIDE)
         self.running: dict[int, int] = {}  # step -> how many are known to have run so long
         self.surprised = False  # by an end beyond all others
         self.news = 0.0  # how much is not yet in the curve
@@ -146,10 +158,9 @@ class Durations:
 
     def ended(self, shape: Hashable, after_s: float, by_s: float, *, kin: Hashable = None) -> None:
         """Learn that a task was running at `after_s` and had ended by `by_s` (the same if known exactly)."""
-        first = int(_place(after_s))
-        last = max(math.ceil(_place(by_s)) - 1, first)
+        after, by = _place(after_s), _place(by_s)
         for place in self._both(shape, kin):
-            (place.wide if last - first > WIDE else place.narrow).append((first, last))
+            (place.wide if by - after > WIDE else place.narrow).append((after, by))
             # An end beyond all others changes the picture at once.
             late = place.curve is not None and by_s > 1.05 * place.curve.frontier_s
             place.news += 1.0 + (place.number / 5.0 if late else 0.0)
@@ -205,7 +216,7 @@ def _refreshed(shape: _Shape) -> Curve | None:
 
 
 def _fit(shape: _Shape) -> None:
-    running, seen = _scaled(shape), [*shape.narrow, *shape.wide]
+    running, seen = _scaled(shape), [_steps(*between) for between in (*shape.narrow, *shape.wide)]
     latest = max(last for _, last in seen)
     longest = max(latest, max(running, default=0))
     shape.reach = min(max(shape.reach, longest + BEYOND), STEPS)
@@ -218,9 +229,15 @@ def _fit(shape: _Shape) -> None:
         weights = _consistent(weights, seen, running, belief)
     shape.weights = weights
     number = shape.number
-    shape.curve = Curve(_smooth(weights, number), frontier_s=_age_s(latest + 1), number=number)
+    places, ended = _edges(weights, number, _close(shape))
+    shape.curve = Curve(places, ended, frontier_s=_age_s(latest + 1), number=number)
     shape.news, shape.surprised = 0.0, False
     shape.version += 1
+
+
+def _steps(after: float, by: float) -> tuple[int, int]:
+    """Return the first and the last step of an end between two places."""
+    return int(after), max(math.ceil(by) - 1, int(after))
 
 
 def _belief(shape: _Shape) -> list[float]:
@@ -237,7 +254,7 @@ def _belief(shape: _Shape) -> list[float]:
 def _near(shape: _Shape) -> list[float]:
     """Return a belief in ends near those seen, and a little in any other."""
     ends = [0.0] * shape.reach
-    seen = shape.narrow or shape.wide
+    seen = [_steps(*between) for between in shape.narrow or shape.wide]
     part = NEAR_WEIGHT * (1.0 - FADE) / (1.0 + FADE) / len(seen)
     for first, last in seen:
         ends[last if last - first > WIDE else (first + last) // 2] += part
@@ -284,9 +301,68 @@ def _consistent(
     return [weight / whole for weight in spread]
 
 
-def _smooth(weights: Sequence[float], number: int) -> list[float]:
-    """Return the running sum of the weights, blurred the more the fewer durations they rest on."""
+def _close(shape: _Shape) -> tuple[int, list[float]] | None:
+    """Return where nearly all ends lie, if that is one narrow place, and the chances of its fine parts.
+
+    Returns:
+        The step it begins at, and what part of its ends belongs to each `FINE`-th of a step from there.
+        None where ends lie apart, or too few were seen.
+    """
+    sharp = [(after, by) for after, by in shape.narrow if by - after <= CLOSE]
+    number = len(sharp)
+    if number < CLOSE_ENDS or number < 0.8 * len(shape.narrow):
+        return None
+    skipped = int(REST * number)
+    begin = int(sorted(by for _, by in sharp)[skipped]) - 1
+    end = int(sorted(after for after, _ in sharp)[-1 - skipped]) + 2
+    if not 0 <= begin < end <= begin + CLOSE + 2:
+        return None
+    cells = (end - begin) * FINE
+    inside = [
+        _steps((max(after, begin) - begin) * FINE, (min(by, end) - begin) * FINE)
+        for after, by in sharp
+        if after < end and by >= begin
+    ]
+    belief = [CLOSE_WEIGHT / cells] * cells
+    weights = [1.0 / cells] * cells
+    for _ in range(CLOSE_ROUNDS):
+        weights = _consistent(weights, inside, {}, belief)
+    # As much blur as the ends are apart, less the more of them there are.
+    middle = sum(cell * part for cell, part in enumerate(weights))
+    apart = math.sqrt(sum(part * (cell - middle) ** 2 for cell, part in enumerate(weights)))
+    below = _blurred(weights, max(round(apart * number**-0.5), 1))
+    return begin, [high - low for low, high in pairwise(below)]
+
+
+def _edges(
+    weights: Sequence[float], number: int, close: tuple[int, list[float]] | None
+) -> tuple[list[float], list[float]]:
+    """Return places and the chances to have ended by them, blurred the more the fewer ends they rest on."""
     reach = round(BLUR / math.sqrt(max(number, 1)))
+    if close is None:
+        below = _blurred(weights, reach)
+        places = [float(step) for step in range(len(below))]
+    else:
+        begin, parts = close
+        end = min(begin + len(parts) // FINE, len(weights))
+        whole = sum(weights[begin:end])
+        below = _blurred([*weights[:begin], *[0.0] * (end - begin), *weights[end:]], reach)
+        places = [float(step) for step in range(begin)]
+        ended = below[:begin]
+        done = 0.0
+        for cell in range((end - begin) * FINE):
+            step, inside = begin + cell // FINE, cell % FINE / FINE
+            places.append(step + inside)
+            ended.append(below[step] + (below[step + 1] - below[step]) * inside + whole * done)
+            done += parts[cell]
+        places += [float(step) for step in range(end, len(below))]
+        below = [*ended, *(part + whole for part in below[end:])]
+    whole = below[-1] or 1.0
+    return places, [part / whole for part in below]
+
+
+def _blurred(weights: Sequence[float], reach: int) -> list[float]:
+    """Return the running sum of the weights, each spread over so many steps either way."""
     below = [0.0, *accumulate(weights)]
     if reach:
         top, width = len(weights), 2 * reach + 1
@@ -294,5 +370,4 @@ def _smooth(weights: Sequence[float], number: int) -> list[float]:
         behind = [0.0] * reach + below
         blurred = [(high - low) / width for high, low in zip(ahead[:top], behind[:top], strict=True)]
         below = [0.0, *accumulate(blurred)]
-    whole = below[-1] or 1.0
-    return [part / whole for part in below]
+    return below

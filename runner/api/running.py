@@ -21,7 +21,6 @@ from runner.api.interruptions import ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
 from runner.api.opening import NO_FILE_HINT, SANDBOX_KEY, SANDBOX_URL, Opened, read_manifest
 from runner.api.planning import Plan, check_binding, compute
-from runner.api.reporting import write_report_for
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_client
 from runner.clock import Clock, SystemClock
 from runner.engine import Ended, Engine, Progress, RunOptions
@@ -31,7 +30,6 @@ from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
 from runner.files import OutputFolder
 from runner.model import Artifact, Settings, State
 from runner.pacing import Governor
-from runner.report.page import page_path
 from runner.scheduler import Durations, Scheduler, Window
 from runner.sidecar import Sidecar
 from runner.steps.desk import Desk
@@ -414,6 +412,9 @@ def _clean(file: StateFile, settings: Settings, folder: OutputFolder) -> None:
 
 
 def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, clock: Clock) -> RunResult:
+    # What only the end needs is not imported before the first request.
+    from runner.api.reporting import write_report_for
+    from runner.report.page import page_path
     from runner.store import ledger
 
     with file.transaction() as conn:

@@ -46,6 +46,18 @@ def test_nothing_heavy_is_loaded(option: str) -> None:
     assert not set(HEAVY) & set(loaded)
 
 
+def test_a_run_does_not_load_the_command_line_of_httpx() -> None:
+    look = "import runner, httpx, sys; print(*sorted(name for name in sys.modules if '.' not in name))"
+
+    told = subprocess.run(
+        [sys.executable, "-c", look], env=clean_environment(), capture_output=True, text=True, check=True
+    )
+
+    loaded = set(told.stdout.split())
+    assert "httpx" in loaded
+    assert not {"rich", "pygments", "click"} & loaded
+
+
 def test_the_version_is_said_on_stdout(command: Command) -> None:
     outcome = command("--version")
 
