@@ -159,10 +159,11 @@ class Durations:
     def ended(self, shape: Hashable, after_s: float, by_s: float, *, kin: Hashable = None) -> None:
         """Learn that a task was running at `after_s` and had ended by `by_s` (the same if known exactly)."""
         after, by = _place(after_s), _place(by_s)
+        wide = by - after > WIDE
         for place in self._both(shape, kin):
-            (place.wide if by - after > WIDE else place.narrow).append((after, by))
+            (place.wide if wide else place.narrow).append((after, by))
             # An end beyond all others changes the picture at once.
-            late = place.curve is not None and by_s > 1.05 * place.curve.frontier_s
+            late = place.curve is not None and (after_s if wide else by_s) > 1.05 * place.curve.frontier_s
             place.news += 1.0 + (place.number / 5.0 if late else 0.0)
             place.surprised = place.surprised or late
 
@@ -217,8 +218,9 @@ def _refreshed(shape: _Shape) -> Curve | None:
 
 def _fit(shape: _Shape) -> None:
     running, seen = _scaled(shape), [_steps(*between) for between in (*shape.narrow, *shape.wide)]
-    latest = max(last for _, last in seen)
-    longest = max(latest, max(running, default=0))
+    # An interval that says little does not say that tasks end as late as its end.
+    latest = max(last if last - first <= WIDE else first for first, last in seen)
+    longest = max(max(last for _, last in seen), max(running, default=0))
     shape.reach = min(max(shape.reach, longest + BEYOND), STEPS)
     belief = _belief(shape)
     weights = shape.weights + belief[len(shape.weights) :]

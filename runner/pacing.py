@@ -265,6 +265,14 @@ class Governor:
         self._cycle_shut_s = 0.0
         self._log.clear()
 
+    def pardon(self, pace: float) -> None:
+        """Refusals we have learned from were not about the rate: go back to the pace before them."""
+        if pace > self._pace:
+            self._pace = pace
+            self._found = None
+            self._safe = None
+            self._probed_s = self._busy_s
+
     def _close(self, until: float) -> None:
         self._closed_until = max(self._closed_until, until)
         self._opened_at = self._closed_until

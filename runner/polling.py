@@ -24,8 +24,9 @@ from runner.inspection import Plan, plan_for
 from runner.model import Polling
 
 # Where nothing is known of when tasks end, one after another is asked about, the oldest first, each time
-# the oldest has got older by this part: coarser when there are few jobs to spend polls on.
-FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND = 0.01, 0.15, 8.0
+# the oldest has got older by this part: coarser when there are few jobs to spend polls on, finer when the
+# polls would otherwise not be made at all.
+FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND, IDLE_POLLS_TO_FIND = 0.01, 0.15, 24.0, 4.0
 AMONG_ENDS = 0.25  # of that step, once some have ended
 FOLLOW, FARTHER, FEWEST_SCOUTS = 1.25, 1.08, 3
 # Times `max_s`: the silence about those that follow, and about all when too many polls were in vain.
@@ -34,9 +35,13 @@ LONGEST_STEP = 0.3  # of its age: the longest silence about a task that outlives
 QUIET = 0.02  # chance of an end that is as good as none
 NEAR_S = 0.05  # seconds between two of those at least
 FEW_ENDS = 8
-REPLAN_AT = 32  # ends seen: by then the curve has its form
+MANY_ENDS = 32  # ends seen: by then the curve has its form
 QUICK = 0.08  # part of the tasks that end at once which makes it worth asking all of them
 EARLY_EVERY = 32  # one job of so many is asked about early, to see failures and faster times
+RIPE = 0.4  # part of the tasks that must have ended by the age at which one is asked first while idle
+# How fast a drift is followed; how flat a curve says nothing of it; the most it may come to; over which
+# part of its age the curve's slope is taken.
+TRACK, FLAT, MOST_SCALE, NEARBY = 0.1, 1.0, 1.5, 1.02
 GOLDEN = 0.6180339887498949
 
 
@@ -57,6 +62,7 @@ class _Line:
         "plan",
         "planned",
         "quick",
+        "scale",
         "scouted_s",
         "scouts",
         "seen",
@@ -75,6 +81,7 @@ class _Line:
         self.luck = 0.0  # how many of the last first polls found an end, from 0 to 1
         self.scouted_s = 0.0  # the greatest age one of them is known to run at
         self.bar_s = 0.0  # the age to look at next
+        self.scale = 1.0  # how much longer the tasks of now take than those the curve rests on
         self.due = math.inf  # when its oldest fresh job is due
         self.plan: Plan | None = None
         self.asked = 0  # jobs that were found running
@@ -125,7 +132,7 @@ class Waiting:
         self._heads: list[tuple[float, int, _Line]] = []
         self._asked: list[tuple[float, int]] = []  # heap of (due, job): scouts, early ones, asked before
         self._polls, self._spare = 2.0, 0.0
-        self._closely = self._hurried = False
+        self._closely = self._hurried = self._idle = False
         self._plans: dict[float, tuple[Curve, Plan]] = {}
         self.found = 0
         self.typical_s = 0.0  # age at which the last ends were seen
@@ -173,10 +180,9 @@ class Waiting:
         if self._hurried and line.age_s > 2.0 * first_s and (line.quick + 1.0) / (looks + 2.0) > QUICK:
             # Some may fail at once, and each would keep a slot for as long as the others take.
             return first_s
-        every = max(EARLY_EVERY // int(self._polls), 1)
-        if line.curve is None or line.seen % every:
+        if line.curve is None or line.seen % EARLY_EVERY:
             return None
-        return max(first_s, line.age_s * ((line.seen // every * GOLDEN) % 1.0))
+        return max(first_s, line.age_s * ((line.seen // EARLY_EVERY * GOLDEN) % 1.0))
 
     def sent(self, job: int, now: float) -> None:
         """A poll of this job is on its way."""
@@ -192,6 +198,8 @@ class Waiting:
             # The oldest goes ahead; the others follow when they are as old and a little older.
             age_s = now - entry.start
             step = self._step() * (1.0 - line.luck) ** 2
+            if line.curve is not None and line.curve.number < FEW_ENDS:
+                step *= AMONG_ENDS
             line.bar_s = max(line.bar_s, age_s + max(step * age_s, NEAR_S))
             self._aim(line)
 
@@ -205,13 +213,14 @@ class Waiting:
         if entry.known_s <= 0.0:
             line.asked += 1
             line.luck *= 0.75
+            self._compare(entry, age_s, ended=False)
             line.looks += entry.early
             line.planned -= entry.early
         self._durations.runs(line.shape, entry.known_s, age_s, kin=line.kin)
         entry.known_s = max(age_s, entry.known_s)
         line.scouted_s = max(line.scouted_s, age_s)
+        self.wasted += 1
         if line.curve is not None:
-            self.wasted += 1
             self._refresh(line)
         else:
             self._aim(line)
@@ -245,7 +254,9 @@ class Waiting:
         self.typical_s += (by_s - self.typical_s) * max(0.05, 1.0 / self.found)
         self.remove(job)
         self._durations.ended(line.shape, low_s, max(high_s, low_s), kin=line.kin)
-        line.luck += 0.25 * (1.0 - line.luck) if fresh else 0.0
+        if fresh:
+            line.luck += 0.25 * (1.0 - line.luck)
+            self._compare(entry, by_s, ended=True)
         if fresh and entry.early:
             line.looks += 1
             line.quick += 1
@@ -275,7 +286,15 @@ class Waiting:
         if entry.line.fresh and entry.line.fresh[0][1] == job:
             self._head(entry.line)
 
-    def be(self, polls: float, *, spare: float, closely: bool = False, hurried: bool = False) -> None:
+    def be(
+        self,
+        polls: float,
+        *,
+        spare: float,
+        closely: bool = False,
+        hurried: bool = False,
+        idle: bool = False,
+    ) -> None:
         """Spend about so many polls on a task from now on.
 
         Args:
@@ -283,11 +302,12 @@ class Waiting:
             spare: So many that find nothing can be afforded in all that is left to do.
             closely: Never be long without asking.
             hurried: Each ended task keeps another one from beginning.
+            idle: The rate decides when all is done, and a poll not made now is a permit lost.
         """
         self._hurried, self._spare = hurried, spare
-        if polls == self._polls and closely == self._closely:
+        if (polls, closely, idle) == (self._polls, self._closely, self._idle):
             return
-        self._polls, self._closely = polls, closely
+        self._polls, self._closely, self._idle = polls, closely, idle
         for line in self._lines.values():
             if line.curve is not None:
                 self._aim(line)
@@ -346,13 +366,32 @@ class Waiting:
         entry.due = due
         heappush(self._asked, (due, job))
 
+    def _compare(self, entry: _Waiting, age_s: float, *, ended: bool) -> None:
+        """Learn from a first poll how much longer tasks take now than those the curve rests on.
+
+        A step towards where the polls find as many ended as the curve says (stochastic approximation). Only
+        where one task begins when another ends: where all begin at once, those asked first are not like
+        those asked last.
+        """
+        line = entry.line
+        curve = line.curve
+        if curve is None or line.looking or entry.early or not self._hurried or curve.number < MANY_ENDS:
+            return
+        age_s /= line.scale
+        if age_s > curve.frontier_s:
+            return
+        steep = (curve.ended(age_s * NEARBY) - curve.ended(age_s / NEARBY)) / (2.0 * math.log(NEARBY))
+        step = TRACK * (curve.ended(age_s) - ended) * steep / (steep**2 + FLAT)
+        line.scale = min(max(line.scale * math.exp(step), 1.0 / MOST_SCALE), MOST_SCALE)
+        self._aim(line)
+
     def _again(self, entry: _Waiting) -> float:
         """Return when to ask again about a job known to run at `known_s`."""
         manners, age_s, line = self._polling, entry.known_s, entry.line
         longest_s = self._silence(line) * age_s
         following = False
         if line.plan is not None and line.curve is not None and age_s < line.curve.frontier_s:
-            wait_s = line.plan.after(age_s) - age_s
+            wait_s = line.plan.after(age_s / line.scale) * line.scale - age_s
             if self._closely:
                 wait_s = min(wait_s, longest_s)
         elif self._leads(entry):
@@ -388,7 +427,8 @@ class Waiting:
 
     def _step(self) -> float:
         """Return by which part the oldest age grows between two polls that look for the first end."""
-        return min(max(POLLS_TO_FIND / max(self._spare, 1.0), FINEST_STEP), COARSEST_STEP)
+        polls = IDLE_POLLS_TO_FIND if self._idle else POLLS_TO_FIND
+        return min(max(polls / max(self._spare, 1.0), FINEST_STEP), COARSEST_STEP)
 
     def _refresh(self, line: _Line) -> None:
         """Take up what was learned about a line's shape."""
@@ -404,7 +444,7 @@ class Waiting:
         )
         line.curve, line.version = curve, version
         self._aim(line)
-        grown = (before == 0 and number > 0) or before < REPLAN_AT <= number
+        grown = before.bit_length() < number.bit_length()
         if grown or farther or line.looking != looking:
             self._replan()
 
@@ -417,7 +457,9 @@ class Waiting:
                 age_s = max(age_s, FOLLOW * line.scouted_s)
         else:
             line.plan = self._plan(line.curve)
-            first_s = line.plan.after(0.0)
+            first_s = line.plan.after(0.0) * line.scale
+            if self._idle:
+                first_s = min(first_s, line.curve.age(RIPE))
             # While few ends were seen, or most tasks outlive them, we go on looking for where they end.
             beyond = first_s > FARTHER * line.curve.frontier_s
             line.looking = beyond or line.curve.number < FEW_ENDS

@@ -35,8 +35,9 @@ SURE = 0.9  # a poll this likely to find an end wastes nothing
 AHEAD = 2  # jobs kept ready by uploads
 MINUTES_S = 60.0  # tasks longer than this are worth more polls
 LAST = 4.5  # the last few decide when the run ends
-START_POLLS = 8.0  # vain polls that are always granted
+START_POLLS = 4.0  # vain polls that are always granted
 FINE = 1.12
+SPARED = 0.25  # vain polls left for each task to come, for an idle rate to be used
 WALL_S = 2.0  # slots count as scarce for so long after they last were
 
 
@@ -50,10 +51,10 @@ class _Budget:
     most: float
 
 
-SLOTS = _Budget(vain=2.8, part=1.0, least=2.2, most=4.3)
+SLOTS = _Budget(vain=3.6, part=1.0, least=2.2, most=4.9)
 SLOTS_LONG = _Budget(vain=5.0, part=1.0, least=2.2, most=6.0)
-RATE = _Budget(vain=0.45, part=1.0, least=1.2, most=1.7)
-SPARE = _Budget(vain=0.85, part=0.6, least=1.3, most=4.0)
+RATE = _Budget(vain=0.4, part=1.0, least=1.2, most=1.7)
+SPARE = _Budget(vain=0.92, part=0.8, least=1.3, most=4.0)
 
 
 class Call(StrEnum):
@@ -99,6 +100,7 @@ class Scheduler:
         self.durations = durations
         self._polling = polling
         self._waiting = Waiting(polling, durations)
+        self._innocent_per_s = 0.0  # the rate before the refusals that may not have been about it
         self._submitting = 0
         self._taken_up = 0
         self._early_credit = 0.0
@@ -204,7 +206,7 @@ class Scheduler:
             self._rejected(now, call, sent_at, retry_after_s, draw)
         elif ok:
             if call is Call.SUBMIT:
-                if self.window.submit_passed():
+                if self.window.submit_passed(self.in_flight):
                     self.governor.release()
             else:
                 self.window.other_passed()
@@ -261,6 +263,8 @@ class Scheduler:
             governor.rejected(now, sent_at=sent_at, retry_after_s=retry_after_s, draw=draw)
             return
         slow = governor.lately_per_s(now) < 0.35 * governor.proven_per_s
+        if not window.suspected:
+            self._innocent_per_s = governor.rate_per_s
         verdict = Verdict.UNCLEAR
         if sent_at >= governor.opened_at:
             verdict = window.judge(
@@ -271,6 +275,8 @@ class Scheduler:
                 retry_after_s=retry_after_s,
             )
         if verdict is Verdict.TOO_MANY:
+            if window.convinced:
+                governor.pardon(self._innocent_per_s)
             window.submit_rejected(now, in_flight=self.in_flight, retry_after_s=retry_after_s)
             governor.acquit()
             return
@@ -310,8 +316,10 @@ class Scheduler:
             return Call.POLL, poll.job, due
         if short and submits + uploads_in_flight < AHEAD:
             return Call.UPLOAD, None, now
-        if resends or (wanted and in_flight < self.window.size):
+        if resends:
             due = min(due, self.window.closed_until)
+        elif wanted:
+            due = min(due, self.window.opens_at(in_flight))
         return None, None, due
 
     def _set_manner(self, now: float, to_come: int) -> None:
@@ -337,7 +345,8 @@ class Scheduler:
         )
         # In coarse steps: each makes a new plan.
         polls = FINE ** round(math.log(polls, FINE))
-        waiting.be(polls, spare=spare, closely=last, hurried=hurried)
+        idle = budget is RATE and not to_come and spare > SPARED * left
+        waiting.be(polls, spare=spare, closely=last, hurried=hurried, idle=idle)
 
     def _worth_it(self, job: int, now: float, submits: int) -> bool:
         """Whether a due poll goes before a submit."""

@@ -8,6 +8,7 @@ submit is refused again, it is the window. Pure: the caller brings the clock.
 from __future__ import annotations
 
 import math
+from collections import deque
 from enum import Enum, auto
 
 from runner.pacing import FIRST_BACKOFF_S, LATELY_S, LONG_WAIT_S
@@ -15,12 +16,16 @@ from runner.pacing import FIRST_BACKOFF_S, LATELY_S, LONG_WAIT_S
 # A window that was met is tried again after this long, ever more seldom, but quickly once it gives way.
 GROW_EVERY_S, SELDOM_GROW_S, QUICK_GROW_S = 20.0, 120.0, 3.0
 GROW_BY = 0.02
+STILL = 3  # refusals with fewer tasks than fitted before, until fewer it is
 # A poll refused so soon after a window was blamed speaks against it; so many of them, and it is given up.
 REGRET_S, DOUBTS = 5.0, 3
 FORGET_S = 60.0
 # So many polls have to pass between two refused submits before the refusals are about submits only: when
 # we were slow anyway, and at any speed (then without a single submit that passed).
 PROOF, PROOF_AT_SPEED = 2, 12
+# Or, over many refusals: the logarithm of how much likelier "too many" explains them than "too fast".
+CONVINCED, MOST_A_REFUSAL, APART_S = 4.0, 1.4, 1.0
+BEYOND, BEYOND_BY = 1.25, 2  # so many more tasks than at the last refusal: no number of them was met
 
 
 class Verdict(Enum):
@@ -57,6 +62,10 @@ class Window:
         self._last_shrunk_at = -math.inf
         self._other_refused_at = -math.inf
         self._doubts = 0
+        self._evidence = 0.0
+        self._held = 0.0  # the number that was met
+        self._fewer = 0  # refusals in a row at fewer tasks than that
+        self._passed_at: deque[int] = deque(maxlen=64)  # tasks at the service with each submit that passed
 
     @property
     def size(self) -> float:
@@ -66,6 +75,12 @@ class Window:
     @property
     def closed_until(self) -> float:
         """When the next submit may go, as far as the window is concerned."""
+        return self._closed_until
+
+    def opens_at(self, in_flight: int) -> float:
+        """Return when one more task may be begun although none ends; infinite where the number is given."""
+        if in_flight >= self._size:
+            return max(self._closed_until, self._grow_at) if self._size < self._limit else math.inf
         return self._closed_until
 
     @property
@@ -81,6 +96,9 @@ class Window:
             return True
         if self._size >= self._limit or now < self._grow_at:
             return False
+        if self._size < self._held:
+            self._size, self._grow_at = self._held, now + self._grow_every_s
+            return in_flight < self._size
         # Nothing was refused for a while: try a little more, then wait again. What passes each time was no
         # window at all, so go faster.
         self._size = min(self._size + max(1.0, self._size * self._grow_by), self._limit)
@@ -89,8 +107,19 @@ class Window:
         self._grow_at = now + self._grow_every_s
         return True
 
-    def submit_passed(self) -> bool:
-        """A submit passed. Return whether that clears the last refusal of being about "too many"."""
+    @property
+    def convinced(self) -> bool:
+        """Whether many refusals, each of which could have been about the rate, cannot all have been."""
+        return self._evidence >= CONVINCED
+
+    @property
+    def suspected(self) -> bool:
+        """Whether there is any evidence that refusals were about "too many"."""
+        return self._evidence > 0.0
+
+    def submit_passed(self, in_flight: int) -> bool:
+        """A submit passed, to `in_flight` tasks. Return whether that clears the last refusal of "too many"."""
+        self._passed_at.append(in_flight)
         # One that passes because a task has ended is what "too many" looks like. More than could have
         # ended since we were refused is what it does not look like.
         self._passed += 1
@@ -105,7 +134,7 @@ class Window:
 
     def other_rejected(self, now: float) -> None:
         """A request that is no submit was refused, so it is the rate: take back what was concluded too soon."""
-        self._suspicion = 0
+        self._suspicion, self._evidence = 0, 0.0
         self._other_refused_at = now
         if now - self._last_shrunk_at < REGRET_S:
             self._doubts += 1
@@ -129,11 +158,14 @@ class Window:
             return Verdict.TOO_MANY
         if in_flight == 0:
             return Verdict.TOO_FAST
+        self._weigh(now, in_flight)
+        if self.convinced:
+            return Verdict.TOO_MANY
         if now - self._refused_at > FORGET_S:
             self._suspicion, self._cleared_s = 0, -1.0
         asked_s = retry_after_s or 0.0
         # A much longer wait than before is about something else than the refusals before.
-        first = self._suspicion == 0 or asked_s > 10.0 * max(self._asked_s, LONG_WAIT_S)
+        first = self._suspicion == 0 or asked_s > 3.0 * max(self._asked_s, 1.0)
         alone = self._passed == 0 and self._others_passed >= PROOF_AT_SPEED
         proof = not first and (alone or (slow and self._others_passed >= PROOF))
         self._refused_at, self._refused_with = now, in_flight
@@ -150,15 +182,31 @@ class Window:
             return Verdict.TOO_FAST
         return Verdict.UNCLEAR
 
+    def _weigh(self, now: float, in_flight: int) -> None:
+        """Take a refused submit as evidence: by chance it would be a poll, and at any number of tasks."""
+        if in_flight > BEYOND * self._refused_with + BEYOND_BY:
+            self._evidence = 0.0
+        elif now - self._refused_at > APART_S:
+            kinds = (self._passed + self._others_passed + 1) / (self._passed + 1)
+            fuller = sum(1 for at in self._passed_at if at >= in_flight)
+            numbers = (len(self._passed_at) + 1) / (fuller + 1)
+            self._evidence += min(math.log(kinds) + math.log(numbers), MOST_A_REFUSAL)
+        self._passed_at.clear()
+
     def submit_rejected(self, now: float, *, in_flight: int, retry_after_s: float | None) -> None:
         """Shrink: a submit was refused because too many tasks are at the service."""
+        # Fewer than fitted before: perhaps it was the rate after all, so try the old number again soon.
+        fewer = self._size < self._limit and in_flight < self._held and self._fewer < STILL
+        self._fewer = self._fewer + 1 if fewer else 0
         if self._size == self._limit:
             self._shrunk_at = now
-        elif now - self._last_shrunk_at > 1.0:
+        elif now - self._last_shrunk_at > 1.0 and not fewer:
             self._patience_s = min(self._patience_s * 1.5, SELDOM_GROW_S)
         self._last_shrunk_at = now
         self._grow_by, self._grow_every_s = GROW_BY, self._patience_s
         self._size = max(min(float(in_flight), self._size), 1.0)
-        self._grow_at = now + self._grow_every_s
+        if not fewer:
+            self._held = self._size
+        self._grow_at = now + (max(retry_after_s or 0.0, QUICK_GROW_S) if fewer else self._grow_every_s)
         self._closed_until = max(self._closed_until, now + (retry_after_s or FIRST_BACKOFF_S))
-        self._suspicion = 0
+        self._suspicion, self._evidence = 0, 0.0
