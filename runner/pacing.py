@@ -243,13 +243,14 @@ class Governor:
             delay_s = min(doubled, LONGEST_BACKOFF_S) * (0.5 + draw / 2)
         if not learn and not self._held:
             self._held_at = (self._busy_s, self._cycle_sent)
+        unlearned = self._refused == 1 or self._held  # the first of a row, or its first that was clear
         self._held = not learn
         if self._refused == 1:
             self._cycle_shut_s += self._shut_s
-            if learn:
-                self._learn(delay_s)
         else:
             self._ajar = True
+        if learn and unlearned:
+            self._learn(delay_s)
         self._close(now + delay_s)
 
     def release(self) -> None:

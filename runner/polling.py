@@ -43,6 +43,8 @@ RIPE = 0.4  # part of the tasks that must have ended by the age at which one is 
 # part of its age the curve's slope is taken.
 TRACK, FLAT, MOST_SCALE, NEARBY = 0.1, 1.0, 1.5, 1.02
 GOLDEN = 0.6180339887498949
+# How many have ended unseen is reckoned anew so often: a fixed time, and one for each job.
+RECKON_S, RECKON_EACH_S = 0.1, 1e-4
 
 
 class _Line:
@@ -95,12 +97,13 @@ class _Line:
 class _Waiting:
     """One waiting job."""
 
-    __slots__ = ("asked_at", "due", "early", "known_s", "line", "scout", "start")
+    __slots__ = ("asked_at", "due", "early", "gone", "known_s", "line", "scout", "start")
 
     def __init__(self, line: _Line, start: float) -> None:
         self.line = line
         self.start = start
         self.known_s = 0.0  # age at which it was last known to run
+        self.gone = 0.0  # chance that it had ended, when that was last reckoned
         self.scout = False
         self.early = False  # asked as soon as the manners allow
         self.asked_at = start  # when the last poll was sent; the start if none was
@@ -139,6 +142,8 @@ class Waiting:
         self.wasted = 0
         self._number = 0
         self._on_their_way = 0
+        self._gone = self._doubt = 0.0  # how many have most likely ended unseen, and the variance of that
+        self._reckoned_at = -math.inf
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -203,13 +208,14 @@ class Waiting:
             line.bar_s = max(line.bar_s, age_s + max(step * age_s, NEAR_S))
             self._aim(line)
 
-    def running(self, job: int, now: float) -> None:
+    def still_running(self, job: int, now: float) -> None:
         """The poll found the task still running."""
         entry = self._jobs.get(job)
         if entry is None:
             return
         line = entry.line
         age_s = max(entry.asked_at - entry.start, 0.0)
+        self._reckon(entry, 0.0)
         if entry.known_s <= 0.0:
             line.asked += 1
             line.luck *= 0.75
@@ -274,6 +280,7 @@ class Waiting:
         entry = self._jobs.pop(job, None)
         if entry is None:
             return
+        self._reckon(entry, 0.0)
         if entry.due is None:
             self._on_their_way -= 1
         if entry.known_s > 0.0:
@@ -333,6 +340,14 @@ class Waiting:
         curve = entry.line.curve
         return curve.chance(entry.known_s, now - entry.start) if curve is not None else 0.0
 
+    def running(self, now: float) -> tuple[float, float]:
+        """Return how many tasks still run as far as can be told without asking, and its standard deviation."""
+        if now - self._reckoned_at > RECKON_S + RECKON_EACH_S * len(self._jobs):
+            self._reckoned_at = now
+            for job, entry in self._jobs.items():
+                self._reckon(entry, self.likely(job, now))
+        return len(self._jobs) - max(self._gone, 0.0), math.sqrt(max(self._doubt, 0.0))
+
     def nearly_all_s(self, job: int) -> float:
         """Return the age by which nearly all tasks like this one have ended; infinite if unknown."""
         curve = self._jobs[job].line.curve
@@ -359,6 +374,11 @@ class Waiting:
         return None
 
     # --- inside ---
+
+    def _reckon(self, entry: _Waiting, gone: float) -> None:
+        self._gone += gone - entry.gone
+        self._doubt += gone * (1.0 - gone) - entry.gone * (1.0 - entry.gone)
+        entry.gone = gone
 
     def _ask(self, job: int, entry: _Waiting, due: float) -> None:
         if entry.due is None:

@@ -206,7 +206,7 @@ class Scheduler:
             self._rejected(now, call, sent_at, retry_after_s, draw)
         elif ok:
             if call is Call.SUBMIT:
-                if self.window.submit_passed(self.in_flight):
+                if self.window.submit_passed(self._running(now)[0]):
                     self.governor.release()
             else:
                 self.window.other_passed()
@@ -237,7 +237,7 @@ class Scheduler:
 
     def still_running(self, job: int, now: float) -> None:
         """A poll answered: the task has not ended."""
-        self._waiting.running(job, now)
+        self._waiting.still_running(job, now)
 
     def poll_unclear(self, job: int, now: float, delay_s: float) -> None:
         """A poll told nothing (no answer, 5xx, 429): ask again after `delay_s`."""
@@ -270,6 +270,7 @@ class Scheduler:
             verdict = window.judge(
                 now,
                 in_flight=self.in_flight,
+                running=self._running(now),
                 slow=slow,
                 usual=governor.knows_a_limit,
                 retry_after_s=retry_after_s,
@@ -287,6 +288,11 @@ class Scheduler:
             draw=draw,
             learn=verdict is Verdict.TOO_FAST,
         )
+
+    def _running(self, now: float) -> tuple[float, float]:
+        """Return how many tasks run as far as can be told without asking, and its standard deviation."""
+        still, apart = self._waiting.running(now)
+        return still + self._submitting, apart
 
     def _best(
         self, now: float, submits: int, uploads: int, uploads_in_flight: int, resends: int, unclear: int

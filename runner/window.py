@@ -19,13 +19,14 @@ GROW_BY = 0.02
 STILL = 3  # refusals with fewer tasks than fitted before, until fewer it is
 # A poll refused so soon after a window was blamed speaks against it; so many of them, and it is given up.
 REGRET_S, DOUBTS = 5.0, 3
+SHRUNK = 0.7  # of the tasks there were when it was met: what is refused at fewer was no number of tasks
 FORGET_S = 60.0
 # So many polls have to pass between two refused submits before the refusals are about submits only: when
 # we were slow anyway, and at any speed (then without a single submit that passed).
 PROOF, PROOF_AT_SPEED = 2, 12
 # Or, over many refusals: the logarithm of how much likelier "too many" explains them than "too fast".
-CONVINCED, MOST_A_REFUSAL, APART_S = 4.0, 1.4, 1.0
-BEYOND, BEYOND_BY = 1.25, 2  # so many more tasks than at the last refusal: no number of them was met
+# DRIFT is what each refusal takes away besides what one at a random moment would add.
+CONVINCED, DRIFT, APART_S = 4.0, 0.2, 1.0
 
 
 class Verdict(Enum):
@@ -63,9 +64,12 @@ class Window:
         self._other_refused_at = -math.inf
         self._doubts = 0
         self._evidence = 0.0
+        self._met_with = 0.0  # tasks at the first refusal that was about them
         self._held = 0.0  # the number that was met
         self._fewer = 0  # refusals in a row at fewer tasks than that
-        self._passed_at: deque[int] = deque(maxlen=64)  # tasks at the service with each submit that passed
+        self._level = 0.0  # tasks that ran at the last refusal
+        # And with each submit that passed since; -1 for every other request.
+        self._passed_at: deque[float] = deque(maxlen=512)
 
     @property
     def size(self) -> float:
@@ -117,9 +121,9 @@ class Window:
         """Whether there is any evidence that refusals were about "too many"."""
         return self._evidence > 0.0
 
-    def submit_passed(self, in_flight: int) -> bool:
-        """A submit passed, to `in_flight` tasks. Return whether that clears the last refusal of "too many"."""
-        self._passed_at.append(in_flight)
+    def submit_passed(self, running: float) -> bool:
+        """A submit passed, to `running` tasks. Return whether that clears the last refusal of "too many"."""
+        self._passed_at.append(running)
         # One that passes because a task has ended is what "too many" looks like. More than could have
         # ended since we were refused is what it does not look like.
         self._passed += 1
@@ -131,6 +135,7 @@ class Window:
     def other_passed(self) -> None:
         """A request that is no submit passed."""
         self._others_passed += 1
+        self._passed_at.append(-1.0)
 
     def other_rejected(self, now: float) -> None:
         """A request that is no submit was refused, so it is the rate: take back what was concluded too soon."""
@@ -142,23 +147,36 @@ class Window:
             self._size, self._doubts = self._limit, 0
 
     def judge(
-        self, now: float, *, in_flight: int, slow: bool, usual: bool, retry_after_s: float | None
+        self,
+        now: float,
+        *,
+        in_flight: int,
+        running: tuple[float, float],
+        slow: bool,
+        usual: bool,
+        retry_after_s: float | None,
     ) -> Verdict:
         """Say whether a refused submit means "too many".
 
         Args:
             now: The clock.
             in_flight: Tasks at the service, and submits on their way, without the refused one.
+            running: So many of them most likely still run, and the standard deviation of that.
             slow: Whether we were sending well below the rate known to pass.
             usual: Whether a limit of the rate is known, so that meeting it now and then is no surprise.
             retry_after_s: What the refusal asked for.
         """
         both = now - self._other_refused_at < LATELY_S
         if self._size < self._limit and in_flight >= 0.8 * self._size and not both:
-            return Verdict.TOO_MANY
+            if in_flight >= SHRUNK * self._met_with:
+                return Verdict.TOO_MANY
+            # Refused at ever fewer tasks: a number would have stayed where it was.
+            self._size = self._limit
+            self._suspicion, self._evidence = 0, 0.0
+            return Verdict.TOO_FAST
         if in_flight == 0:
             return Verdict.TOO_FAST
-        self._weigh(now, in_flight)
+        self._weigh(now, *running)
         if self.convinced:
             return Verdict.TOO_MANY
         if now - self._refused_at > FORGET_S:
@@ -182,15 +200,23 @@ class Window:
             return Verdict.TOO_FAST
         return Verdict.UNCLEAR
 
-    def _weigh(self, now: float, in_flight: int) -> None:
-        """Take a refused submit as evidence: by chance it would be a poll, and at any number of tasks."""
-        if in_flight > BEYOND * self._refused_with + BEYOND_BY:
-            self._evidence = 0.0
-        elif now - self._refused_at > APART_S:
-            kinds = (self._passed + self._others_passed + 1) / (self._passed + 1)
-            fuller = sum(1 for at in self._passed_at if at >= in_flight)
-            numbers = (len(self._passed_at) + 1) / (fuller + 1)
-            self._evidence += min(math.log(kinds) + math.log(numbers), MOST_A_REFUSAL)
+    def _weigh(self, now: float, running: float, apart: float) -> None:
+        """Take a refused submit as evidence.
+
+        If it was about the number of tasks, hardly any submit has passed to as many of them since the last
+        refusal; if it was about the rate, any request could have been refused. This keeps the logarithm of
+        how much likelier the first is, never below none, less what chance would add each time (CUSUM).
+        """
+        if now - self._refused_at <= APART_S:
+            return
+        more = self._level + max(1.0, 2.0 * apart)
+        if not self._passed_at or any(at > more for at in self._passed_at):
+            self._evidence = 0.0  # more fitted since: there was no such number
+        else:
+            as_many, all_ = sum(1 for at in self._passed_at if at >= running) + 1, len(self._passed_at) + 1
+            chance = math.log(all_) - math.lgamma(all_ + 1) / all_
+            self._evidence = max(self._evidence + math.log(all_ / as_many) - chance - DRIFT, 0.0)
+        self._level = running
         self._passed_at.clear()
 
     def submit_rejected(self, now: float, *, in_flight: int, retry_after_s: float | None) -> None:
@@ -199,7 +225,7 @@ class Window:
         fewer = self._size < self._limit and in_flight < self._held and self._fewer < STILL
         self._fewer = self._fewer + 1 if fewer else 0
         if self._size == self._limit:
-            self._shrunk_at = now
+            self._shrunk_at, self._met_with = now, float(in_flight)
         elif now - self._last_shrunk_at > 1.0 and not fewer:
             self._patience_s = min(self._patience_s * 1.5, SELDOM_GROW_S)
         self._last_shrunk_at = now

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from runner.model import Polling
 from runner.pacing import Governor
-from tests.simulation import Client, Outcome, World, scheduler
+from tests.simulation import Client, Outcome, World, oracle_s, scheduler
 
 FOR_EVER_S = 1e6
 
@@ -100,6 +101,19 @@ def test_an_unknown_limit_is_found_within_a_minute(kind: str, window_s: float, r
     # A wait rounded up to a second costs that second: 0.93 is what this limiter leaves.
     assert outcome.use(20.0, after_s=60.0) >= (0.92 if retry_after == "seconds" else 0.94)
     assert outcome.per_thousand <= 20.0
+
+
+@pytest.mark.parametrize("retry_after", ["seconds", "none"])
+def test_a_slow_account_that_counts_the_last_ten_seconds_is_not_stormed(retry_after: str) -> None:
+    """What refuses a poll is the rate, also where a submit was refused just before it."""
+    world = World(durations_s=[120.0] * 500, rate=2.0, kind="log", window_s=10.0, retry_after=retry_after)
+    plan = scheduler(polling=Polling(first_s=1.0, min_s=1.0, max_s=10.0))
+
+    outcome = Client(world, plan, seed=1).run()
+
+    assert outcome.per_thousand <= 60.0
+    assert outcome.makespan_s <= 1.35 * oracle_s(world)
+    assert plan.rate_per_s <= 3.0
 
 
 def test_a_search_begins_at_five_and_doubles_each_second() -> None:

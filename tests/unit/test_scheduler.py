@@ -81,7 +81,7 @@ def test_a_poll_is_not_made_only_because_so_much_time_has_passed(asked_at_s: flo
     line = Waiting(Polling(first_s=0.5, min_s=1.0, max_s=5.0), durations)
     line.add(1, shape="one", kin=None, age_s=0.0, now=0.0, polled=False)
     line.sent(1, asked_at_s)
-    line.running(1, asked_at_s)
+    line.still_running(1, asked_at_s)
 
     found = line.next(asked_at_s)
 
@@ -95,7 +95,7 @@ def test_where_a_task_may_end_any_time_polls_are_no_farther_apart_than_told() ->
     line = Waiting(Polling(first_s=0.5, min_s=1.0, max_s=5.0), durations)
     line.add(1, shape="one", kin=None, age_s=0.0, now=0.0, polled=False)
     line.sent(1, 60.0)
-    line.running(1, 60.0)
+    line.still_running(1, 60.0)
 
     found = line.next(60.0)
 

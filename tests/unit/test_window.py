@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.model import Polling
-from runner.window import Window
+from runner.window import Verdict, Window
 from tests.simulation import Client, World, oracle_s, scheduler
 
 MANNERS = Polling(first_s=0.2, min_s=0.2, max_s=2.0)
@@ -71,6 +71,40 @@ def test_refusals_that_are_only_ever_about_submits_are_not_the_rate(
     outcome = Client(world, scheduler(polling=polling), seed=seed).run()
 
     assert outcome.makespan_s <= 1.25 * oracle_s(world)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_tasks_that_have_ended_unseen_are_not_counted_against_a_number(seed: int) -> None:
+    """The wait asked for is the end of the first task, and a window of the rate would look the same at first."""
+    world = World(durations_s=[10.0] * 500, rate=50.0, in_flight=200)
+
+    outcome = Client(world, scheduler(given=50.0, polling=MANNERS), seed=seed).run()
+
+    assert outcome.makespan_s <= 1.2 * oracle_s(world)
+
+
+def test_what_is_refused_at_ever_fewer_tasks_is_no_number() -> None:
+    window = Window()
+    window.submit_rejected(0.0, in_flight=100, retry_after_s=1.0)
+    verdicts = []
+    for at, in_flight in enumerate(range(98, 60, -2)):
+        verdicts.append(
+            window.judge(
+                10.0 * (at + 1),
+                in_flight=in_flight,
+                running=(float(in_flight), 0.0),
+                slow=True,
+                usual=True,
+                retry_after_s=1.0,
+            )
+        )
+        if verdicts[-1] is Verdict.TOO_FAST:
+            break
+        window.submit_rejected(10.0 * (at + 1), in_flight=in_flight, retry_after_s=1.0)
+
+    assert verdicts[0] is Verdict.TOO_MANY
+    assert verdicts[-1] is Verdict.TOO_FAST
+    assert window.size == float("inf")
 
 
 def test_a_number_that_fitted_before_is_tried_again_soon() -> None:
