@@ -54,7 +54,7 @@ class _Budget:
 SLOTS = _Budget(vain=3.6, part=1.0, least=2.2, most=4.9)
 SLOTS_LONG = _Budget(vain=5.0, part=1.0, least=2.2, most=6.0)
 RATE = _Budget(vain=0.4, part=1.0, least=1.2, most=1.7)
-SPARE = _Budget(vain=0.92, part=0.8, least=1.3, most=4.0)
+SPARE = _Budget(vain=0.92, part=0.9, least=1.5, most=4.0)
 
 
 class Call(StrEnum):
