@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner.report.data import Report
-from tests.browsing import choose, ids, summary
+from tests.browsing import choose, ids, overflow, summary
 from tests.report_rows import AUDIO, IMAGE, Row
 
 if TYPE_CHECKING:
@@ -73,10 +73,12 @@ def test_the_grid_sets_one_side_against_another(open_page: Callable[..., Page], 
     def heads(place: str) -> list[str]:
         return page.locator(f".grid-{place} .grid-head").all_inner_texts()
 
-    assert (heads("side"), heads("cols")) == (["cat", "dog", "–"], ["ink", "oil", "clay", "–"])
+    assert (heads("side"), heads("cols")) == (["cat", "dog"], ["ink", "oil", "clay"])
+    assert page.locator(".grid-rest").inner_text().startswith("6 jobs with no subject and no look")
     page.locator("#grid-cols").select_option("axis take")
     page.locator("#grid-rows").select_option("model")
-    assert heads("cols") == ["1", "2", "–"]
+    assert heads("cols") == ["1", "2", "no take"]
+    assert not page.locator(".grid-rest").is_visible()
     assert heads("side") == ["grok-imagine-video", IMAGE, AUDIO]
     cell = page.get_by_label("grok-imagine-video, 1: cat-ink-1, done, video")
     assert cell.count() == 1
@@ -103,6 +105,42 @@ def test_a_grid_that_nearly_fits_is_made_to_fit(
 
     assert page.locator(".grid-cols .grid-head").count() == 5
     assert page.locator(".grid").evaluate("g => g.scrollWidth - g.clientWidth") <= 0
+
+
+def test_a_grid_of_jobs_that_lack_both_sides_shows_them_nevertheless(
+    open_page: Callable[..., Page], mixed: Path
+) -> None:
+    page = open_page(mixed)
+    page.click("#tab-grid")
+    page.fill("#search", "poster")
+    page.wait_for_selector("#summary:has-text('1 of 18')")
+
+    assert page.get_by_label("no subject, no look: poster, done, image").count() == 1
+    assert not page.locator(".grid-rest").is_visible()
+
+
+@pytest.mark.parametrize("width", [320, 390, 1100, 1280])
+def test_no_number_of_the_head_is_broken_into_two_lines(
+    open_page: Callable[..., Page], mixed: Path, width: int
+) -> None:
+    page = open_page(mixed, width=width)
+
+    lines = "all => all.map(b => b.offsetHeight / parseFloat(getComputedStyle(b).lineHeight))"
+    assert page.locator("#facts b").evaluate_all(lines) == pytest.approx([1] * 5, abs=0.1)
+    assert overflow(page) <= 0
+
+
+def test_the_table_has_room_for_minutes(
+    open_page: Callable[..., Page], reports: Callable[..., tuple[Path, Report]]
+) -> None:
+    place, _ = reports("minutes", lambda media: [Row(id="long", duration_s=183.0)])
+    page = open_page(place)
+    page.click("#tab-table")
+
+    took = page.locator("td.duration")
+
+    assert took.inner_text() == "3 min 03 s"
+    assert took.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
 
 
 def test_the_table_sorts_by_its_heads(open_page: Callable[..., Page], mixed: Path) -> None:

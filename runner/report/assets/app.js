@@ -293,6 +293,9 @@ const byModel = head => {
   return named.map(text => h("span", {class: "one-line"}, text));
 };
 
+/** A number stays beside the word that it belongs to. */
+const together = text => text.replace(" ", "\u00a0");
+
 /** The head of the page: what it was, how it went, what needs a person. */
 const showHead = app => {
   const {head, jobs} = app.model;
@@ -329,13 +332,13 @@ const showHead = app => {
   const open = total - done - (head.counts.failed ?? 0) - (head.counts.abandoned ?? 0) - (head.counts.uncertain ?? 0);
   const facts = [
     ["Done", total ? `${whole.format(done)}` : "0", [`of ${whole.format(total)}`, ...["failed", "uncertain", "abandoned"].map(state => head.counts[state] > 0 && `${whole.format(head.counts[state])} ${state}`), open > 0 && `${whole.format(open)} to go`, head.orphaned && `${whole.format(head.orphaned)} not listed any more`]],
-    ["Credits", credits(head.charged), ["charged", `${credits(estimated)}\u00a0estimated`, head.reserved > 0 && `${credits(head.reserved)}\u00a0reserved`, released > 0 && `${credits(released)}\u00a0released`], byModel(head)],
+    ["Credits", credits(head.charged), ["charged", `${credits(estimated)} estimated`, head.reserved > 0 && `${credits(head.reserved)} reserved`, released > 0 && `${credits(released)} released`], byModel(head)],
     ["Duration", seconds ? span(seconds) : "–", [head.runs.length > 1 ? "all runs together" : ""]],
     ["Rate", speed >= 1 ? `${speed.toFixed(1)}/s` : speed > 0 ? `${(speed * 60).toFixed(1)}/min` : "–", ["finished jobs"]],
     ["Requests", whole.format(requests), [rejections ? `${whole.format(rejections)} × 429 (too fast)` : "no 429"]],
   ];
   $("facts").replaceChildren(...facts.map(([name, value, more, last]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("b", {}, value),
-    h("span", {}, more.filter(Boolean).join(" · ")), last))));
+    h("span", {}, more.filter(Boolean).map(together).join("\u00a0· ")), last))));
   const troubled = jobs.filter(NEEDS_A_PERSON).length;
   const words = head.failures.map(group => `${whole.format(group.count)} ${group.state === "uncertain" ? "uncertain" : `failed: ${group.error_class}`}`);
   const overdue = jobs.filter(job => job.overdue).length;

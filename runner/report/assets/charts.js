@@ -42,7 +42,8 @@ const risingChart = (width, title, unit, series) => {
   const x = scale(from, to, CHART.left, width - CHART.right);
   const y = scale(0, ticks.at(-1), CHART.height - CHART.bottom, CHART.top);
   const form = to - from < 600000 ? clockWithSeconds : to - from < 72000000 ? clock : moment;
-  const marks = (width < 320 || form === moment ? [from, to] : [from, (from + to) / 2, to]).map(at => [at, form.format(at)]);
+  const marks = (width < 320 || form === moment ? [from, to] : [from, (from + to) / 2, to]).map(at => [at, form.format(at)])
+    .filter(([, text], i, all) => i === 0 || text !== all[i - 1][1]);
   const label = `${title}: ${sums.map(each => `${hundredths.format(each.total)} ${each.name}`).join(", ")} between ${when(from)} and ${when(to)}`;
   const chart = frame(width, label, ticks, marks, x, y);
   for (const {points, name, total} of sums) {

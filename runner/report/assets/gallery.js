@@ -5,6 +5,9 @@ const CAPTION = 34;
 const NARROW = 150;  // a tile that has room for little more than its picture
 const SIZES = {small: 130, medium: 210, large: 330};
 
+/** How much larger than usual pictures are in a place of this width. */
+const onWalls = width => Math.min(1.8, Math.max(1, width / 1800));
+
 /** Lay items of given shapes into rows of about `target` height: `[{from, to, top, height}]`. */
 const rowsOf = (aspects, width, target, caption) => {
   const rows = [];
@@ -54,7 +57,7 @@ class Gallery {
     this.aspects = this.jobs.map(job => aspectOf(job, this.app.model.category(job)));
     const usual = [...this.aspects].sort((a, b) => a - b)[this.aspects.length >> 1] ?? 1;
     // A wall of a screen gets larger pictures, not only more of them; tall ones get about the room that wide ones have.
-    const screen = Math.min(1.8, Math.max(1, width / 1800)), tall = Math.min(1.5, Math.max(1, Math.sqrt(16 / 9 / usual)));
+    const screen = onWalls(width), tall = Math.min(1.5, Math.max(1, Math.sqrt(16 / 9 / usual)));
     const target = Math.min(SIZES[this.app.size] * screen * tall, width * 0.75);
     this.caption = Math.round(CAPTION * enlarged());
     this.rows = rowsOf(this.aspects, width, target, this.caption);

@@ -3,9 +3,11 @@
 
 const HEAD = 40;
 const CELL_GAP = 8;
-const NONE = "–";
 const IN_A_CELL = 4;
 const MOST_LINES = 60;  // that a grid has without being asked for more
+
+/** What a line is called: by its value, or by what its jobs lack. */
+const lineName = (side, value) => value ?? `no ${side.name}`;
 
 const same = (some, others) => some.length === others.length && some.every((each, i) => each === others[i]);
 
@@ -21,13 +23,14 @@ class Grid {
     this.inner = h("div", {class: "grid-inner"}, this.corner, this.cols, this.side, this.body);
     this.scroller = h("div", {class: "grid", role: "region", "aria-label": "Grid", tabindex: "0", onscroll: () => this.draw()}, this.inner);
     this.empty = h("p", {class: "empty", hidden: true}, "Nothing here differs by two things, so there is no grid to make. The gallery shows every job.");
+    this.rest = h("p", {class: "muted grid-rest", hidden: true});
     this.cells = new Visible(this.body, number => this.cell(number));
-    this.colHeads = new Visible(this.cols, number => this.headOf(this.colValues[number], "left", number * this.width, this.width));
-    this.rowHeads = new Visible(this.side, number => this.headOf(this.rowValues[number], "top", number * this.height, this.height));
+    this.colHeads = new Visible(this.cols, number => this.headOf(this.colSide, this.colValues[number], "left", number * this.width, this.width));
+    this.rowHeads = new Visible(this.side, number => this.headOf(this.rowSide, this.rowValues[number], "top", number * this.height, this.height));
     panel.replaceChildren(h("div", {class: "grid-picks"},
-      h("label", {for: "grid-rows"}, "Rows"), this.rowPick,
+      h("span", {}, h("label", {for: "grid-rows"}, "Rows"), this.rowPick),
       h("button", {type: "button", class: "small", onclick: () => this.swap(), "aria-label": "Swap rows and columns", title: "Swap rows and columns"}, "⇄"),
-      h("label", {for: "grid-cols"}, "Columns"), this.colPick), this.empty, this.scroller);
+      h("span", {}, h("label", {for: "grid-cols"}, "Columns"), this.colPick)), this.empty, this.scroller, this.rest);
   }
 
   update(jobs) {
@@ -71,16 +74,24 @@ class Grid {
 
   group() {
     const rows = this.sides.find(side => side.key === this.rows), cols = this.sides.find(side => side.key === this.columns);
+    const chosen = [rows, cols].filter(side => side.key);
+    // What lacks both has no place in a grid of them, and would take a line and a column of its own.
+    const within = this.jobs.filter(job => !chosen.length || chosen.some(side => side.of(job) !== undefined));
+    this.placed = within.length ? within : this.jobs;
+    const left = this.jobs.length - this.placed.length;
+    const lacks = [...new Set(chosen.map(side => `no ${side.name}`))].join(" and ");
+    this.rest.textContent = `${plural(left, "job")} with ${lacks} ${left === 1 ? "is" : "are"} not in this grid; the gallery shows every job.`;
+    this.rest.hidden = !left;
     const place = side => {
-      const seen = new Set(this.jobs.map(job => side.of(job) ?? -1));
+      const seen = new Set(this.placed.map(job => side.of(job) ?? -1));
       const numbers = [...seen].sort((a, b) => (a < 0) - (b < 0) || a - b);
-      return {values: numbers.map(number => number < 0 ? NONE : side.values[number]), at: new Map(numbers.map((number, i) => [number, i]))};
+      return {values: numbers.map(number => number < 0 ? null : side.values[number]), at: new Map(numbers.map((number, i) => [number, i]))};
     };
     const down = place(rows), across = place(cols);
     this.rowValues = down.values;
     this.colValues = across.values;
     this.held = new Map();
-    for (const job of this.jobs) {
+    for (const job of this.placed) {
       const key = down.at.get(rows.of(job) ?? -1) * this.colValues.length + across.at.get(cols.of(job) ?? -1);
       if (!this.held.has(key)) this.held.set(key, []);
       this.held.get(key).push(job);
@@ -95,19 +106,19 @@ class Grid {
   layout() {
     if (!this.held || !this.scroller.clientWidth) return;
     const room = this.scroller.clientWidth;
-    const sideWidth = Math.min(160, Math.max(84, room * 0.18));
-    const wish = SIZES[this.app.size] * 1.25;
+    const sideWidth = Math.min(160 * enlarged(), Math.max(84, room * 0.18));
+    const wish = SIZES[this.app.size] * 1.25 * onWalls(room);
     const fits = (room - sideWidth) / this.colValues.length;
     // Rather a little smaller than a last column that is cut off.
     const least = Math.min(wish * (fits > wish * 0.72 ? 0.72 : 1), room * 0.62);
     this.width = Math.floor(Math.min(Math.max(fits, least), wish * 1.6));
-    const shapes = this.jobs.slice(0, 200).map(job => aspectOf(job, this.app.model.category(job))).sort((a, b) => a - b);
+    const shapes = this.placed.slice(0, 200).map(job => aspectOf(job, this.app.model.category(job))).sort((a, b) => a - b);
     const shape = shapes[shapes.length >> 1] ?? 1;
     const most = Math.min(IN_A_CELL, Math.max(1, ...[...this.held.values()].map(jobs => jobs.length)));
-    this.across = most === 1 ? 1 : shape < 0.8 ? Math.min(most, 3) : 2;
+    this.across = most === 1 ? 1 : shape < 0.8 || this.width >= 3 * NARROW ? Math.min(most, 3) : 2;
     this.down = Math.ceil(most / this.across);
     const each = (this.width - CELL_GAP - 4 * (this.across - 1)) / this.across;
-    this.height = Math.floor(Math.min(each / shape, 420) * this.down + 4 * (this.down - 1) + CELL_GAP);
+    this.height = Math.floor(Math.min(each / shape, 420 * onWalls(room)) * this.down + 4 * (this.down - 1) + CELL_GAP);
     const size = (node, width, height) => Object.assign(node.style, {width: `${width}px`, height: `${height}px`});
     const wide = this.width * this.colValues.length, high = this.height * this.rowValues.length;
     size(this.corner, sideWidth, HEAD);
@@ -139,8 +150,9 @@ class Grid {
     this.cells.show(rows.flatMap(row => cols.map(col => row * this.colValues.length + col)));
   }
 
-  headOf(text, side, at, size) {
-    const node = h("div", {class: "grid-head", title: text}, h("span", {}, text));
+  headOf(of, value, side, at, size) {
+    const text = lineName(of, value);
+    const node = h("div", {class: value === null ? "grid-head none" : "grid-head", title: text}, h("span", {}, text));
     node.style[side] = `${at}px`;
     node.style[side === "left" ? "width" : "height"] = `${size}px`;
     return node;
@@ -149,7 +161,7 @@ class Grid {
   cell(number) {
     const row = Math.floor(number / this.colValues.length), col = number % this.colValues.length;
     const jobs = this.held.get(number) ?? [];
-    const where = [this.rowSide.key && this.rowValues[row], this.colSide.key && this.colValues[col]].filter(Boolean).join(", ");
+    const where = [this.rowSide.key && lineName(this.rowSide, this.rowValues[row]), this.colSide.key && lineName(this.colSide, this.colValues[col])].filter(Boolean).join(", ");
     const few = jobs.length > IN_A_CELL ? jobs.slice(0, IN_A_CELL - 1) : jobs;
     const tiles = few.map(job => tile(this.app, job, {caption: false, label: `${where}: ${describe(job)}`}));
     for (const each of tiles) {
@@ -170,7 +182,7 @@ class Grid {
 
   showAll(row, col) {
     for (const [side, value] of [[this.rowSide, this.rowValues[row]], [this.colSide, this.colValues[col]]]) {
-      if (side.key && value !== NONE) this.app.filter.sides.set(side.key, value);
+      if (side.key && value !== null) this.app.filter.sides.set(side.key, value);
     }
     this.app.show("gallery");
   }
