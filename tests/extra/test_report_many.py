@@ -118,3 +118,14 @@ def test_nothing_on_the_page_has_to_be_drawn_again_with_every_step(
     )
 
     assert costly == []
+
+
+def test_a_row_that_comes_does_not_have_the_whole_table_drawn_again(
+    open_page: Callable[..., Page], long_night: Path
+) -> None:
+    """Collapsed borders are the table's own: with every row that comes or goes, all of it is painted anew."""
+    page = open_page(long_night)
+    page.click("#tab-table")
+
+    assert page.locator("table.jobs").evaluate("t => getComputedStyle(t).borderCollapse") == "separate"
+    assert page.locator("table.jobs").evaluate("t => getComputedStyle(t).borderSpacing") == "0px"
