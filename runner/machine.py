@@ -104,7 +104,9 @@ class Answer:
 
     def words(self) -> str:
         """Return one line for people: status, code, message and the request id."""
-        parts = [f"HTTP {self.status}" if self.status else "", self.code, self.message]
+        status = f"HTTP {self.status}" if self.status else ""
+        # Where the service said nothing, our own words begin with the status.
+        parts = ["" if self.message.startswith(status) else status, self.code, self.message]
         text = " ".join(part for part in parts if part)
         return f"{text} (request {self.request_id})" if self.request_id else text
 

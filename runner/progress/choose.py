@@ -20,7 +20,9 @@ class Chosen:
     """A progress that begins once it is known that the run begins: a live view must not cover a question."""
 
     def __init__(self, *, as_json: bool, verbose: int, title: str) -> None:
-        self._live = not as_json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not verbose
+        # What moves the cursor is not for a log, even where CI keeps it through a terminal.
+        plain = as_json or verbose or os.environ.get("TERM") == "dumb" or os.environ.get("CI")
+        self._live = not plain and sys.stderr.isatty()
         self._title = title
         self._log: LogFile | None = None
         self._gone = False

@@ -27,6 +27,7 @@ jobs:
     prompt: a lighthouse
 """
 QUICK = ("--sandbox", "--sandbox-options", "--duration 0.05")
+UP = "\x1b[1A"  # moves the cursor up a line
 NO_BROWSER = "no browser could be started"
 DESKTOP = {
     "DISPLAY": ":0",
@@ -162,6 +163,18 @@ def test_a_terminal_that_knows_no_links_gets_none(command: Command, small: Path)
     assert code == 0
     assert "\x1b]8" not in shown
     assert "report.html" in shown
+    assert UP in shown
+
+
+@pytest.mark.parametrize("environment", [{"CI": "true"}, {"TERM": "dumb"}], ids=lambda each: next(iter(each)))
+def test_nothing_moves_on_a_terminal_that_keeps_a_log(
+    command: Command, small: Path, environment: dict[str, str]
+) -> None:
+    code, shown = on_a_terminal(command, "run", small, *QUICK, **environment)
+
+    assert code == 0
+    assert UP not in shown
+    assert "done       shot" in shown
 
 
 def test_the_live_pages_secret_is_on_no_command_line(command: Command, small: Path, opener: Opener) -> None:

@@ -125,7 +125,7 @@ def test_an_answer_keeps_what_people_need() -> None:
 def test_without_words_of_the_service_ours_are_shown() -> None:
     answer = said(502, None, detail="HTTP 502, text/html", request_id="from-a-header")
 
-    assert answer.words() == "HTTP 502 HTTP 502, text/html (request from-a-header)"
+    assert answer.words() == "HTTP 502, text/html (request from-a-header)"
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,8 @@ def test_a_view_is_documented_column_by_column(
     assert set(re.findall(r"^\| `(\w+)` \|", sections[view], re.M)) == columns[view]
 
 
-QUERIES = json.loads((README.parent / "datasette.json").read_text(encoding="utf-8"))["databases"]["runner"]
+DATABASES = json.loads((README.parent / "datasette.json").read_text(encoding="utf-8"))["databases"]
+QUERIES = DATABASES["runner"]
 
 
 @pytest.mark.parametrize("name", QUERIES["queries"])
@@ -68,6 +69,11 @@ def test_a_canned_query_works(name: str) -> None:
     assert found.description
     assert QUERIES["queries"][name]["title"]
     database.close()
+
+
+def test_rehearsals_have_the_same_queries() -> None:
+    """Datasette knows a database by the name of its file."""
+    assert DATABASES["sandbox"] == QUERIES
 
 
 def test_the_canned_queries_are_about_tables_that_are_there(columns: dict[str, set[str]]) -> None:
