@@ -71,6 +71,31 @@ def test_arrows_move_over_the_gallery(open_page: Callable[..., Page], mixed: Pat
     assert page.locator("#lightbox-title").inner_text() == "lost"
 
 
+@pytest.mark.parametrize("tab", ["gallery", "table"])
+def test_the_focus_stays_on_its_job_when_a_key_narrows_the_list(
+    open_page: Callable[..., Page], long_night: Path, tab: str
+) -> None:
+    page = open_page(long_night)
+    page.click(f"#tab-{tab}")
+    focused = "document.activeElement.closest('.tile, tr')?.job.id"
+    kind = ".link" if tab == "table" else ".tile-main"
+    page.locator(kind).first.focus()
+    page.keyboard.press("f")
+    for _ in range(25):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("f")
+    chosen = page.evaluate(focused)
+
+    page.keyboard.press("v")
+    assert page.locator("#summary").inner_text().startswith("2 of")
+    assert page.evaluate(focused) == chosen
+    page.keyboard.press("f")  # it is no favourite any more and leaves the list
+    assert page.evaluate(focused) == "canal-fog-1"
+    page.keyboard.press("f")
+    assert page.evaluate("document.activeElement.id") == "view"
+    page.keyboard.press("v")
+
+
 def test_it_is_dark_where_the_system_is_and_as_one_chooses(
     open_page: Callable[..., Page], mixed: Path
 ) -> None:

@@ -39,16 +39,22 @@ class Gallery {
   }
 
   update(jobs) {
+    const before = this.jobs;
     this.jobs = jobs;
     // What shows the same job at the same place stays: a film that plays goes on when other jobs change.
     const focused = this.list.keep((i, node) => node.job === jobs[i]);
-    this.current = Math.min(this.current, Math.max(jobs.length - 1, 0));
+    // The keyboard's attention goes where its job goes.
+    const at = focused === null ? -1 : placeOf(jobs, before[focused], focused);
+    this.current = at >= 0 ? at : Math.min(this.current, Math.max(jobs.length - 1, 0));
     for (const [i, node] of this.list.nodes) {
       node.setAttribute("aria-setsize", jobs.length);
       this.reach(node, i === this.current);
     }
     this.layout();
-    if (focused !== null) this.list.nodes.get(focused)?.main.focus({preventScroll: true, focusVisible: true});
+    if (focused === null) return;
+    if (at < 0) $("view").focus({preventScroll: true});
+    else if (at === focused || this.list.nodes.has(at)) this.list.nodes.get(at)?.main.focus({preventScroll: true, focusVisible: true});
+    else this.focus(at);
   }
 
   layout() {

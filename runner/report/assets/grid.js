@@ -133,7 +133,7 @@ class Grid {
     if (form !== this.form) for (const list of [this.colHeads, this.rowHeads]) list.clear();
     this.form = form;
     this.draw();
-    if (focused !== null) this.cells.nodes.get(focused)?.querySelector("button")?.focus({preventScroll: true, focusVisible: true});
+    if (focused !== null) (this.cells.nodes.get(focused)?.querySelector("button") ?? this.scroller).focus({preventScroll: true, focusVisible: true});
   }
 
   draw() {

@@ -55,11 +55,19 @@ class Table {
   }
 
   update(jobs) {
+    const before = this.jobs;
     this.jobs = jobs;
     this.table.setAttribute("aria-rowcount", jobs.length + 1);
     const focused = this.list.keep((i, node) => node.job === jobs[i]);
+    const at = focused === null ? -1 : placeOf(jobs, before[focused], focused);
     this.layout();
-    if (focused !== null) this.list.nodes.get(focused)?.querySelector(".link")?.focus({preventScroll: true, focusVisible: true});
+    if (focused === null) return;
+    if (at < 0) return $("view").focus({preventScroll: true});
+    if (at !== focused && !this.list.nodes.has(at)) {
+      bringIntoView(this.body, at * this.row, this.row);
+      this.draw();
+    }
+    this.list.nodes.get(at)?.querySelector(".link")?.focus({preventScroll: true, focusVisible: true});
   }
 
   layout() {

@@ -162,6 +162,12 @@ class Visible {
   }
 }
 
+/** Where a job stands in a list now; where it is gone, what stands in its place. -1: the list is empty. */
+const placeOf = (jobs, job, before) => {
+  const at = jobs.findIndex(each => each.row === job.row);
+  return at >= 0 ? at : Math.min(before, jobs.length - 1);
+};
+
 const AROUND = 0.4;  // screens above and below that are drawn too
 
 /** The part of a place that can be seen, and a little around it, in the place's own pixels. */
