@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -119,8 +120,9 @@ def open_manifest(
         references: Looks at input files.
         workspace: The folder whose `out/<name>` is the default output; the manifest's own by default.
     """
-    shown = str(path)
-    absolute = Path(path).absolute()
+    # By its real place: whichever link a manifest is reached by, its files and results are the same.
+    absolute = Path(os.path.realpath(path))
+    shown = str(absolute if os.path.islink(path) else path)  # noqa: PTH114 (a str may come here too)
     folder = absolute.parent
     findings = Findings()
     text = read_text(absolute, shown=shown)

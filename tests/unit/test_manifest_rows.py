@@ -231,6 +231,21 @@ def test_files_are_named_as_the_manifest_was(tmp_path: Path, monkeypatch: pytest
     assert [str(problem.place) for problem in manifest.problems] == ["sub/d/r.csv:2:1"]
 
 
+@pytest.mark.parametrize("link", ["link.yaml", "folder/m.yaml"])
+def test_a_manifest_reached_by_a_link_has_the_same_files_and_results(tmp_path: Path, link: str) -> None:
+    load(tmp_path / "real", "", {"r.csv": "id,text\na,x\nb/c,y\n", "x": ""})
+    real = tmp_path / "real" / "m.yaml"
+    real.write_text(HEAD + "output: {dir: results}\n" + JOB.replace("FILE", "r.csv"))
+    (tmp_path / "folder").symlink_to("real")
+    (tmp_path / "link.yaml").symlink_to("real/m.yaml")
+    manifest = open_manifest(tmp_path / link, contracts=load_contracts(), references=Pictures())
+
+    assert [job.id for job in manifest.jobs()] == ["a"]
+    assert [Path(problem.place.file).resolve() for problem in manifest.problems] == [real.with_name("r.csv")]
+    assert manifest.settings is not None
+    assert manifest.settings.output_dir == real.resolve().with_name("results")
+
+
 def test_many_rows_take_little_memory_each(tmp_path: Path) -> None:
     """What stays of a row is what tells the next one that its id and its file are taken."""
     rows = "".join(
