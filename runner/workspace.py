@@ -57,6 +57,15 @@ def find_workspace(manifest: Path | None, *, state: str | None, sandbox: bool) -
     return Workspace(root=root, database=path.resolve())
 
 
+def no_database(workspace: Workspace, *, sandbox: bool) -> UsageError:
+    """Return the error for a workspace in which nothing was run; a rehearsal has a database of its own."""
+    rehearsed = not sandbox and (workspace.root / "state" / SANDBOX_DB).exists()
+    hint = (
+        "so far there were only rehearsals: add --sandbox" if rehearsed else "nothing has been run here yet"
+    )
+    return UsageError(f"there is no state database {workspace.database}", hint=hint)
+
+
 class ManifestLock:
     """An OS lock on one manifest name of one database; the kernel frees it when its holder dies.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.opening import Opened, read_manifest, stage_all, state_to_read
+from runner.budget import EPSILON
 from runner.client import same_service
 from runner.errors import UsageError
 from runner.model import Basis, Budget, Problem, Settings
@@ -94,6 +95,7 @@ def compute(
             "by_basis": {basis: spend[basis][1] for basis in _WEAKEST if basis in spend},
             "last_day": ledger.day_total(file.conn, now_s),
             **_caps(settings.budget),
+            "jobs_above_cap": _above_cap(file, settings.budget),
         },
         uploads=uploads,
         upload_bytes=upload_bytes,
@@ -111,6 +113,12 @@ def _caps(budget: Budget) -> dict[str, float | None]:
         "max_credits_per_job": budget.max_credits_per_job,
         "max_credits_per_day": budget.max_credits_per_day,
     }
+
+
+def _above_cap(file: StateFile, budget: Budget) -> int:
+    """Return how many jobs `max_credits_per_job` will hold back."""
+    cap = budget.max_credits_per_job
+    return staging.above(file.conn, cap + EPSILON) if cap is not None else 0
 
 
 def _adoptable(file: StateFile, settings: Settings, base_url: str) -> dict[int, Sidecar]:

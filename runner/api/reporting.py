@@ -20,7 +20,7 @@ from runner.report.export import Format, export_rows
 from runner.report.page import page_path, write_report
 from runner.store import catalogue
 from runner.store.database import StateFile
-from runner.workspace import Workspace, find_workspace
+from runner.workspace import Workspace, find_workspace, no_database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +101,7 @@ def _opened(manifest: Path, *, state: str | None, sandbox: bool) -> tuple[Settin
     opened = read_manifest(manifest, state=state, sandbox=sandbox)
     assert opened.manifest.settings is not None
     if not opened.workspace.database.exists():
-        raise UsageError(
-            f"there is no state database {opened.workspace.database}", hint="nothing has been run here yet"
-        )
+        raise no_database(opened.workspace, sandbox=sandbox)
     return opened.manifest.settings, opened.workspace
 
 

@@ -19,7 +19,7 @@ from runner.model import Job, State, TaskId
 from runner.progress.words import credits_in_words
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
-from runner.workspace import ManifestLock
+from runner.workspace import ManifestLock, no_database
 
 # A laptop that is a minute fast must not lose its own task: the service's `Date` tells by how much the
 # clocks differ. Both it and `created_at` may be cut to the second.
@@ -51,7 +51,7 @@ class Answering:
         assert settings is not None
         database = opened.workspace.database
         if not database.exists():
-            raise UsageError(f"there is no state database {database}", hint="nothing has been run here yet")
+            raise no_database(opened.workspace, sandbox=sandbox)
         lock = ManifestLock(database, settings.name)
         lock.acquire(time.time(), command=f"rivya-batch resolve {manifest}")
         try:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from runner.api.opening import read_manifest
 from runner.clock import rfc3339
-from runner.errors import UsageError
 from runner.model import State
 from runner.pricing import estimate
 from runner.steps.rounds import FRESH_ROUND
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
+from runner.workspace import no_database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def failed_jobs(
     assert settings is not None
     database = opened.workspace.database
     if not database.exists():
-        raise UsageError(f"there is no state database {database}", hint="nothing has been run here yet")
+        raise no_database(opened.workspace, sandbox=sandbox)
     file = StateFile.open_readonly(database)
     try:
         bound = catalogue.binding(file.conn, settings.name)

@@ -30,6 +30,7 @@ from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
 from runner.files import OutputFolder
 from runner.model import Artifact, Settings, State
 from runner.pacing import Governor
+from runner.progress.words import counted
 from runner.scheduler import Durations, Scheduler, Window
 from runner.sidecar import Sidecar
 from runner.steps.desk import Desk
@@ -124,6 +125,9 @@ def run(
                 raise UsageError("nothing was sent: the plan was not confirmed")
 
         file, plan = _open(request, stack, identity=identity, clock=clock, announce=announce, agree=agree)
+        only = request.options.only
+        if prepare is None and only is not None and not staging.names_any(file.conn, only):
+            announce(f"--only {only}: no job has an id like that, so nothing new is submitted")
         account = account_of()
         settings = plan.settings
         folder = OutputFolder(settings.output_dir, owner=settings.name)
@@ -158,10 +162,12 @@ def run(
                 now=now,
             )
         if plan.adopted:
-            announce(f"{len(plan.adopted)} results that were on disk already are taken over, unpaid")
+            announce(
+                f"on disk already and taken over, unpaid: the results of {counted(len(plan.adopted), 'job')}"
+            )
         if applied.made_uncertain:
             announce(
-                f"{applied.made_uncertain} jobs were removed or edited while being submitted: they are uncertain"
+                f"removed or edited while being submitted, now uncertain: {counted(applied.made_uncertain, 'job')}"
             )
         with ended_in_any_case(file, run_id, clock):
             _put_files_in_place(file, settings, folder, announce, now)
@@ -314,16 +320,16 @@ def _put_files_in_place(
 
     found = relocate_finished(file, settings, folder, now)
     if found.moved:
-        announce(f"{found.moved} files were moved to their jobs' new names")
+        announce(f"{counted(found.moved, 'file')} moved to where the manifest wants them now")
     if found.fetched_again:
         announce(
-            f"the files of {found.fetched_again} finished jobs are gone from the disk: they are fetched again,"
-            " unpaid"
+            f"gone from the disk: the files of {counted(found.fetched_again, 'finished job')};"
+            " they are fetched again, unpaid"
         )
     if found.gone:
         announce(
-            f"the files of {found.gone} finished jobs are gone from the disk, and nobody knows their tasks: they"
-            " cannot be fetched again"
+            f"gone from the disk, and nobody knows their tasks: the files of {counted(found.gone, 'finished job')};"
+            " they cannot be fetched again"
         )
 
 

@@ -23,7 +23,7 @@ from runner.web.door import Door
 from runner.web.feed import Feed
 from runner.web.reading import Hand, Numbers, Reader, Subject
 from runner.web.server import HOST, hosts_of, listening_socket, serve
-from runner.workspace import find_workspace
+from runner.workspace import find_workspace, no_database
 
 TOKEN_BYTES = 24
 STOPPED = "stopped from the live page; tasks go on at the service; run again to go on"
@@ -167,9 +167,7 @@ def subject_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Su
     """
     workspace = find_workspace(manifest, state=state, sandbox=sandbox)
     if not workspace.database.exists():
-        raise UsageError(
-            f"there is no state database {workspace.database}", hint="nothing has been run here yet"
-        )
+        raise no_database(workspace, sandbox=sandbox)
     file = StateFile.open_readonly(workspace.database)
     try:
         if manifest is not None:

@@ -173,6 +173,11 @@ def summary_words(plan: Any, credits: dict[str, Any]) -> str:
     cap = credits["max_credits"]
     if cap is not None and credits["to_spend"] + credits["spent"] + credits["reserved"] > cap:
         lines.append("attention  this is more than max_credits: the run will stop at the cap (exit 8)")
+    if above := credits["jobs_above_cap"]:
+        lines.append(
+            f"attention  {counted(above, 'job')} of these {'costs' if above == 1 else 'cost'} more than"
+            f" max_credits_per_job ({credits_in_words(credits['max_credits_per_job'])}) and will not be sent (exit 8)"
+        )
     day = credits["max_credits_per_day"]
     if day is not None and credits["to_spend"] + credits["last_day"] > day:
         lines.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -64,4 +65,4 @@ def command(
         else:
             assert attach is not None
             answering.attach(attach)
-    complain(f"next: rivya-batch run {manifest}" + (" --sandbox" if sandbox else ""))
+    complain(f"next: rivya-batch run {shlex.quote(str(manifest))}" + (" --sandbox" if sandbox else ""))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runner.api.planning import Plan
     from runner.api.running import RunRequest, RunResult
     from runner.api.watching import LivePage
+    from runner.engine import RunOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,7 @@ def go(
     try:
         result = run(
             request,
-            confirm=confirm or (lambda plan: confirmed(plan, yes=yes)),
+            confirm=confirm or (lambda plan: confirmed(plan, yes=yes, options=request.options)),
             announce=progress.announce,
             progress=progress,
             prepare=prepare,
@@ -137,13 +138,17 @@ def go(
     return int(result.ended.code)
 
 
-def confirmed(plan: Plan, *, yes: bool) -> bool:
+def confirmed(plan: Plan, *, yes: bool, options: RunOptions) -> bool:
     """Ask before spending. No variable and no default can say yes; without a terminal only --yes can."""
     from runner.cli.plan import summary_words
 
     if yes:
         return True
     complain(summary_words(plan, dict(plan.credits)))
+    if options.limit is not None:
+        complain(f"--limit    of these, at most {options.limit:,} are submitted now")
+    if options.only is not None:
+        complain(f"--only     of these, only ids like {options.only} are submitted now")
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             f"this would spend about {plan.to_spend:g} credits, and there is no terminal to ask on",

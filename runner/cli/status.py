@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +12,9 @@ import click
 
 from runner.cli.completing import MANIFEST
 from runner.cli.output import json_option, state_option
-from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.api.status import Standing
-    from runner.workspace import Workspace
 
 
 @click.command("status")
@@ -31,11 +28,11 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
     from runner.api.naming import manifest_name
     from runner.api.status import standings
     from runner.store.database import StateFile
-    from runner.workspace import find_workspace
+    from runner.workspace import find_workspace, no_database
 
     workspace = find_workspace(manifest, state=None if sandbox else state, sandbox=sandbox)
     if not workspace.database.exists():
-        raise nothing_yet(workspace, manifest, sandbox=sandbox)
+        raise no_database(workspace, sandbox=sandbox)
     names = [manifest_name(manifest)] if manifest is not None else None
 
     def look() -> list[Standing]:
@@ -66,17 +63,6 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
         )
         return
     print("\n\n".join(in_words(standing) for standing in found) or "no manifest has been run here yet")
-
-
-def nothing_yet(workspace: Workspace, manifest: Path | None, *, sandbox: bool) -> UsageError:
-    """Return the error for a workspace without a database; a rehearsal has one of its own."""
-    rehearsed = workspace.root / "state" / "sandbox.db"
-    again = f"rivya-batch status {shlex.quote(str(manifest))}" if manifest else "rivya-batch status"
-    if not sandbox and rehearsed.exists():
-        hint = f"so far there were only rehearsals: {again} --sandbox"
-    else:
-        hint = "nothing has been run here yet"
-    return UsageError(f"there is no state database {workspace.database}", hint=hint)
 
 
 def in_words(standing: Any) -> str:

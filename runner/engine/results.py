@@ -65,7 +65,8 @@ class Results:
 
     def _again(self, result: DownloadResult) -> None:
         floor, job = self._floor, result.job
-        floor.progress.event("trouble", call="download", job=job.id, what=result.why)
+        if job.urls or job.row in self._renewed:  # else nobody was asked yet: its file went from the disk
+            floor.progress.event("trouble", call="download", job=job.id, what=result.why)
         if result.too_fast:  # the gate has closed; this is no fault of the result's
             floor.backlog.to_download.append(job.row)
             return

@@ -8,6 +8,7 @@ one transaction. Where it is known that a manifest lists just what it listed whe
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -309,6 +310,21 @@ def to_spend(conn: sqlite3.Connection) -> dict[str, tuple[int, float]]:
         "SELECT basis, count(*) AS n, sum(estimate) AS credits FROM incoming WHERE sends GROUP BY basis"
     )
     return {row["basis"]: (row["n"], row["credits"]) for row in rows}
+
+
+def above(conn: sqlite3.Connection, credits: float) -> int:
+    """Return how many of the jobs that a run would submit come to more than this, earlier rounds included."""
+    found = conn.execute(
+        "SELECT count(*) FROM incoming i WHERE i.sends"
+        " AND i.estimate + (SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = i.row) > ?",
+        (credits,),
+    ).fetchone()
+    return int(found[0])
+
+
+def names_any(conn: sqlite3.Connection, pattern: str) -> bool:
+    """Say whether a job of the manifest has an id like this."""
+    return any(fnmatch.fnmatchcase(row["job"], pattern) for row in conn.execute("SELECT job FROM incoming"))
 
 
 def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[Mapping[str, Any]]:

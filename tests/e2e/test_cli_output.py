@@ -95,10 +95,21 @@ def test_options_of_the_sandbox_never_turn_into_a_paid_run(command: Command, man
 def test_a_rehearsal_is_not_mistaken_for_nothing(command: Command, manifest: Path) -> None:
     command("run", manifest, "--sandbox", "--limit", "0")
 
-    outcome = command("status", manifest)
+    told = [command(name, manifest) for name in ("status", "report", "export", "retry", "serve")]
+    told.append(command("resolve", manifest, "red 猫", "--abandon"))
 
-    assert outcome.code == 2
-    assert "--sandbox" in outcome.stderr
+    assert [outcome.code for outcome in told] == [2] * 6
+    assert all("only rehearsals: add --sandbox" in outcome.stderr for outcome in told)
+
+
+def test_a_pattern_that_no_id_is_like_is_told(command: Command, manifest: Path) -> None:
+    """A slip of the finger at 23:00 is told then, not found out in the morning."""
+    slipped = command("run", manifest, "--sandbox", "--only", "rde*")
+    right = command("run", manifest, "--sandbox", "--only", "red*", "--limit", "0")
+
+    assert slipped.code == 0
+    assert "--only rde*: no job has an id like that" in slipped.stderr
+    assert "--only" not in right.stderr
 
 
 def test_a_dry_run_plans_with_the_cap_it_is_given(command: Command, manifest: Path) -> None:

@@ -105,6 +105,22 @@ def test_a_probe_of_a_manifest_that_does_not_run_is_named_instead_of_waited_for(
     assert service.ledger.taken == 80
 
 
+def test_a_plan_tells_which_jobs_the_cap_of_a_job_will_hold_back(bench: Bench) -> None:
+    """Without it a night of such jobs was planned, agreed to, and not one of them sent."""
+    jobs = [{"id": "short"}, {"id": "long", "params": {"duration": 30}}]
+    prices = {"grok-imagine-video": [{"params": {"duration": 30}, "credits": 50}]}
+    bench.write(jobs, budget={"max_credits_per_job": 20}, prices=prices)
+
+    told = bench.command("plan", bench.manifest)
+    plan = bench.command("plan", bench.manifest, "--json").json
+    outcome = bench.run()
+
+    assert "1 job of these costs more than max_credits_per_job (20)" in told.stdout
+    assert plan["credits"]["jobs_above_cap"] == 1
+    assert outcome.code == 8, said(outcome)
+    assert len(bench.service.ledger.payments) == 1
+
+
 def test_a_known_price_needs_no_probe_and_fills_the_cap_exactly(bench: Bench) -> None:
     bench.write(2)
     assert bench.run().code == 0

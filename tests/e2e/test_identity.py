@@ -125,7 +125,11 @@ def test_a_finished_file_that_is_gone_is_fetched_again_unpaid(bench: Bench) -> N
     posts, polls = len(bench.service.ledger.posts), len(bench.service.ledger.polls)
     (bench.out / "job-2.mp4").unlink()
 
-    assert sent(bench) == 0
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    assert "trouble" not in outcome.stderr, "what it does about it is all there is to say"
+    assert len(bench.service.ledger.payments) == 3
     assert len(bench.service.ledger.posts) == posts
     assert len(bench.service.ledger.polls) == polls + 1
     bench.assert_whole(prompts)

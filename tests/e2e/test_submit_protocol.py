@@ -213,8 +213,10 @@ def test_nothing_is_sent_for_a_manifest_with_a_mistake(bench: Bench) -> None:
 def test_spending_wants_a_yes(bench: Bench) -> None:
     bench.write(2)
 
-    outcome = bench.command("run", bench.manifest, stdin="y\n")
+    outcome = bench.command("run", bench.manifest, "--limit", "1", "--only", "job-*", stdin="y\n")
 
     assert outcome.code == 2, said(outcome)
     assert "--yes" in outcome.stderr
+    assert "at most 1 are submitted" in outcome.stderr, "a sum that is not all spent now says so"
+    assert "only ids like job-*" in outcome.stderr
     assert bench.service.ledger.posts == []
