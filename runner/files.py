@@ -176,7 +176,7 @@ class OutputFolder:
                 self._inside(move.target.relative_to(self.root).as_posix(), "")
                 if os.path.lexists(move.target):
                     stem, suffix = _split(move.target.relative_to(self.root).as_posix())
-                    self._to_old([(move.target, stem, suffix)])
+                    self._to_old([(move.target, stem, suffix), *self._sidecar(stem)])
                 self._make_folder(move.target.parent)
                 path.rename(move.target)
             for folder in {move.target.parent for move, _ in staged}:
@@ -215,12 +215,13 @@ class OutputFolder:
     def _retire(self, stem: str, stay: Collection[Path], count: int) -> None:
         """Move a job's earlier files to `.old/`, but for those that stay."""
         moving = [item for item in self._standing(stem, count) if item[0] not in stay]
-        sidecar = self.sidecar_path(stem)
-        # A sidecar goes with the files it describes.
-        if moving and os.path.lexists(sidecar):
-            moving.append((sidecar, stem, ".json"))
         if moving:
-            self._to_old(moving)
+            self._to_old([*moving, *self._sidecar(stem)])
+
+    def _sidecar(self, stem: str) -> list[tuple[Path, str, str]]:
+        """Return the sidecar of a job, if there is one: it goes with the files it describes."""
+        path = self.sidecar_path(stem)
+        return [(path, stem, ".json")] if os.path.lexists(path) else []
 
     def _standing(self, stem: str, count: int) -> Iterator[tuple[Path, str, str]]:
         """Yield (path, stem, suffix) of every file that has the name of a result of this job."""

@@ -10,7 +10,7 @@ from runner import sidecar
 from runner.files import OLD, Move, OutputFolder
 from runner.media import WITH_SIGNATURE, WITHOUT_SIGNATURE
 from runner.model import Artifact, Job, Settings, State
-from runner.parts import sha256_of
+from runner.parts import disk_errors, sha256_of
 from runner.sidecar import Sidecar
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
@@ -72,9 +72,22 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
             for a, m in zip(artifacts, moves, strict=True)
         ]
         _rewrite_sidecar(file, settings, folder, job, artifacts, placed)
+        _drop_kept(moves, job, folder)
         with file.transaction() as conn:
             jobs.save_artifacts(conn, job.row, placed)
     return found
+
+
+def _drop_kept(moves: list[Move], job: Job, folder: OutputFolder) -> None:
+    """Remove the sidecars in `.old/` of files that have come back from there."""
+    for move in moves:
+        if move.source == move.target or not move.source.is_relative_to(folder.root / OLD):
+            continue
+        beside = _beside(move.source)
+        there = sidecar.read(beside)
+        if there is not None and there.fingerprint == job.fingerprint:
+            with disk_errors(folder.root):
+                beside.unlink(missing_ok=True)
 
 
 def _at_home(place: str, size_bytes: int, root: str, output: str) -> bool:

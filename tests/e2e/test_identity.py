@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from pathlib import Path
 
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.service import OTHER_KEY, STRANGER_KEY
@@ -37,6 +39,28 @@ def test_what_each_change_of_a_manifest_costs(bench: Bench) -> None:
     assert {"a.mp4", "c.mp4"} <= set(bench.results())
     assert bench.service.contents[bench.results()["c.mp4"]] == "prompt of c"
     assert bench.service.ledger.paid_twice == {}
+
+
+def test_what_an_edit_taken_back_supersedes_keeps_its_own_description(bench: Bench) -> None:
+    """A file in `.old/` had beside it the sidecar of the one that had left it."""
+    for jobs in ([{"id": "a"}], [{"id": "a", "prompt": "edited"}], [{"id": "b"}], [{"id": "a"}]):
+        bench.write(jobs)
+        assert bench.run().code == 0
+
+    old = bench.out / ".old"
+    described = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in old.glob("*.json")}
+    files = {path.stem: bench.service.contents[sha256_of(path)] for path in old.glob("*.mp4")}
+
+    assert {f"{stem}.json": prompt for stem, prompt in files.items()} == {
+        name: told["prompt"] for name, told in described.items()
+    }
+    assert list(files.values()) == ["edited"]
+    assert bench.service.contents[bench.results()["a.mp4"]] == "prompt of a"
+    assert len(bench.service.ledger.payments) == 3
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_takes_taken_away_and_wanted_again_cost_nothing(bench: Bench) -> None:
