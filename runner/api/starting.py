@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import unicodedata
 from pathlib import Path
 
 from runner.contract import Param, minimal_job, suggest
@@ -28,7 +29,9 @@ def starter_manifest(file: Path, model: str) -> str:
     contract = contracts[model]  # type: ignore[index]  # a str that is a key is a ModelId
     # Not each first manifest is to be called `manifest`: its folder says more.
     called = file.absolute().parent.name if file.stem == "manifest" else file.stem
-    name = re.sub(r"[^a-z0-9]+", "-", called.lower()).strip("-")[:60].rstrip("-") or "my-batch"
+    # A name takes plain letters only: `Große Öfen` is `grosse-ofen`, not `gro-e-fen`.
+    plain = unicodedata.normalize("NFKD", called.casefold()).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].rstrip("-") or "my-batch"
     needed = minimal_job(contract).get("params")
     params = [(key, _flow(value), "") for key, value in (needed if isinstance(needed, dict) else {}).items()]
     optional = [

@@ -92,7 +92,7 @@ class CsvRows(Rows):
                 fine = False
             elif name in columns[:index]:
                 what = f"two columns are named {shown(name)}"
-                self.error(1, column, what, "duplicate-column", text=lines.text)
+                self.error(1, column, what, "duplicate-column", "rename one of them", lines.text)
                 fine = False
         if len(columns) == 1 and (other := next((mark for mark in ";\t" if mark in columns[0]), None)):
             what = f"the columns are separated by {'semicolons' if other == ';' else 'tabs'}"

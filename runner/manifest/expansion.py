@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -184,6 +185,9 @@ class Expander:
         elif entry.prompt_wrong:
             return None
         problem = check_prompt(contract, prompt) if contract is not None else None
+        if problem is not None and prompt is None and entry.prompt is not None:
+            what = f"{entry.prompt.template.text} is empty here, and with it the prompt"
+            problem = replace(problem, what=what, hint="fill it in, or remove the row")
         if problem is not None:
             spot = entry.id.spot if entry.id is not None else entry.spot
             self._report(self._where(entry.prompt) if entry.prompt is not None else spot, problem)
@@ -310,6 +314,8 @@ class Expander:
             return
         what = f"this job asks for the same as {shown(other)}: both are paid for"
         hint = "for several takes of one job write `repeat:`"
+        if entry.id is not None and entry.id.template.uses("take"):
+            hint = "leave ${take} out of the id: takes are numbered by themselves"
         self._report_as(
             self._where(entry.id) if entry.id else entry.spot, what, "same-job", hint, Severity.WARNING
         )

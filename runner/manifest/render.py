@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from runner.model import Json, Problem, Severity
 
 _WIDTH = 100  # columns of source that are shown
+_LABEL = 60  # characters of a job's id that are shown
 
 
 def problem_text(problem: Problem) -> str:
@@ -26,7 +27,8 @@ def problem_text(problem: Problem) -> str:
 def problem_line(problem: Problem) -> str:
     """Return a problem as one line of plain text: `file:line:column: what; hint`."""
     warning = "warning: " if problem.severity is Severity.WARNING else ""
-    job = f" [job {problem.job}]" if problem.job else ""
+    name = problem.job if len(problem.job) <= _LABEL else f"{problem.job[: _LABEL - 1]}…"
+    job = f" [job {name}]" if name else ""
     hint = f"; {problem.hint}" if problem.hint else ""
     return visible(f"{problem.place}: {warning}{problem.what}{hint}{job}")
 

@@ -81,9 +81,9 @@ class Rows:
 def is_row(values: Any, spot: Spot, findings: Findings, raw: str) -> bool:
     """Return whether values can be a row; report at `spot` why not. `raw` is the JSON they come from."""
     if not isinstance(values, Mapping):
-        findings.error(
-            spot, f"a row has to be an object with a value for each column, not {shown(values)}", "wrong-type"
-        )
+        what = f"a row has to be an object with a value for each column, not {shown(values)}"
+        hint = "a file that holds one list of them is named .json" if isinstance(values, list) else ""
+        findings.error(spot, what, "wrong-type", hint)
         return False
     if raw and _SURROGATE.search(raw):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -61,9 +62,11 @@ class Section:
         value = self.node[key]
         if isinstance(value, YamlMap):
             return Section(value, self.at(key), self.findings)
-        self.wrong_type(
-            key, "a mapping", "remove the key, or write something under it" if value is None else ""
-        )
+        if value is None:
+            hint = "remove the key, or write something under it"
+        else:
+            hint = f"write {_EXAMPLES[key]}" if key in _EXAMPLES else "write a key and a value under it"
+        self.wrong_type(key, "a mapping", hint)
         return None
 
     def text(self, key: str, *, blank: bool = True) -> str | None:
@@ -136,6 +139,21 @@ class Section:
         return size
 
 
+_EXAMPLES = {
+    "budget": "`budget: {max_credits: 500}`",
+    "limits": "`limits: {in_flight: 50}`",
+    "polling": "`polling: {min_s: 5}`",
+    "retry": "`retry: {failed_rounds: 1}`",
+    "idempotency": "`idempotency: {resend_within: 1h}`",
+    "uploads": "`uploads: {reuse_within: 1h}`",
+    "output": "`output: {dir: results}`",
+    "params": "`params: {duration: 6}`",
+    "vars": "`vars: {brand: Acme}`",
+    "matrix": "`matrix: {look: [cinematic, anime]}`",
+    "prices": "`prices: {grok-imagine-video: 12}`",
+}
+
+
 def said(value: Any) -> str:
     """Return a value in words, for "takes text, not …"."""
     if value is None:
@@ -148,7 +166,16 @@ def said(value: Any) -> str:
 
 
 def quoting_hint(value: Any, wanted: str) -> str:
-    """Return the hint that quotes would help, where text is wanted and a number was written."""
-    if wanted.startswith("text") and isinstance(value, bool | int | float):
-        return f'put it in quotes: "{shown(value)}"'
+    """Return the hint that quotes would help, or that they are too many."""
+    if wanted.startswith("text"):
+        if isinstance(value, bool | int | float):
+            return f'put it in quotes: "{shown(value)}"'
+        if value is None:
+            return "remove the key, or write the text behind it; one that begins with `#` needs quotes"
+        return "a text that begins with a bracket needs quotes; a placeholder is written ${name}"
+    if "number" in wanted and isinstance(value, str) and _NUMBER.fullmatch(value):
+        return f"write it without quotes: {value}"
     return ""
+
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")

@@ -15,6 +15,7 @@ from runner.placeholders import BadPlaceholder, Template, compile_template
 
 RESERVED_NAMES: Final = frozenset({"row", "file", "take", "id", "model", "params"})
 
+_FOREIGN = re.compile(r"(?<!\$)\{\{\s*([A-Za-z_][\w.]*)\s*(?:\|[^{}]*)?\}\}")  # as other tools write them
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -43,6 +44,9 @@ def read_text(section: Section, key: str, *, blank: bool = True) -> Text | None:
 
 def compiled(text: str, spot: Spot, findings: Findings) -> Text | None:
     """Return a compiled text; None, and a finding, where its placeholders cannot be read."""
+    if foreign := _FOREIGN.search(text):
+        what = f"{foreign[0]} is sent as it is written here"
+        findings.warn(spot, what, "foreign-placeholder", f"a placeholder is written ${{{foreign[1]}}}")
     try:
         return Text(template=compile_template(text), spot=spot)
     except BadPlaceholder as exc:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from runner.api.starting import starter_manifest
 from tests.support import HURRIED, HURRIED_TASKS, Command
 
@@ -31,13 +33,19 @@ def test_a_starter_of_every_model_is_valid(command: Command) -> None:
     assert [(one["jobs"], one["warnings"]) for one in checked.json["manifests"]] == [(5, 0)] * len(models)
 
 
-def test_the_folder_names_a_manifest_that_is_called_manifest(command: Command) -> None:
-    (command.workspace / "Autumn launch").mkdir()
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("Autumn launch", "autumn-launch"), ("Große Öfen", "grosse-ofen"), ("日本", "my-batch")],
+)
+def test_the_folder_names_a_manifest_that_is_called_manifest(
+    command: Command, folder: str, name: str
+) -> None:
+    (command.workspace / folder).mkdir()
 
-    command("init", cwd=command.workspace / "Autumn launch")
+    command("init", cwd=command.workspace / folder)
 
-    text = (command.workspace / "Autumn launch" / "manifest.yaml").read_text(encoding="utf-8")
-    assert "\nname: autumn-launch " in text
+    text = (command.workspace / folder / "manifest.yaml").read_text(encoding="utf-8")
+    assert f"\nname: {name} " in text
 
 
 def test_credits_shows_what_it_knows_before_it_says_that_the_service_is_away(command: Command) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.manifest import open_manifest
+from runner.manifest import open_manifest, problem_line
 from runner.schemas import load_contracts
 from tests.manifest_reading import HEAD, Pictures, load
 
@@ -256,6 +256,45 @@ def test_a_mistake_in_a_job_is_told_with_its_place(tmp_path: Path, job: str, cod
     problem = read.only(code)
     assert (problem.place.line, problem.place.column) == (6, line.index("^") + 1)
     assert read.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("job", "hint"),
+    [
+        ("{id: a, params: 6}", "write `params: {duration: 6}`"),
+        (
+            "{id: a, prompt: }",
+            "remove the key, or write the text behind it; one that begins with `#` needs quotes",
+        ),
+        (
+            "{id: a, prompt: {brand}}",
+            "a text that begins with a bracket needs quotes; a placeholder is written ${name}",
+        ),
+        ("{id: a, repeat: '3'}", "write it without quotes: 3"),
+        ("{id: 'a-${take}', repeat: 2}", "leave ${take} out of the id: takes are numbered by themselves"),
+        ("{id: a, prompt: 'a {{ row.x }}'}", "a placeholder is written ${row.x}"),
+    ],
+)
+def test_a_mistake_in_a_job_is_told_with_what_to_write(tmp_path: Path, job: str, hint: str) -> None:
+    read = load(tmp_path, HEAD + f"jobs:\n  - {job}\n")
+
+    assert [problem.hint for problem in read.problems] == [hint]
+
+
+def test_an_empty_cell_is_told_as_the_reason_for_a_missing_prompt(tmp_path: Path) -> None:
+    text = HEAD + 'jobs:\n  - {id: "${row.id}", rows: r.csv, prompt: "${row.text}"}\n'
+
+    problem = load(tmp_path, text, {"r.csv": "id,text\na,x\nb,\n"}).only("missing-prompt")
+
+    assert problem.what == "${row.text} is empty here, and with it the prompt"
+    assert (Path(problem.place.file).name, problem.place.line) == ("r.csv", 3)
+
+
+def test_an_endless_id_does_not_fill_the_screen(tmp_path: Path) -> None:
+    problem = load(tmp_path, HEAD + f"jobs:\n  - id: {'x' * 300}\n").problems[0]
+
+    assert "x" * 80 not in problem_line(problem)
+    assert problem.job == "x" * 300
 
 
 def test_excluding_what_is_not_there_is_a_warning(tmp_path: Path) -> None:
