@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import jsonschema
 
@@ -10,6 +11,7 @@ from runner.errors import EXIT_PRECEDENCE, Exit
 from runner.model import State
 from runner.schemas import load_contracts, read_schema
 from runner.yaml12 import read_yaml
+from tests.manifest_reading import HEAD, load
 from tests.readme import PART, PARTS, README, filled
 
 TEXT = README.read_text(encoding="utf-8")
@@ -34,6 +36,29 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 
     assert [int(code) for code in first_column(text)] == [int(code) for code in Exit]
     assert ", ".join(str(int(code)) for code in EXIT_PRECEDENCE) in text
+
+
+def test_every_variable_of_the_environment_is_told() -> None:
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "runner").rglob("*.py"))
+    read = {*re.findall(r"\b(?:RIVYA_(?!BATCH)[A-Z_]+|NO_COLOR)\b", code)}
+
+    assert set(first_column(section("Environment"))) == read
+
+
+def test_the_defaults_are_those_of_a_manifest_that_says_nothing(tmp_path: Path) -> None:
+    """The table is written as a manifest: what it shows as the default changes nothing."""
+    table = "\n".join(re.findall(r"^\| `(\w+: \{[^`]*\})` \|", section("The manifest"), re.M))
+    shown = [line for line in table.splitlines() if re.search(r"\w: \d", line) and "prices" not in line]
+    keys = {line.partition(":")[0] for line in table.splitlines()}
+    silent = load(tmp_path, HEAD + "jobs: [{id: a}]\n").settings
+    assert silent is not None
+
+    for line in shown:
+        settings = load(tmp_path, HEAD + f"{line}\njobs: [{{id: a}}]\n").settings
+        assert settings == silent, line
+    assert len(shown) >= 7
+    head = {"version", "name", "model", "prompt", "params", "references", "vars", "jobs"}
+    assert keys == set(read_schema("manifest.schema.json")["properties"]) - head
 
 
 def test_every_state_says_what_to_type() -> None:
