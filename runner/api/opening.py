@@ -9,10 +9,10 @@ from pathlib import Path
 
 from runner.api import listing
 from runner.api.modelling import contracts_for
-from runner.contract import Contract
+from runner.contract import Contract, suggest
 from runner.errors import UsageError
 from runner.manifest import Manifest, open_manifest
-from runner.model import Estimate, ModelId, Problem, Severity
+from runner.model import Estimate, ModelId, Severity
 from runner.pricing import estimate, shape_of
 from runner.references import DiskReferences
 from runner.store import catalogue, staging
@@ -21,21 +21,36 @@ from runner.workspace import Workspace, find_workspace, workspace_root
 
 SANDBOX_URL = "sandbox:"  # what the sandbox's rows are bound to: its port is another each time
 SANDBOX_KEY = "rvya_sk_sandbox"
-NO_FILE_HINT = "`rivya-batch init` writes a manifest to start from"
 
 
 class InvalidManifest(UsageError):
     """A manifest has mistakes; nothing was sent.
 
     Args:
-        problems: All of them, warnings included.
+        path: As it was typed.
+        manifest: It, read as far as it can be.
     """
 
-    def __init__(self, path: Path, problems: list[Problem]) -> None:
-        errors = sum(problem.severity is Severity.ERROR for problem in problems)
-        plural = "s" if errors != 1 else ""
-        super().__init__(f"{path} has {errors} problem{plural}; nothing was sent")
-        self.problems = problems
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.problems = manifest.problems
+        self.errors, self.warnings = manifest.errors, manifest.warnings
+        plural = "s" if self.errors != 1 else ""
+        super().__init__(f"{path} has {self.errors} problem{plural}; nothing was sent")
+
+
+def no_file(path: Path) -> UsageError:
+    """Return the error for a manifest that is not there, with the file that was probably meant."""
+    try:
+        beside = [entry.name for entry in path.parent.iterdir() if entry.suffix in (".yaml", ".yml")]
+    except OSError:
+        beside = []
+    like = suggest(path.name, beside)
+    hint = (
+        f"did you mean {path.with_name(like)}?"
+        if like
+        else "`rivya-batch init` writes a manifest to start from"
+    )
+    return UsageError(f"there is no file {path}", hint=hint)
 
 
 class Hashes:
@@ -83,7 +98,7 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
         UsageError: The file cannot be opened.
     """
     if not path.exists():
-        raise UsageError(f"there is no file {path}", hint=NO_FILE_HINT)
+        raise no_file(path)
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)
     hashes = Hashes(file)
@@ -91,7 +106,7 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
         path, contracts=contracts, references=DiskReferences(cache=hashes), workspace=workspace_root(path)
     )
     if manifest.settings is None:
-        raise InvalidManifest(path, manifest.problems)
+        raise InvalidManifest(path, manifest)
     if sandbox:
         settings = manifest.settings
         manifest.settings = replace(settings, output_dir=settings.output_dir / "sandbox")
@@ -113,7 +128,7 @@ def check_all(opened: Opened) -> int:
 def refuse_errors(opened: Opened) -> None:
     """Raise `InvalidManifest` when any problem found so far is an error."""
     if any(problem.severity is Severity.ERROR for problem in opened.manifest.problems):
-        raise InvalidManifest(opened.path, opened.manifest.problems)
+        raise InvalidManifest(opened.path, opened.manifest)
 
 
 def stage_all(opened: Opened, file: StateFile, *, base_url: str) -> None:

@@ -19,7 +19,7 @@ from runner import __version__
 from runner.api.child import Sandbox, sandbox_child
 from runner.api.interruptions import ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
-from runner.api.opening import NO_FILE_HINT, SANDBOX_KEY, SANDBOX_URL, Opened, read_manifest
+from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, Opened, no_file, read_manifest
 from runner.api.planning import Plan, check_binding, compute
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_client
 from runner.clock import Clock, SystemClock
@@ -108,7 +108,7 @@ def run(
     """
     clock = clock or SystemClock()
     if not request.path.exists():
-        raise UsageError(f"there is no file {request.path}", hint=NO_FILE_HINT)
+        raise no_file(request.path)
     with ExitStack() as stack:
         account_of: Callable[[], Account]
         if request.sandbox:

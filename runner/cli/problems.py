@@ -13,9 +13,7 @@ from runner.api.opening import InvalidManifest
 from runner.cli.output import complain
 from runner.errors import RunnerError
 from runner.manifest import in_order, problem_json, problem_line, problem_text
-from runner.model import Problem, Severity
-
-SHOWN = 200
+from runner.model import Problem
 
 
 def show_error(error: RunnerError, *, as_json: bool) -> None:
@@ -29,9 +27,9 @@ def show_error(error: RunnerError, *, as_json: bool) -> None:
             "message": scrubbed(error.message),
             "hint": error.hint,
         }
-        if problems:
-            document["problems"] = [problem_json(problem) for problem in problems[:SHOWN]]
-            document["problems_in_all"] = len(problems)
+        if isinstance(error, InvalidManifest):
+            document["problems"] = [problem_json(problem) for problem in problems]
+            document["problems_in_all"] = error.errors + error.warnings
         print(json.dumps(document, ensure_ascii=False))
     if problems:
         show_problems(problems)
@@ -43,15 +41,8 @@ def show_error(error: RunnerError, *, as_json: bool) -> None:
 def show_problems(problems: Sequence[Problem]) -> None:
     """Print problems with their places; with the line of text and a caret on a terminal."""
     with_source = sys.stderr.isatty()
-    for problem in in_order(problems)[:SHOWN]:
+    for problem in in_order(problems):
         complain(problem_text(problem) if with_source else problem_line(problem))
-    if len(problems) > SHOWN:
-        complain(f"… and {len(problems) - SHOWN} more")
-
-
-def errors_among(problems: Sequence[Problem]) -> int:
-    """Return how many problems stop a run."""
-    return sum(problem.severity is Severity.ERROR for problem in problems)
 
 
 def show_fault(error: BaseException) -> None:

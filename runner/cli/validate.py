@@ -18,7 +18,7 @@ from runner.errors import Exit
 def command(manifests: tuple[Path, ...], as_json: bool) -> int:
     """Report every problem of MANIFESTS with its place and a hint. Needs no key and no network."""
     from runner.api.opening import InvalidManifest, check_all, read_manifest
-    from runner.cli.problems import errors_among, show_problems
+    from runner.cli.problems import show_problems
     from runner.manifest import in_order, problem_json
     from runner.progress.words import counted
 
@@ -30,9 +30,9 @@ def command(manifests: tuple[Path, ...], as_json: bool) -> int:
             opened = read_manifest(path, state=None, sandbox=False)
             jobs = check_all(opened)
             problems = opened.manifest.problems
+            errors, warnings = opened.manifest.errors, opened.manifest.warnings
         except InvalidManifest as exc:
-            problems = exc.problems
-        errors = errors_among(problems)
+            problems, errors, warnings = exc.problems, exc.errors, exc.warnings
         failed += bool(errors)
         found.append(
             {
@@ -40,15 +40,15 @@ def command(manifests: tuple[Path, ...], as_json: bool) -> int:
                 "ok": not errors,
                 "jobs": jobs,
                 "errors": errors,
-                "warnings": len(problems) - errors,
+                "warnings": warnings,
                 "problems": [problem_json(problem) for problem in in_order(problems)],
             }
         )
         if not as_json:
             show_problems(problems)
             if not errors:
-                warnings = f", {counted(len(problems), 'warning')}" if problems else ""
-                print(f"{path}: {counted(jobs or 0, 'job')}, no errors{warnings}")
+                warned = f", {counted(warnings, 'warning')}" if warnings else ""
+                print(f"{path}: {counted(jobs or 0, 'job')}, no errors{warned}")
             else:
                 complain(f"{path}: {counted(errors, 'error')}")
     if as_json:

@@ -74,6 +74,11 @@ class Findings:
         return self._counts[Severity.ERROR]
 
     @property
+    def warnings(self) -> int:
+        """How many warnings there are, shown or not."""
+        return self._counts[Severity.WARNING]
+
+    @property
     def hidden(self) -> int:
         """How many problems are counted but not shown."""
         return sum(self._counts.values()) - len(self._shown)

@@ -61,6 +61,11 @@ class Manifest:
         """How many errors there are, also those that `problems` only counts."""
         return self._findings.errors
 
+    @property
+    def warnings(self) -> int:
+        """How many warnings there are, also those that `problems` only counts."""
+        return self._findings.warnings
+
     def jobs(self) -> Iterator[JobSpec]:
         """Yield the jobs in order, leaving out those with errors, which go to `problems`.
 

@@ -96,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     defaults = Options()
     where = parser.add_argument_group("where")
     where.add_argument("--host", default=defaults.host, help="loopback address (default %(default)s)")
-    where.add_argument("--port", type=int, default=0, help="0: the last one used with this state, else any")
+    where.add_argument(
+        "--port", type=_port, default=0, metavar="PORT", help="0: the last one used with this state, else any"
+    )
     where.add_argument("--state", default=defaults.state, metavar="FILE", help="where its ledger lives")
     where.add_argument(
         "--announce-fd",
@@ -156,6 +158,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _announce_fd(text: str) -> int:
     return 1 if text == "-" else int(text)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65_535:
+        raise argparse.ArgumentTypeError(f"{port} is no port: 0 to 65535")
+    return port
 
 
 def _key(text: str) -> tuple[str, str]:

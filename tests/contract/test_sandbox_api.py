@@ -380,7 +380,8 @@ async def test_flags_become_options() -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", ["--duration 3:1", "--chaos 2", "--faults nonsense", "--price z-image", "--rat 2"]
+    "flags",
+    ["--duration 3:1", "--chaos 2", "--faults nonsense", "--price z-image", "--rat 2", "--port 99999"],
 )
 async def test_a_wrong_flag_is_a_usage_error(flags: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

@@ -112,6 +112,30 @@ def test_a_pattern_that_no_id_is_like_is_told(command: Command, manifest: Path) 
     assert "--only" not in right.stderr
 
 
+def test_more_mistakes_than_fit_are_counted_all_and_said_to_be_more(command: Command) -> None:
+    """Of three hundred there were said to be 201, and one more."""
+    command.write("rows.csv", "n\n" + "".join(f"{n}/x\n" for n in range(300)))
+    path = command.write(
+        "many.yaml", MANIFEST.partition("jobs:")[0] + "jobs: [{id: '${row.n}', prompt: x, rows: rows.csv}]\n"
+    )
+
+    told = command("validate", path)
+    planned = command("plan", path, "--json")
+
+    *_, last, sum_ = told.stderr.splitlines()
+    assert "100 more problems are not shown" in last
+    assert sum_.endswith(": 300 errors")
+    assert planned.json["problems_in_all"] == 300
+    assert "has 300 problems" in planned.json["message"]
+
+
+def test_a_manifest_that_is_not_there_is_told_with_the_one_that_is(command: Command, manifest: Path) -> None:
+    for name in ("plan", "run", "validate"):
+        outcome = command(name, "my manifests/words.yml")
+        assert outcome.code == 2
+        assert "did you mean my manifests/words.yaml?" in outcome.stderr, name
+
+
 def test_a_dry_run_plans_with_the_cap_it_is_given(command: Command, manifest: Path) -> None:
     outcome = command("run", manifest, "--dry-run", "--sandbox", "--max-credits", "15", "--json")
 
