@@ -192,3 +192,15 @@ def test_the_live_pages_secret_is_on_no_command_line(command: Command, small: Pa
     server.terminate()
     assert server.wait(timeout=20) == 0
     assert not door.exists()
+
+
+def test_no_color_means_no_colour(command: Command, small: Path) -> None:
+    colour = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|38;[\d;]+)m")
+
+    code, shown = on_a_terminal(command, "run", small, *QUICK)
+    other = command.write("other.yaml", MANIFEST.replace("name: small", "name: other"))
+    again, plain = on_a_terminal(command, "run", other, *QUICK, NO_COLOR="1")
+
+    assert (code, again) == (0, 0)
+    assert colour.search(shown)
+    assert not colour.search(plain)
