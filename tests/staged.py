@@ -29,7 +29,7 @@ def pay(
     found = jobs.find(file.conn, NAME, name)[0]
     with file.transaction() as conn:
         estimate = Estimate(credits=amount, reserve=amount, basis=Basis.LISTED)
-        ledger.reserve(conn, found, estimate=estimate, probe=False, base_url="https://rivya.ai", now=NOW)
+        ledger.reserve(conn, found, estimate=estimate, base_url="https://rivya.ai", now=NOW)
     return set_state(file, name, state, **columns)
 
 

@@ -7,7 +7,7 @@ from collections import deque
 from runner.budget import Verdict
 from runner.engine.view import RunOptions
 
-PROBE_LOOKAHEAD = 200  # jobs set aside while a price never seen is being tried
+PROBE_LOOKAHEAD = 200  # jobs set aside until the credits of what is on its way are known
 
 
 class Admission:
@@ -78,7 +78,7 @@ class Admission:
         return self._canaries_done
 
     def set_aside(self, row: int, shape: str) -> None:
-        """Its price was never seen, and another such probe is out."""
+        """There may be no room for it before the credits of another payment are known."""
         self._unseen.add(shape)
         self.aside.append((row, shape))
 
@@ -87,7 +87,7 @@ class Admission:
         return bool(self.aside) and shape in self._unseen
 
     def set_aside_for_another(self, row: int, shape: str) -> None:
-        """Its price was never seen, and a probe of another manifest of the workspace is out."""
+        """The same, and the payment is of another manifest of the workspace."""
         self.elsewhere = True
         self.set_aside(row, shape)
 

@@ -289,8 +289,7 @@ class Engine:
             whose = " of another manifest of this workspace" if admission.elsewhere else ""
             self._reasons.note(
                 Exit.INCOMPLETE,
-                f"{len(admission.aside)} jobs of a price never seen wait until an unclear payment{whose} is"
-                " resolved",
+                f"{len(admission.aside)} jobs wait until it is known what an unclear payment{whose} costs: resolve it",
             )
         return True
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runner.backoff import retry_delay_s
-from runner.budget import Verdict, judge
+from runner.budget import Verdict, is_capped, judge
 from runner.clock import epoch
 from runner.errors import Exit
 from runner.fingerprint import idempotency_key
@@ -114,10 +114,10 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
     if copies is None:
         return Submitted(job=job, state=job.state, held=Held.UPLOADS)
     estimate, seen = desk.estimate(conn, job)
-    counted = ledger.committed(conn, manifest=job.manifest, job=job.row, now_s=desk.clock.wall_s())
-    verdict = judge(
-        budget=desk.settings.budget, estimate=estimate.reserve, price_seen=seen, committed=counted
-    )
+    budget, verdict = desk.settings.budget, Verdict.YES
+    if is_capped(budget):
+        counted = ledger.committed(conn, manifest=job.manifest, job=job.row, now_s=desk.clock.wall_s())
+        verdict = judge(budget=budget, estimate=estimate.reserve, price_seen=seen, committed=counted)
     if verdict is not Verdict.YES:
         return Submitted(job=job, state=job.state, held=Held.BUDGET, verdict=verdict)
     now = desk.now()
@@ -125,7 +125,6 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
         conn,
         job,
         estimate=estimate,
-        probe=not seen,
         base_url=desk.account.service,
         now=now,
     )

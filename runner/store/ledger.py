@@ -19,26 +19,31 @@ _DAY_MINUTES = 24 * 60
 
 def committed(conn: sqlite3.Connection, *, manifest: str, job: int, now_s: float) -> Committed:
     """Return the credits that count already; the day's window errs by at most a minute, upwards."""
+    since = int(now_s // 60) - _DAY_MINUTES
     totals = conn.execute(
         "SELECT charged + reserved FROM credit_totals WHERE manifest = ?", (manifest,)
     ).fetchone()
     day = conn.execute(
-        "SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?",
-        (int(now_s // 60) - _DAY_MINUTES,),
+        "SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?", (since,)
     ).fetchone()
     own = conn.execute("SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = ?", (job,)).fetchone()
-    probes = conn.execute(
-        "SELECT count(*) FILTER (WHERE manifest = ?), count(*) FILTER (WHERE manifest != ?) FROM ledger l"
-        " WHERE probe = 1 AND NOT EXISTS"
-        " (SELECT 1 FROM prices p WHERE p.base_url = l.base_url AND p.shape = l.shape)",
-        (manifest, manifest),
+    unnamed = conn.execute(
+        "SELECT count(*) FILTER (WHERE own AND unseen), count(*) FILTER (WHERE NOT own AND unseen),"
+        " total(amount) FILTER (WHERE own), total(amount) FILTER (WHERE own AND minute >= ?2),"
+        " total(amount) FILTER (WHERE NOT own AND minute >= ?2) FROM (SELECT amount, minute, manifest = ?1 AS own,"
+        " NOT EXISTS (SELECT 1 FROM prices p WHERE p.base_url = l.base_url AND p.shape = l.shape) AS unseen"
+        " FROM ledger l WHERE probe = 1)",
+        (manifest, since),
     ).fetchone()
     return Committed(
         total=totals[0] if totals else 0.0,
         day=day[0],
         job=own[0],
-        probes_out=probes[0],
-        probes_elsewhere=probes[1],
+        probes_out=unnamed[0],
+        probes_elsewhere=unnamed[1],
+        unnamed=unnamed[2],
+        unnamed_day=unnamed[3],
+        unnamed_elsewhere=unnamed[4],
     )
 
 
@@ -59,13 +64,11 @@ def day_total(conn: sqlite3.Connection, now_s: float) -> float:
     return float(found[0])
 
 
-def reserve(
-    conn: sqlite3.Connection, job: Job, *, estimate: Estimate, probe: bool, base_url: str, now: str
-) -> None:
+def reserve(conn: sqlite3.Connection, job: Job, *, estimate: Estimate, base_url: str, now: str) -> None:
     """Set credits aside for the round a job is in; a released reservation of it is opened anew.
 
-    `probe` says that this price was never seen, whether or not a cap is set now: the next run may
-    have one while this payment is still out.
+    Its `probe` stands until the service has named its credits, whether or not a cap is set now: the
+    next run may have one while this payment is still out.
 
     Raises:
         RunnerError: The round is reserved or charged already; a fault of ours.
@@ -73,7 +76,7 @@ def reserve(
     minute = int((epoch(now) or 0.0) // 60)
     opened = conn.execute(
         "INSERT INTO ledger (job, manifest, round, model, shape, base_url, state, estimated, basis, probe, amount,"
-        " opened_at, minute) VALUES (?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?, ?, ?)"
+        " opened_at, minute) VALUES (?, ?, ?, ?, ?, ?, 'reserved', ?, ?, 1, ?, ?, ?)"
         " ON CONFLICT (job, round) DO UPDATE SET state = 'reserved', estimated = excluded.estimated,"
         " basis = excluded.basis, probe = excluded.probe, reserved = NULL, charged = NULL, amount = excluded.amount,"
         " task_id = NULL, opened_at = excluded.opened_at, settled_at = NULL, minute = excluded.minute"
@@ -87,7 +90,6 @@ def reserve(
             base_url,
             estimate.reserve,
             estimate.basis.value,
-            int(probe),
             estimate.reserve,
             now,
             minute,

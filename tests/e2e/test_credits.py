@@ -42,6 +42,24 @@ def test_a_cap_holds_within_one_probe_when_everything_costs_four_times_its_list_
     assert bench.service.ledger.paid_twice == {}
 
 
+@pytest.mark.parametrize("reserved", ["number", slow("late"), slow("zero")])
+def test_a_price_that_has_risen_since_it_was_seen_surprises_once(
+    command: Command, start_service: StartService, reserved: Any
+) -> None:
+    """Ten were charged yesterday, forty today; answers are slow, so that a wave would be on its way."""
+    service = start_service(Personality(reserved=reserved, latency_s=0.05, task_s=(0.2, 0.2)))
+    bench = Bench(command, service)
+    bench.write(2)
+    assert bench.run().code == 0
+    service.become(price=40.0)
+    bench.write(42, budget={"max_credits": 120}, limits=OPEN)
+
+    outcome = bench.run()
+
+    assert outcome.code == 8, said(outcome)
+    assert service.ledger.taken == 20 + 3 * 40
+
+
 def test_caps_hold_for_several_shapes_of_unknown_price_at_once(
     command: Command, start_service: StartService
 ) -> None:

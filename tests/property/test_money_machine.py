@@ -31,6 +31,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from runner import budget
 from runner.api.resolving import Answering
 from runner.api.retrying import Failed, begin_rounds
 from runner.budget import Verdict
@@ -67,8 +68,9 @@ WINDOW_S = 3600.0
 SERVICE = "https://rivya.ai"
 KEYS = ("rvya_sk_one", "rvya_sk_two")  # both of one account
 LISTED = float(CONTRACT.base_credits or 0)
-# What the service really charges, by `duration`; the catalogue says 10 for all.
+# What the service really charges, by `duration`; the catalogue says 10 for all. One day all cost the most.
 PRICES = {4: 10.0, 6: 40.0, 8: 25.0, 10: 11.0}
+DEAREST = max(PRICES.values())
 IMAGE = reference("in.png")
 POOL: tuple[JobSpec, ...] = (
     job("a", "one", params={"duration": 4}),
@@ -79,6 +81,7 @@ POOL: tuple[JobSpec, ...] = (
     job("c", "one", params={"duration": 4}),
     job("d", "four", params={"duration": 6}, references=[IMAGE]),
     job("e", "five", params={"duration": 10}),
+    *(job(name, "six", params={"duration": 4}) for name in "fgh"),
 )
 
 
@@ -125,6 +128,7 @@ class Service:
     wallet: float = 1e9
     empty_as_task: bool = False
     named: bool = True
+    dear: bool = False
     tasks: dict[str, Task] = field(default_factory=dict)
     keys: dict[str, tuple[bytes, str, float]] = field(default_factory=dict)
     bodies: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
@@ -136,7 +140,7 @@ class Service:
             if known[0] != body:
                 return error(409, "idempotency_conflict")
             return Reply(status=200, data=self.tasks[known[1]].view())
-        price = PRICES[json.loads(body)["params"]["duration"]]
+        price = DEAREST if self.dear else PRICES[json.loads(body)["params"]["duration"]]
         task = Task(id=f"t{len(self.tasks)}", key=key, created_s=self.now_s, price=price, named=self.named)
         if price > self.wallet:
             if not self.empty_as_task:
@@ -268,7 +272,7 @@ class Money(RuleBasedStateMachine):
         rounds=st.integers(0, 1),
         retention_s=st.sampled_from([WINDOW_S, WINDOW_S, 2 * WINDOW_S, 1e12]),
         set_back=st.booleans(),
-        listed=st.sets(st.sampled_from(range(len(POOL))), min_size=1, max_size=4),
+        listed=st.sets(st.sampled_from(range(len(POOL))), min_size=1, max_size=6),
     )
     def begin(
         self,
@@ -351,6 +355,16 @@ class Money(RuleBasedStateMachine):
     def submit_well(self, data: st.DataObject) -> None:
         """Send a job, and hear of it at once."""
         self.submit(data, "answered")
+
+    @precondition(lambda self: not self.flights and len(self.to_submit()) > 1)
+    @rule(dear=st.booleans())
+    def wave(self, dear: bool) -> None:
+        """All that is allowed goes out before the first answer comes, perhaps on the day prices have risen."""
+        self.service.dear |= dear and bool(self.service.tasks)
+        for found in self.to_submit():
+            self.send(found)
+        for flight in tuple(self.flights):
+            self.deliver(flight, self.service.submit(flight.body, flight.key))
 
     @precondition(lambda self: len(self.flights) < 4 and self.to_submit(again=True))
     @rule(data=st.data(), how=st.sampled_from(["answered", "answered", "lost", "turned away"]))
@@ -656,6 +670,12 @@ class Money(RuleBasedStateMachine):
         """Somebody spends in the web product, or tops up."""
         self.service.wallet, self.service.empty_as_task, self.service.named = wallet, as_task, named
 
+    @precondition(lambda self: not self.service.dear and self.service.tasks)
+    @rule()
+    def prices_rise(self) -> None:
+        """What was seen is not what is charged from now on."""
+        self.service.dear = True
+
     @rule(seconds=st.sampled_from([1.0, 300.0, 1800.0, 4000.0, 90_000.0]))
     def time_passes(self, seconds: float) -> None:
         """Awake or asleep."""
@@ -800,8 +820,8 @@ class Money(RuleBasedStateMachine):
 
     @invariant()
     def one_price_is_tried_at_a_time(self) -> None:
-        budget = getattr(self, "settings", Settings(path=Path(), name=NAME, output_dir=Path())).budget
-        if budget.max_credits is None and budget.max_credits_per_day is None:
+        caps = getattr(self, "settings", Settings(path=Path(), name=NAME, output_dir=Path())).budget
+        if caps.max_credits is None and caps.max_credits_per_day is None:
             return
         seen = {row["shape"] for row in self.file.conn.execute("SELECT shape FROM prices")}
         out = [
@@ -820,7 +840,7 @@ class Money(RuleBasedStateMachine):
         if cap is None or self.risked:
             return
         spent = sum(self.cost(task) for task in self.service.tasks.values() if task.charged)
-        surprise = max(PRICES.values()) - LISTED
+        surprise = DEAREST - LISTED
         dearer = sum(task.final == task.price + 1 for task in self.service.tasks.values())
         assert spent <= cap + surprise + dearer + 1e-6
 
@@ -934,3 +954,23 @@ def test_a_runner_that_is_wrong_is_caught(wrong: str, monkeypatch: pytest.Monkey
 
     with pytest.raises(AssertionError):
         tell(*verbs)
+
+
+def rise() -> None:
+    """Let one price be seen, and then a wave go out on the day it has risen."""
+    machine = Money()
+    machine.begin(cap=60.0, day=None, rounds=0, retention_s=WINDOW_S, set_back=True, listed={0, 2, 8, 9, 10})
+    try:
+        machine.story(cast("Any", Steady()), ["answered"])
+        machine.wave(dear=True)
+        machine.the_cap_is_passed_by_one_surprise_at_most()
+    finally:
+        machine.teardown()
+
+
+def test_a_wave_that_trusts_the_price_it_has_seen_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    rise()
+    monkeypatch.setattr(budget, "RISE", 1.0)
+
+    with pytest.raises(AssertionError):
+        rise()

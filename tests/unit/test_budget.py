@@ -75,6 +75,73 @@ def test_a_cap_for_the_day_minds_probes_of_the_other_manifests_it_bounds() -> No
     assert said(Budget(max_credits=1e6), seen=False) is Verdict.YES
 
 
+@pytest.mark.parametrize(
+    ("unnamed", "expected"),
+    [
+        ({}, Verdict.YES),
+        ({"unnamed": 10}, Verdict.YES),
+        ({"unnamed": 20}, Verdict.PROBE_OUT),
+        ({"unnamed_day": 10}, Verdict.YES),
+        ({"unnamed_day": 20}, Verdict.PROBE_OUT),
+        ({"unnamed_elsewhere": 20}, Verdict.PROBE_ELSEWHERE),
+        ({"unnamed_day": 10, "unnamed_elsewhere": 10}, Verdict.PROBE_OUT),
+    ],
+)
+def test_what_is_on_its_way_has_to_fit_at_four_times_its_price(
+    unnamed: dict[str, float], expected: Verdict
+) -> None:
+    budget = Budget(max_credits=100, max_credits_per_day=100)
+
+    assert (
+        judge(
+            budget=budget,
+            estimate=10,
+            price_seen=True,
+            committed=Committed(total=60, day=60, job=0, probes_out=0, **unnamed),
+        )
+        is expected
+    )
+    # The room of a cap that is not set is not looked at, and what does not fit at all is not waited for.
+    assert (
+        judge(
+            budget=Budget(),
+            estimate=10,
+            price_seen=True,
+            committed=Committed(total=60, day=60, job=0, probes_out=0, **unnamed),
+        )
+        is Verdict.YES
+    )
+    assert (
+        judge(
+            budget=Budget(max_credits=69),
+            estimate=10,
+            price_seen=True,
+            committed=Committed(total=60, day=60, job=0, probes_out=0, **unnamed),
+        )
+        is Verdict.OVER_TOTAL
+    )
+
+
+def test_a_rise_of_prices_passes_a_cap_by_one_surprise_whenever_it_comes() -> None:
+    for seed in range(100):
+        draw = random.Random(seed)
+        cap = draw.choice([50, 200])
+        prices = [1.0, 5.0, 10.0]
+        named, flying = 0.0, list[float]()
+        for _ in range(300):
+            if flying and draw.random() < 0.5:
+                named += flying.pop(draw.randrange(len(flying)))
+            price = draw.choice(prices)
+            committed = Committed(total=named + sum(flying), day=0, job=0, probes_out=0, unnamed=sum(flying))
+            if (
+                judge(budget=Budget(max_credits=cap), estimate=price, price_seen=True, committed=committed)
+                is Verdict.YES
+            ):
+                flying.append(price)
+            assert named + 4 * sum(flying) <= cap + 3 * max(prices) + EPSILON
+        assert named + sum(flying) > cap - max(prices), "what fits is sent in the end"
+
+
 def test_without_a_cap_there_is_no_probing() -> None:
     assert verdict(Budget(), seen=False, probes=50) is Verdict.YES
 

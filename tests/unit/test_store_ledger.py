@@ -42,14 +42,11 @@ def reserve(
     credits: float = 10,
     *,
     at_s: float = BEGINNING,
-    probe: bool = False,
     manifest: str = NAME,
 ) -> None:
     estimate = Estimate(credits=credits, reserve=credits, basis=Basis.LISTED)
     with file.transaction() as conn:
-        ledger.reserve(
-            conn, the(file, name, manifest), estimate=estimate, probe=probe, base_url=URL, now=rfc3339(at_s)
-        )
+        ledger.reserve(conn, the(file, name, manifest), estimate=estimate, base_url=URL, now=rfc3339(at_s))
 
 
 def accept(file: StateFile, name: str, reserved: float | None, task_id: str | None = None) -> None:
@@ -140,7 +137,7 @@ def test_a_settled_payment_is_not_settled_released_or_corrected_again(file: Stat
 
 
 def test_a_reservation_named_late_is_corrected_while_the_task_runs(file: StateFile) -> None:
-    reserve(file, "a", 10, probe=True)
+    reserve(file, "a", 10)
     accept(file, "a", 0)
     assert (row(file, "a")["probe"], row(file, "a")["amount"]) == (1, 10)
 
@@ -291,7 +288,7 @@ def test_a_price_that_rises_is_reserved_at_its_new_height(file: StateFile) -> No
 
 
 def test_a_probe_is_out_until_its_price_is_named(file: StateFile) -> None:
-    reserve(file, "a", probe=True)
+    reserve(file, "a")
     assert committed(file).probes_out == 1
 
     accept(file, "a", 10)
@@ -301,7 +298,7 @@ def test_a_probe_is_out_until_its_price_is_named(file: StateFile) -> None:
 
 @pytest.mark.parametrize("end", ["settle", "release", "person"])
 def test_a_probe_whose_price_was_never_named_is_out_until_its_end(file: StateFile, end: str) -> None:
-    reserve(file, "a", probe=True)
+    reserve(file, "a")
     accept(file, "a", None)
     assert committed(file).probes_out == 1
 
@@ -319,8 +316,8 @@ def test_a_probe_whose_price_was_never_named_is_out_until_its_end(file: StateFil
 def test_a_payment_whose_price_was_seen_meanwhile_is_no_probe_any_more(file: StateFile) -> None:
     """Sent while there was no cap, its answer lost; another of its shape has named the price since."""
     apply(file, job("a", params={"duration": 6}), job("b", params={"duration": 6}), job("c"))
-    reserve(file, "a", probe=True)
-    reserve(file, "b", probe=True)
+    reserve(file, "a")
+    reserve(file, "b")
     assert committed(file).probes_out == 2
 
     accept(file, "b", 40)
@@ -331,11 +328,27 @@ def test_a_payment_whose_price_was_seen_meanwhile_is_no_probe_any_more(file: Sta
 def test_probes_of_another_manifest_do_not_hold_this_one_back(file: StateFile) -> None:
     bind(file, "winter")
     apply(file, job("a"), name="winter")
-    reserve(file, "a", probe=True, manifest="winter")
+    reserve(file, "a", manifest="winter")
 
     assert committed(file).probes_out == 0
     assert committed(file).total == 0
     assert committed(file).day == 10, "the day is the workspace's"
+
+
+def test_what_is_on_its_way_is_told_apart_until_its_credits_are_named(file: StateFile) -> None:
+    bind(file, "winter")
+    apply(file, job("a"), name="winter")
+    reserve(file, "a", 5, at_s=BEGINNING - 90_000)
+    reserve(file, "b", 7)
+    reserve(file, "a", 11, manifest="winter")
+    now = committed(file)
+    assert (now.unnamed, now.unnamed_day, now.unnamed_elsewhere) == (12, 7, 11)
+
+    accept(file, "b", 7)
+    accept(file, "a", 0)
+
+    now = committed(file)
+    assert (now.unnamed, now.unnamed_day, now.unnamed_elsewhere) == (5, 0, 11)
 
 
 # --- the rolling day ------------------------------------------------------------------------------
@@ -442,9 +455,7 @@ def test_running_sums_equal_a_plain_addition_after_any_history(file: StateFile, 
             if state in ([], [("released",)]):
                 credits = draw.choice([0, 0.1, 1, 7.35, 20])
                 estimate = Estimate(credits=credits, reserve=credits, basis=Basis.LISTED)
-                ledger.reserve(
-                    conn, found, estimate=estimate, probe=draw.random() < 0.5, base_url=URL, now=now
-                )
+                ledger.reserve(conn, found, estimate=estimate, base_url=URL, now=now)
             elif state == [("charged",)]:
                 jobs.advance(conn, found, now, round=found.round + 1)
             else:
@@ -508,7 +519,8 @@ def test_two_connections_never_reserve_the_same_room(tmp_path: Path) -> None:
             counted = ledger.committed(conn, manifest=NAME, job=found.row, now_s=BEGINNING)
             if judge(budget=budget, estimate=10, price_seen=True, committed=counted) is Verdict.YES:
                 estimate = Estimate(credits=10, reserve=10, basis=Basis.LISTED)
-                ledger.reserve(conn, found, estimate=estimate, probe=False, base_url=URL, now=NOW)
+                ledger.reserve(conn, found, estimate=estimate, base_url=URL, now=NOW)
+                ledger.accept(conn, found, task_id=TaskId(f"t{number}"), reserved=10, now=NOW)
 
     assert ledger.totals(one.conn, NAME) == (0, 40)
     one.close()
