@@ -6,7 +6,7 @@ from runner.budget import Verdict
 from runner.engine.floor import Floor
 from runner.errors import Exit
 from runner.machine import Failure, FailureClass
-from runner.model import Job, State
+from runner.model import NEVER_SENT, Job, State
 from runner.scheduler import Call
 from runner.steps.submit import Held, Submitted, submit
 
@@ -43,6 +43,8 @@ def _never_sent(floor: Floor, sent_at: float) -> None:
 
 async def _held(floor: Floor, done: Submitted) -> None:
     job = done.job
+    if done.state in NEVER_SENT:
+        floor.admission.returned(job.row)  # it may have been sent before, and every send was refused
     match done.held:
         case Held.UPLOADS:
             await floor.backlog.prepare(job)

@@ -100,12 +100,19 @@ def take_back(conn: sqlite3.Connection, desk: Desk) -> None:
     """
     for job in jobs.in_states(conn, desk.settings.name, (State.SUBMITTING,)):
         if job.in_doubt == 0:
-            ledger.release(conn, job, now=desk.now())
-            jobs.advance(conn, job, desk.now(), state=State.PLANNED.value, next_at=None)
+            _as_new(conn, desk, job)
+
+
+def _as_new(conn: sqlite3.Connection, desk: Desk, job: Job) -> Job:
+    ledger.release(conn, job, now=desk.now())
+    jobs.advance(conn, job, desk.now(), state=State.PLANNED.value, next_at=None)
+    return jobs.get(conn, job.row)
 
 
 def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
     job = jobs.get(conn, row)
+    if job.state is State.SUBMITTING and job.in_doubt == 0:
+        job = _as_new(conn, desk, job)  # it may have waited for hours: what fitted then may not fit now
     if job.state is State.SUBMITTING:
         return _again(conn, desk, job)
     if job.state not in NEVER_SENT or not job.listed:
@@ -176,10 +183,10 @@ def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
 
 
 def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
-    """Prepare to send the committed bytes of a job in `submitting` once more, if that is allowed."""
+    """Prepare to send bytes that may have been accepted once more, if that is allowed."""
     now = desk.now()
     # After `resolve --resend` any key will do: a person has decided, and was told what it may cost.
-    if job.in_doubt and not job.reopened and job.key12 != desk.account.key12:
+    if not job.reopened and job.key12 != desk.account.key12:
         failure = Failure(
             cls=FailureClass.OTHER,
             code="key_changed",
@@ -197,14 +204,13 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
             f" {desk.settings.resend_within_s:.0f} s (idempotency.resend_within)",
         )
         return _give_up(conn, desk, job, failure)
-    opens = job.reopened or not job.in_doubt
     first = {
         "reopened": 0,
         "first_sent_at": now,
         "first_sent_boot_s": desk.clock.boot_s(),
         "first_sent_boot_id": desk.clock.boot_id(),
     }
-    if opens:
+    if job.reopened:
         ledger.move_to(
             conn, job, now=now
         )  # it may come to be charged from now on: the rolling day has to know
@@ -216,7 +222,7 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
         attempts=job.attempts + 1,
         key12=desk.account.key12,
         next_at=None,
-        **(first if opens else {}),
+        **(first if job.reopened else {}),
     )
     job = jobs.get(conn, job.row)
     return Submitted(job=job, state=job.state)

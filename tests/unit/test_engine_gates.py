@@ -321,6 +321,35 @@ async def test_what_was_refused_for_sure_is_not_sent_after_a_reason_to_submit_no
     assert world.prompts() == ([] if no_more else ["j0"])
 
 
+async def test_what_was_refused_for_sure_and_then_set_aside_counts_once_for_the_limit() -> None:
+    """It had been sent, so its own place under `--limit` was taken when its turn came again."""
+    world = live(2, budget=Budget(max_credits=1000))
+    world.price_was(job("j0"), 10)
+    refuse = world.refuse
+    world.first_word = lambda task_id: task(task_id, reserved=0)
+    await world.submit("j1")
+    engines: list[Engine] = []
+    world.meanwhile = engines.append
+
+    def forget(body: dict[str, Any]) -> httpx.Response:
+        world.refuse = refuse
+        world.file.conn.execute("DELETE FROM prices")  # as if another manifest's probe had gone out meanwhile
+        return refused(429, "rate_limited", **{"Retry-After": "0"})
+
+    def after(task_id: str, polls: int) -> dict[str, Any]:
+        if engines[0]._floor.admission.aside or len(world.sent) > 2:
+            return task(task_id, status="succeeded", final=10, updated_at=AT_ONCE)
+        return task(task_id, reserved=0)
+
+    world.refuse, world.after = forget, after
+
+    ended = await world.run(limit=1)
+
+    assert ended.code is Exit.OK
+    assert world.prompts() == ["j1", "j0", "j0"]
+    assert world.state("j0") is State.DONE
+
+
 async def test_a_window_of_tasks_holds_no_unclear_submit_back() -> None:
     """It may be at the service already, so it counts as a task, and it is asked about before its time is over."""
     one_at_a_time = Limits(requests_per_second=1000.0, in_flight=1)

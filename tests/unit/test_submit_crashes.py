@@ -220,6 +220,23 @@ async def test_what_was_refused_for_certain_is_judged_by_todays_caps_and_keeps_i
     assert world.credits() == (0, 20)
 
 
+async def test_what_was_told_to_wait_over_night_is_judged_by_the_day_it_is_sent_on() -> None:
+    """A laptop that slept with a job told to wait by a 429; another took the room of the new day."""
+    world = World.of(A, B, budget=Budget(max_credits_per_day=10))
+    world.price_was(A, 10)
+    await world.submits("a", TOO_FAST)
+    world.clock.pass_s(90_000)
+    await world.submits("b", accepted("t1"))
+
+    held = await world.submit("a")
+
+    assert (held.verdict, held.state) == (Verdict.OVER_DAY, State.PLANNED)
+    assert world.credits() == (0, 10)
+    world.clock.pass_s(90_000)
+    await world.submits("a", accepted("t2"))
+    assert world.sent[0] == world.sent[2]
+
+
 # --- any service, any history ---------------------------------------------------------------------
 
 
