@@ -46,6 +46,9 @@ class FailureClass(StrEnum):
     OTHER = "other"
 
 
+# 4xx that speak of a request under way, or of what was behind it: not of what it asked for.
+_MAY_HAVE_WORKED = frozenset({408, 423, 424, 425, 499})
+
 MODERATION_LIKE = frozenset({FailureClass.VALIDATION, FailureClass.POLICY})
 
 _POLICY_WORDS = (
@@ -111,19 +114,23 @@ class Answer:
         return f"{text} (request {self.request_id})" if self.request_id else text
 
 
-def understand(reply: Reply) -> Answer:
-    """Say what a reply means. Statuses decide, but `insufficient_credits` is known by its code only."""
+def understand(reply: Reply, *, to_submit: bool = False) -> Answer:
+    """Say what a reply means, `to_submit` a request that is to bring a task's id.
+
+    Statuses decide, but `insufficient_credits` is known by its code only, and the documented codes
+    of a conflict and of a limit hold for any 4xx.
+    """
     error = reply.data.get("error") if reply.data else None
     shaped = isinstance(error, Mapping) and isinstance(error.get("code"), str) and bool(error.get("code"))
     code = str(error["code"]) if shaped and isinstance(error, Mapping) else ""
     message = str(error.get("message") or "") if isinstance(error, Mapping) else ""
     request_id = str(error.get("requestId") or "") if isinstance(error, Mapping) else ""
 
-    def answer(meaning: Meaning) -> Answer:
+    def answer(meaning: Meaning, words: str = "") -> Answer:
         return Answer(
             meaning=meaning,
             code=code,
-            message=message or reply.detail,
+            message=message or words or reply.detail,
             status=reply.status,
             retry_after_s=reply.retry_after_s,
             request_id=request_id or reply.request_id,
@@ -135,20 +142,22 @@ def understand(reply: Reply) -> Answer:
     if status is None:
         return answer(Meaning.UNCLEAR if reply.sent else Meaning.NEVER_LEFT)
     if 200 <= status < 300:
+        if to_submit and read_task(reply.data) is None:
+            return answer(Meaning.UNCLEAR, "and no task id in the answer")
         return answer(Meaning.OK if reply.data is not None else Meaning.UNCLEAR)
     if status < 400:
         return answer(Meaning.UNCLEAR)
     if code == "insufficient_credits":
         return answer(Meaning.NO_CREDITS)
-    if status == 429:
+    if status == 429 or (code == "rate_limited" and status < 500):
         return answer(Meaning.RATE_LIMITED)
+    if status == 409 or (code == "idempotency_conflict" and status < 500):
+        return answer(Meaning.CONFLICT)
     if status in (401, 403):
         return answer(Meaning.KEY_REFUSED)
-    if status == 409:
-        return answer(Meaning.CONFLICT)
     if code == "public_api_disabled":
         return answer(Meaning.DISABLED)
-    if status >= 500 or status in (408, 425):
+    if status >= 500 or status in _MAY_HAVE_WORKED:
         return answer(Meaning.UNCLEAR)
     # A gateway's page with a 4xx status proves nothing about the service behind it; 413 and 415 are
     # about the bytes themselves, whoever says so.

@@ -8,7 +8,7 @@ from runner.backoff import retry_delay_s
 from runner.clock import epoch
 from runner.engine.admission import Admission
 from runner.engine.backlog import Backlog
-from runner.engine.health import Breaker, Health
+from runner.engine.health import Breaker, Health, Nameless
 from runner.engine.reasons import Reasons
 from runner.engine.view import Progress, RunOptions, Tally
 from runner.errors import Exit, RunnerError
@@ -55,6 +55,7 @@ class Floor:
         self.counts_downloads = False  # results come from the API itself: its rate is for them as well
         self.alone = False  # no other run was there when we waited for one
         self._breaker = Breaker()
+        self._nameless = Nameless()
 
     def now(self) -> float:
         """Return the run's monotonic clock, in seconds."""
@@ -90,6 +91,9 @@ class Floor:
         now = self.now()
         rejected = answer.meaning is Meaning.RATE_LIMITED
         bad = self.health.answered(answer, now, self.desk.draw())
+        why = self._nameless.answered(answer) if call is Call.SUBMIT else None
+        if why is not None and not self.reasons.no_new:
+            self.reasons.stop_submitting(Exit.TEMPORARY, why)
         self.scheduler.answered(
             now,
             call,

@@ -33,7 +33,8 @@ class Health:
 
     def answered(self, answer: Answer, now: float, draw: float) -> bool:
         """Take one answer; return whether it was trouble."""
-        if answer.meaning not in TEMPORARY:
+        # One that names no task is there all the same: `Nameless` minds those.
+        if answer.meaning not in TEMPORARY or (answer.data is not None and (answer.status or 0) < 300):
             self._any_good = True
             self._bad_since, self._lost, self.paused_until = None, 0, -math.inf
             return False
@@ -42,7 +43,7 @@ class Health:
             self._bad_since = now
         if answer.meaning in NOT_THERE:
             self._lost = max(self._lost + 1, LOST_IN_A_ROW)
-        elif answer.status is None or answer.status >= 500:
+        elif answer.status is None or not 400 <= answer.status < 500:
             self._lost += 1
         if self._lost >= LOST_IN_A_ROW:
             self.paused_until = now + retry_delay_s(
@@ -75,6 +76,30 @@ class Health:
 
     def _limit_s(self) -> float:
         return self._patience_s if self._any_good else min(self._patience_s, FIRST_PATIENCE_S)
+
+
+class Nameless:
+    """Counts submits in a row that were answered as if accepted, but without a task's id.
+
+    Each may have been paid, and nobody can ask for its result.
+    """
+
+    def __init__(self, limit: int = BREAKER) -> None:
+        self._limit = limit
+        self._length = 0
+
+    def answered(self, answer: Answer) -> str | None:
+        """Take the answer to a submit; return why to stop submitting, None to go on."""
+        if answer.meaning is Meaning.OK:
+            self._length = 0
+        elif answer.meaning is Meaning.UNCLEAR and answer.status is not None and answer.status < 300:
+            self._length += 1
+        if self._length < self._limit:
+            return None
+        return (
+            f"{self._length} submits in a row were answered without a task id ({answer.words()}); they may have been"
+            " paid for, and no more were submitted"
+        )
 
 
 class Breaker:

@@ -78,7 +78,8 @@ async def submit(desk: Desk, row: int) -> Submitted:
     assert job.body is not None
     assert job.key is not None
     still_allowed = (lambda: _in_time(desk, job)) if job.in_doubt > 1 else None
-    answer = understand(await desk.api.submit(job.body, job.key, still_allowed=still_allowed))
+    reply = await desk.api.submit(job.body, job.key, still_allowed=still_allowed)
+    answer = understand(reply, to_submit=True)
     done = await desk.writer.write(lambda conn: _record(conn, desk, job, answer))
     return Submitted(
         job=done.job,

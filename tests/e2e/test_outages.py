@@ -147,6 +147,26 @@ def test_a_conflict_without_end_is_asked_eight_times_and_then_left_to_a_person(
     assert bench.rows("amount", "ledger l JOIN jobs j ON j.id = l.job", "j.job = 'held'") == [(10,)]
 
 
+def test_a_service_that_names_no_task_is_not_sent_every_job(
+    command: Command, start_service: StartService
+) -> None:
+    """It takes submits and charges for them, but says their ids in a way nobody has documented."""
+    service = start_service(Personality(task_s=(1.5, 1.5)))
+    service.rule("submit", "answer_after", answer=json_answer(201, {"task": "t"}), skip=2, times=999)
+    bench = Bench(command, service)
+    prompts = bench.write(40, idempotency={"resend_within": "1s"})
+
+    outcome = bench.run()
+    states = bench.states()
+
+    assert outcome.code == 5, said(outcome)
+    assert "submits in a row were answered without a task id (HTTP 201" in said(outcome)
+    assert len(service.ledger.payments) <= 2 + 21
+    assert states["done"] == 2
+    assert states["planned"] >= len(prompts) - 2 - 21
+    assert service.ledger.paid_twice == {}
+
+
 @pytest.mark.parametrize("speed", [60, REAL])
 def test_an_answer_that_never_comes_is_unclear_and_asked_for_again(
     speed: int, command: Command, start_service: StartService

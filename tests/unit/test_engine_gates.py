@@ -14,8 +14,10 @@ import pytest
 
 from runner.clock import SystemClock
 from runner.engine import Ended, Engine, RunOptions, results
+from runner.engine.health import Nameless
 from runner.engine.view import Snapshot
 from runner.errors import Exit
+from runner.machine import Reply, understand
 from runner.model import Budget, Limits, Polling, State
 from runner.pacing import Governor
 from runner.scheduler import Call, Durations, Scheduler, Window
@@ -263,6 +265,38 @@ async def test_a_price_that_is_named_late_lets_the_others_go_on() -> None:
     assert max(named) == 2  # the second is sent while the first still runs
     assert len(world.sent) == 2
     assert world.credits() == (80, 0)
+
+
+@pytest.mark.parametrize(
+    "nameless",
+    [
+        httpx.Response(201, json={"task_id": "t9", "status": "queued"}),
+        httpx.Response(200, text="<html>We will be back soon.</html>"),
+    ],
+)
+async def test_a_service_that_names_no_task_is_not_sent_all_jobs(nameless: httpx.Response) -> None:
+    """Every job was sent, and perhaps paid, and of none would anybody ever know the task."""
+    world = live(60)
+    await world.submit("j0")  # polls are answered as ever
+    world.after = lambda task_id, polls: task(task_id)
+    world.refuse = lambda body: nameless
+
+    await world.run(stop_after_s=0.5)
+
+    assert len(set(world.keys())) <= 21, "ten in a row, and what was on its way by then"
+
+
+async def test_ten_answers_in_a_row_without_a_task_are_a_reason_to_submit_no_more() -> None:
+    nameless = understand(Reply(status=201, data={"status": "queued"}), to_submit=True)
+    named = understand(Reply(status=201, data=task("t1")), to_submit=True)
+    others = [Reply(status=429), Reply(status=502), Reply(detail="lost"), Reply(sent=False)]
+    seen = Nameless()
+
+    said = [seen.answered(answer) for answer in (*[nameless] * 9, named, *[nameless] * 9)]
+    said += [seen.answered(understand(reply, to_submit=True)) for reply in others]
+
+    assert said == [None] * 23
+    assert "10 submits in a row were answered without a task id (HTTP 201" in (seen.answered(nameless) or "")
 
 
 async def test_what_was_refused_for_sure_is_judged_anew_by_the_next_run() -> None:

@@ -97,12 +97,28 @@ MEANINGS = [
     (500, TASK, Meaning.UNCLEAR),
     (408, error("timeout"), Meaning.UNCLEAR),
     (425, error("too_early"), Meaning.UNCLEAR),
+    # Of a request under way, or of something behind the service.
+    *[(status, error("locked"), Meaning.UNCLEAR) for status in (423, 424, 499)],
+    # The documented codes are the contract, should another status come with them; a 5xx proves nothing.
+    *[(status, error("idempotency_conflict"), Meaning.CONFLICT) for status in (400, 403, 412, 422)],
+    *[(status, error("rate_limited"), Meaning.RATE_LIMITED) for status in (400, 403, 420)],
+    (503, error("idempotency_conflict"), Meaning.UNCLEAR),
+    (503, error("rate_limited"), Meaning.UNCLEAR),
 ]
 
 
 @pytest.mark.parametrize(("status", "data", "meaning"), MEANINGS)
 def test_the_meaning_of_an_answer(status: int, data: Any, meaning: Meaning) -> None:
     assert said(status, data).meaning is meaning
+
+
+@pytest.mark.parametrize("data", [{"status": "queued"}, {"task_id": "t"}, {"id": " "}, {"data": TASK}, None])
+def test_a_submit_that_brings_no_task_id_was_not_answered(data: Any) -> None:
+    answer = understand(Reply(status=201, data=data), to_submit=True)
+
+    assert answer.meaning is Meaning.UNCLEAR
+    assert answer.words() == "HTTP 201 and no task id in the answer"
+    assert understand(Reply(status=201, data=TASK), to_submit=True).meaning is Meaning.OK
 
 
 @pytest.mark.parametrize(("sent", "meaning"), [(True, Meaning.UNCLEAR), (False, Meaning.NEVER_LEFT)])
