@@ -107,7 +107,7 @@ def read(path: Path) -> Sidecar | None:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             data = file.read(MAX_BYTES + 1)
         return _from_json(json.loads(data), path.parent) if len(data) <= MAX_BYTES else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
 
 

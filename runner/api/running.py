@@ -22,20 +22,21 @@ from runner.api.modelling import contracts_for
 from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, Opened, no_file, read_manifest
 from runner.api.planning import Plan, check_binding, compute
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_client
-from runner.clock import Clock, SystemClock
+from runner.clock import Clock, SystemClock, epoch, rfc3339
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.environment import base_url as base_url_of_environment
 from runner.environment import descriptors_left, get_key
 from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
 from runner.files import OutputFolder
-from runner.model import Artifact, Settings, State
+from runner.machine import number_of
+from runner.model import Artifact, Job, Settings, State
 from runner.pacing import Governor
 from runner.progress.words import counted
 from runner.scheduler import Durations, Scheduler, Window
 from runner.sidecar import Sidecar
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, stem_of
-from runner.store import catalogue, jobs, staging
+from runner.store import catalogue, jobs, ledger, staging
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
 from runner.workspace import ManifestLock, find_workspace
@@ -196,8 +197,6 @@ def run(
 
 
 def _now(clock: Clock) -> str:
-    from runner.clock import rfc3339
-
     return rfc3339(clock.wall_s())
 
 
@@ -297,6 +296,7 @@ def _adopt(conn: sqlite3.Connection, plan: Plan, now: str) -> None:
             finished_at=sidecar.finished_at or now,
         )
         jobs.save_artifacts(conn, job.row, _artifacts_of(sidecar))
+        _count_as_paid(conn, job, sidecar, now)
         catalogue.event(
             conn,
             at=now,
@@ -306,6 +306,17 @@ def _adopt(conn: sqlite3.Connection, plan: Plan, now: str) -> None:
             kind="adopted",
             data={"task_id": sidecar.task_id},
         )
+
+
+def _count_as_paid(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str) -> None:
+    credits = number_of(sidecar.final_credits) or number_of(sidecar.reserved_credits)
+    task_id = sidecar.task_id
+    known = task_id is not None and jobs.holder_of_task(conn, sidecar.base_url, task_id) is not None
+    if not credits or known:  # nothing was ever named, or another row has paid for it
+        return
+    paid_s, now_s = epoch(sidecar.submitted_at), epoch(now) or 0.0
+    paid_at = rfc3339(paid_s) if paid_s is not None and 0 <= paid_s <= now_s else now
+    ledger.adopt(conn, job, credits=credits, task_id=task_id, base_url=sidecar.base_url, paid_at=paid_at)
 
 
 def _artifacts_of(sidecar: Sidecar) -> list[Artifact]:
@@ -421,7 +432,6 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
     # What only the end needs is not imported before the first request.
     from runner.api.reporting import write_report_for
     from runner.report.page import page_path
-    from runner.store import ledger
 
     with file.transaction() as conn:
         catalogue.end_run(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=_now(clock))

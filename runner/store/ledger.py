@@ -156,6 +156,17 @@ def release(conn: sqlite3.Connection, job: Job, *, now: str) -> None:
     )
 
 
+def adopt(
+    conn: sqlite3.Connection, job: Job, *, credits: float, task_id: TaskId | None, base_url: str, paid_at: str
+) -> None:
+    """Count what was paid for a result that was found on disk: a cap is for ever, whatever became of the ledger."""
+    estimate = Estimate(credits=credits, reserve=credits, basis=Basis.OBSERVED)
+    reserve(conn, job, estimate=estimate, base_url=base_url, now=paid_at)
+    if task_id is not None:
+        accept(conn, job, task_id=task_id, reserved=None, now=paid_at)
+    settle(conn, job, final=credits, succeeded=False, now=paid_at)
+
+
 def move_to(conn: sqlite3.Connection, job: Job, *, now: str) -> None:
     """Count a reservation in the day of `now`: that is when it may come to be charged."""
     conn.execute(

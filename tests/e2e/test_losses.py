@@ -50,6 +50,25 @@ def test_without_idempotency_the_sidecars_alone_keep_results_from_being_paid_aga
     bench.assert_whole([*prompts, "prompt of d"])
 
 
+@pytest.mark.parametrize("cap", ["max_credits", "max_credits_per_day"])
+def test_a_cap_counts_what_is_on_disk_though_the_database_is_lost(cap: str, bench: Bench) -> None:
+    """Four were paid under a cap of six; with the database gone the cap was as good as new."""
+    budget = {cap: 60}
+    bench.write(4, budget=budget)
+    assert bench.run().code == 0
+    shutil.rmtree(bench.database.parent)
+    bench.database.parent.mkdir()
+    bench.write(9, budget=budget)
+
+    outcome = bench.run()
+    again = bench.run()
+
+    assert (outcome.code, again.code) == (8, 8), said(outcome)
+    assert bench.service.ledger.taken == 60
+    assert bench.states() == {"done": 6, "planned": 3}
+    assert bench.rows("sum(charged)", "v_credits") == [(60,)]
+
+
 def test_an_old_copy_from_the_middle_of_a_night_sends_the_same_bytes_again(bench: Bench) -> None:
     """Tasks it does not know of were paid; their keys find them again while the service remembers."""
     prompts = bench.write(3)

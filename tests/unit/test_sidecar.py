@@ -185,6 +185,7 @@ def escape(path: str) -> Callable[[dict[str, Any]], Any]:
         change(manifest=None),
         change(round="1"),
         change(credits=[]),
+        change(credits={"reserved": 10**400, "final": 0}),
         change(params=3),
         change(artifacts={}),
         change(artifacts=[None]),
