@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from runner.api.resolving import Answering
 from runner.clock import rfc3339
 from runner.model import State
 from runner.steps.submit import Held
+from runner.store import ledger
 from tests.desk import BEGINNING, LOST, World, accepted
 from tests.submit_answers import TOO_FAST, A
 
@@ -153,3 +156,20 @@ async def test_the_manifest_may_allow_a_shorter_window() -> None:
     world = await lost_and_waited(61, resend_within_s=60.0)
 
     assert (await world.submit("a")).held is Held.UNCERTAIN
+
+
+async def test_what_a_person_sends_again_counts_on_the_day_it_goes_out() -> None:
+    """It may be charged then, whenever it was first sent, and whenever they said so."""
+    world = await lost_and_waited(7200)
+    assert (await world.submit("a")).held is Held.UNCERTAIN
+    Answering(
+        file=world.file, job=world.job("a"), reserved=10, service="https://rivya.ai", sandbox=False
+    ).resend()
+    said_s = time.time()
+    assert ledger.day_total(world.file.conn, said_s) == 10
+    world.clock.wall = said_s + 90_000
+    assert ledger.day_total(world.file.conn, world.clock.wall) == 0
+
+    await world.submits("a", LOST)
+
+    assert ledger.day_total(world.file.conn, world.clock.wall) == 10
