@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from runner.api.resolving import Answering
+from runner.api.retrying import Failed, begin_rounds
 from runner.clock import rfc3339
 from runner.errors import UsageError
 from runner.machine import TaskView, read_task
 from runner.model import State
-from tests.desk import BEGINNING, LOST, MODEL, World, accepted, task
+from tests.desk import BEGINNING, LOST, MODEL, NAME, World, accepted, task
 from tests.submit_answers import A, B
 
 pytestmark = pytest.mark.anyio
@@ -110,3 +112,14 @@ async def test_a_job_that_was_given_up_stays_counted_and_holds_no_price_back() -
 
     assert (world.state("a"), world.credits()) == (State.ABANDONED, (0, 10))
     assert world.payment("a")["probe"] == 0
+
+
+async def test_another_round_is_for_what_is_still_failed_when_it_begins() -> None:
+    """A person was asked about a job that a run has changed by the time the answer comes."""
+    world = await uncertain()
+    meant = Failed(name=NAME, rows=(world.job("a").row,), credits=10, by_class=Counter(other=1))
+
+    with world.file.transaction() as conn:
+        begin_rounds(conn, meant)
+
+    assert (world.state("a"), world.job("a").round) == (State.UNCERTAIN, 1)
