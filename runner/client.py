@@ -73,6 +73,13 @@ class Account:
         """Say whether a request for a url is one to the API itself, so under its rate."""
         return self.serves(url) and urlsplit(url).path.startswith(f"{urlsplit(self.base_url).path}/api/")
 
+    def absolute(self, url: str) -> str:
+        """Return a url as it is, or a bare path of the service under its own host; byte for byte."""
+        if not url.startswith("/"):
+            return url
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}:{url}" if url.startswith("//") else f"{parts.scheme}://{parts.netloc}{url}"
+
     @property
     def loopback(self) -> bool:
         """Whether the service is on this machine."""

@@ -90,7 +90,8 @@ class Downloads:
             return DownloadResult(job=job, fetched=Fetched.RENEW, why="the service names no result yet")
         results: list[Result] = []
         stem = stem_of(job)
-        for number, url in enumerate(job.urls, start=1):
+        urls = [desk.account.absolute(url) for url in job.urls]
+        for number, url in enumerate(urls, start=1):
             try:
                 results.append(await self.fetcher.fetch(url, self.folder.part(stem, number)))
             except ResultTrouble as exc:
@@ -102,7 +103,7 @@ class Downloads:
             fetched=Fetched.DONE,
             files=tuple(item.path for item in artifacts),
             warnings=_odd(desk, job, results),
-            from_api=desk.account.counts(job.urls[0]),
+            from_api=desk.account.counts(urls[0]),
         )
 
     def _keep(

@@ -90,6 +90,21 @@ def test_several_results_of_one_task_come_through_redirects_and_get_names_of_the
     assert not any("authorization" in dict(row.headers) for row in bench.service.ledger.results)
 
 
+def test_results_named_by_a_bare_path_are_under_the_services_own_host(
+    command: Command, start_service: StartService
+) -> None:
+    bench = Bench(command, start_service(Personality(results_at="path", results=2, result_redirects=1)))
+    prompts = bench.write(2)
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    bench.assert_whole(prompts)
+    assert not {"authorization"} & {
+        name.lower() for row in bench.service.ledger.results for name, _ in row.headers
+    }
+
+
 def test_a_large_result_is_gone_on_with_where_a_kill_has_stopped_it(
     command: Command, start_service: StartService
 ) -> None:

@@ -81,6 +81,7 @@ class Personality:
     result_bytes: int = 0  # at least so large
     results: int = 1
     primary_only: bool = False  # `urls` missing
+    results_at: Literal["host", "path"] = "host"  # a host of their own, or a bare path under the API's
 
     # Connections.
     close_each: bool = False

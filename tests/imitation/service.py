@@ -197,6 +197,8 @@ class Imitation:
                 return await self._under(
                     On.CREDITS, request, self._credits, self._transfer("others", request, "credits")
                 )
+            case "GET", ["r", *_] if self.be.results_at == "path":
+                return await self._serve_result(request)
             case _:
                 self._transfer("others", request, request.target)
                 return error_answer(404, "not_found")
@@ -487,7 +489,8 @@ class Imitation:
         token = secrets.token_urlsafe(24)
         self._tokens[token] = (task.id, number, time.monotonic() + self.be.result_lives_s)
         path = f"/r/{quote(task.id, safe='')}/{self.be.result_name}-{number}"
-        return f"http://127.0.0.1:{self._host.port}{path}?X-Sig={token}%2F%2B%3D&X-Amz-Expires=60&hop={self.be.result_redirects}"
+        host = "" if self.be.results_at == "path" else f"http://127.0.0.1:{self._host.port}"
+        return f"{host}{path}?X-Sig={token}%2F%2B%3D&X-Amz-Expires=60&hop={self.be.result_redirects}"
 
     def _poll(self, request: Request, row: Transfer) -> Answer:
         refusal = self._gate(request)

@@ -517,3 +517,12 @@ def test_two_keys_of_one_service_are_two_accounts_and_an_alias_outlives_its_addr
         Account("http://127.0.0.1:1", "a", alias="sandbox:").name
         == Account("http://127.0.0.1:2", "a", alias="sandbox:").name
     )
+
+
+def test_a_bare_path_is_under_the_services_own_host_and_nothing_else_is_touched() -> None:
+    account = Account("https://rivya.ai:8443/proxied", "a")
+
+    assert account.absolute("/m/1.mp4?s=%2f+") == "https://rivya.ai:8443/m/1.mp4?s=%2f+"
+    assert account.absolute("//cdn.example/1.mp4") == "https://cdn.example/1.mp4"
+    for url in ("https://cdn.example/1?", "http://10.0.0.1/x", "file:///etc/passwd", "m/1.mp4", ""):
+        assert account.absolute(url) == url
