@@ -302,6 +302,7 @@ class Engine:
         """Look at the ledger once more: jobs that failed or are uncertain, of this or an earlier run."""
         if (cap := self._floor.admission.full) is not None:  # whatever else may have ended the run
             self._reasons.note(Exit.CREDITS, NO_ROOM[cap])
+        self._results.note_missing()
         desk = self._desk
 
         def read(conn: Any) -> tuple[dict[tuple[State, bool], int], int]:

@@ -11,8 +11,10 @@ from runner.scheduler import Call
 from runner.steps import poll as polling
 from runner.steps.download import DownloadResult, Downloads, Fetched
 
-TRIES = 6  # for one result in one run
+TRIES = 7  # for one result; a good 20 s in all
 LONGEST_WAIT_S = 20.0
+# A result that was given up is asked for again when another one comes home: at once, then ever less often.
+SELDOM_S = 600.0
 
 
 class Results:
@@ -27,6 +29,8 @@ class Results:
         self._floor = floor
         self._downloads = downloads
         self._renewed: set[int] = set()
+        self._given_up: dict[int, str] = {}  # row: why
+        self._again_at: dict[int, float] = {}  # those of them that another try may help
         self.done_at: deque[float] = deque(maxlen=200)  # of the last ones, by the monotonic clock
 
     async def fetch(self, row: int, began_at: float) -> None:
@@ -59,6 +63,8 @@ class Results:
         floor, job = self._floor, result.job
         floor.tally.done += 1
         self.done_at.append(floor.now())
+        self._given_up.pop(job.row, None)
+        self._revive()
         floor.progress.event("done", job=job.id, files=[str(path) for path in result.files])
         if (canaries := floor.admission.canary_done(job.row)) is not None:
             floor.progress.event("canary", message=f"{canaries} canaries are done; going on with the rest")
@@ -73,10 +79,7 @@ class Results:
         tries = floor.backlog.tries
         tries["download", job.row] += 1
         if result.fetched is Fetched.NEVER or tries["download", job.row] >= TRIES:
-            floor.reasons.note(
-                Exit.TEMPORARY,
-                f"the result of {job.id} cannot be fetched now ({result.why}); it is paid and kept",
-            )
+            self._give_up(result, tries["download", job.row] - TRIES)
             return
         delay_s = floor.draw_back_off(tries["download", job.row], base_s=0.5, cap_s=LONGEST_WAIT_S)
         delay_s = max(delay_s, min(result.retry_after_s or 0.0, LONGEST_WAIT_S))
@@ -87,6 +90,27 @@ class Results:
             first = job.row not in self._renewed
             floor.backlog.after(0.0 if first else delay_s, floor.backlog.to_renew, job.row)
             self._renewed.add(job.row)
+
+    def _give_up(self, result: DownloadResult, more_tries: int) -> None:
+        floor, job = self._floor, result.job
+        self._given_up[job.row] = (
+            f"the result of {job.id} cannot be fetched now ({result.why}); it is paid and kept"
+        )
+        if result.fetched is not Fetched.NEVER:
+            wait_s = min(LONGEST_WAIT_S * (2.0 ** min(more_tries, 10) - 1.0), SELDOM_S)
+            self._again_at[job.row] = floor.now() + wait_s
+
+    def _revive(self) -> None:
+        """A result has come home, so what kept others away may be over, though the run has long gone on."""
+        now = self._floor.now()
+        for row in [row for row, at in self._again_at.items() if at <= now]:
+            del self._again_at[row]
+            self._floor.backlog.to_renew.append(row)
+
+    def note_missing(self) -> None:
+        """At the end of a run, say that some results were not to be had."""
+        for why in self._given_up.values():
+            self._floor.reasons.note(Exit.TEMPORARY, why)
 
     async def renew(self, row: int, sent_at: float) -> None:
         """Ask for fresh urls of one result."""

@@ -110,7 +110,7 @@ class Live(World):
 
 
 def live(count: int, **settings: Any) -> Live:
-    world = Live.of(*(job(f"j{n}") for n in range(count)), **QUICK, **settings)
+    world = Live.of(*(job(f"j{n}") for n in range(count)), **{**QUICK, **settings})
     assert isinstance(world, Live)
     return world
 
@@ -464,6 +464,51 @@ async def test_a_result_that_is_told_to_wait_is_not_given_up(monkeypatch: pytest
     assert ended.code is Exit.OK
     assert world.home.fetches == 3
     assert ended.stats["rejections"] == 2
+
+
+class Shaky(Home):
+    """The results of these jobs cannot be fetched so many times."""
+
+    def __init__(self, **failures: int) -> None:
+        self.failures = failures
+        self.fetches: list[str] = []
+
+    async def fetch(self, desk: Desk, row: int) -> DownloadResult:
+        found = await desk.writer.write(lambda conn: jobs.get(conn, row))
+        self.fetches.append(found.id)
+        if self.failures.get(found.id, 0):
+            self.failures[found.id] -= 1
+            return DownloadResult(job=found, fetched=Fetched.LATER, why="HTTP 503")
+        return await super().fetch(desk, row)
+
+
+async def test_results_given_up_are_asked_for_again_when_another_one_comes_home(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A result host that was away for a minute must not leave its mark on the whole night."""
+    monkeypatch.setattr(results, "TRIES", 1)
+    world = live(12, limits=Limits(requests_per_second=1000.0, in_flight=2))
+    world.home = Shaky(j0=1, j1=1)
+
+    ended = await world.run()
+
+    assert (ended.code, ended.reasons) == (Exit.OK, ())
+    assert sorted(world.home.fetches) == sorted(["j0", "j1", *(f"j{n}" for n in range(12))])
+
+
+async def test_a_result_that_is_never_to_be_had_is_asked_for_ever_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(results, "TRIES", 1)
+    world = live(60, limits=Limits(requests_per_second=1000.0, in_flight=2))
+    world.home = Shaky(j0=1_000)
+
+    ended = await world.run()
+
+    assert ended.code is Exit.TEMPORARY
+    assert "the result of j0 cannot be fetched now (HTTP 503); it is paid and kept" in ended.reasons
+    assert world.home.fetches.count("j0") == 2
+    assert (world.state("j0"), world.state("j59")) == (State.DOWNLOADING, State.DONE)
 
 
 def _with(world: World, **budget: Any) -> Any:
