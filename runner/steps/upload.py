@@ -138,8 +138,8 @@ def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> U
     """
     if not isinstance(data, dict):
         return None
-    inner = data.get("file") if isinstance(data.get("file"), dict) and "url" not in data else data
-    assert isinstance(inner, dict)
+    wrapped = (data.get(name) for name in ("file", "data") if "url" not in data)
+    inner = next((item for item in wrapped if isinstance(item, dict)), data)
     url = inner.get("url")
     if not isinstance(url, str) or not _may_be_sent(url, base_url):
         return None

@@ -153,6 +153,7 @@ def test_a_duration_is_taken_only_where_a_body_can_hold_it(
         ({"url": "https://f/1"}, "https://f/1"),
         ({"file": {"url": "https://f/1"}}, "https://f/1"),
         ({"file": "x", "url": "https://f/1"}, "https://f/1"),
+        ({"file": None, "data": {"url": "https://f/1"}}, "https://f/1"),
         ({"file": {"url": "https://inner"}, "url": "https://outer"}, "https://outer"),
         ({"url": ["https://f/1"]}, None),
         ([], None),
