@@ -38,12 +38,12 @@ class Desk:
         return rfc3339(self.clock.wall_s())
 
     def estimate(self, conn: sqlite3.Connection, job: Job) -> tuple[Estimate, bool]:
-        """Return what a payment for a job is expected to cost, and whether that was seen before."""
+        """Return what a payment for a job is expected to cost, and whether that is as known as it can be."""
         observed = ledger.observed(conn, self.account.service, job.shape)
         found = estimate(
             job, contract=self.contracts.get(job.model), rules=self.settings.prices, observed=observed
         )
-        return found, observed is not None
+        return found, observed is not None or ledger.names_no_amounts(conn, self.account.service)
 
     def event(self, conn: sqlite3.Connection, kind: str, job: Job | None = None, **data: Any) -> None:
         """Append to the story of the run."""

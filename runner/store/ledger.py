@@ -15,6 +15,8 @@ from runner.errors import RunnerError
 from runner.model import Basis, Estimate, Job, TaskId
 
 _DAY_MINUTES = 24 * 60
+# A service that named no amount in so many payments names none: trying its prices one by one would teach nothing.
+SILENT_PAYMENTS = 3
 
 
 def committed(conn: sqlite3.Connection, *, manifest: str, job: int, now_s: float) -> Committed:
@@ -211,6 +213,18 @@ def observed(conn: sqlite3.Connection, base_url: str, shape: str) -> Estimate | 
     if not amounts:
         return None
     return Estimate(credits=found["charged"] or found["reserved"], reserve=max(amounts), basis=Basis.OBSERVED)
+
+
+def names_no_amounts(conn: sqlite3.Connection, base_url: str) -> bool:
+    """Say whether a service has never named an amount, though several of its tasks have succeeded."""
+    found = conn.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM ledger l JOIN jobs j ON j.id = l.job AND j.round = l.round"
+        " WHERE l.base_url = ? AND l.task_id IS NOT NULL AND l.state = 'charged'"
+        " AND j.state IN ('downloading', 'done')"
+        " AND NOT EXISTS (SELECT 1 FROM prices p WHERE p.base_url = l.base_url) LIMIT ?)",
+        (base_url, SILENT_PAYMENTS),
+    ).fetchone()
+    return bool(found[0] == SILENT_PAYMENTS)
 
 
 def amount_of(conn: sqlite3.Connection, job: Job) -> float:

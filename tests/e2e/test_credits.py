@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -78,6 +79,24 @@ def test_caps_hold_for_several_shapes_of_unknown_price_at_once(
     first = [payment for payment in service.ledger.payments if payment.taken]
     assert first
     assert service.ledger.paid_twice == {}
+
+
+def test_a_service_that_names_no_amounts_is_not_tried_one_job_at_a_time_for_ever(
+    command: Command, start_service: StartService
+) -> None:
+    """There is nothing to be learned; what is counted against the cap is the estimate, in full."""
+    be = Personality(reserved="null", final="absent", task_s=(0.3, 0.3))
+    bench = Bench(command, start_service(be))
+    jobs = [{"id": f"j{n}", "params": {"duration": 6 + n}} for n in range(14)]
+    prompts = bench.write(jobs, budget={"max_credits": 140}, limits=OPEN)
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    bench.assert_whole(prompts)
+    began = sorted(payment.at for payment in bench.service.ledger.payments)
+    assert all(later - earlier >= 0.3 for earlier, later in pairwise(began[:4])), "one by one at first"
+    assert bench.service.ledger.most_running > 5
 
 
 def test_two_manifests_under_one_cap_for_the_day_try_one_price_never_seen_at_a_time(

@@ -13,7 +13,7 @@ import pytest
 from runner.budget import Committed, Verdict, judge
 from runner.clock import rfc3339
 from runner.errors import RunnerError
-from runner.model import Basis, Budget, Estimate, Job, TaskId
+from runner.model import Basis, Budget, Estimate, Job, State, TaskId
 from runner.store import jobs, ledger
 from runner.store.database import StateFile
 from tests.desk import BEGINNING, NAME, apply, bind, job, rows
@@ -323,6 +323,23 @@ def test_a_payment_whose_price_was_seen_meanwhile_is_no_probe_any_more(file: Sta
     accept(file, "b", 40)
 
     assert committed(file).probes_out == 0
+
+
+def test_a_service_names_no_amounts_once_three_tasks_have_succeeded_in_silence(file: StateFile) -> None:
+    def end(name: str, state: State, reserved: float | None = None) -> bool:
+        reserve(file, name)
+        accept(file, name, reserved)
+        settle(file, name, None)
+        with file.transaction() as conn:
+            conn.execute("UPDATE jobs SET state = ? WHERE id = ?", (state.value, the(file, name).row))
+        return ledger.names_no_amounts(file.conn, URL)
+
+    assert not end("a", State.DONE)
+    assert not end("b", State.DOWNLOADING)
+    assert not end("c", State.FAILED), "one that failed proves nothing"
+    assert end("d", State.DONE)
+    assert not ledger.names_no_amounts(file.conn, "https://other")
+    assert not end("e", State.DONE, reserved=12), "it does name them"
 
 
 def test_probes_of_another_manifest_do_not_hold_this_one_back(file: StateFile) -> None:
