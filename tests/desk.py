@@ -306,10 +306,15 @@ class World:
         assert done is not None
         return done
 
-    async def poll(self, name: str, *, late_at_s: float = 1e18) -> polling.Polled:
+    async def poll(self, name: str, *, late_at_s: float = 1e18, unwatched: bool = False) -> polling.Polled:
         """Poll a job's task once."""
         found = self.job(name)
-        seen = polling.Seen(task_id=found.task_id or "", word=found.task_status or "", late_at_s=late_at_s)
+        seen = polling.Seen(
+            task_id=found.task_id or "",
+            word=found.task_status or "",
+            late_at_s=late_at_s,
+            unwatched=unwatched,
+        )
         async with self.desk() as desk:
             return await polling.poll(desk, found.row, seen)
 

@@ -119,6 +119,7 @@ class Floor:
             word=job.task_status or "",
             late_at_s=submitted + self.desk.settings.limits.job_deadline_s,
             reserved=reserved,
+            unwatched=age_s > 0.0,
         )
         self.scheduler.accepted(
             job.row, shape=job.shape, kin=job.model, age_s=age_s, now=self.now(), polled=polled

@@ -41,6 +41,7 @@ class Seen:
     word: str
     late_at_s: float  # wall clock: from then on it is overdue
     reserved: float | None = None  # credits the service has named; None when that is not known here
+    unwatched: bool = False  # an earlier run has sent it: it may have ended long before we asked
 
 
 async def poll(desk: Desk, row: int, seen: Seen) -> Polled:
@@ -59,14 +60,14 @@ async def poll(desk: Desk, row: int, seen: Seen) -> Polled:
     ):
         desk.writer.write_soon(lambda conn: jobs.count_poll(conn, row))
         return Polled(answer=answer, state=State.WAITING, word=seen.word)
-    return await desk.writer.write(lambda conn: _record(conn, desk, row, answer, task, task_id))
+    return await desk.writer.write(lambda conn: _record(conn, desk, row, answer, task, seen))
 
 
 def _record(
-    conn: sqlite3.Connection, desk: Desk, row: int, answer: Answer, task: TaskView | None, task_id: str
+    conn: sqlite3.Connection, desk: Desk, row: int, answer: Answer, task: TaskView | None, seen: Seen
 ) -> Polled:
     job = jobs.get(conn, row)
-    if job.state is not State.WAITING or job.task_id != task_id:
+    if job.state is not State.WAITING or job.task_id != seen.task_id:
         return Polled(job=job, answer=answer, state=job.state)
     # Only the service's own word tells that the task still runs: a gateway's page is no answer to a poll.
     late = _is_late(desk, job) and answer.meaning in (Meaning.OK, Meaning.REFUSED)
@@ -104,7 +105,8 @@ def _record(
             reserved=task.reserved,
             credits_moved=moved,
         )
-    state = take_task(conn, desk, job, task, polls=job.polls + 1)
+    asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if seen.unwatched else None
+    state = take_task(conn, desk, job, task, asked_at_s=asked_at_s, polls=job.polls + 1)
     failure = task_failure(task) if state in (State.FAILED, State.PLANNED) else None
     stop = Exit.CREDITS if failure is not None and task.code == "insufficient_credits" else None
     after = jobs.get(conn, row)

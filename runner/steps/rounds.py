@@ -11,6 +11,8 @@ from runner.model import Job, State
 from runner.steps.desk import Desk
 from runner.store import catalogue, jobs, ledger
 
+# A change this close to our asking, after a long absence, is more likely due to it than an end.
+AS_ASKED_S = 3.0
 # What a row holds of one payment: cleared when another begins.
 FRESH_ROUND: dict[str, Any] = {
     "revision": 1,
@@ -69,7 +71,15 @@ def fail(
     return State.FAILED
 
 
-def take_task(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView, **columns: Any) -> State:
+def take_task(
+    conn: sqlite3.Connection,
+    desk: Desk,
+    job: Job,
+    task: TaskView,
+    *,
+    asked_at_s: float | None = None,
+    **columns: Any,
+) -> State:
     """Record what a task says of itself, its money included, and advance the job accordingly.
 
     Args:
@@ -77,6 +87,7 @@ def take_task(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView, **
         desk: The run.
         job: The row as it is now.
         task: The service's answer.
+        asked_at_s: When it was asked, by the service's clock, where nobody had watched the task till then.
         columns: Further columns to set when the job goes on.
 
     Returns:
@@ -97,7 +108,7 @@ def take_task(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView, **
         final = 0.0  # "charged in full" of nothing: it never named any other amount
     ledger.settle(conn, job, final=final, succeeded=succeeded, now=now)
     if succeeded:
-        seconds = _duration_s(job, task)
+        seconds = _duration_s(task, asked_at_s)
         if seconds is not None:
             catalogue.save_duration(
                 conn, base_url=desk.account.service, model=job.model, shape=job.shape, seconds=seconds
@@ -139,9 +150,13 @@ def take_task(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView, **
     )
 
 
-def _duration_s(job: Job, task: TaskView) -> float | None:
+def _duration_s(task: TaskView, asked_at_s: float | None) -> float | None:
     """Return how long a task took by the service's own two times, if they make sense."""
     began, ended = epoch(task.created_at), epoch(task.updated_at)
     if began is None or ended is None or not 0.0 <= ended - began <= 7 * 86_400:
+        return None
+    if asked_at_s is not None and ended > asked_at_s - AS_ASKED_S:
+        # Nobody promises that `updated_at` is the end. A service that changes a task when it is asked for would
+        # teach us the length of our own absence, and the next tasks would not be asked for before.
         return None
     return ended - began

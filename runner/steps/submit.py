@@ -320,7 +320,8 @@ def _accepted(
         error_code=None,
         error_message=None,
     )
-    state = take_task(conn, desk, jobs.get(conn, job.row), task)
+    asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if job.attempts > 1 else None
+    state = take_task(conn, desk, jobs.get(conn, job.row), task, asked_at_s=asked_at_s)
     ended_badly = state in (State.PLANNED, State.FAILED)
     stop = Exit.CREDITS if ended_badly and task.code == "insufficient_credits" else None
     job = jobs.get(conn, job.row)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from typing import Any
 
 import httpx
 import pytest
 
+from runner.clock import rfc3339
 from runner.errors import Exit
 from runner.model import Limits, State
 from runner.steps import poll as polling
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.anyio
 
 A = job("a")
 DEADLINE_S = 3600.0
+NIGHT_S = 8 * 3600.0
 
 
 async def waiting(**settings: Any) -> World:
@@ -104,6 +107,34 @@ async def test_a_task_that_succeeded_is_settled_and_brought_home(
     )
     assert job_now.duration_s == 30.0
     assert world.credits() == credits
+
+
+@pytest.mark.parametrize(
+    ("changed_after_s", "ahead_s", "unwatched", "known"),
+    [
+        (30.0, 0, True, True),
+        (NIGHT_S, 0, True, False),  # changed as we asked: by our asking, or by chance
+        (NIGHT_S, 0, False, True),
+        (NIGHT_S - 600.0, 0, True, True),
+        (NIGHT_S + 3600.0, 3600, True, False),  # its clock is ahead
+        (NIGHT_S, 3600, True, True),  # so by its own clock that was an hour ago
+    ],
+)
+async def test_after_an_absence_a_change_just_as_we_asked_tells_no_duration(
+    changed_after_s: float, ahead_s: float, unwatched: bool, known: bool
+) -> None:
+    """Else a night's pause would teach that tasks take a night, and the next ones would be asked for then."""
+    world = await waiting()
+    world.clock.pass_s(NIGHT_S)
+    answer = ok("succeeded", updated_at=rfc3339(BEGINNING + changed_after_s))
+    answer.headers["Date"] = formatdate(BEGINNING + NIGHT_S + ahead_s, usegmt=True)
+    world.says(answer)
+
+    found = await world.poll("a", unwatched=unwatched)
+
+    duration_s = changed_after_s if known else None
+    assert (found.duration_s, world.job("a").duration_s) == (duration_s, duration_s)
+    assert rows(world.file, "SELECT seconds FROM durations") == ([(duration_s,)] if known else [])
 
 
 @pytest.mark.parametrize("result", [None, {}, {"urls": []}, "x"])

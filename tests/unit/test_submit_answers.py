@@ -339,6 +339,21 @@ async def test_the_same_id_again_after_a_lost_answer_is_success() -> None:
     assert world.credits() == (0, 10)
 
 
+@pytest.mark.parametrize(("changed_after_s", "seconds"), [(1800.0, []), (30.0, [(30.0,)])])
+async def test_a_task_first_heard_of_long_after_it_was_sent_may_not_have_run_so_long(
+    changed_after_s: float, seconds: list[tuple[float]]
+) -> None:
+    world = World.of(A)
+    await world.submits("a", LOST)
+    world.clock.pass_s(1800.0)
+
+    changed = rfc3339(BEGINNING + changed_after_s)
+    await world.submits("a", accepted("t1", status="succeeded", final=10, updated_at=changed))
+
+    assert world.state("a") is State.DOWNLOADING
+    assert rows(world.file, "SELECT seconds FROM durations") == seconds
+
+
 async def test_an_id_of_an_earlier_round_is_no_success() -> None:
     """Else the old failure would be read as the new round's, and be paid for twice in the books."""
     world = World.of(A, failed_rounds=1)
