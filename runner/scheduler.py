@@ -142,6 +142,7 @@ class Scheduler:
         uploads_in_flight: int = 0,
         resends: int = 0,
         unclear: int = 0,
+        asking: bool = False,
     ) -> Choice:
         """Return what to send next.
 
@@ -153,8 +154,13 @@ class Scheduler:
             resends: Submits to be repeated now because nobody knows what became of them. The same key may
                 be sent only so long, and the task may be there already: no number of tasks holds them back.
             unclear: All such submits, also those to be repeated later: they count as tasks.
+            asking: The service does not answer properly: any poll will do to see whether it is back.
         """
-        call, job, at = self._best(now, submits, uploads, uploads_in_flight, resends, unclear)
+        proof = self._waiting.any_allowed(now) if asking else None
+        if proof is not None:
+            call, job, at = Call.POLL, proof, now
+        else:
+            call, job, at = self._best(now, submits, uploads, uploads_in_flight, resends, unclear)
         if call is None:
             self.governor.idle(now)
             return Choice(call=None, job=None, at=at)

@@ -90,8 +90,11 @@ class Floor:
         """Tell everyone who learns from answers."""
         now = self.now()
         rejected = answer.meaning is Meaning.RATE_LIMITED
-        bad = self.health.answered(answer, now, self.desk.draw())
-        why = self._nameless.answered(answer) if call is Call.SUBMIT else None
+        bad = self.health.answered(answer, now, self.desk.draw(), sent_at=sent_at)
+        why = None
+        if call is Call.SUBMIT:
+            self.health.submit_answered(answer)
+            why = self._nameless.answered(answer)
         if why is not None and not self.reasons.no_new:
             self.reasons.stop_submitting(Exit.TEMPORARY, why)
         self.scheduler.answered(

@@ -28,11 +28,22 @@ class Health:
         self._any_good = False
         self._bad_since: float | None = None
         self._lost = 0
+        self._lost_submits = 0
+        self._paused_at = -math.inf
         self.paused_until = -math.inf
         self.last_trouble = ""
 
-    def answered(self, answer: Answer, now: float, draw: float) -> bool:
-        """Take one answer; return whether it was trouble."""
+    def submit_answered(self, answer: Answer) -> None:
+        """Take the answer to a submit, besides what it says of the service as a whole."""
+        self._lost_submits = self._lost_submits + 1 if answer.meaning is Meaning.UNCLEAR else 0
+
+    @property
+    def submits_are_lost(self) -> bool:
+        """Whether so many submits in a row may have been paid for that no new ones should follow."""
+        return self._lost_submits >= LOST_IN_A_ROW
+
+    def answered(self, answer: Answer, now: float, draw: float, *, sent_at: float) -> bool:
+        """Take one answer to a request sent at `sent_at`; return whether it was trouble."""
         # One that names no task is there all the same: `Nameless` minds those.
         if answer.meaning not in TEMPORARY or (answer.data is not None and (answer.status or 0) < 300):
             self._any_good = True
@@ -41,11 +52,14 @@ class Health:
         self.last_trouble = answer.words() or answer.meaning.value
         if self._bad_since is None:
             self._bad_since = now
+        if self.ill and sent_at < self._paused_at:
+            return True  # it was on its way when others were lost: the same trouble, not more of it
         if answer.meaning in NOT_THERE:
             self._lost = max(self._lost + 1, LOST_IN_A_ROW)
         elif answer.status is None or not 400 <= answer.status < 500:
             self._lost += 1
         if self._lost >= LOST_IN_A_ROW:
+            self._paused_at = now
             self.paused_until = now + retry_delay_s(
                 self._lost - LOST_IN_A_ROW + 1, base_s=0.5, cap_s=8.0, draw=0.5 + draw / 2
             )

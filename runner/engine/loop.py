@@ -29,6 +29,7 @@ from runner.steps.download import Downloads
 from runner.steps.submit import take_back
 from runner.store import jobs
 
+ASK_S = 1.0  # how long to wait for a task that may be asked about, while the service does not answer
 API_CALLS = 10  # requests to the API that may be open at once, whatever the number of jobs
 
 NO_ROOM = {
@@ -173,19 +174,24 @@ class Engine:
             self._start(calls, Call.OTHER, self._results.renew(backlog.to_renew.popleft(), now))
             return None
         backlog.set_aside_unseen()
-        fresh = len(backlog.ready) if self._may_begin() else 0
-        refused = len(backlog.refused) if self._may_repeat() else 0
+        # Whether the service is back is asked with what is there already: a new job might be paid for nothing.
+        waits = bool(backlog.unclear or self._scheduler.waiting)
+        asking = (health.ill and waits) or (health.submits_are_lost and backlog.unclear > 0)
+        begin = self._may_begin() and not asking
+        fresh = len(backlog.ready) if begin else 0
+        refused = len(backlog.refused) if self._may_repeat() and not asking else 0
         room = max(self._desk.settings.limits.uploads - self._floor.uploads_open, 0)
         choice = self._scheduler.choose(
             now,
             resends=len(backlog.resend),
             unclear=backlog.unclear,
             submits=refused + fresh,
-            uploads=min(len(backlog.to_upload), room) if self._may_begin() else 0,
+            uploads=min(len(backlog.to_upload), room) if begin else 0,
             uploads_in_flight=self._floor.uploads_open,
+            asking=asking,
         )
         if choice.call is None or choice.at > now:
-            return choice.at
+            return min(choice.at, now + ASK_S) if asking else choice.at
         match choice.call:
             case Call.SUBMIT:
                 self._start(calls, Call.SUBMIT, submits.send(self._floor, self._next_submit(refused), now))

@@ -115,6 +115,19 @@ def live(count: int, **settings: Any) -> Live:
     return world
 
 
+async def test_while_no_submit_is_answered_what_is_paid_comes_home() -> None:
+    """Each new job that asked whether the service is back might have been paid, and nobody polled meanwhile."""
+    world = live(60)
+    for name in ("j0", "j1", "j2"):
+        await world.submit(name)
+    world.refuse = lambda body: httpx.Response(502)
+
+    await world.run(stop_after_s=2.0)
+
+    assert [world.state(name) for name in ("j0", "j1", "j2")] == [State.DONE] * 3
+    assert len({key for key, _ in world.sent[3:]}) <= 14  # four in a row, and what was on its way
+
+
 async def test_limit_counts_submits_that_are_on_their_way() -> None:
     """It paid for up to nine more than was said, as many as there are connections."""
     world = live(40)
