@@ -156,11 +156,9 @@ class Scheduler:
             unclear: All such submits, also those to be repeated later: they count as tasks.
             asking: The service does not answer properly: any poll will do to see whether it is back.
         """
-        proof = self._waiting.any_allowed(now) if asking else None
-        if proof is not None:
-            call, job, at = Call.POLL, proof, now
-        else:
-            call, job, at = self._best(now, submits, uploads, uploads_in_flight, resends, unclear)
+        call, job, at = self._best(now, submits, uploads, uploads_in_flight, resends, unclear)
+        if asking and (any_ := self._waiting.any_allowed(now)) is not None:
+            call, job, at = Call.POLL, any_, now
         if call is None:
             self.governor.idle(now)
             return Choice(call=None, job=None, at=at)

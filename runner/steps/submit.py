@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from runner.backoff import retry_delay_s
@@ -125,6 +125,9 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
     budget, verdict = desk.settings.budget, Verdict.YES
     if is_capped(budget):
         counted = ledger.committed(conn, manifest=job.manifest, job=job.row, now_s=desk.clock.wall_s())
+        if ledger.names_no_amounts(conn, desk.account.service):
+            # Nobody will ever know a price of it to have risen: waiting would tell nothing.
+            counted = replace(counted, unnamed=0.0, unnamed_day=0.0, unnamed_elsewhere=0.0)
         verdict = judge(budget=budget, estimate=estimate.reserve, price_seen=seen, committed=counted)
     if verdict is not Verdict.YES:
         return Submitted(job=job, state=job.state, held=Held.BUDGET, verdict=verdict)

@@ -217,11 +217,12 @@ def observed(conn: sqlite3.Connection, base_url: str, shape: str) -> Estimate | 
 
 def names_no_amounts(conn: sqlite3.Connection, base_url: str) -> bool:
     """Say whether a service has never named an amount, though several of its tasks have succeeded."""
+    if conn.execute("SELECT 1 FROM prices WHERE base_url = ? LIMIT 1", (base_url,)).fetchone():
+        return False
     found = conn.execute(
         "SELECT count(*) FROM (SELECT 1 FROM ledger l JOIN jobs j ON j.id = l.job AND j.round = l.round"
         " WHERE l.base_url = ? AND l.task_id IS NOT NULL AND l.state = 'charged'"
-        " AND j.state IN ('downloading', 'done')"
-        " AND NOT EXISTS (SELECT 1 FROM prices p WHERE p.base_url = l.base_url) LIMIT ?)",
+        " AND j.state IN ('downloading', 'done') LIMIT ?)",
         (base_url, SILENT_PAYMENTS),
     ).fetchone()
     return bool(found[0] == SILENT_PAYMENTS)
