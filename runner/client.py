@@ -462,28 +462,22 @@ async def open_api(
 
 
 @dataclass(frozen=True, slots=True)
-class ResultClient:
-    """A client for result hosts, and whether its requests go through a proxy."""
+class ResultTransport:
+    """What requests to result hosts go through, and whether that is a proxy."""
 
-    http: httpx.AsyncClient
+    http: httpx.AsyncBaseTransport
     proxied: bool
 
 
 @asynccontextmanager
-async def open_result_client(base_url: str, connections: int) -> AsyncIterator[ResultClient]:
-    """Open a client for result hosts: no key, no cookies, no redirects, no compression.
+async def open_result_transport(base_url: str, connections: int) -> AsyncIterator[ResultTransport]:
+    """Open the way to result hosts.
 
     On httpcore: it sends a signed url exactly as it is, where aiohttp's url type would quote it anew.
     """
     proxy = _proxy("https://result.invalid") if not is_loopback(base_url) else None
-    client = httpx.AsyncClient(
-        transport=httpx.AsyncHTTPTransport(
-            verify=_certificates(base_url), limits=_limits(connections), proxy=proxy
-        ),
-        timeout=httpx.Timeout(30.0, connect=10.0),
-        headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"},
-        trust_env=False,
-        follow_redirects=False,
+    transport = httpx.AsyncHTTPTransport(
+        verify=_certificates(base_url), limits=_limits(connections), proxy=proxy
     )
-    async with client:
-        yield ResultClient(client, proxy is not None)
+    async with transport:
+        yield ResultTransport(transport, proxy is not None)

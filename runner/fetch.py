@@ -21,6 +21,7 @@ import anyio
 import httpx
 
 from runner.addresses import Address, is_public, read_address
+from runner.client import USER_AGENT
 from runner.clock import Clock
 from runner.errors import TemporaryTrouble
 from runner.media import HEAD_BYTES, MediaType, describe, looks_like_text, sniff, unsigned
@@ -28,6 +29,7 @@ from runner.parts import Content, PartFile, Progress, Result
 from runner.ranges import body_length, rest_total, strong_validator
 
 MAX_REDIRECTS = 5
+TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 WRITE_BYTES = 262_144  # a trip to a worker thread costs 0.2 ms: not for each piece of a body
 RESUME_FROM_BYTES = 1_000_000  # smaller bodies are fetched anew, which is cheaper than notes on each
 
@@ -96,27 +98,31 @@ class ResultFetcher:
     """Fetches results.
 
     Args:
-        client: Has no default auth; its own timeouts hold between two pieces of an answer. The caller
-            sees to it that no more fetches run at once than it has connections.
+        transport: What requests go through: the transport itself, so that nothing of what a client adds
+            (cookies, credentials, redirects) can. The caller sees to it that no more fetches run at once
+            than it has connections.
         allow_loopback: The service itself is on this machine, so results may be, over plain http too.
         max_bytes: No result may be larger.
         clock: Its monotonic time judges the pace. Where it knows no boot id, a part is gone on with only
             by the fetcher that began it.
         proxied: Requests go through a proxy, which looks up the names itself.
         pace: The slowest acceptable body.
+        timeout: How long to wait for a connection, and between two pieces of an answer.
     """
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        transport: httpx.AsyncBaseTransport,
         *,
         allow_loopback: bool,
         max_bytes: int,
         clock: Clock,
         proxied: bool = False,
         pace: Pace | None = None,
+        timeout: httpx.Timeout | None = None,
     ) -> None:
-        self._client = client
+        self._transport = transport
+        self._timeout = {"timeout": (timeout or TIMEOUT).as_dict()}
         self._allow_loopback = allow_loopback
         self._max_bytes = max_bytes
         self._clock = clock
@@ -172,9 +178,7 @@ class ResultFetcher:
 
     async def _ask(self, url: str, part: PartFile, progress: Progress | None, offset: int) -> _Received:
         source = _without_query(url)
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
-        if "user-agent" in self._client.headers:
-            headers["User-Agent"] = self._client.headers["user-agent"]
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         if progress is not None:
             headers |= {"Range": f"bytes={offset}-", "If-Range": progress.validator}
         try:
@@ -190,14 +194,9 @@ class ResultFetcher:
         """GET a url, following redirects; each hop is looked at before it is asked."""
         for _ in range(MAX_REDIRECTS + 1):
             await self._look_at(url)
-            # Not `build_request`, which would add the client's cookies.
-            request = httpx.Request("GET", url, headers=headers)
-            try:
-                response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
-            except (httpx.InvalidURL, ValueError) as exc:
-                # httpx reads a redirect's Location even when it is not to follow it.
-                raise ResultUnacceptable(f"{source} redirects to something that is no url") from exc
-            self._client.cookies.clear()
+            request = httpx.Request("GET", url, headers=headers, extensions=self._timeout)
+            response = await self._transport.handle_async_request(request)
+            response.request = request
             try:
                 self._look_at_peer(response, url)
                 if response.status_code not in _REDIRECTS:

@@ -105,11 +105,9 @@ class Host:
 
 
 async def fetch(host: Host, part: PartFile, url: str = URL, **options: Any) -> Result:
-    """Fetch with a fresh client, as a fresh process would."""
+    """Fetch with a fresh fetcher, as a fresh process would."""
     options = {"allow_loopback": False, "max_bytes": 10_000_000, "clock": FakeClock(), **options}
-    client = options.pop("client", {})
-    async with httpx.AsyncClient(transport=httpx.MockTransport(host), **client) as http:
-        return await ResultFetcher(http, **options).fetch(url, part)
+    return await ResultFetcher(httpx.MockTransport(host), **options).fetch(url, part)
 
 
 async def trouble(

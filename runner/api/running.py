@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -21,7 +22,7 @@ from runner.api.interruptions import ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
 from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, Opened, no_file, read_manifest
 from runner.api.planning import Plan, check_binding, compute
-from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_client
+from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_transport
 from runner.clock import Clock, SystemClock, epoch, rfc3339
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.environment import base_url as base_url_of_environment
@@ -174,6 +175,7 @@ def run(
             _put_files_in_place(file, settings, folder, announce, now)
             if ready is not None:
                 ready(plan)
+            gc.freeze()  # what was imported stays for good: no need to look through it again and again
             ended = anyio.run(
                 _run_async,
                 request,
@@ -364,7 +366,7 @@ async def _run_async(
     settings = _with_descriptors(settings, descriptors_left(), announce)
     async with (
         open_api(account, now=clock.wall_s, connections=API_CONNECTIONS) as api,
-        open_result_client(account.base_url, settings.limits.downloads) as results,
+        open_result_transport(account.base_url, settings.limits.downloads) as results,
     ):
         desk = Desk(
             run=run_id,

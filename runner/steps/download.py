@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from runner import sidecar
 from runner.backoff import parse_retry_after
-from runner.client import ResultClient
+from runner.client import ResultTransport
 from runner.fetch import (
     ResultFetcher,
     ResultTooLarge,
@@ -66,14 +66,14 @@ class Downloads:
     fetcher: ResultFetcher
 
     @classmethod
-    def create(cls, desk: Desk, folder: OutputFolder, client: ResultClient) -> Downloads:
+    def create(cls, desk: Desk, folder: OutputFolder, way: ResultTransport) -> Downloads:
         """Make one for a run."""
         fetcher = ResultFetcher(
-            client.http,
+            way.http,
             allow_loopback=desk.account.loopback,
             max_bytes=desk.settings.limits.max_result_bytes,
             clock=desk.clock,
-            proxied=client.proxied,
+            proxied=way.proxied,
         )
         return cls(folder, fetcher)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from runner.client import API_CONNECTIONS, make_transport, open_result_client
+from runner.client import API_CONNECTIONS, make_transport, open_result_transport
 from tests.bench.process import KEY
 
 PARAMS = {"mode": "normal", "duration": 6, "resolution": "480p", "aspect_ratio": "16:9"}
@@ -59,7 +59,8 @@ async def drive(kind: str, base_url: str, jobs: int, polls: float, rate: float) 
                 headers={"Authorization": f"Bearer {KEY}"},
                 trust_env=False,
             ) as api,
-            open_result_client(base_url, API_CONNECTIONS) as results,
+            open_result_transport(base_url, API_CONNECTIONS) as way,
+            httpx.AsyncClient(transport=way.http, timeout=60, trust_env=False) as results,
         ):
 
             async def ask(method: str, path: str, **content: object) -> dict[str, object]:
@@ -83,7 +84,7 @@ async def drive(kind: str, base_url: str, jobs: int, polls: float, rate: float) 
                     result = task["result"]
                     assert isinstance(result, dict)
                     requests += 1
-                    async with results.http.stream("GET", result["urls"][0]) as answer:
+                    async with results.stream("GET", result["urls"][0]) as answer:
                         data = [piece async for piece in answer.aiter_raw()]
                     Path(folder, f"{number}.mp4").write_bytes(b"".join(data))
 
