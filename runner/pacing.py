@@ -37,6 +37,7 @@ LONG_WAIT_S = 1.5
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 30.0
 # So much has to pass after a refusal for the next one to begin a new streak.
 STREAK_S, STREAK_PASSES = 1.0, 10
+MOST_WITH_PASSES = 3  # refusals of a streak that lengthen the wait although something passed between them
 # How long a single request may be on its way while the gate is ajar, before another one may ask.
 AJAR_S = 2.0
 LATELY_S = 2.0
@@ -239,7 +240,8 @@ class Governor:
             delay_s = retry_after_s * longer
         else:
             # Zero, a time in the past and silence mean the same: wait a little, and longer each time.
-            doubled = max(FIRST_BACKOFF_S, 1.0 / self._pace) * 2.0 ** min(self._streak - 1, 20)
+            doublings = max(self._refused, min(self._streak, MOST_WITH_PASSES)) - 1
+            doubled = max(FIRST_BACKOFF_S, 1.0 / self._pace) * 2.0 ** min(doublings, 20)
             delay_s = min(doubled, LONGEST_BACKOFF_S) * (0.5 + draw / 2)
         if not learn and not self._held:
             self._held_at = (self._busy_s, self._cycle_sent)

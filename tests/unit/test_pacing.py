@@ -116,6 +116,16 @@ def test_a_slow_account_that_counts_the_last_ten_seconds_is_not_stormed(retry_af
     assert plan.rate_per_s <= 3.0
 
 
+@pytest.mark.parametrize("retry_after", ["seconds", "exact", "none"])
+def test_an_account_that_counts_each_gap_is_served_slower_not_in_long_waits(retry_after: str) -> None:
+    """Two requests a little too close are refused, though the second in between passes."""
+    world = World(durations_s=[5.0] * 100, rate=20.0, kind="bucket", burst=1, retry_after=retry_after)
+
+    outcome = Client(world, scheduler(given=20.0, window=50), seed=1).run()
+
+    assert outcome.makespan_s <= 25.0
+
+
 def test_a_search_begins_at_five_and_doubles_each_second() -> None:
     outcome = flood(5.0, rate=1000.0)
 
