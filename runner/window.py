@@ -2,7 +2,8 @@
 
 Both are answered with 429. "Too fast" is refused whatever is asked; "too many" refuses submits only, at
 any speed, until a task ends. So after a refused submit a few polls go first: if they pass and the next
-submit is refused again, it is the window. Pure: the caller brings the clock.
+submit is refused again, it is the window. Where that does not tell, the refusals together do: by chance they
+would hit polls as well, and submits to fewer tasks than others passed to. Pure: the caller brings the clock.
 """
 
 from __future__ import annotations
