@@ -12,7 +12,8 @@ from runner.client import Account, Api, Timeouts, open_api
 
 KEY = "rvya_sk_very-secret-4711"
 BODY = '{"model":"z-image","prompt":"зима ❄️","params":{},"client_request_id":"rb1-gen-1"}'.encode()
-QUICK = Timeouts(connect_s=1.0, read_s=0.25, total_s=0.4)
+QUICK = Timeouts(connect_s=1.0, read_s=0.25, total_s=0.4)  # where no proper answer comes
+PATIENT = Timeouts(connect_s=5.0, read_s=5.0, total_s=5.0)  # a busy machine takes its time to answer
 
 
 @dataclass
@@ -102,7 +103,7 @@ async def serving(answering: Answering) -> AsyncIterator[Wire]:
 
 
 @asynccontextmanager
-async def api_to(url: str, timeouts: Timeouts = QUICK, now: float = 0.0) -> AsyncIterator[Api]:
+async def api_to(url: str, timeouts: Timeouts = PATIENT, now: float = 0.0) -> AsyncIterator[Api]:
     async with open_api(Account(url, KEY), now=lambda: now, timeouts=timeouts) as api:
         yield api
 

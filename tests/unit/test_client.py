@@ -295,7 +295,7 @@ UNCLEAR: dict[str, Answering] = {
 @pytest.mark.parametrize("name", UNCLEAR)
 async def test_whatever_is_no_proper_answer_is_unclear_and_never_raises(name: str) -> None:
     began = time.monotonic()
-    async with serving(UNCLEAR[name]) as wire, api_to(wire.url) as api:
+    async with serving(UNCLEAR[name]) as wire, api_to(wire.url, QUICK) as api:
         reply = await api.submit(BODY, "k")
 
     answer = understand(reply)
@@ -304,7 +304,7 @@ async def test_whatever_is_no_proper_answer_is_unclear_and_never_raises(name: st
     assert answer.words()
     assert "no connection" not in answer.words()
     assert len(wire.bodies) <= 1, "a POST is never repeated by the client itself"
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 10.0
 
 
 async def test_an_answer_is_taken_up_to_a_size() -> None:
