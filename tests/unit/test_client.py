@@ -145,11 +145,10 @@ async def test_an_upload_to_a_slow_service_is_given_time() -> None:
         while left:
             left -= len(await reader.read(left // 10 + 1_000_000))
             await asyncio.sleep(0.02)
-        await asyncio.sleep(QUICK.read_s / 2)
         writer.write(http(200, b'{"url":"https://f/1"}'))
 
     content = bytes(20_000_000)
-    async with serving(slowly) as wire, api_to(wire.url) as api:
+    async with serving(slowly) as wire, api_to(wire.url, Timeouts(read_s=5, total_s=0.2)) as api:
         reply = await api.upload(
             io.BytesIO(content), name="a.mp4", kind=Kind.VIDEO, mime="video/mp4", size_bytes=len(content),
             model="m", request_id="r",
