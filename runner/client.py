@@ -22,6 +22,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
+import anyio.to_thread
 import httpx
 
 from runner import __version__
@@ -469,6 +470,26 @@ class ResultTransport:
     proxied: bool
 
 
+class _Late(httpx.AsyncBaseTransport):
+    """A transport that is made, on a thread, when it is first needed: its imports hold up no first request."""
+
+    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
+        self._make = make
+        self._made: httpx.AsyncBaseTransport | None = None
+        self._making = anyio.Lock()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        made = self._made
+        if made is None:
+            async with self._making:
+                made = self._made = self._made or await anyio.to_thread.run_sync(self._make)
+        return await made.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        if self._made is not None:
+            await self._made.aclose()
+
+
 @asynccontextmanager
 async def open_result_transport(base_url: str, connections: int) -> AsyncIterator[ResultTransport]:
     """Open the way to result hosts.
@@ -476,8 +497,11 @@ async def open_result_transport(base_url: str, connections: int) -> AsyncIterato
     On httpcore: it sends a signed url exactly as it is, where aiohttp's url type would quote it anew.
     """
     proxy = _proxy("https://result.invalid") if not is_loopback(base_url) else None
-    transport = httpx.AsyncHTTPTransport(
-        verify=_certificates(base_url), limits=_limits(connections), proxy=proxy
-    )
-    async with transport:
+
+    def make() -> httpx.AsyncBaseTransport:
+        return httpx.AsyncHTTPTransport(
+            verify=_certificates(base_url), limits=_limits(connections), proxy=proxy
+        )
+
+    async with _Late(make) as transport:
         yield ResultTransport(transport, proxy is not None)
