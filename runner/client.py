@@ -479,11 +479,14 @@ class _Late(httpx.AsyncBaseTransport):
         self._making = anyio.Lock()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        made = self._made
-        if made is None:
-            async with self._making:
-                made = self._made = self._made or await anyio.to_thread.run_sync(self._make)
-        return await made.handle_async_request(request)
+        way = self._made or await self._make_once()
+        return await way.handle_async_request(request)
+
+    async def _make_once(self) -> httpx.AsyncBaseTransport:
+        async with self._making:
+            if self._made is None:
+                self._made = await anyio.to_thread.run_sync(self._make)
+            return self._made
 
     async def aclose(self) -> None:
         if self._made is not None:
