@@ -14,6 +14,7 @@ from runner.model import State
 from runner.store import catalogue, jobs, ledger
 
 BEAT_S, SLOW_BEAT_S = 1.0, 3.0
+TELLING_S = 10.0  # of jobs coming home, before their pace says when the last one will
 MANY_JOBS = 20_000  # counting them takes longer
 REMEMBER_EVERY = 2  # beats
 _UNSENT = (State.PLANNED, State.UPLOADING, State.READY)
@@ -122,7 +123,9 @@ class Pulse:
         )
         if len(done_at) < 3 or not left or self._floor.admission.held:
             return None
-        return left * (self._floor.now() - done_at[0]) / len(done_at)
+        seconds = self._floor.now() - done_at[0]
+        # The first to come home came alone: their pace says nothing of the others' yet.
+        return left * seconds / len(done_at) if seconds >= TELLING_S else None
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the run as the database and programs get them."""
