@@ -87,7 +87,7 @@ def idempotency_key(
         fingerprint: What makes the result.
         round_: Which payment for the job this is, from 1.
         revision: Which body of that round, from 1.
-        serial: How many earlier rows began with the same id and fingerprint.
+        serial: Greater than that of any other row that began with the same id and fingerprint, from 0.
 
     Returns:
         47 characters of `[A-Za-z0-9_-]` (the service's limit on length and alphabet is

@@ -453,8 +453,10 @@ def _list(conn: sqlite3.Connection, manifest: str, now: str) -> tuple[tuple[int,
     )
     inserted = conn.execute(
         "INSERT INTO jobs (manifest, job, fingerprint, position, origin, serial, model, prompt, params, refs, axes,"
-        " shape, output, created_at, updated_at) SELECT ?1, i.job, i.fingerprint, i.position, i.job, (SELECT count(*)"
-        " FROM jobs j WHERE j.manifest = ?1 AND j.origin = i.job AND j.fingerprint = i.fingerprint), i.model, i.prompt,"
+        " shape, output, created_at, updated_at) SELECT ?1, i.job, i.fingerprint, i.position, i.job,"
+        # Not their number: a row that was never sent is dropped, and one that was may have a later number.
+        " (SELECT coalesce(max(j.serial) + 1, 0) FROM jobs j WHERE j.manifest = ?1 AND j.origin = i.job"
+        " AND j.fingerprint = i.fingerprint), i.model, i.prompt,"
         " i.params, i.refs, i.axes, i.shape, i.output, ?2, ?2 FROM incoming i WHERE i.row IS NULL ORDER BY i.position",
         (manifest, now),
     ).rowcount

@@ -111,6 +111,22 @@ def test_a_listed_row_is_never_taken_over(file: StateFile) -> None:
 BEST_FIRST = ["done", "downloading", "waiting", "submitting", "uncertain", "planned", "failed", "abandoned"]
 
 
+def test_rows_that_began_alike_never_share_a_key(file: StateFile) -> None:
+    """A key of two rows is one task for both: the first of them was dropped, and the next got the second's."""
+    x, y, z = job("x", "one"), job("y", "one"), job("z", "one")
+    apply(file, x)
+    apply(file, y)
+    apply(file, y, x)  # two rows that began as x
+    pay(file, "x", "waiting")
+    apply(file, x)  # y was never sent, so it is dropped
+    apply(file, z)
+    apply(file, z, x)
+
+    began = rows(file, "SELECT origin, fingerprint, serial FROM jobs")
+    assert len(began) == 2
+    assert len(set(began)) == 2
+
+
 def test_what_is_paid_is_taken_over_before_what_would_be_paid_again(file: StateFile) -> None:
     """Else a paid result is orphaned while its failed twin asks for another round."""
     worst_first = BEST_FIRST[::-1]
