@@ -210,7 +210,8 @@ class Scheduler:
             self._rejected(now, call, sent_at, retry_after_s, draw)
         elif ok:
             if call is Call.SUBMIT:
-                if self.window.submit_passed(self._running(now)[0]):
+                running = self._running(now)[0] if self.window.doubted else 0.0
+                if self.window.submit_passed(running):
                     self.governor.release()
             else:
                 self.window.other_passed()

@@ -122,6 +122,11 @@ class Window:
         """Whether there is any evidence that refusals were about "too many"."""
         return self._evidence > 0.0
 
+    @property
+    def doubted(self) -> bool:
+        """Whether a submit was ever refused: from then on it matters to how many tasks others pass."""
+        return self._refused_at > -math.inf
+
     def submit_passed(self, running: float) -> bool:
         """A submit passed, to `running` tasks. Return whether that clears the last refusal of "too many"."""
         self._passed_at.append(running)
@@ -211,7 +216,7 @@ class Window:
         if now - self._refused_at <= APART_S:
             return
         more = self._level + max(1.0, 2.0 * apart)
-        if not self._passed_at or any(at > more for at in self._passed_at):
+        if not self.doubted or any(at > more for at in self._passed_at):
             self._evidence = 0.0  # more fitted since: there was no such number
         else:
             as_many, all_ = sum(1 for at in self._passed_at if at >= running) + 1, len(self._passed_at) + 1

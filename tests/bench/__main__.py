@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import signal
 import sys
 import tempfile
 import time
@@ -142,6 +143,8 @@ def main(argv: list[str] | None = None) -> int:
         "--rivals-python", default=sys.executable, metavar="PATH", help="an interpreter that has the SDKs"
     )
     options = parser.parse_args(argv)
+    # A shell that starts us in the background may have SIGINT ignored, and what we start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
