@@ -11,12 +11,11 @@ time, one key for the same bytes only, and the running totals equal to the rows 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,7 +38,7 @@ from runner.client import Account, Api
 from runner.clock import rfc3339
 from runner.errors import UsageError
 from runner.machine import Answer, Reply, SubmitOutcome, TaskView, after_submit, read_task
-from runner.model import NEVER_SENT, Budget, Job, JobSpec, Json, Limits, Settings, State
+from runner.model import NEVER_SENT, Budget, Job, JobSpec, Limits, Settings, State
 from runner.steps import poll as polling
 from runner.steps import submit as submitting
 from runner.steps.desk import Desk
@@ -50,7 +49,6 @@ from runner.store import jobs, ledger
 from runner.store.database import StateFile, _connect
 from runner.store.writer import GroupWriter
 from tests.desk import (
-    BEGINNING,
     CONTRACT,
     MODEL,
     NAME,
@@ -60,17 +58,14 @@ from tests.desk import (
     bind,
     job,
     reference,
-    refused,
 )
+from tests.money_service import DEAREST, TURNED_AWAY, Service, Task, error
 
 EXAMPLES = int(os.environ.get("MONEY_EXAMPLES", "0"))
 WINDOW_S = 3600.0
 SERVICE = "https://rivya.ai"
 KEYS = ("rvya_sk_one", "rvya_sk_two")  # both of one account
 LISTED = float(CONTRACT.base_credits or 0)
-# What the service really charges, by `duration`; the catalogue says 10 for all. One day all cost the most.
-PRICES = {4: 10.0, 6: 40.0, 8: 25.0, 10: 11.0}
-DEAREST = max(PRICES.values())
 IMAGE = reference("in.png")
 POOL: tuple[JobSpec, ...] = (
     job("a", "one", params={"duration": 4}),
@@ -82,98 +77,6 @@ POOL: tuple[JobSpec, ...] = (
     job("d", "four", params={"duration": 6}, references=[IMAGE]),
     job("e", "five", params={"duration": 10}),
     *(job(name, "six", params={"duration": 4}) for name in "fgh"),
-)
-
-
-# --- the service ----------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True, kw_only=True)
-class Task:
-    """One task of the service, and what was charged for it."""
-
-    id: str
-    key: str
-    created_s: float
-    price: float
-    named: bool  # whether `reserved_credits` is told at once, or only later
-    status: str = "queued"
-    final: float | None = 0.0
-    code: str | None = None
-    charged: bool = True
-
-    def view(self) -> dict[str, Json]:
-        """Return the generation object."""
-        ended = self.status in ("succeeded", "failed")
-        told = self.named or self.status != "queued"
-        return {
-            "id": self.id,
-            "status": self.status,
-            "model": MODEL,
-            "reserved_credits": (self.price if self.charged else 0) if told else 0,
-            "final_credits": self.final if ended else 0,
-            "created_at": rfc3339(self.created_s),
-            "updated_at": rfc3339(self.created_s + 1),
-            "result": {"urls": [f"https://r/{self.id}"]} if self.status == "succeeded" else None,
-            "error": {"code": self.code, "message": "because"} if self.code else None,
-        }
-
-
-@dataclass(slots=True)
-class Service:
-    """A service with its own clock and book; honours a key for `retention_s`."""
-
-    retention_s: float
-    now_s: float = BEGINNING
-    wallet: float = 1e9
-    empty_as_task: bool = False
-    named: bool = True
-    dear: bool = False
-    tasks: dict[str, Task] = field(default_factory=dict)
-    keys: dict[str, tuple[bytes, str, float]] = field(default_factory=dict)
-    bodies: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
-
-    def submit(self, body: bytes, key: str) -> Reply:
-        """Take a submit that has arrived."""
-        known = self.keys.get(key)
-        if known is not None and self.now_s - known[2] <= self.retention_s:
-            if known[0] != body:
-                return error(409, "idempotency_conflict")
-            return Reply(status=200, data=self.tasks[known[1]].view())
-        price = DEAREST if self.dear else PRICES[json.loads(body)["params"]["duration"]]
-        task = Task(id=f"t{len(self.tasks)}", key=key, created_s=self.now_s, price=price, named=self.named)
-        if price > self.wallet:
-            if not self.empty_as_task:
-                return error(402, "insufficient_credits")
-            task.status, task.code, task.charged = "failed", "insufficient_credits", False
-        else:
-            self.wallet -= price
-        self.tasks[task.id] = task
-        self.keys[key] = (body, task.id, self.now_s)
-        return Reply(status=201, data=task.view())
-
-    def charged(self, key: str) -> list[Task]:
-        """Return what was charged under a key."""
-        return [task for task in self.tasks.values() if task.key == key and task.charged]
-
-
-def error(status: int, code: str, message: str = "no") -> Reply:
-    """Return an error in the service's own words."""
-    return Reply(status=status, data=refused(status, code, message).json())
-
-
-# Answers that say the truth when this request had no effect.
-TURNED_AWAY = (
-    Reply(sent=False),
-    error(429, "rate_limited"),
-    Reply(status=429),
-    error(401, "api_key_revoked"),
-    error(403, "api_scope_denied"),
-    error(400, "validation_failed"),
-    error(422, "content_policy_violation"),
-    error(402, "insufficient_credits"),
-    error(400, "validation_failed", "the reference url has expired"),
-    Reply(status=413),
 )
 
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import anyio
-import anyio.lowlevel
 import pytest
 from sqlite_utils import Database
 
@@ -24,8 +19,8 @@ from runner.errors import Exit, RunnerError, StateError, TemporaryTrouble
 from runner.migrations import MIGRATIONS
 from runner.store import database, staging
 from runner.store.database import StateFile
-from runner.store.writer import GroupWriter
 from tests.desk import job, staged
+from tests.state_file import disk_of, kept, put
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,18 +41,6 @@ def file(path: Path) -> Iterator[StateFile]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for a locked database for a moment only."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
-
-
-def put(conn: sqlite3.Connection, key: str) -> str:
-    """Write one row of the simplest table."""
-    conn.execute("INSERT INTO rates (account, per_s, found_at) VALUES (?, 1.0, '')", (key,))
-    return key
-
-
-def kept(path: Path) -> set[str]:
-    """Return what another program finds in the file."""
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as conn:
-        return {row[0] for row in conn.execute("SELECT account FROM rates")}
 
 
 def child(program: str, *arguments: str) -> subprocess.Popen[str]:
@@ -396,18 +379,6 @@ def test_an_error_inside_a_transaction_leaves_nothing(file: StateFile) -> None:
         put(conn, "y")
 
 
-@contextlib.contextmanager
-def disk_of(more_bytes: int, path: Path) -> Iterator[None]:
-    """Let files grow by so much and no further: what the kernel says then is what a full disk says."""
-    largest = max(item.stat().st_size for item in path.parent.iterdir())
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest + more_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_full_disk_is_a_temporary_trouble_and_loses_nothing_committed(path: Path) -> None:
     file = StateFile.open(path)
     with file.transaction() as conn:
@@ -485,170 +456,6 @@ def test_a_checkpoint_waits_while_another_process_commits(path: Path, file: Stat
     file.checkpoint(force=True)
     assert path.with_name("runner.db-wal").stat().st_size == 0
     other.close()
-
-
-# --- group commit ---------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def writing(file: StateFile, inline: bool) -> AsyncIterator[GroupWriter]:
-    writer = GroupWriter(file, inline=inline)
-    async with anyio.create_task_group() as group:
-        group.start_soon(writer.serve)
-        await anyio.wait_all_tasks_blocked()
-        yield writer
-        group.cancel_scope.cancel()
-
-
-@pytest.fixture(params=[True, False], ids=["inline", "thread"])
-def inline(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-async def collect(
-    writer: GroupWriter, found: dict[str, Any], name: str, operation: Callable[..., Any]
-) -> None:
-    try:
-        found[name] = await writer.write(operation)
-    except Exception as exc:
-        found[name] = exc
-
-
-def boom(conn: sqlite3.Connection) -> None:
-    put(conn, "half done")
-    raise ZeroDivisionError
-
-
-def again(conn: sqlite3.Connection) -> None:
-    put(conn, "twice")
-    put(conn, "twice")
-
-
-@pytest.mark.anyio
-async def test_one_failing_operation_does_not_hurt_its_neighbours(
-    path: Path, file: StateFile, inline: bool
-) -> None:
-    found: dict[str, Any] = {}
-    async with writing(file, inline) as writer, anyio.create_task_group() as group:
-        for name, operation in (
-            ("a", lambda conn: put(conn, "a")),
-            ("boom", boom),
-            ("b", lambda conn: put(conn, "b")),
-            ("again", again),
-            ("c", lambda conn: put(conn, "c")),
-        ):
-            group.start_soon(collect, writer, found, name, operation)
-
-    assert (found["a"], found["b"], found["c"]) == ("a", "b", "c")
-    assert isinstance(found["boom"], ZeroDivisionError)
-    assert isinstance(found["again"], RunnerError)
-    assert kept(path) == {"a", "b", "c"}
-    assert writer.transactions == 1
-
-
-@pytest.mark.anyio
-async def test_an_awaited_write_is_on_the_disk(path: Path, file: StateFile, inline: bool) -> None:
-    async with writing(file, inline) as writer:
-        for number in range(5):
-            await writer.write(partial(put, key=str(number)))
-            assert str(number) in kept(path)
-
-
-@pytest.mark.anyio
-async def test_what_many_write_at_one_moment_is_one_transaction(file: StateFile, inline: bool) -> None:
-    async with writing(file, inline) as writer, anyio.create_task_group() as group:
-        for number in range(200):
-            group.start_soon(writer.write, partial(put, key=str(number)))
-
-    assert file.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 200
-    assert writer.operations == 200
-    assert writer.transactions <= 3
-
-
-@pytest.mark.anyio
-async def test_operations_run_in_the_order_they_were_asked_for(file: StateFile, inline: bool) -> None:
-    writer = GroupWriter(file, inline=inline)
-    for number in range(20):
-        writer.write_soon(partial(put, key=f"{number:02}"))
-    await writer.flush()
-
-    assert [row[0] for row in file.conn.execute("SELECT account FROM rates ORDER BY rowid")] == [
-        f"{number:02}" for number in range(20)
-    ]
-
-
-@pytest.mark.anyio
-async def test_when_the_commit_fails_nobody_is_told_that_it_worked(path: Path, inline: bool) -> None:
-    file = StateFile.open(path)
-    found: dict[str, Any] = {}
-    async with writing(file, inline) as writer:
-        with disk_of(1_000, path):
-            async with anyio.create_task_group() as group:
-                for name in "abc":
-                    group.start_soon(collect, writer, found, name, partial(put, key=name + "x" * 20_000))
-        assert kept(path) == set()
-        await writer.write(lambda conn: put(conn, "later"))
-
-    assert {type(error) for error in found.values()} == {TemporaryTrouble}
-    assert kept(path) == {"later"}
-    file.close()
-
-
-@pytest.mark.anyio
-@pytest.mark.usefixtures("impatient")
-async def test_a_locked_file_is_told_to_whoever_waits_and_goes_on_later(path: Path, inline: bool) -> None:
-    file = StateFile.open(path)
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        async with writing(file, inline) as writer:
-            with pytest.raises(TemporaryTrouble, match="locked"):
-                await writer.write(lambda conn: put(conn, "a"))
-            other.execute("ROLLBACK")
-            await writer.write(lambda conn: put(conn, "b"))
-
-    assert kept(path) == {"b"}
-    file.close()
-
-
-@pytest.mark.anyio
-async def test_a_caller_that_is_cancelled_while_it_waits_has_still_written(
-    file: StateFile, inline: bool
-) -> None:
-    async with writing(file, inline) as writer, anyio.create_task_group() as group:
-        group.start_soon(writer.write, lambda conn: put(conn, "a"))
-        await anyio.lowlevel.checkpoint()
-        group.cancel_scope.cancel()
-
-    assert file.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 1
-
-
-@pytest.mark.anyio
-async def test_whoever_writes_while_everything_is_cancelled_gets_an_answer(
-    file: StateFile, inline: bool
-) -> None:
-    """A run that ends by an error takes the task that commits with it."""
-    found: dict[str, Any] = {}
-    writer = GroupWriter(file, inline=inline)
-    async with anyio.create_task_group() as group:
-        group.start_soon(writer.serve)
-        await anyio.wait_all_tasks_blocked()
-        for name in ("a", "b"):
-            group.start_soon(collect, writer, found, name, partial(put, key=name))
-        await anyio.lowlevel.checkpoint()
-        group.cancel_scope.cancel()
-    await collect(writer, found, "c", lambda conn: put(conn, "c"))
-
-    assert found == {"a": "a", "b": "b", "c": "c"}
-
-
-@pytest.mark.anyio
-async def test_the_error_of_a_write_nobody_waits_for_is_dropped_alone(file: StateFile) -> None:
-    writer = GroupWriter(file, inline=True)
-    writer.write_soon(boom)
-    writer.write_soon(lambda conn: put(conn, "a"))
-    await writer.flush()
-
-    assert [row[0] for row in file.conn.execute("SELECT account FROM rates")] == ["a"]
 
 
 def test_a_disk_without_a_write_ahead_log_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,24 @@
-"""Group commit answers every caller, also those who come while it is being stopped."""
+"""Group commit: one transaction for many, and every caller is answered, also while it is being stopped."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from runner.errors import RunnerError, TemporaryTrouble
+from runner.store import database
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
+from tests.state_file import disk_of, kept, put
 
 pytestmark = pytest.mark.anyio
 
@@ -32,10 +38,21 @@ def no_hanging() -> Iterator[None]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[StateFile]:
-    opened = StateFile.open(tmp_path / "state.db")
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "runner.db"
+
+
+@pytest.fixture
+def file(path: Path) -> Iterator[StateFile]:
+    opened = StateFile.open(path)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a locked database for a moment only."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
 
 
 def one(conn: sqlite3.Connection) -> int:
@@ -75,3 +92,155 @@ async def test_what_nobody_waits_for_is_committed_although_serving_is_cancelled(
         background.cancel_scope.cancel()
 
     assert seen == [1]
+
+
+@contextlib.asynccontextmanager
+async def writing(file: StateFile, inline: bool) -> AsyncIterator[GroupWriter]:
+    writer = GroupWriter(file, inline=inline)
+    async with anyio.create_task_group() as group:
+        group.start_soon(writer.serve)
+        await anyio.wait_all_tasks_blocked()
+        yield writer
+        group.cancel_scope.cancel()
+
+
+@pytest.fixture(params=[True, False], ids=["inline", "thread"])
+def inline(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+async def collect(
+    writer: GroupWriter, found: dict[str, Any], name: str, operation: Callable[..., Any]
+) -> None:
+    try:
+        found[name] = await writer.write(operation)
+    except Exception as exc:
+        found[name] = exc
+
+
+def boom(conn: sqlite3.Connection) -> None:
+    put(conn, "half done")
+    raise ZeroDivisionError
+
+
+def again(conn: sqlite3.Connection) -> None:
+    put(conn, "twice")
+    put(conn, "twice")
+
+
+async def test_one_failing_operation_does_not_hurt_its_neighbours(
+    path: Path, file: StateFile, inline: bool
+) -> None:
+    found: dict[str, Any] = {}
+    async with writing(file, inline) as writer, anyio.create_task_group() as group:
+        for name, operation in (
+            ("a", lambda conn: put(conn, "a")),
+            ("boom", boom),
+            ("b", lambda conn: put(conn, "b")),
+            ("again", again),
+            ("c", lambda conn: put(conn, "c")),
+        ):
+            group.start_soon(collect, writer, found, name, operation)
+
+    assert (found["a"], found["b"], found["c"]) == ("a", "b", "c")
+    assert isinstance(found["boom"], ZeroDivisionError)
+    assert isinstance(found["again"], RunnerError)
+    assert kept(path) == {"a", "b", "c"}
+    assert writer.transactions == 1
+
+
+async def test_an_awaited_write_is_on_the_disk(path: Path, file: StateFile, inline: bool) -> None:
+    async with writing(file, inline) as writer:
+        for number in range(5):
+            await writer.write(partial(put, key=str(number)))
+            assert str(number) in kept(path)
+
+
+async def test_what_many_write_at_one_moment_is_one_transaction(file: StateFile, inline: bool) -> None:
+    async with writing(file, inline) as writer, anyio.create_task_group() as group:
+        for number in range(200):
+            group.start_soon(writer.write, partial(put, key=str(number)))
+
+    assert file.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 200
+    assert writer.operations == 200
+    assert writer.transactions <= 3
+
+
+async def test_operations_run_in_the_order_they_were_asked_for(file: StateFile, inline: bool) -> None:
+    writer = GroupWriter(file, inline=inline)
+    for number in range(20):
+        writer.write_soon(partial(put, key=f"{number:02}"))
+    await writer.flush()
+
+    assert [row[0] for row in file.conn.execute("SELECT account FROM rates ORDER BY rowid")] == [
+        f"{number:02}" for number in range(20)
+    ]
+
+
+async def test_when_the_commit_fails_nobody_is_told_that_it_worked(path: Path, inline: bool) -> None:
+    file = StateFile.open(path)
+    found: dict[str, Any] = {}
+    async with writing(file, inline) as writer:
+        with disk_of(1_000, path):
+            async with anyio.create_task_group() as group:
+                for name in "abc":
+                    group.start_soon(collect, writer, found, name, partial(put, key=name + "x" * 20_000))
+        assert kept(path) == set()
+        await writer.write(lambda conn: put(conn, "later"))
+
+    assert {type(error) for error in found.values()} == {TemporaryTrouble}
+    assert kept(path) == {"later"}
+    file.close()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_locked_file_is_told_to_whoever_waits_and_goes_on_later(path: Path, inline: bool) -> None:
+    file = StateFile.open(path)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with writing(file, inline) as writer:
+            with pytest.raises(TemporaryTrouble, match="locked"):
+                await writer.write(lambda conn: put(conn, "a"))
+            other.execute("ROLLBACK")
+            await writer.write(lambda conn: put(conn, "b"))
+
+    assert kept(path) == {"b"}
+    file.close()
+
+
+async def test_a_caller_that_is_cancelled_while_it_waits_has_still_written(
+    file: StateFile, inline: bool
+) -> None:
+    async with writing(file, inline) as writer, anyio.create_task_group() as group:
+        group.start_soon(writer.write, lambda conn: put(conn, "a"))
+        await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+
+    assert file.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 1
+
+
+async def test_whoever_writes_while_everything_is_cancelled_gets_an_answer(
+    file: StateFile, inline: bool
+) -> None:
+    """A run that ends by an error takes the task that commits with it."""
+    found: dict[str, Any] = {}
+    writer = GroupWriter(file, inline=inline)
+    async with anyio.create_task_group() as group:
+        group.start_soon(writer.serve)
+        await anyio.wait_all_tasks_blocked()
+        for name in ("a", "b"):
+            group.start_soon(collect, writer, found, name, partial(put, key=name))
+        await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    await collect(writer, found, "c", lambda conn: put(conn, "c"))
+
+    assert found == {"a": "a", "b": "b", "c": "c"}
+
+
+async def test_the_error_of_a_write_nobody_waits_for_is_dropped_alone(file: StateFile) -> None:
+    writer = GroupWriter(file, inline=True)
+    writer.write_soon(boom)
+    writer.write_soon(lambda conn: put(conn, "a"))
+    await writer.flush()
+
+    assert [row[0] for row in file.conn.execute("SELECT account FROM rates")] == ["a"]
