@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -117,15 +118,14 @@ class Pulse:
         return health.last_trouble if health.troubled else ""
 
     def _eta_s(self) -> float | None:
-        done_at = self._results.done_at
         left = sum(
             number for (state, listed), number in self._counts.items() if listed and state not in _ENDED
         )
-        if len(done_at) < 3 or not left or self._floor.admission.held:
-            return None
-        seconds = self._floor.now() - done_at[0]
-        # The first to come home came alone: their pace says nothing of the others' yet.
-        return left * seconds / len(done_at) if seconds >= TELLING_S else None
+        return (
+            None
+            if self._floor.admission.held
+            else time_left_s(left, self._results.done_at, self._floor.now())
+        )
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the run as the database and programs get them."""
@@ -141,3 +141,18 @@ class Pulse:
             "note": self._note(),
             **floor.tally.as_stats(),
         }
+
+
+def time_left_s(left: int, done_at: Sequence[float], now: float) -> float | None:
+    """Return in how many seconds the last job will be home; None while nothing tells.
+
+    Args:
+        left: Jobs that have not ended.
+        done_at: When the last ones came home, oldest first, in seconds of any one clock.
+        now: The reading of that clock.
+    """
+    if not left or len(done_at) < 3:
+        return None
+    seconds = now - done_at[0]
+    # The first to come home came alone: their pace says nothing of the others' yet.
+    return left * seconds / len(done_at) if seconds >= TELLING_S else None
