@@ -14,11 +14,6 @@ KEY_HINT = (
 )
 
 
-def state_path() -> str | None:
-    """Return RIVYA_STATE, if set."""
-    return os.environ.get("RIVYA_STATE") or None
-
-
 def base_url() -> str:
     """Return RIVYA_BASE_URL or the service's own address, unchecked."""
     return os.environ.get("RIVYA_BASE_URL") or DEFAULT_BASE_URL

@@ -44,7 +44,6 @@ class State(StrEnum):
 
 
 NEVER_SENT = frozenset({State.PLANNED, State.UPLOADING, State.READY})
-IN_FLIGHT = frozenset({State.SUBMITTING, State.WAITING, State.DOWNLOADING})
 ENDED = frozenset({State.DONE, State.FAILED, State.ABANDONED})
 
 

@@ -59,7 +59,6 @@ class Expression:
     head: str
     rest: str
     filters: tuple[Callable[[Any], Any], ...]
-    has_default: bool
     offset: int
 
     @property
@@ -171,11 +170,6 @@ class Template:
         return problems
 
 
-def has_placeholder(text: str) -> bool:
-    """Return whether anything in the text would have to be filled in or unescaped."""
-    return "${" in text
-
-
 def compile_template(text: str) -> Template:
     """Return the text, ready to be filled in.
 
@@ -281,12 +275,10 @@ def _expression(inside: str, offset: int) -> Expression:
         hint = "write a name, such as ${row.sku}, or $${ for a literal ${"
         raise BadPlaceholder("a placeholder is empty", code="bad-placeholder", hint=hint, offset=offset)
     head, _, rest = path.partition(".")
-    compiled = [_filter(text, offset) for text in filters]
     return Expression(
         head=head.strip(),
         rest=rest.strip(),
-        filters=tuple(function for function, _ in compiled),
-        has_default=any(is_default for _, is_default in compiled),
+        filters=tuple(_filter(text, offset) for text in filters),
         offset=offset,
     )
 
@@ -306,19 +298,19 @@ def _split(inside: str) -> list[str]:
     return pieces
 
 
-def _filter(text: str, offset: int) -> tuple[Callable[[Any], Any], bool]:
+def _filter(text: str, offset: int) -> Callable[[Any], Any]:
     match = _FILTER.fullmatch(text)
     name, argument = (match[1], match[2]) if match else (text.strip(), None)
     if name in _SIMPLE and argument is None:
-        return _over_text(_SIMPLE[name]), False
+        return _over_text(_SIMPLE[name])
     if name == "truncate" and argument is not None and argument.strip().isdecimal() and int(argument[:9]) > 0:
         limit = int(argument[:9])
-        return _over_text(lambda value: value[:limit].rstrip()), False
+        return _over_text(lambda value: value[:limit].rstrip())
     if name == "default" and argument is not None:
         if quoted := _QUOTED.fullmatch(argument):
-            return _default(quoted[1] if quoted[1] is not None else quoted[2]), True
+            return _default(quoted[1] if quoted[1] is not None else quoted[2])
         if argument.strip().isdecimal():
-            return _default(int(argument[:18])), True
+            return _default(int(argument[:18]))
     if name in _USAGE:
         what, hint = f"the filter `{name}` is not written like this", f"write `{_USAGE[name]}`"
     else:

@@ -141,7 +141,6 @@ class Waiting:
         self.typical_s = 0.0  # age at which the last ends were seen
         self.wasted = 0
         self._number = 0
-        self._on_their_way = 0
         self._gone = self._doubt = 0.0  # how many have most likely ended unseen, and the variance of that
         self._reckoned_at = -math.inf
 
@@ -150,11 +149,6 @@ class Waiting:
 
     def __contains__(self, job: int) -> bool:
         return job in self._jobs
-
-    @property
-    def on_their_way(self) -> int:
-        """Jobs with a poll under way."""
-        return self._on_their_way
 
     def add(
         self, job: int, *, shape: Hashable, kin: Hashable, age_s: float, now: float, polled: bool
@@ -194,8 +188,6 @@ class Waiting:
         entry = self._jobs.get(job)
         if entry is None:
             return
-        if entry.due is not None:
-            self._on_their_way += 1
         entry.due = None
         entry.asked_at = now
         line = entry.line
@@ -281,8 +273,6 @@ class Waiting:
         if entry is None:
             return
         self._reckon(entry, 0.0)
-        if entry.due is None:
-            self._on_their_way -= 1
         if entry.known_s > 0.0:
             entry.line.asked -= 1
         else:
@@ -381,8 +371,6 @@ class Waiting:
         entry.gone = gone
 
     def _ask(self, job: int, entry: _Waiting, due: float) -> None:
-        if entry.due is None:
-            self._on_their_way -= 1
         entry.due = due
         heappush(self._asked, (due, job))
 

@@ -53,7 +53,6 @@ class Expander:
         self._checked: dict[object, Checked] = {}
         self.inputs: list[Input] = []  # what rows were read from, so far
         # Of the job at hand:
-        self._entry: Entry
         self._row: Row | None = None
         self._job = ""
         self._fine = True
@@ -76,7 +75,6 @@ class Expander:
                 return
 
     def _expand(self, entry: Entry) -> Iterator[JobSpec]:
-        self._entry = entry
         takes = (None,) if entry.repeat is None else range(1, entry.repeat + 1)
         for combination in entry.matrix.combinations() if entry.matrix is not None else ({},):
             base: dict[str, Any] = {**self._head.variables, **combination}

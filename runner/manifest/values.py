@@ -22,11 +22,6 @@ class Value:
         self.key_spot = written.key_spot
         self.texts = texts  # those with placeholders
 
-    @property
-    def varies(self) -> bool:
-        """Whether there is anything to fill in."""
-        return bool(self.texts)
-
     def render(self, scope: Scope) -> Json:
         """Return the value filled in. A blank or null value of a lone placeholder is None.
 
