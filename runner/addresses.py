@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -34,3 +35,14 @@ def read_address(text: str) -> Address:
 def is_public(address: Address) -> bool:
     """Say whether an address is one of the open internet: not private, link-local, reserved or multicast."""
     return address.is_global and not address.is_multicast
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether a url's host is this machine, by name."""
+    host = (urlsplit(url).hostname or "").lower()
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name, also one like 127.0.0.1.example.com
+        return False

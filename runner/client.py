@@ -7,11 +7,8 @@ engine does), never follows a redirect, and takes an answer only up to a size an
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
-import os
 import re
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,17 +16,17 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import anyio
-import anyio.to_thread
 import httpx
 
 from runner import __version__
+from runner.addresses import is_loopback
 from runner.backoff import parse_retry_after
 from runner.errors import UsageError
 from runner.machine import Reply
 from runner.model import Json, Kind
+from runner.transports import in_words, make_transport, never_left
 
 API_CONNECTIONS = 10
 MAX_ANSWER_BYTES = 8_000_000
@@ -94,17 +91,6 @@ def _origin(url: str) -> tuple[str, str, int | None] | None:
     except ValueError:
         return None
     return parts.scheme, (parts.hostname or "").lower(), port
-
-
-def is_loopback(url: str) -> bool:
-    """Say whether a url's host is this machine, by name."""
-    host = (urlsplit(url).hostname or "").lower()
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name, also one like 127.0.0.1.example.com
-        return False
 
 
 def checked_base_url(text: str) -> str:
@@ -259,7 +245,7 @@ class Api:
             with anyio.move_on_after(limit_s):
                 response = await self._transport.handle_async_request(request)
         except Exception as exc:
-            return Reply(sent=not never_left(exc), detail=self._hidden(_in_words(exc)))
+            return Reply(sent=not never_left(exc), detail=self._hidden(in_words(exc)))
         if response is None:
             return Reply(sent=True, detail=f"no answer in time (all of {limit_s:g} s)")
         try:
@@ -268,7 +254,7 @@ class Api:
             # Not even the status line of a cut answer counts: truncation is never definite (design §5).
             return Reply(
                 status=None,
-                detail=f"HTTP {response.status_code}, then the answer broke off: {self._hidden(_in_words(exc))}",
+                detail=f"HTTP {response.status_code}, then the answer broke off: {self._hidden(in_words(exc))}",
             )
         finally:
             await _close(response)
@@ -360,34 +346,6 @@ def _whole_text(value: Any) -> Any:
     return value
 
 
-def never_left(exc: Exception) -> bool:
-    """Say whether certainly no byte of the request was sent.
-
-    Only a failure to connect proves that. The aiohttp transport reports a dropped connection as
-    `ConnectTimeout` as well, so its own exception underneath decides.
-    """
-    cause = exc.__cause__
-    if cause is not None and type(cause).__module__.startswith("aiohttp"):
-        names = {kind.__name__ for kind in type(cause).__mro__}
-        return bool(names & {"ClientConnectorError", "ConnectionTimeoutError", "InvalidUrlClientError"})
-    return isinstance(
-        exc, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-    )
-
-
-def _in_words(exc: Exception) -> str:
-    # Some say all they know of the answer so far: a line for people is enough.
-    said = str(exc).replace("\n", " ")[:200]
-    if never_left(exc):
-        return f"no connection: {said}" if said else "no connection"
-    if isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout)):
-        # aiohttp's transport calls a connection that was dropped by this name.
-        return f"the connection broke off before an answer: {said}" if said else "the connection broke off"
-    if isinstance(exc, httpx.TimeoutException):
-        return f"no answer in time ({said})" if said else "no answer in time"
-    return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
-
-
 def _segment(text: str) -> str:
     """Return an id as one segment of a path: it comes from the service, so it is not trusted.
 
@@ -400,43 +358,6 @@ def ascii_name(name: str) -> str:
     """Return a file name for a multipart header: ASCII, without quotes, breaks or folders."""
     kept = "".join(char if char.isascii() and (char.isalnum() or char in "._- ") else "_" for char in name)
     return kept[-100:].strip() or "file"
-
-
-def make_transport(base_url: str, connections: int) -> httpx.AsyncBaseTransport:
-    """Return the transport requests go through.
-
-    aiohttp's own connections under httpx's interface: measured at a quarter of the CPU of httpcore
-    for the same traffic (`make bench`). Proxies of the environment are honoured, but not for
-    loopback.
-    """
-    from httpx_aiohttp import AiohttpTransport
-
-    return AiohttpTransport(
-        verify=_certificates(base_url), limits=_limits(connections), proxy=_proxy(base_url)
-    )
-
-
-def _limits(connections: int) -> httpx.Limits:
-    return httpx.Limits(
-        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=20.0
-    )
-
-
-def _proxy(base_url: str) -> httpx.Proxy | None:
-    parts = urlsplit(base_url)
-    if is_loopback(base_url) or proxy_bypass(parts.hostname or ""):
-        return None
-    url = getproxies().get(parts.scheme)
-    return httpx.Proxy(url) if url else None
-
-
-def _certificates(base_url: str) -> ssl.SSLContext | bool:
-    # Making a context reads the certificate store (30 ms): not for plain http.
-    if base_url.startswith("http://"):
-        return False
-    return ssl.create_default_context(
-        cafile=os.environ.get("SSL_CERT_FILE"), capath=os.environ.get("SSL_CERT_DIR")
-    )
 
 
 @asynccontextmanager
@@ -460,51 +381,3 @@ async def open_api(
     times = timeouts or Timeouts()
     async with transport or make_transport(account.base_url, connections) as way:
         yield Api(way, account, now=now, timeouts=times)
-
-
-@dataclass(frozen=True, slots=True)
-class ResultTransport:
-    """What requests to result hosts go through, and whether that is a proxy."""
-
-    http: httpx.AsyncBaseTransport
-    proxied: bool
-
-
-class _Late(httpx.AsyncBaseTransport):
-    """A transport that is made, on a thread, when it is first needed: its imports hold up no first request."""
-
-    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
-        self._make = make
-        self._made: httpx.AsyncBaseTransport | None = None
-        self._making = anyio.Lock()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        way = self._made or await self._make_once()
-        return await way.handle_async_request(request)
-
-    async def _make_once(self) -> httpx.AsyncBaseTransport:
-        async with self._making:
-            if self._made is None:
-                self._made = await anyio.to_thread.run_sync(self._make)
-            return self._made
-
-    async def aclose(self) -> None:
-        if self._made is not None:
-            await self._made.aclose()
-
-
-@asynccontextmanager
-async def open_result_transport(base_url: str, connections: int) -> AsyncIterator[ResultTransport]:
-    """Open the way to result hosts.
-
-    On httpcore: it sends a signed url exactly as it is, where aiohttp's url type would quote it anew.
-    """
-    proxy = _proxy("https://result.invalid") if not is_loopback(base_url) else None
-
-    def make() -> httpx.AsyncBaseTransport:
-        return httpx.AsyncHTTPTransport(
-            verify=_certificates(base_url), limits=_limits(connections), proxy=proxy
-        )
-
-    async with _Late(make) as transport:
-        yield ResultTransport(transport, proxy is not None)

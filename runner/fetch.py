@@ -13,9 +13,10 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import anyio
 import httpx
@@ -27,6 +28,9 @@ from runner.errors import TemporaryTrouble
 from runner.media import HEAD_BYTES, MediaType, describe, looks_like_text, sniff, unsigned
 from runner.parts import Content, PartFile, Progress, Result
 from runner.ranges import body_length, rest_total, strong_validator
+from runner.transports import AddressRefused, in_words
+
+T = TypeVar("T")
 
 MAX_REDIRECTS = 5
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -39,9 +43,7 @@ _TRANSIENT = frozenset({408, 425, 429})
 # What S3 leaves on objects that were uploaded in signed chunks; the body is plain.
 _PLAIN_ENCODINGS = frozenset({"", "identity", "aws-chunked"})
 
-# They log every url with its query: httpx at INFO, httpcore at DEBUG.
-for _name in ("httpx", "httpcore"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every url with its query, at INFO
 
 
 class ResultTrouble(TemporaryTrouble):
@@ -144,8 +146,7 @@ class ResultFetcher:
         """
         try:
             source = _without_query(url)
-            received = await self._receive(url, source, part)
-            return await self._try(received, source, part)
+            return await self._judged(await self._receive(url, source, part), source, part)
         except ResultUnacceptable:
             await anyio.to_thread.run_sync(part.discard)
             raise
@@ -154,10 +155,13 @@ class ResultFetcher:
             part.close()
 
     async def _receive(self, url: str, source: str, part: PartFile) -> _Received:
-        progress, offset = await anyio.to_thread.run_sync(self._kept, part, _identity(url))
+        progress, offset = None, 0
+        if part.noted:
+            progress, offset = await anyio.to_thread.run_sync(self._kept, part, _identity(url))
         if progress is not None and progress.total_bytes == offset:
             # Everything had arrived when we were stopped; only the trial is missing.
-            return _Received(part=part, content_type="", path=source)
+            content = await anyio.to_thread.run_sync(part.finish)
+            return _Received(content=content, content_type="", path=source)
         try:
             return await self._ask(url, part, progress, offset)
         except _StartOver:
@@ -186,6 +190,8 @@ class ResultFetcher:
                 return await self._take(response, url, part, progress, offset)
         except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
             raise ResultUnavailable(f"{source} broke off: {_in_words(exc)}") from exc
+        except AddressRefused as exc:  # a name that was answered differently a moment after we looked
+            raise _not_public(exc.address, exc.host) from exc
 
     @asynccontextmanager
     async def _open(
@@ -198,7 +204,6 @@ class ResultFetcher:
             response = await self._transport.handle_async_request(request)
             response.request = request
             try:
-                self._look_at_peer(response, url)
                 if response.status_code not in _REDIRECTS:
                     yield response
                     return
@@ -221,7 +226,8 @@ class ResultFetcher:
             raise ResultUnacceptable("a result url holds a user name", hint="results are fetched without any")
         addresses = await self._addresses(url)
         for address in addresses:
-            self._judge(address, url)
+            if not (is_public(address) or (self._allow_loopback and address.is_loopback)):
+                raise _not_public(address, url.host)
         loopback = bool(addresses) and all(address.is_loopback for address in addresses)
         if url.scheme == "http" and not (self._allow_loopback and loopback):
             raise ResultUnacceptable(f"{shown} is plain http", hint="results are fetched over https only")
@@ -239,22 +245,6 @@ class ResultFetcher:
         except (OSError, UnicodeError) as exc:
             raise ResultUnavailable(f"the host {host} cannot be found: {exc}") from exc
         return [read_address(str(item[4][0])) for item in found]
-
-    def _judge(self, address: Address, url: httpx.URL) -> None:
-        if is_public(address) or (self._allow_loopback and address.is_loopback):
-            return
-        raise ResultUnacceptable(
-            f"the result host {url.host} has the address {address}, which is not a public one",
-            hint="if a VPN or a local proxy answers names with addresses of its own, set HTTPS_PROXY instead",
-        )
-
-    def _look_at_peer(self, response: httpx.Response, url: httpx.URL) -> None:
-        """Judge whom we are really talking to: a name may have been answered differently a moment later."""
-        stream = response.extensions.get("network_stream")
-        peer = stream.get_extra_info("server_addr") if stream is not None else None
-        if self._proxied or not isinstance(peer, tuple):
-            return
-        self._judge(read_address(str(peer[0])), url)
 
     # --- what they answer ------------------------------------------------------------------------
 
@@ -278,13 +268,12 @@ class ResultFetcher:
             raise self._too_large(source, total)
         if progress is None:
             progress = self._notes(response, url, total)
-        received = _Received(
-            part=part, content_type=response.headers.get("content-type", ""), path=response.request.url.path
+        content = await self._stream(response, source, part, progress, offset, total)
+        return _Received(
+            content=content,
+            content_type=response.headers.get("content-type", ""),
+            path=response.request.url.path,
         )
-        size = await self._stream(response, source, received, progress, offset)
-        if total is not None and size != total:
-            raise ResultUnavailable(f"{source} broke off after {size:,} of {total:,} bytes")
-        return received
 
     def _notes(self, response: httpx.Response, url: str, total: int | None) -> Progress | None:
         validator = strong_validator(response.headers)
@@ -296,20 +285,21 @@ class ResultFetcher:
         self,
         response: httpx.Response,
         source: str,
-        received: _Received,
+        part: PartFile,
         progress: Progress | None,
         offset: int,
-    ) -> int:
-        """Write the body behind `offset`; return how large the part is then."""
-        part, size, waiting, begun = received.part, offset, bytearray(), False
+        total: int | None,
+    ) -> Content:
+        """Write the body behind `offset`, to its end; return what the part then holds."""
+        size, waiting, begun = offset, bytearray(), False
         mark_s, mark_size = self._clock.mono_s(), size
 
-        async def flush() -> None:
+        async def flush(write: Callable[..., T]) -> T:
             nonlocal begun
-            data = bytes(waiting)
+            data, begin = bytes(waiting), None if begun else (offset, progress)
             waiting.clear()
-            await anyio.to_thread.run_sync(_write, part, data, None if begun else (offset, progress))
             begun = True
+            return await anyio.to_thread.run_sync(write, part, data, begin)
 
         try:
             async for piece in response.aiter_raw():
@@ -320,7 +310,7 @@ class ResultFetcher:
                 if len(waiting) >= WRITE_BYTES:
                     if not begun and not offset:
                         _refuse_text(bytes(waiting[:HEAD_BYTES]), source)
-                    await flush()
+                    await flush(_write)
                 now_s = self._clock.mono_s()
                 if now_s - mark_s >= self._pace.window_s:
                     if size - mark_size < self._pace.floor_bytes_per_s * (now_s - mark_s):
@@ -328,12 +318,13 @@ class ResultFetcher:
                             f"{source} is too slow: {size - mark_size:,} bytes in {now_s - mark_s:.0f} s"
                         )
                     mark_s, mark_size = now_s, size
+            if total is not None and size != total:
+                raise ResultUnavailable(f"{source} broke off after {size:,} of {total:,} bytes")
         except (httpx.HTTPError, OSError, ResultUnavailable):
             if progress is not None:
-                await flush()
+                await flush(_write)
             raise
-        await flush()
-        return size
+        return await flush(_write_the_last)
 
     def _too_large(self, source: str, size: int) -> ResultTooLarge:
         return ResultTooLarge(
@@ -343,8 +334,8 @@ class ResultFetcher:
 
     # --- whether it counts -------------------------------------------------------------------------
 
-    async def _try(self, received: _Received, source: str, part: PartFile) -> Result:
-        content: Content = await anyio.to_thread.run_sync(part.finish)
+    async def _judged(self, received: _Received, source: str, part: PartFile) -> Result:
+        content = received.content
         if content.size_bytes == 0:
             raise ResultUnacceptable(f"{source} is empty")
         media: MediaType | None = content.media
@@ -370,7 +361,7 @@ class ResultFetcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Received:
-    part: PartFile
+    content: Content
     content_type: str
     path: str  # of the url that answered
 
@@ -379,6 +370,11 @@ def _write(part: PartFile, data: bytes, begin: tuple[int, Progress | None] | Non
     if begin is not None:
         part.begin(*begin)
     part.write(data)
+
+
+def _write_the_last(part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None) -> Content:
+    _write(part, data, begin)
+    return part.finish()
 
 
 def _refuse_text(head: bytes, source: str) -> None:
@@ -396,6 +392,13 @@ def _refusal(status: int, source: str, response: httpx.Response, *, ranged: bool
     retry_after = response.headers.get("retry-after")
     words = f"{source} was answered with HTTP {status}"
     return ResultUnavailable(words, status=status, retry_after=retry_after)
+
+
+def _not_public(address: Address, host: str) -> ResultUnacceptable:
+    return ResultUnacceptable(
+        f"the result host {host} has the address {address}, which is not a public one",
+        hint="if a VPN or a local proxy answers names with addresses of its own, set HTTPS_PROXY instead",
+    )
 
 
 def _parsed(url: str, source: str) -> httpx.URL:
@@ -419,7 +422,8 @@ def _without_query(url: str) -> str:
     """Return a url fit to be shown: no query, no fragment, no user, printable."""
     bare = re.split(r"[?#]", url, maxsplit=1)[0]
     bare = re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/]*@", r"\1", bare)
-    bare = "".join(char if char.isprintable() else "?" for char in bare)
+    if not bare.isprintable():
+        bare = "".join(char if char.isprintable() else "?" for char in bare)
     return bare if len(bare) <= 300 else bare[:299] + "…"
 
 
@@ -428,9 +432,6 @@ def _identity(url: str) -> str:
     return hashlib.sha256(re.split(r"[?#]", url, maxsplit=1)[0].encode("utf-8", "replace")).hexdigest()
 
 
-def _in_words(exc: BaseException) -> str:
-    if isinstance(exc, httpx.TimeoutException):
-        return "no answer in time"
+def _in_words(exc: Exception) -> str:
     # Messages of the transport name hosts and causes, but to be safe never what follows a `?`.
-    text = re.sub(r"\?\S*", "", str(exc))
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    return re.sub(r"\?\S*", "", in_words(exc))

@@ -52,6 +52,7 @@ class OutputFolder:
         self.root = root
         self._parts = root / PARTS / owner
         self._safe: set[Path] = set()
+        self._noted: set[Path] | None = None  # parts with notes on how to go on; None: not looked for yet
 
     def prepare(self) -> None:
         """Make the folder and prove that it can be written to, before anything is paid for.
@@ -64,6 +65,7 @@ class OutputFolder:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
+            self._noted = {notes.with_suffix("") for notes in self._parts.rglob("*.part.json")}
         except (FileExistsError, NotADirectoryError) as exc:
             raise FolderUnusable(
                 f"{self.root} is not a folder", hint="move it away, or set output.dir"
@@ -95,7 +97,7 @@ class OutputFolder:
         """Return the part file of a job's result; nothing is made on the disk yet."""
         self._inside(stem, "")
         name = f"{stem}+{number}.part" if number > 1 else f"{stem}.part"
-        return PartFile(self._parts.joinpath(*PurePosixPath(name).parts), self.root)
+        return PartFile(self._parts.joinpath(*PurePosixPath(name).parts), self.root, self._noted)
 
     def publish(self, stem: str, results: Sequence[Result]) -> tuple[Artifact, ...]:
         """Give all results of a job their final names; what other content stood there goes to `.old/`.

@@ -123,14 +123,20 @@ class Content:
 class PartFile:
     """One `.part` file. Not shared between coroutines."""
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, noted: set[Path] | None = None) -> None:
         self.path = path
         self._folder = folder  # the output folder, for messages
         self._notes = path.with_name(path.name + ".json")
+        self._all_noted = noted  # the parts of this folder that have notes; None when nobody looked
         self._file: BinaryIO | None = None
 
     def __repr__(self) -> str:
         return f"PartFile({str(self.path)!r})"
+
+    @property
+    def noted(self) -> bool:
+        """Whether an earlier attempt may have left notes; no look at the disk."""
+        return self._all_noted is None or self.path in self._all_noted
 
     def size(self) -> int:
         """Return how many bytes are there; 0 when there is no file."""
@@ -167,6 +173,8 @@ class PartFile:
             self._file.truncate(offset)
             self._file.seek(offset)
             if progress is not None and not offset:
+                if self._all_noted is not None:
+                    self._all_noted.add(self.path)
                 new = self._notes.with_name(self._notes.name + ".new")
                 new.write_text(json.dumps(asdict(progress)), encoding="utf-8")
                 new.replace(self._notes)
@@ -216,6 +224,8 @@ class PartFile:
         """Remove the notes; for a part that became a finished file."""
         with disk_errors(self._folder):
             self._notes.unlink(missing_ok=True)
+        if self._all_noted is not None:
+            self._all_noted.discard(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.abc
 import httpx
 import pytest
 
 from runner.errors import Exit
 from runner.fetch import RESUME_FROM_BYTES, ResultFetcher, ResultTrouble
 from runner.parts import PartFile, Result
+from runner.transports import open_result_transport
 
 MEDIA = Path(__file__).resolve().parent / "fixtures" / "media"
 CLIP = (MEDIA / "clip.mp4").read_bytes()
@@ -124,3 +128,34 @@ async def trouble(
 def left(part: PartFile) -> list[str]:
     folder = part.path.parent
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+@asynccontextmanager
+async def serving(handle: Callable[[anyio.abc.SocketStream, bytes], Awaitable[None]]) -> AsyncIterator[str]:
+    """Serve raw answers on a socket; yields its address as a url."""
+
+    async def connection(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await stream.receive()
+            await handle(stream, head)
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(listener.serve, connection)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        yield f"http://127.0.0.1:{port}/clip.mp4?sig=SECRET"
+        group.cancel_scope.cancel()
+
+
+async def fetch_real(url: str, part: PartFile, **timeouts: float) -> Result:
+    """Fetch over the transport of a run."""
+    timeout = httpx.Timeout(timeouts.get("read", 10.0))
+    async with open_result_transport("http://127.0.0.1", 2) as way:
+        fetcher = ResultFetcher(
+            way.http, allow_loopback=True, max_bytes=10_000_000, clock=FakeClock(), timeout=timeout
+        )
+        return await fetcher.fetch(url, part)

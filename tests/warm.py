@@ -37,7 +37,6 @@ ALSO = (
     "aiohttp",
     "anyio._backends._asyncio",
     "encodings.idna",
-    "httpcore",
     "httpx",
     "httpx_aiohttp",
     "rich.console",

@@ -22,7 +22,7 @@ from runner.api.interruptions import ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
 from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, Opened, no_file, read_manifest
 from runner.api.planning import Plan, check_binding, compute
-from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api, open_result_transport
+from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api
 from runner.clock import Clock, SystemClock, epoch, rfc3339
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.environment import base_url as base_url_of_environment
@@ -40,6 +40,7 @@ from runner.steps.download import Downloads, stem_of
 from runner.store import catalogue, jobs, ledger, staging
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
+from runner.transports import open_result_transport
 from runner.workspace import ManifestLock, find_workspace
 
 LITTLE_SPACE_BYTES = 500_000_000

@@ -15,7 +15,6 @@ import anyio.to_thread
 
 from runner import sidecar
 from runner.backoff import parse_retry_after
-from runner.client import ResultTransport
 from runner.fetch import (
     ResultFetcher,
     ResultTooLarge,
@@ -29,6 +28,7 @@ from runner.parts import Result
 from runner.sidecar import Sidecar
 from runner.steps.desk import Desk
 from runner.store import jobs, ledger
+from runner.transports import ResultTransport
 
 
 class Fetched(StrEnum):

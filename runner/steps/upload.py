@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 
-from runner.client import is_loopback
+from runner.addresses import is_loopback
 from runner.clock import rfc3339
 from runner.errors import RunnerError
 from runner.machine import Answer, Failure, FailureClass, Meaning, failure_class, number_of, understand

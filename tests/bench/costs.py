@@ -36,7 +36,7 @@ def transports(folder: Path, jobs: int) -> list[Line]:
                 jobs=jobs,
                 cpu_s=statistics.median(item["cpu_s"] for item in used),
                 value=each_ms,
-                note=f"{each_ms:.2f} ms CPU a request, {pace:.0f}/s; downloads by httpcore in both",
+                note=f"{each_ms:.2f} ms CPU a request, {pace:.0f}/s; downloads by aiohttp in both",
             )
         )
     return lines

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runner.client import Account, checked_base_url, is_loopback, same_service
+from runner.addresses import is_loopback
+from runner.client import Account, checked_base_url, same_service
 from runner.errors import UsageError
 from runner.machine import Meaning, understand
 from tests.prepared_bytes import BODY, KEY, api_to, closed_port, http, saying, serving

@@ -130,25 +130,6 @@ async def test_behind_a_proxy_names_are_the_proxys_business(
     await trouble(ResultUnacceptable, Host([answer()]), part, "https://10.0.0.1/x", proxied=True)
 
 
-class Peer:
-    """A connection as the transport shows it."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-
-    def get_extra_info(self, name: str) -> Any:
-        return (self._address, 443) if name == "server_addr" else None
-
-
-async def test_a_name_that_was_answered_differently_a_moment_later_is_caught(part: PartFile) -> None:
-    reply = answer()
-    reply.extensions["network_stream"] = Peer("10.0.0.1")
-
-    await trouble(ResultUnacceptable, Host([reply]), part)
-
-    assert left(part) == []
-
-
 async def test_redirects_to_other_https_hosts_are_followed(part: PartFile) -> None:
     host = Host(
         [

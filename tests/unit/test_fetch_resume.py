@@ -1,22 +1,20 @@
-"""Results: how a download goes on where it broke off; at the end against a real socket."""
+"""Results: how a download goes on where it broke off."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import httpx
 import pytest
 
-from runner.fetch import ResultFetcher, ResultRefused, ResultTooLarge, ResultUnavailable
+from runner.fetch import ResultRefused, ResultTooLarge, ResultUnavailable
 from runner.files import OutputFolder
-from runner.parts import PartFile, Result
+from runner.parts import PartFile
 from tests.result_hosts import CLIP, HOST, LARGE, URL, Body, FakeClock, Host, answer, fetch, left, trouble
 
 pytestmark = pytest.mark.anyio
@@ -228,101 +226,3 @@ async def test_a_cancelled_download_closes_its_connection(part: PartFile) -> Non
 
     assert body.closed
     assert left(part) == []
-
-
-# --- a real host ---------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def serving(handle: Callable[[anyio.abc.SocketStream, bytes], Awaitable[None]]) -> AsyncIterator[str]:
-    """Serve raw answers on a socket; yields its address as a url."""
-
-    async def connection(stream: anyio.abc.SocketStream) -> None:
-        async with stream:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += await stream.receive()
-            await handle(stream, head)
-
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
-        anyio.create_task_group() as group,
-    ):
-        group.start_soon(listener.serve, connection)
-        port = listener.extra(anyio.abc.SocketAttribute.local_port)
-        yield f"http://127.0.0.1:{port}/clip.mp4?sig=SECRET"
-        group.cancel_scope.cancel()
-
-
-async def fetch_real(url: str, part: PartFile, **timeouts: float) -> Result:
-    timeout = httpx.Timeout(timeouts.get("read", 10.0))
-    async with httpx.AsyncHTTPTransport() as way:
-        fetcher = ResultFetcher(
-            way, allow_loopback=True, max_bytes=10_000_000, clock=FakeClock(), timeout=timeout
-        )
-        return await fetcher.fetch(url, part)
-
-
-async def test_over_a_real_connection_a_cut_body_is_gone_on_with(part: PartFile) -> None:
-    asked: list[bytes] = []
-
-    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
-        asked.append(head)
-        at = 0
-        status = b"200 OK"
-        if b"Range: bytes=" in head:
-            at = int(head.partition(b"Range: bytes=")[2].partition(b"-")[0])
-            status = b"206 Partial Content\r\nContent-Range: bytes %d-%d/%d" % (
-                at,
-                len(LARGE) - 1,
-                len(LARGE),
-            )
-        await stream.send(
-            b'HTTP/1.1 %s\r\nETag: "v1"\r\nContent-Length: %d\r\n\r\n' % (status, len(LARGE) - at)
-        )
-        await stream.send(LARGE[at : at + 900_000])  # and then the line goes dead
-
-    async with serving(handle) as url:
-        for _ in range(2):
-            with pytest.raises(ResultUnavailable):
-                await fetch_real(url, part)
-        result = await fetch_real(url, part)
-
-    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
-    assert [b"Range: bytes=" in head for head in asked] == [False, True, True]
-
-
-async def test_over_a_real_connection_an_unframed_cut_is_seen(part: PartFile) -> None:
-    """No length and no chunks: only the container tells."""
-
-    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
-        await stream.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + CLIP[: len(CLIP) // 2])
-
-    async with serving(handle) as url:
-        with pytest.raises(ResultUnavailable, match="not a whole video/mp4"):
-            await fetch_real(url, part)
-
-    assert left(part) == []
-
-
-async def test_over_a_real_connection_silence_ends(part: PartFile) -> None:
-    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
-        await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + CLIP[:100])
-        await anyio.sleep_forever()
-
-    async with serving(handle) as url:
-        with pytest.raises(ResultUnavailable, match="no answer in time"):
-            await fetch_real(url, part, read=0.1)
-
-
-@pytest.mark.parametrize("reply", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"])
-async def test_over_a_real_connection_garbage_is_temporary(part: PartFile, reply: bytes) -> None:
-    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
-        if reply:
-            await stream.send(reply)
-
-    async with serving(handle) as url:
-        with pytest.raises(ResultUnavailable) as caught:
-            await fetch_real(url, part)
-
-    assert "SECRET" not in str(caught.value)

@@ -50,6 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "store",
         "client",
         "fetch",
+        "transports",
         "files",
         "parts",
         "references",
@@ -80,9 +81,9 @@ IMPURE_CALLS = frozenset(
 # Who may use a library that reaches outside. The sandbox is another program and is looked at by itself.
 HOMES: dict[str, frozenset[str]] = {
     "sqlite_utils": frozenset({"store", "migrations"}),
-    "httpx": frozenset({"client", "fetch"}),
-    "httpx_aiohttp": frozenset({"client", "fetch"}),
-    "aiohttp": frozenset({"client", "fetch"}),
+    "httpx": frozenset({"client", "fetch", "transports"}),
+    "httpx_aiohttp": frozenset({"transports"}),
+    "aiohttp": frozenset({"transports"}),
     "yaml": frozenset({"yaml12"}),
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli", "progress"}),

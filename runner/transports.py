@@ -1,0 +1,200 @@
+"""How bytes leave: aiohttp's connections under httpx's interface, to the API and to result hosts.
+
+Measured at a quarter of the CPU of httpx's own connections for the same traffic (`make bench`). aiohttp is
+imported when a transport is made, since that takes longer than anything else a command begins with.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from runner.addresses import Address, is_loopback, is_public, read_address
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+    from aiohttp.abc import AbstractResolver
+
+KEEP_S = 20.0  # how long a connection that is not used is kept
+
+
+class AddressRefused(Exception):
+    """A result host's name has an address that is not a public one."""
+
+    def __init__(self, address: Address, host: str) -> None:
+        super().__init__(f"{host} has the address {address}, which is not a public one")
+        self.address = address
+        self.host = host
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTransport:
+    """What requests to result hosts go through, and whether that is a proxy."""
+
+    http: httpx.AsyncBaseTransport
+    proxied: bool
+
+
+def make_transport(base_url: str, connections: int) -> httpx.AsyncBaseTransport:
+    """Return the transport requests to the API go through.
+
+    Proxies of the environment are honoured, but not for loopback.
+    """
+    from httpx_aiohttp import AiohttpTransport
+
+    certificates = _certificates(base_url)
+    return AiohttpTransport(
+        verify=certificates,
+        client=lambda: _session(certificates, connections),
+        proxy=_proxy(base_url),
+    )
+
+
+@asynccontextmanager
+async def open_result_transport(base_url: str, connections: int) -> AsyncIterator[ResultTransport]:
+    """Open the way to result hosts.
+
+    A signed url goes out exactly as it is. Whatever a name is answered with at the moment we connect is
+    judged then (`AddressRefused`): between a look at it and the connection its answer may change.
+    """
+    loopback = is_loopback(base_url)
+    proxy = None if loopback else _proxy("https://result.invalid")
+
+    def allowed(address: Address) -> bool:
+        # Behind a proxy the only name we look up is the proxy's.
+        return proxy is not None or is_public(address) or (loopback and address.is_loopback)
+
+    async with _verbatim(_certificates(base_url), connections, proxy, allowed) as transport:
+        yield ResultTransport(transport, proxy is not None)
+
+
+def _verbatim(
+    certificates: ssl.SSLContext | bool,
+    connections: int,
+    proxy: httpx.Proxy | None,
+    allowed: Callable[[Address], bool],
+) -> httpx.AsyncBaseTransport:
+    import aiohttp
+    from aiohttp.abc import AbstractResolver, ResolveResult
+    from aiohttp.resolver import ThreadedResolver
+    from httpx_aiohttp import AiohttpTransport
+    from yarl import URL
+
+    class Judging(AbstractResolver):
+        """Looks up names as ever, and refuses a name with any address that is not allowed."""
+
+        def __init__(self) -> None:
+            self._names = ThreadedResolver()
+
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[ResolveResult]:
+            found = await self._names.resolve(host, port, family)
+            for each in found:
+                if not allowed(address := read_address(each["host"])):
+                    raise AddressRefused(address, host)
+            return found
+
+        async def close(self) -> None:
+            await self._names.close()
+
+    class Session:
+        """A session that takes urls as they are: given text, aiohttp would quote a signed url anew."""
+
+        def __init__(self) -> None:
+            self._session = _session(certificates, connections, Judging())
+
+        def request(self, *, url: str, **rest: Any) -> Any:
+            return self._session.request(url=URL(url, encoded=True), **rest)
+
+        async def close(self) -> None:
+            await self._session.close()
+
+    class Verbatim(AiohttpTransport):
+        """The transport over such a session."""
+
+        session: Session | None = None
+
+        def get_client(self) -> Any:
+            self.session = self.session or Session()
+            return self.session
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            try:
+                return await super().handle_async_request(request)
+            except aiohttp.ClientError as exc:  # what it has no name for in httpx's terms
+                raise httpx.RemoteProtocolError(str(exc), request=request) from exc
+
+        async def aclose(self) -> None:
+            if self.session is not None:
+                await self.session.close()
+
+    return Verbatim(verify=certificates, proxy=proxy)
+
+
+def _session(
+    certificates: ssl.SSLContext | bool, connections: int, resolver: AbstractResolver | None = None
+) -> ClientSession:
+    from aiohttp import ClientSession, DummyCookieJar, TCPConnector
+
+    connector = TCPConnector(limit=connections, keepalive_timeout=KEEP_S, ssl=certificates, resolver=resolver)
+    return ClientSession(connector=connector, cookie_jar=DummyCookieJar())
+
+
+def never_left(exc: Exception) -> bool:
+    """Say whether certainly no byte of the request was sent.
+
+    Only a failure to connect proves that. The aiohttp transport reports a dropped connection as
+    `ConnectTimeout` as well, so its own exception underneath decides.
+    """
+    cause = exc.__cause__
+    if cause is not None and type(cause).__module__.startswith("aiohttp"):
+        names = {kind.__name__ for kind in type(cause).__mro__}
+        return bool(names & {"ClientConnectorError", "ConnectionTimeoutError", "InvalidUrlClientError"})
+    return isinstance(
+        exc, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+    )
+
+
+def in_words(exc: Exception) -> str:
+    """Say what went wrong on the way, for people."""
+    # Some say all they know of the answer so far: a line for people is enough.
+    said = str(exc).replace("\n", " ")[:200]
+    if never_left(exc):
+        return f"no connection: {said}" if said else "no connection"
+    if isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout)):
+        # aiohttp's transport calls a connection that was dropped by this name.
+        return f"the connection broke off before an answer: {said}" if said else "the connection broke off"
+    if isinstance(exc, httpx.TimeoutException):
+        return f"no answer in time ({said})" if said else "no answer in time"
+    return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
+
+
+def _proxy(base_url: str) -> httpx.Proxy | None:
+    parts = urlsplit(base_url)
+    if is_loopback(base_url) or proxy_bypass(parts.hostname or ""):
+        return None
+    url = getproxies().get(parts.scheme)
+    return httpx.Proxy(url) if url else None
+
+
+def _certificates(base_url: str) -> ssl.SSLContext | bool:
+    return False if base_url.startswith("http://") else _trusted()
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    # Reads the certificate store (30 ms): not for plain http, and once for all transports.
+    return ssl.create_default_context(
+        cafile=os.environ.get("SSL_CERT_FILE"), capath=os.environ.get("SSL_CERT_DIR")
+    )

@@ -1,0 +1,258 @@
+"""The way to result hosts: over real connections, to hosts that break every rule."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+import pytest
+
+from runner.fetch import ResultFetcher, ResultUnacceptable, ResultUnavailable
+from runner.files import OutputFolder
+from runner.parts import PartFile
+from runner.transports import open_result_transport
+from tests.result_hosts import CLIP, LARGE, FakeClock, fetch_real, left, serving
+
+pytestmark = pytest.mark.anyio
+
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CLIP) + CLIP
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> PartFile:
+    return OutputFolder(tmp_path / "out", owner="autumn").part("hero")
+
+
+async def test_over_a_real_connection_a_cut_body_is_gone_on_with(part: PartFile) -> None:
+    asked: list[bytes] = []
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        asked.append(head)
+        at = 0
+        status = b"200 OK"
+        if b"range: bytes=" in head.lower():
+            at = int(head.lower().partition(b"range: bytes=")[2].partition(b"-")[0])
+            status = b"206 Partial Content\r\nContent-Range: bytes %d-%d/%d" % (
+                at,
+                len(LARGE) - 1,
+                len(LARGE),
+            )
+        await stream.send(
+            b'HTTP/1.1 %s\r\nETag: "v1"\r\nContent-Length: %d\r\n\r\n' % (status, len(LARGE) - at)
+        )
+        await stream.send(LARGE[at : at + 900_000])  # and then the line goes dead
+
+    async with serving(handle) as url:
+        for _ in range(2):
+            with pytest.raises(ResultUnavailable):
+                await fetch_real(url, part)
+        size = part.size()
+        while size < len(LARGE) and len(asked) < 5:
+            with suppress(ResultUnavailable):
+                result = await fetch_real(url, part)
+            assert part.size() > size  # the very end of what came may be lost with the line, never all of it
+            size = part.size()
+
+    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
+    assert [b"range: bytes=" in head.lower() for head in asked] == [False, *[True] * (len(asked) - 1)]
+
+
+async def test_over_a_real_connection_an_unframed_cut_is_seen(part: PartFile) -> None:
+    """No length and no chunks: only the container tells."""
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        await stream.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + CLIP[: len(CLIP) // 2])
+
+    async with serving(handle) as url:
+        with pytest.raises(ResultUnavailable, match="not a whole video/mp4"):
+            await fetch_real(url, part)
+
+    assert left(part) == []
+
+
+async def test_over_a_real_connection_silence_ends(part: PartFile) -> None:
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        await stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + CLIP[:100])
+        await anyio.sleep_forever()
+
+    async with serving(handle) as url:
+        with pytest.raises(ResultUnavailable, match="no answer in time"):
+            await fetch_real(url, part, read=0.1)
+
+
+@pytest.mark.parametrize("reply", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"])
+async def test_over_a_real_connection_garbage_is_temporary(part: PartFile, reply: bytes) -> None:
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        if reply:
+            await stream.send(reply)
+
+    async with serving(handle) as url:
+        with pytest.raises(ResultUnavailable) as caught:
+            await fetch_real(url, part)
+
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nnot a length\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n" + CLIP[:1024],
+        b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n1234567",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+        b"HTTP/1.1 099 No\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon at all\r\n\r\n",
+    ],
+    ids=["no chunk", "a cut chunk", "a long header", "two lengths", "no version", "no status", "no header"],
+)
+async def test_what_is_no_http_is_temporary(part: PartFile, reply: bytes) -> None:
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        await stream.send(reply)
+
+    async with serving(handle) as url:
+        with pytest.raises(ResultUnavailable) as caught:
+            await fetch_real(url, part)
+
+    assert "SECRET" not in f"{caught.value!r} {caught.value.message}"
+
+
+async def test_a_host_that_is_not_there_is_temporary(part: PartFile) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    with pytest.raises(ResultUnavailable, match="no connection"):
+        await fetch_real(f"http://127.0.0.1:{port}/clip.mp4?sig=SECRET", part)
+
+
+async def test_a_connection_that_is_dropped_is_not_called_slow(part: PartFile) -> None:
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        pass
+
+    async with serving(handle) as url:
+        with pytest.raises(ResultUnavailable, match="broke off before an answer"):
+            await fetch_real(url, part)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/a%2Fb/c%7e%41/clip.mp4?X-Amz-Credential=AKIA%2F2026%2fus&sig=a%2Bb+c%3D=&at=2026-11-28T01%3A00Z",
+        "/clip%20one.mp4?se=2026-11-28T16:00:00Z&sp=r&sig=q%2Bz%2F8%3D&x=%C3%A9&empty=",
+        "/a;b=1,2/!$&'()*+@:/clip.mp4?a=b;c=d&e=f?g/h",
+    ],
+)
+async def test_a_signed_url_goes_out_byte_for_byte(part: PartFile, target: str) -> None:
+    asked: list[bytes] = []
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        asked.append(head)
+        await stream.send(WHOLE)
+
+    async with serving(handle) as url:
+        await fetch_real(url.partition("/clip")[0] + target, part)
+
+    assert asked[0].startswith(b"GET %s HTTP/1.1\r\n" % target.encode())
+
+
+async def test_nothing_but_what_is_asked_for_is_said(part: PartFile) -> None:
+    """No key, no cookie that an earlier answer has set, no name of a library."""
+    asked: list[bytes] = []
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        asked.append(head)
+        await stream.send(WHOLE.replace(b"\r\n\r\n", b"\r\nSet-Cookie: seen=1; Path=/\r\n\r\n", 1))
+
+    async with serving(handle) as url, open_result_transport("http://127.0.0.1", 2) as way:
+        fetcher = ResultFetcher(way.http, allow_loopback=True, max_bytes=10_000_000, clock=FakeClock())
+        for _ in range(2):
+            await fetcher.fetch(url, part)
+
+    for head in asked:
+        names = {line.partition(b":")[0].lower() for line in head.strip().split(b"\r\n")[1:]}
+        assert names <= {b"host", b"accept", b"accept-encoding", b"user-agent", b"connection"}
+        assert b"aiohttp" not in head.lower()
+    assert len(asked) == 2
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let every name have the first of these addresses, then the next, at last for ever the last."""
+    addresses: list[str] = []
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: int, *rest: Any, **more: Any) -> list[Any]:
+        name = host.decode() if isinstance(host, bytes) else host
+        if not name.endswith(".example"):
+            return real(host, port, *rest, **more)
+        address = addresses.pop(0) if len(addresses) > 1 else addresses[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return addresses
+
+
+async def test_a_name_that_is_answered_differently_a_moment_later_is_caught(
+    part: PartFile, answers: list[str]
+) -> None:
+    answers += ["93.184.216.34", "127.0.0.1"]
+    came: list[bytes] = []
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        came.append(head)
+
+    async with serving(handle) as url, open_result_transport("https://rivya.ai", 2) as way:
+        port = url.split(":")[2].partition("/")[0]
+        fetcher = ResultFetcher(way.http, allow_loopback=False, max_bytes=10_000_000, clock=FakeClock())
+        with pytest.raises(ResultUnacceptable, match=r"127\.0\.0\.1, which is not a public one"):
+            await fetcher.fetch(f"https://media.example:{port}/clip.mp4?sig=SECRET", part)
+
+    assert came == []
+    assert left(part) == []
+
+
+async def test_a_name_of_this_machine_is_fine_where_the_service_is_here(
+    part: PartFile, answers: list[str]
+) -> None:
+    answers += ["127.0.0.1"]
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        await stream.send(WHOLE)
+
+    async with serving(handle) as url:
+        result = await fetch_real(url.replace("127.0.0.1", "results.example"), part)
+
+    assert result.size_bytes == len(CLIP)
+
+
+async def test_behind_a_proxy_of_the_own_network_its_name_is_not_judged(
+    part: PartFile, answers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers += ["127.0.0.1"]
+    came: list[bytes] = []
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        came.append(head)
+        await stream.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(handle) as url:
+        port = url.split(":")[2].partition("/")[0]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://proxy.example:{port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        async with open_result_transport("https://rivya.ai", 2) as way:
+            assert way.proxied
+            fetcher = ResultFetcher(
+                way.http, allow_loopback=False, max_bytes=10_000_000, clock=FakeClock(), proxied=True
+            )
+            with pytest.raises(ResultUnavailable):
+                await fetcher.fetch("https://media.example/clip.mp4?sig=SECRET", part)
+
+    assert came[0].startswith(b"CONNECT media.example:443 ")
