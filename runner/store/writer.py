@@ -1,13 +1,17 @@
 """Group commit: what many coroutines write at one moment becomes one transaction.
 
-A caller's `await write(...)` returns after its change is on the disk. One commit per tick makes
-`synchronous=FULL` free: its price is paid once for all who wait.
+A caller's `await write(...)` returns after its change is on the disk. One commit for all who wait makes
+`synchronous=FULL` free: its price is paid once. While one batch is being committed the next one gathers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import anyio
@@ -40,8 +44,9 @@ class _Batch:
 class GroupWriter:
     """Runs small operations on the one writing connection, many in each transaction.
 
-    Each operation is inside a savepoint of its own: when it raises, its changes are gone, its
-    caller gets the error, and its neighbours are committed. `serve` has to run in a task group.
+    Each operation is undone alone when it raises: its caller gets the error, and its neighbours are
+    committed. `serve` has to run in a task group; its thread is its own, since a trip through a pool of
+    threads costs more than a commit (`make bench`).
 
     Args:
         file: The open database.
@@ -52,9 +57,11 @@ class GroupWriter:
         self._file = file
         self._inline = inline
         self._next = _Batch()
-        self._wake = anyio.Event()
+        self._at_work: _Batch | None = None  # what the thread of `serve` commits now
+        self._work: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None  # while serving
+        self._called = False
         self._limiter = anyio.CapacityLimiter(1)
-        self._serving = False
         self.transactions = 0
         self.operations = 0
 
@@ -67,12 +74,12 @@ class GroupWriter:
         """
         entry, batch = _Entry(operation), self._next
         batch.entries.append(entry)
-        self._wake.set()
         # What is committed must be known to its caller: a cancel waits for the answer.
         with anyio.CancelScope(shield=True):
-            if not self._serving:
-                # Cancelled before this caller was: nobody else would ever answer it.
+            if self._loop is None:
+                # Not serving, or cancelled before this caller was: nobody else would ever answer it.
                 await self.flush()
+            self._call()
             await batch.committed.wait()
         if entry.error is not None:
             raise entry.error
@@ -82,37 +89,75 @@ class GroupWriter:
     def write_soon(self, operation: Callable[[sqlite3.Connection], Any]) -> None:
         """Run an operation in the next transaction; nobody waits, and its own errors are dropped."""
         self._next.entries.append(_Entry(operation))
-        self._wake.set()
+        self._call()
 
     async def serve(self) -> None:
         """Commit what comes, until cancelled; what has come by then is committed too."""
-        self._serving = True
+        loop = asyncio.get_running_loop()
+        thread = threading.Thread(target=self._commit_what_comes, args=(loop,), daemon=True)
+        thread.start()
+        self._loop = loop
+        self._call()
         try:
-            while True:
-                await self._wake.wait()
-                self._wake = anyio.Event()
-                await self.flush()
+            await anyio.sleep_forever()
         finally:
-            self._serving = False
+            self._loop = None
             await self.flush()
+            self._work.put(None)
+            thread.join()
 
     async def flush(self) -> None:
         """Commit all that waits now."""
-        batch, self._next = self._next, _Batch()
-        if not batch.entries:
-            return
         with anyio.CancelScope(shield=True):
+            while self._at_work is not None:
+                await self._at_work.committed.wait()
+            batch, self._next = self._next, _Batch()
+            if not batch.entries:
+                return
             if self._inline:
                 self._commit(batch.entries)
             else:
                 await anyio.to_thread.run_sync(self._commit, batch.entries, limiter=self._limiter)
         batch.committed.set()
 
+    def _call(self) -> None:
+        """Have the next batch begun once all who run now have had their turn, if none is at work."""
+        if self._loop is not None and not self._called and self._at_work is None and self._next.entries:
+            self._called = True
+            self._loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._called = False
+        if self._loop is None or self._at_work is not None or not self._next.entries:
+            return
+        batch, self._next = self._next, _Batch()
+        self._at_work = batch
+        if self._inline:
+            self._commit(batch.entries)
+            self._over()
+        else:
+            self._work.put(batch)
+
+    def _over(self) -> None:
+        batch, self._at_work = self._at_work, None
+        assert batch is not None
+        batch.committed.set()
+        self._begin()
+
+    def _commit_what_comes(self, loop: asyncio.AbstractEventLoop) -> None:
+        while (batch := self._work.get()) is not None:
+            self._commit(batch.entries)
+            with suppress(RuntimeError):  # the loop was torn down: nobody is left to be told
+                loop.call_soon_threadsafe(self._over)
+
     def _commit(self, entries: list[_Entry]) -> None:
         try:
             with self._file.transaction() as conn:
-                for entry in entries:
-                    self._one(conn, entry)
+                if len(entries) == 1:  # by far the most: the transaction itself undoes it
+                    entries[0].result = entries[0].operation(conn)
+                else:
+                    for entry in entries:
+                        self._one(conn, entry)
             self.transactions += 1
             self.operations += len(entries)
             self._file.checkpoint()
