@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
@@ -232,7 +233,7 @@ class Api:
         waits = timeout or httpx.Timeout(self._timeouts.read_s, connect=self._timeouts.connect_s)
         request = httpx.Request(
             method,
-            self.account.base_url + path,
+            _parsed(self.account.base_url + path),
             headers=sent_headers,
             extensions={"timeout": waits.as_dict()},
             **content,
@@ -261,13 +262,15 @@ class Api:
         return self._reply(response, raw)
 
     def _reply(self, response: httpx.Response, raw: bytes) -> Reply:
-        kind = response.headers.get("content-type", "no content type").split(";")[0].strip()
+        headers = dict(response.headers)
+        kind = headers.get("content-type", "no content type").split(";")[0].strip()
+        said_s = _date_s(headers.get("date"))
         return Reply(
             status=response.status_code,
             data=_object(self._hidden(raw.decode("utf-8-sig", "replace"))),
-            retry_after_s=parse_retry_after(response.headers.get("retry-after"), now_epoch_s=self._now()),
-            request_id=self._hidden(response.headers.get("x-request-id", "")) or None,
-            skew_s=_skew_s(response.headers.get("date"), self._now()),
+            retry_after_s=parse_retry_after(headers.get("retry-after"), now_epoch_s=self._now()),
+            request_id=self._hidden(headers.get("x-request-id", "")) or None,
+            skew_s=said_s - self._now() if said_s is not None else None,
             detail=self._hidden(f"HTTP {response.status_code}, {kind}"),
         )
 
@@ -277,12 +280,18 @@ class Api:
         return text.replace(key, "rvya_sk_…") if len(key) >= SECRET_CHARS else text
 
 
-def _skew_s(date: str | None, now_s: float) -> float | None:
-    """Return by how much a `Date` header is ahead of our clock; None where there is none."""
+@lru_cache(maxsize=4)  # it changes once a second
+def _date_s(date: str | None) -> float | None:
+    """Return the time a `Date` header says, in seconds since 1970; None where it says none."""
     try:
-        return parsedate_to_datetime(date).timestamp() - now_s if date else None
+        return parsedate_to_datetime(date).timestamp() if date else None
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+@lru_cache(maxsize=16)  # all but those with the id of a task
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)
 
 
 class _TooLate(Exception):

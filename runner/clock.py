@@ -65,8 +65,7 @@ def _read_boot_id() -> str | None:
 
 def rfc3339(epoch_s: float) -> str:
     """Return a time as text that sorts: `2026-11-22T18:44:07.123Z`."""
-    moment = datetime.fromtimestamp(epoch_s, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return f"{datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def epoch(text: str | None) -> float | None:

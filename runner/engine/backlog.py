@@ -15,9 +15,10 @@ from runner.engine.view import RunOptions
 from runner.model import Job, Reference, State
 from runner.steps import upload as uploading
 from runner.steps.desk import Desk
+from runner.steps.download import Settled
 from runner.store import jobs
 
-LOOKAHEAD = 64  # jobs prepared ahead of their submit
+LOOKAHEAD = 64  # jobs held ready ahead of their submit, or of their download
 
 
 class Backlog:
@@ -36,6 +37,7 @@ class Backlog:
         self.resend: deque[int] = deque()
         self.refused: deque[int] = deque()
         self.to_download: deque[int] = deque()
+        self.settled: dict[int, Settled] = {}  # the first of them, which need not be read once more
         self.to_renew: deque[int] = deque()
         self.to_upload: deque[uploading.Needed] = deque()
         self.uploads: dict[uploading.Needed, tuple[Reference, set[int]]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from runner.backoff import retry_delay_s
 from runner.clock import epoch
 from runner.engine.admission import Admission
-from runner.engine.backlog import Backlog
+from runner.engine.backlog import LOOKAHEAD, Backlog
 from runner.engine.health import Breaker, Health, Nameless
 from runner.engine.reasons import Reasons
 from runner.engine.view import Progress, RunOptions, Tally
@@ -17,6 +17,7 @@ from runner.model import Job
 from runner.scheduler import Call, Scheduler
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
+from runner.store.ledger import Paid
 
 
 class Floor:
@@ -135,9 +136,11 @@ class Floor:
 
     # --- what becomes of jobs ---
 
-    def succeeded(self, job: Job) -> None:
+    def succeeded(self, job: Job, *, paid: Paid | None = None) -> None:
         """Its task has succeeded: the result is to be fetched."""
         self._breaker.succeeded()
+        if paid is not None and len(self.backlog.settled) < LOOKAHEAD:
+            self.backlog.settled[job.row] = job, paid
         self.backlog.to_download.append(job.row)
 
     def failed(self, job: Job, failure: Failure, *, again: bool = False) -> None:

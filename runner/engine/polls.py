@@ -70,7 +70,7 @@ async def _ended(floor: Floor, found: polling.Polled, learned_s: float | None) -
     floor.credits_moved()
     if found.state is State.DOWNLOADING:
         floor.progress.event("succeeded", job=job.id, task_id=job.task_id, seconds=found.duration_s)
-        floor.succeeded(job)
+        floor.succeeded(job, paid=found.paid)
         if found.duration_s is None and learned_s is not None:
             _learn(floor, job, learned_s)
         return

@@ -37,7 +37,7 @@ class Results:
         """Fetch the results of one job, and see to what follows."""
         floor = self._floor
         floor.tally.downloads += 1
-        result = await self._downloads.fetch(floor.desk, row)
+        result = await self._downloads.fetch(floor.desk, row, floor.backlog.settled.pop(row, None))
         if floor.counts_downloads or result.too_fast:
             floor.scheduler.answered(
                 floor.now(),

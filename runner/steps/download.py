@@ -30,6 +30,8 @@ from runner.steps.desk import Desk
 from runner.store import jobs, ledger
 from runner.transports import ResultTransport
 
+Settled = tuple[Job, ledger.Paid]
+
 
 class Fetched(StrEnum):
     """What became of a download."""
@@ -55,9 +57,6 @@ class DownloadResult:
     warnings: tuple[str, ...] = ()
 
 
-Paid = tuple[float | None, float | None]  # credits reserved and charged
-
-
 @dataclass(frozen=True, slots=True)
 class Downloads:
     """Where results come from and where they go."""
@@ -77,13 +76,20 @@ class Downloads:
         )
         return cls(folder, fetcher)
 
-    async def fetch(self, desk: Desk, row: int) -> DownloadResult:
+    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
         """Fetch all results of one job, give them their names, write the sidecar, and be done.
+
+        Args:
+            desk: The run.
+            row: Which job.
+            settled: The job and what was paid for it, where that is known: as read with the task's end.
 
         Raises:
             TemporaryTrouble: The disk is full or fails.
         """
-        job, paid = await desk.writer.write(lambda conn: _begin(conn, row))
+        if settled is None:
+            settled = await desk.writer.write(lambda conn: _begin(conn, row))
+        job, paid = settled
         if job.state is not State.DOWNLOADING:
             return DownloadResult(job=job, fetched=Fetched.GONE)
         if not job.urls:
@@ -107,7 +113,7 @@ class Downloads:
         )
 
     def _keep(
-        self, desk: Desk, job: Job, paid: Paid, stem: str, results: Sequence[Result]
+        self, desk: Desk, job: Job, paid: ledger.Paid, stem: str, results: Sequence[Result]
     ) -> tuple[Artifact, ...]:
         """Name the results and write the sidecar, on a thread; files only."""
         artifacts = self.folder.publish(stem, results)
@@ -161,7 +167,7 @@ def _not_fetched(desk: Desk, job: Job, url: str, exc: ResultTrouble) -> Download
     )
 
 
-def _begin(conn: sqlite3.Connection, row: int) -> tuple[Job, Paid]:
+def _begin(conn: sqlite3.Connection, row: int) -> Settled:
     # The task has ended, so what was paid for it is settled: it will not change while files come.
     job = jobs.get(conn, row)
     return job, ledger.paid(conn, job)

@@ -29,6 +29,7 @@ class Polled:
     overdue: bool = False
     duration_s: float | None = None
     failure: Failure | None = None
+    paid: ledger.Paid | None = None  # of a job whose result is to be fetched
     reserved: float | None = None  # what the ledger holds as named by the service; None when not looked at
     credits_moved: bool = False
 
@@ -111,7 +112,13 @@ def _record(
     stop = Exit.CREDITS if failure is not None and task.code == "insufficient_credits" else None
     after = jobs.get(conn, row)
     return Polled(
-        job=after, answer=answer, state=state, stop=stop, duration_s=after.duration_s, failure=failure
+        job=after,
+        answer=answer,
+        state=state,
+        stop=stop,
+        paid=ledger.paid(conn, after) if state is State.DOWNLOADING else None,
+        duration_s=after.duration_s,
+        failure=failure,
     )
 
 

@@ -18,6 +18,8 @@ _DAY_MINUTES = 24 * 60
 # A service that named no amount in so many payments names none: trying its prices one by one would teach nothing.
 SILENT_PAYMENTS = 3
 
+Paid = tuple[float | None, float | None]  # credits reserved and charged, as the service has named them
+
 
 def committed(conn: sqlite3.Connection, *, manifest: str, job: int, now_s: float) -> Committed:
     """Return the credits that count already; the day's window errs by at most a minute, upwards."""
@@ -236,8 +238,8 @@ def amount_of(conn: sqlite3.Connection, job: Job) -> float:
     return float(found["amount"]) if found else 0.0
 
 
-def paid(conn: sqlite3.Connection, job: Job) -> tuple[float | None, float | None]:
-    """Return (reserved, charged) of a job's present round, as far as the service has named them."""
+def paid(conn: sqlite3.Connection, job: Job) -> Paid:
+    """Return the credits of a job's present round, as far as the service has named them."""
     found = conn.execute(
         "SELECT reserved, charged FROM ledger WHERE job = ? AND round = ?", (job.row, job.round)
     ).fetchone()

@@ -93,6 +93,8 @@ class GroupWriter:
 
     async def serve(self) -> None:
         """Commit what comes, until cancelled; what has come by then is committed too."""
+        if self._loop is not None:
+            await anyio.sleep_forever()  # somebody does
         loop = asyncio.get_running_loop()
         thread = threading.Thread(target=self._commit_what_comes, args=(loop,), daemon=True)
         thread.start()

@@ -22,7 +22,7 @@ from runner.model import Budget, Limits, Polling, State
 from runner.pacing import Governor
 from runner.scheduler import Call, Durations, Scheduler, Window
 from runner.steps.desk import Desk
-from runner.steps.download import DownloadResult, Fetched
+from runner.steps.download import DownloadResult, Fetched, Settled
 from runner.store import jobs
 from tests.desk import World, job, reference, refused, rows, task
 
@@ -51,7 +51,7 @@ class Silent:
 class Home:
     """Downloads that bring everything home at once."""
 
-    async def fetch(self, desk: Desk, row: int) -> DownloadResult:
+    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
         def done(conn: sqlite3.Connection) -> Any:
             jobs.advance(conn, jobs.get(conn, row), desk.now(), state=State.DONE.value)
             return jobs.get(conn, row)
@@ -415,7 +415,7 @@ async def test_a_result_that_is_too_large_is_fetched_once_in_a_run() -> None:
     class Large(Home):
         fetches = 0
 
-        async def fetch(self, desk: Desk, row: int) -> DownloadResult:
+        async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
             self.fetches += 1
             found = await desk.writer.write(lambda conn: jobs.get(conn, row))
             return DownloadResult(job=found, fetched=Fetched.NEVER, why="it is too large")
@@ -437,13 +437,13 @@ class AtTheApi(Home):
         self.refusals = refusals
         self.fetches = 0
 
-    async def fetch(self, desk: Desk, row: int) -> DownloadResult:
+    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
         self.fetches += 1
         if self.refusals:
             self.refusals -= 1
             found = await desk.writer.write(lambda conn: jobs.get(conn, row))
             return DownloadResult(job=found, fetched=Fetched.LATER, too_fast=True, retry_after_s=0.01)
-        return replace(await super().fetch(desk, row), from_api=True)
+        return replace(await super().fetch(desk, row, settled), from_api=True)
 
 
 async def test_results_at_the_api_itself_are_fetched_under_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -486,13 +486,13 @@ class Shaky(Home):
         self.failures = failures
         self.fetches: list[str] = []
 
-    async def fetch(self, desk: Desk, row: int) -> DownloadResult:
+    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
         found = await desk.writer.write(lambda conn: jobs.get(conn, row))
         self.fetches.append(found.id)
         if self.failures.get(found.id, 0):
             self.failures[found.id] -= 1
             return DownloadResult(job=found, fetched=Fetched.LATER, why="HTTP 503")
-        return await super().fetch(desk, row)
+        return await super().fetch(desk, row, settled)
 
 
 async def test_results_given_up_are_asked_for_again_when_another_one_comes_home(
