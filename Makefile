@@ -20,17 +20,17 @@ unexport RIVYA_API_KEY RIVYA_API_KEY_FILE RIVYA_BASE_URL RIVYA_STATE
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-install: .venv/.runtime ## put the command rivya-batch into .venv
+install: .venv/.compiled ## put the command rivya-batch into .venv
 	@echo "ready: $(BIN)/rivya-batch --help"
 
-demo: .venv/.runtime ## run the first example in the sandbox and open its page: no key, no network, nothing is paid
+demo: .venv/.compiled ## run the first example in the sandbox and open its page: no key, no network, nothing is paid
 	@echo "$$ rivya-batch run $(DEMO) --sandbox --open $(ARGS)"
 	@$(BIN)/rivya-batch run $(DEMO) --sandbox --open $(ARGS)
 
-test: .venv/.dev ## run the tests
+test: .venv/.dev .venv/.compiled ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-extra: .venv/.extra ## run the slow tests, and those that want a browser or schemathesis
+test-extra: .venv/.extra .venv/.compiled ## run the slow tests, and those that want a browser or schemathesis
 	@$(BIN)/python -m pytest -m "extra or slow" $(ARGS)
 
 check: .venv/.dev ## formatting, lint, types, layers, and that all generated text is up to date
@@ -54,11 +54,11 @@ readme: .venv/.dev ## write the generated parts of README.md
 pictures: .venv/.extra ## take the pictures of README.md from a real sandbox run (wants chromium)
 	@$(BIN)/python -m tests.pictures
 
-crash: .venv/.dev ## the slow tests, then 500 kills over 1,000 jobs with every fault on; prints what was paid twice (half an hour)
+crash: .venv/.dev .venv/.compiled ## the slow tests, then 500 kills over 1,000 jobs with every fault on; prints what was paid twice (half an hour)
 	@$(BIN)/python -m pytest -m "crash or slow" --crash-rounds=500 -s $(ARGS)
 	@MONEY_EXAMPLES=500 $(BIN)/python -m pytest tests/property/test_money_machine.py $(ARGS)
 
-bench: .venv/.dev ## measure (minutes)
+bench: .venv/.dev .venv/.compiled ## measure (minutes)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: .venv/.place ## resolve the dependencies again into requirements*.lock (wants the network)
@@ -85,6 +85,11 @@ clean: ## remove .venv and caches; never state/ or results
 	@echo "installing the locked packages into .venv (once; needs the network; about 20 s)"
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Else every start compiles all of it anew where PYTHONDONTWRITEBYTECODE is set: it costs a quarter of a second.
+.venv/.compiled: .venv/.runtime $(shell find runner -name '*.py')
+	@$(BIN)/python -m compileall -q runner
 	@touch $@
 
 .venv/.dev: .venv/.runtime requirements-dev.lock

@@ -6,9 +6,13 @@ a change is a new step. Applied by `store.database` under `BEGIN IMMEDIATE`.
 
 from __future__ import annotations
 
-from sqlite_utils import Database, Migrations
+import sqlite3
+from typing import TYPE_CHECKING
 
-MIGRATIONS = Migrations("rivya-batch")
+if TYPE_CHECKING:
+    from sqlite_utils import Migrations
+
+NAME = "rivya-batch"
 
 _TABLES = (
     """
@@ -249,13 +253,6 @@ _TABLES = (
 )
 
 
-@MIGRATIONS(name="0001_tables")
-def tables(db: Database) -> None:
-    """Create everything version 0.1.0 needs."""
-    for statement in _TABLES:
-        db.conn.execute(statement)
-
-
 _VIEWS = (
     """
     CREATE VIEW v_runs AS
@@ -284,13 +281,6 @@ _VIEWS = (
 )
 
 
-@MIGRATIONS(name="0002_views")
-def views(db: Database) -> None:
-    """Add the views of runs and failures."""
-    for statement in _VIEWS:
-        db.conn.execute(statement)
-
-
 _LISTINGS = (
     # What the jobs of a manifest were read from when it was last applied (see `api.listing`).
     """
@@ -308,9 +298,42 @@ _LISTINGS = (
     " WHERE listed = 1 AND state IN ('planned', 'uploading', 'ready')",
 )
 
+STEPS = {
+    "0001_tables": _TABLES,
+    "0002_views": _VIEWS,
+    "0003_listings": _LISTINGS,
+}
 
-@MIGRATIONS(name="0003_listings")
-def listings(db: Database) -> None:
-    """Remember what each manifest's jobs were read from; count and page them by index."""
-    for statement in _LISTINGS:
-        db.conn.execute(statement)
+
+def applied(conn: sqlite3.Connection) -> list[str]:
+    """Return the names of the steps a database has had, in their order; none for another program's."""
+    table = "SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'"
+    if conn.execute(table).fetchone() is None:
+        return []
+    found = conn.execute(
+        "SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY rowid", (NAME,)
+    )
+    return [row[0] for row in found]
+
+
+def pending(conn: sqlite3.Connection) -> list[str]:
+    """Return the names of the steps a database has yet to have."""
+    had = applied(conn)
+    return [name for name in STEPS if name not in had]
+
+
+def migrations() -> Migrations:
+    """Return the steps as sqlite-utils applies them: it is imported only where there is one to apply (60 ms)."""
+    from sqlite_utils import Database, Migrations
+
+    found = Migrations(NAME)
+
+    def register(name: str, statements: tuple[str, ...]) -> None:
+        @found(name=name)
+        def step(db: Database) -> None:
+            for statement in statements:
+                db.conn.execute(statement)
+
+    for name, statements in STEPS.items():
+        register(name, statements)
+    return found

@@ -18,10 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from sqlite_utils import Database
-
 from runner.errors import RunnerError, StateError, TemporaryTrouble
-from runner.migrations import MIGRATIONS
+from runner.migrations import STEPS, applied, migrations, pending
 
 BUSY_TIMEOUT_S = 20.0
 CHECKPOINT_PAGES = 2_000  # about 8 MB of WAL
@@ -34,7 +32,6 @@ class StateFile:
     """
 
     def __init__(self, conn: sqlite3.Connection, path: Path | None, *, created: bool, writable: bool) -> None:
-        self.db = Database(conn, execute_plugins=False)
         self.conn = conn
         self.path = path
         self.created = created
@@ -100,7 +97,7 @@ class StateFile:
             file = cls(conn, path, created=False, writable=False)
             try:
                 file._refuse_strange()
-                if MIGRATIONS.pending(file.db):
+                if pending(conn):
                     msg = f"{path} is of an older version"
                     raise StateError(msg, hint="`rivya-batch run` brings it up to date")
             except BaseException:
@@ -117,20 +114,20 @@ class StateFile:
         return file
 
     def _migrate(self) -> None:
-        if not MIGRATIONS.pending(self.db):
+        if not pending(self.conn):
             return
+        from sqlite_utils import Database
+
         with self._commits(), _begin(self.conn):
-            pending = MIGRATIONS.pending(self.db)
-            if pending and MIGRATIONS.applied(self.db) and self.path is not None:
+            if pending(self.conn) and applied(self.conn) and self.path is not None:
                 self._copy_aside()
-            MIGRATIONS.apply(self.db)
+            migrations().apply(Database(self.conn, execute_plugins=False))
 
     def _refuse_strange(self) -> None:
         """Refuse what a newer version or another program has written; nothing of it is changed."""
-        known = {migration.name for migration in MIGRATIONS._migrations}
-        applied = [migration.name for migration in MIGRATIONS.applied(self.db)]
-        foreign = [name for name in applied if name not in known]
-        if not applied and self.db.table_names():
+        had = applied(self.conn)
+        foreign = [name for name in had if name not in STEPS]
+        if not had and self.conn.execute("SELECT 1 FROM sqlite_master WHERE type = 'table'").fetchone():
             msg = f"{self.path} is the database of another program"
             raise StateError(msg, hint="this is not a rivya-batch database; name another with --state")
         if foreign:

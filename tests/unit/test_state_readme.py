@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from runner.migrations import MIGRATIONS
+from runner.migrations import migrations
 
 README = Path(__file__).resolve().parents[2] / "state" / "README.md"
 
@@ -19,7 +19,7 @@ README = Path(__file__).resolve().parents[2] / "state" / "README.md"
 def columns() -> dict[str, set[str]]:
     """The columns of each table and view of a new database."""
     database = Database(sqlite3.connect(":memory:"))
-    MIGRATIONS.apply(database)
+    migrations().apply(database)
     names = [
         row[0]
         for row in database.execute(
@@ -61,7 +61,7 @@ QUERIES = DATABASES["runner"]
 @pytest.mark.parametrize("name", QUERIES["queries"])
 def test_a_canned_query_works(name: str) -> None:
     database = Database(sqlite3.connect(":memory:"))
-    MIGRATIONS.apply(database)
+    migrations().apply(database)
     sql = QUERIES["queries"][name]["sql"]
 
     found = database.conn.execute(sql, dict.fromkeys(re.findall(r":(\w+)", sql), ""))
@@ -85,7 +85,7 @@ def test_the_canned_queries_are_about_tables_that_are_there(columns: dict[str, s
 )
 def test_a_line_to_copy_works(line: str) -> None:
     database = Database(sqlite3.connect(":memory:"))
-    MIGRATIONS.apply(database)
+    migrations().apply(database)
 
     assert database.conn.execute(line).description
     database.close()

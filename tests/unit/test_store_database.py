@@ -16,7 +16,7 @@ import pytest
 from sqlite_utils import Database
 
 from runner.errors import Exit, RunnerError, StateError, TemporaryTrouble
-from runner.migrations import MIGRATIONS
+from runner.migrations import STEPS, migrations
 from runner.store import database, staging
 from runner.store.database import StateFile
 from tests.desk import job, staged
@@ -166,12 +166,12 @@ def make_older(path: Path, *, before: str) -> None:
     path.parent.mkdir()
     with contextlib.closing(sqlite3.connect(path)) as conn:
         conn.execute("PRAGMA journal_mode = WAL")
-        MIGRATIONS.apply(Database(conn), stop_before=before)
+        migrations().apply(Database(conn), stop_before=before)
         with conn:
             put(conn, "precious")
 
 
-@pytest.mark.parametrize("later", [migration.name for migration in MIGRATIONS._migrations][1:])
+@pytest.mark.parametrize("later", list(STEPS)[1:])
 def test_an_older_file_is_copied_aside_before_it_is_changed(path: Path, later: str) -> None:
     make_older(path, before=later)
 
