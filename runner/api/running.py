@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from runner import __version__
 from runner.api.child import Sandbox, sandbox_child
@@ -45,6 +47,8 @@ from runner.workspace import ManifestLock, find_workspace
 
 LITTLE_SPACE_BYTES = 500_000_000
 NO_SPACE_BYTES = 20_000_000
+END_IMPORTS = ("runner.api.reporting", "runner.report.page", "rich.console")
+END_IMPORTS_AFTER_S = 2.0
 SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced, a browser that watches
 
 
@@ -384,11 +388,20 @@ async def _run_async(
         engine = Engine(desk, scheduler, downloads, request.options, progress)
         async with anyio.create_task_group() as group:
             group.start_soon(watch_signals, engine, announce)
+            group.start_soon(_get_ready_for_the_end)
             if beside is not None:
                 group.start_soon(beside, engine)
             ended = await engine.run()
             group.cancel_scope.cancel()
         return ended
+
+
+async def _get_ready_for_the_end() -> None:
+    """Import what only the end of a run needs while its tasks run; one that is over sooner does so then."""
+    await anyio.sleep(END_IMPORTS_AFTER_S)
+    await anyio.to_thread.run_sync(
+        lambda: [importlib.import_module(name) for name in END_IMPORTS], abandon_on_cancel=True
+    )
 
 
 def _with_descriptors(settings: Settings, left: int | None, announce: Announce) -> Settings:

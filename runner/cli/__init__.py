@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -78,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     hold_streams(for_programs="--json" in given or given[:1] in (["schema"], ["export"]))
-    sys.exit(invoke(given))
+    code = invoke(given)
+    gc.freeze()  # it all ends with the process: the interpreter need not look for what could be freed sooner
+    sys.exit(code)
 
 
 def invoke(arguments: list[str]) -> int:

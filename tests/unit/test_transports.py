@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,18 @@ from tests.result_hosts import CLIP, LARGE, FakeClock, fetch_real, left, serving
 
 pytestmark = pytest.mark.anyio
 
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBejCCAR+gAwIBAgIUSP/opOdsFVZl8itp/4F47sSPrmcwCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGYSB0ZXN0MCAXDTI2MTEyODE3MTMzM1oYDzIxMjYxMTA0MTcx
+MzMzWjARMQ8wDQYDVQQDDAZhIHRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATxWgxOVcRNsy1k65swnkr+UX2DqqgA3wfvjx9dDBi/2jBLrPyS+nnNF7lceavK
+bQsV5pM1IXnCWp6l9dPoDUW0o1MwUTAdBgNVHQ4EFgQUZo7FONG6Ua1D7Oa94X2e
+WxoGlrkwHwYDVR0jBBgwFoAUZo7FONG6Ua1D7Oa94X2eWxoGlrkwDwYDVR0TAQH/
+BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEAz6N7qMkPrvTL59sY687guIXE0/MH
+lBjMtPBEpWL35NsCIQCxtvTvwqawKGku2qCFi9S6JOhAxlbtCeIA2Ll0mUXA9A==
+-----END CERTIFICATE-----
+"""
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CLIP) + CLIP
 
 
@@ -178,6 +193,35 @@ async def test_nothing_but_what_is_asked_for_is_said(part: PartFile) -> None:
         assert names <= {b"host", b"accept", b"accept-encoding", b"user-agent", b"connection"}
         assert b"aiohttp" not in head.lower()
     assert len(asked) == 2
+
+
+def test_the_certificates_of_this_machine_are_trusted_and_read_once(tmp_path: Path) -> None:
+    """aiohttp's own contexts, which nothing uses, are made without them."""
+    program = """
+import os, ssl
+os.environ["SSL_CERT_FILE"] = "here.pem"
+os.environ.pop("SSL_CERT_DIR", None)
+before = dict(os.environ)
+from runner import transports
+way = transports.make_transport("https://rivya.ai", 2)
+from aiohttp import connector
+assert dict(os.environ) == before
+ours, theirs = transports._certificates("https://rivya.ai"), connector._SSL_CONTEXT_VERIFIED
+assert ours is transports._certificates("https://elsewhere.example")
+assert ours.verify_mode is ssl.CERT_REQUIRED and ours.check_hostname
+print(ours.cert_store_stats()["x509_ca"], theirs.cert_store_stats()["x509_ca"])
+"""
+    (tmp_path / "here.pem").write_text(CERTIFICATE, encoding="ascii")
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (found.stdout, found.stderr) == ("1 0\n", "")
 
 
 # --- names ---------------------------------------------------------------------------------------
