@@ -177,9 +177,9 @@ def _done(conn: sqlite3.Connection, desk: Desk, seen: Job, artifacts: Sequence[A
     job = jobs.get(conn, seen.row)
     now = desk.now()
     jobs.save_artifacts(conn, job.row, artifacts)
-    jobs.advance(conn, job, now, state=State.DONE.value, finished_at=now)
+    after = jobs.advance(conn, job, now, state=State.DONE.value, finished_at=now)
     desk.event(conn, "done", job, files=[str(item.path) for item in artifacts])
-    return jobs.get(conn, job.row)
+    return after
 
 
 def _odd(desk: Desk, job: Job, results: Sequence[Result]) -> tuple[str, ...]:

@@ -107,16 +107,15 @@ def _record(
             credits_moved=moved,
         )
     asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if seen.unwatched else None
-    state = take_task(conn, desk, job, task, asked_at_s=asked_at_s, polls=job.polls + 1)
-    failure = task_failure(task) if state in (State.FAILED, State.PLANNED) else None
+    after = take_task(conn, desk, job, task, asked_at_s=asked_at_s, polls=job.polls + 1)
+    failure = task_failure(task) if after.state in (State.FAILED, State.PLANNED) else None
     stop = Exit.CREDITS if failure is not None and task.code == "insufficient_credits" else None
-    after = jobs.get(conn, row)
     return Polled(
         job=after,
         answer=answer,
-        state=state,
+        state=after.state,
         stop=stop,
-        paid=ledger.paid(conn, after) if state is State.DOWNLOADING else None,
+        paid=ledger.paid(conn, after) if after.state is State.DOWNLOADING else None,
         duration_s=after.duration_s,
         failure=failure,
     )

@@ -41,11 +41,11 @@ FRESH_ROUND: dict[str, Any] = {
 
 def fail(
     conn: sqlite3.Connection, desk: Desk, job: Job, failure: Failure, *, task_failed: bool, **columns: Any
-) -> State:
+) -> Job:
     """End a round as failed; begin another at once where the manifest allows to pay for it.
 
     Returns:
-        `PLANNED` when another round begins, else `FAILED`.
+        The row, `PLANNED` when another round begins, else `FAILED`.
     """
     again = wants_another_round(
         cls=failure.cls, round_=job.round, failed_rounds=desk.settings.failed_rounds, task_failed=task_failed
@@ -63,12 +63,10 @@ def fail(
         **errors,
     )
     if again:
-        jobs.advance(
+        return jobs.advance(
             conn, job, now, **{**FRESH_ROUND, "state": State.PLANNED.value, "round": job.round + 1, **errors}
         )
-        return State.PLANNED
-    jobs.advance(conn, job, now, state=State.FAILED.value, finished_at=now, **errors, **columns)
-    return State.FAILED
+    return jobs.advance(conn, job, now, state=State.FAILED.value, finished_at=now, **errors, **columns)
 
 
 def take_task(
@@ -79,7 +77,7 @@ def take_task(
     *,
     asked_at_s: float | None = None,
     **columns: Any,
-) -> State:
+) -> Job:
     """Record what a task says of itself, its money included, and advance the job accordingly.
 
     Args:
@@ -91,15 +89,14 @@ def take_task(
         columns: Further columns to set when the job goes on.
 
     Returns:
-        The state the job has now.
+        The row as it is now.
     """
     now = desk.now()
     verdict = after_task(task)
     if verdict is AfterTask.RUNNING:
         if task.reserved:
             ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
-        jobs.advance(conn, job, now, state=State.WAITING.value, task_status=task.word, **columns)
-        return State.WAITING
+        return jobs.advance(conn, job, now, state=State.WAITING.value, task_status=task.word, **columns)
     if task.reserved:
         ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
     succeeded = verdict is AfterTask.DOWNLOADING
@@ -115,7 +112,7 @@ def take_task(
             )
         import json
 
-        jobs.advance(
+        after = jobs.advance(
             conn,
             job,
             now,
@@ -132,14 +129,14 @@ def take_task(
             },
         )
         desk.event(conn, "succeeded", job, task_id=task.id, final_credits=task.final, seconds=seconds)
-        return State.DOWNLOADING
+        return after
     if verdict is AfterTask.NO_CREDITS:
         # Nothing was charged, and the same key would be answered with the same failure for ever.
-        jobs.advance(
+        after = jobs.advance(
             conn, job, now, **{**FRESH_ROUND, "state": State.PLANNED.value, "revision": job.revision + 1}
         )
         desk.event(conn, "no_credits", job, task_id=task.id)
-        return State.PLANNED
+        return after
     return fail(
         conn,
         desk,

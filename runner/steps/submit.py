@@ -106,8 +106,7 @@ def take_back(conn: sqlite3.Connection, desk: Desk) -> None:
 
 def _as_new(conn: sqlite3.Connection, desk: Desk, job: Job) -> Job:
     ledger.release(conn, job, now=desk.now())
-    jobs.advance(conn, job, desk.now(), state=State.PLANNED.value, next_at=None)
-    return jobs.get(conn, job.row)
+    return jobs.advance(conn, job, desk.now(), state=State.PLANNED.value, next_at=None)
 
 
 def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
@@ -140,7 +139,7 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
         now=now,
     )
     revision, key, body = _bytes(job, copies)
-    jobs.advance(
+    after = jobs.advance(
         conn,
         job,
         now,
@@ -160,8 +159,7 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
         next_at=None,
     )
     desk.event(conn, "intent", job, key=key, round=job.round, revision=revision, credits=estimate.reserve)
-    job = jobs.get(conn, row)
-    return Submitted(job=job, state=job.state, first_send=True)
+    return Submitted(job=after, state=after.state, first_send=True)
 
 
 def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
@@ -218,7 +216,7 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
         ledger.move_to(
             conn, job, now=now
         )  # it may come to be charged from now on: the rolling day has to know
-    jobs.advance(
+    job = jobs.advance(
         conn,
         job,
         now,
@@ -228,7 +226,6 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
         next_at=None,
         **(first if job.reopened else {}),
     )
-    job = jobs.get(conn, job.row)
     return Submitted(job=job, state=job.state)
 
 
@@ -311,7 +308,7 @@ def _accepted(
         key=job.key,
     )
     # Two steps in one transaction: it was accepted, and then whatever its first word says.
-    jobs.advance(
+    waiting = jobs.advance(
         conn,
         job,
         now,
@@ -324,11 +321,10 @@ def _accepted(
         error_message=None,
     )
     asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if job.attempts > 1 else None
-    state = take_task(conn, desk, jobs.get(conn, job.row), task, asked_at_s=asked_at_s)
-    ended_badly = state in (State.PLANNED, State.FAILED)
+    after = take_task(conn, desk, waiting, task, asked_at_s=asked_at_s)
+    ended_badly = after.state in (State.PLANNED, State.FAILED)
     stop = Exit.CREDITS if ended_badly and task.code == "insufficient_credits" else None
-    job = jobs.get(conn, job.row)
-    return Submitted(job=job, state=state, stop=stop, reserved=task.reserved)
+    return Submitted(job=after, state=after.state, stop=stop, reserved=task.reserved)
 
 
 def _not_accepted(
@@ -360,19 +356,16 @@ def _not_accepted(
                     max(job.attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, draw=0.5 + desk.draw() / 2
                 )
                 delay_s = max(backoff_s, min(outcome.retry_after_s or 0.0, RETRY_CAP_S))
-            jobs.advance(conn, job, now, **columns)
-            return Submitted(
-                job=jobs.get(conn, job.row), state=State.SUBMITTING, stop=outcome.stop, delay_s=delay_s or 0.0
-            )
+            after = jobs.advance(conn, job, now, **columns)
+            return Submitted(job=after, state=State.SUBMITTING, stop=outcome.stop, delay_s=delay_s or 0.0)
         case After.UNCERTAIN:
-            jobs.advance(conn, job, now, **columns)
             assert outcome.failure is not None
-            return _give_up(conn, desk, jobs.get(conn, job.row), outcome.failure)
+            return _give_up(conn, desk, jobs.advance(conn, job, now, **columns), outcome.failure)
         case After.FAILED:
             assert outcome.failure is not None
             ledger.release(conn, job, now=now)
-            fail(conn, desk, job, outcome.failure, task_failed=False, **columns)
-            return Submitted(job=jobs.get(conn, job.row), state=State.FAILED, failure=outcome.failure)
+            after = fail(conn, desk, job, outcome.failure, task_failed=False, **columns)
+            return Submitted(job=after, state=State.FAILED, failure=outcome.failure)
         case After.BACK | After.NEW_BODY:
             ledger.release(conn, job, now=now)
             columns["state"] = State.PLANNED.value
@@ -381,8 +374,8 @@ def _not_accepted(
             if outcome.after is After.NEW_BODY:
                 catalogue.forget_uploads(conn, _urls(job))
                 columns["fresh_bodies"] = job.fresh_bodies + 1
-            jobs.advance(conn, job, now, **columns)
-            return Submitted(job=jobs.get(conn, job.row), state=State.PLANNED, stop=outcome.stop)
+            after = jobs.advance(conn, job, now, **columns)
+            return Submitted(job=after, state=State.PLANNED, stop=outcome.stop)
         case After.WAITING:
             raise AssertionError("an accepted submit is recorded elsewhere")
 

@@ -171,9 +171,9 @@ def fail_for_reference(conn: sqlite3.Connection, desk: Desk, row: int, failure: 
     A job of which something may have been sent needs its reference no more: it is left as it is.
     """
     job = jobs.get(conn, row)
-    if job.state in NEVER_SENT:
-        fail(conn, desk, job, failure, task_failed=False)
-    return jobs.get(conn, row)
+    if job.state not in NEVER_SENT:
+        return job
+    return fail(conn, desk, job, failure, task_failed=False)
 
 
 def reference_failure(error: RunnerError) -> Failure:

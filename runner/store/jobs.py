@@ -132,7 +132,7 @@ def page_to_send(conn: sqlite3.Connection, manifest: str, *, after: tuple[int, i
     return [_job(row) for row in rows]
 
 
-def advance(conn: sqlite3.Connection, job: Job, now: str, **columns: Any) -> int:
+def advance(conn: sqlite3.Connection, job: Job, now: str, **columns: Any) -> Job:
     """Change a row by one step, if it still has the version this step began with.
 
     Args:
@@ -142,20 +142,21 @@ def advance(conn: sqlite3.Connection, job: Job, now: str, **columns: Any) -> int
         columns: Column names and their new values.
 
     Returns:
-        The new version.
+        The row as it is now.
 
     Raises:
         StaleJob: Somebody else has advanced the row.
     """
     sets = ", ".join(f"{name} = ?" for name in columns)
     changed = conn.execute(
-        f"UPDATE jobs SET {sets}{', ' if sets else ''}version = version + 1, updated_at = ? WHERE id = ? AND version = ?",
+        f"UPDATE jobs SET {sets}{', ' if sets else ''}version = version + 1, updated_at = ?"
+        f" WHERE id = ? AND version = ? RETURNING {_COLUMNS}",
         (*columns.values(), now, job.row, job.version),
-    )
-    if changed.rowcount != 1:
+    ).fetchall()
+    if len(changed) != 1:
         msg = f"job {job.id} was changed by another step while this one ran"
         raise StaleJob(msg)
-    return job.version + 1
+    return _job(changed[0])
 
 
 def count_poll(conn: sqlite3.Connection, row: int) -> None:
