@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
     from aiohttp.abc import AbstractResolver
 
+LONGEST_HEADER_BYTES = 65_536  # a signed url to go to instead can be long
 KEEP_S = 20.0  # how long a connection that is not used is kept
 
 
@@ -170,7 +171,12 @@ def _session(
     from aiohttp import ClientSession, DummyCookieJar, TCPConnector
 
     connector = TCPConnector(limit=connections, keepalive_timeout=KEEP_S, ssl=certificates, resolver=resolver)
-    return ClientSession(connector=connector, cookie_jar=DummyCookieJar())
+    return ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        max_line_size=LONGEST_HEADER_BYTES,
+        max_field_size=LONGEST_HEADER_BYTES,
+    )
 
 
 def never_left(exc: Exception) -> bool:

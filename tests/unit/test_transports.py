@@ -175,6 +175,22 @@ async def test_a_signed_url_goes_out_byte_for_byte(part: PartFile, target: str) 
     assert asked[0].startswith(b"GET %s HTTP/1.1\r\n" % target.encode())
 
 
+async def test_a_long_way_round_is_gone(part: PartFile) -> None:
+    """A redirect to a signed url of 20,000 bytes."""
+    asked: list[bytes] = []
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        asked.append(head)
+        target = b"/clip.mp4?sig=" + b"x" * 20_000
+        found = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % target
+        await stream.send(found if len(asked) == 1 else WHOLE)
+
+    async with serving(handle) as url:
+        await fetch_real(url, part)
+
+    assert len(asked[1]) > 20_000
+
+
 async def test_nothing_but_what_is_asked_for_is_said(part: PartFile) -> None:
     """No key, no cookie that an earlier answer has set, no name of a library."""
     asked: list[bytes] = []
