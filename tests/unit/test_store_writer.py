@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -244,3 +245,50 @@ async def test_the_error_of_a_write_nobody_waits_for_is_dropped_alone(file: Stat
     await writer.flush()
 
     assert [row[0] for row in file.conn.execute("SELECT account FROM rates")] == ["a"]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_serving_twice_is_serving_once_and_leaves_no_thread(
+    path: Path, file: StateFile, order: tuple[int, int]
+) -> None:
+    """A second `serve` leaves the work to the first; whichever ends first, everyone is answered."""
+    threads = threading.active_count()
+    writer = GroupWriter(file)
+    scopes = (anyio.CancelScope(), anyio.CancelScope())
+
+    async def serve(number: int) -> None:
+        with scopes[number]:
+            await writer.serve()
+
+    async with anyio.create_task_group() as group:
+        for number in (0, 1):
+            group.start_soon(serve, number)
+            await anyio.wait_all_tasks_blocked()
+        await writer.write(lambda conn: put(conn, "both"))
+        assert threading.active_count() == threads + 1
+        for number in order:
+            scopes[number].cancel()
+            await anyio.wait_all_tasks_blocked()
+            await writer.write(partial(put, key=str(number)))
+
+    assert kept(path) == {"both", "0", "1"}
+    assert not [thread for thread in threading.enumerate() if "_commit_what_comes" in thread.name]
+
+
+async def test_what_comes_while_a_batch_is_committed_is_the_next_batch(file: StateFile) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(conn: sqlite3.Connection) -> None:
+        began.set()
+        assert go_on.wait(4.0)
+
+    async with writing(file, inline=False) as writer, anyio.create_task_group() as group:
+        group.start_soon(writer.write, slow)
+        while not began.is_set():
+            await anyio.lowlevel.checkpoint()
+        for number in range(50):
+            group.start_soon(writer.write, partial(put, key=str(number)))
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+
+    assert (writer.operations, writer.transactions) == (51, 2)
