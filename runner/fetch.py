@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
 import secrets
 import socket
@@ -34,6 +35,7 @@ T = TypeVar("T")
 
 MAX_REDIRECTS = 5
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+HEAD_S = 60.0  # for the head of an answer: one that drips in keeps within every other limit
 WRITE_BYTES = 262_144  # a trip to a worker thread costs 0.2 ms: not for each piece of a body
 RESUME_FROM_BYTES = 1_000_000  # smaller bodies are fetched anew, which is cheaper than notes on each
 
@@ -124,7 +126,9 @@ class ResultFetcher:
         timeout: httpx.Timeout | None = None,
     ) -> None:
         self._transport = transport
-        self._timeout = {"timeout": (timeout or TIMEOUT).as_dict()}
+        timeout = timeout or TIMEOUT
+        self._timeout = {"timeout": timeout.as_dict()}
+        self._read_s = (timeout.read or math.inf) + 1.0  # after the transport's own
         self._allow_loopback = allow_loopback
         self._max_bytes = max_bytes
         self._clock = clock
@@ -201,7 +205,8 @@ class ResultFetcher:
         for _ in range(MAX_REDIRECTS + 1):
             await self._look_at(url)
             request = httpx.Request("GET", url, headers=headers, extensions=self._timeout)
-            response = await self._transport.handle_async_request(request)
+            with anyio.fail_after(HEAD_S):
+                response = await self._transport.handle_async_request(request)
             response.request = request
             try:
                 if response.status_code not in _REDIRECTS:
@@ -302,7 +307,7 @@ class ResultFetcher:
             return await anyio.to_thread.run_sync(write, part, data, begin)
 
         try:
-            async for piece in response.aiter_raw():
+            async for piece in _in_time(response.aiter_raw(), self._read_s):
                 size += len(piece)
                 if size > self._max_bytes:
                     raise self._too_large(source, size)
@@ -366,6 +371,16 @@ class _Received:
     path: str  # of the url that answered
 
 
+async def _in_time(pieces: AsyncIterator[bytes], each_s: float) -> AsyncIterator[bytes]:
+    """Wait for each piece so long only: after a chunk that is none, aiohttp says nothing, ever."""
+    while True:
+        with anyio.fail_after(each_s):
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
+        yield piece
+
+
 def _write(part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None) -> None:
     if begin is not None:
         part.begin(*begin)
@@ -403,7 +418,7 @@ def _not_public(address: Address, host: str) -> ResultUnacceptable:
 
 def _parsed(url: str, source: str) -> httpx.URL:
     try:
-        return httpx.URL(url)
+        return _with_a_host(httpx.URL(url))
     except (httpx.InvalidURL, ValueError, TypeError) as exc:
         raise ResultUnacceptable(f"{source!r} is not a url") from exc
 
@@ -413,9 +428,19 @@ def _next_hop(url: httpx.URL, response: httpx.Response, source: str) -> httpx.UR
     if not location:
         raise ResultUnavailable(f"{source} redirects to nowhere")
     try:
-        return url.join(location)
+        return _with_a_host(url.join(location))
     except (httpx.InvalidURL, ValueError) as exc:
         raise ResultUnacceptable(f"{source} redirects to something that is no url") from exc
+
+
+def _with_a_host(url: httpx.URL) -> httpx.URL:
+    """Return a url whose host can be read: httpx finds out only when it is asked for (`https://xn--/`).
+
+    Raises:
+        ValueError: It cannot.
+    """
+    _ = url.host
+    return url
 
 
 def _without_query(url: str) -> str:

@@ -14,17 +14,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
 from runner.addresses import Address, is_loopback, is_public, read_address
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
-    from aiohttp.abc import AbstractResolver
+from runner.errors import UsageError
 
 LONGEST_HEADER_BYTES = 65_536  # a signed url to go to instead can be long
 KEEP_S = 20.0  # how long a connection that is not used is kept
@@ -51,16 +48,11 @@ def make_transport(base_url: str, connections: int) -> httpx.AsyncBaseTransport:
     """Return the transport requests to the API go through.
 
     Proxies of the environment are honoured, but not for loopback.
-    """
-    _import_aiohttp()
-    from httpx_aiohttp import AiohttpTransport
 
-    certificates = _certificates(base_url)
-    return AiohttpTransport(
-        verify=certificates,
-        client=lambda: _session(certificates, connections),
-        proxy=_proxy(base_url),
-    )
+    Raises:
+        UsageError: The environment names a proxy we cannot go through.
+    """
+    return _transport(connections, _proxy(base_url))
 
 
 @asynccontextmanager
@@ -77,15 +69,12 @@ async def open_result_transport(base_url: str, connections: int) -> AsyncIterato
         # Behind a proxy the only name we look up is the proxy's.
         return proxy is not None or is_public(address) or (loopback and address.is_loopback)
 
-    async with _verbatim(_certificates(base_url), connections, proxy, allowed) as transport:
+    async with _transport(connections, proxy, allowed) as transport:
         yield ResultTransport(transport, proxy is not None)
 
 
-def _verbatim(
-    certificates: ssl.SSLContext | bool,
-    connections: int,
-    proxy: httpx.Proxy | None,
-    allowed: Callable[[Address], bool],
+def _transport(
+    connections: int, proxy: httpx.Proxy | None, allowed: Callable[[Address], bool] = lambda _: True
 ) -> httpx.AsyncBaseTransport:
     _import_aiohttp()
     import aiohttp
@@ -112,20 +101,41 @@ def _verbatim(
         async def close(self) -> None:
             await self._names.close()
 
+    class Asking:
+        """A request about to be made: the part of aiohttp's that httpx-aiohttp uses."""
+
+        def __init__(self, request: Any) -> None:
+            self._request = request
+
+        async def __aenter__(self) -> aiohttp.ClientResponse:
+            response: aiohttp.ClientResponse = await self._request.__aenter__()
+            if response.reason and not response.reason.isascii():
+                response.reason = None  # in no known encoding, and nobody reads it
+            return response
+
     class Session:
         """A session that takes urls as they are: given text, aiohttp would quote a signed url anew."""
 
         def __init__(self) -> None:
-            self._session = _session(certificates, connections, Judging())
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=connections, keepalive_timeout=KEEP_S, resolver=Judging()
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                max_line_size=LONGEST_HEADER_BYTES,
+                max_field_size=LONGEST_HEADER_BYTES,
+            )
 
-        def request(self, *, url: str, **rest: Any) -> Any:
-            return self._session.request(url=URL(url, encoded=True), **rest)
+        def request(self, *, url: str, **rest: Any) -> Asking:
+            if url.startswith("https:"):
+                rest["ssl"] = _trusted()
+            return Asking(self._session.request(url=URL(url, encoded=True), **rest))
 
         async def close(self) -> None:
             await self._session.close()
 
-    class Verbatim(AiohttpTransport):
-        """The transport over such a session."""
+    class Transport(AiohttpTransport):
+        """httpx-aiohttp's transport over such a session."""
 
         session: Session | None = None
 
@@ -136,21 +146,22 @@ def _verbatim(
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             try:
                 return await super().handle_async_request(request)
-            except aiohttp.ClientError as exc:  # what it has no name for in httpx's terms
+            except (aiohttp.ClientError, ValueError) as exc:  # what it has no name for in httpx's terms
                 raise httpx.RemoteProtocolError(str(exc), request=request) from exc
 
         async def aclose(self) -> None:
             if self.session is not None:
                 await self.session.close()
 
-    return Verbatim(verify=certificates, proxy=proxy)
+    # It wants a context for sessions of its own; each https request of ours brings `_trusted`.
+    return Transport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), proxy=proxy)
 
 
 def _import_aiohttp() -> None:
     """Import aiohttp without having it read the certificates of this machine, twice (50 to 70 ms).
 
-    It makes two TLS contexts for sessions that are given none. Ours are given one, or go to plain http; those
-    two come out trusting nobody.
+    It makes two TLS contexts for requests that bring none. Each https request of ours brings one; those two
+    come out trusting nobody.
     """
     if "aiohttp" in sys.modules:
         return
@@ -165,17 +176,11 @@ def _import_aiohttp() -> None:
         os.environ.update(kept)
 
 
-def _session(
-    certificates: ssl.SSLContext | bool, connections: int, resolver: AbstractResolver | None = None
-) -> ClientSession:
-    from aiohttp import ClientSession, DummyCookieJar, TCPConnector
-
-    connector = TCPConnector(limit=connections, keepalive_timeout=KEEP_S, ssl=certificates, resolver=resolver)
-    return ClientSession(
-        connector=connector,
-        cookie_jar=DummyCookieJar(),
-        max_line_size=LONGEST_HEADER_BYTES,
-        max_field_size=LONGEST_HEADER_BYTES,
+@cache
+def _trusted() -> ssl.SSLContext:
+    # Reads the certificate store (30 ms): once, and not for plain http.
+    return ssl.create_default_context(
+        cafile=os.environ.get("SSL_CERT_FILE"), capath=os.environ.get("SSL_CERT_DIR")
     )
 
 
@@ -198,12 +203,14 @@ def in_words(exc: Exception) -> str:
     """Say what went wrong on the way, for people."""
     # Some say all they know of the answer so far: a line for people is enough.
     said = str(exc).replace("\n", " ")[:200]
+    if "RawResponseMessage(" in said:  # the head of an answer, with all it holds
+        said = ""
     if never_left(exc):
         return f"no connection: {said}" if said else "no connection"
     if isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout)):
         # aiohttp's transport calls a connection that was dropped by this name.
         return f"the connection broke off before an answer: {said}" if said else "the connection broke off"
-    if isinstance(exc, httpx.TimeoutException):
+    if isinstance(exc, httpx.TimeoutException | TimeoutError):
         return f"no answer in time ({said})" if said else "no answer in time"
     return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
 
@@ -213,16 +220,18 @@ def _proxy(base_url: str) -> httpx.Proxy | None:
     if is_loopback(base_url) or proxy_bypass(parts.hostname or ""):
         return None
     url = getproxies().get(parts.scheme)
-    return httpx.Proxy(url) if url else None
-
-
-def _certificates(base_url: str) -> ssl.SSLContext | bool:
-    return False if base_url.startswith("http://") else _trusted()
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    # Reads the certificate store (30 ms): not for plain http, and once for all transports.
-    return ssl.create_default_context(
-        cafile=os.environ.get("SSL_CERT_FILE"), capath=os.environ.get("SSL_CERT_DIR")
-    )
+    if not url:
+        return None
+    name = f"{parts.scheme.upper()}_PROXY"
+    try:
+        proxy = httpx.Proxy(url)
+        for word in proxy.auth or ():
+            word.encode("latin-1")
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise UsageError(f"{name} is no address of a proxy", hint="something like http://host:3128") from exc
+    if proxy.url.scheme not in ("http", "https") or not proxy.url.host or (proxy.url.port or 1) > 65_535:
+        raise UsageError(
+            f"{name} names no proxy we can go through: {proxy.url.scheme}://{proxy.url.netloc.decode()}",
+            hint="a proxy for http or https will do: something like http://host:3128",
+        )
+    return proxy

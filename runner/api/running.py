@@ -399,9 +399,13 @@ async def _run_async(
 async def _get_ready_for_the_end() -> None:
     """Import what only the end of a run needs while its tasks run; one that is over sooner does so then."""
     await anyio.sleep(END_IMPORTS_AFTER_S)
-    await anyio.to_thread.run_sync(
-        lambda: [importlib.import_module(name) for name in END_IMPORTS], abandon_on_cancel=True
-    )
+
+    def get() -> None:
+        with suppress(Exception):  # the end tries again, and says what is wrong
+            for name in END_IMPORTS:
+                importlib.import_module(name)
+
+    await anyio.to_thread.run_sync(get, abandon_on_cancel=True)
 
 
 def _with_descriptors(settings: Settings, left: int | None, announce: Announce) -> Settings:

@@ -57,11 +57,10 @@ class GroupWriter:
         self._file = file
         self._inline = inline
         self._next = _Batch()
-        self._at_work: _Batch | None = None  # what the thread of `serve` commits now
+        self._at_work: _Batch | None = None  # what is being committed, by whichever thread
         self._work: SimpleQueue[_Batch | None] = SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None  # while serving
         self._called = False
-        self._limiter = anyio.CapacityLimiter(1)
         self.transactions = 0
         self.operations = 0
 
@@ -104,23 +103,35 @@ class GroupWriter:
             await anyio.sleep_forever()
         finally:
             self._loop = None
-            await self.flush()
-            self._work.put(None)
-            thread.join()
+            try:
+                await self.flush()
+            finally:
+                self._work.put(None)
+                thread.join()
 
     async def flush(self) -> None:
         """Commit all that waits now."""
         with anyio.CancelScope(shield=True):
             while self._at_work is not None:
                 await self._at_work.committed.wait()
-            batch, self._next = self._next, _Batch()
-            if not batch.entries:
+            if not self._next.entries:
                 return
-            if self._inline:
-                self._commit(batch.entries)
-            else:
-                await anyio.to_thread.run_sync(self._commit, batch.entries, limiter=self._limiter)
-        batch.committed.set()
+            entries = self._take().entries
+            try:
+                if self._inline:
+                    self._commit(entries)
+                else:
+                    await anyio.to_thread.run_sync(self._commit, entries)
+            except BaseException as exc:  # not even begun
+                _answer(entries, exc)
+                raise
+            finally:
+                self._over()
+
+    def _take(self) -> _Batch:
+        batch, self._next = self._next, _Batch()
+        self._at_work = batch
+        return batch
 
     def _call(self) -> None:
         """Have the next batch begun once all who run now have had their turn, if none is at work."""
@@ -132,8 +143,7 @@ class GroupWriter:
         self._called = False
         if self._loop is None or self._at_work is not None or not self._next.entries:
             return
-        batch, self._next = self._next, _Batch()
-        self._at_work = batch
+        batch = self._take()
         if self._inline:
             self._commit(batch.entries)
             self._over()
@@ -163,9 +173,8 @@ class GroupWriter:
             self.transactions += 1
             self.operations += len(entries)
             self._file.checkpoint()
-        except Exception as exc:  # each caller gets it
-            for entry in entries:
-                entry.result, entry.error = None, exc
+        except BaseException as exc:  # each caller gets it; the thread goes on
+            _answer(entries, exc)
 
     @staticmethod
     def _one(conn: sqlite3.Connection, entry: _Entry) -> None:
@@ -179,3 +188,8 @@ class GroupWriter:
                 raise
             conn.execute("ROLLBACK TO one")
         conn.execute("RELEASE one")
+
+
+def _answer(entries: list[_Entry], error: BaseException) -> None:
+    for entry in entries:
+        entry.result, entry.error = None, error

@@ -38,6 +38,7 @@ def part(tmp_path: Path) -> PartFile:
         "not a url at all",
         "https://[::1",
         "https://exa\udc80mple.com/",
+        "https://xn--/",
         "https://a\0b/",
         "http://93.184.216.34/x?sig=SECRET",
         "https://user:SECRET@93.184.216.34/x",
@@ -162,6 +163,7 @@ async def test_redirects_to_other_https_hosts_are_followed(part: PartFile) -> No
         "javascript:alert(1)",
         "https://[::1",
         "https://exa mple/",
+        "https://xn--/",
         "https://93.184.216.35:99999999/",
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.api import running
 from runner.api.planning import Plan
 from runner.api.running import RunRequest, run
 from runner.errors import Exit, RunnerError, UsageError
@@ -82,3 +83,11 @@ def test_mistakes_of_the_manifest_are_told_before_a_missing_key(
     assert "no API key" in refused()
     manifest.write_text(MANIFEST.replace("prompt:", "promt:"), encoding="utf-8")
     assert "2 problems" in refused(), "no prompt, and a key nobody knows"
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_imported_for_the_end_hurts_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "END_IMPORTS", ("runner.no_such_module",))
+    monkeypatch.setattr(running, "END_IMPORTS_AFTER_S", 0.0)
+
+    await running._get_ready_for_the_end()

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -292,3 +293,45 @@ async def test_what_comes_while_a_batch_is_committed_is_the_next_batch(file: Sta
         go_on.set()
 
     assert (writer.operations, writer.transactions) == (51, 2)
+
+
+async def test_what_is_written_while_serving_begins_keeps_its_turn(file: StateFile) -> None:
+    """The first write of a run begins before anybody serves, and is committed elsewhere."""
+    writer = GroupWriter(file)
+    found: dict[str, Any] = {}
+    began = threading.Event()
+
+    def slow(conn: sqlite3.Connection) -> str:
+        began.set()
+        time.sleep(0.1)
+        return put(conn, "slow")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(collect, writer, found, "slow", slow)
+        await anyio.lowlevel.checkpoint()
+        group.start_soon(writer.serve)
+        while not began.is_set():
+            await anyio.lowlevel.checkpoint()
+        await collect(writer, found, "quick", lambda conn: put(conn, "quick"))
+        group.cancel_scope.cancel()
+
+    assert found == {"slow": "slow", "quick": "quick"}
+
+
+class Odd(BaseException):
+    """What no `except Exception` catches."""
+
+
+async def test_nothing_an_operation_raises_ends_the_writing(
+    path: Path, file: StateFile, inline: bool
+) -> None:
+    def odd(conn: sqlite3.Connection) -> None:
+        put(conn, "odd")
+        raise Odd
+
+    async with writing(file, inline) as writer:
+        with pytest.raises(Odd):
+            await writer.write(odd)
+        await writer.write(lambda conn: put(conn, "a"))
+
+    assert kept(path) == {"a"}

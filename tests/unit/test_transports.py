@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,28 +15,21 @@ from typing import Any
 
 import anyio
 import anyio.abc
+import httpx
 import pytest
+from anyio.streams.tls import TLSListener
 
-from runner.fetch import ResultFetcher, ResultUnacceptable, ResultUnavailable
+from runner import fetch as fetching
+from runner.errors import UsageError
+from runner.fetch import ResultFetcher, ResultRefused, ResultUnacceptable, ResultUnavailable
 from runner.files import OutputFolder
 from runner.parts import PartFile
-from runner.transports import open_result_transport
+from runner.transports import make_transport, open_result_transport
 from tests.result_hosts import CLIP, LARGE, FakeClock, fetch_real, left, serving
 
 pytestmark = pytest.mark.anyio
 
-CERTIFICATE = """\
------BEGIN CERTIFICATE-----
-MIIBejCCAR+gAwIBAgIUSP/opOdsFVZl8itp/4F47sSPrmcwCgYIKoZIzj0EAwIw
-ETEPMA0GA1UEAwwGYSB0ZXN0MCAXDTI2MTEyODE3MTMzM1oYDzIxMjYxMTA0MTcx
-MzMzWjARMQ8wDQYDVQQDDAZhIHRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
-AATxWgxOVcRNsy1k65swnkr+UX2DqqgA3wfvjx9dDBi/2jBLrPyS+nnNF7lceavK
-bQsV5pM1IXnCWp6l9dPoDUW0o1MwUTAdBgNVHQ4EFgQUZo7FONG6Ua1D7Oa94X2e
-WxoGlrkwHwYDVR0jBBgwFoAUZo7FONG6Ua1D7Oa94X2eWxoGlrkwDwYDVR0TAQH/
-BAUwAwEB/zAKBggqhkjOPQQDAgNJADBGAiEAz6N7qMkPrvTL59sY687guIXE0/MH
-lBjMtPBEpWL35NsCIQCxtvTvwqawKGku2qCFi9S6JOhAxlbtCeIA2Ll0mUXA9A==
------END CERTIFICATE-----
-"""
+LOCALHOST = Path(__file__).resolve().parents[1] / "fixtures" / "tls" / "localhost.pem"  # its own authority
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CLIP) + CLIP
 
 
@@ -111,6 +106,59 @@ async def test_over_a_real_connection_garbage_is_temporary(part: PartFile, reply
             await fetch_real(url, part)
 
     assert "SECRET" not in str(caught.value)
+
+
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"zz\r\nrubbish\r\n", b"FFFFFFFFFFFFFFFFFFFF\r\nhello\r\n", b"0\r\nno trailer\r\n\r\n"],
+    ids=["no length", "too long", "no trailer"],
+)
+async def test_a_chunk_that_is_none_ends_in_time(part: PartFile, rest: bytes) -> None:
+    """Behind a head that has come: there aiohttp closes the connection and tells nobody."""
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        await stream.send(CHUNKS)
+        await anyio.sleep(0.05)
+        await stream.send(rest)
+        await anyio.sleep_forever()
+
+    async with serving(handle) as url:
+        with anyio.fail_after(8.0), pytest.raises(ResultUnavailable, match="no answer in time"):
+            await fetch_real(url, part, read=0.1)
+
+
+@pytest.mark.parametrize(
+    "drop", [b"HTTP/1.1 102 Processing\r\n\r\n", b"X-More: of it\r\n"], ids=["progress", "headers"]
+)
+async def test_a_head_that_never_ends_is_given_up(
+    part: PartFile, monkeypatch: pytest.MonkeyPatch, drop: bytes
+) -> None:
+    monkeypatch.setattr(fetching, "HEAD_S", 0.3)
+
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        await stream.send(b"HTTP/1.1 200 OK\r\n" if drop.startswith(b"X") else b"")
+        with suppress(anyio.BrokenResourceError):
+            while True:
+                await stream.send(drop)
+                await anyio.sleep(0.02)
+
+    async with serving(handle) as url:
+        with anyio.fail_after(8.0), pytest.raises(ResultUnavailable, match="no answer in time"):
+            await fetch_real(url, part)
+
+
+@pytest.mark.parametrize("reason", [b"N\xe9ant", b"\xff\xfe", "非".encode(), b""])
+async def test_a_reason_in_no_known_encoding_is_nobodys_trouble(part: PartFile, reason: bytes) -> None:
+    async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
+        await stream.send(b"HTTP/1.1 404 %s\r\nContent-Length: 0\r\n\r\n" % reason)
+
+    async with serving(handle) as url:
+        for _ in range(3):  # more often than there are connections: none is kept from the others
+            with pytest.raises(ResultRefused, match="404"):
+                await fetch_real(url, part)
 
 
 @pytest.mark.parametrize(
@@ -222,12 +270,12 @@ from runner import transports
 way = transports.make_transport("https://rivya.ai", 2)
 from aiohttp import connector
 assert dict(os.environ) == before
-ours, theirs = transports._certificates("https://rivya.ai"), connector._SSL_CONTEXT_VERIFIED
-assert ours is transports._certificates("https://elsewhere.example")
+ours, theirs = transports._trusted(), connector._SSL_CONTEXT_VERIFIED
+assert ours is transports._trusted()
 assert ours.verify_mode is ssl.CERT_REQUIRED and ours.check_hostname
 print(ours.cert_store_stats()["x509_ca"], theirs.cert_store_stats()["x509_ca"])
 """
-    (tmp_path / "here.pem").write_text(CERTIFICATE, encoding="ascii")
+    shutil.copy(LOCALHOST, tmp_path / "here.pem")
     found = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
@@ -238,6 +286,50 @@ print(ours.cert_store_stats()["x509_ca"], theirs.cert_store_stats()["x509_ca"])
     )
 
     assert (found.stdout, found.stderr) == ("1 0\n", "")
+
+
+async def test_results_are_asked_of_proven_hosts_only_wherever_the_service_is() -> None:
+    """Also while the service itself is on this machine, over plain http."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(LOCALHOST)
+    came: list[bytes] = []
+
+    async def serve(stream: anyio.abc.ByteStream) -> None:
+        with suppress(ssl.SSLError, anyio.BrokenResourceError, anyio.EndOfStream):
+            came.append(await stream.receive())
+
+    plain = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = plain.extra(anyio.abc.SocketAttribute.local_port)
+    async with TLSListener(plain, context) as listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, serve)
+        for base_url in ("https://rivya.ai", "http://127.0.0.1:9"):
+            async with open_result_transport(base_url, 2) as way:
+                request = httpx.Request("GET", f"https://127.0.0.1:{port}/x")
+                with pytest.raises(httpx.TransportError, match="certificate verify failed"):
+                    await way.http.handle_async_request(request)
+        group.cancel_scope.cancel()
+
+    assert came == []
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks5://127.0.0.1:1080",
+        "127.0.0.1:3128",
+        "http://",
+        "http://u\N{EURO SIGN}:SECRET@proxy:1",
+        "http://proxy:99999",
+    ],
+)
+def test_a_proxy_we_cannot_go_through_is_said_at_once(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+
+    with pytest.raises(UsageError, match="HTTPS_PROXY") as caught:
+        make_transport("https://rivya.ai", 2)
+
+    assert "SECRET" not in f"{caught.value.message} {caught.value.hint}"
 
 
 # --- names ---------------------------------------------------------------------------------------
