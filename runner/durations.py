@@ -33,7 +33,7 @@ FEW, FIRST_ROUNDS = 12, 16  # while little is known each duration moves the curv
 BEYOND = 110  # steps beyond all that was seen that a curve reaches: nearly ten times the age
 BLUR = 7.0  # steps either way, for a single duration
 # Where nearly all ends lie as close together as this (steps), and so many were seen, we look more finely.
-CLOSE, CLOSE_ENDS, FINE = 8, 8, 8
+CLOSE, CLOSE_ENDS, FINE = 8, 8, 32
 REST = 0.05  # of them may lie before, and as many after
 CLOSE_ROUNDS, CLOSE_WEIGHT = 6, 0.5
 

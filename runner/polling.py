@@ -6,7 +6,8 @@ shape's line by age, so that what is learned about the shape moves all of them a
 Where tasks were seen to end, a plan says when to ask (`inspection`). Where none was, or a task outlives all
 that ended, a few go ahead and are asked in turns, each time the oldest age has grown by a small part, and
 the others follow at a distance: the first end is seen soon, and not by everyone's polls. The part is as
-small as the vain polls that can still be afforded allow.
+small as the vain polls that can still be afforded allow. While none has ended, the oldest is asked every
+other time: where all take the same, it is the first.
 
 `min_s` always holds. `max_s` holds where an end is likely: a poll is left out while as good as none of the
 tasks known ends in between, and those that follow wait up to three times as long.
@@ -26,7 +27,7 @@ from runner.model import Polling
 # Where nothing is known of when tasks end, one after another is asked about, the oldest first, each time
 # the oldest has got older by this part: coarser when there are few jobs to spend polls on, finer when the
 # polls would otherwise not be made at all.
-FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND, IDLE_POLLS_TO_FIND = 0.01, 0.15, 24.0, 4.0
+FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND, IDLE_POLLS_TO_FIND = 0.008, 0.15, 16.0, 4.0
 AMONG_ENDS = 0.25  # of that step, once some have ended
 FOLLOW, FARTHER, FEWEST_SCOUTS = 1.25, 1.08, 3
 # Times `max_s`: the silence about those that follow, and about all when too many polls were in vain.
@@ -61,6 +62,7 @@ class _Line:
         "looking",
         "looks",
         "luck",
+        "oldest",
         "plan",
         "planned",
         "quick",
@@ -88,6 +90,7 @@ class _Line:
         self.plan: Plan | None = None
         self.asked = 0  # jobs that were found running
         self.scouts = 0  # those of them that are asked about closely
+        self.oldest = math.inf  # when the oldest of these was accepted
         self.seen = 0
         self.planned = 0  # jobs to be asked as soon as the manners and the rate allow
         self.looks = 0  # those that were
@@ -279,6 +282,8 @@ class Waiting:
             entry.line.planned -= entry.early
         if entry.scout:
             entry.line.scouts -= 1
+            if entry.start == entry.line.oldest:
+                entry.line.oldest = math.inf
         self._durations.leaves(entry.line.shape, entry.known_s, kin=entry.line.kin)
         if entry.line.fresh and entry.line.fresh[0][1] == job:
             self._head(entry.line)
@@ -404,7 +409,7 @@ class Waiting:
                 wait_s = min(wait_s, longest_s)
         elif self._leads(entry):
             # It outlives all that ended so far: a few of those ask in turns...
-            wait_s = min(self._step() * line.scouts * age_s, longest_s)
+            wait_s = min(self._step() * self._turns(entry) * age_s, longest_s)
         else:
             # ... and the others follow at a distance.
             wait_s = max(FOLLOW * max(line.scouted_s, age_s) - age_s, longest_s)
@@ -417,6 +422,14 @@ class Waiting:
             most_s = max(most_s, line.curve.age(QUIET, running_s=age_s) - age_s)
         wait_s = min(max(wait_s, manners.min_s), most_s)
         return max(entry.start + age_s, entry.asked_at) + wait_s
+
+    def _turns(self, entry: _Waiting) -> int:
+        """Return after how many polls of those asked about closely it is this one's turn again."""
+        line = entry.line
+        if line.curve is not None:
+            return line.scouts
+        line.oldest = min(line.oldest, entry.start)
+        return 2 if entry.start == line.oldest else 2 * (line.scouts - 1)
 
     def _leads(self, entry: _Waiting) -> bool:
         """Whether this job is one of the few asked about closely; if there is room, it becomes one."""
@@ -431,7 +444,8 @@ class Waiting:
         return LONGEST_STEP / max(self._polls, 1.0) if line.curve is not None else LONGEST_STEP
 
     def _most_scouts(self, line: _Line) -> float:
-        return max(self._silence(line) / self._step(), FEWEST_SCOUTS)
+        turns = self._silence(line) / self._step()
+        return max(turns if line.curve is not None else turns / 2.0, FEWEST_SCOUTS)
 
     def _step(self) -> float:
         """Return by which part the oldest age grows between two polls that look for the first end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 
 import pytest
 
@@ -101,3 +102,18 @@ def test_where_a_task_may_end_any_time_polls_are_no_farther_apart_than_told() ->
 
     assert found is not None
     assert found.due <= 65.0 + 1e-6
+
+
+def test_the_first_of_tasks_that_all_take_the_same_is_seen_to_end_within_a_few_hundredths_of_their_time() -> (
+    None
+):
+    """The oldest ends first, so it is the one to look at while nothing is known."""
+    late_s = []
+    for seed in range(6):
+        world = World(durations_s=[10.0] * 400, rate=50.0, in_flight=200)
+        quick = Polling(first_s=0.2, min_s=0.2, max_s=2.0)
+        outcome = Client(world, scheduler(given=50.0, window=200, polling=quick), seed=seed).run()
+        late_s.append(min(outcome.found_at.values()) - 10.0)
+        assert outcome.polls_a_task <= 1.6
+
+    assert statistics.mean(late_s) <= 0.25
