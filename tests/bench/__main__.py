@@ -16,6 +16,12 @@ from tests.bench.machine import machine_lines
 from tests.bench.nights import Night, crowd
 from tests.bench.table import Line, Target, as_markdown, as_text
 
+WIDE = (
+    Target(field="total_s", most=35),
+    Target(field="cpu_s", most=10),
+    Target(field="peak_mb", most=80),
+    Target(field="polls", most=2.5),
+)
 NIGHTS = {
     "given": Night(
         work="100 jobs, 50 in flight, 5 s, 20/s given",
@@ -49,13 +55,16 @@ NIGHTS = {
         duration="10",
         rate=50,
         window=200,
-        targets=(
-            Target(field="total_s", most=35),
-            Target(field="cpu_s", most=10),
-            Target(field="peak_mb", most=80),
-            Target(field="polls", most=2.5),
-        ),
+        targets=WIDE,
         rivals=True,
+    ),
+    "wider": Night(
+        work="500 jobs, 200 in flight, 10 s, 60/s given",
+        jobs=500,
+        duration="10",
+        rate=60,
+        window=200,
+        targets=WIDE,
     ),
     "slow": Night(
         work="1,000 of 60-180 s at 2/s, 20 times faster",
@@ -116,7 +125,7 @@ def _virtual(jobs: int, seeds: int) -> list[Line]:
     return [virtual.slow_account(jobs, seeds), *virtual.regimes(seeds)]
 
 
-LASTING = ("long", "wide", "slow")
+LASTING = ("long", "wide", "wider", "slow")
 
 
 def measured(work: Measure, folder: Path, name: str, repeat: int) -> Iterator[Line]:
