@@ -37,6 +37,11 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
+def may_hold_results(address: Address, *, loopback: bool) -> bool:
+    """Say whether a result may be fetched from an address; from this machine, where the service is here too."""
+    return is_public(address) or (loopback and address.is_loopback)
+
+
 def is_loopback(url: str) -> bool:
     """Say whether a url's host is this machine, by name."""
     host = (urlsplit(url).hostname or "").lower()

@@ -22,7 +22,7 @@ from typing import TypeVar
 import anyio
 import httpx
 
-from runner.addresses import Address, is_public, read_address
+from runner.addresses import Address, may_hold_results, read_address
 from runner.client import USER_AGENT
 from runner.clock import Clock
 from runner.errors import TemporaryTrouble
@@ -36,6 +36,7 @@ T = TypeVar("T")
 MAX_REDIRECTS = 5
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 HEAD_S = 60.0  # for the head of an answer: one that drips in keeps within every other limit
+GRACE_S = 1.0  # by which our own wait for a piece is longer than the transport's, which knows more
 WRITE_BYTES = 262_144  # a trip to a worker thread costs 0.2 ms: not for each piece of a body
 RESUME_FROM_BYTES = 1_000_000  # smaller bodies are fetched anew, which is cheaper than notes on each
 
@@ -128,7 +129,7 @@ class ResultFetcher:
         self._transport = transport
         timeout = timeout or TIMEOUT
         self._timeout = {"timeout": timeout.as_dict()}
-        self._read_s = (timeout.read or math.inf) + 1.0  # after the transport's own
+        self._read_s = (timeout.read or math.inf) + GRACE_S
         self._allow_loopback = allow_loopback
         self._max_bytes = max_bytes
         self._clock = clock
@@ -231,7 +232,7 @@ class ResultFetcher:
             raise ResultUnacceptable("a result url holds a user name", hint="results are fetched without any")
         addresses = await self._addresses(url)
         for address in addresses:
-            if not (is_public(address) or (self._allow_loopback and address.is_loopback)):
+            if not may_hold_results(address, loopback=self._allow_loopback):
                 raise _not_public(address, url.host)
         loopback = bool(addresses) and all(address.is_loopback for address in addresses)
         if url.scheme == "http" and not (self._allow_loopback and loopback):

@@ -20,7 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from runner.addresses import Address, is_loopback, is_public, read_address
+from runner.addresses import Address, is_loopback, may_hold_results, read_address
 from runner.errors import UsageError
 
 LONGEST_HEADER_BYTES = 65_536  # a signed url to go to instead can be long
@@ -67,7 +67,7 @@ async def open_result_transport(base_url: str, connections: int) -> AsyncIterato
 
     def allowed(address: Address) -> bool:
         # Behind a proxy the only name we look up is the proxy's.
-        return proxy is not None or is_public(address) or (loopback and address.is_loopback)
+        return proxy is not None or may_hold_results(address, loopback=loopback)
 
     async with _transport(connections, proxy, allowed) as transport:
         yield ResultTransport(transport, proxy is not None)

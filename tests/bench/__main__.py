@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,11 +17,19 @@ from tests.bench.machine import machine_lines
 from tests.bench.nights import Night, crowd
 from tests.bench.table import Line, Target, as_markdown, as_text
 
-WIDE = (
-    Target(field="total_s", most=35),
-    Target(field="cpu_s", most=10),
-    Target(field="peak_mb", most=80),
-    Target(field="polls", most=2.5),
+WIDE = Night(
+    work="500 jobs, 200 in flight, 10 s, 50/s given",
+    jobs=500,
+    duration="10",
+    rate=50,
+    window=200,
+    targets=(
+        Target(field="total_s", most=35),
+        Target(field="cpu_s", most=10),
+        Target(field="peak_mb", most=80),
+        Target(field="polls", most=2.5),
+    ),
+    rivals=True,
 )
 NIGHTS = {
     "given": Night(
@@ -49,23 +58,8 @@ NIGHTS = {
         targets=(Target(field="total_s", most=31),),
         rivals=True,
     ),
-    "wide": Night(
-        work="500 jobs, 200 in flight, 10 s, 50/s given",
-        jobs=500,
-        duration="10",
-        rate=50,
-        window=200,
-        targets=WIDE,
-        rivals=True,
-    ),
-    "wider": Night(
-        work="500 jobs, 200 in flight, 10 s, 60/s given",
-        jobs=500,
-        duration="10",
-        rate=60,
-        window=200,
-        targets=WIDE,
-    ),
+    "wide": WIDE,
+    "wider": replace(WIDE, work="500 jobs, 200 in flight, 10 s, 60/s given", rate=60, rivals=False),
     "slow": Night(
         work="1,000 of 60-180 s at 2/s, 20 times faster",
         jobs=1000,
