@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import httpx
+
 from runner.client import Account, Api, Timeouts, open_api
 
 KEY = "rvya_sk_very-secret-4711"
@@ -106,6 +108,22 @@ async def serving(answering: Answering) -> AsyncIterator[Wire]:
 async def api_to(url: str, timeouts: Timeouts = PATIENT, now: float = 0.0) -> AsyncIterator[Api]:
     async with open_api(Account(url, KEY), now=lambda: now, timeouts=timeouts) as api:
         yield api
+
+
+class Heard(httpx.AsyncBaseTransport):
+    """A transport that tells when the head of an answer has been read: what is sent before is read with it."""
+
+    def __init__(self, way: httpx.AsyncBaseTransport) -> None:
+        self._way = way
+        self.head = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._way.handle_async_request(request)
+        self.head.set()
+        return response
+
+    async def aclose(self) -> None:
+        await self._way.aclose()
 
 
 def closed_port() -> int:

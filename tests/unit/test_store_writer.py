@@ -6,7 +6,6 @@ import contextlib
 import signal
 import sqlite3
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -299,21 +298,21 @@ async def test_what_is_written_while_serving_begins_keeps_its_turn(file: StateFi
     """The first write of a run begins before anybody serves, and is committed elsewhere."""
     writer = GroupWriter(file)
     found: dict[str, Any] = {}
-    began = threading.Event()
+    go_on = threading.Event()
 
     def slow(conn: sqlite3.Connection) -> str:
-        began.set()
-        time.sleep(0.1)
+        assert go_on.wait(4.0)
         return put(conn, "slow")
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(collect, writer, found, "slow", slow)
-        await anyio.lowlevel.checkpoint()
-        group.start_soon(writer.serve)
-        while not began.is_set():
-            await anyio.lowlevel.checkpoint()
-        await collect(writer, found, "quick", lambda conn: put(conn, "quick"))
-        group.cancel_scope.cancel()
+    async with anyio.create_task_group() as background:
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(collect, writer, found, "slow", slow)
+            await anyio.wait_all_tasks_blocked()
+            background.start_soon(writer.serve)
+            callers.start_soon(collect, writer, found, "quick", lambda conn: put(conn, "quick"))
+            await anyio.wait_all_tasks_blocked()
+            go_on.set()
+        background.cancel_scope.cancel()
 
     assert found == {"slow": "slow", "quick": "quick"}
 

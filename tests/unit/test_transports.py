@@ -25,6 +25,7 @@ from runner.fetch import ResultFetcher, ResultRefused, ResultUnacceptable, Resul
 from runner.files import OutputFolder
 from runner.parts import PartFile
 from runner.transports import make_transport, open_result_transport
+from tests.prepared_bytes import Heard
 from tests.result_hosts import CLIP, LARGE, FakeClock, fetch_real, left, serving
 
 pytestmark = pytest.mark.anyio
@@ -116,18 +117,29 @@ CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
     [b"zz\r\nrubbish\r\n", b"FFFFFFFFFFFFFFFFFFFF\r\nhello\r\n", b"0\r\nno trailer\r\n\r\n"],
     ids=["no length", "too long", "no trailer"],
 )
-async def test_a_chunk_that_is_none_ends_in_time(part: PartFile, rest: bytes) -> None:
+async def test_a_chunk_that_is_none_ends_in_time(
+    part: PartFile, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
     """Behind a head that has come: there aiohttp closes the connection and tells nobody."""
+    monkeypatch.setattr(fetching, "GRACE_S", 0.05)
 
     async def handle(stream: anyio.abc.SocketStream, head: bytes) -> None:
         await stream.send(CHUNKS)
-        await anyio.sleep(0.05)
+        await heard.head.wait()
         await stream.send(rest)
         await anyio.sleep_forever()
 
-    async with serving(handle) as url:
+    async with serving(handle) as url, open_result_transport("http://127.0.0.1", 2) as way:
+        heard = Heard(way.http)
+        fetcher = ResultFetcher(
+            heard,
+            allow_loopback=True,
+            max_bytes=10_000_000,
+            clock=FakeClock(),
+            timeout=httpx.Timeout(0.1, connect=5.0),
+        )
         with anyio.fail_after(8.0), pytest.raises(ResultUnavailable, match="no answer in time"):
-            await fetch_real(url, part, read=0.1)
+            await fetcher.fetch(url, part)
 
 
 @pytest.mark.parametrize(
