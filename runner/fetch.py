@@ -22,7 +22,7 @@ from typing import TypeVar
 import anyio
 import httpx
 
-from runner.addresses import Address, may_hold_results, read_address
+from runner.addresses import Address, may_hold_results, not_public, read_address
 from runner.client import USER_AGENT
 from runner.clock import Clock
 from runner.errors import TemporaryTrouble
@@ -411,10 +411,8 @@ def _refusal(status: int, source: str, response: httpx.Response, *, ranged: bool
 
 
 def _not_public(address: Address, host: str) -> ResultUnacceptable:
-    return ResultUnacceptable(
-        f"the result host {host} has the address {address}, which is not a public one",
-        hint="if a VPN or a local proxy answers names with addresses of its own, set HTTPS_PROXY instead",
-    )
+    why, hint = not_public(address, host)
+    return ResultUnacceptable(f"the result host {why}", hint=hint)
 
 
 def _parsed(url: str, source: str) -> httpx.URL:

@@ -20,7 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from runner.addresses import Address, is_loopback, may_hold_results, read_address
+from runner.addresses import Address, is_loopback, may_hold_results, not_public, read_address
 from runner.errors import UsageError
 
 LONGEST_HEADER_BYTES = 65_536  # a signed url to go to instead can be long
@@ -31,7 +31,7 @@ class AddressRefused(Exception):
     """A result host's name has an address that is not a public one."""
 
     def __init__(self, address: Address, host: str) -> None:
-        super().__init__(f"{host} has the address {address}, which is not a public one")
+        super().__init__(not_public(address, host)[0])
         self.address = address
         self.host = host
 
