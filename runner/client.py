@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import IO, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import anyio
 import httpx
@@ -25,13 +25,13 @@ from runner import __version__
 from runner.addresses import is_loopback
 from runner.backoff import parse_retry_after
 from runner.errors import UsageError
+from runner.hiding import MARK, KeyHider, each_text, hider_of
 from runner.machine import Reply
 from runner.model import Json, Kind
 from runner.transports import in_words, make_transport, never_left
 
 API_CONNECTIONS = 10
 MAX_ANSWER_BYTES = 8_000_000
-SECRET_CHARS = 12  # what is shorter is no key, and might be part of any word
 USER_AGENT = f"rivya-batch/{__version__}"
 _HEADERS = {
     "User-Agent": USER_AGENT,
@@ -60,6 +60,11 @@ class Account:
         return hashlib.sha256(self.key.encode()).hexdigest()[:12]
 
     @property
+    def hider(self) -> KeyHider:
+        """What takes the key out of everything that was said by others, before it is recorded or shown."""
+        return hider_of(self.key)
+
+    @property
     def name(self) -> str:
         """The name under which rates and uploads of this account are remembered."""
         return f"{self.service} {self.key12}"
@@ -78,6 +83,20 @@ class Account:
             return url
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}:{url}" if url.startswith("//") else f"{parts.scheme}://{parts.netloc}{url}"
+
+    def to_ask(self, url: str) -> str:
+        """Return a url the service gave as it has to be asked for: whole, and with the key that it held.
+
+        No other host is ever sent the key; a url of another host that held it stays without.
+        """
+        url = self.absolute(url)
+        return self.hider.restored(url, in_url=True) if self.serves(url) else url
+
+    def gives_away(self, url: str) -> bool:
+        """Say whether to ask for a url would tell our key to another host than the service's own."""
+        if self.serves(url):
+            return False
+        return MARK in unquote(url) or self.hider.text(url) != url
 
     @property
     def loopback(self) -> bool:
@@ -161,6 +180,7 @@ class Api:
     ) -> None:
         self._transport = transport
         self.account = account
+        self._hider = account.hider
         self._now = now
         self._timeouts = timeouts
 
@@ -181,7 +201,7 @@ class Api:
 
     async def poll(self, task_id: str) -> Reply:
         """GET /api/v1/generations/{taskId}."""
-        return await self._send("GET", f"/api/v1/generations/{_segment(task_id)}")
+        return await self._send("GET", f"/api/v1/generations/{_segment(self._hider.restored(task_id))}")
 
     async def upload(
         self,
@@ -246,7 +266,7 @@ class Api:
             with anyio.move_on_after(limit_s):
                 response = await self._transport.handle_async_request(request)
         except Exception as exc:
-            return Reply(sent=not never_left(exc), detail=self._hidden(in_words(exc)))
+            return Reply(sent=not never_left(exc), detail=in_words(exc, self._hider.text))
         if response is None:
             return Reply(sent=True, detail=f"no answer in time (all of {limit_s:g} s)")
         try:
@@ -257,7 +277,7 @@ class Api:
             # Not even the status line of a cut answer counts: truncation is never definite (design §5).
             return Reply(
                 status=None,
-                detail=f"HTTP {response.status_code}, then the answer broke off: {self._hidden(in_words(exc))}",
+                detail=f"HTTP {response.status_code}, then the answer broke off: {in_words(exc, self._hider.text)}",
             )
         finally:
             await _close(response)
@@ -269,17 +289,12 @@ class Api:
         said_s = _date_s(headers.get("date"))
         return Reply(
             status=response.status_code,
-            data=_object(self._hidden(raw.decode("utf-8-sig", "replace"))),
+            data=_object(raw.decode("utf-8-sig", "replace"), self._hider),
             retry_after_s=parse_retry_after(headers.get("retry-after"), now_epoch_s=self._now()),
-            request_id=self._hidden(headers.get("x-request-id", "")) or None,
+            request_id=self._hider.text(headers.get("x-request-id", "")) or None,
             skew_s=said_s - self._now() if said_s is not None else None,
-            detail=self._hidden(f"HTTP {response.status_code}, {kind}"),
+            detail=self._hider.text(f"HTTP {response.status_code}, {kind}"),
         )
-
-    def _hidden(self, text: str) -> str:
-        """Return what the service said without our key: what it says is recorded, shown and passed on."""
-        key = self.account.key
-        return text.replace(key, "rvya_sk_…") if len(key) >= SECRET_CHARS else text
 
 
 @lru_cache(maxsize=4)  # it changes once a second
@@ -333,11 +348,14 @@ async def _close(response: httpx.Response) -> None:
         return
 
 
-def _object(text: str) -> Mapping[str, Json] | None:
+def _object(text: str, hider: KeyHider) -> Mapping[str, Json] | None:
+    """Return the JSON object in a text, its strings whole and without our key."""
     try:
         data = json.loads(text)
         if _HALF_A_PAIR.search(text):
-            data = _whole_text(data)
+            data = each_text(data, _whole_text)
+        if hider.may_hold(text):  # only now: in JSON, any letter may be written as its code
+            data = hider.everywhere(data)
     except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
@@ -347,14 +365,8 @@ def _object(text: str) -> Mapping[str, Json] | None:
 _HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def _whole_text(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {_whole_text(key): _whole_text(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_whole_text(item) for item in value]
-    return value
+def _whole_text(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _segment(text: str) -> str:

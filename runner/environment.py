@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import resource
 from pathlib import Path
@@ -12,6 +13,8 @@ DEFAULT_BASE_URL = "https://rivya.ai"
 KEY_HINT = (
     "put it into RIVYA_API_KEY, or name a file with RIVYA_API_KEY_FILE; to try without a key add --sandbox"
 )
+
+_seen = ""  # the key, so that the words of an error can be looked through for it
 
 
 def base_url() -> str:
@@ -33,24 +36,42 @@ def find_key() -> str | None:
     Raises:
         UsageError: The key file cannot be read, or the key holds what no header may hold.
     """
-    key = os.environ.get("RIVYA_API_KEY")
+    global _seen
+    where = "RIVYA_API_KEY"
+    key = os.environ.get(where)
     if not key:
         name = os.environ.get("RIVYA_API_KEY_FILE")
         if not name:
             return None
         path = Path(name).expanduser()
+        where = str(path)
         try:
-            key = path.read_text(encoding="utf-8")
+            key = _decoded(path.read_bytes())
         except (OSError, UnicodeDecodeError) as exc:
             raise UsageError(f"cannot read the key file {path}: {exc}", hint=KEY_HINT) from exc
-    key = key.strip()
+    key = key.strip().strip("\ufeff").strip()
     if not key:
         return None
-    if not key.isascii() or not key.isprintable() or " " in key:
+    _seen = key
+    if odd := next((char for char in key if not "!" <= char <= "~"), None):
+        what = {" ": "a space", "\t": "a tab", "\n": "a line break", "\r": "a line break"}
         raise UsageError(
-            "the API key holds characters that no key has (a line break, a space?)", hint=KEY_HINT
+            f"the API key in {where} holds what no key has:"
+            f" {what.get(odd, f'the character U+{ord(odd):04X}')} at position {key.index(odd) + 1}",
+            hint="it is to hold the key and nothing else",
         )
     return key
+
+
+def known_key() -> str:
+    """Return the key this process has met so far, whole or not; an empty text for none. Reads no file."""
+    return _seen or os.environ.get("RIVYA_API_KEY", "").strip()
+
+
+def _decoded(data: bytes) -> str:
+    """Read a small text file as editors write it: some begin it with a mark of its encoding."""
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if utf16 else "utf-8-sig")
 
 
 def get_key() -> str:

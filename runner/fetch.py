@@ -111,6 +111,7 @@ class ResultFetcher:
         clock: Its monotonic time judges the pace. Where it knows no boot id, a part is gone on with only
             by the fetcher that began it.
         proxied: Requests go through a proxy, which looks up the names itself.
+        gives_away: Says whether a url holds our key and leads to another host than the service's own.
         pace: The slowest acceptable body.
         timeout: How long to wait for a connection, and between two pieces of an answer.
     """
@@ -123,6 +124,7 @@ class ResultFetcher:
         max_bytes: int,
         clock: Clock,
         proxied: bool = False,
+        gives_away: Callable[[str], bool] = lambda _: False,
         pace: Pace | None = None,
         timeout: httpx.Timeout | None = None,
     ) -> None:
@@ -134,6 +136,7 @@ class ResultFetcher:
         self._max_bytes = max_bytes
         self._clock = clock
         self._proxied = proxied
+        self._gives_away = gives_away
         self._pace = pace or Pace()
         self._boot = clock.boot_id() or f"process-{secrets.token_hex(8)}"
 
@@ -230,6 +233,11 @@ class ResultFetcher:
             )
         if url.userinfo:
             raise ResultUnacceptable("a result url holds a user name", hint="results are fetched without any")
+        if self._gives_away(str(url)):
+            raise ResultUnacceptable(
+                f"a result url at {url.host} holds our API key, which is sent to the service alone",
+                hint="make a new key and revoke this one: the service gives it to others",
+            )
         addresses = await self._addresses(url)
         for address in addresses:
             if not may_hold_results(address, loopback=self._allow_loopback):

@@ -199,10 +199,10 @@ def never_left(exc: Exception) -> bool:
     )
 
 
-def in_words(exc: Exception) -> str:
-    """Say what went wrong on the way, for people."""
+def in_words(exc: Exception, hidden: Callable[[str], str] = str) -> str:
+    """Say what went wrong on the way, for people; `hidden` takes out what nobody may read."""
     # Some say all they know of the answer so far: a line for people is enough.
-    said = str(exc).replace("\n", " ")[:200]
+    said = hidden(str(exc)).replace("\n", " ")[:200]
     if "RawResponseMessage(" in said:  # the head of an answer, with all it holds
         said = ""
     if never_left(exc):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,8 @@ def sandbox_child(state: Path, arguments: Sequence[str] = ()) -> Iterator[Sandbo
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # It asks nobody anything, so it needs no account.
+        env={name: value for name, value in os.environ.items() if not name.startswith("RIVYA_")},
     )
     assert process.stdout is not None
     assert process.stdin is not None

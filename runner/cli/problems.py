@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,7 +10,9 @@ from typing import Any
 
 from runner.api.opening import InvalidManifest
 from runner.cli.output import complain
+from runner.environment import known_key
 from runner.errors import RunnerError
+from runner.hiding import hider_of
 from runner.manifest import in_order, problem_json, problem_line, problem_text
 from runner.model import Problem
 
@@ -25,7 +26,7 @@ def show_error(error: RunnerError, *, as_json: bool) -> None:
             "type": "error",
             "exit_code": int(error.exit_code),
             "message": scrubbed(error.message),
-            "hint": error.hint,
+            "hint": scrubbed(error.hint),
         }
         if isinstance(error, InvalidManifest):
             document["problems"] = [problem_json(problem) for problem in problems]
@@ -56,11 +57,4 @@ def show_fault(error: BaseException) -> None:
 
 def scrubbed(text: str) -> str:
     """Return text without the API key in it, should it ever have got there."""
-    key = os.environ.get("RIVYA_API_KEY", "").strip()
-    if not key and (name := os.environ.get("RIVYA_API_KEY_FILE")):
-        try:
-            with open(name, encoding="utf-8") as file:  # noqa: PTH123
-                key = file.read().strip()
-        except (OSError, UnicodeDecodeError):
-            key = ""
-    return text.replace(key, "rvya_sk_…") if len(key) >= 6 else text
+    return hider_of(known_key()).text(text)

@@ -45,6 +45,7 @@ ANSWER_KINDS: Mapping[str, str] = {
     "refuse": "before",
     "refuse_reference_url": "before",
     "insufficient_credits": "before",
+    "echo_key": "before",
     "kill_client": "before",
 }
 # Kinds for downloads of results; those of ANSWER_KINDS work there too.

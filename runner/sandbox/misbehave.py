@@ -149,11 +149,21 @@ def refusal(rule: Rule, request: Request, *, insufficient: str) -> Response:
         case "insufficient_credits":
             status = int(given.get("status", insufficient if insufficient.isdecimal() else 402))
             return error(rule.do, "Not enough credits for this generation.", status=status)
+        case "echo_key":
+            return echo(request)
         case "redirect":
             there = str(given.get("to") or elsewhere(request))
             return Response(status_code=int(given.get("status", 307)), headers={"location": there})
         case _:
             return error(rule.do, MESSAGES[rule.do])
+
+
+def echo(request: Request) -> Response:
+    """Return a refusal that says the client's key back to it; no search in the bytes of its body finds it."""
+    said = request.headers.get("authorization", "")
+    body = error("validation_failed", f"Cannot read the request with Authorization: {said}").body
+    coded = bytes(body).decode().replace(said, "".join(f"\\u{ord(char):04X}" for char in said))
+    return json_answer(coded, 400, {"x-request-id": said})
 
 
 def spoil(rule: Rule, request: Request, answer: Response) -> Response | None:

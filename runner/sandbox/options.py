@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runner.sandbox.faults import ANSWER_KINDS, PLACES, RESULT_KINDS, TASK_KINDS
 from runner.sandbox.presets import PRESETS
 
 
@@ -91,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rivya-batch sandbox",
         description="An imitation of the Rivya API on loopback: it costs nothing and misbehaves on request.",
+        epilog='A rule of --faults: {"on": "submit", "do": "echo_key", "times": 1}; many in a list. On: '
+        f"{', '.join(PLACES)}. Do: {', '.join((*ANSWER_KINDS, *RESULT_KINDS, *TASK_KINDS))}. What each"
+        " does is in runner/sandbox/README.md.",
         allow_abbrev=False,
     )
     defaults = Options()

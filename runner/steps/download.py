@@ -73,6 +73,7 @@ class Downloads:
             max_bytes=desk.settings.limits.max_result_bytes,
             clock=desk.clock,
             proxied=way.proxied,
+            gives_away=desk.account.gives_away,
         )
         return cls(folder, fetcher)
 
@@ -96,7 +97,7 @@ class Downloads:
             return DownloadResult(job=job, fetched=Fetched.RENEW, why="the service names no result yet")
         results: list[Result] = []
         stem = stem_of(job)
-        urls = [desk.account.absolute(url) for url in job.urls]
+        urls = [desk.account.to_ask(url) for url in job.urls]
         for number, url in enumerate(urls, start=1):
             try:
                 results.append(await self.fetcher.fetch(url, self.folder.part(stem, number)))
@@ -160,7 +161,7 @@ def _not_fetched(desk: Desk, job: Job, url: str, exc: ResultTrouble) -> Download
     return DownloadResult(
         job=job,
         fetched=fetched,
-        why=f"{exc.message}{hint}",
+        why=desk.account.hider.text(f"{exc.message}{hint}"),
         retry_after_s=parse_retry_after(asked, now_epoch_s=desk.clock.wall_s()),
         from_api=desk.account.counts(url),
         too_fast=status == 429 and desk.account.serves(url),

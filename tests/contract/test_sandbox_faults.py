@@ -71,6 +71,16 @@ async def test_a_gateway_answers_with_a_page(do: str) -> None:
         assert (answer.status_code, answer.headers["content-type"]) == (int(do), "text/html; charset=utf-8")
 
 
+async def test_a_refusal_can_say_the_key_back_in_letters_that_no_search_finds() -> None:
+    async with inside(faults=(rule("echo_key"),)) as sandbox:
+        answer = await sandbox.submit()
+        key = answer.request.headers["authorization"].removeprefix("Bearer ")
+        assert code(answer) == (400, "validation_failed")
+        assert key in answer.json()["error"]["message"]
+        assert key not in answer.text
+        assert key in answer.headers["x-request-id"]
+
+
 @pytest.mark.parametrize(("do", "charged"), [("drop", 0), ("drop_before", 0), ("drop_after", 10)])
 async def test_an_answer_can_be_lost_before_and_after_accepting(do: str, charged: int) -> None:
     async with inside(faults=(rule(do, times=1),)) as sandbox:

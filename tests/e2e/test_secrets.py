@@ -1,44 +1,102 @@
-"""The key is nowhere but in the header of requests to the API, whatever fails."""
+"""The key is nowhere but in the header of requests to the API, whatever fails and whatever the service says."""
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
+from urllib.parse import quote
 
 from tests.imitation.faults import error_answer, page, prompt_is
 from tests.imitation.fixtures import Bench, said
 from tests.imitation.tasks import Fate
+from tests.imitation.wire import Answer
+
+KEY = "rvya_sk_test/echoed+0123456789=="
 
 
-def holding(folder: Path, secret: str) -> list[str]:
-    """Return the files below a folder whose bytes hold a secret, the database's among them."""
-    return [
-        str(path.relative_to(folder))
+def in_codes(text: str) -> str:
+    """Return a text as a program may escape it that trusts no letter."""
+    return "".join(f"\\u{ord(char):04X}" for char in text)
+
+
+SPELLINGS = {
+    "plain": KEY,
+    "slashes": KEY.replace("/", "\\/"),
+    "codes": in_codes(KEY),
+    "percent": quote(KEY, safe=""),
+    "html": "".join(f"&#{ord(char)};" for char in KEY),
+    "base64": base64.b64encode(f"Bearer {KEY}".encode()).decode(),
+    "cut": KEY[:20],
+}
+# What of each of them nobody can have written by chance; the first of base64 spells `Bearer`.
+TRACES = {text[:20] for name, text in SPELLINGS.items() if name != "base64"} | {SPELLINGS["base64"][12:32]}
+
+
+def traces(data: bytes) -> list[str]:
+    """Return which spellings of the key are in some bytes, in whatever case."""
+    return [trace for trace in sorted(TRACES) if trace.lower().encode() in data.lower()]
+
+
+def holding(folder: Path) -> dict[str, list[str]]:
+    """Return the files below a folder that hold the key, the database's among them.
+
+    Not the results: those are the service's own bytes, kept as they came, and this one marks them with the id.
+    """
+    found = {
+        str(path.relative_to(folder)): traces(path.read_bytes() + str(path).encode())
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and secret.encode() in path.read_bytes()
-    ]
+        if path.is_file() and path.suffix != ".mp4"
+    }
+    return {name: spellings for name, spellings in found.items() if spellings}
 
 
-def test_the_key_is_in_no_file_and_no_output_after_runs_that_fail_in_many_ways(bench: Bench) -> None:
-    """Also where the service itself says it back to us: in messages, ids, urls and pages."""
+def echoing(answer: Answer) -> Answer:
+    """Return an answer that says the key in all the ways there are, in names, values and headers.
+
+    In the body, every letter of it is a code of JSON's: no search in the bytes that came finds it.
+    """
+    data = json.loads(answer.body)
+    echo = {f"{name} {text}": [{"said": f"key {text}"}] for name, text in SPELLINGS.items()}
+    data |= {"echo": echo, "message": KEY, "created_at": KEY, "model": f"model {KEY}", "duration_token": KEY}
+    if data.get("status") in ("queued", "processing"):
+        data["status"] = f"waiting for {KEY}"
+    text = json.dumps(data)
+    body = text.replace(KEY, in_codes(KEY)).replace(quote(KEY), in_codes(quote(KEY))).encode()
+    headers = (*answer.headers, ("X-Request-Id", f"{KEY} {SPELLINGS['percent']}"), ("X-Echo", KEY))
+    return Answer(status=answer.status, headers=headers, body=body)
+
+
+def test_the_key_is_in_no_file_and_no_output_of_a_service_that_echoes_it_everywhere(bench: Bench) -> None:
+    """Also not where it says it in ids and urls; those still work, at the service itself."""
     service = bench.service
-    key = service.key
+    service.accounts[KEY] = "ours"
+    bench.use(service, KEY)
+    service.become(make_id=lambda number: f"gen {KEY} {number}", results_at="path", task_s=(0.3, 0.4))
     bench.picture()
-    names = ("echoed", "page", "task", "lost", "upload", "fine", "result")
+    names = ("fine", "upload", "page", "lost", "task", "page of results", *SPELLINGS)
     bench.write([{"id": name, "references": ["ref.png"] * (name == "upload")} for name in names])
-    echo = error_answer(400, "validation_failed", f"Bearer {key} may not do this")
-    service.rule("submit", "answer_before", answer=echo, where=prompt_is("prompt of echoed"))
-    service.rule(
-        "submit", "answer_after", answer=page(502, f"<pre>Authorization: Bearer {key}</pre>"), times=2,
-        where=prompt_is("prompt of page"),
-    )  # fmt: skip
+    for on in ("submit", "poll", "upload", "credits"):
+        service.rule(on, "twist", answer=echoing, times=20)
+    for name, text in SPELLINGS.items():
+        refusal = error_answer(400, f"invalid {text}", f"Bearer {text} may not", requestId=f"req {text}")
+        service.rules.insert(
+            0, service.rule("submit", "answer_before", answer=refusal, where=prompt_is(f"prompt of {name}"))
+        )
+    gateway = page(502, f"<pre>Authorization: Bearer {KEY}</pre>")
+    service.rule("submit", "answer_after", answer=gateway, times=2, where=prompt_is("prompt of page"))
     service.rule("submit", "drop_after", where=prompt_is("prompt of lost"))
-    service.rule("upload", "answer_before", answer=error_answer(400, "validation_failed", f"key {key}"))
     service.rule(
-        "result", "answer_before", answer=page(403, key), where=service.result_of("prompt of result")
+        "result", "answer_before", answer=page(403, KEY), where=service.result_of("prompt of page of results")
     )
-    service.fates["prompt of task"] = Fate(status="failed", message=f"key {key} is out of quota")
+    service.fates["prompt of task"] = Fate(
+        status="failed", code=f"failed {KEY}", message=f"for {in_codes(KEY)}"
+    )
     outcomes = [bench.run("-v", "--json"), bench.run("-vv")]
-    service.refused_keys[key] = error_answer(401, "api_key_revoked", f"{key} was revoked")
+    assert [outcome.code for outcome in outcomes] == [3, 3], "".join(map(said, outcomes))
+    assert {name for name, state in bench.rows() if state == "done"} == {*names} - {"task", *SPELLINGS}
+
+    service.refused_keys[KEY] = error_answer(401, "api_key_revoked", f"{KEY} {in_codes(KEY)} was revoked")
     bench.write([{"id": name} for name in (*names, "more")])
     outcomes.append(bench.run("-v"))
     outcomes += [
@@ -47,7 +105,27 @@ def test_the_key_is_in_no_file_and_no_output_after_runs_that_fail_in_many_ways(b
     ]
     outcomes.append(bench.command("credits"))
 
-    assert [outcome.code for outcome in outcomes[:3]] == [3, 3, 4], "".join(map(said, outcomes))
-    assert not [said(outcome) for outcome in outcomes if key in said(outcome)]
-    assert not holding(bench.command.workspace, key)
-    assert not [row for row in service.ledger.results if key in str(row.headers)]
+    assert outcomes[2].code == 4, said(outcomes[2])
+    assert not [said(outcome) for outcome in outcomes if traces(said(outcome).encode())]
+    assert not holding(bench.command.workspace)
+
+
+def test_a_result_url_with_the_key_in_it_is_asked_for_at_no_other_host(bench: Bench) -> None:
+    """The job is paid and kept, the person is told why; the key goes to the service alone."""
+    service = bench.service
+    service.accounts[KEY] = "ours"
+    bench.use(service, KEY)
+    bench.write(1, polling={"first_s": 0.05, "min_s": 0.05, "max_s": 0.1})
+
+    def with_key(answer: Answer) -> Answer:
+        body = answer.body.replace(b"?X-Sig", b"?key=" + quote(KEY, safe="").encode() + b"&X-Sig")
+        return Answer(status=answer.status, headers=answer.headers, body=body)
+
+    service.rule("poll", "twist", answer=with_key, times=float("inf"))
+    outcome = bench.run(env={"TEST_CLOCK_SPEED": "20"})
+
+    assert outcome.code == 5, said(outcome)
+    assert "holds our API key" in outcome.stderr
+    assert not service.ledger.results
+    assert not holding(bench.command.workspace)
+    assert not traces(said(outcome).encode())

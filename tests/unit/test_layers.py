@@ -32,6 +32,7 @@ RULES: tuple[str, ...] = (
     "media",
     "addresses",
     "ranges",
+    "hiding",
     "yaml12",
     "placeholders",
 )
