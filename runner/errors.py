@@ -26,7 +26,8 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-# When several apply to one run, the first of these that applies is the code of the process.
+# When several apply to one run, the first of these that applies is the code of the process. A run that has
+# begun ends with one of these: see `of_a_run`.
 EXIT_PRECEDENCE: tuple[Exit, ...] = (
     Exit.FAULT,
     Exit.INTERRUPTED,
@@ -38,6 +39,15 @@ EXIT_PRECEDENCE: tuple[Exit, ...] = (
     Exit.INCOMPLETE,
     Exit.OK,
 )
+
+
+def of_a_run(code: Exit) -> Exit:
+    """Return the code that an error gives a run that has begun.
+
+    "Nothing was sent" is no longer true then: a folder, a file or a database that can no longer be used is
+    temporary trouble, to be mended before the run goes on.
+    """
+    return code if code in EXIT_PRECEDENCE else Exit.TEMPORARY
 
 
 class RunnerError(Exception):

@@ -11,7 +11,7 @@ import anyio
 
 from runner.clock import Clock, rfc3339
 from runner.engine import Engine
-from runner.errors import Exit, RunnerError, Terminated
+from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
 from runner.store import catalogue
 from runner.store.database import StateFile
 
@@ -31,6 +31,15 @@ def ended_in_any_case(file: StateFile, run_id: int, clock: Clock) -> Iterator[No
         with suppress(Exception), file.transaction() as conn:
             catalogue.end_run(conn, run_id, exit_code=_exit_code(exc), stats={}, now=rfc3339(clock.wall_s()))
         raise
+
+
+@contextmanager
+def begun() -> Iterator[None]:
+    """Whatever can no longer be used once a run has begun is trouble to be mended: something may have been sent."""
+    try:
+        yield
+    except UsageError as exc:
+        raise TemporaryTrouble(exc.message, hint=exc.hint) from exc
 
 
 def _exit_code(exc: BaseException) -> int:

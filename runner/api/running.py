@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from runner import __version__
 from runner.api.child import Sandbox, sandbox_child
-from runner.api.interruptions import ended_in_any_case, watch_signals
+from runner.api.interruptions import begun, ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
 from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, Opened, no_file, read_manifest
 from runner.api.planning import Plan, check_binding, compute
@@ -181,26 +181,28 @@ def run(
             if ready is not None:
                 ready(plan)
             gc.freeze()  # what was imported stays for good: no need to look through it again and again
-            ended = anyio.run(
-                _run_async,
-                request,
-                file,
-                settings,
-                account,
-                run_id,
-                folder,
-                clock,
-                progress,
-                announce,
-                beside,
-                backend_options={"use_uvloop": False},
-            )
+            with begun():
+                ended = anyio.run(
+                    _run_async,
+                    request,
+                    file,
+                    settings,
+                    account,
+                    run_id,
+                    folder,
+                    clock,
+                    progress,
+                    announce,
+                    beside,
+                    backend_options={"use_uvloop": False},
+                )
         if ended.code in (Exit.INTERRUPTED, Exit.TERMINATED):
             # All is recorded but the end itself: another signal now would only lose that.
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-        _clean(file, settings, folder)
-        return _finish(file, settings, run_id, ended, clock)
+        with begun():
+            _clean(file, settings, folder)
+            return _finish(file, settings, run_id, ended, clock)
 
 
 def _now(clock: Clock) -> str:

@@ -29,7 +29,7 @@ class Asked:
     max_credits: float | None
     only: str | None
     stop_after_s: float | None
-    patience_s: float
+    patience_s: float | None
     yes: bool
     as_json: bool
     state: str | None
@@ -95,10 +95,8 @@ OPTIONS = (
     click.option(
         "--patience",
         type=DURATION,
-        default="60s",
         metavar="TIME",
-        show_default=True,
-        help="How long to keep trying while the service does not answer.",
+        help="How long to keep trying while the service does not answer.  [default: 60s]",
     ),
     click.option("--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."),
     json_option,
@@ -116,7 +114,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
         sandbox: bool,
         sandbox_options: str,
         stop_after: float | None,
-        patience: float,
+        patience: float | None,
         state: str | None,
         manifest: Path,
         max_credits: float | None,

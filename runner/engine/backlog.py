@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import heapq
 import itertools
 import math
@@ -100,16 +99,12 @@ class Backlog:
                 return
             for job in page:
                 self._cursor = (job.position, job.row)
-                if not self._asked_for(job):
+                if not self._options.asks_for(job.row, job.id):
                     continue
                 await self.prepare(job)
                 wanted -= 1
                 if not wanted:
                     return
-
-    def _asked_for(self, job: Job) -> bool:
-        only, rows = self._options.only, self._options.rows
-        return (only is None or fnmatch.fnmatchcase(job.id, only)) and (rows is None or job.row in rows)
 
     async def prepare(self, job: Job) -> None:
         """Put a job where it waits next: for its uploads, or for its submit."""

@@ -52,6 +52,7 @@ class Floor:
         self.admission = Admission(options)
         self.backlog = Backlog(desk, self.admission, options)
         self.seen: dict[int, polling.Seen] = {}
+        self.told: set[int] = set()  # rows that are left as they are, for a reason that was noted
         self.uploads_open = 0
         self.counts_downloads = False  # results come from the API itself: its rate is for them as well
         self.alone = False  # no other run was there when we waited for one
@@ -130,7 +131,7 @@ class Floor:
         )
 
     def drop(self, row: int) -> None:
-        """Wait for this task no longer in this run."""
+        """Wait for this task no longer in this run; whoever says so notes why, if it is to be known."""
         self.seen.pop(row, None)
         self.scheduler.forget(row)
 

@@ -11,7 +11,9 @@ TEMPORARY = (Meaning.NEVER_LEFT, Meaning.UNCLEAR, Meaning.DISABLED)
 NOT_THERE = (Meaning.NEVER_LEFT, Meaning.DISABLED)
 # So many answers in a row have to be lost before all others wait: single ones are everyday life.
 LOST_IN_A_ROW = 4
-# A service that never answered once in this run is more likely a wrong address than a bad hour.
+PATIENCE_S = 60.0
+# A service that never answered once in this run is more likely a wrong address than a bad hour. Who has said
+# how long to keep trying is taken at their word.
 FIRST_PATIENCE_S = 30.0
 BREAKER = 10
 
@@ -20,11 +22,12 @@ class Health:
     """Watches answers for a service that is not there.
 
     Args:
-        patience_s: How long nothing may work before the run gives up.
+        patience_s: How long nothing may work before the run gives up; None where nobody has said.
     """
 
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
+    def __init__(self, patience_s: float | None) -> None:
+        self._patience_s = PATIENCE_S if patience_s is None else patience_s
+        self._first_patience_s = FIRST_PATIENCE_S if patience_s is None else patience_s
         self._any_good = False
         self._bad_since: float | None = None
         self._lost = 0
@@ -89,7 +92,7 @@ class Health:
         return f"the service has not answered properly for {self._limit_s():.0f} s: {self.last_trouble}"
 
     def _limit_s(self) -> float:
-        return self._patience_s if self._any_good else min(self._patience_s, FIRST_PATIENCE_S)
+        return self._patience_s if self._any_good else self._first_patience_s
 
 
 class Nameless:

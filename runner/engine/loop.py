@@ -17,6 +17,7 @@ import anyio.abc
 from runner.budget import Verdict
 from runner.clock import epoch
 from runner.engine import polls, submits, uploads
+from runner.engine.ending import look_at_the_ledger
 from runner.engine.floor import Floor, in_words
 from runner.engine.pulse import Pulse
 from runner.engine.results import Results
@@ -305,28 +306,13 @@ class Engine:
         return bool(backlog.ready or backlog.missing or backlog.refused or self._pulse.unsent)
 
     async def _judge_end(self) -> None:
-        """Look at the ledger once more: jobs that failed or are uncertain, of this or an earlier run."""
+        """Note what else the code has to tell of: of this run, and of what the ledger holds."""
         if (cap := self._floor.admission.full) is not None:  # whatever else may have ended the run
             self._reasons.note(Exit.CREDITS, NO_ROOM[cap])
         self._results.note_missing()
-        desk = self._desk
-
-        def read(conn: Any) -> tuple[dict[tuple[State, bool], int], int]:
-            take_back(conn, desk)
-            return jobs.counts(conn, desk.settings.name), jobs.overdue(conn, desk.settings.name)
-
         try:
-            counts, overdue = await desk.writer.write(read)
+            await look_at_the_ledger(self._floor)
             await self._pulse.remember()
             await self._pulse.recount()
         except RunnerError as exc:
             self._reasons.note(exc.exit_code, in_words(exc))
-            return
-        found = {
-            "failed": counts.get((State.FAILED, True), 0),
-            "uncertain": counts.get((State.UNCERTAIN, True), 0) + counts.get((State.UNCERTAIN, False), 0),
-            "overdue": overdue,
-        }
-        if any(found.values()):
-            words = ", ".join(f"{number} {name}" for name, number in found.items() if number)
-            self._reasons.note(Exit.INCOMPLETE, words)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from runner.errors import EXIT_PRECEDENCE, Exit
+from runner.errors import EXIT_PRECEDENCE, Exit, of_a_run
+
+MOST = 3  # reasons of one code that are told; a thousand results that cannot be had are one trouble
 
 
 class Reasons:
@@ -15,11 +17,11 @@ class Reasons:
     def __init__(self) -> None:
         self.halted = False
         self.no_new = False
-        self._found: dict[Exit, str] = {}
+        self._found: dict[Exit, dict[str, None]] = {}  # each reason once, in the order they came
 
     def note(self, code: Exit, why: str) -> None:
-        """Remember a reason; the first of each code stands."""
-        self._found.setdefault(code, why)
+        """Remember a reason."""
+        self._found.setdefault(of_a_run(code), {})[why] = None
 
     def halt(self, code: Exit, why: str) -> None:
         """Begin nothing more at all."""
@@ -36,5 +38,11 @@ class Reasons:
         return next((code for code in EXIT_PRECEDENCE if code in self._found), Exit.OK)
 
     def words(self) -> tuple[str, ...]:
-        """Return all reasons, the one that gives the exit code first."""
-        return tuple(self._found[code] for code in EXIT_PRECEDENCE if code in self._found)
+        """Return all reasons, those that give the exit code first."""
+        told: list[str] = []
+        for code in EXIT_PRECEDENCE:
+            found = list(self._found.get(code, ()))
+            told += found[:MOST]
+            if len(found) > MOST:
+                told.append(f"and {len(found) - MOST:,} more reasons like these")
+        return tuple(told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,7 +19,13 @@ class RunOptions:
     rows: frozenset[int] | None = None  # submit only these: what a person was shown the cost of
     canary: int | None = None
     stop_after_s: float | None = None
-    patience_s: float = 60.0
+    patience_s: float | None = None  # None: nobody has said
+
+    def asks_for(self, row: int, id_: str) -> bool:
+        """Whether a job is one of those to be submitted."""
+        return (self.only is None or fnmatch.fnmatchcase(id_, self.only)) and (
+            self.rows is None or row in self.rows
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -172,6 +172,19 @@ def counts(conn: sqlite3.Connection, manifest: str) -> dict[tuple[State, bool], 
     return {(State(row["state"]), bool(row["listed"])): row["n"] for row in rows}
 
 
+def listed_in(
+    conn: sqlite3.Connection, manifest: str, states: Iterable[State]
+) -> list[tuple[int, str, State, bool]]:
+    """Return (row, id, state, overdue) of the listed jobs in these states."""
+    names = [state.value for state in states]
+    rows = conn.execute(
+        "SELECT id, job, state, overdue FROM jobs WHERE manifest = ? AND listed = 1"
+        f" AND state IN ({', '.join('?' * len(names))}) ORDER BY position, id",
+        (manifest, *names),
+    )
+    return [(row["id"], row["job"], State(row["state"]), bool(row["overdue"])) for row in rows]
+
+
 def overdue(conn: sqlite3.Connection, manifest: str) -> int:
     """Return how many jobs wait beyond their deadline."""
     found = conn.execute(

@@ -41,6 +41,19 @@ def test_a_service_that_is_off_ends_the_run_with_5_and_nothing_is_lost(bench: Be
     bench.assert_whole(prompts)
 
 
+def test_patience_holds_from_the_first_request_on(bench: Bench) -> None:
+    """Away for more than a minute from the start: `--patience 10m` ended after 30 s."""
+    prompts = bench.write(3)
+    bench.service.rule("submit", "answer_before", answer=DISABLED, times=20)
+
+    outcome = bench.run("--patience", "10m", env={"TEST_CLOCK_SPEED": "60"})
+
+    posts = bench.service.ledger.posts
+    assert outcome.code == 0, said(outcome)
+    assert (posts[19].at - posts[0].at) * 60 > 60
+    bench.assert_whole(prompts)
+
+
 def test_a_service_nobody_listens_at_is_told_from_one_that_refuses(bench: Bench) -> None:
     prompts = bench.write(2)
     address = bench.service.base_url

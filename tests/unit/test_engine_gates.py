@@ -2,117 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-import anyio
 import httpx
 import pytest
 
-from runner.clock import SystemClock
-from runner.engine import Ended, Engine, RunOptions, results
+from runner.engine import Engine, results
 from runner.engine.health import Nameless
-from runner.engine.view import Snapshot
 from runner.errors import Exit
 from runner.machine import Reply, understand
-from runner.model import Budget, Limits, Polling, State
-from runner.pacing import Governor
-from runner.scheduler import Call, Durations, Scheduler, Window
+from runner.model import Budget, Limits, State
+from runner.scheduler import Call, Scheduler
 from runner.steps.desk import Desk
 from runner.steps.download import DownloadResult, Fetched, Settled
 from runner.store import jobs
 from tests.desk import World, job, reference, refused, rows, task
+from tests.live_engine import AT_ONCE, QUICK, Home, Live, live
 
 pytestmark = pytest.mark.anyio
-
-Answerer = Callable[[dict[str, Any]], httpx.Response | None]
-AT_ONCE = (
-    "2025-11-24T16:00:00.003Z"  # how long tasks take by the service's own word, so nobody waits for them
-)
-QUICK: dict[str, Any] = {
-    "limits": Limits(requests_per_second=1000.0),
-    "polling": Polling(first_s=0.001, min_s=0.001, max_s=0.005),
-}
-
-
-class Silent:
-    """Shows nothing."""
-
-    def event(self, kind: str, **data: Any) -> None:
-        pass
-
-    def snapshot(self, view: Snapshot) -> None:
-        pass
-
-
-class Home:
-    """Downloads that bring everything home at once."""
-
-    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
-        def done(conn: sqlite3.Connection) -> Any:
-            jobs.advance(conn, jobs.get(conn, row), desk.now(), state=State.DONE.value)
-            return jobs.get(conn, row)
-
-        return DownloadResult(job=await desk.writer.write(done), fetched=Fetched.DONE)
-
-
-@dataclass
-class Live(World):
-    """A world whose service accepts everything and has it ready at the second poll, unless told otherwise."""
-
-    clock: Any = field(default_factory=SystemClock)
-    refuse: Answerer = lambda body: None
-    first_word: Callable[[str], dict[str, Any]] = lambda task_id: task(task_id)
-    after: Callable[[str, int], dict[str, Any]] = lambda task_id, polls: (
-        task(task_id, status="succeeded", final=10, updated_at=AT_ONCE) if polls > 1 else task(task_id)
-    )
-    tasks: dict[str, str] = field(default_factory=dict)
-    polls: dict[str, int] = field(default_factory=dict)
-    uploads: int = 0
-    home: Any = field(default_factory=lambda: Home())
-    meanwhile: Callable[[Engine], None] = lambda engine: None
-
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "GET":
-            task_id = request.url.path.rpartition("/")[2]
-            self.polls[task_id] = self.polls.get(task_id, 0) + 1
-            return httpx.Response(200, json=self.after(task_id, self.polls[task_id]))
-        if request.url.path.endswith("/files"):
-            self.uploads += 1
-            return httpx.Response(201, json={"id": "f", "url": f"https://files/{self.uploads}"})
-        key = request.headers["idempotency-key"]
-        self.sent.append((key, request.content))
-        no = self.refuse(json.loads(request.content))
-        if no is not None:
-            return no
-        return httpx.Response(201, json=self.first_word(self.tasks.setdefault(key, f"t{len(self.tasks)}")))
-
-    async def run(self, within_s: float = 5.0, **options: Any) -> Ended:
-        """Run to the end; one that does not come is a failure."""
-        async with self.desk() as desk:
-            scheduler = Scheduler(
-                polling=desk.settings.polling,
-                governor=Governor(ceiling_per_s=1000.0),
-                window=Window(limit=desk.settings.limits.in_flight),
-                durations=Durations(),
-            )
-            engine = Engine(desk, scheduler, self.home, RunOptions(**options), Silent())  # type: ignore[arg-type]
-            self.meanwhile(engine)
-            with anyio.fail_after(within_s):
-                return await engine.run()
-
-    def prompts(self) -> list[str]:
-        """Return what was submitted, in order."""
-        return [body["prompt"].removeprefix("prompt of ") for body in self.bodies()]
-
-
-def live(count: int, **settings: Any) -> Live:
-    world = Live.of(*(job(f"j{n}") for n in range(count)), **{**QUICK, **settings})
-    assert isinstance(world, Live)
-    return world
 
 
 async def test_while_no_submit_is_answered_what_is_paid_comes_home() -> None:
