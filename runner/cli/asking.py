@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,7 +76,24 @@ class DurationType(click.ParamType[float]):
         return seconds
 
 
+class CreditsType(click.ParamType[float]):
+    """A finite number of at least 0, as in the manifest: nothing is above `nan`, so that would be no cap at all."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return credits."""
+        try:
+            credits = float(value)
+        except ValueError:
+            credits = math.nan
+        if not 0 <= credits <= 1e15:
+            self.fail(f"{value!r} is no number of credits; write 0, 12.5 or 2000", param, ctx)
+        return credits
+
+
 DURATION = DurationType()
+CREDITS = CreditsType()
 OPTIONS = (
     click.argument("manifest", type=MANIFEST),
     click.option(
@@ -87,9 +105,7 @@ OPTIONS = (
         default="",
         help="Options for it: see `rivya-batch sandbox --help`.",
     ),
-    click.option(
-        "--max-credits", type=click.FloatRange(min=0), help="Replace budget.max_credits for this run."
-    ),
+    click.option("--max-credits", type=CREDITS, metavar="N", help="Replace budget.max_credits for this run."),
     click.option("--only", metavar="GLOB", help="Submit only jobs whose id matches."),
     click.option("--stop-after", type=DURATION, metavar="TIME", help="Stop after 6h (exit 10)."),
     click.option(
