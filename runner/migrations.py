@@ -298,10 +298,25 @@ _LISTINGS = (
     " WHERE listed = 1 AND state IN ('planned', 'uploading', 'ready')",
 )
 
+_RESULTS = (
+    # What is odd about a result that was kept all the same.
+    "ALTER TABLE artifacts ADD COLUMN warning TEXT",
+    # Hosts that have delivered results of a service: they can be tried before anything is paid for.
+    """
+    CREATE TABLE result_hosts (
+        base_url TEXT NOT NULL,
+        host TEXT NOT NULL,
+        seen_at TEXT NOT NULL,
+        PRIMARY KEY (base_url, host)
+    ) STRICT
+    """,
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
     "0003_listings": _LISTINGS,
+    "0004_results": _RESULTS,
 }
 
 

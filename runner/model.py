@@ -245,13 +245,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """One result file of a job. `number` counts the urls from 1; `path` is absolute."""
+    """One result file of a job. `number` counts the urls from 1; `path` is absolute; `warning` says what is odd."""
 
     number: int
     path: Path
     sha256: Sha256
     size_bytes: int
     mime: str
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

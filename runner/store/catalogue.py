@@ -237,6 +237,23 @@ def save_rate(conn: sqlite3.Connection, account: str, per_s: float, now: str) ->
 # --- files already hashed ----------------------------------------------------------------------
 
 
+def result_hosts(conn: sqlite3.Connection, base_url: str) -> list[str]:
+    """Return the hosts that have delivered results of a service, the latest first; a port is part of its name."""
+    rows = conn.execute(
+        "SELECT host FROM result_hosts WHERE base_url = ? ORDER BY seen_at DESC, host", (base_url,)
+    )
+    return [row["host"] for row in rows]
+
+
+def save_result_host(conn: sqlite3.Connection, *, base_url: str, host: str, now: str) -> None:
+    """Remember that a host has delivered a result."""
+    conn.execute(
+        "INSERT INTO result_hosts (base_url, host, seen_at) VALUES (?, ?, ?)"
+        " ON CONFLICT (base_url, host) DO UPDATE SET seen_at = excluded.seen_at",
+        (base_url, host, now),
+    )
+
+
 def hashed(conn: sqlite3.Connection, path: str, *, size: int, mtime_ns: int, inode: int) -> str | None:
     """Return the SHA-256 of a file that looks just as it did when it was hashed."""
     row = conn.execute(

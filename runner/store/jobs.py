@@ -212,8 +212,11 @@ def save_artifacts(conn: sqlite3.Connection, row: int, artifacts: Sequence[Artif
         "UPDATE artifacts SET path = '' WHERE path = ?", [(str(item.path),) for item in artifacts]
     )
     conn.executemany(
-        "INSERT INTO artifacts (job, number, path, sha256, size_bytes, mime) VALUES (?, ?, ?, ?, ?, ?)",
-        [(row, item.number, str(item.path), item.sha256, item.size_bytes, item.mime) for item in artifacts],
+        "INSERT INTO artifacts (job, number, path, sha256, size_bytes, mime, warning) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (row, item.number, str(item.path), item.sha256, item.size_bytes, item.mime, item.warning)
+            for item in artifacts
+        ],
     )
 
 
@@ -230,6 +233,7 @@ def _artifact(row: sqlite3.Row) -> Artifact:
         sha256=Sha256(row["sha256"]),
         size_bytes=row["size_bytes"],
         mime=row["mime"],
+        warning=row["warning"],
     )
 
 
