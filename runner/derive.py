@@ -1,7 +1,6 @@
 """Derives JSON Schemas from the contracts, so that what an editor says cannot drift from them.
 
-`manifest_schema` makes `schemas/manifest.schema.json`, which editors and `rivya-batch schema` use;
-`params_schema` is the strict schema of one model's params after expansion.
+`manifest_schema` makes `schemas/manifest.schema.json`, which decides what a manifest may say, in editors and here.
 `python -m runner.derive --write` writes the committed file, `--check` compares it.
 """
 
@@ -11,16 +10,13 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 from runner.contract import REFERENCE_PARAM, Contract, Param, ParamType
+from runner.contract.schema import DIALECT, Schema, bounds, described, items
 from runner.contract.words import number_text
 from runner.model import ModelId
-from runner.schemas import load_contracts, schemas_dir
-
-Schema: TypeAlias = dict[str, Any]
-
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+from runner.schemas import load_contracts, read_schema, schemas_dir
 
 # A `${` that is not escaped as `$${`.
 PLACEHOLDER: Final = r"(^|[^$])(\$\$)*\$\{"
@@ -46,12 +42,14 @@ def manifest_schema(contracts: Mapping[ModelId, Contract]) -> Schema:
             "if": _names_model(model),
             "then": {
                 "$ref": f"#/$defs/{_def_name(model)}",
+                "type": "object",
                 "properties": {
                     "jobs": {
+                        "type": "array",
                         "items": {
-                            "if": {"not": {"required": ["model"]}},
+                            "if": {"type": "object", "properties": {"model": False}},
                             "then": {"$ref": f"#/$defs/{_def_name(model)}"},
-                        }
+                        },
                     }
                 },
             },
@@ -96,7 +94,6 @@ def manifest_schema(contracts: Mapping[ModelId, Contract]) -> Schema:
             "duration": {
                 "type": "string",
                 "pattern": _DURATION,
-                "patternErrorMessage": "a number and s, m, h or d, such as 90m",
                 "examples": ["90s", "30m", "6h", "1d"],
             },
             "job": {**_job(), "allOf": by_model},
@@ -105,22 +102,11 @@ def manifest_schema(contracts: Mapping[ModelId, Contract]) -> Schema:
     }
 
 
-def params_schema(contract: Contract) -> Schema:
-    """Return the JSON Schema of one model's `params`, in canonical values, after expansion.
-
-    Steps that are fractions are left out: `multipleOf` is not safe with binary fractions.
-    """
-    schema: Schema = {
-        "$schema": DIALECT,
-        "title": f"{contract.id} params",
-        "type": "object",
-        "properties": {REFERENCE_PARAM: False}
-        | {param.key: _canonical_param(param) for param in contract.params.values()},
-        "required": [param.key for param in contract.params.values() if param.required],
-    }
-    if contract.complete:
-        schema["additionalProperties"] = False
-    return schema
+def schema_of_manifests(contracts: Mapping[ModelId, Contract]) -> Schema:
+    """Return what decides what a manifest may say: the schema as shipped, or derived where other contracts hold."""
+    if contracts is load_contracts():
+        return read_schema("manifest.schema.json")
+    return manifest_schema(contracts)
 
 
 def render(schema: Schema) -> str:
@@ -138,7 +124,6 @@ def _head_properties() -> Schema:
         "name": {
             "type": "string",
             "pattern": "^[a-z0-9][a-z0-9-]{0,62}$",
-            "patternErrorMessage": "1 to 63 of a-z, 0-9 and -, beginning with a letter or digit",
             "description": "Names the manifest's rows in the database and its output folder. Keep it:"
             " under another name the jobs are new, and are paid for again.",
         },
@@ -197,7 +182,6 @@ def _head_properties() -> Schema:
                     "default": "2GB",
                     "minimum": 1,
                     "pattern": _SIZE,
-                    "patternErrorMessage": "a number of bytes, or a size such as 2GB",
                 },
             },
         ),
@@ -367,10 +351,7 @@ def _model_name(contracts: Mapping[ModelId, Contract]) -> Schema:
         "if": {"type": "string", "pattern": PLACEHOLDER},
         "else": {"enum": models},
         # Refuses nothing: editors complete values from `anyOf`, but not from `else`.
-        "anyOf": [
-            True,
-            {"enum": models, "enumDescriptions": [_model_line(contracts[model]) for model in models]},
-        ],
+        "anyOf": [True, *({"const": model, "title": _model_line(contracts[model])} for model in models)],
     }
 
 
@@ -403,15 +384,21 @@ def _model_def(contract: Contract) -> Schema:
     properties: Schema = {"params": params}
     if contract.max_prompt_length is not None:
         properties["prompt"] = {
+            "type": "string",
             "if": {"pattern": PLACEHOLDER},
             "else": {"maxLength": contract.max_prompt_length},
         }
-    return {"title": contract.id, "description": _model_line(contract), "properties": properties}
+    return {
+        "title": contract.id,
+        "description": _model_line(contract),
+        "type": "object",
+        "properties": properties,
+    }
 
 
 def _written_param(param: Param) -> Schema:
     """The schema of a param as a person may write it in YAML; `canonical_params` reads the same."""
-    schema = _described(param)
+    schema = described(param)
     match param.type:
         case ParamType.SELECT if param.options is not None:
             schema |= {
@@ -423,8 +410,7 @@ def _written_param(param: Param) -> Schema:
             schema |= {
                 "type": ["number", "string", "null"],
                 "pattern": f"{PLACEHOLDER}|{_NUMBER_TEXT}",
-                "patternErrorMessage": "a number, or a ${…} placeholder",
-                **_bounds(param),
+                **bounds(param),
             }
         case ParamType.TEXT:
             schema["type"] = ["string", "number", "null"]
@@ -432,59 +418,11 @@ def _written_param(param: Param) -> Schema:
             schema |= {
                 "type": ["array", "string", "null"],
                 "pattern": rf"{PLACEHOLDER}|^\s*\[",
-                "patternErrorMessage": "a list, or a ${…} placeholder",
-                **_items(param),
+                **items(param),
             }
         case ParamType.SELECT | ParamType.ANY:
             schema["type"] = ["string", "number", "boolean", "null"]
     return schema
-
-
-def _canonical_param(param: Param) -> Schema:
-    schema = _described(param)
-    match param.type:
-        case ParamType.SELECT:
-            schema |= {"enum": list(param.options)} if param.options is not None else {"type": "string"}
-        case ParamType.NUMBER:
-            schema |= {"type": "number", **_bounds(param)}
-        case ParamType.TEXT:
-            schema["type"] = "string"
-        case ParamType.ARRAY:
-            schema |= {"type": "array", **_items(param)}
-        case ParamType.ANY:
-            pass
-    return schema
-
-
-def _described(param: Param) -> Schema:
-    parts = [param.description, "Required." if param.required else ""]
-    if param.step is not None and not float(param.step).is_integer():
-        parts.append(f"In steps of {number_text(param.step)}.")
-    schema: Schema = {"title": param.key}
-    if description := " ".join(part for part in parts if part):
-        schema["description"] = description
-    if param.default is not None:
-        schema["default"] = param.default
-    return schema
-
-
-def _bounds(param: Param) -> Schema:
-    bounds: Schema = {}
-    if param.minimum is not None:
-        bounds["minimum"] = param.minimum
-    if param.maximum is not None:
-        bounds["maximum"] = param.maximum
-    # `multipleOf` counts from 0, the step from the minimum, and 0.7 is not a multiple of 0.05 in
-    # binary: only whole steps that agree with both can be said here.
-    step, low = param.step, param.minimum or 0
-    if step is not None and float(step).is_integer() and low % step == 0:
-        bounds["multipleOf"] = int(step)
-    return bounds
-
-
-def _items(param: Param) -> Schema:
-    texts: Schema = {key: {"type": "string", "minLength": 1} for key in param.item_keys}
-    return {"minItems": 1, "items": {"type": "object", "required": [*param.item_keys], "properties": texts}}
 
 
 def _other_spellings(options: tuple[str, ...]) -> list[object]:

@@ -72,13 +72,14 @@ def load_contracts() -> Mapping[ModelId, Contract]:
 
 @cache
 def bundled_sha256() -> str:
-    """Return the SHA-256 of the bundled contracts: their names and contents.
+    """Return the SHA-256 of the bundled contracts and of the schema of manifests: their names and contents.
 
     Raises:
         OSError: One cannot be read.
     """
     found = hashlib.sha256()
-    for path in sorted((schemas_dir() / "contracts").glob("*.json")):
+    contracts = sorted((schemas_dir() / "contracts").glob("*.json"))
+    for path in (schemas_dir() / "manifest.schema.json", *contracts):
         found.update(f"{path.name}\n".encode())
         found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()

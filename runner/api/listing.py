@@ -28,9 +28,9 @@ from runner.workspace import Workspace
 
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
 PROGRAM = (
-    "api/listing.py", "api/modelling.py", "api/opening.py", "clock.py", "containers.py", "contract/*.py", "errors.py",
-    "fingerprint.py", "manifest/*.py", "media.py", "model.py", "placeholders.py", "pricing.py", "references.py",
-    "schemas.py", "store/jobs.py", "store/staging.py", "yaml12.py",
+    "api/listing.py", "api/modelling.py", "api/opening.py", "clock.py", "containers.py", "contract/*.py", "derive.py",
+    "errors.py", "fingerprint.py", "judging.py", "manifest/*.py", "media.py", "model.py", "placeholders.py",
+    "pricing.py", "references.py", "schemas.py", "store/jobs.py", "store/staging.py", "yaml12.py",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ defensively, from an element of the service's own list of models. `canonical_par
 Everything here is pure.
 """
 
-from runner.contract.params import canonical_params, minimal_job
+from runner.contract.params import canonical_params, minimal_job, param_problem
 from runner.contract.prompt import check_prompt
 from runner.contract.reading import contract_from_json
 from runner.contract.references import check_references
@@ -40,6 +40,7 @@ __all__ = [
     "check_references",
     "contract_from_json",
     "minimal_job",
+    "param_problem",
     "shown",
     "suggest",
 ]

@@ -7,10 +7,12 @@ import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, TypeGuard
 
+from runner.contract.schema import params_schema
 from runner.contract.terms import REFERENCE_PARAM, Contract, Param, ParamProblem, ParamType
 from runner.contract.words import listed, number_text, shown, suggest
+from runner.judging import Judge
 from runner.model import Json, Severity
 
 
@@ -20,8 +22,8 @@ def canonical_params(
     """Return the params in the types the model wants, and what is wrong with them.
 
     A select becomes the documented text (`6` → `"6"`, `true` → `"true"`), a number a JSON number
-    (`"6"` and `6.0` → `6`), a text the text as written. None removes the key. Defaults of the
-    contract are not filled in. A param with an error is left out of the result.
+    (`"6"` and `6.0` → `6`), a text the text as written; then the model's JSON Schema decides. None removes
+    the key. Defaults of the contract are not filled in. A param with an error is left out of the result.
 
     Args:
         contract: The model.
@@ -36,48 +38,95 @@ def canonical_params(
     >>> canonical_params(grok, {"duration": "6"})
     ({'duration': 6}, [])
     """
+    spelt = {key: _spelt(contract, key, value) for key, value in params.items() if value is not None}
+    refused: dict[str, str] = {}
+    missing: list[str] = []
+    for refusal in _judge_of(contract).refusals(spelt):
+        if refusal.path:
+            refused.setdefault(str(refusal.path[0]), refusal.keyword if len(refusal.path) == 1 else "items")
+        elif refusal.keyword == "required":
+            missing = [key for key in refusal.wanted if key not in spelt]
+        else:
+            refused |= {key: refusal.keyword for key in spelt if key not in contract.params}
     canonical: dict[str, Json] = {}
     problems: list[ParamProblem] = []
-    known = contract.params
-    for key, value in params.items():
-        if value is None:
+    for key, value in spelt.items():
+        param = contract.params.get(key)
+        if key in refused:
+            problems.append(param_problem(contract, key, params[key], refused[key]))
             continue
-        param = known.get(key)
-        if param is None or key == REFERENCE_PARAM:
-            problem = _unknown_param(contract, key)
-            problems.append(problem)
-            if problem.severity is Severity.WARNING:
-                _take_any(canonical, problems, key, value)
-            continue
-        # The commonest case by far, before anything is called.
-        if (
-            param.type is ParamType.SELECT
-            and type(value) is str
-            and (param.options is None or value in param.options)
-        ):
-            canonical[key] = value
-            continue
-        result: Json | ParamProblem
-        match param.type:
-            case ParamType.SELECT:
-                result = _as_option(param, value)
-            case ParamType.NUMBER:
-                result = _as_number(param, value)
-            case ParamType.TEXT:
-                result = _as_text(param, value)
-            case ParamType.ARRAY:
-                result = _as_array(param, value)
-            case ParamType.ANY:
-                _take_any(canonical, problems, key, value)
-                continue
-        if isinstance(result, ParamProblem):
-            problems.append(result)
+        if param is None:
+            problems.append(_unknown_param(contract, key))
+        problem = _beyond_the_schema(param, key, params[key], value)
+        if problem is None:
+            canonical[key] = value  # type: ignore[assignment]  # it is JSON, as was just looked at
         else:
-            canonical[key] = result
-    for param in known.values():
-        if param.required and params.get(param.key) is None:
-            problems.append(_missing_param(contract, param))
+            problems.append(problem)
+    problems += [_missing_param(contract, contract.params[key]) for key in missing]
     return canonical, problems
+
+
+def param_problem(contract: Contract, key: str, value: object, keyword: str) -> ParamProblem:
+    """Return, in words, why a schema derived from a contract refuses the value of a param.
+
+    Args:
+        contract: The model.
+        key: The param.
+        value: What was written.
+        keyword: Of JSON Schema, that refused it; `items` where it was something inside the value.
+    """
+    param = contract.params.get(key)
+    if param is None or key == REFERENCE_PARAM:
+        return _unknown_param(contract, key)
+    match param.type:
+        case ParamType.SELECT:
+            return _no_option(param, value)
+        case ParamType.NUMBER:
+            return _no_number(param, value, keyword)
+        case ParamType.ARRAY:
+            return _no_array(param, value)
+        case ParamType.TEXT:
+            # `watermark: true` is rarely meant as the word "true" across every picture.
+            word = (
+                f'write "{json.dumps(value)}" in quotes if you mean the word'
+                if value in (True, False)
+                else ""
+            )
+            return _wrong_type(param, value, "text", word)
+        case ParamType.ANY:
+            what = f"{key} is {shown(value)}, which {contract.id} does not take ({keyword})"
+            return ParamProblem(key=key, what=what, code="wrong-type")
+
+
+_JUDGES: dict[int, tuple[Contract, Judge]] = {}
+
+
+def _judge_of(contract: Contract) -> Judge:
+    """Return the judge of a contract's params; the contract is kept, so that its id stays its own."""
+    found = _JUDGES.get(id(contract))
+    if found is None:
+        found = _JUDGES[id(contract)] = contract, Judge(params_schema(contract))
+    return found[1]
+
+
+def _spelt(contract: Contract, key: str, value: object) -> object:
+    """Return a value in the type its param is sent in, where it can be read as one; else as written."""
+    param = contract.params.get(key)
+    if param is None:
+        return value
+    match param.type:
+        case ParamType.SELECT if isinstance(value, bool):
+            return "true" if value else "false"
+        case ParamType.SELECT | ParamType.TEXT if _is_number(value) and _is_sendable(value):
+            return number_text(value)
+        case ParamType.NUMBER:
+            number = _number_of(value)
+            return value if number is None else number
+        case ParamType.ARRAY:
+            items = _items_of(value)
+            return value if items is None else items
+        case _:
+            return value
 
 
 _NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
@@ -164,59 +213,35 @@ def _missing_param(contract: Contract, param: Param) -> ParamProblem:
     )
 
 
-def _as_option(param: Param, value: object) -> str | ParamProblem:
-    if isinstance(value, str):
-        text = value
-    elif isinstance(value, bool):
-        text = "true" if value else "false"
-    elif isinstance(value, int | float) and _is_sendable(value):
-        text = number_text(value)
-    else:
+def _no_option(param: Param, value: object) -> ParamProblem:
+    if not isinstance(value, str | bool) and not _is_number(value):
         hint = f"one of {listed(param.options)}" if param.options else ""
         return _wrong_type(param, value, "one of its options", hint)
-    if param.options is None or text in param.options:
-        return text
-    like = suggest(text, param.options)
+    options = param.options or ()
+    text = value if isinstance(value, str) else json.dumps(value)
+    like = suggest(text, options)
     return ParamProblem(
         key=param.key,
-        what=f"{param.key} is {shown(value)}, which is not one of {listed(param.options)}",
+        what=f"{param.key} is {shown(value)}, which is not one of {listed(options)}",
         code="not-an-option",
         hint=f'did you mean "{like}"?' if like is not None else "",
     )
 
 
-def _as_number(param: Param, value: object) -> int | float | ParamProblem:
-    number: int | float
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
-        text = value.strip()
-        number = int(text) if text.lstrip("+-").isdigit() else float(text)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        number = value
-    else:
+def _no_number(param: Param, value: object, keyword: str) -> ParamProblem:
+    number = _number_of(value)
+    if number is None:
         return _wrong_type(param, value, "a number", f"for example {_sample_number(param)}")
-    if isinstance(number, float):
-        if not math.isfinite(number):
-            return _wrong_type(param, value, "a number", f"for example {_sample_number(param)}")
-        if number.is_integer() and abs(number) < 2**53:
-            number = int(number)
+    if keyword == "multipleOf":
+        return _off_step(param, value, number)
     low, high = param.minimum, param.maximum
-    if (low is not None and number < low) or (high is not None and number > high):
-        return ParamProblem(
-            key=param.key,
-            what=f"{param.key} is {shown(value)}; it takes {_range_text(param)}",
-            code="out-of-range",
-            hint=f"nearest: {number_text(low if low is not None and number < low else high or 0)}",
-        )
-    if not _is_sendable(number):
-        return ParamProblem(
-            key=param.key, what=f"{param.key} is {shown(value)}, too large to send", code="out-of-range"
-        )
-    if param.step is not None and param.step > 0:
-        base = low if low is not None else 0
-        steps = (number - base) / param.step
-        if abs(steps - round(steps)) > 1e-6:
-            return _off_step(param, value, number)
-    return number
+    nearest = low if low is not None and number < low else high
+    return ParamProblem(
+        key=param.key,
+        what=f"{param.key} is {shown(value)}; it takes {_range_text(param)}",
+        code="out-of-range",
+        hint=f"nearest: {number_text(nearest)}" if nearest is not None else "",
+    )
 
 
 def _off_step(param: Param, value: object, number: float) -> ParamProblem:
@@ -231,38 +256,75 @@ def _off_step(param: Param, value: object, number: float) -> ParamProblem:
     )
 
 
-def _as_text(param: Param, value: object) -> str | ParamProblem:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and _is_sendable(value):
-        return number_text(value)
-    # `watermark: true` is rarely meant as the word "true" across every picture.
-    hint = f'write "{json.dumps(value)}" in quotes if you mean the word' if isinstance(value, bool) else ""
-    return _wrong_type(param, value, "text", hint)
-
-
-def _as_array(param: Param, value: object) -> Json | ParamProblem:
-    # A cell of a CSV file can only hold an array as JSON text.
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return _wrong_type(param, value, "a list", "this text is not a JSON array")
-    if not isinstance(value, list | tuple):
-        return _wrong_type(param, value, "a list", param.description)
-    if not value:
+def _no_array(param: Param, value: object) -> ParamProblem:
+    items = _items_of(value)
+    if items is None:
+        broken = isinstance(value, str) and value.lstrip().startswith("[")
+        hint = "this text is not a JSON array" if broken else param.description
+        return _wrong_type(param, value, "a list", hint)
+    if not items:
         return ParamProblem(key=param.key, what=f"{param.key} is an empty list", code="empty-list")
-    for index, item in enumerate(value):
-        lacking = [key for key in param.item_keys if not _has_text(item, key)]
-        if lacking:
+    for index, item in enumerate(items):
+        if lacking := [key for key in param.item_keys if not _has_text(item, key)]:
             return ParamProblem(
                 key=param.key,
                 what=f"{param.key}[{index}] lacks {' and '.join(lacking)}",
                 code="bad-item",
                 hint=f"each item is {{{', '.join(f'{key}: text' for key in param.item_keys)}}}",
             )
-    result = list(value)
-    return result if _is_json(result) else _wrong_type(param, value, "plain values", "")
+    return _wrong_type(param, value, "a list of plain values", param.description)
+
+
+def _beyond_the_schema(param: Param | None, key: str, written: object, value: object) -> ParamProblem | None:
+    """Return what a schema cannot say: numbers no JSON reader takes, steps that are binary fractions."""
+    if not _is_json(value):
+        if param is None or param.type is ParamType.ANY:
+            what = f"{shown(key)} is {shown(written)}, which cannot be sent"
+            return ParamProblem(key=key, what=what, code="wrong-type")
+        if param.type is ParamType.NUMBER and _number_of(written) is not None:
+            what = f"{key} is {shown(written)}, too large to send"
+            return ParamProblem(key=key, what=what, code="out-of-range")
+        if param.type is ParamType.NUMBER:
+            return _no_number(param, written, "type")
+        return _wrong_type(param, written, "plain values", "")
+    if param is None or not param.step or param.step < 0 or not _is_number(value):
+        return None
+    steps = (value - (param.minimum or 0)) / param.step
+    return _off_step(param, written, value) if abs(steps - round(steps)) > 1e-6 else None
+
+
+def _number_of(value: object) -> int | float | None:
+    """Return a value as a number, also one written as text; whole ones as integers; None for anything else."""
+    number: int | float
+    if isinstance(value, str):
+        text = value.strip()
+        if not _NUMBER.fullmatch(text):
+            return None
+        number = int(text) if text.lstrip("+-").isdigit() else float(text)
+    elif _is_number(value):
+        number = value
+    else:
+        return None
+    if isinstance(number, float):
+        if not math.isfinite(number):
+            return None
+        if number.is_integer() and abs(number) < 2**53:
+            number = int(number)
+    return number
+
+
+def _items_of(value: object) -> list[Any] | None:
+    """Return a value as a list, also one written as JSON (all that a cell of a table can hold)."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return list(value) if isinstance(value, list | tuple) else None
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _has_text(item: object, key: str) -> bool:
@@ -270,17 +332,6 @@ def _has_text(item: object, key: str) -> bool:
         return False
     text = item.get(key)
     return isinstance(text, str) and bool(text.strip())
-
-
-def _take_any(canonical: dict[str, Json], problems: list[ParamProblem], key: str, value: object) -> None:
-    if _is_json(value):
-        canonical[key] = value  # type: ignore[assignment]  # _is_json has looked at every part
-    else:
-        problems.append(
-            ParamProblem(
-                key=key, what=f"{shown(key)} is {shown(value)}, which cannot be sent", code="wrong-type"
-            )
-        )
 
 
 def _is_json(value: object) -> bool:

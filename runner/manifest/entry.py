@@ -5,43 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from runner.contract import Contract
 from runner.contract.words import shown
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.head import Head, read_params, read_references
 from runner.manifest.matrix import Matrix, read_matrix
-from runner.manifest.models import find_contract, param_hints
+from runner.manifest.models import find_contract
 from runner.manifest.row_files import open_glob, open_rows
 from runner.manifest.rows import Rows
-from runner.manifest.section import Section, said
+from runner.manifest.section import Section
 from runner.manifest.texts import Text, Written, filled_in, read_text, spot_of
 from runner.manifest.values import Value, compile_value
 from runner.model import Json, ModelId
 from runner.yaml12 import YamlMap
-
-MOST_TAKES: Final = 1000
-_KEYS: Final = (
-    "id",
-    "model",
-    "prompt",
-    "params",
-    "references",
-    "matrix",
-    "exclude",
-    "include",
-    "rows",
-    "repeat",
-)
-_MISPLACED: Final = {
-    "name": "a job is named by `id:`",
-    "output": "`output:` is written once, at the top of the manifest",
-    "vars": "`vars:` is written once, at the top of the manifest",
-    "csv": "write `rows: file.csv`",
-    "glob": 'write `rows: {glob: "assets/*.png"}`',
-    "take": "write `repeat:`",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +54,7 @@ def read_entry(
     head: Head,
     folder: Path,
     contracts: Mapping[ModelId, Contract],
+    refused: bool = False,
 ) -> Entry | None:
     """Compile an item of `jobs:`; None where its jobs cannot even be counted.
 
@@ -87,25 +65,24 @@ def read_entry(
         head: What the job inherits.
         folder: The manifest's folder.
         contracts: The models there are.
+        refused: The schema has something against it, which is reported already.
     """
     if not isinstance(item, YamlMap):
-        findings.error(spot, f"a job is a mapping, not {said(item)}", "wrong-type", "begin it with `- id:`")
         return None
     job = Section(item, spot, findings)
     before = findings.reported
     model = read_text(job, "model") if job.has("model") else head.model
     contract = _contract(job, head, model, findings, contracts)
-    job.refuse_unknown(_KEYS, {**param_hints(contract, known=_KEYS), **_MISPLACED})
-    id_ = _id(job)
-    prompt = read_text(job, "prompt") if job.has("prompt") else head.prompt
+    id_ = read_text(job, "id")
+    prompt = read_text(job, "prompt", blank=True) if job.has("prompt") else head.prompt
     own_params = read_params(job)
     params = _params(head.params, own_params, findings)
     own_references = read_references(job)
     references = head.references if own_references is None else own_references
     wants_matrix = job.has("matrix") or job.has("exclude") or job.has("include")
-    matrix = read_matrix(job, head.variables) if wants_matrix else None
+    matrix = read_matrix(job, head.variables, refused=refused) if wants_matrix else None
     rows = _rows(job, head.variables, folder) if job.has("rows") else None
-    repeat = _repeat(job)
+    repeat = job.integer("repeat")
     if (wants_matrix and matrix is None) or (job.has("rows") and rows is None):
         return None
     entry = Entry(
@@ -126,7 +103,7 @@ def read_entry(
         usable=True,
     )
     unknown = _unknown_names(entry, head, findings)
-    return _without(entry, unknown, usable=findings.reported == before and not unknown)
+    return _without(entry, unknown, usable=not refused and findings.reported == before and not unknown)
 
 
 def _without(entry: Entry, unknown: Collection[int], *, usable: bool) -> Entry:
@@ -215,14 +192,6 @@ def _contract(
     return find_contract(model.template.render_text({}), model.spot, findings, contracts)
 
 
-def _id(job: Section) -> Text | None:
-    if not job.has("id"):
-        hint = "write `id:`; it names the job for ever, so take it from its content"
-        job.findings.error(job.spot, "this job has no id", "missing-key", hint)
-        return None
-    return read_text(job, "id", blank=False)
-
-
 def _params(
     defaults: Mapping[str, Written], own: Mapping[str, Written], findings: Findings
 ) -> dict[str, Value]:
@@ -240,27 +209,15 @@ def _rows(job: Section, variables: Mapping[str, Json], folder: Path) -> Rows | N
     spot = job.at("rows")
     if isinstance(value, YamlMap):
         section = Section(value, spot, job.findings)
-        section.refuse_unknown(("glob",))
-        pattern = section.text("glob", blank=False)
+        pattern = section.text("glob")
         if pattern is None:
-            if not section.has("glob"):
-                job.findings.error(spot, "rows is a mapping without `glob`", "missing-key", "write {glob: …}")
             return None
         filled = filled_in(pattern, section.at("glob"), variables, job.findings)
         return open_glob(folder, str(filled), section.at("glob"), job.findings)
     if not isinstance(value, str) or not value:
-        job.wrong_type("rows", "the name of a file, or {glob: …}")
         return None
     if any(mark in value for mark in "*?["):
         hint = f'for one job each file write {{glob: "{value}"}}'
         job.findings.error(spot, "rows is the name of one file, not a pattern", "file-not-found", hint)
         return None
     return open_rows(folder, str(filled_in(value, spot, variables, job.findings)), spot, job.findings)
-
-
-def _repeat(job: Section) -> int | None:
-    repeat = job.integer("repeat", default=None, minimum=1)
-    if repeat is not None and repeat > MOST_TAKES:
-        job.out_of_range("repeat", f"1 to {MOST_TAKES}")
-        return MOST_TAKES
-    return repeat

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -43,8 +43,10 @@ class Expander:
         folder: Path,
         contracts: Mapping[ModelId, Contract],
         references: References,
+        refused: Collection[int] = (),
     ) -> None:
         self._head = head
+        self._refused = refused  # indices of entries that the schema has something against
         self._findings = findings
         self._folder = folder
         self._contracts = contracts
@@ -63,7 +65,13 @@ class Expander:
         for index, item in enumerate(head.jobs):
             spot = head.jobs_spot.inside(head.jobs.item_at(index), index)
             entry = read_entry(
-                item, spot, self._findings, head=head, folder=self._folder, contracts=self._contracts
+                item,
+                spot,
+                self._findings,
+                head=head,
+                folder=self._folder,
+                contracts=self._contracts,
+                refused=index in self._refused,
             )
             if entry is not None:
                 if entry.rows is not None:

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from runner.contract import Contract
-from runner.contract.words import shown
 from runner.manifest.findings import Findings, Spot
-from runner.manifest.models import param_hints
-from runner.manifest.section import Section, said
+from runner.manifest.section import Section
 from runner.manifest.settings import read_settings
 from runner.manifest.texts import (
     Text,
@@ -27,19 +25,15 @@ from runner.model import Json, ModelId, Settings
 from runner.placeholders import compile_template
 from runner.yaml12 import YamlList, YamlMap
 
-VERSION: Final = 1
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_TOP: Final = (
-    "version", "name", "model", "prompt", "params", "references", "vars", "budget", "limits", "polling",
-    "retry", "idempotency", "uploads", "output", "prices", "jobs",
-)  # fmt: skip
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """The head of a manifest. What is None or empty was not written, or was wrong and is reported."""
 
+    document: YamlMap
+    spot: Spot
     settings: Settings
     variables: Mapping[str, Json]
     model: Text | None
@@ -61,7 +55,7 @@ def read_head(
     workspace: Path,
     contracts: Mapping[ModelId, Contract],
 ) -> Head:
-    """Read the head, reporting every mistake.
+    """Read the head, reporting what the schema of manifests cannot say.
 
     Args:
         root: The manifest.
@@ -72,25 +66,19 @@ def read_head(
         contracts: The models there are.
     """
     top = Section(root, spot, findings)
-    top.refuse_unknown(_TOP, _hints(top, contracts))
-    _version(top)
-    name = _name(top)
+    name = top.text("name") or ""
+    name = name if NAME.fullmatch(name) else "invalid"  # a stand-in, so that the rest can be checked
     variables = read_variables(top)
     settings = read_settings(
         top, name=name, path=path, workspace=workspace, variables=variables, contracts=contracts
     )
-    # A section that is no mapping is already reported.
-    output = (
-        Section(root["output"], top.at("output"), findings)
-        if isinstance(root.get("output"), YamlMap)
-        else None
-    )
-    output_name = read_text(output, "name", blank=False) if output is not None else None
+    output = top.section("output")
+    output_name = read_text(output, "name") if output is not None else None
     jobs = root.get("jobs")
-    if not isinstance(jobs, YamlList) or not jobs:
-        _no_jobs(top)
-    model, prompt = read_text(top, "model"), read_text(top, "prompt")
+    model, prompt = read_text(top, "model"), read_text(top, "prompt", blank=True)
     return Head(
+        document=root,
+        spot=spot,
         settings=settings,
         variables=variables,
         model=model,
@@ -121,21 +109,13 @@ def read_params(section: Section) -> dict[str, Written]:
 
 def read_references(section: Section) -> tuple[Text, ...] | None:
     """Return the references; None where the key is absent or wrong."""
-    if not section.has("references"):
-        return None
-    value = section.node["references"]
+    value = section.node.get("references")
     if not isinstance(value, YamlList):
-        hint = f"write a list: [{value}]" if isinstance(value, str) else ""
-        section.wrong_type("references", "a list of files", hint)
         return None
     texts = []
     for index, item in enumerate(value):
         spot = section.at("references").inside(value.item_at(index), index)
-        if not isinstance(item, str):
-            section.findings.error(spot, f"a reference is the path of a file, not {said(item)}", "wrong-type")
-        elif not item:
-            section.findings.error(spot, "a reference is empty", "empty-value")
-        elif text := compiled(item, spot, section.findings):
+        if isinstance(item, str) and item and (text := compiled(item, spot, section.findings)):
             texts.append(text)
     return tuple(texts)
 
@@ -148,61 +128,8 @@ def read_variables(top: Section) -> dict[str, Json]:
     variables: dict[str, Json] = {}
     for key, value in section.node.items():
         check_variable_name(section, key)
-        if not is_scalar(value):
-            section.wrong_type(key, "text, a number or true/false")
-        elif isinstance(value, str):
+        if isinstance(value, str):
             variables[key] = filled_in(value, section.at(key), variables, section.findings)
-        else:
+        elif is_scalar(value):
             variables[key] = value
     return variables
-
-
-def _version(top: Section) -> None:
-    if not top.has("version"):
-        hint = f"write `version: {VERSION}` at the top"
-        top.findings.error(top.spot, "the manifest does not say its version", "missing-key", hint)
-        return
-    value = top.node["version"]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        top.wrong_type("version", f"the number {VERSION}", f"write `version: {VERSION}`")
-    elif value > VERSION:
-        what = f"version {shown(value)} is made for a newer rivya-batch; this one reads version {VERSION}"
-        top.findings.error(top.at("version"), what, "future-version", "install a newer rivya-batch")
-    elif value != VERSION:
-        what = f"there is no version {shown(value)} of manifests"
-        top.findings.error(top.at("version"), what, "bad-version", f"write `version: {VERSION}`")
-
-
-def _name(top: Section) -> str:
-    """Return the name; a stand-in where it is wrong, so that the rest can be checked."""
-    if not top.has("name"):
-        hint = "write `name: my-manifest`; it names the rows in the database and the output folder"
-        top.findings.error(top.spot, "the manifest has no name", "missing-key", hint)
-        return "invalid"
-    name = top.text("name")
-    if name is None:
-        return "invalid"
-    if not _NAME.fullmatch(name):
-        near = re.sub(r"[^a-z0-9]+", "-", name.lower()[:200]).strip("-")[:63]
-        hint = "1 to 63 of a-z, 0-9 and -, beginning with a letter or digit"
-        hint = f"{hint}; for example {near}" if near else hint
-        what = f"{shown(name)} cannot be the name of a manifest"
-        top.findings.error(top.at("name"), what, "bad-name", hint)
-        return "invalid"
-    return name
-
-
-def _no_jobs(top: Section) -> None:
-    if not top.has("jobs"):
-        top.findings.error(
-            top.spot, "the manifest has no jobs", "missing-key", "write `jobs:` and a list under it"
-        )
-    elif top.node["jobs"] == []:
-        top.findings.error(top.at("jobs"), "the list of jobs is empty", "empty-value")
-    else:
-        top.wrong_type("jobs", "a list of jobs", "begin each job with `- id:`")
-
-
-def _hints(top: Section, contracts: Mapping[ModelId, Contract]) -> dict[str, str]:
-    model = top.node.get("model")
-    return param_hints(contracts.get(ModelId(model)) if isinstance(model, str) else None, known=_TOP)

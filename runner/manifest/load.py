@@ -8,12 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from runner.contract import Contract
+from runner.derive import schema_of_manifests
+from runner.judging import Judge
 from runner.manifest.expansion import Expander
-from runner.manifest.findings import Findings, Source, Spot
+from runner.manifest.findings import Findings, Snapshot, Source, Spot
 from runner.manifest.head import Head, read_head
 from runner.manifest.inputs import Input
 from runner.manifest.reading import read_text
 from runner.manifest.references import ReferenceReader, References
+from runner.manifest.refusals import judge_manifest
 from runner.manifest.row_files import is_as_it_was
 from runner.manifest.section import said
 from runner.model import JobSpec, ModelId, Problem, Reference, Settings
@@ -38,9 +41,8 @@ class Manifest:
         references: References,
     ) -> None:
         self._findings = findings
-        self._of_the_head = findings.snapshot()
         self._head = head
-        self.folder = folder
+        self._judged: tuple[Snapshot, frozenset[int]] | None = None
         self._contracts = contracts
         self._references = references
         self._inputs: tuple[Input, ...] | None = None
@@ -73,17 +75,32 @@ class Manifest:
         """
         self._inputs = None
         if self._head is not None:
-            self._findings.restore(self._of_the_head)
+            of_the_head, refused = self._judge(self._head)
+            self._findings.restore(of_the_head)
             expander = Expander(
                 self._head,
                 self._findings,
                 folder=self.folder,
                 contracts=self._contracts,
                 references=self._references,
+                refused=refused,
             )
             yield from expander.jobs()
-            if self._findings.snapshot() == self._of_the_head:
+            if self._findings.snapshot() == of_the_head:
                 self._inputs = tuple(expander.inputs)
+
+    def _judge(self, head: Head) -> tuple[Snapshot, frozenset[int]]:
+        """Have the schema judge the document, once; return all that is wrong so far, and which jobs are.
+
+        Not before the jobs are wanted: a manifest that lists what it listed before has been judged.
+        """
+        if self._judged is None:
+            judge = Judge(schema_of_manifests(self._contracts))
+            refused = judge_manifest(
+                head.document, head.spot, self._findings, judge=judge, contracts=self._contracts
+            )
+            self._judged = self._findings.snapshot(), refused
+        return self._judged
 
     def read_from(self) -> tuple[Input, ...] | None:
         """Return what the rows of all jobs were read from; None where it does not tell the jobs.

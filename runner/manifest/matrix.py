@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runner.contract.words import listed, shown, suggest
-from runner.manifest.section import Section, said
+from runner.manifest.section import Section
 from runner.manifest.texts import check_variable_name, filled_in, is_scalar
 from runner.model import Json
 from runner.yaml12 import YamlList, YamlMap
@@ -38,8 +38,10 @@ class Matrix:
         yield from self.include
 
 
-def read_matrix(job: Section, variables: Mapping[str, Json]) -> Matrix | None:
+def read_matrix(job: Section, variables: Mapping[str, Json], *, refused: bool = False) -> Matrix | None:
     """Return the matrix of a job, or None where it is wrong, which is reported.
+
+    Of a job that the schema has `refused`, what is left may have no combination: that tells nothing more.
 
     A job with only `include` has those combinations; its axes are those of the first.
     """
@@ -50,14 +52,11 @@ def read_matrix(job: Section, variables: Mapping[str, Json]) -> Matrix | None:
         return None
     exclude = _combinations(job, "exclude", variables)
     include = _combinations(job, "include", variables)
-    if not job.has("matrix"):
-        if job.has("exclude"):
-            findings.error(job.at("exclude"), "exclude is here without a matrix", "no-matrix")
-        if include:
-            section, first = next(_written(job, "include", include))
-            for name in first:
-                check_variable_name(section, name)
-            axes = {name: [] for name in first}
+    if not job.has("matrix") and include:
+        section, first = next(_written(job, "include", include))
+        for name in first:
+            check_variable_name(section, name)
+        axes = {name: [] for name in first}
     _check_exclude(job, axes, exclude)
     _check_include(job, axes, include)
     matrix = Matrix(axes=axes, exclude=exclude, include=include)
@@ -66,6 +65,8 @@ def read_matrix(job: Section, variables: Mapping[str, Json]) -> Matrix | None:
         what = f"this matrix has {count:,} combinations; at most {MOST:,} are read"
         findings.error(job.at("matrix"), what, "too-many-jobs")
     elif findings.reported == before and next(matrix.combinations(), None) is None:
+        if refused:
+            return None
         key = "exclude" if job.has("exclude") else "include"
         findings.error(job.at(key), "the matrix has no combination left", "empty-matrix")
     _check_added(job, matrix, twice=findings.reported == before)
@@ -85,18 +86,11 @@ def _axes(job: Section, variables: Mapping[str, Json]) -> dict[str, list[Json]]:
     section = job.section("matrix")
     if section is None:
         return {}
-    if not section.node:
-        section.findings.error(section.spot, "the matrix has no axis", "empty-matrix")
     axes: dict[str, list[Json]] = {}
     for name, values in section.node.items():
         check_variable_name(section, name)
-        if not isinstance(values, YamlList):
-            hint = f"write a list: [{shown(values)}]" if is_scalar(values) and values is not None else ""
-            section.wrong_type(name, "a list of values", hint)
-            continue
-        if not values:
-            section.findings.error(section.at(name), f"the axis {name} has no values", "empty-matrix")
-        axes[name] = _values(section, name, values, variables)
+        if isinstance(values, YamlList):
+            axes[name] = _values(section, name, values, variables)
     return axes
 
 
@@ -105,8 +99,6 @@ def _values(section: Section, name: str, values: YamlList, variables: Mapping[st
     for index, value in enumerate(values):
         spot = section.at(name).inside(values.item_at(index), index)
         if not is_scalar(value):
-            what = f"a value of the axis {name} is {said(value)}; it has to be text, a number or true/false"
-            section.findings.error(spot, what, "wrong-type")
             continue
         filled = filled_in(value, spot, variables, section.findings) if isinstance(value, str) else value
         if any(same(filled, other) for other in result):
@@ -121,23 +113,18 @@ def _combinations(job: Section, key: str, variables: Mapping[str, Json]) -> list
         return []
     written = job.node[key]
     if not isinstance(written, YamlList):
-        job.wrong_type(key, "a list of combinations", "for example [{subject: dog, look: anime}]")
         return []
     result: list[Combination] = []
     for index, item in enumerate(written):
         spot = job.at(key).inside(written.item_at(index), index)
         if not isinstance(item, YamlMap) or not item:
-            what = f"a combination is a mapping from axis to value, not {said(item) if item != {} else 'an empty one'}"
-            job.findings.error(spot, what, "wrong-type")
             continue
         section = Section(item, spot, job.findings)
         combination: dict[str, Json] = {}
         for name, value in item.items():
-            if not is_scalar(value):
-                section.wrong_type(name, "text, a number or true/false")
-            elif isinstance(value, str):
+            if isinstance(value, str):
                 combination[name] = filled_in(value, section.at(name), variables, job.findings)
-            else:
+            elif is_scalar(value):
                 combination[name] = value
         result.append(combination)
     return result

@@ -13,17 +13,35 @@ from runner.model import ModelId
 def find_contract(
     model: str, spot: Spot, findings: Findings, contracts: Mapping[ModelId, Contract], *, job: str = ""
 ) -> Contract | None:
-    """Return the contract of a model, or report at `spot` that there is none, or that it cannot be called."""
+    """Return the contract of a model, or report at `spot` that there is none, or that it cannot be called.
+
+    For a misspelt model it is the contract of the one that was probably meant, so that the other mistakes are
+    found as well; what was reported keeps the job from being sent.
+    """
     contract = contracts.get(ModelId(model))
     if contract is None:
-        like = suggest(model, contracts)
-        hint = f"did you mean `{like}`?" if like else "`rivya-batch models` lists them"
-        findings.error(spot, f"there is no model {shown(model)}", "unknown-model", hint, job=job)
-    elif not contract.callable:
+        report_unknown_model(model, spot, findings, contracts, job=job)
+        return likely_contract(model, contracts)
+    if not contract.callable:
         why = "is a chat model" if contract.category == "chat" else f"is {shown(contract.api_status)}"
         findings.error(spot, f"{model} {why}; the API cannot run it as a job", "model-not-callable", job=job)
         return None
     return contract
+
+
+def likely_contract(model: object, contracts: Mapping[ModelId, Contract]) -> Contract | None:
+    """Return the contract of the model whose name is nearest to a misspelt one, or None where none is near."""
+    like = suggest(model, contracts) if isinstance(model, str) else None
+    return contracts[ModelId(like)] if like else None
+
+
+def report_unknown_model(
+    model: str, spot: Spot, findings: Findings, contracts: Mapping[ModelId, Contract], *, job: str = ""
+) -> None:
+    """Report at `spot` that there is no such model."""
+    like = suggest(model, contracts)
+    hint = f"did you mean `{like}`?" if like else "`rivya-batch models` lists them"
+    findings.error(spot, f"there is no model {shown(model)}", "unknown-model", hint, job=job)
 
 
 def param_hints(contract: Contract | None, *, known: Collection[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Final
 from runner.contract import Contract, canonical_params
 from runner.contract.words import shown
 from runner.manifest.models import find_contract
-from runner.manifest.section import Section, said
+from runner.manifest.section import Section
 from runner.manifest.texts import filled_in
 from runner.model import Budget, Json, Limits, ModelId, Polling, PriceRule, Settings
 from runner.yaml12 import YamlList, YamlMap
@@ -39,7 +39,6 @@ def read_settings(
     output = top.section("output")
     output_dir = None
     if output is not None:
-        output.refuse_unknown(("dir", "name"))
         output_dir = _output_dir(output, path.parent, variables)
     return Settings(
         path=path,
@@ -56,7 +55,7 @@ def read_settings(
 
 
 def _output_dir(output: Section, folder: Path, variables: Mapping[str, Json]) -> Path | None:
-    text = output.text("dir", blank=False)
+    text = output.text("dir")
     if text is None:
         return None
     spot = output.at("dir")
@@ -80,8 +79,7 @@ def _budget(top: Section) -> Budget:
     if section is None:
         return Budget()
     keys = ("max_credits", "max_credits_per_job", "max_credits_per_day")
-    section.refuse_unknown(keys)
-    total, per_job, per_day = (section.number(key, default=None, minimum=0) for key in keys)
+    total, per_job, per_day = (section.number(key) for key in keys)
     return Budget(max_credits=total, max_credits_per_job=per_job, max_credits_per_day=per_day)
 
 
@@ -90,18 +88,11 @@ def _limits(top: Section) -> Limits:
     base = Limits()
     if section is None:
         return base
-    section.refuse_unknown(
-        ("requests_per_second", "in_flight", "uploads", "downloads", "job_deadline", "max_result_bytes")
-    )
-    rate = section.number("requests_per_second", default=None, minimum=0, above=True, auto=True)
-    in_flight = section.integer("in_flight", default=None, minimum=1, auto=True)
-    uploads = section.integer("uploads", default=base.uploads, minimum=1)
-    downloads = section.integer("downloads", default=base.downloads, minimum=1)
     return Limits(
-        requests_per_second=rate,
-        in_flight=in_flight,
-        uploads=uploads or base.uploads,
-        downloads=downloads or base.downloads,
+        requests_per_second=section.number("requests_per_second") or None,
+        in_flight=section.integer("in_flight") or None,
+        uploads=section.integer("uploads") or base.uploads,
+        downloads=section.integer("downloads") or base.downloads,
         job_deadline_s=section.duration("job_deadline", base.job_deadline_s),
         max_result_bytes=section.size("max_result_bytes", base.max_result_bytes),
     )
@@ -112,10 +103,7 @@ def _polling(top: Section) -> Polling:
     base = Polling()
     if section is None:
         return base
-    section.refuse_unknown(("first_s", "min_s", "max_s"))
-    first = section.number("first_s", default=base.first_s, minimum=0.05)
-    low = section.number("min_s", default=None, minimum=0.05)
-    high = section.number("max_s", default=None, minimum=0.05)
+    first, low, high = (section.number(key) for key in ("first_s", "min_s", "max_s"))
     if low is not None and high is not None and low > high:
         what = f"max_s ({shown(high)}) is shorter than min_s ({shown(low)})"
         section.findings.error(section.at("max_s"), what, "out-of-range")
@@ -129,8 +117,7 @@ def _failed_rounds(top: Section) -> int:
     section = top.section("retry")
     if section is None:
         return 0
-    section.refuse_unknown(("failed_rounds",))
-    return section.integer("failed_rounds", default=0, minimum=0) or 0
+    return section.integer("failed_rounds") or 0
 
 
 def _resend_within(top: Section) -> float:
@@ -147,7 +134,6 @@ def _one_duration(top: Section, key: str, inside: str) -> float:
     section = top.section(key)
     if section is None:
         return 3600.0
-    section.refuse_unknown((inside,))
     return section.duration(inside, 3600.0)
 
 
@@ -162,22 +148,17 @@ def _prices(top: Section, contracts: Mapping[ModelId, Contract]) -> tuple[PriceR
         if isinstance(value, YamlList):
             for index, item in enumerate(value):
                 at = section.at(model).inside(value.item_at(index), index)
-                if not isinstance(item, YamlMap):
-                    what = f"a price is {{params: …, credits: …}}, not {said(item)}"
-                    top.findings.error(at, what, "wrong-type")
-                elif rule := _price(Section(item, at, top.findings), model, contract):
+                if isinstance(item, YamlMap) and (
+                    rule := _price(Section(item, at, top.findings), model, contract)
+                ):
                     rules.append(rule)
-        elif (credits := section.number(model, default=None, minimum=0)) is not None:
+        elif (credits := section.number(model)) is not None:
             rules.append(PriceRule(model=ModelId(model), credits=credits))
     return tuple(rules)
 
 
 def _price(section: Section, model: str, contract: Contract | None) -> PriceRule | None:
-    section.refuse_unknown(("params", "credits"))
-    if not section.has("credits"):
-        what = "a price needs `credits`"
-        section.findings.error(section.spot, what, "missing-key", "write {params: …, credits: 12}")
-    credits = section.number("credits", default=None, minimum=0)
+    credits = section.number("credits")
     written = section.section("params")
     params: Mapping[str, Json] = {}
     if written is not None and contract is not None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from runner.contract.words import shown
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.section import Section
 from runner.model import Json
@@ -16,7 +15,6 @@ from runner.placeholders import BadPlaceholder, Template, compile_template
 RESERVED_NAMES: Final = frozenset({"row", "file", "take", "id", "model", "params"})
 
 _FOREIGN = re.compile(r"(?<!\$)\{\{\s*([A-Za-z_][\w.]*)\s*(?:\|[^{}]*)?\}\}")  # as other tools write them
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +34,12 @@ class Text:
     spot: Spot
 
 
-def read_text(section: Section, key: str, *, blank: bool = True) -> Text | None:
-    """Return a text with placeholders; None where it is absent or wrong."""
-    text = section.text(key, blank=blank)
-    return None if text is None else compiled(text, section.at(key), section.findings)
+def read_text(section: Section, key: str, *, blank: bool = False) -> Text | None:
+    """Return a text with placeholders; None where it is absent or wrong, or (but for `blank`) empty."""
+    text = section.node.get(key)
+    if not isinstance(text, str) or not (text or blank):
+        return None
+    return compiled(text, section.at(key), section.findings)
 
 
 def compiled(text: str, spot: Spot, findings: Findings) -> Text | None:
@@ -86,11 +86,8 @@ def is_scalar(value: object) -> bool:
 
 
 def check_variable_name(section: Section, name: str) -> None:
-    """Report a name that placeholders cannot reach."""
-    spot = section.spot.inside(section.node.key_at(name), name)
-    if not _VARIABLE.fullmatch(name):
-        hint = "a name is letters of a-z, digits, `_` and `-`, and does not begin with a digit"
-        section.findings.error(spot, f"{shown(name)} cannot be a name", "bad-name", hint)
-    elif name in RESERVED_NAMES:
+    """Report a name that is taken."""
+    if name in RESERVED_NAMES:
+        spot = section.spot.inside(section.node.key_at(name), name)
         what = f"the name `{name}` is taken: ${{{name}}} already means something"
         section.findings.error(spot, what, "reserved-name", "choose another name")

@@ -13,7 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from runner.contract import canonical_params, minimal_job
-from runner.derive import manifest_schema, params_schema, render
+from runner.contract.schema import params_schema
+from runner.derive import manifest_schema, render
 from runner.schemas import load_contract, load_contracts, read_schema, schemas_dir
 
 ROOT = Path(__file__).resolve().parents[2]
