@@ -28,7 +28,7 @@ from runner.errors import UsageError
 from runner.hiding import MARK, KeyHider, each_text, hider_of
 from runner.machine import Reply
 from runner.model import Json, Kind
-from runner.transports import in_words, make_transport, never_left
+from runner.transports import in_words, look_at, make_transport, never_left
 
 API_CONNECTIONS = 10
 MAX_ANSWER_BYTES = 8_000_000
@@ -266,9 +266,13 @@ class Api:
             with anyio.move_on_after(limit_s):
                 response = await self._transport.handle_async_request(request)
         except Exception as exc:
-            return Reply(sent=not never_left(exc), detail=in_words(exc, self._hider.text))
+            return Reply(
+                sent=not never_left(exc), detail=in_words(exc, self._hider.text), finding=look_at(exc)
+            )
         if response is None:
-            return Reply(sent=True, detail=f"no answer in time (all of {limit_s:g} s)")
+            # A name that nobody answers for, say: until there is a connection, nothing has left.
+            sent = request.extensions.get("connected", True)
+            return Reply(sent=sent, detail=f"no answer in time (all of {limit_s:g} s)")
         try:
             # Not by its pieces alone: after a chunk that is none, aiohttp says nothing, ever.
             with anyio.fail_after(deadline - time.monotonic()):

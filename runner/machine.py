@@ -16,6 +16,7 @@ from typing import assert_never
 
 from runner.errors import Exit
 from runner.model import Json, State, TaskId
+from runner.surroundings import Finding
 
 CONFLICT_TRIES = 8
 CONFLICT_SPAN_S = 600.0
@@ -90,6 +91,7 @@ class Reply:
     skew_s: float | None = None  # by how much the service's clock is ahead of ours, to the second
     sent: bool = True
     detail: str = ""  # for people: "timed out after 30 s", "HTTP 502, text/html"
+    finding: Finding | None = None  # what a failure to connect says of this machine and its network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

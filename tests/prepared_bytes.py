@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
 from runner.client import Account, Api, Timeouts, open_api
 
+TLS = Path(__file__).resolve().parent / "fixtures" / "tls"
 KEY = "rvya_sk_very-secret-4711"
 BODY = '{"model":"z-image","prompt":"зима ❄️","params":{},"client_request_id":"rb1-gen-1"}'.encode()
 QUICK = Timeouts(connect_s=1.0, read_s=0.25, total_s=0.4)  # where no proper answer comes
@@ -77,7 +80,12 @@ def http(status: int, body: bytes = b"", **headers: str) -> bytes:
 
 
 @asynccontextmanager
-async def serving(answering: Answering) -> AsyncIterator[Wire]:
+async def serving(answering: Answering, certificate: str = "") -> AsyncIterator[Wire]:
+    """Serve on loopback; over TLS with a certificate of tests/fixtures/tls."""
+    context = None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(TLS / f"{certificate}.pem")
     open_calls: set[asyncio.Task[None]] = set()
 
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,8 +101,9 @@ async def serving(answering: Answering) -> AsyncIterator[Wire]:
             open_calls.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(on_connection, "127.0.0.1", 0, limit=2**24)
-    wire = Wire(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    server = await asyncio.start_server(on_connection, "127.0.0.1", 0, limit=2**24, ssl=context)
+    scheme = "https" if certificate else "http"
+    wire = Wire(url=f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     try:
         yield wire
     finally:

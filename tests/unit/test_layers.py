@@ -31,6 +31,7 @@ RULES: tuple[str, ...] = (
     "pricing",
     "media",
     "addresses",
+    "surroundings",
     "ranges",
     "hiding",
     "yaml12",

@@ -282,8 +282,8 @@ from runner import transports
 way = transports.make_transport("https://rivya.ai", 2)
 from aiohttp import connector
 assert dict(os.environ) == before
-ours, theirs = transports._trusted(), connector._SSL_CONTEXT_VERIFIED
-assert ours is transports._trusted()
+ours, theirs = transports.trusted(), connector._SSL_CONTEXT_VERIFIED
+assert ours is transports.trusted()
 assert ours.verify_mode is ssl.CERT_REQUIRED and ours.check_hostname
 print(ours.cert_store_stats()["x509_ca"], theirs.cert_store_stats()["x509_ca"])
 """
@@ -317,7 +317,7 @@ async def test_results_are_asked_of_proven_hosts_only_wherever_the_service_is() 
         for base_url in ("https://rivya.ai", "http://127.0.0.1:9"):
             async with open_result_transport(base_url, 2) as way:
                 request = httpx.Request("GET", f"https://127.0.0.1:{port}/x")
-                with pytest.raises(httpx.TransportError, match="certificate verify failed"):
+                with pytest.raises(httpx.TransportError, match="certificate"):
                     await way.http.handle_async_request(request)
         group.cancel_scope.cancel()
 

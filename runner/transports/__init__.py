@@ -1,0 +1,133 @@
+"""How bytes leave: aiohttp's connections under httpx's interface, to the API and to result hosts.
+
+Measured at a quarter of the CPU of httpx's own connections for the same traffic (`make bench`). aiohttp is
+imported when a transport is made, since that takes longer than anything else a command begins with.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from runner.addresses import Address, is_loopback, may_hold_results
+from runner.errors import UsageError
+from runner.transports.trouble import AddressRefused, in_words, look_at, never_left
+from runner.transports.trust import trusted
+
+__all__ = (
+    "AddressRefused",
+    "ResultTransport",
+    "check",
+    "in_words",
+    "look_at",
+    "make_transport",
+    "never_left",
+    "open_result_transport",
+    "trusted",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTransport:
+    """What requests to result hosts go through, and whether that is a proxy."""
+
+    http: httpx.AsyncBaseTransport
+    proxied: bool
+
+
+def check(base_url: str) -> None:
+    """Look at what the environment says of the way to a service, without a request.
+
+    Raises:
+        UsageError: It names a proxy we cannot go through, or certificates that cannot be read.
+    """
+    _proxy(base_url)
+    if urlsplit(base_url).scheme == "https":
+        trusted()
+
+
+def make_transport(base_url: str, connections: int) -> httpx.AsyncBaseTransport:
+    """Return the transport requests to the API go through.
+
+    Proxies of the environment are honoured, but not for loopback.
+
+    Raises:
+        UsageError: As for `check`.
+    """
+    check(base_url)
+    return _transport(connections, _proxy(base_url))
+
+
+@asynccontextmanager
+async def open_result_transport(base_url: str, connections: int) -> AsyncIterator[ResultTransport]:
+    """Open the way to result hosts.
+
+    A signed url goes out exactly as it is. Whatever a name is answered with at the moment we connect is
+    judged then (`AddressRefused`): between a look at it and the connection its answer may change.
+    """
+    loopback = is_loopback(base_url)
+    proxy = None if loopback else _proxy("https://result.invalid")
+
+    def allowed(address: Address) -> bool:
+        # Behind a proxy the only name we look up is the proxy's.
+        return proxy is not None or may_hold_results(address, loopback=loopback)
+
+    async with _transport(connections, proxy, allowed) as transport:
+        yield ResultTransport(transport, proxy is not None)
+
+
+def _transport(
+    connections: int, proxy: httpx.Proxy | None, allowed: Callable[[Address], bool] = lambda _: True
+) -> httpx.AsyncBaseTransport:
+    _import_aiohttp()
+    from runner.transports._aiohttp import Transport
+
+    return Transport(connections, proxy, allowed, trusted)
+
+
+def _import_aiohttp() -> None:
+    """Import aiohttp without having it read the certificates of this machine, twice (50 to 70 ms).
+
+    It makes two TLS contexts for requests that bring none. Each https request of ours brings one; those two
+    come out trusting nobody.
+    """
+    if "aiohttp" in sys.modules:
+        return
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.update(dict.fromkeys(names, os.devnull))
+    try:
+        import aiohttp  # noqa: F401
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(kept)
+
+
+def _proxy(base_url: str) -> httpx.Proxy | None:
+    parts = urlsplit(base_url)
+    if is_loopback(base_url) or proxy_bypass(parts.hostname or ""):
+        return None
+    url = getproxies().get(parts.scheme)
+    if not url:
+        return None
+    name = f"{parts.scheme.upper()}_PROXY"
+    try:
+        proxy = httpx.Proxy(url)
+        for word in proxy.auth or ():
+            word.encode("latin-1")
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise UsageError(f"{name} is no address of a proxy", hint="something like http://host:3128") from exc
+    if proxy.url.scheme not in ("http", "https") or not proxy.url.host or (proxy.url.port or 1) > 65_535:
+        raise UsageError(
+            f"{name} names no proxy we can go through: {proxy.url.scheme}://{proxy.url.netloc.decode()}",
+            hint="a proxy for http or https will do: something like http://host:3128",
+        )
+    return proxy
