@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 # Longer than this no sane limit lasts: an epoch time in the wrong field, a wrong unit, a wrong clock.
 ABSURD_S = 3600.0
@@ -45,19 +46,21 @@ def retry_delay_s(attempt: int, *, base_s: float, cap_s: float, draw: float) -> 
     return draw * ceiling_s
 
 
-def parse_retry_after(text: str | None, *, now_epoch_s: float) -> float | None:
+def parse_retry_after(text: str | None, *, now_epoch_s: float, date: str | None = None) -> float | None:
     """Return the seconds a `Retry-After` header asks for.
 
     Args:
         text: The header as sent: seconds (decimals are tolerated) or an HTTP date; None when absent.
         now_epoch_s: Our wall clock, seconds since 1970. Needed for a date only.
+        date: The `Date` header of the same answer. Both dates are read from one clock, so the wait between
+            them is right although ours is wrong.
 
     Returns:
         Seconds from now, at least 0: a time in the past or a negative number is 0. None when there
         is no header or it cannot be read. More than an hour is taken for a mistake and becomes 60.
 
     Source:
-        RFC 9110, section 10.2.3.
+        RFC 9110, sections 6.6.1 and 10.2.3.
 
     >>> parse_retry_after("1.5", now_epoch_s=0.0)
     1.5
@@ -69,21 +72,25 @@ def parse_retry_after(text: str | None, *, now_epoch_s: float) -> float | None:
     text = text.strip()
     if len(text) > 64:
         return None
-    wait_s = float(text) if _SECONDS.fullmatch(text) else _until_date_s(text, now_epoch_s)
-    if wait_s is None:
+    wait_s: float | None
+    if _SECONDS.fullmatch(text):
+        wait_s = float(text)
+    elif (until_s := http_date_s(text)) is not None:
+        said_s = http_date_s(date)
+        wait_s = until_s - (said_s if said_s is not None else now_epoch_s)
+    else:
         return None
     return INSTEAD_OF_ABSURD_S if wait_s > ABSURD_S else max(wait_s, 0.0)
 
 
-def _until_date_s(text: str, now_epoch_s: float) -> float | None:
+@lru_cache(maxsize=4)  # a `Date` changes once a second
+def http_date_s(text: str | None) -> float | None:
+    """Return the time an HTTP date says, in seconds since 1970; None where it says none."""
+    if not text:
+        return None
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    if moment.tzinfo is None:
         # "-0000" and a missing zone both come without one; HTTP dates are in GMT.
-        moment = moment.replace(tzinfo=UTC)
-    try:
-        return moment.timestamp() - now_epoch_s
-    except (ValueError, OverflowError):
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import IO, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -23,7 +22,7 @@ import httpx
 
 from runner import __version__
 from runner.addresses import is_loopback
-from runner.backoff import parse_retry_after
+from runner.backoff import http_date_s, parse_retry_after
 from runner.errors import UsageError
 from runner.hiding import MARK, KeyHider, each_text, hider_of
 from runner.machine import Reply
@@ -290,24 +289,17 @@ class Api:
     def _reply(self, response: httpx.Response, raw: bytes) -> Reply:
         headers = dict(response.headers)
         kind = headers.get("content-type", "no content type").split(";")[0].strip()
-        said_s = _date_s(headers.get("date"))
+        said_s = http_date_s(headers.get("date"))
         return Reply(
             status=response.status_code,
             data=_object(raw.decode("utf-8-sig", "replace"), self._hider),
-            retry_after_s=parse_retry_after(headers.get("retry-after"), now_epoch_s=self._now()),
+            retry_after_s=parse_retry_after(
+                headers.get("retry-after"), now_epoch_s=self._now(), date=headers.get("date")
+            ),
             request_id=self._hider.text(headers.get("x-request-id", "")) or None,
             skew_s=said_s - self._now() if said_s is not None else None,
             detail=self._hider.text(f"HTTP {response.status_code}, {kind}"),
         )
-
-
-@lru_cache(maxsize=4)  # it changes once a second
-def _date_s(date: str | None) -> float | None:
-    """Return the time a `Date` header says, in seconds since 1970; None where it says none."""
-    try:
-        return parsedate_to_datetime(date).timestamp() if date else None
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 @lru_cache(maxsize=16)  # all but those with the id of a task
@@ -400,7 +392,7 @@ async def open_api(
 
     Args:
         account: Whom to talk to.
-        now: The wall clock, for a Retry-After that is a date.
+        now: The wall clock.
         connections: How many requests may be open at once.
         timeouts: How long to wait.
         transport: For tests: what to send through.

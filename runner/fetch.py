@@ -69,10 +69,18 @@ class ResultRefused(ResultTrouble):
 class ResultUnavailable(ResultTrouble):
     """The host or the way to it fails, or broke off: try again later."""
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: str | None = None,
+        date: str | None = None,
+    ) -> None:
         super().__init__(message, hint="run again to go on")
         self.status = status
-        self.retry_after = retry_after  # the header as it came; `backoff.parse_retry_after` reads it
+        self.retry_after = retry_after  # the headers as they came; `backoff.parse_retry_after` reads them
+        self.date = date
 
 
 class ResultUnacceptable(ResultTrouble):
@@ -413,9 +421,9 @@ def _refusal(status: int, source: str, response: httpx.Response, *, ranged: bool
         return ResultRefused(f"{source} was refused: HTTP {status}", status=status)
     if status == 204:
         return ResultUnacceptable(f"{source} is empty")
-    retry_after = response.headers.get("retry-after")
     words = f"{source} was answered with HTTP {status}"
-    return ResultUnavailable(words, status=status, retry_after=retry_after)
+    said = response.headers
+    return ResultUnavailable(words, status=status, retry_after=said.get("retry-after"), date=said.get("date"))
 
 
 def _not_public(address: Address, host: str) -> ResultUnacceptable:

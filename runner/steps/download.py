@@ -155,14 +155,14 @@ def _not_fetched(desk: Desk, job: Job, url: str, exc: ResultTrouble) -> Download
         fetched = Fetched.NEVER
     else:
         fetched = Fetched.RENEW if exc.renew else Fetched.LATER
-    status = asked = None
+    status = asked = said_at = None
     if isinstance(exc, ResultUnavailable):
-        status, asked = exc.status, exc.retry_after
+        status, asked, said_at = exc.status, exc.retry_after, exc.date
     return DownloadResult(
         job=job,
         fetched=fetched,
         why=desk.account.hider.text(f"{exc.message}{hint}"),
-        retry_after_s=parse_retry_after(asked, now_epoch_s=desk.clock.wall_s()),
+        retry_after_s=parse_retry_after(asked, now_epoch_s=desk.clock.wall_s(), date=said_at),
         from_api=desk.account.counts(url),
         too_fast=status == 429 and desk.account.serves(url),
     )

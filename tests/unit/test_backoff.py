@@ -73,6 +73,24 @@ def test_retry_after_as_a_date(away_s: float, expected: float) -> None:
     assert parse_retry_after(text, now_epoch_s=NOW.timestamp()) == expected
 
 
+@pytest.mark.parametrize("ours_s", [-3000, 0, 3000, 40_000])
+@pytest.mark.parametrize(("away_s", "expected"), [(5, 5.0), (-90, 0.0)])
+def test_a_wait_to_a_date_is_reckoned_from_the_date_of_the_same_answer(
+    away_s: float, expected: float, ours_s: float
+) -> None:
+    """Fifty minutes slow, our own clock would have made of five seconds the better part of an hour."""
+    text, date = (format_datetime(NOW + timedelta(seconds=s), usegmt=True) for s in (away_s, 0))
+
+    assert parse_retry_after(text, now_epoch_s=NOW.timestamp() + ours_s, date=date) == expected
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Sun, 22 Nov 2026 25:61:00 GMT", None])
+def test_an_answer_without_a_date_is_reckoned_from_our_own_clock(date: str | None) -> None:
+    text = format_datetime(NOW + timedelta(seconds=30), usegmt=True)
+
+    assert parse_retry_after(text, now_epoch_s=NOW.timestamp(), date=date) == 30.0
+
+
 def test_a_date_without_a_zone_is_in_gmt() -> None:
     assert parse_retry_after("Sun, 22 Nov 2026 18:44:37", now_epoch_s=NOW.timestamp()) == 30.0
 
