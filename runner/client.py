@@ -290,9 +290,11 @@ class Api:
         headers = dict(response.headers)
         kind = headers.get("content-type", "no content type").split(";")[0].strip()
         said_s = http_date_s(headers.get("date"))
+        text = raw.decode("utf-8-sig", "replace")
         return Reply(
             status=response.status_code,
-            data=_object(raw.decode("utf-8-sig", "replace"), self._hider),
+            data=_object(text, self._hider),
+            page=_is_page(text, kind),
             retry_after_s=parse_retry_after(
                 headers.get("retry-after"), now_epoch_s=self._now(), date=headers.get("date")
             ),
@@ -300,6 +302,14 @@ class Api:
             skew_s=said_s - self._now() if said_s is not None else None,
             detail=self._hider.text(f"HTTP {response.status_code}, {kind}"),
         )
+
+
+def _is_page(text: str, kind: str) -> bool:
+    """Say whether a body is more than nothing or a line of plain text."""
+    plain = kind.lower() in ("text/plain", "no content type") and not text.lstrip().startswith(
+        ("<", "{", "[")
+    )
+    return bool(text.strip()) and not plain
 
 
 @lru_cache(maxsize=16)  # all but those with the id of a task
@@ -354,6 +364,8 @@ def _object(text: str, hider: KeyHider) -> Mapping[str, Json] | None:
             data = hider.everywhere(data)
     except (ValueError, RecursionError):
         return None
+    if isinstance(data, list) and len(data) == 1:
+        data = data[0]  # what one asked for, in a list
     return data if isinstance(data, dict) else None
 
 

@@ -31,9 +31,9 @@ class Meaning(StrEnum):
     DISABLED = "disabled"  # the service says the whole API is off
     RATE_LIMITED = "rate_limited"  # 429
     CONFLICT = "conflict"  # 409
-    KEY_REFUSED = "key_refused"  # 401, 403
+    KEY_REFUSED = "key_refused"  # 401, 403 in the API's own error shape
     NO_CREDITS = "no_credits"  # insufficient_credits, with any status
-    REFUSED = "refused"  # this request will never be accepted as it is
+    REFUSED = "refused"  # in the API's own error shape: this request will never be accepted as it is
 
 
 class FailureClass(StrEnum):
@@ -81,11 +81,13 @@ class Reply:
     """One HTTP exchange, as the client saw it.
 
     `status` is None when no complete answer came. `sent` is False only when certainly no byte of
-    the request reached the service. `data` is the parsed JSON object, None for anything else.
+    the request reached the service. `data` is the parsed JSON object, None for anything else; `page`
+    says that the body was neither that nor empty nor plain text.
     """
 
     status: int | None = None
     data: Mapping[str, Json] | None = None
+    page: bool = False
     retry_after_s: float | None = None
     request_id: str | None = None
     skew_s: float | None = None  # by how much the service's clock is ahead of ours, to the second
@@ -96,9 +98,15 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A reply, understood."""
+    """A reply, understood.
+
+    `shaped` says that it is an error in the API's own shape, `bare` that its body says nothing: empty,
+    or plain text.
+    """
 
     meaning: Meaning
+    shaped: bool = False
+    bare: bool = False
     code: str = ""
     message: str = ""
     status: int | None = None
@@ -116,26 +124,34 @@ class Answer:
         return f"{text} (request {self.request_id})" if self.request_id else text
 
 
+# The documented codes are words in small letters. What stands in front of an API may wrap its errors alike, but
+# says "403", "Forbidden" or "FUNCTION_TIMEOUT" there.
+_CODE = re.compile(r"[a-z][a-z0-9_.-]*(\s|$)", re.ASCII)
+
+
 def understand(reply: Reply, *, to_submit: bool = False) -> Answer:
     """Say what a reply means, `to_submit` a request that is to bring a task's id.
 
-    Statuses decide, but `insufficient_credits` is known by its code only, and the documented codes
-    of a conflict and of a limit hold for any 4xx.
+    Nothing but an error in the API's own shape, `{"error": {"code": …}}`, speaks for the API. A page, or JSON
+    of another shape, comes from something in between, which may well have passed the request on: whatever
+    its status, it proves nothing. Statuses decide then, but `insufficient_credits` is known by its code
+    only, and the documented codes of a conflict and of a limit hold for any 4xx.
     """
-    error = reply.data.get("error") if reply.data else None
-    shaped = isinstance(error, Mapping) and isinstance(error.get("code"), str) and bool(error.get("code"))
-    code = str(error["code"]) if shaped and isinstance(error, Mapping) else ""
-    message = str(error.get("message") or "") if isinstance(error, Mapping) else ""
-    request_id = str(error.get("requestId") or "") if isinstance(error, Mapping) else ""
+    said = reply.data.get("error") if reply.data else None
+    error: Mapping[str, Json] = said if isinstance(said, Mapping) else {}
+    code = error.get("code")
+    code = code if isinstance(code, str) and _CODE.match(code) else ""
 
     def answer(meaning: Meaning, words: str = "") -> Answer:
         return Answer(
             meaning=meaning,
+            shaped=bool(code),
+            bare=reply.status is not None and reply.data is None and not reply.page,
             code=code,
-            message=message or words or reply.detail,
+            message=str(error.get("message") or "") or words or reply.detail,
             status=reply.status,
             retry_after_s=reply.retry_after_s,
-            request_id=request_id or reply.request_id,
+            request_id=str(error.get("requestId") or "") or reply.request_id,
             skew_s=reply.skew_s,
             data=reply.data,
         )
@@ -155,15 +171,11 @@ def understand(reply: Reply, *, to_submit: bool = False) -> Answer:
         return answer(Meaning.RATE_LIMITED)
     if status == 409 or (code == "idempotency_conflict" and status < 500):
         return answer(Meaning.CONFLICT)
-    if status in (401, 403):
-        return answer(Meaning.KEY_REFUSED)
     if code == "public_api_disabled":
         return answer(Meaning.DISABLED)
-    if status >= 500 or status in _MAY_HAVE_WORKED:
+    if not code or status >= 500 or status in _MAY_HAVE_WORKED:
         return answer(Meaning.UNCLEAR)
-    # A gateway's page with a 4xx status proves nothing about the service behind it; 413 and 415 are
-    # about the bytes themselves, whoever says so.
-    return answer(Meaning.REFUSED if shaped or status in (413, 415) else Meaning.UNCLEAR)
+    return answer(Meaning.KEY_REFUSED if status in (401, 403) else Meaning.REFUSED)
 
 
 def failure_class(*, code: str, status: int | None) -> FailureClass:
@@ -228,14 +240,11 @@ class TaskView:
 
 
 def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
-    """Read a generation object; None when it has no usable id."""
-    if data is None:
+    """Read a generation object, as it is or wrapped; None when there is none with a usable id."""
+    found = _task_in(data, deep=3)
+    if found is None:
         return None
-    task_id = data.get("id")
-    if isinstance(task_id, int) and not isinstance(task_id, bool) and task_id > 0:
-        task_id = str(task_id)  # accepted is accepted, whatever the type of the id
-    if not isinstance(task_id, str) or not task_id.strip(" \t\n\r.") or len(task_id) > 500:
-        return None
+    data, task_id = found
     word = data.get("status")
     word = word if isinstance(word, str) else ""
     try:
@@ -258,6 +267,69 @@ def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
         created_at=_text(data.get("created_at")),
         updated_at=_text(data.get("updated_at")),
     )
+
+
+_STATUS_WORDS = frozenset(status.value for status in TaskStatus if status is not TaskStatus.OTHER)
+_OTHER_ID_NAMES = ("task_id", "taskId", "generation_id", "generationId")
+_WRAPPERS = ("data", "generation", "task", "result", "response")
+_TASK_FIELDS = ("object", "model", "reserved_credits", "final_credits", "created_at", "result")
+
+
+def _task_in(value: Json, *, deep: int) -> tuple[Mapping[str, Json], str] | None:
+    """Return the generation object inside an answer, and its id.
+
+    An answer may be wrapped: `{"data": {…}}`, `{"data": {"task": {…}}}`, a list of one. The wrapping may have
+    an id of its own, which is that of the request then: what has a task's fields or names its id a task's
+    comes first.
+    """
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, Mapping):
+        return None
+    own = _id_of(value)
+    if own is not None and _is_generation(value):
+        return value, own
+    for name in _WRAPPERS:
+        if name == "result" and own is not None:
+            continue  # the results of a task; they may have ids too
+        inner = _task_in(value.get(name), deep=deep - 1) if deep else None
+        if inner is not None and (own is None or _speaks_of_a_task(inner[0])):
+            return inner
+    return None if own is None else (value, own)
+
+
+def _is_generation(value: Mapping[str, Json]) -> bool:
+    return _known_status(value) and any(name in value for name in _TASK_FIELDS)
+
+
+def _speaks_of_a_task(value: Mapping[str, Json]) -> bool:
+    return _known_status(value) or any(_usable(value.get(name)) for name in _OTHER_ID_NAMES)
+
+
+def _known_status(value: Mapping[str, Json]) -> bool:
+    word = value.get("status")
+    return isinstance(word, str) and word.strip().lower() in _STATUS_WORDS
+
+
+def _id_of(value: Mapping[str, Json]) -> str | None:
+    """Return the task's id that an object names itself, None when it names none."""
+    plain = _usable(value.get("id"))
+    if plain is not None and _is_generation(value):
+        return plain
+    named = next((found for name in _OTHER_ID_NAMES if (found := _usable(value.get(name)))), None)
+    if named is not None or plain is None:
+        return named
+    # `req_…` is what ids of requests look like in the documentation.
+    of_request = plain.startswith("req_") or plain in (value.get("requestId"), value.get("request_id"))
+    return None if of_request else plain
+
+
+def _usable(task_id: Json) -> str | None:
+    if isinstance(task_id, int) and not isinstance(task_id, bool) and task_id > 0:
+        task_id = str(task_id)  # accepted is accepted, whatever the type of the id
+    if not isinstance(task_id, str) or not task_id.strip(" \t\n\r.") or len(task_id) > 500:
+        return None
+    return task_id
 
 
 _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
@@ -327,13 +399,13 @@ class After(StrEnum):
 class SubmitOutcome:
     """What follows from an answer to a submit.
 
-    `definite` says that this very send was certainly not accepted. `stop` is the exit code that
-    ends submitting for this run, None to go on. `wait` says that the delay comes from back-off
-    number `attempt` (None: as the pacer sees fit).
+    `definite` says that this very send was not accepted; `pinned` that only the same key and bytes may follow
+    it all the same. `stop` is the exit code that ends submitting for this run, None to go on.
     """
 
     after: After
     definite: bool
+    pinned: bool = False
     task: TaskView | None = None
     failure: Failure | None = None
     stop: Exit | None = None
@@ -376,7 +448,16 @@ def after_submit(
         case Meaning.UNCLEAR | Meaning.DISABLED:
             return SubmitOutcome(after=After.AGAIN, definite=False, retry_after_s=answer.retry_after_s)
         case Meaning.RATE_LIMITED:
-            return SubmitOutcome(after=After.AGAIN, definite=True, retry_after_s=answer.retry_after_s)
+            # In the API's own shape it is a refusal. So is one with nothing to read in it, as far as waiting
+            # goes: limiters decide before anything is worked on, many say no more than the number, and no
+            # job may become uncertain by waiting its turn. But it does not speak for the API: the key and
+            # the bytes stay until the API itself has refused them. A page proves nothing, 429 or not.
+            return SubmitOutcome(
+                after=After.AGAIN,
+                definite=answer.shaped or answer.bare,
+                pinned=answer.bare,
+                retry_after_s=answer.retry_after_s,
+            )
         case Meaning.CONFLICT:
             if conflicts >= CONFLICT_TRIES or conflict_age_s > CONFLICT_SPAN_S:
                 failure = Failure(

@@ -312,11 +312,21 @@ _RESULTS = (
     """,
 )
 
+_RESENDS = (
+    # A bare 429 has answered these bytes: no others follow before the API itself has refused them.
+    "ALTER TABLE jobs ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+    # When the last send that may have arrived began, and then when it ended without a clear answer.
+    "ALTER TABLE jobs ADD COLUMN last_unclear_at TEXT",
+    # When these bytes were first sent by the service's clock, where that was known.
+    "ALTER TABLE jobs ADD COLUMN first_sent_service_at TEXT",
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
     "0003_listings": _LISTINGS,
     "0004_results": _RESULTS,
+    "0005_resends": _RESENDS,
 }
 
 

@@ -182,6 +182,7 @@ class Settings:
     polling: Polling = Polling()
     failed_rounds: int = 0
     resend_within_s: float = 3600.0
+    resend_after_s: float = 20.0
     reuse_uploads_within_s: float = 3600.0
     prices: tuple[PriceRule, ...] = ()
 
@@ -193,8 +194,10 @@ class Job:
     `row` is the database's number of it, `version` grows with each change. Times are RFC 3339 UTC.
     `origin` is the id the row began with and `serial` counts earlier rows that began with the same id and
     fingerprint: together they keep idempotency keys apart when a renamed job's old id is used again.
-    `in_doubt` counts the sends of `body` that were not definitely refused, one on its way included; `reopened` says
-    that a person has allowed one more window for them, which begins with the next send.
+    `in_doubt` counts the sends of `body` that were not definitely refused, one on its way included; `pinned` says
+    that only the same key and bytes may follow although none is in doubt; `reopened` that a person has allowed one
+    more window for them, which begins with the next send. `first_sent_service_at` is `first_sent_at` by the service's
+    clock; `last_unclear_at` is when the last send in doubt began, or ended.
     """
 
     row: int
@@ -223,7 +226,10 @@ class Job:
     first_sent_at: str | None
     first_sent_boot_s: float | None
     first_sent_boot_id: str | None
+    first_sent_service_at: str | None
+    last_unclear_at: str | None
     in_doubt: int
+    pinned: bool
     reopened: bool
     attempts: int
     conflicts: int

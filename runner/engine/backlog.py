@@ -110,7 +110,7 @@ class Backlog:
         """Put a job where it waits next: for its uploads, or for its submit."""
         lacking = (
             await self._desk.writer.write(lambda conn: uploading.missing(conn, self._desk, job))
-            if job.references
+            if job.references and not job.pinned
             else []
         )
         if not lacking:

@@ -78,7 +78,8 @@ def _record(
         stop = None
         if answer.meaning is Meaning.KEY_REFUSED:
             stop = Exit.REFUSED
-        if answer.status == 404 and job.key12 != desk.account.key12:
+        not_found = answer.status == 404 and answer.meaning is Meaning.REFUSED
+        if not_found and job.key12 != desk.account.key12:
             # Another account cannot see the task: polling on would be asking for nothing for ever.
             stop = Exit.REFUSED
         return Polled(job=job, answer=answer, stop=stop, overdue=late)

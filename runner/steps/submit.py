@@ -117,7 +117,7 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
         return _again(conn, desk, job)
     if job.state not in NEVER_SENT or not job.listed:
         return Submitted(job=job, state=job.state, held=Held.GONE)
-    copies = fresh_copies(conn, desk, job)
+    copies = () if job.pinned else fresh_copies(conn, desk, job)
     if copies is None:
         return Submitted(job=job, state=job.state, held=Held.UPLOADS)
     estimate, seen = desk.estimate(conn, job)
@@ -163,7 +163,7 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
 
 
 def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
-    """Return (revision, key, body): the old key only for the very same bytes."""
+    """Return (revision, key, body): the old key only for the very same bytes, and those while they are pinned."""
 
     def make(revision: int) -> tuple[str, bytes]:
         key = idempotency_key(
@@ -178,7 +178,7 @@ def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
 
     if job.key is not None and job.body is not None:
         # The id may have changed by a rename since; what was sent keeps its own key.
-        if body_of(job, copies, job.key) == job.body:
+        if job.pinned or body_of(job, copies, job.key) == job.body:
             return job.revision, job.key, job.body
         return job.revision + 1, *make(job.revision + 1)
     return job.revision, *make(job.revision)
@@ -333,6 +333,8 @@ def _not_accepted(
     now = desk.now()
     in_doubt = job.in_doubt - int(outcome.definite)
     columns: dict[str, object] = {"in_doubt": in_doubt}
+    if outcome.pinned:
+        columns["pinned"] = 1
     if in_doubt == 0:
         columns |= {"first_sent_at": None, "first_sent_boot_s": None, "first_sent_boot_id": None}
     if answer.meaning is Meaning.CONFLICT:
@@ -370,7 +372,7 @@ def _not_accepted(
             ledger.release(conn, job, now=now)
             columns["state"] = State.PLANNED.value
             if outcome.new_revision:
-                columns |= {"revision": job.revision + 1, "key": None, "body": None}
+                columns |= {"revision": job.revision + 1, "key": None, "body": None, "pinned": 0}
             if outcome.after is After.NEW_BODY:
                 catalogue.forget_uploads(conn, _urls(job))
                 columns["fresh_bodies"] = job.fresh_bodies + 1

@@ -22,8 +22,8 @@ from runner.model import (
 _COLUMNS = (
     "id, version, manifest, job, fingerprint, listed, position, origin, serial, state, model, prompt,"
     " params, refs, axes, shape, output, round, revision, key, body, key12, base_url, first_sent_at,"
-    " first_sent_boot_s, first_sent_boot_id,"
-    " in_doubt, reopened, attempts, conflicts, conflict_since, fresh_bodies, next_at, task_id, task_status, urls,"
+    " first_sent_boot_s, first_sent_boot_id, first_sent_service_at, last_unclear_at,"
+    " in_doubt, pinned, reopened, attempts, conflicts, conflict_since, fresh_bodies, next_at, task_id, task_status, urls,"
     " submitted_at, finished_at, duration_s, polls, overdue, error_class, error_code, error_message"
 )
 _OTHER_NAMES = {"id": "row", "job": "id", "refs": "references"}
@@ -77,6 +77,7 @@ def _job(found: sqlite3.Row) -> Job:
     row["state"] = _STATES[row["state"]]
     row["listed"] = bool(row["listed"])
     row["reopened"] = bool(row["reopened"])
+    row["pinned"] = bool(row["pinned"])
     row["overdue"] = bool(row["overdue"])
     row["params"] = json.loads(row["params"])
     row["references"] = references_from_json(row["references"])

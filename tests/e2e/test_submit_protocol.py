@@ -24,7 +24,14 @@ LOST = {
     "200 with a list": ("answer_after", json_answer(200, [])),
     "204": ("answer_after", Answer(status=204)),
     "302": ("answer_after", Answer(status=302, headers=(("Location", "/login"),))),
+    "401 of a gateway": ("answer_after", page(401, "<h1>Log in</h1>")),
+    "403 of a gateway": ("answer_after", page(403, "<h1>Just a moment</h1>")),
     "404 of a gateway": ("answer_after", page(404)),
+    "402 in other words": ("answer_after", json_answer(402, {"message": "Payment Required"})),
+    "403 in other words": ("answer_after", json_answer(403, {"error": {"code": "Forbidden"}})),
+    "413 empty": ("answer_after", Answer(status=413)),
+    "415 in other words": ("answer_after", json_answer(415, {"error": "unsupported"})),
+    "429 of a gateway": ("answer_after", page(429, "<h1>Too fast</h1>")),
     "unknown code": ("answer_after", error_answer(599, "teapot_overflow")),
 }
 
@@ -136,7 +143,7 @@ def test_a_refusal_fails_the_job_and_a_refusal_after_a_lost_answer_is_for_a_pers
     refused = {
         "bad": error_answer(400, "validation_failed", "params.duration is odd"),
         "policy": error_answer(422, "content_policy_violation", "no"),
-        "large": Answer(status=413),
+        "large": error_answer(413, "payload_too_large"),
         "lost": error_answer(400, "validation_failed", "now I know"),
     }
     bench.service.rule("submit", "drop_after", where=prompt_is("prompt of lost"))

@@ -42,6 +42,7 @@ class Personality:
     replays_show: Literal["now", "then"] = "now"  # the task as it is, or as it was when it was created
     idempotency: Literal["replay", "none", "forgets", "account"] = "replay"
     strict_body: bool = True  # same key, different body: 409
+    wrap: Callable[[Mapping[str, Any]], Any] = dict  # what a task is answered in
 
     # Money.
     price: Price = 10.0
@@ -61,7 +62,7 @@ class Personality:
     window_s: float = 1.0
     in_flight: int | None = None
     retry_after: Literal["seconds", "decimal", "date", "past", "absurd", "absent", "text"] = "absent"
-    limit_body: Literal["json", "text", "empty"] = "text"
+    limit_body: Literal["json", "text", "empty", "page", "other json"] = "text"
 
     # Errors.
     errors: Literal["documented", "extra", "bare"] = "extra"
@@ -86,6 +87,7 @@ class Personality:
     # Connections.
     close_each: bool = False
     head_pause_s: float = 0.0
+    dates: bool = True  # answers carry `Date`
 
     extra: Mapping[str, Any] = field(
         default_factory=lambda: {"object": "generation", "links": {"self": "/x"}}
@@ -109,6 +111,8 @@ PERSONALITIES: Mapping[str, Personality] = {
         primary_only=True,
         close_each=True,
         replays_show="then",
+        wrap=lambda view: {"code": 0, "data": {"taskId" if key == "id" else key: view[key] for key in view}},
+        dates=False,
         extra={},
     ),
     "baroque": Personality(
@@ -126,6 +130,7 @@ PERSONALITIES: Mapping[str, Personality] = {
         results=2,
         result_ranges=True,
         head_pause_s=0.01,
+        wrap=lambda view: {"id": "req_of_this_answer", "status": "ok", "data": [{"generation": view}]},
     ),
     "stingy": Personality(
         make_id=long_id,

@@ -61,6 +61,7 @@ class Imitation:
         self._victim_is_born = threading.Event()
         self._victim_is_born.set()
         self.kills = 0
+        self.ahead_s = 0.0  # of the true time
         self.observer: Callable[[On, Request], None] | None = None
         self._tokens: dict[str, tuple[str, int, float]] = {}
         self._made: dict[str, int] = {}
@@ -75,6 +76,11 @@ class Imitation:
     # --- levers ----------------------------------------------------------------------------------
 
     key = KEY
+
+    @property
+    def now(self) -> datetime:
+        """What the service's clock says; `ahead_s` sets it."""
+        return datetime.now(UTC) + timedelta(seconds=self.ahead_s)
 
     @property
     def base_url(self) -> str:
@@ -266,6 +272,9 @@ class Imitation:
 
     def _manners(self, answer: Answer) -> Answer:
         pause_s = answer.head_pause_s or self.be.head_pause_s
+        if self.be.dates and not any(name.lower() == "date" for name, _ in answer.headers):
+            date = ("Date", format_datetime(self.now, usegmt=True))
+            answer = replace(answer, headers=(*answer.headers, date))
         return replace(answer, close=answer.close or self.be.close_each, head_pause_s=pause_s)
 
     async def kill(self) -> None:
@@ -304,7 +313,7 @@ class Imitation:
 
     def _limited(self, wait_s: float) -> Answer:
         self.ledger.limited += 1
-        now = datetime.now(UTC)
+        now = self.now
         said = {
             "seconds": str(max(round(wait_s + 0.5), 1)),
             "decimal": f"{wait_s:.3f}",
@@ -322,6 +331,12 @@ class Imitation:
                 return Answer(
                     status=429, headers=(("Content-Type", "text/plain"), *headers), body=b"slow down"
                 )
+            case "page":
+                return Answer(
+                    status=429, headers=(("Content-Type", "text/html"), *headers), body=b"<h1>Too fast</h1>"
+                )
+            case "other json":
+                return json_answer(429, {"message": "Too Many Requests"}, *headers)
             case _:
                 return Answer(status=429, headers=headers)
 
@@ -352,8 +367,8 @@ class Imitation:
                 return self._error(409, "idempotency_conflict", "this key was used with another body")
             post.outcome, post.task = "replayed", task_id
             task = self.tasks[task_id]
-            view = self._view(task) if self.be.replays_show == "now" else self._view(task, at=task.made)
-            return json_answer(self.be.replay_status, view)
+            at = None if self.be.replays_show == "now" else task.made
+            return self._told(self.be.replay_status, task, at=at)
         return self._create(request, post, slot)
 
     def _create(self, request: Request, post: Post, slot: tuple[str, str]) -> Answer:
@@ -391,7 +406,7 @@ class Imitation:
         self.ledger.most_running = max(self.ledger.most_running, running + 1)
         self.keys[slot] = (request.body, task.id)
         post.outcome, post.task = "created", task.id
-        return json_answer(self.be.create_status, self._view(task, at=task.made))
+        return self._told(self.be.create_status, task, at=task.made)
 
     def _running(self, account: str, now: float) -> int:
         return sum(task.account == account and now < task.ends for task in self.tasks.values())
@@ -413,7 +428,7 @@ class Imitation:
             data=data,
             price=price,
             made=now,
-            made_wall=datetime.now(UTC),
+            made_wall=self.now,
             ends=now + low + (high - low) * ((number * 7) % 10) / 10,
             fate=fate,
             payment=None,
@@ -433,7 +448,7 @@ class Imitation:
             task.ends = task.made
             self.keys[slot] = (body, task.id)  # and so it is answered under this key for ever
             post.outcome, post.task = "refused", task.id
-            return json_answer(self.be.create_status, self._view(task))
+            return self._told(self.be.create_status, task)
         post.outcome = "refused"
         return self._error(how, "insufficient_credits", "too few credits")
 
@@ -455,6 +470,9 @@ class Imitation:
         return None
 
     # --- tasks -----------------------------------------------------------------------------------
+
+    def _told(self, status: int, task: Task, at: float | None = None) -> Answer:
+        return json_answer(status, self.be.wrap(self._view(task, at)))
 
     def _view(self, task: Task, at: float | None = None) -> dict[str, Any]:
         """The generation object, as it is now or as it was at the start."""
@@ -500,7 +518,7 @@ class Imitation:
         now = time.monotonic()
         if task is None or task.account != self._account(request) or now < task.made + self.be.early_404_s:
             return self._error(404, "not_found", "no such task")
-        return json_answer(200, self._view(task))
+        return self._told(200, task)
 
     # --- uploads, credits ------------------------------------------------------------------------
 

@@ -404,7 +404,12 @@ class Money(RuleBasedStateMachine):
                 Reply(status=201, data={"status": "queued"}),
                 Reply(status=302),
                 Reply(status=200),
-                Reply(status=400),  # a gateway's page
+                Reply(status=400, page=True),
+                Reply(status=401, page=True),
+                Reply(status=403, data={"message": "Forbidden"}),
+                Reply(status=413),
+                Reply(status=429, page=True),
+                Reply(status=429, data={"error": "Too Many Requests"}),
                 error(409, "idempotency_conflict"),
                 error(503, "public_api_disabled"),
             ]

@@ -284,7 +284,7 @@ UNCLEAR: dict[str, Answering] = {
     "204": saying(b"HTTP/1.1 204 No Content\r\n\r\n"),
     "HTML with 200": saying(http(200, b"<html>Sign in</html>", content_type="text/html")),
     "a JSON text": saying(http(200, b'"task_1"')),
-    "a JSON list": saying(http(200, b'[{"id":"task_1"}]')),
+    "a JSON list": saying(http(200, b'[{"id":"task_1"},{"id":"task_2"}]')),
     "NaN": saying(http(200, b"NaN")),
     "deep JSON": saying(http(200, b'{"a":' * 100_000)),
     "HTML with 400": saying(http(400, b"<html>Bad gateway</html>")),

@@ -40,6 +40,8 @@ def outcome(answer: Answer, **given: Any) -> SubmitOutcome:
 
 # --- what an answer means -------------------------------------------------------------------------
 
+NO_PROOF = (400, 401, 402, 403, 404, 405, 406, 410, 411, 413, 414, 415, 421, 422, 426, 431, 451, 495, 499)
+
 MEANINGS = [
     # An answer with an id, in whatever shade of 2xx.
     *[(status, TASK, Meaning.OK) for status in (200, 201, 202, 204, 299)],
@@ -57,16 +59,29 @@ MEANINGS = [
     (404, error("not_found"), Meaning.REFUSED),
     (418, error("a_code_of_next_year"), Meaning.REFUSED),
     # The same statuses from a gateway's page, or in a shape that is not the service's.
-    *[(status, None, Meaning.UNCLEAR) for status in (400, 402, 404, 405, 410, 422, 499)],
+    *[(status, None, Meaning.UNCLEAR) for status in NO_PROOF],
+    *[
+        (status, data, Meaning.UNCLEAR)
+        for status in NO_PROOF
+        for data in (
+            {"message": "Unauthorized"},
+            {"error": "forbidden"},
+            {"error": {"message": "Forbidden"}},
+            {"error": {"code": str(status), "message": "no"}},
+            {"error": {"code": status, "message": "no", "status": "PERMISSION_DENIED"}},
+            {"error": {"code": "ResourceNotFound"}},
+            {"error": {"code": "FUNCTION_INVOCATION_TIMEOUT"}},
+            {"errors": [{"code": "not_found"}]},
+            {"code": "not_found", "message": "no"},
+            {},
+        )
+    ],
     (400, {"message": "Bad Request"}, Meaning.UNCLEAR),
     (404, {"error": "Not Found"}, Meaning.UNCLEAR),
     (400, {"error": {"message": "no code"}}, Meaning.UNCLEAR),
     (400, {"error": {"code": "", "message": "empty code"}}, Meaning.UNCLEAR),
     (400, {"error": {"code": 7}}, Meaning.UNCLEAR),
     (400, {"error": ["validation_failed"]}, Meaning.UNCLEAR),
-    # Too large and of the wrong type are about the bytes, whoever says so.
-    (413, None, Meaning.REFUSED),
-    (415, None, Meaning.REFUSED),
     # Credits are known by the code, with any status.
     *[
         (status, error("insufficient_credits"), Meaning.NO_CREDITS)
@@ -77,14 +92,12 @@ MEANINGS = [
     (429, None, Meaning.RATE_LIMITED),
     (429, error("rate_limited"), Meaning.RATE_LIMITED),
     (429, error("validation_failed"), Meaning.RATE_LIMITED),
-    # Our key, whoever refuses it.
+    # Our key, when the service itself refuses it.
     *[
         (401, error(code), Meaning.KEY_REFUSED)
         for code in ("api_key_missing", "api_key_invalid", "api_key_revoked", "api_key_expired")
     ],
     (403, error("api_scope_denied"), Meaning.KEY_REFUSED),
-    (401, None, Meaning.KEY_REFUSED),
-    (403, None, Meaning.KEY_REFUSED),
     # Conflicts.
     (409, error("idempotency_conflict"), Meaning.CONFLICT),
     (409, error("validation_failed"), Meaning.CONFLICT),
@@ -112,7 +125,9 @@ def test_the_meaning_of_an_answer(status: int, data: Any, meaning: Meaning) -> N
     assert said(status, data).meaning is meaning
 
 
-@pytest.mark.parametrize("data", [{"status": "queued"}, {"task_id": "t"}, {"id": " "}, {"data": TASK}, None])
+@pytest.mark.parametrize(
+    "data", [{"status": "queued"}, {"task": "t"}, {"id": " "}, {"data": [TASK, TASK]}, None]
+)
 def test_a_submit_that_brings_no_task_id_was_not_answered(data: Any) -> None:
     answer = understand(Reply(status=201, data=data), to_submit=True)
 
@@ -154,8 +169,8 @@ def test_an_odd_error_object_is_understood_without_trouble(data: Any) -> None:
 
 # --- definite or not ------------------------------------------------------------------------------
 
-NO_BODY_REFUSALS = (said(413), said(415))
-REFUSALS = tuple(said(status, error()) for status in (400, 404, 413, 415, 422)) + NO_BODY_REFUSALS
+PAGES = tuple(said(status, page=True) for status in (*NO_PROOF, 429))
+REFUSALS = tuple(said(status, error()) for status in (400, 404, 413, 415, 422))
 EMPTY = tuple(said(status, error("insufficient_credits")) for status in (400, 402, 403, 409, 429, 500))
 NEVER_DEFINITE = (
     said(None, sent=True),
@@ -165,6 +180,9 @@ NEVER_DEFINITE = (
     said(200, {}),
     said(200, {"id": ""}),
     said(200, {"id": None, "status": "queued"}),
+    *PAGES,
+    said(401, {"message": "Unauthorized"}),
+    said(429, {"message": "Too Many Requests"}),
 )
 ALWAYS_DEFINITE = (
     said(None, sent=False),
@@ -238,7 +256,8 @@ def test_an_empty_account_after_an_unclear_send_stays_submitting(answer: Answer)
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_stops_the_run_and_keeps_the_revision(status: int) -> None:
-    clear, unclear = outcome(said(status)), outcome(said(status), earlier_unclear=1)
+    answer = said(status, error("api_key_revoked"))
+    clear, unclear = outcome(answer), outcome(answer, earlier_unclear=1)
 
     assert clear.stop is Exit.REFUSED
     assert unclear.stop is Exit.REFUSED
@@ -254,6 +273,24 @@ def test_too_fast_is_repeated_for_ever_and_never_stops_anything() -> None:
 
     assert (found.after, found.definite, found.stop) == (After.AGAIN, True, None)
     assert found.retry_after_s == 7.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "definite", "pinned"),
+    [
+        (said(429, error("rate_limited")), True, False),
+        # Nothing to read in it: what a limiter says, but not the API itself.
+        (said(429), True, True),
+        # Somebody's page, or words of another shape: perhaps it was passed on before.
+        (said(429, page=True), False, False),
+        (said(429, {"message": "Too Many Requests"}), False, False),
+        (said(429, {"error": "slow down"}), False, False),
+    ],
+)
+def test_what_a_429_proves_depends_on_who_says_it(answer: Answer, definite: bool, pinned: bool) -> None:
+    found = outcome(answer)
+
+    assert (found.after, found.definite, found.pinned) == (After.AGAIN, definite, pinned)
 
 
 def test_a_disabled_api_is_asked_again_with_the_same_bytes() -> None:

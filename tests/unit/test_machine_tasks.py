@@ -122,8 +122,69 @@ def test_a_task_without_a_usable_id_is_no_task(task_id: Any) -> None:
     assert read_task({**TASK, "id": task_id}) is None
 
 
-@pytest.mark.parametrize("data", [None, {}, {"status": "queued"}, {"task_id": "x"}])
+@pytest.mark.parametrize("data", [None, {}, {"status": "queued"}, {"task": "x"}, {"requestId": "req_1"}])
 def test_what_has_no_id_is_no_task(data: Any) -> None:
+    assert read_task(data) is None
+
+
+# An envelope has an id too, and it is not the task's.
+WRAPPED = {
+    "data": {"data": TASK},
+    "generation": {"generation": TASK},
+    "task": {"task": TASK},
+    "result": {"result": TASK},
+    "response": {"code": 0, "message": "ok", "response": TASK},
+    "twice": {"data": {"generation": TASK}},
+    "in a list": {"data": [TASK]},
+    "list of a wrapped one": {"data": [{"task": TASK}]},
+    "beside the id of the request": {"id": "req_1", "data": TASK},
+    "beside an id of any form": {"id": "8f14e45f", "status": "ok", "data": TASK},
+    "beside an id and a status": {"id": "8f14e45f", "status": "succeeded", "data": TASK},
+    "beside ids by other names": {"request_id": "r", "requestId": "req_1", "trace_id": "x", "data": TASK},
+    "task_id": {**TASK, "id": None, "task_id": "task_1"},
+    "taskId": {"code": 200, "data": {"taskId": "task_1"}},
+    "generation_id": {"generation_id": "task_1"},
+    "generationId": {"generationId": "task_1", "id": "req_1"},
+    "named, beside the id of the request": {"id": "8f14e45f", "data": {"task_id": "task_1"}},
+    "named, in the same object": {"id": "8f14e45f", "task_id": "task_1"},
+    "the plain one, with something else in it": {**TASK, "data": {"id": "other", "status": "queued"}},
+    "with results that have ids": {**TASK, "status": "rendering", "result": {"id": "file_1", "urls": []}},
+    "with the id of another system": {**TASK, "task_id": "upstream-1"},
+    "nothing but an id": {"id": "task_1"},
+    "a word nobody knows": {"id": "task_1", "status": "dreaming"},
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_task_is_found_however_it_is_wrapped_and_its_id_is_its_own(name: str) -> None:
+    task = read_task(WRAPPED[name])
+
+    assert task is not None
+    assert task.id == "task_1"
+
+
+def test_all_of_a_wrapped_task_is_read() -> None:
+    ended = {**TASK, "status": "failed", "final_credits": 3, "error": {"code": "c", "message": "m"}}
+
+    assert read_task({"data": {"generation": ended}}) == read_task(ended)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"id": "req_1"},
+        {"id": "req_1", "status": "queued"},
+        {"id": "abc", "requestId": "abc"},
+        {"request_id": "abc", "status": "queued"},
+        {"client_request_id": "rb1-1", "status": "queued"},
+        {"data": [TASK, TASK]},
+        {"data": []},
+        {"data": "task_1"},
+        {"data": {"user": {"id": "u1"}}},
+        {"data": {"data": {"data": {"data": TASK}}}},
+    ],
+)
+def test_no_other_id_is_taken_for_a_tasks(data: Any) -> None:
     assert read_task(data) is None
 
 

@@ -35,7 +35,7 @@ from tests.desk import (
     rows,
     task,
 )
-from tests.submit_answers import EMPTY, FAILED_EMPTY, KEY_REVOKED, NO, TOO_FAST, A, B
+from tests.submit_answers import EMPTY, FAILED_EMPTY, KEY_REVOKED, NO, PICTURE, TOO_FAST, A, B
 
 pytestmark = pytest.mark.anyio
 
@@ -43,6 +43,16 @@ BAD_GATEWAY = httpx.Response(502, text="<html>Bad gateway</html>")
 NO_ID = httpx.Response(200, json={"status": "queued"})
 CONFLICT = refused(409, "idempotency_conflict")
 OFF = refused(503, "public_api_disabled")
+
+
+def not_the_api(status: int) -> dict[str, httpx.Response]:
+    """Return what something in front of the API may say with this status."""
+    return {
+        "page": httpx.Response(status, html="<h1>Just a moment</h1>"),
+        "message": httpx.Response(status, json={"message": "Unauthorized"}),
+        "error": httpx.Response(status, json={"error": "forbidden"}),
+        "no code": httpx.Response(status, json={"error": {"message": "Forbidden"}}),
+    }
 
 
 # --- the intent -----------------------------------------------------------------------------------
@@ -156,10 +166,13 @@ FIRST: dict[str, tuple[Said, dict[str, Any]]] = {
         refused(422, "content_policy_violation"),
         {"state": "failed", "doubt": 0, "money": (0, 0), "cls": "policy"},
     ),
-    "413 without words": (
-        httpx.Response(413),
-        {"state": "failed", "doubt": 0, "money": (0, 0), "cls": "validation"},
-    ),
+    **{
+        f"{status}, {name}": (answer, {"state": "submitting", "doubt": 1, "money": (0, 10)})
+        for status in (401, 402, 403, 404, 413, 415, 429)
+        for name, answer in not_the_api(status).items()
+    },
+    "429, empty": (httpx.Response(429), {"state": "submitting", "doubt": 0, "money": (0, 10)}),
+    "429, text": (httpx.Response(429, text="slow"), {"state": "submitting", "doubt": 0, "money": (0, 10)}),
     "401": (KEY_REVOKED, {"state": "planned", "doubt": 0, "money": (0, 0), "stop": Exit.REFUSED}),
     "403": (
         refused(403, "api_scope_denied"),
@@ -211,7 +224,9 @@ AFTER_LOST: dict[str, tuple[Said, str, tuple[float, float], Exit | None]] = {
     "accepted": (accepted("t"), "waiting", (0, 10), None),
     "refused": (NO, "uncertain", (0, 10), None),
     "404": (refused(404, "not_found"), "uncertain", (0, 10), None),
-    "413": (httpx.Response(413), "uncertain", (0, 10), None),
+    "413": (refused(413, "too_large"), "uncertain", (0, 10), None),
+    "413 without words": (httpx.Response(413), "submitting", (0, 10), None),
+    "401 page": (httpx.Response(401, html="<p>log in</p>"), "submitting", (0, 10), None),
     "policy": (refused(400, "content_policy_violation"), "uncertain", (0, 10), None),
     "empty": (EMPTY, "submitting", (0, 10), Exit.CREDITS),
     "401": (KEY_REVOKED, "submitting", (0, 10), Exit.REFUSED),
@@ -248,6 +263,38 @@ async def test_a_definite_refusal_of_one_send_does_not_clear_the_doubt_about_ano
     await world.submits("a", NO)
 
     assert world.state("a") is State.UNCERTAIN
+    assert len(set(world.sent)) == 1
+
+
+@pytest.mark.parametrize("bare", [httpx.Response(429), httpx.Response(429, text="slow down")])
+async def test_a_bare_429_keeps_key_and_bytes_until_the_api_itself_has_refused_them(
+    bare: httpx.Response,
+) -> None:
+    """Its reference was uploaded anew meanwhile; only the API's own word lets another body follow."""
+    world = World.of(job("a", references=[PICTURE]))
+    world.uploaded(PICTURE, "https://files/1")
+    await world.submits("a", bare)
+    world.clock.pass_s(90_000)
+    await world.submits("a", bare)
+    world.uploaded(PICTURE, "https://files/2")
+    await world.submits("a", bare, refused(400, message="https://files/1 has expired"))
+
+    assert len(set(world.sent)) == 1
+    await world.submits("a", accepted("t"))
+    assert world.state("a") is State.WAITING
+    assert len(set(world.sent)) == 2
+    assert world.credits() == (0, 10)
+
+
+async def test_waiting_behind_bare_429s_never_makes_a_job_uncertain() -> None:
+    world = World.of(A)
+    for _ in range(30):
+        await world.submits("a", httpx.Response(429))
+        world.clock.pass_s(1000)
+
+    await world.submits("a", accepted("t"))
+
+    assert world.state("a") is State.WAITING
     assert len(set(world.sent)) == 1
 
 
