@@ -164,8 +164,8 @@ def _names_in(folder: Path) -> frozenset[str]:
     try:
         with os.scandir(folder) as entries:
             return frozenset(unicodedata.normalize("NFC", entry.name) for entry in entries)
-    except OSError:
-        return frozenset()
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()  # anything else, a drive that is away say, proves nothing
 
 
 def _is_stale(sidecar: Sidecar, manifest: str) -> bool:

@@ -13,6 +13,7 @@ from typing import IO
 
 from runner.clock import rfc3339
 from runner.errors import RunLocked, TemporaryTrouble, UsageError
+from runner.store.place import has_database, is_folder
 
 SANDBOX_DB = "sandbox.db"
 
@@ -24,12 +25,22 @@ class Workspace:
     root: Path
     database: Path
 
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database to read (see `store.place`).
+
+        Raises:
+            StateError: What is there is none, or only a part of one.
+            OSError: Nobody can know: its drive is away.
+        """
+        return has_database(self.database)
+
 
 def workspace_root(manifest: Path) -> Path:
     """Return the nearest folder at or above a manifest that has a `state/` folder, else its own folder."""
     folder = manifest.resolve().parent
     for candidate in (folder, *folder.parents):
-        if (candidate / "state").is_dir():
+        if is_folder(candidate / "state"):
             return candidate
     return folder
 
@@ -47,7 +58,7 @@ def find_workspace(manifest: Path | None, *, state: str | None, sandbox: bool) -
         path = root / "state" / SANDBOX_DB
     elif state:
         path = Path(state).expanduser()
-        if path.is_dir():
+        if is_folder(path):
             raise UsageError(
                 f"--state names a folder: {path.absolute()}", hint="name a file, for example state/runner.db"
             )

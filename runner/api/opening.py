@@ -196,7 +196,7 @@ def _priced(opened: Opened, file: StateFile, base_url: str) -> Iterator[staging.
 @contextmanager
 def state_to_read(workspace: Workspace) -> Iterator[StateFile]:
     """Open the database without writing a byte; an empty one in memory where none exists yet."""
-    if workspace.database.exists():
+    if workspace.has_database:
         file = StateFile.open_readonly(workspace.database)
     else:
         file = StateFile.in_memory()

@@ -83,7 +83,7 @@ def compute(
         name=settings.name,
         path=opened.path,
         database=opened.workspace.database,
-        database_exists=opened.workspace.database.exists(),
+        database_exists=opened.workspace.has_database,
         settings=settings,
         summary=summary,
         credits={

@@ -100,7 +100,7 @@ def write_text(path: Path, pieces: Iterable[str]) -> None:
 def _opened(manifest: Path, *, state: str | None, sandbox: bool) -> tuple[Settings, Workspace]:
     opened = read_manifest(manifest, state=state, sandbox=sandbox)
     assert opened.manifest.settings is not None
-    if not opened.workspace.database.exists():
+    if not opened.workspace.has_database:
         raise no_database(opened.workspace, sandbox=sandbox)
     return opened.manifest.settings, opened.workspace
 

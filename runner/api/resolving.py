@@ -50,7 +50,7 @@ class Answering:
         settings = opened.manifest.settings
         assert settings is not None
         database = opened.workspace.database
-        if not database.exists():
+        if not opened.workspace.has_database:
             raise no_database(opened.workspace, sandbox=sandbox)
         lock = ManifestLock(database, settings.name)
         lock.acquire(time.time(), command=f"rivya-batch resolve {manifest}")

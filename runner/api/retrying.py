@@ -42,7 +42,7 @@ def failed_jobs(
     settings = opened.manifest.settings
     assert settings is not None
     database = opened.workspace.database
-    if not database.exists():
+    if not opened.workspace.has_database:
         raise no_database(opened.workspace, sandbox=sandbox)
     file = StateFile.open_readonly(database)
     try:

@@ -230,8 +230,9 @@ def _open(
     agree: Callable[[Plan], None],
 ) -> tuple[StateFile, Plan]:
     """Check everything, lock the manifest, open the database, plan, and have the plan agreed to."""
-    database = find_workspace(request.path, state=request.state, sandbox=request.sandbox).database
-    if not database.exists():
+    workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
+    database = workspace.database
+    if not workspace.has_database:
         # None is made for a manifest with mistakes in it, nor for a plan that nobody wants.
         nothing = StateFile.in_memory()
         stack.callback(nothing.close)
@@ -258,7 +259,8 @@ def _open(
     check_binding(file, settings, base_url=identity)
     plan = compute(opened, file, base_url=identity, now_s=clock.wall_s())
     opened.hashes.save(file)
-    announce(f"state database {database}")
+    known = "new state database" if file.created else "state database"
+    announce(f"{known} {database}" + (": nothing is known of earlier runs" if file.created else ""))
     agree(plan)
     return file, plan
 

@@ -166,7 +166,7 @@ def subject_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Su
         UsageError: Nothing was ever run here.
     """
     workspace = find_workspace(manifest, state=state, sandbox=sandbox)
-    if not workspace.database.exists():
+    if not workspace.has_database:
         raise no_database(workspace, sandbox=sandbox)
     file = StateFile.open_readonly(workspace.database)
     try:

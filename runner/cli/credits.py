@@ -28,7 +28,7 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     workspace = find_workspace(None, state=None if sandbox else state, sandbox=sandbox)
     rows: list[dict[str, Any]] = []
     day = 0.0
-    if workspace.database.exists():
+    if workspace.has_database:
         file = StateFile.open_readonly(workspace.database)
         try:
             rows = ledger.by_manifest_model_day(file.conn)

@@ -31,7 +31,7 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
     from runner.workspace import find_workspace, no_database
 
     workspace = find_workspace(manifest, state=None if sandbox else state, sandbox=sandbox)
-    if not workspace.database.exists():
+    if not workspace.has_database:
         raise no_database(workspace, sandbox=sandbox)
     names = [manifest_name(manifest)] if manifest is not None else None
 

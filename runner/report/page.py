@@ -14,6 +14,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -64,6 +65,8 @@ def write_report(report: Report, path: Path) -> int:
         UsageError: A file that is no report of ours stands there, or the folder cannot be written to.
         DiskTrouble: The disk is full or fails.
     """
+    with disk_errors(path.parent), suppress(FileNotFoundError, NotADirectoryError):
+        path.parent.stat()  # a drive that is away holds no report of anybody
     if _owner(path) == "":
         raise UsageError(
             f"{path} is not a report of rivya-batch; it is left as it is",

@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from runner.errors import RunnerError, StateError, TemporaryTrouble
+from runner.errors import StateError
 from runner.migrations import STEPS, applied, migrations, pending
+from runner.store.place import has_database, has_doubtful_log
+from runner.store.troubles import BUSY_TIMEOUT_S, damaged, trouble
 
-BUSY_TIMEOUT_S = 20.0
 CHECKPOINT_PAGES = 2_000  # about 8 MB of WAL
 
 
@@ -45,18 +46,19 @@ class StateFile:
         """Open for writing; create and migrate as needed.
 
         Raises:
-            StateError: The folder is read-only, or the file is newer than this program, or not ours.
+            StateError: The folder is read-only, or the file is newer than this program, damaged or not ours.
             TemporaryTrouble: The disk is full, or another program keeps the file locked.
         """
-        with trouble(f"opening the state database {path}", opening=True):
+        with trouble(f"opening the state database {path}", path, opening=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            created = not path.exists()
-            file = cls(_connect(str(path), uri=False), path, created=created, writable=True)
+            if has_database(path) and has_doubtful_log(path):
+                _look_through(path)
+            file = cls(_connect(str(path), uri=False), path, created=False, writable=True)
             try:
-                file._refuse_strange()
+                file.created = not file._refuse_strange()
                 file._use_wal()
                 file._migrate()
-                if created:
+                if file.created:
                     _sync_folders(path)
             except BaseException:
                 file._let_go()
@@ -92,7 +94,8 @@ class StateFile:
         Raises:
             StateError: It cannot be read, is newer or older than this program, or is not ours.
         """
-        with trouble(f"reading the state database {path}", opening=True):
+        with trouble(f"reading the state database {path}", path, opening=True):
+            has_database(path)
             conn = _connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
             file = cls(conn, path, created=False, writable=False)
             try:
@@ -123,8 +126,8 @@ class StateFile:
                 self._copy_aside()
             migrations().apply(Database(self.conn, execute_plugins=False))
 
-    def _refuse_strange(self) -> None:
-        """Refuse what a newer version or another program has written; nothing of it is changed."""
+    def _refuse_strange(self) -> bool:
+        """Refuse what a newer version or another program has written; return whether there is anything."""
         had = applied(self.conn)
         foreign = [name for name in had if name not in STEPS]
         if not had and self.conn.execute("SELECT 1 FROM sqlite_master WHERE type = 'table'").fetchone():
@@ -133,6 +136,7 @@ class StateFile:
         if foreign:
             msg = f"{self.path} was written by a newer rivya-batch (it has {', '.join(foreign)})"
             raise StateError(msg, hint="use that version, or name another database with --state")
+        return bool(had)
 
     def _copy_aside(self) -> None:
         assert self.path is not None
@@ -145,7 +149,11 @@ class StateFile:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Begin a write (`BEGIN IMMEDIATE`), commit at the end, roll back on any error."""
-        with trouble(f"writing the state database {self.path}"), self._commits(), _begin(self.conn):
+        with (
+            trouble(f"writing the state database {self.path}", self.path),
+            self._commits(),
+            _begin(self.conn),
+        ):
             yield self.conn
 
     @contextlib.contextmanager
@@ -208,6 +216,17 @@ def _connect(target: str, *, uri: bool) -> sqlite3.Connection:
     return conn
 
 
+def _look_through(path: Path) -> None:
+    """Refuse a file that the log beside it does not fit.
+
+    A connection that may write would make it worse as it is closed: it moves the log into the file.
+    """
+    with contextlib.closing(_connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as conn:
+        (found,) = conn.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise damaged(f"opening the state database {path}", str(found).splitlines()[-1], path)
+
+
 def _sync_folders(path: Path) -> None:
     """Have a new file's name on the disk, and that of its folder: SQLite cares for what is inside only."""
     for folder in (path.parent, path.parent.parent):
@@ -232,44 +251,3 @@ def _begin(conn: sqlite3.Connection) -> Iterator[None]:
             if conn.in_transaction:
                 conn.execute("ROLLBACK")
         raise
-
-
-@contextlib.contextmanager
-def trouble(doing: str, *, opening: bool = False) -> Iterator[None]:
-    """Turn SQLite's and the system's errors into ours, by whether a later run can work."""
-    try:
-        yield
-    except RunnerError:
-        raise
-    except (sqlite3.DatabaseError, OSError) as exc:
-        raise _translated(exc, doing, opening=opening) from exc
-
-
-def as_trouble(exc: BaseException) -> RunnerError | None:
-    """Return what an error of the database means to a person; None for any other error."""
-    if isinstance(exc, sqlite3.DatabaseError):
-        return _translated(exc, "using the state database", opening=False)
-    return None
-
-
-def _translated(exc: Exception, doing: str, *, opening: bool) -> RunnerError:
-    text = str(exc).lower()
-    if "full" in text or "no space" in text or "disk i/o" in text or "quota" in text:
-        return TemporaryTrouble(
-            f"{doing}: {exc}",
-            hint="make room on the disk, then run again; nothing that was committed is lost",
-        )
-    if "locked" in text or "busy" in text:
-        return TemporaryTrouble(
-            f"{doing}: another program keeps it locked for more than {BUSY_TIMEOUT_S:g} s",
-            hint="close the program that holds the file (a database browser?), then run again",
-        )
-    if "not a database" in text or "malformed" in text:
-        return StateError(
-            f"{doing}: {exc}", hint="this is not a rivya-batch database; name another with --state"
-        )
-    if opening or "readonly" in text or "read-only" in text or "permission" in text:
-        return StateError(
-            f"{doing}: {exc}", hint="make the folder writable, or name another database with --state FILE"
-        )
-    return RunnerError(f"{doing}: {exc}")

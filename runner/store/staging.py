@@ -19,8 +19,8 @@ from typing import Any
 from runner.fingerprint import canonical
 from runner.model import Estimate, Job, JobSpec, Reference
 from runner.store import catalogue, ledger
-from runner.store.database import trouble
 from runner.store.jobs import get, references_from_json, references_json
+from runner.store.troubles import trouble
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 

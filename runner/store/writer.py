@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from runner.store.database import StateFile, trouble
+from runner.store.database import StateFile
+from runner.store.troubles import trouble
 
 T = TypeVar("T")
 

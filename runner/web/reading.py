@@ -18,7 +18,8 @@ from runner.clock import epoch, rfc3339
 from runner.report import page
 from runner.report.data import Invocation, Place, Report, categories_of, collect, jobs_of
 from runner.store import catalogue, jobs, reporting
-from runner.store.database import StateFile, trouble
+from runner.store.database import StateFile
+from runner.store.troubles import trouble
 
 ERRORS = 5
 AT_THE_SERVICE = ("submitting", "waiting")
