@@ -28,6 +28,7 @@ from runner.hiding import MARK, KeyHider, each_text, hider_of
 from runner.machine import Reply
 from runner.model import Json, Kind
 from runner.transports import in_words, look_at, make_transport, never_left
+from runner.words import harmless
 
 API_CONNECTIONS = 10
 MAX_ANSWER_BYTES = 8_000_000
@@ -298,9 +299,9 @@ class Api:
             retry_after_s=parse_retry_after(
                 headers.get("retry-after"), now_epoch_s=self._now(), date=headers.get("date")
             ),
-            request_id=self._hider.text(headers.get("x-request-id", "")) or None,
+            request_id=harmless(self._hider.text(headers.get("x-request-id", ""))) or None,
             skew_s=said_s - self._now() if said_s is not None else None,
-            detail=self._hider.text(f"HTTP {response.status_code}, {kind}"),
+            detail=harmless(self._hider.text(f"HTTP {response.status_code}, {kind}")),
         )
 
 

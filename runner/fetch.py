@@ -30,6 +30,7 @@ from runner.media import HEAD_BYTES, MediaType, describe, looks_like_text, sniff
 from runner.parts import Content, PartFile, Progress, Result
 from runner.ranges import body_length, rest_total, strong_validator
 from runner.transports import AddressRefused, in_words
+from runner.words import harmless
 
 T = TypeVar("T")
 
@@ -462,9 +463,7 @@ def _without_query(url: str) -> str:
     """Return a url fit to be shown: no query, no fragment, no user, printable."""
     bare = re.split(r"[?#]", url, maxsplit=1)[0]
     bare = re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/]*@", r"\1", bare)
-    if not bare.isprintable():
-        bare = "".join(char if char.isprintable() else "?" for char in bare)
-    return bare if len(bare) <= 300 else bare[:299] + "…"
+    return harmless(bare)
 
 
 def _identity(url: str) -> str:

@@ -17,7 +17,9 @@ from typing import assert_never
 from runner.errors import Exit
 from runner.model import Json, State, TaskId
 from runner.surroundings import Finding
+from runner.words import harmless
 
+LONGEST_WORDS = 1000  # of a message, in characters: a reason fits, a page that somebody put in does not
 CONFLICT_TRIES = 8
 CONFLICT_SPAN_S = 600.0
 
@@ -140,7 +142,7 @@ def understand(reply: Reply, *, to_submit: bool = False) -> Answer:
     said = reply.data.get("error") if reply.data else None
     error: Mapping[str, Json] = said if isinstance(said, Mapping) else {}
     code = error.get("code")
-    code = code if isinstance(code, str) and _CODE.match(code) else ""
+    code = _said(code) if isinstance(code, str) and _CODE.match(code) else ""
 
     def answer(meaning: Meaning, words: str = "") -> Answer:
         return Answer(
@@ -148,10 +150,10 @@ def understand(reply: Reply, *, to_submit: bool = False) -> Answer:
             shaped=bool(code),
             bare=reply.status is not None and reply.data is None and not reply.page,
             code=code,
-            message=str(error.get("message") or "") or words or reply.detail,
+            message=_said(error.get("message")) or words or reply.detail,
             status=reply.status,
             retry_after_s=reply.retry_after_s,
-            request_id=str(error.get("requestId") or "") or reply.request_id,
+            request_id=_said(error.get("requestId")) or reply.request_id,
             skew_s=reply.skew_s,
             data=reply.data,
         )
@@ -253,17 +255,16 @@ def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
         status = TaskStatus.OTHER
     error = data.get("error")
     error = error if isinstance(error, Mapping) else {}
-    model = data.get("model")
     return TaskView(
         id=TaskId(task_id),
         status=status,
-        word=word,
-        model=model if isinstance(model, str) else None,
+        word=_said(word),
+        model=_text(data.get("model")),
         reserved=credits_of(data.get("reserved_credits")),
         final=credits_of(data.get("final_credits")),
         urls=_urls(data.get("result")),
-        code=str(error.get("code") or ""),
-        message=str(error.get("message") or ""),
+        code=_said(error.get("code")),
+        message=_said(error.get("message")),
         created_at=_text(data.get("created_at")),
         updated_at=_text(data.get("updated_at")),
     )
@@ -332,6 +333,11 @@ def _usable(task_id: Json) -> str | None:
     return task_id
 
 
+def _said(value: Json) -> str:
+    """Return words of the service's as they are recorded: one line, not endless, obeyed by no terminal."""
+    return harmless(str(value or ""), limit=LONGEST_WORDS)
+
+
 _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
 
 
@@ -360,7 +366,7 @@ def number_of(value: Json) -> float | None:
 
 
 def _text(value: Json) -> str | None:
-    return value if isinstance(value, str) else None
+    return _said(value) if isinstance(value, str) else None
 
 
 def _urls(result: Json) -> tuple[str, ...]:

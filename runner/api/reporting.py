@@ -20,6 +20,7 @@ from runner.report.export import Format, export_rows
 from runner.report.page import page_path, write_report
 from runner.store import catalogue
 from runner.store.database import StateFile
+from runner.words import harmless
 from runner.workspace import Workspace, find_workspace, no_database
 
 
@@ -60,7 +61,7 @@ def write_report_for(file: StateFile, settings: Settings) -> Path | None:
         state = None if file.path is None or file.path.resolve() == usual.resolve() else str(file.path)
         return _write(file, settings, invocation_of(settings.path, state, sandbox=sandbox)).path
     except Exception as exc:  # a page to look at must never fail what was paid for
-        print(f"no report was written: {exc}", file=sys.stderr)
+        print(f"no report was written: {harmless(str(exc))}", file=sys.stderr)
         return None
 
 

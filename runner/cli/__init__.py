@@ -61,9 +61,13 @@ class _Lazy(click.Group):
         except click.UsageError as error:
             import difflib
 
+            from runner.words import harmless
+
             near = difflib.get_close_matches(args[0], COMMANDS, n=1)
             if near:
-                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx=ctx) from error
+                raise click.UsageError(
+                    f"{harmless(error.message)} Did you mean {near[0]!r}?", ctx=ctx
+                ) from error
             raise
 
 
@@ -147,10 +151,10 @@ def _show_usage(error: click.ClickException, *, as_json: bool) -> None:
     """Print a mistake in the command line; for programs it is an object like any other error."""
     error.show()
     if as_json:
-        import json
+        from runner.cli.output import show_json
 
         document = {"v": 1, "type": "error", "exit_code": int(Exit.USAGE), "message": error.format_message()}
-        print(json.dumps({**document, "hint": "see --help"}, ensure_ascii=False))
+        show_json({**document, "hint": "see --help"})
 
 
 def _forget_stdout() -> None:

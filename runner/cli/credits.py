@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from runner.cli.output import complain, json_option, state_option
+from runner.cli.output import complain, json_option, show, show_json, state_option
 from runner.errors import RunnerError
 
 
@@ -44,21 +43,15 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     if as_json:
         if trouble is not None:
             raise trouble
-        print(
-            json.dumps(
-                {"v": 1, "type": "credits", "balance": amount, "last_day": day, "rows": rows},
-                ensure_ascii=False,
-                indent=2,
-            )
-        )
+        show_json({"v": 1, "type": "credits", "balance": amount, "last_day": day, "rows": rows}, indent=2)
         return
     from runner.progress.words import credits_in_words
 
     if amount is not None:
-        print(f"balance  {credits_in_words(amount)} (the wallet is shared with the web product)")
+        show(f"balance  {credits_in_words(amount)} (the wallet is shared with the web product)")
     elif trouble is None and not sandbox:
         complain("no API key is set, so the balance is not shown")
-    print("\n".join(_table(rows, day)) if rows else "nothing was spent from this workspace yet")
+    show("\n".join(_table(rows, day)) if rows else "nothing was spent from this workspace yet")
     if trouble is not None:
         raise trouble
 

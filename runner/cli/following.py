@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from runner.cli.output import console
+from runner.cli.output import complain, console, show
 from runner.errors import RunnerError
+from runner.words import harmless_lines, json_text
 
 if TYPE_CHECKING:
     from runner.api.status import Standing
@@ -45,7 +44,7 @@ def _in_place(screen: Any, look: Look, in_words: Callable[[Any], str]) -> None:
                 words = "\n\n".join(map(in_words, look())) or "no manifest has been run here yet"
             except RunnerError as exc:
                 words = exc.message
-            live.update(Text(words, no_wrap=True, overflow="ellipsis"), refresh=True)
+            live.update(Text(harmless_lines(words), no_wrap=True, overflow="ellipsis"), refresh=True)
             time.sleep(TERMINAL_EVERY_S)
 
 
@@ -58,14 +57,14 @@ def _lines(look: Look, line_of: Callable[[Standing], str]) -> None:
                 line = line_of(standing)
                 if said.get(standing.name) != line:
                     said[standing.name] = line
-                    print(line, flush=True)
+                    show(line)
         except RunnerError as exc:
-            print(exc.message, file=sys.stderr, flush=True)
+            complain(exc.message)
         time.sleep(LINES_EVERY_S)
 
 
 def _json_line(standing: Standing) -> str:
-    return json.dumps({"v": 1, "type": "status", "manifests": [asdict(standing)]}, ensure_ascii=False)
+    return json_text({"v": 1, "type": "status", "manifests": [asdict(standing)]})
 
 
 def one_line(standing: Standing) -> str:

@@ -29,4 +29,4 @@ def command(file: Path, model: str, force: bool) -> None:
         raise UsageError(f"cannot write {file}: {exc.strerror}") from exc
     typed = shlex.quote(str(file))
     complain(f"wrote {file}; next: rivya-batch plan {typed}, then rivya-batch run {typed} --sandbox")
-    print(file)
+    print(file)  # for programs: byte for byte

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from runner.cli.output import json_option
+from runner.cli.output import json_option, show, show_json
 from runner.errors import UsageError
 
 
@@ -29,15 +29,9 @@ def command(model: str | None, as_json: bool) -> None:
     if model is None:
         found = [contracts[name] for name in contracts]
         if as_json:
-            print(
-                json.dumps(
-                    {"v": 1, "models": [as_object(contract) for contract in found]},
-                    ensure_ascii=False,
-                    indent=2,
-                )
-            )
+            show_json({"v": 1, "models": [as_object(contract) for contract in found]}, indent=2)
         else:
-            print("\n".join(line(contract) for contract in found))
+            show("\n".join(line(contract) for contract in found))
         return
     if model not in contracts:
         near = suggest(model, list(contracts))
@@ -47,9 +41,9 @@ def command(model: str | None, as_json: bool) -> None:
         )
     contract = contracts[model]  # type: ignore[index]  # a str that is a key is a ModelId
     if as_json:
-        print(json.dumps({"v": 1, **as_object(contract)}, ensure_ascii=False, indent=2))
+        show_json({"v": 1, **as_object(contract)}, indent=2)
     else:
-        print("\n".join(page(contract)))
+        show("\n".join(page(contract)))
 
 
 def sync(*, as_json: bool) -> None:
@@ -69,17 +63,11 @@ def sync(*, as_json: bool) -> None:
             }
             for item in found.differences
         ]
-        print(
-            json.dumps(
-                {"v": 1, "models": found.models, "path": str(found.path), "differences": rows},
-                ensure_ascii=False,
-                indent=2,
-            )
-        )
+        show_json({"v": 1, "models": found.models, "path": str(found.path), "differences": rows}, indent=2)
         return
     for item in found.differences:
-        print(item)
-    print(
+        show(str(item))
+    show(
         f"{found.models} models at the service, {len(found.differences)} differences; stored in {found.path}"
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from runner.words import harmless_lines, json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,10 +46,20 @@ def hold_streams(*, for_programs: bool) -> None:
                 reconfigure(encoding="utf-8")
 
 
+def show(text: str) -> None:
+    """Write lines for people to stdout."""
+    print(harmless_lines(text), flush=True)
+
+
+def show_json(document: Any, **options: Any) -> None:
+    """Write a document for programs to stdout."""
+    print(json_text(document, **options), flush=True)
+
+
 def complain(text: str) -> None:
-    """Write a line of talk to stderr; nobody listening is no error."""
+    """Write lines of talk to stderr; nobody listening is no error."""
     with suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(harmless_lines(text), file=sys.stderr, flush=True)
 
 
 def colourful(stream: object) -> bool:

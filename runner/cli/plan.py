@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 import time
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 import click
 
 from runner.cli.completing import MANIFEST
-from runner.cli.output import complain, json_option, state_option
+from runner.cli.output import complain, json_option, show, state_option
+from runner.words import json_text
 
 MARKS = {
     "new": "+",
@@ -91,8 +91,8 @@ def _print_json(plan: Any, file: Any, credits: dict[str, Any]) -> None:
         "warnings": [problem_json(problem) for problem in plan.problems],
     }
     # Jobs stream: a hundred thousand of them need no list.
-    sys.stdout.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "jobs": [')
-    encode = json.JSONEncoder(ensure_ascii=False).encode
+    sys.stdout.write(json_text(head)[:-1] + ', "jobs": [')
+    encode = json_text
     lines = (
         ("," if number else "") + "\n" + encode(line) for number, line in enumerate(plan_lines(file, plan))
     )
@@ -104,7 +104,8 @@ def _print_json(plan: Any, file: Any, credits: dict[str, Any]) -> None:
 def _print_words(plan: Any, file: Any, credits: dict[str, Any], why: str, *, show_all: bool) -> None:
     from runner.api.planning import plan_lines
     from runner.cli.problems import show_problems
-    from runner.progress.words import columns, counted, harmless, padded
+    from runner.progress.words import columns, counted, padded
+    from runner.words import harmless
 
     show_problems(plan.problems)
     total = plan.summary["total"]
@@ -116,18 +117,19 @@ def _print_words(plan: Any, file: Any, credits: dict[str, Any], why: str, *, sho
             f"{MARKS[line['status']]} {line['status']:<9}  {padded(harmless(line['id']), id_width)}"
             f"  {line['model']:<{model_width}}  {_note(line)}"
         )
-        print(row.rstrip())
+        show(row.rstrip())
     if len(shown) < total:
-        print(f"… and {counted(total - len(shown), 'job')} more; --all shows them")
-    print()
-    print(summary_words(plan, credits))
+        show(f"… and {counted(total - len(shown), 'job')} more; --all shows them")
+    show("")
+    show(summary_words(plan, credits))
     if why:
         complain(why)
 
 
 def _note(line: dict[str, Any]) -> str:
     """Return what is to be said of a job: what it costs, or why it costs nothing."""
-    from runner.progress.words import credits_in_words, harmless
+    from runner.progress.words import credits_in_words
+    from runner.words import harmless
 
     cost = f"{credits_in_words(line['credits']):>5} ({line['basis']})" if line["sends"] else ""
     if line["status"] == "changed":

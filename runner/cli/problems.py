@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
 from runner.api.opening import InvalidManifest
-from runner.cli.output import complain
+from runner.cli.output import complain, show_json
 from runner.environment import known_key
 from runner.errors import RunnerError
 from runner.hiding import hider_of
 from runner.manifest import in_order, problem_json, problem_line, problem_text
 from runner.model import Problem
+from runner.words import harmless_lines
 
 
 def show_error(error: RunnerError, *, as_json: bool) -> None:
@@ -31,12 +31,12 @@ def show_error(error: RunnerError, *, as_json: bool) -> None:
         if isinstance(error, InvalidManifest):
             document["problems"] = [problem_json(problem) for problem in problems]
             document["problems_in_all"] = error.errors + error.warnings
-        print(json.dumps(document, ensure_ascii=False))
+        show_json(document)
     if problems:
         show_problems(problems)
-    complain(f"error: {scrubbed(error.message)}")
+    complain(f"error: {harmless_lines(scrubbed(error.message))}")
     if error.hint:
-        complain(f"hint: {scrubbed(error.hint)}")
+        complain(f"hint: {harmless_lines(scrubbed(error.hint))}")
 
 
 def show_problems(problems: Sequence[Problem]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from runner.cli.browsing import open_url
 from runner.cli.completing import MANIFEST
-from runner.cli.output import json_option, state_option
+from runner.cli.output import json_option, show_json, state_option
 
 
 @click.command("report")
@@ -28,24 +27,21 @@ def command(manifest: Path, open_it: bool, sandbox: bool, as_json: bool, state: 
 
     written = write_report_of(manifest, state=state, sandbox=sandbox)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "v": 1,
-                    "type": "report",
-                    "manifest": written.report.manifest,
-                    "path": str(written.path),
-                    "url": written.path.as_uri(),
-                    "size_bytes": written.size_bytes,
-                    "jobs": len(written.report.jobs),
-                    "counts": dict(written.report.counts),
-                    "credits": {"spent": written.report.charged, "reserved": written.report.reserved},
-                },
-                ensure_ascii=False,
-                indent=2,
-            )
+        show_json(
+            {
+                "v": 1,
+                "type": "report",
+                "manifest": written.report.manifest,
+                "path": str(written.path),
+                "url": written.path.as_uri(),
+                "size_bytes": written.size_bytes,
+                "jobs": len(written.report.jobs),
+                "counts": dict(written.report.counts),
+                "credits": {"spent": written.report.charged, "reserved": written.report.reserved},
+            },
+            indent=2,
         )
     else:
-        print(written.path)
+        print(written.path)  # for programs: byte for byte
     if open_it:
         open_url(written.path.absolute().as_uri())

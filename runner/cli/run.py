@@ -13,7 +13,7 @@ import click
 
 from runner.cli.asking import Asked, asked
 from runner.cli.browsing import linked, open_live, open_url, page_options, somebody_looks
-from runner.cli.output import complain, console
+from runner.cli.output import complain, console, show
 from runner.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -183,7 +183,8 @@ def wait_until(text: str) -> None:
 def print_result(result: RunResult, request: RunRequest) -> None:
     """Print what a run came to, where things are, and what to type next."""
     from runner.progress.plain import traffic
-    from runner.progress.words import counted, credits_in_words, harmless, near, padded, span
+    from runner.progress.words import counted, credits_in_words, near, padded, span
+    from runner.words import harmless
 
     stats = result.ended.stats
     reserved = f", {credits_in_words(result.reserved)} reserved" if result.reserved else ""
@@ -198,21 +199,17 @@ def print_result(result: RunResult, request: RunRequest) -> None:
         else "this run   had nothing to send",
         f"results    {near(result.output_dir)}",
     ]
-    out = console()
-    out.print("\n".join(lines), style="default", soft_wrap=True)
+    show("\n".join(lines))
     if result.report is not None:
-        where = result.report
+        out, where = console(), result.report
         out.print("look      ", linked(near(where), where), end="\n           ", soft_wrap=True)
         out.print(linked(where.absolute().as_uri(), where), soft_wrap=True)
     troubled = sum(result.counts.get(state, 0) for state in ("failed", "uncertain"))
     width = min(max((len(str(error["job"])) for error in result.errors), default=0), 40)
     for error in reversed(result.errors):
-        out.print(
-            f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {_why(error)}",
-            soft_wrap=True,
-        )
+        show(f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {_why(error)}")
     if troubled > len(result.errors) > 0:
-        out.print(f"           … and {counted(troubled - len(result.errors), 'job')} more", soft_wrap=True)
+        show(f"           … and {counted(troubled - len(result.errors), 'job')} more")
     told = {f"{number} {state}" for state, number in result.counts.items()}
     for reason in result.ended.reasons:
         if reason not in told:
@@ -239,7 +236,7 @@ def headline(result: RunResult) -> str:
 
 def _why(error: Mapping[str, Any]) -> str:
     """Return what is known of a job that failed or is uncertain."""
-    from runner.progress.words import harmless
+    from runner.words import harmless
 
     cls = f"{error['class']}: " if error["class"] and error["state"] == "failed" else ""
     return f"{cls}{harmless(str(error['message'] or ''), limit=160)}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from runner.cli.output import show_json
 
 
 @click.command("schema")
@@ -12,4 +12,4 @@ def command() -> None:
     """Print the JSON Schema of manifests: for editors and CI."""
     from runner.schemas import read_schema
 
-    print(json.dumps(read_schema("manifest.schema.json"), ensure_ascii=False, indent=2))
+    show_json(read_schema("manifest.schema.json"), indent=2)

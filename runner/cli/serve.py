@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import click
 
 from runner.cli.browsing import open_live, page_options
 from runner.cli.completing import MANIFEST
-from runner.cli.output import complain, json_option, state_option
+from runner.cli.output import complain, json_option, show, show_json, state_option
 
 if TYPE_CHECKING:
     from runner.api.watching import LivePage
@@ -42,9 +41,9 @@ def command(
     def ready(page: LivePage) -> None:
         if as_json:
             told = {"v": 1, "type": "serve", "manifest": subject.manifest, "url": page.url}
-            print(json.dumps(told, ensure_ascii=False), flush=True)
+            show_json(told)
         else:
-            print(page.url, flush=True)
+            show(page.url)
             complain(f"serving {subject.manifest}, to look at only, until Ctrl-C")
         open_live(page, wanted=open_it)
 

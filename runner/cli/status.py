@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.completing import MANIFEST
-from runner.cli.output import json_option, state_option
+from runner.cli.output import json_option, show, show_json, state_option
 
 if TYPE_CHECKING:
     from runner.api.status import Standing
@@ -49,26 +48,24 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
         follow(look, as_json=as_json, in_words=in_words)
         return
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "v": 1,
-                    "type": "status",
-                    "database": str(workspace.database),
-                    "manifests": [asdict(s) for s in found],
-                },
-                ensure_ascii=False,
-                indent=2,
-            )
+        show_json(
+            {
+                "v": 1,
+                "type": "status",
+                "database": str(workspace.database),
+                "manifests": [asdict(s) for s in found],
+            },
+            indent=2,
         )
         return
-    print("\n\n".join(in_words(standing) for standing in found) or "no manifest has been run here yet")
+    show("\n\n".join(in_words(standing) for standing in found) or "no manifest has been run here yet")
 
 
 def in_words(standing: Any) -> str:
     """Return how a manifest stands as a few lines."""
     from runner.progress.plain import states
-    from runner.progress.words import counted, credits_in_words, harmless, moment, padded, span
+    from runner.progress.words import counted, credits_in_words, moment, padded, span
+    from runner.words import harmless
 
     orphans = f"; {counted(standing.orphaned, 'job')} no longer in the manifest" if standing.orphaned else ""
     lines = [f"{standing.name}: {states(standing.counts) or 'no jobs'}{orphans}"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from runner.cli.completing import MANIFEST
-from runner.cli.output import complain, json_option
+from runner.cli.output import complain, json_option, show, show_json
 from runner.errors import Exit
 
 
@@ -48,9 +47,9 @@ def command(manifests: tuple[Path, ...], as_json: bool) -> int:
             show_problems(problems)
             if not errors:
                 warned = f", {counted(warnings, 'warning')}" if warnings else ""
-                print(f"{path}: {counted(jobs or 0, 'job')}, no errors{warned}")
+                show(f"{path}: {counted(jobs or 0, 'job')}, no errors{warned}")
             else:
                 complain(f"{path}: {counted(errors, 'error')}")
     if as_json:
-        print(json.dumps({"v": 1, "ok": not failed, "manifests": found}, ensure_ascii=False, indent=2))
+        show_json({"v": 1, "ok": not failed, "manifests": found}, indent=2)
     return int(Exit.USAGE if failed else Exit.OK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from typing import Any, TextIO
@@ -10,6 +9,7 @@ from typing import Any, TextIO
 from runner.clock import rfc3339
 from runner.engine import Snapshot
 from runner.progress.plain import Lines
+from runner.words import json_text
 
 EVENTS_VERSION = 1
 STATUS_EVERY_S = 2.0
@@ -29,7 +29,7 @@ class EventStream:
     def write(self, kind: str, data: dict[str, Any]) -> None:
         """Write one line of a type."""
         line = {"v": EVENTS_VERSION, "type": kind, "at": rfc3339(time.time()), **data}
-        self._lines.say(json.dumps(line, ensure_ascii=False, default=str))
+        self._lines.say(json_text(line, default=str))
 
     def snapshot(self, view: Snapshot) -> None:
         """Write a `status` line every other second."""

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from runner.engine import Snapshot
 from runner.progress.plain import KIND_WIDTH, ORDER, sentence, traffic
-from runner.progress.words import counted, credits_in_words, harmless, span
+from runner.progress.words import counted, credits_in_words, span
+from runner.words import harmless
 
 COLOURS = {
     "done": "green",

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from runner.engine import Snapshot
-from runner.progress.words import counted, credits_in_words, harmless, near, padded, span
+from runner.progress.words import counted, credits_in_words, near, padded, span
+from runner.words import harmless, harmless_lines
 
 STATUS_EVERY_S = 15.0
 KIND_WIDTH = 11  # columns of what a line is about
@@ -37,7 +38,7 @@ class Lines:
         if self._stream is None:
             return
         try:
-            self._stream.write(text + "\n")
+            self._stream.write(harmless_lines(text) + "\n")
             self._stream.flush()
         except (OSError, ValueError, UnicodeError):
             self._stream = None
@@ -84,29 +85,33 @@ class PlainProgress:
 
 def sentence(kind: str, data: dict[str, Any], *, verbose: int = 0) -> str | None:
     """Return what an event says to people, None for what is not worth a line."""
-    job = padded(harmless(str(data.get("job") or "")), JOB_WIDTH)
-    message = harmless(str(data.get("message") or data.get("what") or ""))
+
+    def said(name: str) -> str:
+        return harmless(str(data.get(name) or ""))
+
+    job = padded(said("job"), JOB_WIDTH)
+    message = said("message") or said("what")
     match kind:
         case "done":
             files = ", ".join(harmless(near(str(name))) for name in data.get("files", ()))
             return f"done       {job}  {files}"
         case "failed":
             again = " (another round begins)" if data.get("again") else ""
-            return f"failed     {job}  {data.get('cls', '')}: {message}{again}"
+            return f"failed     {job}  {said('cls')}: {message}{again}"
         case "uncertain":
             return f"uncertain  {job}  {message}"
         case "overdue":
-            return f"overdue    {job}  task {data.get('task_id')} runs longer than limits.job_deadline"
+            return f"overdue    {job}  task {said('task_id')} runs longer than limits.job_deadline"
         case "over_job":
             return f"not sent   {job}  it costs more than max_credits_per_job"
         case "trouble":
-            return f"trouble    {job if job.strip() else padded(str(data.get('call', '')), JOB_WIDTH)}  {message}"
+            return f"trouble    {job if job.strip() else padded(said('call'), JOB_WIDTH)}  {message}"
         case "no_credits":
             return f"no credits {message}"
         case "warning" | "canary":
             return f"{kind:<10} " + (f"{job}  {message}" if job.strip() else message)
         case "submitted" | "succeeded" if verbose:
-            return f"{kind:<10} {job}  {data.get('task_id')}"
+            return f"{kind:<10} {job}  {said('task_id')}"
         case _:
             return None
 

@@ -1,4 +1,4 @@
-"""Numbers and times as people read them; text of others made harmless for a terminal."""
+"""Numbers and times as people read them."""
 
 from __future__ import annotations
 
@@ -73,22 +73,6 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
-
-
-def harmless(text: str, *, limit: int = 300) -> str:
-    """Return somebody's text on one line, without what a terminal would obey or reorder."""
-    shown = "".join(_shown(char) for char in text[: limit + 1])
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def _shown(char: str) -> str:
-    if char in "\n\r\t":
-        return " "
-    category = unicodedata.category(char)
-    if category in ("Cc", "Cs"):
-        return "\N{REPLACEMENT CHARACTER}"
-    # Marks that reorder what follows them could make a line say something else.
-    return "" if category == "Cf" and char != "\N{ZERO WIDTH JOINER}" else char
 
 
 def basis_in_words(basis: str | None) -> str:

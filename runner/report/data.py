@@ -19,9 +19,11 @@ from urllib.parse import quote
 
 from runner.clock import epoch
 from runner.errors import UsageError
+from runner.machine import LONGEST_WORDS
 from runner.model import Json
 from runner.schemas import load_contracts
 from runner.store import catalogue, jobs, reporting
+from runner.words import harmless
 
 SANDBOX_URL = "sandbox:"  # what the rows of a rehearsal are bound to
 
@@ -274,7 +276,7 @@ def jobs_of(
             references=references_of(row),
             axes=axes(row["axes"]),
             round=row["round"],
-            task_id=row["task_id"],
+            task_id=_said(row["task_id"]),
             estimated=row["estimated"],
             reserved=row["reserved"],
             charged=row["charged"],
@@ -285,12 +287,17 @@ def jobs_of(
             polls=row["polls"],
             overdue=bool(row["overdue"]),
             error_class=row["error_class"],
-            error_code=row["error_code"],
-            error_message=row["error_message"],
+            error_code=_said(row["error_code"]),
+            error_message=_said(row["error_message"]),
             files=tuple(files.get(row["id"], ())),
         )
         for row in reporting.job_rows(conn, manifest, rows)
     )
+
+
+def _said(words: str | None) -> str | None:
+    """Return the service's words as they may stand beside ours: nothing in them turns the line round."""
+    return harmless(words, limit=LONGEST_WORDS) if words is not None else None
 
 
 def _json_for_browsers(text: str) -> Any:
@@ -349,7 +356,7 @@ def _failures(rows: Sequence[sqlite3.Row], invocation: Invocation) -> tuple[Fail
     """Group what needs a person: the same jobs as the view `v_failures`."""
     groups: dict[tuple[str, str], Counter[str]] = {}
     for row in rows:
-        groups.setdefault((row["state"], row["class"]), Counter())[row["message"]] += row["n"]
+        groups.setdefault((row["state"], row["class"]), Counter())[_said(row["message"]) or ""] += row["n"]
     found = [
         FailureGroup(
             state=state,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -19,6 +20,7 @@ from typing import Any, assert_never
 from xml.sax.saxutils import escape
 
 from runner.store import reporting
+from runner.words import json_text
 
 COLUMNS = (
     "manifest",
@@ -50,6 +52,7 @@ COLUMNS = (
 )
 
 _PLAIN = frozenset(COLUMNS) - {"listed", "overdue", "params", "axes", "references", "artifact", "artifacts"}
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # obeyed by the terminal it is looked at in
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -76,7 +79,7 @@ def export_rows(conn: sqlite3.Connection, manifest: str, format: Format) -> Iter
             yield from _csv(rows(conn, manifest))
         case Format.JSONL:
             for row in rows(conn, manifest):
-                yield json.dumps(row, ensure_ascii=False) + "\n"
+                yield json_text(row) + "\n"
         case Format.JSON:
             yield from _json(rows(conn, manifest))
         case Format.XSPF:
@@ -129,17 +132,23 @@ def _cell(value: object) -> object:
         case bool():
             return int(value)
         case list() | dict():
-            return json.dumps(value, ensure_ascii=False)
+            return json_text(value)
         case str() if value.startswith(_FORMULA):
-            return f"'{value}"
+            return f"'{_cell_text(value)}"
+        case str():
+            return _cell_text(value)
         case _:
             return value
+
+
+def _cell_text(text: str) -> str:
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _json(found: Iterator[dict[str, Any]]) -> Iterator[str]:
     before = "[\n"
     for row in found:
-        yield before + json.dumps(row, ensure_ascii=False)
+        yield before + json_text(row)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
 

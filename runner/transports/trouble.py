@@ -16,6 +16,7 @@ import httpx
 from runner import surroundings
 from runner.addresses import Address, not_public
 from runner.surroundings import OTHER_BUNDLES, Finding
+from runner.words import harmless
 
 
 class AddressRefused(Exception):
@@ -50,9 +51,9 @@ def in_words(exc: Exception, hidden: Callable[[str], str] = str) -> str:
     """Say what went wrong on the way, for people; `hidden` takes out what nobody may read."""
     finding = look_at(exc)
     if finding is not None:
-        return f"no connection: {hidden(finding.found)}"
+        return f"no connection: {harmless(hidden(finding.found))}"
     # Some say all they know of the answer so far: a line for people is enough.
-    said = hidden(str(exc)).replace("\n", " ")[:200]
+    said = harmless(hidden(str(exc)), limit=200)
     if "RawResponseMessage(" in said:  # the head of an answer, with all it holds
         said = ""
     if never_left(exc):

@@ -34,6 +34,7 @@ RULES: tuple[str, ...] = (
     "surroundings",
     "ranges",
     "hiding",
+    "words",
     "yaml12",
     "placeholders",
     "judging",
