@@ -32,6 +32,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tests.processes import Handle, opened
+
 ROOT = Path(__file__).resolve().parents[1]
 ALSO = (
     "aiohttp",
@@ -48,8 +50,9 @@ SIZE = struct.Struct("!I")
 class WarmProcess:
     """The part of `subprocess.Popen` that tests use."""
 
-    def __init__(self, pid: int, pipes: Sequence[IO[str]], control: socket.socket) -> None:
-        self.pid = pid
+    def __init__(self, handle: Handle, pipes: Sequence[IO[str]], control: socket.socket) -> None:
+        self.handle = handle
+        self.pid = handle.pid
         self.stdin: IO[str] | None
         self.stdout: IO[str] | None
         self.stderr: IO[str] | None
@@ -79,9 +82,8 @@ class WarmProcess:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        """Send a signal, unless it has ended: its keeper may have waited for it without our knowing yet."""
+        self.handle.send(number)
 
     def kill(self) -> None:
         """kill -9."""
@@ -147,12 +149,13 @@ class WarmStart:
             os.close(number)
         theirs.close()
         control.sendall(SIZE.pack(len(order)) + order)
-        (pid,) = SIZE.unpack(control.recv(SIZE.size, socket.MSG_WAITALL))
+        answer, handles, _, _ = socket.recv_fds(control, SIZE.size, 1, socket.MSG_WAITALL)
+        (pid,) = SIZE.unpack(answer)
         pipes = [
             open(number, mode, encoding="utf-8")  # noqa: SIM115, PTH123
             for number, mode in ((in_write, "w"), (out_read, "r"), (err_read, "r"))
         ]
-        return WarmProcess(pid, pipes, control)
+        return WarmProcess(Handle(pid, handles[0] if handles else None), pipes, control)
 
     def close(self) -> None:
         """End the helper; what it has started goes on."""
@@ -203,7 +206,9 @@ def keep(fds: Sequence[int], door: socket.socket) -> None:
         become(order, stdin, stdout, stderr)
     for number in (stdin, stdout, stderr):
         os.close(number)
-    line.sendall(SIZE.pack(pid))
+    # Opened before anybody can have waited for it: the number alone may soon be another process's.
+    descriptor = opened(pid)
+    socket.send_fds(line, [SIZE.pack(pid)], [] if descriptor is None else [descriptor])
     _, status = os.waitpid(pid, 0)
     with contextlib.suppress(OSError):
         line.sendall(SIZE.pack(status))

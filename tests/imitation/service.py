@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import email.parser
 import email.policy
 import json
-import os
 import secrets
 import signal
 import threading
@@ -26,6 +24,8 @@ from tests.imitation.ledger import Ledger, Payment, Post, Transfer, sha256
 from tests.imitation.personality import USUAL, Personality
 from tests.imitation.tasks import Fate, Task, money, times
 from tests.imitation.wire import Answer, Dropped, Request, Server
+from tests.processes import Handle
+from tests.warm import WarmProcess
 
 if TYPE_CHECKING:
     from tests.support import Process
@@ -57,7 +57,7 @@ class Imitation:
         self.tasks: dict[str, Task] = {}
         self.keys: dict[tuple[str, str], tuple[bytes, str]] = {}
         self.files: dict[str, tuple[str, float]] = {}  # url -> (sha256, until)
-        self.victim: int | None = None
+        self.victim: Handle | None = None
         self._victim_is_born = threading.Event()
         self._victim_is_born.set()
         self.kills = 0
@@ -126,7 +126,7 @@ class Imitation:
         self._victim_is_born.clear()
         try:
             process = start()
-            self.victim = process.pid
+            self.victim = process.handle if isinstance(process, WarmProcess) else Handle.of(process)
         finally:
             self._victim_is_born.set()
         return process
@@ -281,13 +281,12 @@ class Imitation:
         """kill -9 the command, and wait until it is gone: what follows happens after its death."""
         while not self._victim_is_born.is_set():
             await asyncio.sleep(0.001)
-        pid, self.victim = self.victim, None
-        if pid is None:
+        victim, self.victim = self.victim, None
+        if victim is None:
             return
         self.kills += 1
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        while _alive(pid):
+        victim.send(signal.SIGKILL)
+        while not victim.ended():
             await asyncio.sleep(0.001)
 
     def _account(self, request: Request) -> str | None:
@@ -589,11 +588,3 @@ class Imitation:
         return Answer(
             headers=headers, body=content, chunked=self.be.result_chunked, piece=max(1000, len(content) // 32)
         )
-
-
-def _alive(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(b") ")[2][:1] not in (b"Z", b"X")
