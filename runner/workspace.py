@@ -7,15 +7,18 @@ import fcntl
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from runner.clock import rfc3339
 from runner.errors import RunLocked, TemporaryTrouble, UsageError
+from runner.processes import is_stopped
 from runner.store.place import has_database, is_folder
 
 SANDBOX_DB = "sandbox.db"
+TRIES, TRY_EVERY_S = 5, 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,7 @@ class ManifestLock:
     """
 
     def __init__(self, database: Path, name: str) -> None:
-        self.path = database.with_name(f"{database.name}.{name}.lock")
+        self.path = lock_path(database, name)
         self._name = name
         self._file: IO[str] | None = None
 
@@ -106,13 +109,15 @@ class ManifestLock:
             ) from exc
         file = os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except BlockingIOError:
-            holder = file.read(2000)
+            holder = _read_holder(file)
             file.close()
             raise RunLocked(
-                f"another run holds {self._name}: {_holder(holder)}",
-                hint="wait for it, or look at it with `rivya-batch status`",
+                f"another run holds {self._name}: {holder.in_words()}",
+                hint="wait for it, or look at it with `rivya-batch status`"
+                if holder.paused is None
+                else holder.paused,
             ) from None
         except OSError as exc:
             file.close()
@@ -146,9 +151,81 @@ class ManifestLock:
             self._file = None
 
 
-def _holder(text: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a manifest now, as far as it has said."""
+
+    pid: int | None
+    host: str
+    since: str
+    command: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine (or of this container)."""
+        return self.host == socket.gethostname()
+
+    @property
+    def paused(self) -> str | None:
+        """What to do about it where it was stopped by Ctrl-Z; None where it was not, or nobody here can know."""
+        if self.pid is None or not self.is_here or not is_stopped(self.pid):
+            return None
+        return f"it is stopped (Ctrl-Z): `fg` in its terminal, or `kill -CONT {self.pid}`, continues it"
+
+    def is_of(self, *, pid: int, host: str) -> bool:
+        """Say whether this may be the process that began a run; one that has not said who it is may be any."""
+        return self.pid is None or (self.pid, self.host) == (pid, host)
+
+    def in_words(self) -> str:
+        """Return who it is."""
+        if self.pid is None:
+            return "a process that has not said who it is"
+        where = self.host if self.is_here else f"{self.host} (another machine)"
+        return f"`{self.command}`, process {self.pid} on {where}, since {self.since}"
+
+
+def holder_of(database: Path, name: str) -> Holder | None:
+    """Return who holds a manifest now: whoever holds its lock lives, and nobody else does."""
     try:
-        who = json.loads(text)
-        return f"`{who['command']}`, process {who['pid']} on {who['host']}, since {who['since']}"
+        descriptor = os.open(lock_path(database, name), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        try:
+            # Shared, so that those who ask do not meet each other; who comes to run tries again for a moment.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read_holder(file)
+        except OSError:
+            return None
+    return None
+
+
+def lock_path(database: Path, name: str) -> Path:
+    """Return the file whose lock guards the run of a manifest."""
+    return database.with_name(f"{database.name}.{name}.lock")
+
+
+def _take(file: IO[str]) -> None:
+    """Take the lock; somebody who only asks whether it is held has it for some microseconds.
+
+    Raises:
+        BlockingIOError: It is held.
+    """
+    for left in range(TRIES, 0, -1):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if left == 1:
+                raise
+            time.sleep(TRY_EVERY_S)
+        else:
+            return
+
+
+def _read_holder(file: IO[str]) -> Holder:
+    try:
+        who = json.loads(file.read(2000))
+        return Holder(pid=int(who["pid"]), host=who["host"], since=who["since"], command=who["command"])
     except (ValueError, KeyError, TypeError):
-        return "a process that has not said who it is"
+        return Holder(pid=None, host="", since="", command="")

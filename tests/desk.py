@@ -233,6 +233,7 @@ class World:
     sent: list[tuple[str, bytes]] = field(default_factory=list)
     script: list[Said] = field(default_factory=list)
     last_body: bytes = b""
+    is_run: Callable[[str], bool] = lambda name: False  # whether another manifest is run now
 
     @classmethod
     def of(cls, *specs: JobSpec, **settings: Any) -> World:
@@ -282,6 +283,7 @@ class World:
                 clock=self.clock,
                 contracts={MODEL: CONTRACT},
                 draw=lambda: 0.5,
+                is_run=self.is_run,
             )
             group.cancel_scope.cancel()
 

@@ -108,7 +108,7 @@ def add(file: StateFile, manifest: str, rows: Sequence[Row]) -> None:
                     ),
                 )  # fmt: skip
             conn.executemany(
-                "INSERT INTO artifacts VALUES (?, ?, ?, '', 1000, ?)",
+                "INSERT INTO artifacts (job, number, path, sha256, size_bytes, mime) VALUES (?, ?, ?, '', 1000, ?)",
                 [(cursor.lastrowid, n, str(path), mime) for n, (path, mime) in enumerate(row.files, start=1)],
             )
 

@@ -43,7 +43,7 @@ from runner.store import catalogue, jobs, ledger, staging
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
 from runner.transports import open_result_transport
-from runner.workspace import ManifestLock, find_workspace
+from runner.workspace import ManifestLock, find_workspace, holder_of
 
 LITTLE_SPACE_BYTES = 500_000_000
 NO_SPACE_BYTES = 20_000_000
@@ -387,6 +387,7 @@ async def _run_async(
             contracts=contracts,
             draw=draws.random,
             sandbox=request.sandbox,
+            is_run=lambda name: holder_of(workspace.database, name) is not None,
         )
         downloads = Downloads.create(desk, folder, results)
         engine = Engine(desk, scheduler, downloads, request.options, progress)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
-from runner.clock import epoch
 from runner.errors import UsageError
-from runner.processes import is_alive
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
-
-ALIVE_S = 20.0
+from runner.workspace import Holder, holder_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +44,11 @@ def standings(file: StateFile, *, names: list[str] | None, now_s: float) -> list
                 f"{name} has never been run with {file.path}",
                 hint="`rivya-batch plan` shows what it would do",
             )
-    return [_standing(file.conn, name, now_s) for name in (names or known)]
+    return [_standing(file, name, now_s) for name in (names or known)]
 
 
-def _standing(conn: sqlite3.Connection, name: str, now_s: float) -> Standing:
+def _standing(file: StateFile, name: str, now_s: float) -> Standing:
+    conn = file.conn
     counts: dict[str, int] = {}
     orphaned = 0
     for (state, listed), number in jobs.counts(conn, name).items():
@@ -63,7 +60,10 @@ def _standing(conn: sqlite3.Connection, name: str, now_s: float) -> Standing:
     bound = catalogue.binding(conn, name)
     run = catalogue.last_run(conn, name)
     last = _run(run) if run is not None else None
-    running = last if run is not None and alive(run, now_s) else None
+    holder = _holder(file, run)
+    running = None
+    if last is not None and holder is not None:
+        running = {**last, "paused": holder.paused, "elsewhere": not holder.is_here}
     return Standing(
         name=name,
         path=bound["path"] if bound else "",
@@ -76,8 +76,18 @@ def _standing(conn: sqlite3.Connection, name: str, now_s: float) -> Standing:
         running=running,
         last_run=last,
         errors=[dict(row) for row in jobs.last_errors(conn, name, 5)],
-        eta_s=_eta_s(counts, last) if running else None,
+        eta_s=catalogue.time_left_s(run, now_s)
+        if run is not None and running and not running["paused"]
+        else None,
     )
+
+
+def _holder(file: StateFile, run: sqlite3.Row | None) -> Holder | None:
+    """Return who carries on a run; None when it has ended, or was killed."""
+    if run is None or run["ended_at"] is not None or file.path is None:
+        return None
+    holder = holder_of(file.path, run["manifest"])
+    return holder if holder is not None and holder.is_of(pid=run["pid"], host=run["host"]) else None
 
 
 def _run(row: sqlite3.Row) -> dict[str, Any]:
@@ -92,23 +102,3 @@ def _run(row: sqlite3.Row) -> dict[str, Any]:
         "exit_code": row["exit_code"],
         "stats": json.loads(row["stats"]),
     }
-
-
-def alive(row: sqlite3.Row, now_s: float) -> bool:
-    """Say whether the process of a row of `runs` still lives; one on another host is judged by its word."""
-    if row["ended_at"] is not None:
-        return False
-    if row["host"] == socket.gethostname():
-        return is_alive(row["pid"])
-    return now_s - (epoch(row["seen_at"]) or 0.0) < ALIVE_S
-
-
-def _eta_s(counts: dict[str, int], last: dict[str, Any] | None) -> float | None:
-    done = (last or {}).get("stats", {}).get("done", 0)
-    seconds = (last or {}).get("stats", {}).get("seconds", 0)
-    left = sum(
-        number
-        for state, number in counts.items()
-        if state not in ("done", "failed", "abandoned", "uncertain")
-    )
-    return left * seconds / done if done and seconds else None

@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,7 +14,6 @@ import anyio
 from runner.api.opening import read_manifest
 from runner.api.planning import Plan
 from runner.api.reporting import invocation_of
-from runner.api.status import alive
 from runner.engine import Engine, Snapshot
 from runner.errors import Exit, UsageError
 from runner.store import catalogue
@@ -23,7 +23,7 @@ from runner.web.door import Door
 from runner.web.feed import Feed
 from runner.web.reading import Hand, Numbers, Reader, Subject
 from runner.web.server import HOST, hosts_of, listening_socket, serve
-from runner.workspace import find_workspace, no_database
+from runner.workspace import find_workspace, holder_of, no_database
 
 TOKEN_BYTES = 24
 STOPPED = "stopped from the live page; tasks go on at the service; run again to go on"
@@ -148,7 +148,7 @@ class _Control:
 async def _serve(
     subject: Subject, listener: socket.socket, token: str, control: _Control | None = None
 ) -> None:
-    reader = Reader(subject, alive=alive)
+    reader = Reader(subject, holder=partial(holder_of, subject.database))
     feed = Feed(reader, hand=control.hand if control is not None else Hand)
     if control is not None:
         control.moved = feed.nudge

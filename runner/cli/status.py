@@ -74,11 +74,14 @@ def in_words(standing: Any) -> str:
         f" {credits_in_words(standing.last_day)} in the last 24 h in this workspace"
     )
     run = standing.running or standing.last_run
-    if standing.running:
+    if standing.running and run["paused"]:
+        lines.append(f"stopped    process {run['pid']} on {run['host']}; {run['paused']}")
+    elif standing.running:
         rate = run["stats"].get("rate_per_s")
         eta = f", about {span(standing.eta_s)} left" if standing.eta_s is not None else ""
         lines.append(
             f"running    since {moment(run['started_at'])}, process {run['pid']} on {run['host']}"
+            + (" (another machine)" if run["elsewhere"] else "")
             + (f", {rate:.1f} requests/s" if rate else "")
             + eta
         )

@@ -17,6 +17,7 @@ from runner.model import Job
 from runner.scheduler import Call, Scheduler
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
+from runner.store import catalogue
 from runner.store.ledger import Paid
 
 
@@ -110,8 +111,18 @@ class Floor:
         )
         self.tally.statuses[str(answer.status or answer.meaning.value)] += 1
         self.tally.rejections += rejected
+        if rejected:
+            self._keep_rate()
         if bad:
             self.progress.event("trouble", call=call.value, what=self.health.last_trouble)
+
+    def _keep_rate(self) -> None:
+        """Record the rate as soon as it is found: a run that lives for a second only has learned it all the same."""
+        desk, found = self.desk, self.scheduler.found_rate
+        if found is not None:
+            desk.writer.write_soon(
+                lambda conn: catalogue.save_rate(conn, desk.account.name, found, desk.now())
+            )
 
     def wait_for(
         self, job: Job, *, age_s: float, polled: bool = False, reserved: float | None = None

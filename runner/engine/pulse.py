@@ -59,12 +59,11 @@ class Pulse:
             catalogue.touch_run(conn, desk.run, stats=stats, now=desk.now())
             if found is not None:
                 catalogue.save_rate(conn, desk.account.name, found, desk.now())
-            return catalogue.live_runs(
-                conn, base_url=desk.account.service, key12=desk.account.key12, now_s=desk.clock.wall_s()
-            )
+            others = catalogue.unended_runs(conn, base_url=desk.account.service, key12=desk.account.key12)
+            return 1 + sum(desk.is_run(name) for name in others if name != desk.settings.name)
 
         # One account, one rate: runs that live side by side share it.
-        runs = max(await desk.writer.write(record), 1)
+        runs = await desk.writer.write(record)
         scheduler.governor.share = 1.0 / runs
         return runs
 

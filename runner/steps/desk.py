@@ -20,7 +20,8 @@ from runner.store.writer import GroupWriter
 class Desk:
     """One run's view of the world.
 
-    `draw` returns numbers from [0, 1): the only randomness of a run.
+    `draw` returns numbers from [0, 1): the only randomness of a run. `is_run` says whether somebody runs a
+    manifest of this database now.
     """
 
     run: int
@@ -32,6 +33,7 @@ class Desk:
     contracts: Mapping[ModelId, Contract]
     draw: Callable[[], float]
     sandbox: bool = False
+    is_run: Callable[[str], bool] = lambda name: False
 
     def now(self) -> str:
         """Return the wall clock's time as the database holds it."""

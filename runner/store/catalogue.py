@@ -7,11 +7,10 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from runner.clock import rfc3339
+from runner.clock import epoch
 from runner.model import Json, Upload
 
 DURATIONS_KEPT = 300
-ALIVE_S = 20.0  # a run records that it lives every five seconds
 
 
 # --- what a manifest name is bound to -------------------------------------------------------
@@ -117,14 +116,23 @@ def latest_manifest(conn: sqlite3.Connection) -> str | None:
     return row["manifest"] if row else None
 
 
-def live_runs(conn: sqlite3.Connection, *, base_url: str, key12: str, now_s: float) -> int:
-    """Return how many runs of this database use this account now: seen within the last 20 s, and not ended."""
+def unended_runs(conn: sqlite3.Connection, *, base_url: str, key12: str) -> list[str]:
+    """Return the manifests with a run of this account whose end is not recorded: it goes on, or was killed."""
     rows = conn.execute(
-        "SELECT count(*) FROM runs r JOIN manifests m ON m.name = r.manifest WHERE r.ended_at IS NULL AND r.seen_at >= ?"
+        "SELECT DISTINCT r.manifest FROM runs r JOIN manifests m ON m.name = r.manifest WHERE r.ended_at IS NULL"
         " AND m.base_url = ? AND m.key12 = ?",
-        (rfc3339(now_s - ALIVE_S), base_url, key12),
-    ).fetchone()
-    return int(rows[0])
+        (base_url, key12),
+    )
+    return [row["manifest"] for row in rows]
+
+
+def time_left_s(run: sqlite3.Row, now_s: float) -> float | None:
+    """Return what a run has last recorded of its time left, in seconds, brought up to now; None if nothing."""
+    told = json.loads(run["stats"]).get("eta_s")
+    if told is None:
+        return None
+    age_s = max(now_s - (epoch(run["seen_at"]) or now_s), 0.0)
+    return max(float(told) - age_s, 0.0)
 
 
 # --- uploads ---------------------------------------------------------------------------------

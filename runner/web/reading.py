@@ -20,6 +20,7 @@ from runner.report.data import Invocation, Place, Report, categories_of, collect
 from runner.store import catalogue, jobs, reporting
 from runner.store.database import StateFile
 from runner.store.troubles import trouble
+from runner.workspace import Holder
 
 ERRORS = 5
 AT_THE_SERVICE = ("submitting", "waiting")
@@ -79,7 +80,7 @@ class Reader:
 
     Args:
         subject: What to read.
-        alive: Says whether the process of a row of `runs` that has not ended still lives.
+        holder: Says who holds a manifest now.
         wall_s: The wall clock.
         piece: How many jobs are told at once.
     """
@@ -88,14 +89,14 @@ class Reader:
         self,
         subject: Subject,
         *,
-        alive: Callable[[sqlite3.Row, float], bool],
+        holder: Callable[[str], Holder | None],
         wall_s: Callable[[], float] = time.time,
         piece: int = PIECE,
     ) -> None:
         self.piece = piece
         self.subject = subject
         self._doing = f"reading the state database {subject.database}"
-        self._alive = alive
+        self._holder = holder
         self._wall_s = wall_s
         self._file: StateFile | None = None
         self._data_version: int | None = None
@@ -233,20 +234,21 @@ class Reader:
         if run is None or run["ended_at"] is not None:
             return told
         told["in_flight"] = sum(report.counts.get(state, 0) for state in AT_THE_SERVICE)
-        if told["eta_s"] is not None:
-            age_s = self._wall_s() - (epoch(run["seen_at"]) or self._wall_s())
-            told["eta_s"] = max(told["eta_s"] - max(age_s, 0.0), 0.0)
+        told["eta_s"] = catalogue.time_left_s(run, self._wall_s())
         return told
 
     def _phase(self, conn: sqlite3.Connection, hand: Hand) -> str:
-        """Return `none`, `running`, `held`, `stopping`, `ended` or `killed`."""
+        """Return `none`, `running`, `held`, `stopping`, `paused` (Ctrl-Z), `ended` or `killed`."""
         run = catalogue.last_run(conn, self.subject.manifest)
         if run is None:
             return "none"
         if run["ended_at"] is not None or hand.over:
             return "ended"
-        if not self._alive(run, self._wall_s()):
+        holder = self._holder(run["manifest"])
+        if holder is None or not holder.is_of(pid=run["pid"], host=run["host"]):
             return "killed"
+        if holder.paused is not None:
+            return "paused"
         stats = json.loads(run["stats"])
         if hand.stopping or (not hand.on_it and stats.get("stopping")):
             return "stopping"

@@ -88,7 +88,7 @@ async def visitor(out: Path, levers: Levers | None = None) -> AsyncIterator[http
         output_dir=out,
         invocation=Invocation(manifest="night.yaml"),
     )
-    reader = Reader(subject, alive=lambda run, now_s: True)
+    reader = Reader(subject, holder=lambda name: None)
     app = live_app(Feed(reader), title="night", token=TOKEN, hosts=frozenset({HOST}), control=levers)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=OWN) as client:
         yield client

@@ -17,6 +17,7 @@ from runner.report.data import Invocation
 from runner.store.database import StateFile
 from runner.web.feed import Feed
 from runner.web.reading import Hand, Numbers, Reader, Subject
+from runner.workspace import Holder
 from tests.report_rows import BEGAN_S, Row, add, new_state
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +63,15 @@ class Browser:
                     )
 
 
+HOLDER = Holder(pid=None, host="", since="", command="")
+
+
+class Paused(Holder):
+    """Somebody whose process was stopped by Ctrl-Z."""
+
+    paused = "type `fg`"
+
+
 class Night:
     """A state database, and a feed of it whose poller looks only when it is poked."""
 
@@ -71,16 +81,14 @@ class Night:
         )
         add(self.file, "night", [Row(id=name, state="waiting", duration_s=None) for name in "abc"])
         self.hand = Hand()
-        self.alive = True
+        self.holder: Holder | None = HOLDER
         subject = Subject(
             database=folder / "runner.db",
             manifest="night",
             output_dir=folder,
             invocation=Invocation(manifest="night.yaml"),
         )
-        self.reader = Reader(
-            subject, alive=lambda run, now_s: self.alive, wall_s=lambda: BEGAN_S, piece=piece
-        )
+        self.reader = Reader(subject, holder=lambda name: self.holder, wall_s=lambda: BEGAN_S, piece=piece)
         self.feed = Feed(self.reader, hand=lambda: self.hand, every_s=HOUR_S)
 
     def change(self, sql: str, *values: object) -> None:
@@ -281,7 +289,9 @@ async def test_a_commit_of_no_concern_is_not_told(night: Night) -> None:
     ("change", "phase"),
     [
         (lambda night: None, "running"),
-        (lambda night: setattr(night, "alive", False), "killed"),
+        (lambda night: setattr(night, "holder", None), "killed"),
+        (lambda night: setattr(night, "holder", replace(HOLDER, pid=7, host="elsewhere")), "killed"),
+        (lambda night: setattr(night, "holder", Paused(pid=None, host="", since="", command="")), "paused"),
         (lambda night: setattr(night, "hand", Hand(on_it=True, held=True)), "held"),
         (lambda night: setattr(night, "hand", Hand(on_it=True, held=True, stopping=True)), "stopping"),
         (lambda night: night.change("UPDATE runs SET stats = '{\"held\": true}'"), "held"),

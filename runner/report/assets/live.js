@@ -39,12 +39,13 @@ const follow = (url, model, changed) => {
 };
 
 const PHASES = {
-  running: "Running", held: "Held", stopping: "Stopping", ended: "The run has ended", killed: "The run was killed", none: "Never run",
+  running: "Running", held: "Held", stopping: "Stopping", ended: "The run has ended", killed: "The run was killed", paused: "Stopped by Ctrl-Z", none: "Never run",
 };
 const PHASE_WORDS = {
   held: "Nothing new is submitted; what is under way goes on.",
   stopping: "Open requests are finished and recorded. Tasks go on at the service.",
   killed: "Run it again to go on; nothing is paid twice.",
+  paused: "`fg` in its terminal continues it.",
 };
 const ERRORS_SHOWN = 3;
 
@@ -78,7 +79,7 @@ class Strip {
   show() {
     const {now, charged = 0, reserved = 0, commands = {}} = this.model.head;
     const lost = !this.reached && !this.over;
-    const alive = ["running", "held", "stopping"].includes(now?.phase);
+    const alive = ["running", "held", "stopping", "paused"].includes(now?.phase);
     const going = alive && !this.over;
     this.node.className = `now ${lost ? "lost" : alive && this.over ? "left" : now?.phase ?? "none"}`;
     this.phase.textContent = lost ? (now ? "Connecting again…" : "Connecting…") : alive && this.over ? "Not followed any more" : PHASES[now?.phase] ?? "";
