@@ -207,13 +207,28 @@ def names_a_reference(answer: Answer, urls: tuple[str, ...]) -> bool:
 
 
 class TaskStatus(StrEnum):
-    """The service's word for its side of a job; `OTHER` is any word we do not know: not terminal."""
+    """The service's word for its side of a job; `OTHER` is any word we do not know."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     OTHER = "other"
+
+
+_STATUS_WORDS = {status.value: status for status in TaskStatus}
+# The lifecycle page calls the end SUCCESS where the API says `succeeded`; the others mean the same in plain English.
+_SUCCESS_WORDS = frozenset({"success", "successful", "complete", "completed", "done", "finished"})
+# Words of an end without a result, none of them documented. None is taken for `failed`: that may be paid for again.
+_ENDED_WORDS = frozenset(
+    {"cancelled", "canceled", "expired", "error", "errored", "failure", "aborted", "rejected", "timeout",
+     "timedout", "deleted", "dead", "killed"}
+)  # fmt: skip
+# Words of a task under way: what it names meanwhile may be a preview.
+_UNDER_WAY_WORDS = frozenset(
+    {"queued", "pending", "waiting", "running", "progress", "started", "created", "submitted", "accepted",
+     "scheduled", "partial", "preview", "paused", "retry"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,9 +251,9 @@ class TaskView:
     updated_at: str | None
 
     @property
-    def terminal(self) -> bool:
-        """Whether the task will not change any more."""
-        return self.status in (TaskStatus.SUCCEEDED, TaskStatus.FAILED)
+    def error(self) -> str:
+        """Its error for people, `code: message`; empty when it names none."""
+        return ": ".join(part for part in (self.code, self.message) if part)
 
 
 def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
@@ -247,17 +262,13 @@ def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
     if found is None:
         return None
     data, task_id = found
-    word = data.get("status")
-    word = word if isinstance(word, str) else ""
-    try:
-        status = TaskStatus(word.strip().lower())
-    except ValueError:
-        status = TaskStatus.OTHER
+    word = _word_of(data)
     error = data.get("error")
-    error = error if isinstance(error, Mapping) else {}
+    if not isinstance(error, Mapping):
+        error = {"message": error} if isinstance(error, str) else {}
     return TaskView(
         id=TaskId(task_id),
-        status=status,
+        status=_status_of(word),
         word=_said(word),
         model=_text(data.get("model")),
         reserved=credits_of(data.get("reserved_credits")),
@@ -270,7 +281,6 @@ def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
     )
 
 
-_STATUS_WORDS = frozenset(status.value for status in TaskStatus if status is not TaskStatus.OTHER)
 _OTHER_ID_NAMES = ("task_id", "taskId", "generation_id", "generationId")
 _WRAPPERS = ("data", "generation", "task", "result", "response")
 _TASK_FIELDS = ("object", "model", "reserved_credits", "final_credits", "created_at", "result")
@@ -308,8 +318,7 @@ def _speaks_of_a_task(value: Mapping[str, Json]) -> bool:
 
 
 def _known_status(value: Mapping[str, Json]) -> bool:
-    word = value.get("status")
-    return isinstance(word, str) and word.strip().lower() in _STATUS_WORDS
+    return _status_of(_word_of(value)) is not TaskStatus.OTHER
 
 
 def _id_of(value: Mapping[str, Json]) -> str | None:
@@ -336,6 +345,19 @@ def _usable(task_id: Json) -> str | None:
 def _said(value: Json) -> str:
     """Return words of the service's as they are recorded: one line, not endless, obeyed by no terminal."""
     return harmless(str(value or ""), limit=LONGEST_WORDS)
+
+
+def _word_of(data: Mapping[str, Json]) -> str:
+    return next(
+        (said for name in ("status", "state") if isinstance(said := data.get(name), str) and said), ""
+    )
+
+
+def _status_of(word: str) -> TaskStatus:
+    plain = word.strip().lower()
+    if plain in _SUCCESS_WORDS:
+        return TaskStatus.SUCCEEDED
+    return _STATUS_WORDS.get(plain, TaskStatus.OTHER)
 
 
 _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
@@ -526,20 +548,53 @@ class AfterTask(StrEnum):
     """What a task's answer makes of its job."""
 
     RUNNING = "running"
-    DOWNLOADING = "downloading"  # it succeeded; the results are to be fetched
+    DOWNLOADING = "downloading"  # it has ended, and what it was paid for is to be fetched
     FAILED = "failed"
     NO_CREDITS = "no_credits"  # it failed at once for want of credits, and nothing was charged
 
 
 def after_task(task: TaskView) -> AfterTask:
-    """Decide what a generation object makes of its job."""
-    if task.status is TaskStatus.SUCCEEDED:
-        return AfterTask.DOWNLOADING
+    """Decide what a generation object makes of its job.
+
+    A result that is named and paid for is fetched, whatever the service calls the task, unless it calls it under
+    way. Only the documented word makes a job `failed`: another round may follow that without a person's word.
+    """
+    match task.status:
+        case TaskStatus.SUCCEEDED:
+            return AfterTask.DOWNLOADING
+        case TaskStatus.FAILED if task.urls and task.final != 0:
+            return AfterTask.DOWNLOADING
+        case TaskStatus.FAILED:
+            nothing = task.code == "insufficient_credits" and task.final == 0
+            return AfterTask.NO_CREDITS if nothing else AfterTask.FAILED
+        case TaskStatus.OTHER if task.urls and not _is_under_way(task.word):
+            return AfterTask.DOWNLOADING
+        case _:
+            return AfterTask.RUNNING
+
+
+def _is_under_way(word: str) -> bool:
+    parts = re.findall(r"[a-z]+", word.lower())
+    return any(part.endswith("ing") or part in _UNDER_WAY_WORDS for part in parts)
+
+
+def has_ended_oddly(task: TaskView) -> bool:
+    """Say whether a task that names no result looks as if it had ended in a way nobody has documented."""
+    if task.status is not TaskStatus.OTHER or after_task(task) is not AfterTask.RUNNING:
+        return False
+    words = "".join(re.findall(r"[a-z]+", task.word.lower()))
+    return bool(task.error) or words in _ENDED_WORDS
+
+
+def oddness(task: TaskView) -> str:
+    """Return in what way a task that is to be fetched did not plainly succeed; empty for one that did."""
+    error = f" ({task.error})" if task.error else ""
     if task.status is TaskStatus.FAILED:
-        if task.code == "insufficient_credits" and task.final == 0:
-            return AfterTask.NO_CREDITS
-        return AfterTask.FAILED
-    return AfterTask.RUNNING
+        return f"the service says that its task failed{error}, yet it names a result and charges for it"
+    if task.word.strip().lower() != TaskStatus.SUCCEEDED.value:
+        called = f"calls its task {task.word!r}" if task.word else "gives its task no status"
+        return f"the service {called}{error}, and names a result"
+    return f"the service says that its task succeeded, and names an error{error}" if error else ""
 
 
 def task_failure(task: TaskView) -> Failure:
@@ -569,19 +624,23 @@ def counts_for_breaker(cls: FailureClass) -> bool:
     return cls not in MODERATION_LIKE and cls is not FailureClass.CREDITS
 
 
+# Every change of state that happens, and no other: the store holds each step against it.
 _NEXT: Mapping[State, frozenset[State]] = {
-    State.PLANNED: frozenset({State.UPLOADING, State.READY, State.DONE, State.FAILED}),
-    State.UPLOADING: frozenset({State.READY, State.PLANNED, State.FAILED, State.DONE}),
-    State.READY: frozenset({State.SUBMITTING, State.PLANNED, State.UPLOADING, State.FAILED, State.DONE}),
-    State.SUBMITTING: frozenset(
-        {State.WAITING, State.DOWNLOADING, State.UNCERTAIN, State.FAILED, State.READY, State.PLANNED}
-    ),
+    # Sent; found on disk already; a reference that is gone; paid for before, and no longer listed.
+    State.PLANNED: frozenset({State.UPLOADING, State.SUBMITTING, State.DONE, State.FAILED}),
+    State.UPLOADING: frozenset({State.SUBMITTING, State.DONE, State.FAILED}),
+    State.READY: frozenset({State.SUBMITTING, State.DONE, State.FAILED}),
+    # Accepted; nobody knows; refused for good; refused, and not for the job's fault. (`ready`: no longer listed.)
+    State.SUBMITTING: frozenset({State.WAITING, State.UNCERTAIN, State.FAILED, State.PLANNED, State.READY}),
+    # By a person's word only.
     State.UNCERTAIN: frozenset({State.SUBMITTING, State.WAITING, State.ABANDONED}),
+    # By its task's word; the last by a person's. `planned`: another round, or an account that was empty.
     State.WAITING: frozenset({State.DOWNLOADING, State.FAILED, State.PLANNED, State.ABANDONED}),
-    State.DOWNLOADING: frozenset({State.DONE}),
-    State.DONE: frozenset({State.DOWNLOADING}),
+    # Home; or, by a person's word only, given up or begun again.
+    State.DOWNLOADING: frozenset({State.DONE, State.ABANDONED, State.PLANNED}),
+    State.DONE: frozenset({State.DOWNLOADING}),  # its file is gone from the disk
     State.FAILED: frozenset({State.PLANNED}),
-    State.ABANDONED: frozenset(),
+    State.ABANDONED: frozenset({State.PLANNED}),
 }
 
 

@@ -321,12 +321,33 @@ _RESENDS = (
     "ALTER TABLE jobs ADD COLUMN first_sent_service_at TEXT",
 )
 
+_TROUBLES = (
+    # What keeps paid work from coming home, and since when without one better answer (see `ways`).
+    "ALTER TABLE jobs ADD COLUMN trouble TEXT",
+    "ALTER TABLE jobs ADD COLUMN trouble_since TEXT",
+    "ALTER TABLE jobs ADD COLUMN oddness TEXT",
+    "DROP VIEW v_failures",
+    """
+    CREATE VIEW v_failures AS
+        SELECT j.manifest, j.job, j.state,
+            CASE j.state WHEN 'uncertain' THEN 'resolve' WHEN 'failed' THEN 'retry' ELSE 'resolve, retry' END
+                AS next_command,
+            j.error_class, j.error_code, j.error_message, j.model, j.prompt, j.params, j.round, j.task_id,
+            (SELECT sum(l.amount) FROM ledger l WHERE l.job = j.id) AS credits, j.updated_at
+        FROM jobs j
+        WHERE j.state = 'uncertain' OR (j.state = 'failed' AND j.listed = 1)
+            OR (j.state IN ('waiting', 'downloading') AND (j.error_code IS NOT NULL OR j.overdue = 1))
+        ORDER BY j.manifest, j.position
+    """,
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
     "0003_listings": _LISTINGS,
     "0004_results": _RESULTS,
     "0005_resends": _RESENDS,
+    "0006_troubles": _TROUBLES,
 }
 
 

@@ -198,6 +198,9 @@ class Job:
     that only the same key and bytes may follow although none is in doubt; `reopened` that a person has allowed one
     more window for them, which begins with the next send. `first_sent_service_at` is `first_sent_at` by the service's
     clock; `last_unclear_at` is when the last send in doubt began, or ended.
+    `trouble` is what keeps the result of an accepted job from coming (`ways.Trouble`), since `trouble_since` without
+    one better answer; once it counts as settled it is told in `error_code` and its neighbours. `oddness` says in
+    what way a task did not plainly succeed whose result is fetched all the same.
     """
 
     row: int
@@ -247,6 +250,16 @@ class Job:
     error_class: str | None
     error_code: str | None
     error_message: str | None
+    trouble: str | None
+    trouble_since: str | None
+    oddness: str | None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether paid work of it does not come home, as far as anybody can tell."""
+        return self.state in (State.WAITING, State.DOWNLOADING) and (
+            self.error_code is not None or self.overdue
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

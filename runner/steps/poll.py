@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner.clock import epoch
 from runner.errors import Exit
-from runner.machine import Answer, Failure, Meaning, TaskView, read_task, task_failure, understand
+from runner.machine import (
+    AfterTask,
+    Answer,
+    Failure,
+    Meaning,
+    TaskView,
+    after_task,
+    has_ended_oddly,
+    read_task,
+    task_failure,
+    understand,
+)
 from runner.model import Job, State
+from runner.steps import trouble
 from runner.steps.desk import Desk
 from runner.steps.rounds import take_task
 from runner.store import jobs, ledger
+from runner.ways import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +46,8 @@ class Polled:
     paid: ledger.Paid | None = None  # of a job whose result is to be fetched
     reserved: float | None = None  # what the ledger holds as named by the service; None when not looked at
     credits_moved: bool = False
+    trouble: Trouble | None = None
+    trouble_age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +59,7 @@ class Seen:
     late_at_s: float  # wall clock: from then on it is overdue
     reserved: float | None = None  # credits the service has named; None when that is not known here
     unwatched: bool = False  # an earlier run has sent it: it may have ended long before we asked
+    troubled: bool = False  # its row tells of a trouble, which a better answer ends
 
 
 async def poll(desk: Desk, row: int, seen: Seen) -> Polled:
@@ -54,7 +71,9 @@ async def poll(desk: Desk, row: int, seen: Seen) -> Polled:
         task = None  # an answer about something else says nothing about this job
     if (
         task is not None
-        and not task.terminal
+        and not seen.troubled
+        and after_task(task) is AfterTask.RUNNING
+        and not has_ended_oddly(task)
         and task.word == seen.word
         and (not task.reserved or task.reserved == seen.reserved)
         and desk.clock.wall_s() < seen.late_at_s
@@ -74,7 +93,7 @@ def _record(
     late = _is_late(desk, job) and answer.meaning in (Meaning.OK, Meaning.REFUSED)
     if task is None:
         if late and not job.overdue:
-            jobs.advance(conn, job, desk.now(), overdue=1)
+            job = jobs.advance(conn, job, desk.now(), overdue=1)
         stop = None
         if answer.meaning is Meaning.KEY_REFUSED:
             stop = Exit.REFUSED
@@ -82,13 +101,15 @@ def _record(
         if not_found and job.key12 != desk.account.key12:
             # Another account cannot see the task: polling on would be asking for nothing for ever.
             stop = Exit.REFUSED
-        return Polled(job=job, answer=answer, stop=stop, overdue=late)
-    if not task.terminal:
+        elif answer.meaning is Meaning.REFUSED:
+            job = trouble.note_unknown(conn, desk, job, answer)
+        return _with_trouble(desk, Polled(job=job, answer=answer, stop=stop, overdue=late))
+    if after_task(task) is AfterTask.RUNNING:
         moved = bool(task.reserved) and ledger.note_reserved(
             conn, job, reserved=task.reserved or 0.0, now=desk.now()
         )
         if task.word != job.task_status or late != job.overdue:
-            jobs.advance(
+            job = jobs.advance(
                 conn,
                 job,
                 desk.now(),
@@ -98,8 +119,8 @@ def _record(
             )
         else:
             jobs.count_poll(conn, row)
-        return Polled(
-            job=job,
+        found = Polled(
+            job=trouble.note_end(conn, desk, job, task),
             answer=answer,
             state=State.WAITING,
             overdue=late,
@@ -107,6 +128,7 @@ def _record(
             reserved=task.reserved,
             credits_moved=moved,
         )
+        return _with_trouble(desk, found)
     asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if seen.unwatched else None
     after = take_task(conn, desk, job, task, asked_at_s=asked_at_s, polls=job.polls + 1)
     failure = task_failure(task) if after.state in (State.FAILED, State.PLANNED) else None
@@ -120,6 +142,14 @@ def _record(
         duration_s=after.duration_s,
         failure=failure,
     )
+
+
+def _with_trouble(desk: Desk, found: Polled) -> Polled:
+    job = found.job
+    assert job is not None
+    if job.trouble is None:
+        return found
+    return replace(found, trouble=Trouble(job.trouble), trouble_age_s=trouble.age_s(desk, job))
 
 
 def _is_late(desk: Desk, job: Job) -> bool:
@@ -136,10 +166,17 @@ async def renew(desk: Desk, row: int) -> tuple[Job, Answer]:
 
     def record(conn: sqlite3.Connection) -> Job:
         now = jobs.get(conn, row)
-        if task is not None and task.id == now.task_id and task.urls and now.state is State.DOWNLOADING:
-            import json
-
-            jobs.advance(conn, now, desk.now(), urls=json.dumps(task.urls))
-        return jobs.get(conn, row)
+        if now.state is not State.DOWNLOADING:
+            return now
+        if task is not None and task.id == now.task_id and task.urls:
+            urls = json.dumps(task.urls)
+            return trouble.forget(conn, desk, jobs.advance(conn, now, desk.now(), urls=urls))
+        if now.urls:
+            return now  # those it has may still be good
+        if task is not None and task.id == now.task_id and after_task(task) is AfterTask.DOWNLOADING:
+            return trouble.note_no_result(conn, desk, now, task)
+        if answer.meaning is Meaning.REFUSED and now.key12 == desk.account.key12:
+            return trouble.note_unknown(conn, desk, now, answer)
+        return now
 
     return await desk.writer.write(record), answer

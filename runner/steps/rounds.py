@@ -6,8 +6,18 @@ import sqlite3
 from typing import Any
 
 from runner.clock import epoch
-from runner.machine import AfterTask, Failure, TaskView, after_task, task_failure, wants_another_round
+from runner.machine import (
+    AfterTask,
+    Failure,
+    TaskStatus,
+    TaskView,
+    after_task,
+    oddness,
+    task_failure,
+    wants_another_round,
+)
 from runner.model import Job, State
+from runner.steps import trouble
 from runner.steps.desk import Desk
 from runner.store import catalogue, jobs, ledger
 
@@ -39,6 +49,9 @@ FRESH_ROUND: dict[str, Any] = {
     "duration_s": None,
     "polls": 0,
     "overdue": 0,
+    "trouble": None,
+    "trouble_since": None,
+    "oddness": None,
 }
 
 
@@ -99,17 +112,19 @@ def take_task(
     if verdict is AfterTask.RUNNING:
         if task.reserved:
             ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
-        return jobs.advance(conn, job, now, state=State.WAITING.value, task_status=task.word, **columns)
+        after = jobs.advance(conn, job, now, state=State.WAITING.value, task_status=task.word, **columns)
+        return trouble.note_end(conn, desk, after, task)
     if task.reserved:
         ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
-    succeeded = verdict is AfterTask.DOWNLOADING
+    fetched = verdict is AfterTask.DOWNLOADING
+    succeeded = fetched and task.status is not TaskStatus.FAILED
     final = task.final
     if final is None and not succeeded and task.reserved == 0 and not ledger.paid(conn, job)[0]:
         final = 0.0  # "charged in full" of nothing: it never named any other amount
     ledger.settle(conn, job, final=final, succeeded=succeeded, now=now)
-    if succeeded:
+    if fetched:
         seconds = _duration_s(task, asked_at_s)
-        if seconds is not None:
+        if seconds is not None and succeeded:
             catalogue.save_duration(
                 conn, base_url=desk.account.service, model=job.model, shape=job.shape, seconds=seconds
             )
@@ -126,11 +141,12 @@ def take_task(
                 "urls": json.dumps(task.urls),
                 "duration_s": seconds,
                 "overdue": 0,
-                "error_class": None,
-                "error_code": None,
-                "error_message": None,
+                "oddness": oddness(task) or None,
+                **trouble.NO_TROUBLE,
             },
         )
+        if not task.urls:
+            after = trouble.note_no_result(conn, desk, after, task)
         desk.event(conn, "succeeded", job, task_id=task.id, final_credits=task.final, seconds=seconds)
         return after
     if verdict is AfterTask.NO_CREDITS:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import RunnerError
+from runner.machine import may_become
 from runner.model import (
     Artifact,
     Job,
@@ -24,7 +25,8 @@ _COLUMNS = (
     " params, refs, axes, shape, output, round, revision, key, body, key12, base_url, first_sent_at,"
     " first_sent_boot_s, first_sent_boot_id, first_sent_service_at, last_unclear_at,"
     " in_doubt, pinned, reopened, attempts, conflicts, conflict_since, fresh_bodies, next_at, task_id, task_status, urls,"
-    " submitted_at, finished_at, duration_s, polls, overdue, error_class, error_code, error_message"
+    " submitted_at, finished_at, duration_s, polls, overdue, error_class, error_code, error_message,"
+    " trouble, trouble_since, oddness"
 )
 _OTHER_NAMES = {"id": "row", "job": "id", "refs": "references"}
 # Interned, as the names of parameters are: a call finds those at once.
@@ -147,7 +149,11 @@ def advance(conn: sqlite3.Connection, job: Job, now: str, **columns: Any) -> Job
 
     Raises:
         StaleJob: Somebody else has advanced the row.
+        RunnerError: No job goes from its state to that one: a fault of ours.
     """
+    if (new := columns.get("state")) is not None and not may_become(job.state, _STATES[new]):
+        msg = f"job {job.id} cannot go from {job.state.value} to {new}"
+        raise RunnerError(msg, hint="this is a fault of ours; nothing was changed")
     sets = ", ".join(f"{name} = ?" for name in columns)
     changed = conn.execute(
         f"UPDATE jobs SET {sets}{', ' if sets else ''}version = version + 1, updated_at = ?"

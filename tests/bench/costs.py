@@ -128,7 +128,7 @@ def _durable(path: Path, seconds: float, fsync_s: float) -> tuple[float, float, 
     done = 0
 
     def step(conn: Any, row: int) -> None:
-        jobs.advance(conn, jobs.get(conn, row), "now", state="waiting", task_id="task")
+        jobs.advance(conn, jobs.get(conn, row), "now", state="uploading", task_id="task")
 
     async def caller(row: int, until: float) -> None:
         nonlocal done

@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "runner"
 # No clock, no socket, no randomness, no files: time and draws are passed in.
 RULES: tuple[str, ...] = (
     "machine",
+    "ways",
     "scheduler",
     "pacing",
     "polling",

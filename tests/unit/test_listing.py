@@ -14,6 +14,7 @@ from runner.api import listing
 from runner.api.opening import read_manifest, stage_all
 from runner.store import catalogue, jobs, staging
 from runner.store.database import StateFile
+from tests.staged import put
 
 MANIFEST = """version: 1
 name: listed
@@ -62,7 +63,8 @@ class Place:
     def set(self, job: str, **columns: Any) -> None:
         """Change a job's row."""
         with self.file.transaction() as conn:
-            jobs.advance(conn, jobs.find(conn, "listed", job)[0], NOW, **columns)
+            found = jobs.find(conn, "listed", job)[0]
+            put(conn, found, columns.pop("state", found.state), **columns)
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from runner.machine import (
     counts_for_breaker,
     credits_of,
     failure_class,
+    has_ended_oddly,
     may_become,
+    oddness,
     read_task,
     task_failure,
     wants_another_round,
@@ -111,7 +113,6 @@ def test_the_documented_task_is_read_whole() -> None:
     assert (task.reserved, task.final) == (8.0, 7.5)
     assert task.urls == ("https://m/1.png", "https://m/2.png")
     assert task.created_at == "2026-05-11T00:00:00.000Z"
-    assert task.terminal
     assert after_task(task) is AfterTask.DOWNLOADING
 
 
@@ -195,30 +196,102 @@ def test_an_id_that_is_a_whole_number_is_an_id() -> None:
     assert task.id == "4711"
 
 
+URLS = {"primary_url": "https://m/1.mp4"}
+ERROR = {"code": "provider_error", "message": "the model is gone"}
+RUNS, COMES, FAILS, ENDS = AfterTask.RUNNING, AfterTask.DOWNLOADING, AfterTask.FAILED, "ended oddly"
+
+
 @pytest.mark.parametrize(
-    ("word", "status", "terminal"),
+    ("word", "plain", "with_urls", "with_error"),
     [
-        ("queued", TaskStatus.QUEUED, False),
-        ("processing", TaskStatus.PROCESSING, False),
-        ("succeeded", TaskStatus.SUCCEEDED, True),
-        ("failed", TaskStatus.FAILED, True),
-        (" Succeeded ", TaskStatus.SUCCEEDED, True),
-        ("FAILED", TaskStatus.FAILED, True),
-        ("cancelled", TaskStatus.OTHER, False),
-        ("expired", TaskStatus.OTHER, False),
-        ("success", TaskStatus.OTHER, False),
-        ("other", TaskStatus.OTHER, False),
-        ("", TaskStatus.OTHER, False),
-        (None, TaskStatus.OTHER, False),
-        (3, TaskStatus.OTHER, False),
+        # The documented words hold, whatever stands beside them.
+        ("queued", RUNS, RUNS, RUNS),
+        ("processing", RUNS, RUNS, RUNS),
+        (" Processing ", RUNS, RUNS, RUNS),
+        ("succeeded", COMES, COMES, COMES),
+        (" Succeeded ", COMES, COMES, COMES),
+        ("failed", FAILS, COMES, FAILS),  # with urls and a charge
+        ("FAILED", FAILS, COMES, FAILS),
+        # What can only mean a success.
+        ("SUCCESS", COMES, COMES, COMES),
+        ("Complete", COMES, COMES, COMES),
+        ("completed", COMES, COMES, COMES),
+        ("done", COMES, COMES, COMES),
+        # What can only mean an end without a result is never `failed`: that may be paid for again.
+        ("cancelled", ENDS, COMES, ENDS),
+        ("CANCELED", ENDS, COMES, ENDS),
+        ("expired", ENDS, COMES, ENDS),
+        ("error", ENDS, COMES, ENDS),
+        ("timed_out", ENDS, COMES, ENDS),
+        # What nobody knows: a result is fetched, an error may be its end.
+        ("delivered", RUNS, COMES, ENDS),
+        ("42", RUNS, COMES, ENDS),
+        ("other", RUNS, COMES, ENDS),
+        ("", RUNS, COMES, ENDS),
+        (None, RUNS, COMES, ENDS),
+        (3, RUNS, COMES, ENDS),
+        # What sounds like work in hand: a url may be a preview.
+        ("rendering", RUNS, RUNS, ENDS),
+        ("IN_PROGRESS", RUNS, RUNS, ENDS),
+        ("pending", RUNS, RUNS, ENDS),
+        ("partial-preview", RUNS, RUNS, ENDS),
+        ("retrying", RUNS, RUNS, ENDS),
     ],
 )
-def test_only_the_two_documented_words_are_terminal(word: Any, status: TaskStatus, terminal: bool) -> None:
-    task = read_task({**TASK, "status": word})
+def test_what_a_word_makes_of_a_job_alone_with_a_result_and_with_an_error(
+    word: Any, plain: AfterTask | str, with_urls: AfterTask, with_error: AfterTask | str
+) -> None:
+    for more, expected in (({}, plain), ({"result": URLS}, with_urls), ({"error": ERROR}, with_error)):
+        task = read_task({**TASK, "status": word, "final_credits": 1, **more})
+
+        assert task is not None
+        assert has_ended_oddly(task) is (expected == ENDS), (word, more)
+        assert after_task(task) is (RUNS if expected == ENDS else expected), (word, more)
+
+
+def test_a_status_under_another_name_is_read() -> None:
+    data = {key: value for key, value in TASK.items() if key != "status"}
+
+    task = read_task({**data, "state": "succeeded"})
+    nothing = read_task({**data, "result": URLS})
 
     assert task is not None
-    assert (task.status, task.terminal) == (status, terminal)
-    assert terminal or after_task(task) is AfterTask.RUNNING
+    assert task.status is TaskStatus.SUCCEEDED
+    assert nothing is not None
+    assert after_task(nothing) is AfterTask.DOWNLOADING
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        ("succeeded", None, ""),
+        ("Succeeded", None, ""),
+        ("completed", None, "calls its task 'completed', and names a result"),
+        (None, None, "gives its task no status, and names a result"),
+        (
+            "succeeded",
+            ERROR,
+            "that its task succeeded, and names an error (provider_error: the model is gone)",
+        ),
+        ("failed", ERROR, "that its task failed (provider_error: the model is gone), yet it names a result"),
+        ("failed", "boom", "that its task failed (boom), yet it names a result and charges for it"),
+    ],
+)
+def test_what_is_odd_about_a_result_is_put_into_words(status: Any, error: Any, said: str) -> None:
+    task = read_task({**TASK, "status": status, "final_credits": 1, "error": error, "result": URLS})
+
+    assert task is not None
+    assert after_task(task) is AfterTask.DOWNLOADING
+    assert said in oddness(task)
+    assert bool(said) is bool(oddness(task))
+
+
+@pytest.mark.parametrize(("final", "after"), [(0, FAILS), (None, COMES), (0.5, COMES), ("12", COMES)])
+def test_what_a_failed_task_gave_is_fetched_only_where_it_was_charged(final: Any, after: AfterTask) -> None:
+    task = read_task({**TASK, "status": "failed", "final_credits": final, "result": URLS})
+
+    assert task is not None
+    assert after_task(task) is after
 
 
 @pytest.mark.parametrize(
@@ -335,15 +408,16 @@ def test_a_state_may_stay(state: State) -> None:
     assert may_become(state, state)
 
 
+PERSON = {State.PLANNED, State.ABANDONED}  # begun again, or given up
 FORBIDDEN = [
-    # A succeeded task never becomes failed or unpaid again.
-    *[(State.DOWNLOADING, new) for new in State if new not in (State.DOWNLOADING, State.DONE)],
+    # Paid work is never called failed for want of its result, nor sent again under another payment.
+    *[(State.DOWNLOADING, new) for new in State if new not in PERSON | {State.DOWNLOADING, State.DONE}],
     *[(State.DONE, new) for new in State if new not in (State.DONE, State.DOWNLOADING)],
-    # Nothing reaches a submit but from ready, or by a person's word from uncertain.
+    # Nothing reaches a submit but what was never sent, or by a person's word from uncertain.
     *[
         (old, State.SUBMITTING)
         for old in State
-        if old not in (State.READY, State.SUBMITTING, State.UNCERTAIN)
+        if old not in NEVER_SENT | {State.SUBMITTING, State.UNCERTAIN}
     ],
     # A doubt ends by a person only, and never in another payment.
     *[
@@ -351,9 +425,13 @@ FORBIDDEN = [
         for new in State
         if new not in (State.UNCERTAIN, State.SUBMITTING, State.WAITING, State.ABANDONED)
     ],
-    *[(State.ABANDONED, new) for new in State if new is not State.ABANDONED],
-    # A failed job is planned anew, never sent as it is.
-    *[(State.FAILED, new) for new in State if new not in (State.FAILED, State.PLANNED)],
+    # What has ended is planned anew, never sent as it is.
+    *[
+        (old, new)
+        for old in (State.FAILED, State.ABANDONED)
+        for new in State
+        if new not in (old, State.PLANNED)
+    ],
     # What is in flight is not begun anew with its bytes thrown away.
     (State.WAITING, State.READY),
     (State.WAITING, State.SUBMITTING),
@@ -375,8 +453,9 @@ def test_every_state_can_still_come_to_an_end() -> None:
         assert reached & ENDED, state
 
 
-def test_no_state_after_an_intent_leads_back_without_a_verdict_of_the_service() -> None:
+def test_what_leads_back_to_a_payment() -> None:
     back = {old for old in State if any(may_become(old, new) for new in NEVER_SENT)} - NEVER_SENT
 
-    # Refused or failed; from failed only by `retry` or `failed_rounds`.
-    assert back == {State.SUBMITTING, State.WAITING, State.FAILED}
+    # Refused, or failed under `failed_rounds`; from all others by a person's `retry` only.
+    by_itself = {State.SUBMITTING, State.WAITING}
+    assert back == by_itself | {State.DOWNLOADING, State.FAILED, State.ABANDONED}

@@ -13,6 +13,7 @@ from runner.clock import rfc3339
 from runner.errors import Exit
 from runner.model import Limits, State
 from runner.steps import poll as polling
+from runner.ways import Trouble
 from tests.desk import BEGINNING, LOST, NO_CONNECTION, Said, World, accepted, job, refused, rows, task
 
 pytestmark = pytest.mark.anyio
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.anyio
 A = job("a")
 DEADLINE_S = 3600.0
 NIGHT_S = 8 * 3600.0
+DAY_S = 86_400.0
 
 
 async def waiting(**settings: Any) -> World:
@@ -51,9 +53,12 @@ NO_ANSWER: dict[str, Said] = {
     "HTML": httpx.Response(200, text="<html>"),
     "HTML 404": httpx.Response(404, text="<html>"),
 }
-NOTHING_NEW: dict[str, Said] = {
+NOT_KNOWN: dict[str, Said] = {
     "404": refused(404, "not_found"),
+    "410": refused(410, "gone"),
     "400": refused(400),
+}
+NOTHING_NEW: dict[str, Said] = {
     "409": refused(409, "idempotency_conflict"),
     "another task": ok("succeeded", "t2", final=1),
     "no id": httpx.Response(200, json={"status": "failed", "final_credits": 0}),
@@ -72,7 +77,48 @@ async def test_what_is_no_word_of_this_task_changes_nothing(name: str) -> None:
     assert (rows(world.file, "SELECT * FROM jobs"), rows(world.file, "SELECT * FROM ledger")) == before
 
 
-@pytest.mark.parametrize("word", ["queued", "processing", "paused", "cancelled", "expired", ""])
+@pytest.mark.parametrize("name", NOT_KNOWN)
+async def test_a_task_the_service_does_not_know_is_told_of_after_a_day(name: str) -> None:
+    """Counted from the first such answer in a row; nothing but a better answer begins it anew."""
+    world = await waiting()
+    answer, pages = NOT_KNOWN[name], NO_ANSWER["HTML 404"]
+
+    found = await polled(world, answer)
+    world.clock.pass_s(DAY_S - 60)
+    await polled(world, answer, pages, LOST)
+    before = world.job("a")
+    world.clock.pass_s(61)
+    await polled(world, answer)
+    after = world.job("a")
+
+    assert (found.state, found.stop, found.trouble) == (None, None, Trouble.UNKNOWN_TASK)
+    assert (before.state, before.trouble, before.error_code) == (State.WAITING, "unknown_task", None)
+    assert (after.state, after.error_class, after.error_code) == (State.WAITING, "stuck", "unknown_task")
+    assert after.error_message is not None
+    assert f"(HTTP {name} " in after.error_message
+    assert after.is_stuck
+    assert world.credits() == (0, 10)
+
+    await polled(world, ok("processing"))
+    known = world.job("a")
+
+    assert (known.trouble, known.trouble_since, known.error_class, known.error_code) == (None,) * 4
+    assert known.state is State.WAITING
+
+
+async def test_a_clock_that_was_set_back_begins_the_day_anew() -> None:
+    world = await waiting()
+    await polled(world, NOT_KNOWN["404"])
+
+    world.clock.wall -= 2 * DAY_S
+    await polled(world, NOT_KNOWN["404"])
+    world.clock.wall += DAY_S - 1
+    await polled(world, NOT_KNOWN["404"])
+
+    assert world.job("a").error_code is None
+
+
+@pytest.mark.parametrize("word", ["queued", "processing", "paused", "delivered", ""])
 async def test_a_task_that_runs_goes_on_waiting_whatever_it_calls_that(word: str) -> None:
     world = await waiting()
 
@@ -81,6 +127,50 @@ async def test_a_task_that_runs_goes_on_waiting_whatever_it_calls_that(word: str
     assert (found.state, found.word) == (State.WAITING, word)
     assert (world.job("a").polls, world.job("a").task_status) == (2, word)
     assert world.credits() == (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("word", "more"), [("cancelled", {}), ("error", {}), ("halted", {"code": "provider_error"})]
+)
+async def test_an_end_nobody_has_documented_is_told_of_after_an_hour_and_never_paid_again(
+    word: str, more: dict[str, Any]
+) -> None:
+    world = await waiting(failed_rounds=3)
+    answer = ok(word, final=None, **more)
+
+    found = await polled(world, answer)
+    before = world.job("a")
+    world.clock.pass_s(3600)
+    await polled(world, answer)
+    after = world.job("a")
+
+    assert (found.state, found.trouble, before.is_stuck) == (State.WAITING, Trouble.ODD_END, False)
+    assert (after.state, after.error_code, after.is_stuck) == (State.WAITING, "odd_end", True)
+    assert after.error_message is not None
+    assert repr(word) in after.error_message
+    assert (after.round, world.credits()) == (1, (0, 10))
+
+    await polled(world, ok(word, result={"urls": ["https://r/late"]}, final=7, **more))
+    home = world.job("a")
+
+    assert (home.state, home.urls, home.is_stuck) == (State.DOWNLOADING, ("https://r/late",), False)
+    assert home.oddness is not None
+    assert world.credits() == (7, 0)
+
+
+@pytest.mark.parametrize("final", [10, None])
+async def test_what_a_failed_task_gave_and_was_charged_for_is_brought_home(final: float | None) -> None:
+    world = await waiting(failed_rounds=3)
+
+    await polled(world, ok("failed", code="quality", final=final, result={"urls": ["https://r/1"]}))
+
+    home = world.job("a")
+    assert (home.state, home.urls, home.round) == (State.DOWNLOADING, ("https://r/1",), 1)
+    assert home.oddness == (
+        "the service says that its task failed (quality: because quality), yet it names a result and charges for it"
+    )
+    assert world.credits() == (10, 0)
+    assert rows(world.file, "SELECT charged FROM prices") == [(None,)], "no price of a success"
 
 
 async def test_credits_named_late_are_written_down() -> None:
@@ -242,11 +332,12 @@ async def renew(world: World, answer: Said) -> None:
         await polling.renew(desk, world.job("a").row)
 
 
-@pytest.mark.parametrize("name", [*NO_ANSWER, *NOTHING_NEW, "failed", "queued", "no urls"])
+@pytest.mark.parametrize("name", [*NO_ANSWER, *NOTHING_NEW, *NOT_KNOWN, "failed", "queued", "no urls"])
 async def test_a_task_that_succeeded_once_never_becomes_anything_else(name: str) -> None:
     answers = {
         **NO_ANSWER,
         **NOTHING_NEW,
+        **NOT_KNOWN,
         "failed": ok("failed", code="expired", final=0),
         "queued": ok("queued"),
         "no urls": ok("succeeded", result=None),
@@ -268,3 +359,34 @@ async def test_a_fresh_url_takes_the_place_of_the_old_one() -> None:
 
     assert world.job("a").urls == ("https://r/fresh",)
     assert world.credits() == (7, 0)
+
+
+async def test_a_success_without_a_url_is_told_of_after_minutes_and_forgotten_when_one_comes() -> None:
+    world = await waiting()
+    nothing = ok("succeeded", final=7, result={"urls": []}, code="storage_failed")
+
+    await polled(world, nothing)
+    first = world.job("a")
+    world.clock.pass_s(299)
+    await renew(world, nothing)
+    await renew(world, LOST)
+    before = world.job("a")
+    world.clock.pass_s(2)
+    await renew(world, nothing)
+    after = world.job("a")
+
+    assert (first.state, first.trouble, before.is_stuck) == (State.DOWNLOADING, "no_result", False)
+    assert (after.state, after.error_code, after.is_stuck) == (State.DOWNLOADING, "no_result", True)
+    assert after.error_message is not None
+    assert "storage_failed" in after.error_message
+    assert world.credits() == (7, 0)
+
+    await renew(world, ok("succeeded", final=7, result={"urls": ["https://r/late"]}))
+    late = world.job("a")
+
+    assert (late.urls, late.trouble, late.error_code, late.is_stuck) == (
+        ("https://r/late",),
+        None,
+        None,
+        False,
+    )

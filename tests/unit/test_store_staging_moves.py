@@ -144,7 +144,11 @@ def test_the_file_of_a_renamed_job_gets_the_new_name_and_the_old_artifacts(file:
     apply(file, A)
     first = pay(file, "a")
     with file.transaction() as conn:
-        conn.execute("INSERT INTO artifacts VALUES (?, 1, '/out/a.mp4', 'x', 1, 'video/mp4')", (first,))
+        conn.execute(
+            "INSERT INTO artifacts (job, number, path, sha256, size_bytes, mime)"
+            " VALUES (?, 1, '/out/a.mp4', 'x', 1, 'video/mp4')",
+            (first,),
+        )
 
     apply(file, replace(A, id=B.id, output="b"))
 

@@ -15,6 +15,7 @@ from runner.model import Budget, State
 from runner.steps.submit import Held, take_back
 from runner.store import jobs, ledger
 from tests.desk import LOST, NAME, Killed, World, accepted, job, refused, rows
+from tests.staged import put
 from tests.submit_answers import NO, PICTURE, TOO_FAST, A, B
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_job_that_is_not_to_be_sent_is_not_sent(state: State) -> None:
     world = World.of(A)
     with world.file.transaction() as conn:
-        jobs.advance(conn, world.job("a"), "", state=state.value)
+        put(conn, world.job("a"), state)
 
     assert (await world.submit("a")).held is Held.GONE
     assert (world.sent, world.state("a")) == ([], state)
