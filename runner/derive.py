@@ -211,7 +211,13 @@ def _head_properties() -> Schema:
                 | {
                     "default": "1h",
                     "description": "How long after the first send the same key may be sent again.",
-                }
+                },
+                "resend_after": duration
+                | {
+                    "default": "20s",
+                    "description": "How long a send that ended unclear has to end at the service before the same key"
+                    " is sent again.",
+                },
             },
         ),
         "uploads": _section(

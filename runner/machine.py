@@ -544,6 +544,20 @@ def may_send(*, in_doubt: int, age_s: float, resend_within_s: float) -> bool:
     return in_doubt == 0 or age_s <= resend_within_s
 
 
+def still_open_s(*, last_unclear_s: float | None, now_s: float, resend_after_s: float) -> float:
+    """Return for how many seconds more a send that never ended clearly may be worked on at the service.
+
+    Args:
+        last_unclear_s: When it began, or ended without a clear answer, by our wall clock; None where nobody
+            has noted it.
+        now_s: The same clock now. One that was set back knows nothing: all of the time is waited.
+        resend_after_s: How long to leave to it.
+    """
+    if last_unclear_s is None or now_s < last_unclear_s:
+        return resend_after_s
+    return max(last_unclear_s + resend_after_s - now_s, 0.0)
+
+
 class AfterTask(StrEnum):
     """What a task's answer makes of its job."""
 

@@ -170,6 +170,12 @@ class PriceRule:
     params: Mapping[str, Json] = field(default_factory=dict)
 
 
+# How long a service remembers a key is undocumented, and so is whether it holds one while it works on a submit. What
+# somebody on the way has given up on may still be worked on: 20 s later it has ended, also in a bad hour.
+RESEND_WITHIN_S, RESEND_AFTER_S = 3600.0, 20.0
+REUSE_UPLOADS_WITHIN_S = 3600.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The head of a manifest: everything but its jobs, with defaults filled in."""
@@ -181,9 +187,9 @@ class Settings:
     limits: Limits = Limits()
     polling: Polling = Polling()
     failed_rounds: int = 0
-    resend_within_s: float = 3600.0
-    resend_after_s: float = 20.0
-    reuse_uploads_within_s: float = 3600.0
+    resend_within_s: float = RESEND_WITHIN_S
+    resend_after_s: float = RESEND_AFTER_S
+    reuse_uploads_within_s: float = REUSE_UPLOADS_WITHIN_S
     prices: tuple[PriceRule, ...] = ()
 
 

@@ -29,6 +29,7 @@ AT_ONCE = (
 QUICK: dict[str, Any] = {
     "limits": Limits(requests_per_second=1000.0),
     "polling": Polling(first_s=0.001, min_s=0.001, max_s=0.005),
+    "resend_after_s": 0.05,
 }
 
 

@@ -54,6 +54,7 @@ class Floor:
         self.backlog = Backlog(desk, self.admission, options)
         self.seen: dict[int, polling.Seen] = {}
         self.told: set[int] = set()  # rows that are left as they are, for a reason that was noted
+        self.holds_keys = False  # the service was seen to answer a repeat with a conflict
         self.uploads_open = 0
         self.counts_downloads = False  # results come from the API itself: its rate is for them as well
         self.alone = False  # no other run was there when we waited for one

@@ -27,7 +27,7 @@ from runner.model import Job, State
 from runner.scheduler import Call, Scheduler
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads
-from runner.steps.submit import take_back
+from runner.steps.submit import take_back, wait_to_resend_s
 from runner.store import jobs
 
 ASK_S = 1.0  # how long to wait for a task that may be asked about, while the service does not answer
@@ -108,7 +108,7 @@ class Engine:
         wall_s = desk.clock.wall_s()
         for job in open_jobs:
             if job.state is State.SUBMITTING:
-                self._backlog.resend.append(job.row)
+                self._backlog.resend_after(wait_to_resend_s(desk, job), job.row)
             elif job.state is State.DOWNLOADING:
                 self._backlog.to_download.append(job.row)
             else:

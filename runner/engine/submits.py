@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.budget import Verdict
 from runner.engine.floor import Floor
 from runner.errors import Exit
-from runner.machine import Failure, FailureClass
+from runner.machine import Failure, FailureClass, Meaning
 from runner.model import NEVER_SENT, Job, State
 from runner.scheduler import Call
 from runner.steps.submit import Held, Submitted, submit
@@ -73,9 +73,19 @@ def _again(floor: Floor, done: Submitted) -> None:
     # One that may have been accepted has to be asked about while its window is open; one that
     # certainly was not is like a new job, and waits behind the same gates.
     if done.job.in_doubt:
-        backlog.resend_after(done.delay_s or 0.0, done.job.row)
+        # The send that nobody has heard of may still be worked on. A service that answers a repeat with a
+        # conflict meanwhile makes no second task of it; of any other nobody knows.
+        floor.holds_keys |= _is_held(done)
+        open_s = 0.0 if floor.holds_keys else done.open_s
+        backlog.resend_after((done.delay_s or 0.0) + open_s, done.job.row)
     else:
         backlog.after(done.delay_s or 0.0, backlog.refused, done.job.row)
+
+
+def _is_held(done: Submitted) -> bool:
+    answer = done.answer
+    repeated = done.job.in_doubt > 1
+    return repeated and answer is not None and answer.meaning is Meaning.CONFLICT and answer.shaped
 
 
 async def _decided(floor: Floor, done: Submitted) -> None:

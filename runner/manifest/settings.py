@@ -11,9 +11,21 @@ from runner.contract.words import shown
 from runner.manifest.models import find_contract
 from runner.manifest.section import Section
 from runner.manifest.texts import filled_in
-from runner.model import Budget, Json, Limits, ModelId, Polling, PriceRule, Settings
+from runner.model import (
+    RESEND_AFTER_S,
+    RESEND_WITHIN_S,
+    REUSE_UPLOADS_WITHIN_S,
+    Budget,
+    Json,
+    Limits,
+    ModelId,
+    Polling,
+    PriceRule,
+    Settings,
+)
 from runner.yaml12 import YamlList, YamlMap
 
+SHORTEST_RESEND_S: Final = 0.05
 LONGEST_RESEND_S: Final = 3600.0  # retention of keys is undocumented; above this it is a bet
 
 
@@ -40,6 +52,7 @@ def read_settings(
     output_dir = None
     if output is not None:
         output_dir = _output_dir(output, path.parent, variables)
+    resend_within_s, resend_after_s = _resends(top)
     return Settings(
         path=path,
         name=name,
@@ -48,8 +61,9 @@ def read_settings(
         limits=_limits(top),
         polling=_polling(top),
         failed_rounds=_failed_rounds(top),
-        resend_within_s=_resend_within(top),
-        reuse_uploads_within_s=_one_duration(top, "uploads", "reuse_within"),
+        resend_within_s=resend_within_s,
+        resend_after_s=resend_after_s,
+        reuse_uploads_within_s=_reuse_within(top),
         prices=_prices(top, contracts),
     )
 
@@ -120,21 +134,31 @@ def _failed_rounds(top: Section) -> int:
     return section.integer("failed_rounds") or 0
 
 
-def _resend_within(top: Section) -> float:
-    seconds = _one_duration(top, "idempotency", "resend_within")
-    section = top.node.get("idempotency")
-    if seconds > LONGEST_RESEND_S and isinstance(section, YamlMap):
-        spot = Section(section, top.at("idempotency"), top.findings).at("resend_within")
-        what = "resend_within is longer than 1h; how long the service remembers a key is not documented"
-        top.findings.warn(spot, what, "long-resend", "after it has forgotten one, a repeat is paid again")
-    return seconds
-
-
-def _one_duration(top: Section, key: str, inside: str) -> float:
-    section = top.section(key)
+def _resends(top: Section) -> tuple[float, float]:
+    """Return `resend_within` and `resend_after` in seconds."""
+    section = top.section("idempotency")
+    within_s, after_s = RESEND_WITHIN_S, RESEND_AFTER_S
     if section is None:
-        return 3600.0
-    return section.duration(inside, 3600.0)
+        return within_s, after_s
+    within_s, after_s = section.duration("resend_within", within_s), section.duration("resend_after", after_s)
+    if within_s > LONGEST_RESEND_S:
+        what = "resend_within is longer than 1h; how long the service remembers a key is not documented"
+        hint = "after it has forgotten one, a repeat is paid again"
+        top.findings.warn(section.at("resend_within"), what, "long-resend", hint)
+    if after_s < SHORTEST_RESEND_S:
+        what = f"resend_after is {shown(section.node['resend_after'])}; it takes a duration from 0.05s"
+        top.findings.error(section.at("resend_after"), what, "out-of-range")
+    elif after_s >= within_s:
+        what = "resend_after is not shorter than resend_within: no unclear request is ever sent again"
+        spot = section.at("resend_after" if section.has("resend_after") else "resend_within")
+        top.findings.warn(spot, what, "no-resend", "each becomes `uncertain`, for you to decide")
+    return within_s, after_s
+
+
+def _reuse_within(top: Section) -> float:
+    section = top.section("uploads")
+    default_s = REUSE_UPLOADS_WITHIN_S
+    return default_s if section is None else section.duration("reuse_within", default_s)
 
 
 def _prices(top: Section, contracts: Mapping[ModelId, Contract]) -> tuple[PriceRule, ...]:

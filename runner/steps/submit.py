@@ -26,6 +26,7 @@ from runner.machine import (
     after_submit,
     may_send,
     send_age_s,
+    still_open_s,
     understand,
 )
 from runner.model import NEVER_SENT, Job, State, Upload
@@ -39,6 +40,9 @@ RETRY_BASE_S = 1.0
 RETRY_CAP_S = 60.0
 # A refused reference url is made anew this often for one round; then it is a refusal like any other.
 FRESH_BODIES = 2
+NOTHING_IN_DOUBT = dict.fromkeys(
+    ("first_sent_at", "first_sent_boot_s", "first_sent_boot_id", "first_sent_service_at", "last_unclear_at")
+)
 
 
 class Held(StrEnum):
@@ -54,7 +58,8 @@ class Held(StrEnum):
 class Submitted:
     """What a submit step has done.
 
-    `delay_s` is set when the job is to be sent again. `answer` is None when nothing was sent.
+    `delay_s` is set when the job is to be sent again; `open_s` is for how long the send just made may still be
+    worked on at the service, counted from its end. `answer` is None when nothing was sent.
     """
 
     job: Job
@@ -64,6 +69,7 @@ class Submitted:
     answer: Answer | None = None
     stop: Exit | None = None
     delay_s: float | None = None
+    open_s: float = 0.0
     failure: Failure | None = None
     first_send: bool = False
     reserved: float | None = None  # credits the service has named
@@ -87,6 +93,7 @@ async def submit(desk: Desk, row: int) -> Submitted:
         answer=answer,
         stop=done.stop,
         delay_s=done.delay_s,
+        open_s=done.open_s,
         failure=done.failure,
         first_send=ready.first_send,
         reserved=done.reserved,
@@ -102,6 +109,22 @@ def take_back(conn: sqlite3.Connection, desk: Desk) -> None:
     for job in jobs.in_states(conn, desk.settings.name, (State.SUBMITTING,)):
         if job.in_doubt == 0:
             _as_new(conn, desk, job)
+
+
+def wait_to_resend_s(desk: Desk, job: Job) -> float:
+    """Return how long to wait before the bytes of a job that an earlier run has sent may go out again.
+
+    One whose window is over is not sent again, so it need not wait to be told so.
+    """
+    if not job.reopened and not may_send(
+        in_doubt=job.in_doubt, age_s=age_of(desk, job), resend_within_s=desk.settings.resend_within_s
+    ):
+        return 0.0
+    return still_open_s(
+        last_unclear_s=epoch(job.last_unclear_at),
+        now_s=desk.clock.wall_s(),
+        resend_after_s=desk.settings.resend_after_s,
+    )
 
 
 def _as_new(conn: sqlite3.Connection, desk: Desk, job: Job) -> Job:
@@ -152,6 +175,7 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
         first_sent_at=now,
         first_sent_boot_s=desk.clock.boot_s(),
         first_sent_boot_id=desk.clock.boot_id(),
+        last_unclear_at=now,
         in_doubt=1,
         attempts=job.attempts + 1,
         conflicts=0,
@@ -221,6 +245,7 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
         job,
         now,
         in_doubt=job.in_doubt + 1,
+        last_unclear_at=now,
         attempts=job.attempts + 1,
         key12=desk.account.key12,
         next_at=None,
@@ -336,7 +361,9 @@ def _not_accepted(
     if outcome.pinned:
         columns["pinned"] = 1
     if in_doubt == 0:
-        columns |= {"first_sent_at": None, "first_sent_boot_s": None, "first_sent_boot_id": None}
+        columns |= NOTHING_IN_DOUBT
+    elif not outcome.definite:
+        columns["last_unclear_at"] = now
     if answer.meaning is Meaning.CONFLICT:
         columns |= {"conflicts": job.conflicts + 1, "conflict_since": job.conflict_since or now}
     desk.event(
@@ -352,14 +379,17 @@ def _not_accepted(
     )
     match outcome.after:
         case After.AGAIN:
-            delay_s = outcome.retry_after_s
+            delay_s, open_s = outcome.retry_after_s, 0.0
             if answer.meaning is not Meaning.RATE_LIMITED:
+                open_s = 0.0 if outcome.definite else desk.settings.resend_after_s
                 backoff_s = retry_delay_s(
                     max(job.attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, draw=0.5 + desk.draw() / 2
                 )
                 delay_s = max(backoff_s, min(outcome.retry_after_s or 0.0, RETRY_CAP_S))
             after = jobs.advance(conn, job, now, **columns)
-            return Submitted(job=after, state=State.SUBMITTING, stop=outcome.stop, delay_s=delay_s or 0.0)
+            return Submitted(
+                job=after, state=State.SUBMITTING, stop=outcome.stop, delay_s=delay_s or 0.0, open_s=open_s
+            )
         case After.UNCERTAIN:
             assert outcome.failure is not None
             return _give_up(conn, desk, jobs.advance(conn, job, now, **columns), outcome.failure)

@@ -66,6 +66,36 @@ def test_a_job_whose_answer_was_lost_is_sent_again_with_the_same_key_and_bytes(b
         assert len({(post.key, post.body) for post in posts}) == 1
 
 
+def test_what_ended_unclear_has_time_to_end_at_the_service_before_its_key_is_sent_again(bench: Bench) -> None:
+    """A gateway gives up on a slow submit, a connection breaks, the command is killed: the service works on.
+
+    It looks a key up when a request comes, and notes it when the task is made. Twentyfold clock.
+    """
+    slow = {"504": page(504, "<h1>Gateway timeout</h1>"), "reset": None}
+    head = {"idempotency": {"resend_after": "20s"}}
+    jobs = [{"id": name} for name in (*slow, *"abcd")]
+    bench.write(jobs, **head)
+    for name, answer in slow.items():
+        where = prompt_is(f"prompt of {name}")
+        bench.service.rule("submit", "answer_early", answer=answer, later_s=0.5, where=where)
+    bench.service.rule("submit", "kill_early", later_s=0.5, where=prompt_is("prompt of killed"))
+    twentyfold = {"TEST_CLOCK_SPEED": "20"}
+    whole = bench.command("run", bench.manifest, "--yes", env=twentyfold)
+    prompts = bench.write([*jobs, {"id": "killed"}], **head)
+    killed = bench.run(env=twentyfold)
+    after = bench.run(env=twentyfold)
+
+    assert (whole.code, killed.code, after.code) == (0, -9, 0), said(whole) + said(after)
+    bench.assert_whole(prompts)
+    sends = {name: bench.service.ledger.of(f"prompt of {name}") for name in (*slow, "killed", *"abcd")}
+    for name in (*slow, "killed"):
+        first, second = sends[name]
+        assert second.at - first.at >= 20 / 20 - 0.05
+    assert max(sends[name][0].at for name in "abcd") < min(sends[name][1].at for name in slow), (
+        "others went on"
+    )
+
+
 def test_key_and_body_are_as_documented(bench: Bench) -> None:
     """`16:9` unquoted is 969 to a YAML 1.1 reader."""
     bench.manifest.write_text(

@@ -34,6 +34,10 @@ class Do(StrEnum):
     CUT = "cut"  # it took effect; half of the answer comes
     ANSWER_BEFORE = "answer_before"  # something else is answered, and nothing happens
     ANSWER_AFTER = "answer_after"  # something else is answered, although it took effect
+    ANSWER_EARLY = (
+        "answer_early"  # something else is answered (nothing: a reset); it takes effect `later_s` afterwards
+    )
+    KILL_EARLY = "kill_early"  # the command is killed, and it takes effect `later_s` afterwards
     TWIST = "twist"  # it took effect; `answer` makes another answer of the right one
 
 
@@ -47,12 +51,13 @@ class Rule:
     skip: int = 0
     answer: Answer | Callable[[Answer], Answer] | None = None
     where: Callable[[Request], bool] | None = None
+    later_s: float = 0.0
     seen: int = 0
     done: int = 0
 
     @property
     def kills(self) -> bool:
-        return self.do in (Do.KILL_BEFORE, Do.KILL_AFTER, Do.KILL_ANSWERED)
+        return self.do in (Do.KILL_BEFORE, Do.KILL_AFTER, Do.KILL_ANSWERED, Do.KILL_EARLY)
 
     def takes(self, on: On, request: Request) -> bool:
         """Whether this request is one of its own; counts it."""

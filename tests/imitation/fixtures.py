@@ -95,6 +95,7 @@ class Bench:
             "model": "grok-imagine-video",
             "polling": QUICK,
             "limits": {"requests_per_second": 200, **head.pop("limits", {})},
+            "idempotency": {"resend_after": "0.05s", **head.pop("idempotency", {})},
             **head,
             "jobs": jobs,
         }

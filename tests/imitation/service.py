@@ -241,6 +241,16 @@ class Imitation:
             case Do.KILL_BEFORE:
                 await self.kill()
                 raise Dropped
+            case Do.ANSWER_EARLY | Do.KILL_EARLY:
+                assert isinstance(row, Post)
+                self._loop.call_later(rule.later_s, self._create_unlooked, request, row)
+                if rule.do is Do.KILL_EARLY:
+                    await self.kill()
+                if rule.answer is None:
+                    raise Dropped(reset=True)
+                assert isinstance(rule.answer, Answer)
+                row.status = rule.answer.status
+                return self._manners(rule.answer)
             case Do.ANSWER_BEFORE:
                 assert isinstance(rule.answer, Answer)
                 row.status = rule.answer.status
@@ -369,6 +379,10 @@ class Imitation:
             at = None if self.be.replays_show == "now" else task.made
             return self._told(self.be.replay_status, task, at=at)
         return self._create(request, post, slot)
+
+    def _create_unlooked(self, request: Request, post: Post) -> None:
+        """Finish a submit whose key was looked up long before: a repeat may have made a task meanwhile."""
+        self._create(request, post, (post.account, post.key or ""))
 
     def _create(self, request: Request, post: Post, slot: tuple[str, str]) -> Answer:
         try:

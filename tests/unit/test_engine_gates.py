@@ -192,7 +192,7 @@ async def test_a_price_that_is_named_late_lets_the_others_go_on() -> None:
 @pytest.mark.parametrize(
     "nameless",
     [
-        httpx.Response(201, json={"task_id": "t9", "status": "queued"}),
+        httpx.Response(201, json={"task": "t9", "status": "queued"}),
         httpx.Response(200, text="<html>We will be back soon.</html>"),
     ],
 )

@@ -21,6 +21,7 @@ from runner.machine import (
     may_send,
     names_a_reference,
     send_age_s,
+    still_open_s,
     understand,
 )
 from tests.service_words import TASK
@@ -459,6 +460,22 @@ def test_the_age_of_a_send(
     )
 
     assert found == age
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "wait"),
+    [
+        (1000, 1000, 20.0),
+        (1000, 1013, 7.0),
+        (1000, 1020, 0.0),
+        (1000, 9000, 0.0),
+        # A clock that was set back, or nothing noted: all of it once more.
+        (1000, 999, 20.0),
+        (None, 1000, 20.0),
+    ],
+)
+def test_what_may_still_be_worked_on_has_time_to_end(last: float | None, now: float, wait: float) -> None:
+    assert still_open_s(last_unclear_s=last, now_s=now, resend_after_s=20.0) == wait
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_everything_that_is_written_arrives_in_the_settings(tmp_path: Path) -> N
             " max_result_bytes: 1.5GiB}\n"
             "polling: {first_s: 0.2, min_s: 0.1, max_s: 2}\n"
             "retry: {failed_rounds: 2}\n"
-            "idempotency: {resend_within: 30m}\nuploads: {reuse_within: 2h}\noutput: {dir: films/x}\n"
+            "idempotency: {resend_within: 30m, resend_after: 0.05s}\nuploads: {reuse_within: 2h}\noutput: {dir: films/x}\n"
             "prices: {z-image: 1.5, grok-imagine-video: [{params: {duration: '10'}, credits: 20}, {credits: 10}]}\n"
         )
     )
@@ -49,11 +49,8 @@ def test_everything_that_is_written_arrives_in_the_settings(tmp_path: Path) -> N
         max_result_bytes=1_610_612_736,
     )
     assert settings.polling == Polling(first_s=0.2, min_s=0.1, max_s=2)
-    assert (settings.failed_rounds, settings.resend_within_s, settings.reuse_uploads_within_s) == (
-        2,
-        1800,
-        7200,
-    )
+    assert (settings.failed_rounds, settings.reuse_uploads_within_s) == (2, 7200)
+    assert (settings.resend_within_s, settings.resend_after_s) == (1800, 0.05)
     grok = ModelId("grok-imagine-video")
     assert settings.prices == (
         PriceRule(model=ModelId("z-image"), credits=1.5),
@@ -69,11 +66,8 @@ def test_what_is_not_written_has_the_defaults_of_the_design(tmp_path: Path) -> N
     assert settings is not None
     assert (settings.budget, settings.limits, settings.polling) == (Budget(), Limits(), Polling())
     assert settings.limits.max_result_bytes == 2_000_000_000
-    assert (settings.resend_within_s, settings.reuse_uploads_within_s, settings.failed_rounds) == (
-        3600,
-        3600,
-        0,
-    )
+    assert (settings.reuse_uploads_within_s, settings.failed_rounds) == (3600, 0)
+    assert (settings.resend_within_s, settings.resend_after_s) == (3600, 20)
 
 
 def test_the_default_output_is_in_the_workspace(tmp_path: Path) -> None:
@@ -123,6 +117,11 @@ def test_one_bound_of_polling_moves_the_default_of_the_other(
         ("retry: {failed_rounds: ^-1}", "out-of-range"),
         ("retry: ^3", "wrong-type"),
         ("idempotency: {resend_within: ^2h}", "long-resend"),
+        ("idempotency: {resend_within: ^20s}", "no-resend"),
+        ("idempotency: {resend_within: 10m, resend_after: ^1h}", "no-resend"),
+        ("idempotency: {resend_after: ^0.04s}", "out-of-range"),
+        ("idempotency: {resend_after: ^0s}", "out-of-range"),
+        ("idempotency: {resend_after: ^20}", "bad-duration"),
         ("uploads: {reuse_within: ^soon}", "bad-duration"),
         ("output: {name: ^5}", "wrong-type"),
         ("output: {name: ^''}", "empty-value"),

@@ -12,10 +12,10 @@ import pytest
 from runner.api.resolving import Answering
 from runner.clock import rfc3339
 from runner.model import State
-from runner.steps.submit import Held
+from runner.steps.submit import Held, wait_to_resend_s
 from runner.store import ledger
-from tests.desk import BEGINNING, LOST, World, accepted
-from tests.submit_answers import TOO_FAST, A
+from tests.desk import BEGINNING, LOST, NO_CONNECTION, Killed, Said, World, accepted
+from tests.submit_answers import KEY_REVOKED, TOO_FAST, A
 
 pytestmark = pytest.mark.anyio
 
@@ -150,6 +150,73 @@ async def test_a_system_without_a_boot_clock_goes_by_the_wall() -> None:
     world.clock.pass_s(700)
 
     assert (await world.submit("a")).held is Held.UNCERTAIN
+
+
+UNCLEAR: tuple[Said, ...] = (LOST, httpx.Response(504, text="<h1>"), httpx.Response(403, html="<h1>no</h1>"))
+
+
+@pytest.mark.parametrize("answer", UNCLEAR)
+async def test_the_same_bytes_wait_for_an_unclear_send_to_end_counted_from_when_it_was_given_up(
+    answer: Said,
+) -> None:
+    """The wait is in the row: a run that begins at once after a kill keeps to it as well."""
+    world = World.of(A)
+
+    def slowly(request: httpx.Request) -> httpx.Response:
+        assert world.job("a").last_unclear_at == rfc3339(BEGINNING), "committed before the first byte leaves"
+        world.clock.pass_s(30)
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, httpx.Response)
+        return answer
+
+    done = await world.submits("a", slowly)
+    world.clock.pass_s(4)
+
+    assert done.open_s == 20.0
+    assert done.delay_s is not None
+    assert world.job("a").last_unclear_at == rfc3339(BEGINNING + 30)
+    async with world.desk() as desk:
+        assert wait_to_resend_s(desk, world.job("a")) == 16.0
+
+
+async def test_a_send_that_was_killed_is_waited_for_from_its_beginning() -> None:
+    world = World.of(A)
+    await world.submits("a", LOST)
+    world.clock.pass_s(100)
+    with pytest.raises(Killed):
+        await world.submits("a", killed)
+    world.clock.pass_s(5)
+
+    async with world.desk() as desk:
+        assert wait_to_resend_s(desk, world.job("a")) == 15.0
+        world.clock.pass_s(7200)
+        assert wait_to_resend_s(desk, world.job("a")) == 0.0, (
+            "it becomes uncertain: there is nothing to wait for"
+        )
+
+
+def killed(request: httpx.Request) -> httpx.Response:
+    raise Killed
+
+
+@pytest.mark.parametrize(
+    "answer", [TOO_FAST, httpx.Response(429, html="<h1>slow down</h1>"), KEY_REVOKED, NO_CONNECTION]
+)
+async def test_what_was_turned_away_at_once_is_not_waited_for(answer: Said) -> None:
+    world = World.of(A)
+
+    done = await world.submits("a", LOST, answer)
+
+    assert (done.state, done.open_s) == (State.SUBMITTING, 0.0)
+
+
+async def test_nothing_is_waited_for_when_every_send_was_refused() -> None:
+    world = World.of(A)
+
+    await world.submits("a", TOO_FAST)
+
+    assert world.job("a").last_unclear_at is None
 
 
 async def test_the_manifest_may_allow_a_shorter_window() -> None:
