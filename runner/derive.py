@@ -300,15 +300,7 @@ def _job() -> Schema:
             },
             "exclude": {**combinations, "description": "Combinations of the matrix to leave out."},
             "include": {**combinations, "description": "Whole combinations to add."},
-            "rows": {
-                "type": ["string", "object"],
-                "description": "A .csv, .jsonl, .json or .yaml file, one job for each row; or {glob: …},"
-                " one for each file.",
-                "minLength": 1,
-                "additionalProperties": False,
-                "required": ["glob"],
-                "properties": {"glob": {"type": "string", "minLength": 1, "examples": ["assets/*.png"]}},
-            },
+            "rows": _rows(),
             "repeat": {
                 "type": "integer",
                 "minimum": 1,
@@ -317,6 +309,43 @@ def _job() -> Schema:
             },
         },
         "dependentRequired": {"exclude": ["matrix"]},
+    }
+
+
+def _rows() -> Schema:
+    wanted = {"type": ["string", "number", "boolean", "null", "array"], "items": {"$ref": "#/$defs/scalar"}}
+    text = {"type": "string", "minLength": 1}
+    return {
+        "type": ["string", "object"],
+        "description": "One job for each row of a .csv, .tsv, .txt, .xlsx, .jsonl, .json or .yaml file; or {glob: …},"
+        " one for each file.",
+        "minLength": 1,
+        "additionalProperties": False,
+        "minProperties": 1,
+        "properties": {
+            "file": text | {"description": "The file, relative to this manifest.", "examples": ["shots.csv"]},
+            "delimiter": {
+                "type": "string",
+                "pattern": '^(tab|[^"\\r\\n])$',
+                "description": "What separates the cells of a .csv, where the header line does not tell.",
+                "examples": [";", "tab", "|"],
+            },
+            "encoding": text
+            | {
+                "description": "Of a text that is not UTF-8.",
+                "examples": ["windows-1252", "utf-16", "shift_jis"],
+            },
+            "sheet": text | {"description": "Of an .xlsx; the first by default."},
+            "where": {
+                "type": "object",
+                "description": "Only rows with these values: {status: ready}, or a list of values for a column.",
+                "additionalProperties": wanted,
+            },
+            "glob": text | {"description": "Pattern of files.", "examples": ["assets/*.png"]},
+        },
+        "dependentSchemas": {"glob": {"maxProperties": 1}},
+        "if": {"type": "object"},
+        "then": {"anyOf": [{"required": ["file"]}, {"required": ["glob"]}]},
     }
 
 

@@ -111,7 +111,7 @@ jobs:
       subject: [cat, dog]
       look: [cinematic, anime]
 
-  # One job for each row of a CSV, JSONL, JSON or YAML file (or {{glob: "assets/*.png"}}):
+  # One job for each row of a table or list (.csv .xlsx .txt .jsonl .json .yaml), or each file of {{glob: "assets/*.png"}}:
   # - id: "shot-${{row.sku}}"
   #   rows: shots.csv
   #   prompt: "${{row.text}}"

@@ -131,6 +131,8 @@ def _spelt(contract: Contract, key: str, value: object) -> object:
 
 _NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
 
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+
 # Keys that different models use for one idea (documentation of the models, "parameter key style").
 _SAME_IDEA: Final = (
     ("aspect_ratio", "aspectRatio", "image_size", "imageSize", "size", "ratio"),
@@ -231,7 +233,10 @@ def _no_option(param: Param, value: object) -> ParamProblem:
 def _no_number(param: Param, value: object, keyword: str) -> ParamProblem:
     number = _number_of(value)
     if number is None:
-        return _wrong_type(param, value, "a number", f"for example {_sample_number(param)}")
+        hint = f"for example {_sample_number(param)}"
+        if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value.strip()):
+            hint = f"write {value.strip().replace(',', '.')}: the comma is read as text"
+        return _wrong_type(param, value, "a number", hint)
     if keyword == "multipleOf":
         return _off_step(param, value, number)
     low, high = param.minimum, param.maximum

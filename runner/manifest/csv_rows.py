@@ -1,104 +1,101 @@
-"""Rows of a CSV file, streamed."""
+"""Rows of a table saved as text (.csv, .tsv), streamed."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from runner.contract.words import shown
-from runner.manifest.findings import Findings, Spot
+from runner.manifest.findings import Findings
 from runner.manifest.lines import BadLine, Lines
 from runner.manifest.reading import open_regular
-from runner.manifest.rows import Row, Rows, cell_start
+from runner.manifest.rows import Reading, Row
+from runner.manifest.tables import Table
+
+DELIMITERS: Final = (",", ";", "\t", "|")  # those a header line can tell, the commonest first
+_SEP: Final = "sep="  # Excel's own first line that names the delimiter
 
 
-class CsvRows(Rows):
-    """A table with a header: comma separated, quotes doubled, UTF-8 with or without byte order mark."""
+class CsvRows(Table):
+    """A table with a header; quotes are doubled, UTF-8 unless it says otherwise.
 
-    def __init__(self, path: Path, file: str, findings: Findings) -> None:
-        super().__init__(path, file, findings)
+    The delimiter is the one given, or named by a first line `sep=;`, or the one the header line has most of.
+    """
+
+    def __init__(self, path: Path, file: str, findings: Findings, reading: Reading | None = None) -> None:
+        super().__init__(path, file, findings, reading)
+        self._delimiter = ","
         with open_regular(path) as opened:
-            lines = Lines(opened, self)
-            self._columns = self._header(lines, csv.reader(lines, strict=True))
+            lines = self._lines(opened)
+            try:
+                self._take_header(*self._header(lines))
+            except BadLine:
+                return
 
-    @property
-    def columns(self) -> Sequence[str] | None:
-        """The names in the header."""
-        return self._columns
+    def cell_column(self, line: str, index: int) -> int | None:
+        """Return in which column of its line (from 1) a cell begins; None where the line has not so many."""
+        start = cell_start(line, index, self._delimiter)
+        return None if start is None else start + 1
 
     def _read(self) -> Iterator[Row]:
-        columns = self._columns
-        if columns is None:
+        if self._names is None:
             return
         with open_regular(self.path) as opened:
-            lines = Lines(opened, self)
-            records = csv.reader(lines, strict=True)
-            next(records, None)
-            yield from self._records(columns, lines, records)
+            lines = self._lines(opened)
+            self._header(lines)
+            yield from self._rows(self._names, self._records(lines))
 
-    def _records(self, columns: Sequence[str], lines: Lines, records: Any) -> Iterator[Row]:
-        width = len(columns)
-        count = 0
+    def _lines(self, opened: Any) -> Lines:
+        return Lines(opened, self, self.reading.encoding)
+
+    def _header(self, lines: Lines) -> tuple[list[str], int, str]:
+        """Read the header: its cells, its line and its text."""
+        first = next(lines, "")
+        if first.casefold().startswith(_SEP) and len(first.rstrip("\r\n")) == len(_SEP) + 1:
+            self._delimiter = self.reading.delimiter or first[len(_SEP)]
+            lines.mark()
+            first = next(lines, "")
+        else:
+            self._delimiter = self.reading.delimiter or sniffed_delimiter(first)
+        number = lines.number
+        try:
+            cells = next(self._reader(_Again(first, lines)), [])
+        except csv.Error as exc:
+            self._broken(lines, exc)
+            raise BadLine from exc
+        return cells, number or 1, first
+
+    def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        return csv.reader(lines, strict=True, delimiter=self._delimiter)
+
+    def _records(self, lines: Lines) -> Iterator[tuple[int, str, list[Any]]]:
+        records = self._reader(lines)
         while True:
             lines.mark()
             try:
                 cells = next(records, None)
             except BadLine:
-                count += 1
                 continue
             except csv.Error as exc:
-                count += 1
                 self._broken(lines, exc)
                 if "field limit" in str(exc):
-                    break  # an open quote has swallowed what follows: nothing after this means anything
+                    return  # an open quote has swallowed what follows: nothing after this means anything
                 continue
             if cells is None:
-                break
-            if not cells or (len(cells) == 1 and width > 1 and not cells[0].strip()):
-                continue  # an empty line
-            count += 1
-            text = lines.text.rstrip("\r\n")
-            if len(cells) != width:
-                what = f"this row has {_cells(len(cells))}; the header has {width}"
-                hint = "a comma inside a cell needs quotes round the cell" if len(cells) > width else ""
-                self.error(lines.first, 1, what, "ragged-row", hint or "add the missing commas", text)
+                return
+            text = lines.text
+            if (
+                '"' in text
+                and (odd := next((n for n, cell in enumerate(cells) if _is_half_quoted(cell)), None))
+                is not None
+            ):
+                what = "there is a blank before the quote that begins this cell, so the quotes are part of it"
+                at = self.cell_column(text, odd) or 1
+                self.error(lines.first, at, what, "blank-before-quote", "remove the blank", text)
                 continue
-            yield Row(dict(zip(columns, cells, strict=True)), Spot(self.source, (lines.first, 1), text=text))
-        if not count:
-            self.findings.warn(
-                Spot(self.source, (1, 1), text=""), "there are no rows below the header", "no-rows"
-            )
-
-    def _header(self, lines: Lines, records: Any) -> list[str] | None:
-        try:
-            cells = next(records, None)
-        except BadLine:
-            return None
-        except csv.Error as exc:
-            self._broken(lines, exc)
-            return None
-        if not cells:
-            what = "the first line has to name the columns"
-            self.error(1, 1, what, "no-header", "for example: sku,text,seconds", lines.text)
-            return None
-        columns = [cell.strip() for cell in cells]
-        fine = True
-        for index, name in enumerate(columns):
-            column = (cell_start(lines.text, index) or 0) + 1
-            if not name:
-                self.error(1, column, f"column {index + 1} has no name", "empty-column", text=lines.text)
-                fine = False
-            elif name in columns[:index]:
-                what = f"two columns are named {shown(name)}"
-                self.error(1, column, what, "duplicate-column", "rename one of them", lines.text)
-                fine = False
-        if len(columns) == 1 and (other := next((mark for mark in ";\t" if mark in columns[0]), None)):
-            what = f"the columns are separated by {'semicolons' if other == ';' else 'tabs'}"
-            self.error(1, 1, what, "not-comma-separated", "save the table with commas", lines.text)
-            fine = False
-        return columns if fine else None
+            yield lines.first, text.rstrip("\r\n"), cells
 
     def _broken(self, lines: Lines, exc: csv.Error) -> None:
         said = str(exc)
@@ -117,5 +114,69 @@ class CsvRows(Rows):
         self.error(lines.first or 1, 1, what, "csv-syntax", hint, lines.text)
 
 
-def _cells(count: int) -> str:
-    return f"{count} cell" + ("" if count == 1 else "s")
+class TsvRows(CsvRows):
+    """A table whose cells are separated by tabs."""
+
+    def __init__(self, path: Path, file: str, findings: Findings, reading: Reading | None = None) -> None:
+        given = reading or Reading()
+        super().__init__(
+            path,
+            file,
+            findings,
+            Reading(delimiter=given.delimiter or "\t", encoding=given.encoding, where=given.where),
+        )
+
+
+class _Again:
+    """A line that was read already, then those behind it."""
+
+    def __init__(self, first: str, lines: Iterator[str]) -> None:
+        self._first: str | None = first
+        self._lines = lines
+
+    def __iter__(self) -> _Again:
+        return self
+
+    def __next__(self) -> str:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return next(self._lines)
+
+
+def sniffed_delimiter(header: str) -> str:
+    """Return what separates the names in a header line: what it has most of, outside quotes; else a comma.
+
+    >>> sniffed_delimiter("sku;text, long;seconds")
+    ';'
+    """
+    counts: Counter[str] = Counter()
+    quoted = False
+    for char in header:
+        if char == '"':
+            quoted = not quoted
+        elif not quoted and char in DELIMITERS:
+            counts[char] += 1
+    return max(DELIMITERS, key=lambda mark: counts[mark])
+
+
+def cell_start(line: str, index: int, delimiter: str = ",") -> int | None:
+    """Return where a cell begins in a line of a table, from 0; None where the line has not so many."""
+    quoted = False
+    at_start = True
+    for position, char in enumerate(line):
+        if index == 0 and at_start:
+            return position
+        if char == '"' and (quoted or at_start):
+            quoted = not quoted
+            at_start = False
+        elif char == delimiter and not quoted:
+            index -= 1
+            at_start = True
+        else:
+            at_start = False
+    return None
+
+
+def _is_half_quoted(cell: str) -> bool:
+    return cell[:1] in (" ", "\t") and cell.lstrip().startswith('"') and cell.rstrip().endswith('"')

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.contract import Contract
-from runner.contract.words import shown
+from runner.contract.words import listed, shown, suggest
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.head import Head, read_params, read_references
 from runner.manifest.matrix import Matrix, read_matrix
 from runner.manifest.models import find_contract
 from runner.manifest.row_files import open_glob, open_rows
-from runner.manifest.rows import Rows
+from runner.manifest.rows import Reading, Rows
 from runner.manifest.section import Section
 from runner.manifest.texts import Text, Written, filled_in, read_text, spot_of
 from runner.manifest.values import Value, compile_value
@@ -206,18 +208,76 @@ def _params(
 
 def _rows(job: Section, variables: Mapping[str, Json], folder: Path) -> Rows | None:
     value = job.node["rows"]
-    spot = job.at("rows")
-    if isinstance(value, YamlMap):
-        section = Section(value, spot, job.findings)
-        pattern = section.text("glob")
-        if pattern is None:
-            return None
-        filled = filled_in(pattern, section.at("glob"), variables, job.findings)
-        return open_glob(folder, str(filled), section.at("glob"), job.findings)
-    if not isinstance(value, str) or not value:
+    spot, findings = job.at("rows"), job.findings
+    if not isinstance(value, YamlMap):
+        return _open_rows(value, spot, variables, folder, findings, None) if isinstance(value, str) else None
+    section = Section(value, spot, findings)
+    if (pattern := section.text("glob")) is not None:
+        filled = filled_in(pattern, section.at("glob"), variables, findings)
+        return open_glob(folder, str(filled), section.at("glob"), findings)
+    file = section.text("file")
+    reading = _reading(section)
+    if file is None or reading is None:
         return None
-    if any(mark in value for mark in "*?["):
-        hint = f'for one job each file write {{glob: "{value}"}}'
-        job.findings.error(spot, "rows is the name of one file, not a pattern", "file-not-found", hint)
+    rows = _open_rows(file, section.at("file"), variables, folder, findings, reading)
+    if rows is not None and rows.columns is not None:
+        _check_where(section, rows.columns)
+    return rows
+
+
+def _open_rows(
+    name: str,
+    spot: Spot,
+    variables: Mapping[str, Json],
+    folder: Path,
+    findings: Findings,
+    reading: Reading | None,
+) -> Rows | None:
+    if not name:
         return None
-    return open_rows(folder, str(filled_in(value, spot, variables, job.findings)), spot, job.findings)
+    if any(mark in name for mark in "*?["):
+        hint = f'for one job each file write {{glob: "{name}"}}'
+        findings.error(spot, "rows is the name of one file, not a pattern", "file-not-found", hint)
+        return None
+    return open_rows(folder, str(filled_in(name, spot, variables, findings)), spot, findings, reading)
+
+
+def _reading(section: Section) -> Reading | None:
+    """Return how a file of rows is to be read; None, and a finding, where there is no such encoding."""
+    encoding = section.text("encoding")
+    if encoding is not None and not _is_text_encoding(encoding):
+        what = f"there is no encoding {shown(encoding)}"
+        hint = "for example utf-8, utf-16, windows-1252, iso-8859-1, shift_jis, gb18030"
+        section.findings.error(section.at("encoding"), what, "unknown-encoding", hint)
+        return None
+    delimiter = section.text("delimiter")
+    where = section.section("where")
+    return Reading(
+        delimiter="\t" if delimiter == "tab" else delimiter if delimiter and len(delimiter) == 1 else None,
+        encoding=encoding,
+        sheet=section.text("sheet"),
+        where={column: _wanted(value) for column, value in where.node.items()} if where is not None else {},
+    )
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding=name)
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+def _wanted(value: object) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return ["" if item is None else item if isinstance(item, str) else json.dumps(item) for item in values]
+
+
+def _check_where(section: Section, columns: Collection[str]) -> None:
+    where = section.section("where")
+    for column in where.node if where is not None else ():
+        if where is not None and column not in columns:
+            like = suggest(column, columns)
+            hint = f"did you mean `{like}`?" if like else f"there are {listed([*columns])}"
+            spot = where.spot.inside(where.node.key_at(column), column)
+            section.findings.error(spot, f"the table has no column {shown(column)}", "unknown-column", hint)

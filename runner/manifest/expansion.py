@@ -18,6 +18,7 @@ from runner.manifest.head import Head
 from runner.manifest.inputs import Input
 from runner.manifest.models import find_contract
 from runner.manifest.names import LONGEST_ID, id_trouble, output_trouble
+from runner.manifest.odd_cells import OddCells
 from runner.manifest.references import References
 from runner.manifest.registry import Registry
 from runner.manifest.rows import Row
@@ -53,6 +54,7 @@ class Expander:
         self._references = references
         self._registry = Registry()
         self._checked: dict[object, Checked] = {}
+        self._odd_cells = OddCells()
         self.inputs: list[Input] = []  # what rows were read from, so far
         # Of the job at hand:
         self._row: Row | None = None
@@ -61,6 +63,10 @@ class Expander:
 
     def jobs(self) -> Iterator[JobSpec]:
         """Yield the jobs that have no errors, in the order written: matrix, then rows, then takes."""
+        yield from self._jobs()
+        self._odd_cells.report(self._findings)
+
+    def _jobs(self) -> Iterator[JobSpec]:
         head = self._head
         for index, item in enumerate(head.jobs):
             spot = head.jobs_spot.inside(head.jobs.item_at(index), index)
@@ -156,6 +162,7 @@ class Expander:
             self._error(self._where(entry.id), f"the id {shown(id_)} {trouble}", "bad-id", _id_hint(entry.id))
             return None
         self._job = id_
+        self._look_at(id_, "id", entry.id)
         spot = self._row.spot if self._row is not None else entry.id.spot
         before = self._registry.take_id(id_, spot.at[0])
         if before is not None:
@@ -188,6 +195,8 @@ class Expander:
                 return None
             if entry.prompt.template.whole and not prompt.strip():
                 prompt = None  # an empty cell
+            else:
+                self._look_at(prompt, "prompt", entry.prompt)
         elif entry.prompt_wrong:
             return None
         problem = check_prompt(contract, prompt) if contract is not None else None
@@ -250,6 +259,7 @@ class Expander:
         texts: list[Text] = []
         for text in entry.references:
             for path in self._paths(text, scope):
+                self._look_at(path, "reference", text)
                 found = self._references.read(path)
                 if isinstance(found, Reference):
                     references.append(found)
@@ -327,6 +337,10 @@ class Expander:
         )
 
     # Where things are, and saying what is wrong there.
+
+    def _look_at(self, value: str, became: str, text: Text) -> None:
+        if self._row is not None and len(value) < 20:
+            self._odd_cells.look_at(value, became, self._where(text), self._job)
 
     def _fill(self, text: Text, scope: Scope) -> str | None:
         try:

@@ -23,7 +23,7 @@ class JsonLinesRows(Rows):
     def _read(self) -> Iterator[Row]:
         count = 0
         with open_regular(self.path) as opened:
-            lines = Lines(opened, self)
+            lines = Lines(opened, self, self.reading.encoding)
             decode = _decoder().decode
             while True:
                 lines.mark()
@@ -41,7 +41,10 @@ class JsonLinesRows(Rows):
                     values = decode(text)
                 except (ValueError, RecursionError) as exc:
                     what, column = _json_trouble(exc)
-                    self.error(lines.number, column, what, "json-syntax", text=text)
+                    hint = ""
+                    if text[column - 1 :].strip() == ",":
+                        what, hint = "there is a comma behind this object", "JSON Lines has none: remove it"
+                    self.error(lines.number, column, what, "json-syntax", hint, text)
                     continue
                 spot = Spot(self.source, (lines.number, 1), text=text)
                 if is_row(values, spot, self.findings, text):

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import re
 from typing import BinaryIO, Final
 
 from runner.manifest.rows import Rows
 
-LONGEST_LINE: Final = 4_000_000  # bytes
+LONGEST_LINE: Final = 4_000_000  # bytes, or characters where it is not UTF-8
+# Marks at the beginning of a file, the longer ones first: UTF-32's begins as UTF-16's does.
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_UNDECODED = re.compile("[\udc80-\udcff]")  # what the codec made of bytes that are no text
+EXCEL_HINT: Final = (
+    "save it as UTF-8 (in Excel: CSV UTF-8), or say what it is: `rows: {file: …, encoding: windows-1252}`"
+)
 
 
 class BadLine(Exception):
@@ -14,14 +29,26 @@ class BadLine(Exception):
 
 
 class Lines:
-    """The lines of a file as text, counted; remembers the first line since `mark`."""
+    """The lines of a file as text, counted; remembers the first line since `mark`.
 
-    def __init__(self, file: BinaryIO, rows: Rows) -> None:
-        self._file = file
+    Args:
+        file: Open for reading.
+        rows: Takes what is wrong.
+        encoding: What the file is written in; None: UTF-8, or what its own mark says, which always wins.
+    """
+
+    def __init__(self, file: BinaryIO, rows: Rows, encoding: str | None = None) -> None:
         self._rows = rows
         self.number = 0
         self.first = 0
         self.text = ""
+        head = file.read(4)
+        file.seek(0)
+        marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
+        self._encoding = marked or encoding or "utf-8"
+        self._file: BinaryIO | _Recoded = file
+        if codecs.lookup(self._encoding).name != "utf-8":
+            self._file = _Recoded(file, self._encoding)
 
     def mark(self) -> None:
         """Begin a record: `first` and `text` are those of the next line read."""
@@ -42,21 +69,42 @@ class Lines:
                 data = self._file.readline(LONGEST_LINE)
             raise BadLine
         if self.number == 1:
-            data = data.removeprefix(b"\xef\xbb\xbf")
+            data = data.removeprefix(codecs.BOM_UTF8)
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as exc:
-            seen = data.decode("utf-8", "replace")
-            column = len(data[: exc.start].decode("utf-8", "replace")) + 1
-            what = f"this is not UTF-8 text (byte 0x{data[exc.start]:02x})"
-            self._rows.error(self.number, column, what, "not-utf8", "save the file as UTF-8", seen)
+            self._not_text(data, exc.start)
             raise BadLine from None
         if "\0" in text:
             what = "there is a NUL character in this line"
-            hint = "save the file as UTF-8 text"
+            hint = "it may be UTF-16 without a mark: save it as UTF-8, or write `encoding: utf-16-le`"
             self._rows.error(self.number, text.index("\0") + 1, what, "control-character", hint, text)
             raise BadLine
         if not self.first:
             self.first = self.number
             self.text = text
         return text
+
+    def _not_text(self, data: bytes, start: int) -> None:
+        seen = data.decode("utf-8", "replace")
+        column = len(data[:start].decode("utf-8", "replace")) + 1
+        if isinstance(self._file, _Recoded):
+            what, hint = f"this is not {self._encoding} text", "say what it is with `encoding:`"
+        else:
+            what, hint = f"this is not UTF-8 text (byte 0x{data[start]:02x})", EXCEL_HINT
+        self._rows.error(self.number, column, what, "not-utf8", hint, seen)
+
+
+class _Recoded:
+    """A file in another encoding, line by line as UTF-8; what cannot be read comes as bytes that are not."""
+
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        # Lines end where they end in UTF-8 files too: nothing else counts, and nothing is translated.
+        self._text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="\n")
+
+    def readline(self, limit: int) -> bytes:
+        try:
+            line = self._text.readline(limit)
+        except UnicodeError:  # half a character at the end of UTF-16
+            return b"\xff"
+        return line.encode("utf-8", "surrogateescape" if _UNDECODED.search(line) else "strict")

@@ -244,7 +244,6 @@ _MISSING: Final = {
         "write `id:`; it names the job for ever, so take it from its content",
     ),
     "credits": _Words("a price needs `credits`", "missing-key", "write {params: …, credits: 12}"),
-    "glob": _Words("rows is a mapping without `glob`", "missing-key", "write {glob: …}"),
 }
 
 _EXAMPLES: Final = {
@@ -277,6 +276,7 @@ _EMPTY: Final = {
     "jobs": _Words("the list of jobs is empty", "empty-value"),
     "matrix": _Words("the matrix has no axis", "empty-matrix"),
 }
+_ROWS: Final = _Words("rows names no file", "missing-key", "write {file: …} or {glob: …}")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -310,12 +310,20 @@ def _wording(path: tuple[str | int, ...], refusal: Refusal) -> _Words:
         case "minLength":
             what = "a reference is empty" if path[-2:-1] == ("references",) else f"{key} is empty"
             return _Words(what, "empty-value")
+        case "minProperties" if key == "rows":
+            return _ROWS
         case "minItems" | "minProperties" if key in _EMPTY:
             return _EMPTY[key]
         case "minItems" if path[-2:-1] == ("matrix",):
             return _Words(f"the axis {key} has no values", "empty-matrix")
         case "minProperties":
             return _Words("a combination is a mapping from axis to value, not an empty one", "wrong-type")
+        case "anyOf" if key == "rows":
+            return _ROWS
+        case "maxProperties" if key == "rows":
+            return _Words(
+                "rows takes `glob` alone, or `file` and how to read it", "refused", "remove one of them"
+            )
         case "enum":
             options = [str(option) for option in refusal.wanted]
             like = suggest(str(value), options)
@@ -370,6 +378,8 @@ def _pattern(key: str, value: object, refusal: Refusal) -> tuple[str, str, str]:
         hint = "1 to 63 of a-z, 0-9 and -, beginning with a letter or digit"
         hint = f"{hint}; for example {near}" if near else hint
         return f"{shown(value)} cannot be the name of a manifest", "bad-name", hint
+    if key == "delimiter":
+        return f"a delimiter is one character, not {shown(value)}", "bad-delimiter", "or `tab`"
     if key == "max_result_bytes":
         what = f"{key} is {shown(value)}, which is not a size"
         return what, "bad-size", "a number of bytes, or 500MB, 2GB, 1GiB"
@@ -388,7 +398,7 @@ def _wanted(path: tuple[str | int, ...], refusal: Refusal) -> str:
     if types == ["array"]:
         return _LISTS.get(str(key), "a list of values")
     if types == ["string", "object"]:
-        return "the name of a file, or {glob: …}"
+        return "the name of a file, {file: …}, or {glob: …}"
     auto = " or auto" if schema.get("default") == "auto" else ""
     names = {"object": "a mapping", "string": "text", "integer": "a whole number", "number": "a number"}
     return names.get(types[0], str(types[0])) + auto

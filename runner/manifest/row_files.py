@@ -8,12 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from runner.contract.words import listed, shown
-from runner.manifest.csv_rows import CsvRows
+from runner.manifest.csv_rows import CsvRows, TsvRows
 from runner.manifest.findings import Findings, Source, Spot
 from runner.manifest.inputs import Input, file_sha256, names_sha256
 from runner.manifest.json_rows import JsonLinesRows, JsonRows
 from runner.manifest.reading import Unreadable, open_regular, read_text
-from runner.manifest.rows import Row, Rows, is_row
+from runner.manifest.rows import Reading, Row, Rows, is_row
+from runner.manifest.text_rows import TextRows
+from runner.manifest.xlsx_rows import XlsxRows
 from runner.model import Problem
 from runner.yaml12 import YamlList, read_yaml
 
@@ -74,6 +76,11 @@ class GlobRows(Rows):
 
 _FORMATS: Final[Mapping[str, type[Rows]]] = {
     ".csv": CsvRows,
+    ".tsv": TsvRows,
+    ".tab": TsvRows,
+    ".txt": TextRows,
+    ".xlsx": XlsxRows,
+    ".xlsm": XlsxRows,
     ".jsonl": JsonLinesRows,
     ".ndjson": JsonLinesRows,
     ".json": JsonRows,
@@ -82,7 +89,16 @@ _FORMATS: Final[Mapping[str, type[Rows]]] = {
 }
 
 
-def open_rows(folder: Path, name: str, spot: Spot, findings: Findings) -> Rows | None:
+_HINTS: Final = {
+    ".xls": "save it as .xlsx or as CSV UTF-8",
+    ".ods": "save it as .xlsx or as CSV (UTF-8)",
+    ".numbers": "export it as CSV (UTF-8) or .xlsx",
+}
+
+
+def open_rows(
+    folder: Path, name: str, spot: Spot, findings: Findings, reading: Reading | None = None
+) -> Rows | None:
     """Open a file of rows, or report at `spot` why not.
 
     Args:
@@ -90,25 +106,30 @@ def open_rows(folder: Path, name: str, spot: Spot, findings: Findings) -> Rows |
         name: The path as written.
         spot: Where it was written.
         findings: Takes what is wrong, now and while the rows are read.
+        reading: How to read it, where it does not tell by itself.
     """
     rows = _FORMATS.get(PurePosixPath(name).suffix.lower())
     if rows is None:
-        known = ".csv, .jsonl, .json, .yaml"
-        findings.error(
-            spot, f"rows are read from {known} files; {shown(name)} is none", "unknown-format",
-            'for a folder of files write {glob: "assets/*.png"}',
-        )  # fmt: skip
+        known = ".csv, .tsv, .txt, .xlsx, .jsonl, .json, .yaml"
+        hint = _HINTS.get(
+            PurePosixPath(name).suffix.lower(), 'for a folder of files write {glob: "assets/*.png"}'
+        )
+        what = f"rows are read from {known} files; {shown(name)} is none"
+        findings.error(spot, what, "unknown-format", hint)
         return None
     # The manifest may have been named by a relative path; so are the files beside it.
     beside = str(Path(spot.source.file).parent / name)
     try:
         path = folder / name
         open_regular(path).close()
-        return rows(path, beside, findings)
+        return rows(path, beside, findings, reading)
     except (Unreadable, ValueError, OSError) as exc:
         what = exc.what if isinstance(exc, Unreadable) else f"cannot be read ({exc})"
         code = exc.code if isinstance(exc, Unreadable) else "file-unreadable"
-        hints = [exc.hint if isinstance(exc, Unreadable) else "", _nearby(folder, name)]
+        hints = [
+            exc.hint if isinstance(exc, Unreadable) else "",
+            _nearby(folder, name, Path(spot.source.file).name),
+        ]
         findings.error(spot, f"the file of rows {shown(name)} {what}", code, "; ".join(filter(None, hints)))
         return None
 
@@ -158,10 +179,12 @@ def _matches(folder: Path, pattern: str) -> list[str]:
     return sorted(found)
 
 
-def _nearby(folder: Path, name: str) -> str:
+def _nearby(folder: Path, name: str, manifest: str) -> str:
     try:
         there = sorted(
-            path.name for path in (folder / name).parent.iterdir() if path.suffix.lower() in _FORMATS
+            path.name
+            for path in (folder / name).parent.iterdir()
+            if path.suffix.lower() in _FORMATS and path.name != manifest
         )
     except (OSError, ValueError):
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,19 @@ from runner.manifest.inputs import Input, file_sha256
 from runner.manifest.reading import Unreadable
 from runner.yaml12 import YamlMap
 
-_SURROGATE = re.compile(r"\\u[dD][89abAB]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a file of rows is read, where it does not tell by itself."""
+
+    delimiter: str | None = None  # of a table as text; None: as the header line tells
+    encoding: str | None = None  # a codec of Python's; None: UTF-8, or UTF-16 with its mark
+    sheet: str | None = None  # of a workbook; None: the first that is visible
+    where: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # column: the values of the rows that are wanted
 
 
 class Row:
@@ -28,13 +41,11 @@ class Row:
 
     def spot_of(self, column: str) -> Spot:
         """Return where the value of a column is; where the row is when that cannot be told."""
-        if isinstance(self.values, YamlMap) and column in self.values:
+        if column not in self.values:
+            return self.spot
+        if isinstance(self.values, YamlMap):
             return self.spot.inside(self.values.value_at(column), column)
-        at = (
-            value_column(self.spot.line, self.spot.at[1] - 1, column, self.values)
-            if column in self.values
-            else None
-        )
+        at = _key_column(self.spot.line, self.spot.at[1] - 1, column)
         return Spot(self.spot.source, (self.spot.at[0], at), text=self.spot.text) if at else self.spot
 
 
@@ -47,10 +58,11 @@ class Rows:
 
     scope = "row"
 
-    def __init__(self, path: Path, file: str, findings: Findings) -> None:
+    def __init__(self, path: Path, file: str, findings: Findings, reading: Reading | None = None) -> None:
         self.path = path
         self.source = Source(file)
         self.findings = findings
+        self.reading = reading or Reading()
         self.input = self._input()
 
     def _input(self) -> Input:
@@ -62,9 +74,11 @@ class Rows:
         return None
 
     def read(self) -> Iterator[Row]:
-        """Yield the rows, each time from the first; what cannot be read is reported and left out."""
+        """Yield the rows that are wanted, each time from the first; what cannot be read is reported and left out."""
         try:
-            yield from self._read()
+            for row in self._read():
+                if not self.reading.where or self._is_wanted(row):
+                    yield row
         except (Unreadable, OSError) as exc:  # it was there when the manifest was opened
             what = exc.what if isinstance(exc, Unreadable) else f"cannot be read ({exc.strerror})"
             self.error(1, 1, f"the file {what}", "file-unreadable")
@@ -72,10 +86,29 @@ class Rows:
     def _read(self) -> Iterator[Row]:
         raise NotImplementedError
 
+    def _is_wanted(self, row: Row) -> bool:
+        return all(
+            _as_cell(row.values.get(column)) in values for column, values in self.reading.where.items()
+        )
+
     def error(self, line: int, column: int, what: str, code: str, hint: str = "", text: str = "") -> None:
         """Report what is wrong at a place of this file; `text` is the line."""
-        spot = Spot(self.source, (line, column), text=text.rstrip("\r\n"))
-        self.findings.error(spot, what, code, hint)
+        self.findings.error(self.spot(line, column, text), what, code, hint)
+
+    def warn(self, line: int, column: int, what: str, code: str, hint: str = "", text: str = "") -> None:
+        """Report what is worth a look at a place of this file; `text` is the line."""
+        self.findings.warn(self.spot(line, column, text), what, code, hint)
+
+    def spot(self, line: int, column: int, text: str = "") -> Spot:
+        """Return a place of this file."""
+        return Spot(self.source, (line, column), text=text.rstrip("\r\n"))
+
+
+def _as_cell(value: Any) -> str:
+    """Return a value as a person sees it in a table, for `where`."""
+    if value is None:
+        return ""
+    return value.strip() if isinstance(value, str) else json.dumps(value)
 
 
 def is_row(values: Any, spot: Spot, findings: Findings, raw: str) -> bool:
@@ -95,30 +128,9 @@ def is_row(values: Any, spot: Spot, findings: Findings, raw: str) -> bool:
     return True
 
 
-def value_column(line: str, start: int, column: str, values: Mapping[str, Any]) -> int | None:
-    """Return the column (from 1) where a value begins in the line of its row, where that can be told."""
-    if line[start:].lstrip().startswith("{"):
-        found = line.find(json.dumps(column, ensure_ascii=False), start)
-        if found < 0:
-            found = line.find(json.dumps(column), start)
-        return found + 1 if found >= 0 else None
-    begin = cell_start(line, list(values).index(column))
-    return None if begin is None else begin + 1
-
-
-def cell_start(line: str, index: int) -> int | None:
-    """Return where a cell begins in a line of CSV, from 0; None where the line has not so many."""
-    quoted = False
-    at_start = True
-    for position, char in enumerate(line):
-        if index == 0 and at_start:
-            return position
-        if char == '"' and (quoted or at_start):
-            quoted = not quoted
-            at_start = False
-        elif char == "," and not quoted:
-            index -= 1
-            at_start = True
-        else:
-            at_start = False
-    return None
+def _key_column(line: str, start: int, column: str) -> int | None:
+    """Return the column (from 1) where a key of a JSON object stands in its line, where that can be told."""
+    found = line.find(json.dumps(column, ensure_ascii=False), start)
+    if found < 0:
+        found = line.find(json.dumps(column), start)
+    return found + 1 if found >= 0 else None

@@ -91,6 +91,7 @@ HOMES: dict[str, frozenset[str]] = {
     "aiohttp": frozenset({"transports"}),
     "yaml": frozenset({"yaml12"}),
     "jsonschema": frozenset({"judging"}),
+    "openpyxl": frozenset({"manifest"}),
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli", "progress"}),
     "starlette": frozenset({"web"}),

@@ -1,0 +1,51 @@
+"""Cells that look like no text anybody meant: what programs write where a value is missing or a formula is broken."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runner.manifest.findings import Findings, Spot
+from runner.model import Severity
+
+CODE: Final = "odd-cell"
+# By what they become in lower letters, as a whole cell.
+_BROKEN: Final = frozenset(
+    {"#ref!", "#n/a", "#name?", "#value!", "#div/0!", "#num!", "#null!", "#spill!", "#calc!", "#error!"}
+)
+_MISSING: Final = frozenset(
+    {"nan", "none", "null", "undefined", "n/a", "<na>", "nat", "nil", "[object object]"}
+)
+_LONGEST: Final = max(map(len, _BROKEN | _MISSING))
+
+
+class OddCells:
+    """Counts them by what they say and what they became; each kind is one warning, at the first of them."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], tuple[int, Spot, str]] = {}
+
+    def look_at(self, text: str, became: str, spot: Spot, job: str) -> None:
+        """Take the whole text of a cell that becomes a prompt, an id or a reference."""
+        if len(text) > _LONGEST + 2:
+            return
+        said = text.strip()
+        if said.lower() in _BROKEN or said.lower() in _MISSING:
+            count, first, of = self._found.get((said, became), (0, spot, job))
+            self._found[said, became] = count + 1, first, of
+
+    def report(self, findings: Findings) -> None:
+        """Report what was found."""
+        for (said, became), (count, spot, job) in self._found.items():
+            are = f"{count} {became}s are" if count > 1 else f"a {became} is"
+            reason = "a broken formula" if said.lower() in _BROKEN else "a missing value"
+            what = f"{are} `{said}`, which looks like {reason}" + (
+                " (here the first of them)" if count > 1 else ""
+            )
+            findings.report(
+                spot,
+                what,
+                CODE,
+                "mend the table; as it is, it would be paid for",
+                job=job,
+                severity=Severity.WARNING,
+            )

@@ -1,0 +1,145 @@
+"""Tables, whatever file they come from: a header that names the columns, and a row below it for each job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from runner.contract.words import shown
+from runner.manifest.findings import Spot
+from runner.manifest.rows import Row, Rows
+
+
+class TableRow(Row):
+    """A row that knows its table, which knows where its cells are."""
+
+    __slots__ = ("_table",)
+
+    def __init__(self, values: dict[str, Any], spot: Spot, table: Table) -> None:
+        super().__init__(values, spot)
+        self._table = table
+
+    def spot_of(self, column: str) -> Spot:
+        """Return where the cell of a column is; where the row is when that cannot be told."""
+        index = self._table.index_of(column)
+        at = None if index is None else self._table.cell_column(self.spot.line, index)
+        return Spot(self.spot.source, (self.spot.at[0], at), text=self.spot.text) if at else self.spot
+
+
+class Table(Rows):
+    """What holds for every table.
+
+    A column without a name is nothing as long as all its cells are empty, and so is a row of empty cells: this is
+    how spreadsheets pad what they save.
+    """
+
+    _names: list[str] | None = None  # of the columns as they stand, empty where one has no name
+
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """The names in the header."""
+        return None if self._names is None else [name for name in self._names if name]
+
+    def index_of(self, column: str) -> int | None:
+        """Return which cell of a row a column is, from 0."""
+        names = self._names or []
+        return names.index(column) if column in names else None
+
+    def cell_column(self, line: str, index: int) -> int | None:
+        """Return in which column of its line (from 1) a cell begins; None where that cannot be told."""
+        raise NotImplementedError
+
+    def _take_header(self, cells: Sequence[str], line: int, text: str) -> None:
+        """Take the names of the columns, or report why they are none."""
+        names = [_name(cell) for cell in cells]
+        if not any(names):
+            what = "the first line has to name the columns"
+            self.error(line, 1, what, "no-header", "for example: sku,text,seconds", text)
+            return
+        seen: set[str] = set()
+        for index, name in enumerate(names):
+            if name and name in seen:
+                what = f"two columns are named {shown(name)}"
+                at = self.cell_column(text, index) or 1
+                self.error(line, at, what, "duplicate-column", "rename one of them", text)
+                return
+            seen.add(name)
+        self._names = names
+
+    def _rows(self, names: Sequence[str], records: Iterator[tuple[int, str, list[Any]]]) -> Iterator[Row]:
+        """Turn records (line, its text, cells) into rows; report and leave out those that are none."""
+        width = len(names)
+        least = max(index for index, name in enumerate(names, start=1) if name)
+        complete = "" not in names
+        source, first, count, before = self.source, names[0], 0, self.findings.reported
+        for line, text, cells in records:
+            if not _has_value(cells):
+                continue  # an empty line, or what spreadsheets fill the end of a table with
+            count += 1
+            if len(cells) != width and not self._fits(cells, least, width, line, text):
+                continue
+            if type(cells[0]) is str and first in cells[0] and self._is_header(cells, names, line, text):
+                continue
+            if not complete and not self._is_complete(cells, names, line, text):
+                continue
+            values = dict(zip(names, cells, strict=False))
+            values.pop("", None)
+            yield TableRow(values, Spot(source, (line, 1), text=text), self)
+        if not count and self.findings.reported == before:
+            self.warn(1, 1, "there are no rows below the header", "no-rows")
+
+    def _fits(self, cells: list[Any], least: int, most: int, line: int, text: str) -> bool:
+        """Return whether cells are as many as columns, once empty ones at the end are gone; report it if not.
+
+        Columns without a name at the end of the header (from `least` to `most`) need no cells.
+        """
+        while len(cells) > most and not _has_value(cells[-1:]):
+            cells.pop()
+        if least <= len(cells) <= most:
+            return True
+        what = f"this row has {_cells(len(cells))}; the header has {least}"
+        hint = (
+            "a comma inside a cell needs quotes round the cell"
+            if len(cells) > most
+            else "add the missing ones"
+        )
+        self.error(line, 1, what, "ragged-row", hint, text)
+        return False
+
+    def _is_header(self, cells: Sequence[Any], names: Sequence[str], line: int, text: str) -> bool:
+        """Return whether a row is the header once more, as in tables that were put together; report it if so."""
+        if [_name(cell) for cell in cells] != list(names):
+            return False
+        what = "this row is the header again"
+        self.error(line, 1, what, "header-again", "remove it: it would be a job of its own", text)
+        return True
+
+    def _is_complete(self, cells: Sequence[Any], names: Sequence[str], line: int, text: str) -> bool:
+        """Return whether all that is written stands below a name; report it if not."""
+        for index, (name, cell) in enumerate(zip(names, cells, strict=False)):
+            if not name and _has_value((cell,)):
+                what = f"column {index + 1} has a value here ({shown(cell)}), but no name in the header"
+                at = self.cell_column(text, index) or 1
+                self.error(line, at, what, "empty-column", "name the column, or empty the cell", text)
+                return False
+        return True
+
+
+def _name(cell: Any) -> str:
+    """Return a cell of a header as a name: files that were put together may have a mark in the middle."""
+    return str(cell).strip().removeprefix("\ufeff").strip()
+
+
+def _has_value(cells: Sequence[Any]) -> bool:
+    """Return whether any cell holds something."""
+    for cell in cells:
+        if type(cell) is not str:
+            if cell is not None:
+                return True
+        elif cell and not cell.isspace():
+            return True
+    return False
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell" + ("" if count == 1 else "s")

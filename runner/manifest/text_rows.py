@@ -1,0 +1,54 @@
+"""Rows of a text file: one prompt a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from runner.manifest.lines import BadLine, Lines
+from runner.manifest.reading import open_regular
+from runner.manifest.rows import Row, Rows
+
+COMMENT = "#"
+
+
+class TextRows(Rows):
+    """One row for each line: `${row.text}` is the line, `${row.line}` its number. Blank and `#` lines are skipped."""
+
+    @property
+    def columns(self) -> Sequence[str] | None:
+        """What is known of a line."""
+        return ("text", "line")
+
+    def _read(self) -> Iterator[Row]:
+        count = skipped = 0
+        first = (1, "")
+        with open_regular(self.path) as opened:
+            lines = Lines(opened, self, self.reading.encoding)
+            while True:
+                lines.mark()
+                try:
+                    line = next(lines, None)
+                except BadLine:
+                    continue
+                if line is None:
+                    break
+                text = line.strip()
+                if text.startswith(COMMENT):
+                    skipped += 1
+                    first = first if skipped > 1 else (lines.number, text)
+                elif text:
+                    count += 1
+                    yield Row({"text": text, "line": lines.number}, self.spot(lines.number, 1, line))
+        if skipped:
+            plural = "s that begin" if skipped > 1 else " that begins"
+            what = f"{skipped} line{plural} with `#` in this file: a comment, and no job"
+            self.warn(
+                first[0],
+                1,
+                what,
+                "comment-line",
+                "a prompt that begins so belongs into a .csv file",
+                first[1],
+            )
+        if not count:
+            self.warn(1, 1, "there are no rows in this file", "no-rows")

@@ -1,0 +1,120 @@
+"""Rows of a workbook (.xlsx), read by openpyxl."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from runner.contract.words import listed, shown, suggest
+from runner.manifest.findings import Findings, Source
+from runner.manifest.reading import Unreadable
+from runner.manifest.rows import Reading, Row
+from runner.manifest.tables import Table
+
+LARGEST_BYTES: Final = 1_000_000_000  # unpacked; a workbook of 50,000 rows has some 20 MB
+MOST_EMPTY: Final = 1000  # rows in a row: a formatted column can go on to row 1,048,576
+
+
+class XlsxRows(Table):
+    """A sheet with a header. Places count rows and columns as the spreadsheet does.
+
+    Dates come as `2026-11-29` or `2026-11-29 10:05`, times as `14:30`, whole numbers without a fraction. Of a formula
+    the value that was saved with it is taken.
+    """
+
+    def __init__(self, path: Path, file: str, findings: Findings, reading: Reading | None = None) -> None:
+        super().__init__(path, file, findings, reading)
+        self._sheet = ""
+        with _opened(path) as book:
+            names = [sheet.title for sheet in book.worksheets]
+            visible = [sheet.title for sheet in book.worksheets if sheet.sheet_state == "visible"]
+            wanted = self.reading.sheet or next(iter(visible or names), "")
+            if wanted not in names:
+                like = suggest(wanted, names)
+                hint = f"did you mean {like}?" if like else f"there are {listed(names)}"
+                raise Unreadable(f"has no sheet {shown(wanted)}", "no-sheet", hint)
+            self._sheet = wanted
+            self.source = Source(f"{file}[{wanted}]")
+            for number, cells in _cells_of(book[wanted]):
+                self._take_header([str(_plain(cell) or "") for cell in cells], number, "")
+                return
+            self.error(
+                1, 1, "the first row has to name the columns", "no-header", "for example: sku, text, seconds"
+            )
+
+    def cell_column(self, line: str, index: int) -> int | None:
+        """Return the number of a cell's column, from 1."""
+        return index + 1
+
+    def _read(self) -> Iterator[Row]:
+        if self._names is None:
+            return
+        with _opened(self.path) as book:
+            yield from self._rows(self._names, self._records(book[self._sheet]))
+
+    def _records(self, sheet: Any) -> Iterator[tuple[int, str, list[Any]]]:
+        rows = _cells_of(sheet)
+        next(rows, None)
+        width = len(self._names or ())
+        for number, cells in rows:
+            plain = [_plain(cell) for cell in cells]
+            yield number, "", plain + [""] * (width - len(plain))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a workbook.
+
+    Raises:
+        Unreadable: It is none, is protected by a password, or unpacks to too much.
+    """
+    from openpyxl import load_workbook
+
+    try:
+        with zipfile.ZipFile(path) as packed:
+            if sum(item.file_size for item in packed.infolist()) > LARGEST_BYTES:
+                raise Unreadable(f"unpacks to more than {LARGEST_BYTES / 1e6:,.0f} MB", "too-large")
+        book = load_workbook(path, read_only=True, data_only=True)
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, SyntaxError, EOFError) as exc:
+        hint = "save it again as .xlsx without a password, or as .csv"
+        raise Unreadable("is not a workbook that can be read", "not-a-workbook", hint) from exc
+    try:
+        yield book
+    finally:
+        book.close()
+
+
+def _cells_of(sheet: Any) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Yield (row number, cells) of a sheet, to its last row that is not empty."""
+    sheet.reset_dimensions()  # some programs write wrong ones
+    empty = 0
+    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+        if any(cell is not None for cell in cells):
+            empty = 0
+            yield number, cells
+        elif (empty := empty + 1) > MOST_EMPTY:
+            return
+
+
+def _plain(value: Any) -> Any:
+    """Return a cell as text, a number or true/false, as a person sees it in the sheet."""
+    match value:
+        case None:
+            return ""
+        case datetime():
+            midnight = value.time() == time()
+            return value.date().isoformat() if midnight else value.isoformat(sep=" ", timespec="minutes")
+        case date():
+            return value.isoformat()
+        case time():
+            return value.isoformat(timespec="minutes" if not value.second else "seconds")
+        case timedelta():
+            return str(value)
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value

@@ -1,0 +1,324 @@
+"""Tables as people have them: out of spreadsheets, put together by hand, in the encodings of their programs."""
+
+from __future__ import annotations
+
+import time
+from datetime import date, datetime
+from datetime import time as clock_time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openpyxl import Workbook
+
+from runner.manifest.csv_rows import sniffed_delimiter
+from tests.manifest_reading import HEAD, Loaded, load
+
+JOB = "jobs:\n  - id: ${row.id}\n    rows: FILE\n    prompt: ${row.text}\n"
+
+
+def read(folder: Path, rows: str, files: dict[str, str | bytes]) -> Loaded:
+    return load(folder, HEAD + JOB.replace("FILE", rows), files)
+
+
+def prompts(loaded: Loaded) -> dict[str, str | None]:
+    return {job.id: job.prompt for job in loaded.jobs}
+
+
+def found(loaded: Loaded) -> list[tuple[str, int, int]]:
+    return [(p.code, p.place.line, p.place.column) for p in loaded.problems]
+
+
+# --- as text ---
+
+
+@pytest.mark.parametrize(
+    ("rows", "content"),
+    [
+        ("r.csv", "id;text\na;one, or 1,5\nb;two\n"),
+        ("r.csv", "id\ttext\r\na\tone, or 1,5\r\nb\ttwo\r\n"),
+        ("r.csv", "id|text\na|one, or 1,5\nb|two\n"),
+        ("r.csv", "sep=;\r\nid;text\r\na;one, or 1,5\r\nb;two\r\n"),
+        ("r.csv", '"id";"text"\n"a";"one, or 1,5"\n"b";"two"\n'),
+        ("r.tsv", "id\ttext\na\tone, or 1,5\nb\ttwo\n"),
+        ("{file: r.csv, delimiter: ';'}", "id;text\na;one, or 1,5\nb;two\n"),
+        ("{file: r.csv, delimiter: tab}", "id\ttext\na\tone, or 1,5\nb\ttwo\n"),
+        ("r.csv", 'id,text,,\na,"one, or 1,5",,\nb,two,,\n,,,\n,,,\n'),
+        ("r.csv", 'id,text\na,"one, or 1,5",,,\nb,two\n,\n  ,  \n'),
+        ("r.csv", "id;text\r\na;one, or 1,5\r\nb;two\r\n".encode("utf-16")),
+        ("r.csv", b"\xfe\xff" + "id;text\na;one, or 1,5\nb;two\n".encode("utf-16-be")),
+        ("{file: r.csv, encoding: windows-1252}", "id;text\na;one, or 1,5\nb;two\n".encode("cp1252")),
+    ],
+)
+def test_a_table_is_read_however_it_was_saved(tmp_path: Path, rows: str, content: str | bytes) -> None:
+    name = "r.tsv" if "tsv" in rows else "r.csv"
+
+    loaded = read(tmp_path, rows, {name: content})
+
+    assert prompts(loaded) == {"a": "one, or 1,5", "b": "two"}
+    assert loaded.problems == []
+
+
+def test_a_code_page_is_read_when_it_is_named_and_else_told_how(tmp_path: Path) -> None:
+    table = "id;text\nä;Käse für 5 €\n".encode("cp1252")
+
+    refused = read(tmp_path, "r.csv", {"r.csv": table})
+    loaded = read(tmp_path, "{file: r.csv, encoding: windows-1252}", {"r.csv": table})
+
+    assert found(refused) == [("not-utf8", 2, 1)]
+    assert "encoding: windows-1252" in refused.problems[0].hint
+    assert prompts(loaded) == {"ä": "Käse für 5 €"}
+
+
+def test_a_byte_that_the_named_code_page_does_not_have_is_told_with_its_place(tmp_path: Path) -> None:
+    loaded = read(tmp_path, "{file: r.csv, encoding: windows-1252}", {"r.csv": b"id,text\na,x\x81y\nb,z\n"})
+
+    assert found(loaded) == [("not-utf8", 2, 4)]
+    assert prompts(loaded) == {"b": "z"}
+
+
+def test_the_mark_of_a_file_wins_over_what_was_said_of_it(tmp_path: Path) -> None:
+    table = "id,text\na,één\n".encode("utf-8-sig")
+
+    assert prompts(read(tmp_path, "{file: r.csv, encoding: windows-1252}", {"r.csv": table})) == {"a": "één"}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("id,text\na,x\nid,text\nb,y\n", [("header-again", 3, 1)]),
+        ("id,text\na,x\n\ufeffid,text\nb,y\n", [("header-again", 3, 1)]),
+        ("id;text\na;x\n id ; text\nb;y\n", [("header-again", 3, 1)]),
+        ("id,text,\na,x,note\nb,y,\n", [("empty-column", 2, 5)]),
+        ("id,,text\na,1,x\nb,,y\n", [("empty-column", 2, 3)]),
+        ('id,text\na, "hello"\nb,y\n', [("blank-before-quote", 2, 3)]),
+        ("id,text\na,x,y\nb,z\n", [("ragged-row", 2, 1)]),
+        ("id,text\na\nb,z\n", [("ragged-row", 2, 1)]),
+        ("id,text,id\na,b,c\n", [("duplicate-column", 1, 9)]),
+    ],
+)
+def test_what_is_surely_wrong_is_told_with_its_place(
+    tmp_path: Path, content: str, expected: list[tuple[str, int, int]]
+) -> None:
+    loaded = read(tmp_path, "r.csv", {"r.csv": content})
+
+    assert found(loaded) == expected
+    assert len(loaded.errors) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("header", "delimiter"),
+    [
+        ("id,text", ","),
+        ("id;text, long;seconds", ";"),
+        ('"a;b",c', ","),
+        ("id", ","),
+        ("a\tb\tc,d", "\t"),
+        ("", ","),
+        ("a|b", "|"),
+    ],
+)
+def test_the_header_tells_the_delimiter(header: str, delimiter: str) -> None:
+    assert sniffed_delimiter(header) == delimiter
+
+
+def test_a_decimal_comma_is_named(tmp_path: Path) -> None:
+    text = HEAD + "jobs: [{id: '${row.id}', rows: r.csv, params: {duration: '${row.s}'}}]\n"
+
+    problem = load(tmp_path, text, {"r.csv": "id;s\na;6,5\n"}).only("wrong-type")
+
+    assert problem.hint == "write 6.5: the comma is read as text"
+    assert (problem.place.line, problem.place.column) == (2, 3)
+
+
+def test_very_many_columns_are_read_at_once(tmp_path: Path) -> None:
+    names = [f"c{n}" for n in range(16_384)]
+    table = ",".join(["id", "text", *names]) + "\n" + ",".join(["a", "x", *names]) + "\n"
+    began = time.process_time()
+
+    loaded = read(tmp_path, "r.csv", {"r.csv": table})
+
+    assert prompts(loaded) == {"a": "x"}
+    assert time.process_time() - began < 4  # it was a minute; a busy machine may take its time
+
+
+def test_rows_may_be_chosen_by_their_cells(tmp_path: Path) -> None:
+    rows = "{file: r.csv, where: {status: [ready, ''], n: 1}}"
+    table = "id,text,status,n\na,x,ready,1\nb,y,draft,1\nc,z,,1\nd,w,ready,2\n"
+
+    loaded = read(tmp_path, rows, {"r.csv": table})
+
+    assert (prompts(loaded), loaded.problems) == ({"a": "x", "c": "z"}, [])
+
+
+def test_a_column_to_choose_by_that_is_not_there_is_told(tmp_path: Path) -> None:
+    loaded = read(tmp_path, "{file: r.csv, where: {stauts: ready}}", {"r.csv": "id,text,status\na,x,ready\n"})
+
+    assert loaded.only("unknown-column").hint == "did you mean `status`?"
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        ("{file: r.csv, delimiter: '::'}", "bad-delimiter"),
+        ("{file: r.csv, encoding: klingon}", "unknown-encoding"),
+        ("{file: r.csv, encoding: base64}", "unknown-encoding"),
+        ("{file: r.csv, speed: 1}", "unknown-key"),
+        ("{file: r.csv, glob: '*.png'}", "refused"),
+        ("{delimiter: ';'}", "missing-key"),
+        ("{file: ''}", "empty-value"),
+        ("r.ods", "unknown-format"),
+    ],
+)
+def test_rows_that_cannot_be_read_so_are_told(tmp_path: Path, rows: str, code: str) -> None:
+    assert code in read(tmp_path, rows, {"r.csv": "id,text\na,x\n"}).codes
+
+
+# --- one prompt a line ---
+
+
+def test_a_text_file_is_one_prompt_a_line(tmp_path: Path) -> None:
+    text = HEAD + "jobs: [{id: 'p-${row.line}', rows: prompts.txt, prompt: '${row.text}, at night'}]\n"
+    lines = '\ufeff# drafts of Tuesday\na red fox\n\n  a blue bird, "singing"  \r\n#2\n'
+
+    loaded = load(tmp_path, text, {"prompts.txt": lines})
+
+    assert prompts(loaded) == {"p-2": "a red fox, at night", "p-4": 'a blue bird, "singing", at night'}
+    assert [(p.code, p.severity, p.place.line) for p in loaded.problems] == [("comment-line", "warning", 1)]
+    assert "2 lines" in loaded.problems[0].what
+
+
+def test_a_text_file_in_utf16_is_read_too(tmp_path: Path) -> None:
+    text = HEAD + "jobs: [{id: '${row.text | slug}', rows: prompts.txt, prompt: '${row.text}'}]\n"
+
+    assert prompts(load(tmp_path, text, {"prompts.txt": "नमस्ते दुनिया\n".encode("utf-16")})) == {
+        "नमस्ते-दुनिया": "नमस्ते दुनिया"
+    }
+
+
+# --- workbooks ---
+
+
+def workbook(path: Path, sheets: dict[str, list[list[Any]]], hidden: tuple[str, ...] = ()) -> None:
+    book = Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+        if name in hidden:
+            sheet.sheet_state = "hidden"
+    book.save(path)
+
+
+def test_a_workbook_is_read_as_people_see_it(tmp_path: Path) -> None:
+    rows = [
+        ["id", "text", "seconds", "day", "at", "hour", None],
+        ["a", "a cat", 6.0, date(2026, 11, 29), datetime(2026, 11, 29, 10, 5), clock_time(14, 30), None],
+        [101, "a dog", "8", None, None, None, None],
+        [None, None, None, None, None, None, None],
+    ]
+    workbook(tmp_path / "r.xlsx", {"Notes": [["nothing"]], "Shots": rows}, hidden=("Notes",))
+    text = HEAD + (
+        "jobs:\n  - id: ${row.id}\n    rows: r.xlsx\n    params: {duration: '${row.seconds}'}\n"
+        "    prompt: ${row.text} ${row.seconds} ${row.day} ${row.at} ${row.hour}\n"
+    )
+
+    loaded = load(tmp_path, text)
+
+    assert {job.id: job.prompt for job in loaded.jobs} == {
+        "a": "a cat 6 2026-11-29 2026-11-29 10:05 14:30",
+        "101": "a dog 8   ",
+    }
+    assert [job.params["duration"] for job in loaded.jobs] == [6, 8]
+    assert loaded.problems == []
+
+
+def test_what_is_wrong_in_a_workbook_has_its_sheet_row_and_column(tmp_path: Path) -> None:
+    workbook(
+        tmp_path / "r.xlsx",
+        {
+            "S": [
+                ["id", "text", "s"],
+                ["a", "x", 99],
+                ["id", "text", "s"],
+                ["c/d", "y", 6],
+                ["e", "z", 6, "?"],
+            ]
+        },
+    )
+    text = HEAD + "jobs: [{id: '${row.id}', rows: r.xlsx, params: {duration: '${row.s}'}}]\n"
+
+    loaded = load(tmp_path, text)
+
+    assert [(Path(p.place.file).name, p.code, p.place.line, p.place.column) for p in loaded.problems] == [
+        ("r.xlsx[S]", "out-of-range", 2, 3),
+        ("r.xlsx[S]", "header-again", 3, 1),
+        ("r.xlsx[S]", "bad-id", 4, 1),
+        ("r.xlsx[S]", "ragged-row", 5, 1),
+    ]
+
+
+def test_a_sheet_may_be_named(tmp_path: Path) -> None:
+    workbook(tmp_path / "r.xlsx", {"A": [["id", "text"], ["a", "x"]], "B": [["id", "text"], ["b", "y"]]})
+
+    assert prompts(read(tmp_path, "{file: r.xlsx, sheet: B}", {})) == {"b": "y"}
+    refused = read(tmp_path, "{file: r.xlsx, sheet: C}", {})
+    assert "there are A, B" in refused.only("no-sheet").hint
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"id,text\na,x\n", b"\xd0\xcf\x11\xe0 an old .xls"])
+def test_what_is_no_workbook_is_told(tmp_path: Path, content: bytes) -> None:
+    problem = read(tmp_path, "r.xlsx", {"r.xlsx": content}).only("not-a-workbook")
+
+    assert "save it again as .xlsx" in problem.hint
+
+
+# --- cells nobody meant ---
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["#REF!", "#N/A", "#NAME?", "nan", "NaN", "None", "null", "undefined", "[object Object]", " #VALUE! "],
+)
+def test_a_prompt_that_looks_broken_is_a_warning_with_the_first_place(tmp_path: Path, cell: str) -> None:
+    loaded = read(tmp_path, "r.csv", {"r.csv": f"id,text\na,x\nb,{cell}\nc,{cell}\n"})
+
+    (problem,) = [problem for problem in loaded.problems if problem.code == "odd-cell"]
+    assert (problem.severity, problem.place.line, problem.place.column) == ("warning", 3, 3)
+    assert f"2 prompts are `{cell.strip()}`" in problem.what
+
+
+def test_a_formula_that_is_broken_in_a_workbook_is_seen(tmp_path: Path) -> None:
+    workbook(tmp_path / "r.xlsx", {"S": [["id", "text"], ["a", "#REF!"]]})
+
+    assert read(tmp_path, "r.xlsx", {}).only("odd-cell").place.line == 2
+
+
+def test_a_word_in_a_sentence_is_no_odd_cell(tmp_path: Path) -> None:
+    text = HEAD + "jobs: [{id: a, prompt: null and void}, {id: b, prompt: nan}]\n"
+
+    assert load(tmp_path, text).problems == []
+
+
+# --- JSON Lines ---
+
+
+def test_a_comma_behind_each_line_is_named(tmp_path: Path) -> None:
+    loaded = read(tmp_path, "r.jsonl", {"r.jsonl": '{"id":"a","text":"x"},\n{"id":"b","text":"y"}\n'})
+
+    problem = loaded.only("json-syntax")
+    assert (problem.what, problem.hint) == (
+        "there is a comma behind this object",
+        "JSON Lines has none: remove it",
+    )
+
+
+@pytest.mark.parametrize("half", ["\\ud83d", "\\udc00", "\\uDFFF"])
+def test_half_a_character_is_refused_with_its_place(tmp_path: Path, half: str) -> None:
+    assert (
+        read(tmp_path, "r.jsonl", {"r.jsonl": f'{{"id":"a","text":"x{half}y"}}\n'})
+        .only("lone-surrogate")
+        .place.line
+        == 1
+    )
