@@ -341,6 +341,12 @@ _TROUBLES = (
     """,
 )
 
+_FINGERPRINTS = (
+    # What another manifest has paid for is found by its fingerprint alone.
+    "DROP INDEX jobs_by_fingerprint",
+    "CREATE INDEX jobs_by_fingerprint ON jobs (fingerprint, manifest)",
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -348,6 +354,7 @@ STEPS = {
     "0004_results": _RESULTS,
     "0005_resends": _RESENDS,
     "0006_troubles": _TROUBLES,
+    "0007_fingerprints": _FINGERPRINTS,
 }
 
 

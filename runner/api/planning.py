@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.api.attention import about_other_names, about_the_place
 from runner.api.opening import Opened, read_manifest, stage_all, state_to_read
 from runner.budget import EPSILON
 from runner.client import same_service
@@ -37,7 +38,9 @@ _WEAKEST = (Basis.OBSERVED.value, Basis.GIVEN.value, Basis.LISTED.value)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A staged diff, counted. `summary` holds `total` and one count for each of `CHANGES`."""
+    """A staged diff, counted. `summary` holds `total` and one count for each of `CHANGES`; `attention` is told before
+    money moves.
+    """
 
     name: str
     path: Path
@@ -53,6 +56,7 @@ class Plan:
     seconds: float | None
     adopted: Mapping[int, Sidecar]
     problems: list[Problem]
+    attention: tuple[str, ...]
 
     @property
     def to_spend(self) -> float:
@@ -104,7 +108,19 @@ def compute(
         seconds=_seconds(file, settings, base_url, requests=requests, jobs=submits + running),
         adopted=adopted,
         problems=opened.manifest.problems,
+        attention=tuple(_attention(opened, file, base_url, submits)),
     )
+
+
+def _attention(opened: Opened, file: StateFile, base_url: str, submits: int) -> Iterator[str]:
+    """Yield what a person should know before this is paid for; rehearsals cost nothing."""
+    settings = opened.manifest.settings
+    assert settings is not None
+    if opened.sandbox:
+        return
+    yield from about_the_place(opened.workspace.database, file, settings.name)
+    if submits:
+        yield from about_other_names(file, settings.name, base_url)
 
 
 def _caps(budget: Budget) -> dict[str, float | None]:

@@ -127,6 +127,8 @@ def run(
         def agree(plan: Plan) -> None:
             if not request.sandbox:
                 account_of()  # no key: said after all mistakes of the manifest, before anything is asked or made
+            for line in plan.attention:
+                announce(f"attention: {line}")
             # Not `to_spend > 0`: what is thought to be free may cost all the same.
             if prepare is None and plan.submits and not confirm(plan):
                 raise UsageError("nothing was sent: the plan was not confirmed")

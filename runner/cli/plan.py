@@ -88,6 +88,7 @@ def _print_json(plan: Any, file: Any, credits: dict[str, Any]) -> None:
         "upload_bytes": plan.upload_bytes,
         "requests": plan.requests,
         "estimated_seconds": plan.seconds,
+        "attention": list(plan.attention),
         "warnings": [problem_json(problem) for problem in plan.problems],
     }
     # Jobs stream: a hundred thousand of them need no list.
@@ -122,6 +123,8 @@ def _print_words(plan: Any, file: Any, credits: dict[str, Any], why: str, *, sho
         show(f"… and {counted(total - len(shown), 'job')} more; --all shows them")
     show("")
     show(summary_words(plan, credits))
+    for line in plan.attention:
+        show(f"attention  {line}")
     if why:
         complain(why)
 

@@ -13,14 +13,14 @@ import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
 from runner.errors import StateError
 from runner.migrations import STEPS, applied, migrations, pending
-from runner.store.place import has_database, has_doubtful_log
+from runner.store.place import has_database, has_doubtful_log, read_mounts, refuse_mount
 from runner.store.troubles import BUSY_TIMEOUT_S, damaged, trouble
 
 CHECKPOINT_PAGES = 2_000  # about 8 MB of WAL
@@ -42,14 +42,20 @@ class StateFile:
             self._gate = open(f"{path}.checkpoint", "ab")  # noqa: PTH123, SIM115 (kept open)
 
     @classmethod
-    def open(cls, path: Path) -> StateFile:
+    def open(cls, path: Path, *, mounts: Callable[[], str] = read_mounts) -> StateFile:
         """Open for writing; create and migrate as needed.
 
+        Args:
+            path: The file, absolute and without symlinks.
+            mounts: Says what is mounted where (see `mounts`).
+
         Raises:
-            StateError: The folder is read-only, or the file is newer than this program, damaged or not ours.
+            StateError: The folder is read-only or on a disk that keeps no log, or the file is newer than this
+                program, damaged or not ours.
             TemporaryTrouble: The disk is full, or another program keeps the file locked.
         """
         with trouble(f"opening the state database {path}", path, opening=True):
+            refuse_mount(path, mounts())
             path.parent.mkdir(parents=True, exist_ok=True)
             if has_database(path) and has_doubtful_log(path):
                 _look_through(path)

@@ -246,6 +246,14 @@ def paid(conn: sqlite3.Connection, job: Job) -> Paid:
     return (found["reserved"], found["charged"]) if found else (None, None)
 
 
+def tasks(conn: sqlite3.Connection, manifest: str) -> frozenset[tuple[str, str]]:
+    """Return (base_url, task id) of all that is known to be paid for a manifest."""
+    rows = conn.execute(
+        "SELECT base_url, task_id FROM ledger WHERE manifest = ? AND task_id IS NOT NULL", (manifest,)
+    )
+    return frozenset((row["base_url"], row["task_id"]) for row in rows)
+
+
 def by_manifest_model_day(conn: sqlite3.Connection) -> list[dict[str, Any]]:
     """Return the rows of `v_credits`."""
     return [dict(row) for row in conn.execute("SELECT * FROM v_credits")]

@@ -1,12 +1,15 @@
-"""What stands where a database should be, before it is opened."""
+"""What stands where a database should be, and what place that is, before it is opened."""
 
 from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 from runner.errors import StateError
+from runner.mounts import SYNC_MARKERS, mount_of, synced_by_name
 from runner.store.troubles import damaged
 
 SMALL_BYTES = 20_000_000  # looked through in a tenth of a second
@@ -31,6 +34,50 @@ def has_database(path: Path) -> bool:
             f"looking for the state database {path}", f"it {gone}, and its log {log.name} is there", path
         )
     return False
+
+
+def read_mounts() -> str:
+    """Return the system's own list of what is mounted where; an empty text where it has none."""
+    try:
+        if sys.platform == "darwin":
+            found = subprocess.run(["/sbin/mount"], capture_output=True, text=True, timeout=5, check=False)
+            return found.stdout
+        return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def refuse_mount(path: Path, mounts: str) -> None:
+    """Refuse a place where SQLite accepts a write-ahead log and cannot keep it.
+
+    Raises:
+        StateError: It is one, as far as the kind of its mount tells.
+    """
+    mount = mount_of(str(path), mounts)
+    if mount is None or mount.keeps_logs:
+        return
+    along = (
+        f" (first copy {path.name} and, if it is there, {log_of(path).name} to it, while nothing runs)"
+        if _size(path)
+        else ""
+    )
+    raise StateError(
+        f"{path} is on a {mount.kind} mount ({mount.point}): SQLite would accept it and may damage the database there,"
+        " and with it what is known to be paid for",
+        hint=f"keep the database on a disk of this machine: --state FILE, or RIVYA_STATE=FILE{along}; results may stay"
+        " where they are",
+    )
+
+
+def synced_by(path: Path) -> str | None:
+    """Return the program that seems to keep a folder above in step with other machines."""
+    if (program := synced_by_name(path)) is not None:
+        return program
+    for folder in path.parents:
+        for marker, program in SYNC_MARKERS.items():
+            if os.path.lexists(folder / marker):
+                return program
+    return None
 
 
 def is_folder(path: Path) -> bool:

@@ -312,6 +312,21 @@ def to_spend(conn: sqlite3.Connection) -> dict[str, tuple[int, float]]:
     return {row["basis"]: (row["n"], row["credits"]) for row in rows}
 
 
+def paid_under_other_names(
+    conn: sqlite3.Connection, manifest: str, base_url: str
+) -> list[tuple[str, int, int]]:
+    """Return (name, jobs done, jobs under way) for each other manifest that has paid for what a run would submit."""
+    rows = conn.execute(
+        "SELECT j.manifest, count(DISTINCT iif(j.state = 'done', i.position, NULL)) AS done,"
+        f" count(DISTINCT iif(j.state IN {_UNDER_WAY_SQL}, i.position, NULL)) AS under_way"
+        " FROM incoming i CROSS JOIN main.jobs j INDEXED BY jobs_by_fingerprint ON j.fingerprint = i.fingerprint"
+        f" CROSS JOIN manifests m ON m.name = j.manifest WHERE i.sends AND j.manifest <> ?1 AND m.base_url = ?2"
+        f" AND (j.state = 'done' OR j.state IN {_UNDER_WAY_SQL}) GROUP BY j.manifest ORDER BY done + under_way DESC",
+        (manifest, base_url),
+    )
+    return [(row["manifest"], row["done"], row["under_way"]) for row in rows]
+
+
 def above(conn: sqlite3.Connection, credits: float) -> int:
     """Return how many of the jobs that a run would submit come to more than this, earlier rounds included."""
     found = conn.execute(

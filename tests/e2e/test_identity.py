@@ -242,3 +242,51 @@ def test_after_a_rotated_key_a_person_may_send_the_unclear_submit_again(bench: B
     )
     assert [post.outcome for post in bench.service.ledger.posts] == ["created", "replayed"]
     bench.assert_whole(prompts)
+
+
+def test_work_done_under_another_name_is_told_before_it_is_paid_again(bench: Bench) -> None:
+    """The `name:` was edited, or the file copied: all looked new, and all was paid again without a word."""
+    prompts = bench.write(3)
+    assert sent(bench) == 3
+    before = bench.manifest.read_text(encoding="utf-8")
+    bench.write([{"id": f"job-{number}"} for number in range(1, 5)], name="day")
+
+    plan = bench.command("plan", bench.manifest)
+    told = bench.command("plan", bench.manifest, "--json").json
+    asked = bench.command("run", bench.manifest)
+    bench.manifest.write_text(before, encoding="utf-8")
+    back = bench.run()
+    bench.write([{"id": f"job-{number}"} for number in range(1, 5)], name="day")
+    meant = bench.run()
+    again = bench.command("plan", bench.manifest)
+
+    line = "3 of these are finished under the name `night` and would be paid again"
+    assert f"attention  {line}" in plan.stdout
+    assert "put `name: night` back" in plan.stdout
+    assert told["attention"][0].startswith(line)
+    assert asked.code == 2
+    assert f"attention: {line}" in asked.stderr
+    assert (back.code, meant.code) == (0, 0), said(back) + said(meant)
+    assert f"attention: {line}" in meant.stderr
+    assert "attention" not in again.stdout, "nothing of it is to be paid any more"
+    assert [len(bench.service.ledger.of(prompt)) for prompt in prompts] == [2, 2, 2]
+
+
+def test_another_version_beside_the_database_is_named_before_money_moves(bench: Bench) -> None:
+    """A sync program that met two versions keeps one under another name, and nobody looks."""
+    bench.write(3)
+    assert sent(bench) == 3
+    bench.database.rename(bench.database.with_name("runner (conflicted copy 2026-01-01).db"))
+    (bench.command.workspace / ".stfolder").mkdir()
+    shutil.rmtree(bench.out)
+    bench.write(2)
+
+    plan = bench.command("plan", bench.manifest)
+    asked = bench.command("run", bench.manifest)
+
+    for outcome, text in ((plan, plan.stdout), (asked, asked.stderr)):
+        assert (
+            "runner (conflicted copy 2026-01-01).db, which knows 3 payments of night that are unknown" in text
+        ), said(outcome)
+        assert "a folder that Syncthing keeps in step" in text
+    assert len(bench.service.ledger.payments) == 3

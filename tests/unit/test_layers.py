@@ -39,6 +39,7 @@ RULES: tuple[str, ...] = (
     "yaml12",
     "placeholders",
     "judging",
+    "mounts",
 )
 
 # Top first. A module may import what stands below its own line, or beside it as long as no circle forms.

@@ -1,0 +1,45 @@
+"""What a person should know before money moves, beside the plan itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from runner.progress.words import counted
+from runner.store import ledger, staging
+from runner.store.copies import payments_of, strays
+from runner.store.database import StateFile
+from runner.store.place import synced_by
+
+NAMES_SHOWN = 3
+
+
+def about_the_place(database: Path, file: StateFile, manifest: str) -> Iterator[str]:
+    """Yield what is odd about where the database lies."""
+    if (program := synced_by(database)) is not None:
+        yield (
+            f"{database} lies in a folder that {program} keeps in step with other machines: the database can be"
+            " replaced or doubled under a run; keep it elsewhere with --state FILE, results may stay"
+        )
+    copies = strays(database)
+    ours = ledger.tasks(file.conn, manifest) if copies else frozenset()
+    for copy in copies:
+        theirs = payments_of(copy, manifest)
+        missing = len(theirs - ours) if theirs is not None else 0
+        more = (
+            f", which knows {counted(missing, 'payment')} of {manifest} that are unknown here: see which of the two is right"
+            if missing
+            else ""
+        )
+        yield f"beside the database lies another version of it: {copy.name}{more}"
+
+
+def about_other_names(file: StateFile, manifest: str, base_url: str) -> Iterator[str]:
+    """Yield what of the work to be paid for was done under another `name:` of this workspace."""
+    for name, done, open_ in staging.paid_under_other_names(file.conn, manifest, base_url)[:NAMES_SHOWN]:
+        parts = [f"{done:,} of these {'is' if done == 1 else 'are'} finished"] if done else []
+        parts += [f"{open_:,} {'is' if open_ == 1 else 'are'} under way"] if open_ else []
+        yield (
+            f"{' and '.join(parts)} under the name `{name}` and would be paid again; if only the name was changed, put"
+            f" `name: {name}` back"
+        )
