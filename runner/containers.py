@@ -1,25 +1,28 @@
 """Whether a media file is whole, judged by its container: does it end where it says it ends?
 
-A cut download and a truncated reference keep a perfect signature; only the container's own sizes
-and end marks tell. Each walk reads headers and seeks over the rest. Where a format has no end mark
-(MP3, ADTS, FLAC), what can be checked is checked and the rest is believed: refusing a good file
-costs its owner more than missing a rare cut one.
+A cut download and a truncated reference keep a perfect signature; only the container's own sizes and end marks tell.
+Of a download this is advice: what HTTP shows to be whole is kept (see `verdict`). Each walk reads headers and seeks
+over the rest. Where a format has no end mark (MP3, ADTS, FLAC), what can be checked is checked and the rest is
+believed: refusing a good file costs its owner more than missing a rare cut one.
 
 Source: PNG (W3C), ITU-T T.81, GIF89a, RIFF, ISO/IEC 14496-12, RFC 8794 and 9559, RFC 3533, RFC 9639.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import BinaryIO
 
-from runner.media import MediaType
+from runner.media import HEAD_BYTES, M4A, MKV, MKV_SOUND, MP4, WEBM, WEBM_SOUND, MediaType, sniff
 
 MAX_PARTS = 2_000_000
 """No honest file has more boxes, chunks, pages or clusters; a walk of more gives up."""
 
 _TAIL_BYTES = 65_536
+
+WITHOUT_END = frozenset({"mp3", "aac", "flac"})
+"""Formats whose end nothing marks: a cut at the end of a frame cannot be seen."""
 
 
 class _CutError(Exception):
@@ -44,6 +47,31 @@ def whole(file: BinaryIO, media: MediaType, size_bytes: int) -> str | None:
     except _CutError as exc:
         return str(exc)
     return None
+
+
+def identify(file: BinaryIO, size_bytes: int) -> tuple[MediaType | None, bytes]:
+    """Return what a file is, and its first bytes: by its signature, by what follows a tag, by its tracks.
+
+    MP4, WebM and Matroska hold films and sound alike; a tag of ID3 stands before MP3, AAC and FLAC.
+
+    Args:
+        file: Open for reading and seeking; its position afterwards is anywhere.
+        size_bytes: Its size.
+    """
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    media = sniff(head)
+    try:
+        if head.startswith(b"ID3"):
+            file.seek(_behind_id3(file, size_bytes))
+            return sniff(file.read(HEAD_BYTES)) or media, head
+        if media is MP4 and _handlers(file, size_bytes) == {b"soun"}:
+            return M4A, head
+        if media in (WEBM, MKV) and _track_kinds(file, size_bytes) == {_SOUND_TRACK}:
+            return (WEBM_SOUND if media is WEBM else MKV_SOUND), head
+    except _CutError:
+        pass  # `whole` says so
+    return media, head
 
 
 def _read(file: BinaryIO, at: int, count: int) -> bytes:
@@ -126,8 +154,9 @@ def _check_webp(file: BinaryIO, size: int) -> None:
 def _check_wav(file: BinaryIO, size: int) -> None:
     header = _read(file, 0, 12)
     said = int.from_bytes(header[4:8], "little")
-    # Written to a pipe, or larger than the field: its size was never known.
-    if header[:4] == b"RIFF" and said not in (0, 0xFFFF_FFFF):
+    # Written to a pipe, or larger than the field: its size was never known. Writers put the largest number
+    # there, or the largest signed one, less a header or rounded to a block.
+    if header[:4] == b"RIFF" and 0 < said < 0x7FFF_0000:
         _check_riff(said, size)
     at = 12
     for _ in range(MAX_PARTS):
@@ -153,7 +182,11 @@ def _check_riff(said: int, size: int) -> None:
 
 def _boxes(file: BinaryIO, size: int) -> Iterator[bytes]:
     """Yield the names of the top boxes; raise where one reaches beyond the file's end."""
-    at = 0
+    return (name for name, _, _ in _spans(file, 0, size))
+
+
+def _spans(file: BinaryIO, at: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (name, where its content begins, where it ends) of the boxes between two places."""
     while at < size:
         if size - at < 8:
             # QuickTime allows a zero word at the end.
@@ -161,9 +194,9 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[bytes]:
                 raise _CutError("it ends inside a box header")
             return
         header = _read(file, at, 8)
-        name, length = header[4:], int.from_bytes(header[:4], "big")
+        name, length, begins = header[4:], int.from_bytes(header[:4], "big"), at + 8
         if length == 1:
-            length = int.from_bytes(_read(file, at + 8, 8), "big")
+            length, begins = int.from_bytes(_read(file, at + 8, 8), "big"), at + 16
         elif length == 0:
             if header == b"\0" * 8:  # padding
                 return
@@ -171,8 +204,28 @@ def _boxes(file: BinaryIO, size: int) -> Iterator[bytes]:
         if length < 8 or at + length > size:
             msg = f"its box {name.decode('ascii', 'replace')!r} does not end inside the file"
             raise _CutError(msg)
-        yield name
+        yield name, begins, at + length
         at += length
+
+
+def _handlers(file: BinaryIO, size: int) -> set[bytes]:
+    """Return what the tracks of a film are (`vide`, `soun`); a picture track is enough to know."""
+    found: set[bytes] = set()
+    for track in _inner(file, [(b"", 0, size)], (b"moov", b"trak")):
+        for _, begins, _ in _inner(file, [track], (b"mdia", b"hdlr")):
+            found.add(_read(file, begins + 8, 4))
+        if b"vide" in found:
+            break
+    return found
+
+
+def _inner(
+    file: BinaryIO, spans: Iterable[tuple[bytes, int, int]], path: tuple[bytes, ...]
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the boxes at a path below some boxes."""
+    for _, begins, ends in spans:
+        there = (span for span in islice(_spans(file, begins, ends), MAX_PARTS) if span[0] == path[0])
+        yield from _inner(file, there, path[1:]) if path[1:] else there
 
 
 def _check_movie(file: BinaryIO, size: int) -> None:
@@ -192,6 +245,8 @@ def _check_still(file: BinaryIO, size: int) -> None:
 # --- EBML: WebM and Matroska ---------------------------------------------------------------------
 
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
+_TRACKS, _TRACK, _TRACK_TYPE = 0x1654AE6B, 0xAE, 0x83
+_SOUND_TRACK = 2
 
 
 def _check_ebml(file: BinaryIO, size: int) -> None:
@@ -224,6 +279,36 @@ def _check_ebml(file: BinaryIO, size: int) -> None:
             raise _CutError("its last part does not end inside the file")
     if not found:
         raise _CutError("it has no picture or sound data")
+
+
+def _track_kinds(file: BinaryIO, size: int) -> set[int]:
+    """Return the types of the tracks of a WebM or Matroska file: 1 is picture, 2 is sound."""
+    _, at, length = _element(file, 0, size)
+    found: set[int] = set()
+    for name, begins, ends in _elements(file, at + (length or 0), size):
+        if name != _SEGMENT:
+            continue
+        for inner, begins_inner, ends_inner in _elements(file, begins, ends):
+            if inner == _CLUSTER:
+                break  # the tracks stand before what they hold
+            if inner != _TRACKS:
+                continue
+            for _, track_begins, track_ends in _elements(file, begins_inner, ends_inner):
+                for what, value_at, value_end in _elements(file, track_begins, track_ends):
+                    if what == _TRACK_TYPE:
+                        found.add(int.from_bytes(_read(file, value_at, min(value_end - value_at, 8)), "big"))
+        break
+    return found
+
+
+def _elements(file: BinaryIO, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (id, where its content begins, where it ends) of the elements between two places."""
+    for _ in range(MAX_PARTS):
+        if at >= end:
+            return
+        name, begins, length = _element(file, at, end)
+        at = end if length is None else begins + length
+        yield name, begins, min(at, end)
 
 
 def _element(file: BinaryIO, at: int, size: int) -> tuple[int, int, int | None]:
@@ -280,6 +365,7 @@ def _check_mp3(file: BinaryIO, size: int) -> None:
 
 
 def _behind_id3(file: BinaryIO, size: int) -> int:
+    """Return where the sound begins: behind a tag of ID3, if there is one."""
     if size < 10:
         raise _CutError("it has no sound data")
     head = _read(file, 0, 10)
@@ -290,16 +376,17 @@ def _behind_id3(file: BinaryIO, size: int) -> int:
 
 
 def _check_adts(file: BinaryIO, size: int) -> None:
-    if size < 7:
+    at = _behind_id3(file, size)
+    if size < at + 7:
         raise _CutError("it ends inside its first frame")
-    head = _read(file, 0, 7)
+    head = _read(file, at, 7)
     length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    if length > size:
+    if at + length > size:
         raise _CutError("it ends inside its first frame")
 
 
 def _check_flac(file: BinaryIO, size: int) -> None:
-    at = 4
+    at = _behind_id3(file, size) + 4
     for _ in range(MAX_PARTS):
         if at + 4 > size:
             break
@@ -324,6 +411,7 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {
     "m4a": _check_movie,
     "webm": _check_ebml,
     "mkv": _check_ebml,
+    "mka": _check_ebml,
     "wav": _check_wav,
     "ogg": _check_ogg,
     "ogv": _check_ogg,

@@ -1,9 +1,8 @@
 """Fetching results from whatever hosts the service names: untrusted urls, untrusted bodies.
 
-No key, no cookies, no decompression, no surprise addresses. A body goes to its `.part` as it comes
-and counts only after its trial: complete, of a known signature, whole by its own container. Nothing
-here retries; each error says what kind of trouble it was, and the engine decides. A url is only ever
-shown without its query, which may be a signature.
+No key, no cookies, no surprise addresses. A body goes to its `.part` as it comes, and counts once HTTP shows that
+all of it has come; what it then is, `verdict` says. Nothing here retries; each error says what kind of trouble it
+was, and the engine decides. A url is only ever shown without its query, which may be a signature.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import math
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,14 +21,18 @@ from typing import TypeVar
 import anyio
 import httpx
 
+from runner import surroundings
 from runner.addresses import Address, may_hold_results, not_public, read_address
 from runner.client import USER_AGENT
 from runner.clock import Clock
+from runner.coding import CodingCut, Unpacker, coding_of
 from runner.errors import TemporaryTrouble
-from runner.media import HEAD_BYTES, MediaType, describe, looks_like_text, sniff, unsigned
+from runner.media import HEAD_BYTES, FileType, looks_like_text, sniff
 from runner.parts import Content, PartFile, Progress, Result
-from runner.ranges import body_length, rest_total, strong_validator
-from runner.transports import AddressRefused, in_words
+from runner.ranges import body_length, is_chunked, proves_the_same_elsewhere, rest_total, strong_validator
+from runner.surroundings import Finding
+from runner.transports import AddressRefused, in_words, look_at
+from runner.verdict import NoResult, Verdict, judge
 from runner.words import harmless
 
 T = TypeVar("T")
@@ -44,9 +47,6 @@ RESUME_FROM_BYTES = 1_000_000  # smaller bodies are fetched anew, which is cheap
 _RESTART = 416
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429})
-# What S3 leaves on objects that were uploaded in signed chunks; the body is plain.
-_PLAIN_ENCODINGS = frozenset({"", "identity", "aws-chunked"})
-
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every url with its query, at INFO
 
 
@@ -55,6 +55,9 @@ class ResultTrouble(TemporaryTrouble):
 
     renew = False
     """Whether a fresh url (one status GET) may help."""
+
+    out_of_reach = ""
+    """The host, where it is this machine or its network that cannot get there: no name, no route, no proof."""
 
 
 class ResultRefused(ResultTrouble):
@@ -68,26 +71,44 @@ class ResultRefused(ResultTrouble):
 
 
 class ResultUnavailable(ResultTrouble):
-    """The host or the way to it fails, or broke off: try again later."""
+    """The host or the way to it fails, or broke off: try again later.
+
+    `reached` says whether anything had answered at all.
+    """
 
     def __init__(
         self,
         message: str,
         *,
         status: int | None = None,
-        retry_after: str | None = None,
-        date: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        hint: str = "run again to go on",
+        reached: bool = True,
+        out_of_reach: str = "",
     ) -> None:
-        super().__init__(message, hint="run again to go on")
+        super().__init__(message, hint=hint)
         self.status = status
-        self.retry_after = retry_after  # the headers as they came; `backoff.parse_retry_after` reads them
-        self.date = date
+        self.headers = headers or {}  # of the answer: what it asks for, and its own time
+        self.reached = reached
+        self.out_of_reach = out_of_reach
+
+
+class ResultDoubtful(ResultTrouble):
+    """It came whole, but is no type we know, or odd in its own terms: fetched once more before it is kept."""
+
+    def __init__(self, message: str, *, renew: bool) -> None:
+        super().__init__(message)
+        self.renew = renew
 
 
 class ResultUnacceptable(ResultTrouble):
-    """What is there is no result: text, nothing, too large, an address we do not go to."""
+    """What is there is no result: an error page, nothing, too large, an address we do not go to."""
 
     renew = True
+
+    def __init__(self, message: str, *, hint: str = "", out_of_reach: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.out_of_reach = out_of_reach
 
 
 class ResultTooLarge(ResultUnacceptable):
@@ -106,6 +127,14 @@ class Pace:
 
     floor_bytes_per_s: float = 1000.0
     window_s: float = 60.0
+
+
+@dataclass(slots=True)
+class Meter:
+    """How a fetch goes, for whoever watches it: `size_bytes` came so far; `judged` is set once all of it has."""
+
+    size_bytes: int = 0
+    judged: bool = False
 
 
 class ResultFetcher:
@@ -149,66 +178,78 @@ class ResultFetcher:
         self._pace = pace or Pace()
         self._boot = clock.boot_id() or f"process-{secrets.token_hex(8)}"
 
-    async def fetch(self, url: str, part: PartFile) -> Result:
+    async def fetch(self, url: str, part: PartFile, meter: Meter | None = None) -> Result:
         """Fetch one result into its part, going on with what is there where the host allows that.
 
+        Cancelled, it keeps what has come where that can be gone on with.
+
         Returns:
-            A part that is whole and synced to the disk; `OutputFolder.publish` gives it its name.
+            A part that came whole and is synced to the disk; `OutputFolder.publish` gives it its name.
 
         Raises:
             ResultRefused: 4xx. Ask for a fresh url.
             ResultUnavailable: 5xx, transport, cut, too slow. The part is kept where it can be gone on with.
             ResultUnacceptable: What is there is no result (`ResultTooLarge`: too large). The part is gone.
-            DiskTrouble, FolderUnusable: The disk.
+            DiskTrouble: The disk.
         """
+        meter = meter or Meter()
         try:
-            source = _without_query(url)
-            return await self._judged(await self._receive(url, source, part), source, part)
-        except ResultUnacceptable:
-            await anyio.to_thread.run_sync(part.discard)
+            source = without_query(url)
+            received = await self._receive(url, source, part, meter)
+            meter.judged = True
+            return _judged(received, source, part)
+        except ResultUnacceptable as exc:
+            if not exc.out_of_reach:
+                await anyio.to_thread.run_sync(part.discard)
             raise
         finally:
             # Plain, since a cancelled coroutine may not await; closing a file we own takes no time.
             part.close()
 
-    async def _receive(self, url: str, source: str, part: PartFile) -> _Received:
+    async def _receive(self, url: str, source: str, part: PartFile, meter: Meter) -> _Received:
         progress, offset = None, 0
         if part.noted:
             progress, offset = await anyio.to_thread.run_sync(self._kept, part, _identity(url))
-        if progress is not None and progress.total_bytes == offset:
-            # Everything had arrived when we were stopped; only the trial is missing.
+        if progress is not None and progress.total_bytes == offset and progress.source == _identity(url):
+            # Everything had arrived when we were stopped; only what it is remains to be seen.
             content = await anyio.to_thread.run_sync(part.finish)
-            return _Received(content=content, content_type="", path=source)
+            return _Received(content=content, content_type=progress.content_type, url=_parsed(url, source))
         try:
-            return await self._ask(url, part, progress, offset)
+            return await self._ask(url, part, meter, progress, offset)
         except _StartOver:
             await anyio.to_thread.run_sync(part.discard)
         try:
-            return await self._ask(url, part, None, 0)
+            return await self._ask(url, part, meter, None, 0)
         except _StartOver as exc:
             raise ResultUnavailable(f"{source} was answered with a part nobody asked for") from exc
 
     def _kept(self, part: PartFile, identity: str) -> tuple[Progress | None, int]:
-        """Return what an earlier attempt left, if it can be gone on with."""
+        """Return what an earlier attempt left, if it can be gone on with: here, or where the same file is now."""
         progress, size = part.progress(), part.size()
-        if progress is None or progress.boot != self._boot or progress.source != identity or size == 0:
+        if progress is None or progress.boot != self._boot or size == 0:
             return None, 0
-        if progress.total_bytes is not None and size > progress.total_bytes:
+        total = progress.total_bytes
+        if progress.source != identity and not proves_the_same_elsewhere(progress.validator, total):
+            return None, 0
+        # All of another address's file: one byte of it is asked for again, so that this one's host can say no.
+        if progress.source != identity and size == total:
+            size -= 1
+        if total is not None and size > total:
             return None, 0
         return progress, size
 
-    async def _ask(self, url: str, part: PartFile, progress: Progress | None, offset: int) -> _Received:
-        source = _without_query(url)
+    async def _ask(
+        self, url: str, part: PartFile, meter: Meter, progress: Progress | None, offset: int
+    ) -> _Received:
+        source = without_query(url)
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         if progress is not None:
             headers |= {"Range": f"bytes={offset}-", "If-Range": progress.validator}
         try:
             async with self._open(_parsed(url, source), headers, source) as response:
-                return await self._take(response, url, part, progress, offset)
+                return await self._take(response, url, part, meter, progress, offset)
         except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
             raise ResultUnavailable(f"{source} broke off: {_in_words(exc)}") from exc
-        except AddressRefused as exc:  # a name that was answered differently a moment after we looked
-            raise _not_public(exc.address, exc.host) from exc
 
     @asynccontextmanager
     async def _open(
@@ -218,8 +259,13 @@ class ResultFetcher:
         for _ in range(MAX_REDIRECTS + 1):
             await self._look_at(url)
             request = httpx.Request("GET", url, headers=headers, extensions=self._timeout)
-            with anyio.fail_after(HEAD_S):
-                response = await self._transport.handle_async_request(request)
+            try:
+                with anyio.fail_after(HEAD_S):
+                    response = await self._transport.handle_async_request(request)
+            except AddressRefused as exc:  # a name that was answered differently a moment after we looked
+                raise _not_public(exc.address, exc.host) from exc
+            except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
+                raise _no_answer(exc, source, url.host) from exc
             response.request = request
             try:
                 if response.status_code not in _REDIRECTS:
@@ -234,7 +280,7 @@ class ResultFetcher:
 
     async def _look_at(self, url: httpx.URL) -> None:
         """Refuse what may not be asked: other schemes, plain http, addresses that are not public."""
-        shown = _without_query(str(url))
+        shown = without_query(str(url))
         port_fits = url.port is None or 0 < url.port < 65_536
         if url.scheme not in ("https", "http") or not url.host or not port_fits:
             raise ResultUnacceptable(
@@ -266,73 +312,98 @@ class ResultFetcher:
         try:
             found = await anyio.getaddrinfo(host, url.port or 443, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as exc:
-            raise ResultUnavailable(f"the host {host} cannot be found: {exc}") from exc
+            why = getattr(exc, "strerror", None) or str(exc)
+            raise _out_of_reach(surroundings.no_name(host, why=why), host) from exc
         return [read_address(str(item[4][0])) for item in found]
 
     # --- what they answer ------------------------------------------------------------------------
 
     async def _take(
-        self, response: httpx.Response, url: str, part: PartFile, progress: Progress | None, offset: int
+        self,
+        response: httpx.Response,
+        url: str,
+        part: PartFile,
+        meter: Meter,
+        progress: Progress | None,
+        offset: int,
     ) -> _Received:
-        source = _without_query(url)
-        status = response.status_code
+        source = without_query(url)
+        status, headers = response.status_code, response.headers
+        coding = coding_of(headers.get("content-encoding", ""))
         total: int | None
         if status == 206 and progress is not None:
-            total = rest_total(response.headers, offset=offset, known_total=progress.total_bytes)
-            if total is None:
+            total = rest_total(headers, offset=offset, known_total=progress.total_bytes)
+            elsewhere = progress.source != _identity(url)
+            if total is None or coding or (elsewhere and headers.get("etag") != progress.validator):
                 raise _StartOver
         elif status == 200:
-            offset, progress, total = 0, None, body_length(response.headers)
+            offset, progress, total = 0, None, body_length(headers)
         else:
             raise _refusal(status, source, response, ranged=progress is not None)
-        if response.headers.get("content-encoding", "").strip().lower() not in _PLAIN_ENCODINGS:
-            raise ResultUnacceptable(f"{source} came compressed, which was not asked for")
         if total is not None and total > self._max_bytes:
             raise self._too_large(source, total)
-        if progress is None:
+        if progress is None and coding is None:
             progress = self._notes(response, url, total)
-        content = await self._stream(response, source, part, progress, offset, total)
+        unpacker = Unpacker(coding) if coding else None
+        content = await self._stream(response, source, part, meter, progress, offset, total, unpacker)
         return _Received(
             content=content,
-            content_type=response.headers.get("content-type", ""),
-            path=response.request.url.path,
+            content_type=headers.get("content-type", ""),
+            url=response.request.url,
+            framed=total is not None or is_chunked(headers),
+            packed=coding if unpacker is not None and unpacker.packed else None,
         )
 
     def _notes(self, response: httpx.Response, url: str, total: int | None) -> Progress | None:
         validator = strong_validator(response.headers)
         if validator is None or (total is not None and total < RESUME_FROM_BYTES):
             return None
-        return Progress(source=_identity(url), validator=validator, total_bytes=total, boot=self._boot)
+        return Progress(
+            source=_identity(url),
+            validator=validator,
+            total_bytes=total,
+            boot=self._boot,
+            content_type=response.headers.get("content-type", "")[:100],
+        )
 
     async def _stream(
         self,
         response: httpx.Response,
         source: str,
         part: PartFile,
+        meter: Meter,
         progress: Progress | None,
         offset: int,
         total: int | None,
+        unpacker: Unpacker | None,
     ) -> Content:
         """Write the body behind `offset`, to its end; return what the part then holds."""
         size, waiting, begun = offset, bytearray(), False
         mark_s, mark_size = self._clock.mono_s(), size
+        unpacked = _Unpacked(unpacker, self._max_bytes) if unpacker is not None else None
 
         async def flush(write: Callable[..., T]) -> T:
             nonlocal begun
             data, begin = bytes(waiting), None if begun else (offset, progress)
             waiting.clear()
             begun = True
-            return await anyio.to_thread.run_sync(write, part, data, begin)
+            try:
+                return await anyio.to_thread.run_sync(write, part, data, begin, unpacked)
+            except CodingCut as exc:
+                raise ResultUnavailable(f"{source} broke off: {exc}") from exc
+            except _TooMuchError as exc:
+                raise self._too_large(source, exc.size) from exc
 
         try:
             async for piece in _in_time(response.aiter_raw(), self._read_s):
                 size += len(piece)
+                meter.size_bytes += len(piece)
                 if size > self._max_bytes:
                     raise self._too_large(source, size)
                 waiting += piece
                 if len(waiting) >= WRITE_BYTES:
-                    if not begun and not offset:
-                        _refuse_text(bytes(waiting[:HEAD_BYTES]), source)
+                    if not begun and not offset and unpacker is None:
+                        _refuse_errors(bytes(waiting[:HEAD_BYTES]), source, response)
                     await flush(_write)
                 now_s = self._clock.mono_s()
                 if now_s - mark_s >= self._pace.window_s:
@@ -343,9 +414,10 @@ class ResultFetcher:
                     mark_s, mark_size = now_s, size
             if total is not None and size != total:
                 raise ResultUnavailable(f"{source} broke off after {size:,} of {total:,} bytes")
-        except (httpx.HTTPError, OSError, ResultUnavailable):
+        except (httpx.HTTPError, OSError, ResultUnavailable, anyio.get_cancelled_exc_class()):
             if progress is not None:
-                await flush(_write)
+                with anyio.CancelScope(shield=True):
+                    await flush(_write)
             raise
         return await flush(_write_the_last)
 
@@ -355,38 +427,78 @@ class ResultFetcher:
             hint="raise limits.max_result_bytes, then run again",
         )
 
-    # --- whether it counts -------------------------------------------------------------------------
-
-    async def _judged(self, received: _Received, source: str, part: PartFile) -> Result:
-        content = received.content
-        if content.size_bytes == 0:
-            raise ResultUnacceptable(f"{source} is empty")
-        media: MediaType | None = content.media
-        if media is None:
-            _refuse_text(content.head, source)
-            media = unsigned(received.content_type, received.path)
-        if media is None:
-            raise ResultUnacceptable(
-                f"{source} is no image, video or sound we know: it looks like {describe(content.head)}"
-            )
-        if content.cut is not None:
-            # Going on behind a cut that the host called the end would not make it whole.
-            await anyio.to_thread.run_sync(part.discard)
-            raise ResultUnavailable(f"{source} is not a whole {media.mime} file: {content.cut}")
-        return Result(
-            part=part,
-            media=media,
-            sha256=content.sha256,
-            size_bytes=content.size_bytes,
-            content_type=received.content_type.split(";")[0].strip().lower(),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Received:
     content: Content
     content_type: str
-    path: str  # of the url that answered
+    url: httpx.URL  # that answered
+    framed: bool = True
+    packed: str | None = None  # a coding that could not be undone
+
+
+def _judged(received: _Received, source: str, part: PartFile) -> Result:
+    content = received.content
+    try:
+        verdict = judge(
+            content.head,
+            media=content.media,
+            cut=content.cut,
+            content_type=received.content_type,
+            path=received.url.path,
+            size_bytes=content.size_bytes,
+        )
+    except NoResult as exc:
+        raise ResultUnacceptable(f"{source} {exc}") from exc
+    if received.packed is not None:
+        verdict = _still_packed(received.packed)
+    looks = verdict.looks
+    if not received.framed and not content.ended:
+        looks = max(looks, 2)  # a connection that breaks at the right moment looks just like this
+    return Result(
+        part=part,
+        file=verdict.file,
+        sha256=content.sha256,
+        size_bytes=content.size_bytes,
+        host=received.url.netloc.decode("ascii"),
+        warning=verdict.warning,
+        looks=looks,
+        framed=received.framed,
+    )
+
+
+def _still_packed(coding: str) -> Verdict:
+    ending = {"br": "br", "zstd": "zst"}.get(coding, "bin")
+    return Verdict(
+        file=FileType(mime="application/octet-stream", extension=ending),
+        warning=f"it came packed ({coding}), and has to be unpacked by hand",
+        looks=2,
+    )
+
+
+class _TooMuchError(Exception):
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+class _Unpacked:
+    """What comes out of an unpacker, counted: a small body may hold a very large one."""
+
+    def __init__(self, unpacker: Unpacker, max_bytes: int) -> None:
+        self._unpacker = unpacker
+        self._left = max_bytes
+        self._max_bytes = max_bytes
+
+    def write(self, part: PartFile, data: bytes) -> None:
+        for piece in self._unpacker.feed(data):
+            self._left -= len(piece)
+            if self._left < 0:
+                raise _TooMuchError(self._max_bytes - self._left)
+            part.write(piece)
+
+    def finish(self) -> None:
+        self._unpacker.finish()
 
 
 async def _in_time(pieces: AsyncIterator[bytes], each_s: float) -> AsyncIterator[bytes]:
@@ -399,20 +511,40 @@ async def _in_time(pieces: AsyncIterator[bytes], each_s: float) -> AsyncIterator
         yield piece
 
 
-def _write(part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None) -> None:
+def _write(
+    part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None, unpacked: _Unpacked | None
+) -> None:
     if begin is not None:
         part.begin(*begin)
-    part.write(data)
+    if unpacked is None:
+        part.write(data)
+    else:
+        unpacked.write(part, data)
 
 
-def _write_the_last(part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None) -> Content:
-    _write(part, data, begin)
+def _write_the_last(
+    part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None, unpacked: _Unpacked | None
+) -> Content:
+    _write(part, data, begin, unpacked)
+    if unpacked is not None:
+        unpacked.finish()
     return part.finish()
 
 
-def _refuse_text(head: bytes, source: str) -> None:
-    if sniff(head) is None and looks_like_text(head):
-        raise ResultUnacceptable(f"{source} is {describe(head)}, not a result")
+def _refuse_errors(head: bytes, source: str, response: httpx.Response) -> None:
+    """Give a page up as soon as it shows to be one: it may be without end."""
+    if sniff(head) is not None or not looks_like_text(head):
+        return
+    try:
+        judge(
+            head,
+            media=None,
+            cut=None,
+            content_type=response.headers.get("content-type", ""),
+            path=response.request.url.path,
+        )
+    except NoResult as exc:
+        raise ResultUnacceptable(f"{source} {exc}") from exc
 
 
 def _refusal(status: int, source: str, response: httpx.Response, *, ranged: bool) -> Exception:
@@ -423,13 +555,28 @@ def _refusal(status: int, source: str, response: httpx.Response, *, ranged: bool
     if status == 204:
         return ResultUnacceptable(f"{source} is empty")
     words = f"{source} was answered with HTTP {status}"
-    said = response.headers
-    return ResultUnavailable(words, status=status, retry_after=said.get("retry-after"), date=said.get("date"))
+    return ResultUnavailable(words, status=status, headers=response.headers)
 
 
 def _not_public(address: Address, host: str) -> ResultUnacceptable:
     why, hint = not_public(address, host)
-    return ResultUnacceptable(f"the result host {why}", hint=hint)
+    return ResultUnacceptable(f"the result host {why}", hint=hint, out_of_reach=host)
+
+
+def _no_answer(exc: Exception, source: str, host: str) -> ResultUnavailable:
+    finding = look_at(exc)
+    if finding is not None:
+        return _out_of_reach(finding, host)
+    return ResultUnavailable(f"{source} cannot be had: {_in_words(exc)}", reached=False)
+
+
+def _out_of_reach(finding: Finding, host: str) -> ResultUnavailable:
+    return ResultUnavailable(
+        f"the result host cannot be got to: {finding.found}",
+        hint=finding.do,
+        reached=False,
+        out_of_reach=host,
+    )
 
 
 def _parsed(url: str, source: str) -> httpx.URL:
@@ -459,7 +606,7 @@ def _with_a_host(url: httpx.URL) -> httpx.URL:
     return url
 
 
-def _without_query(url: str) -> str:
+def without_query(url: str) -> str:
     """Return a url fit to be shown: no query, no fragment, no user, printable."""
     bare = re.split(r"[?#]", url, maxsplit=1)[0]
     bare = re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/]*@", r"\1", bare)

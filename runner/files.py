@@ -13,10 +13,11 @@ a worker thread.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -71,7 +72,12 @@ class OutputFolder:
                 f"{self.root} is not a folder", hint="move it away, or set output.dir"
             ) from exc
         except OSError as exc:
-            raise disk_error(exc, self.root) from exc
+            trouble = disk_error(exc, self.root)
+            if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise FolderUnusable(
+                    trouble.message, hint="look at its permissions, or set output.dir"
+                ) from exc
+            raise trouble from exc
 
     def free_bytes(self) -> int:
         """Return how much may still be written where the results go."""
@@ -93,46 +99,69 @@ class OutputFolder:
         """Return where a job's sidecar belongs."""
         return self._inside(stem, ".json")
 
-    def part(self, stem: str, number: int = 1) -> PartFile:
-        """Return the part file of a job's result; nothing is made on the disk yet."""
+    def part(self, stem: str, number: int = 1, *, second: bool = False) -> PartFile:
+        """Return the part file of a job's result, or one to fetch it `second` times; nothing is made on the disk yet."""
         self._inside(stem, "")
         name = f"{stem}+{number}.part" if number > 1 else f"{stem}.part"
+        if second:
+            name = f"{stem}+{number}+.part"
         return PartFile(self._parts.joinpath(*PurePosixPath(name).parts), self.root, self._noted)
 
-    def publish(self, stem: str, results: Sequence[Result]) -> tuple[Artifact, ...]:
-        """Give all results of a job their final names; what other content stood there goes to `.old/`.
+    def publish(
+        self,
+        stem: str,
+        results: Mapping[int, Result],
+        *,
+        there: Sequence[Artifact] = (),
+        earlier: Sequence[Path] = (),
+    ) -> tuple[Artifact, ...]:
+        """Give results of a job their final names; what other content stood there goes to `.old/`.
 
         Safe to repeat after a crash at any instruction: a file that has the right content stays.
+
+        Args:
+            stem: The job's output name.
+            results: What has come, by the number of its url.
+            there: Other results of the same task, which came before and stay.
+            earlier: Files of the job that an earlier sidecar names, whatever their extensions.
+
+        Returns:
+            All results of the job that are there now, by number.
 
         Raises:
             DiskTrouble: The disk fails; the parts are kept.
         """
-        placed = [
-            (self.path_of(stem, number, result.media.extension), result)
-            for number, result in enumerate(results, start=1)
-        ]
+        placed = {
+            number: self.path_of(stem, number, result.file.extension) for number, result in results.items()
+        }
         with disk_errors(self.root):
-            stay = {path for path, result in placed if _holds(path, result.sha256, result.size_bytes)}
-            self._retire(stem, stay, len(results))
-            for path, result in placed:
-                if path in stay:
+            new = [(placed[number], result) for number, result in results.items()]
+            right = {path for path, result in new if _holds(path, result.sha256, result.size_bytes)}
+            stay = right | {item.path for item in there}
+            count = max([*results, *(item.number for item in there)])
+            self._retire(stem, stay, count, [*placed.values(), *earlier])
+            for path, result in new:
+                if path in right:
                     result.part.discard()
                     continue
                 self._make_folder(path.parent)
                 result.part.path.rename(path)
                 result.part.forget()
-            for folder in {path.parent for path, _ in placed}:
+            for folder in {path.parent for path in placed.values()}:
                 sync_folder(folder)
-        return tuple(
+        came = [
             Artifact(
                 number=number,
-                path=path,
+                path=placed[number],
                 sha256=result.sha256,
                 size_bytes=result.size_bytes,
-                mime=result.media.mime,
+                mime=result.file.mime,
+                warning=result.warning,
             )
-            for number, (path, result) in enumerate(placed, start=1)
-        )
+            for number, result in results.items()
+        ]
+        kept = [item for item in there if item.number not in results]
+        return tuple(sorted([*kept, *came], key=lambda item: item.number))
 
     def retire_sidecar(self, stem: str) -> None:
         """Move whatever stands at a job's sidecar path to `.old/`."""
@@ -214,19 +243,24 @@ class OutputFolder:
                 break
         return staged
 
-    def _retire(self, stem: str, stay: Collection[Path], count: int) -> None:
-        """Move a job's earlier files to `.old/`, but for those that stay."""
-        moving = [item for item in self._standing(stem, count) if item[0] not in stay]
+    def _retire(self, stem: str, stay: Collection[Path], count: int, also: Sequence[Path]) -> None:
+        """Move a job's earlier files to `.old/`, but for those that stay; the sidecar they had goes with them."""
+        moving = {path: suffix for path, suffix in self._standing(stem, count) if path not in stay}
+        bare = str(self._inside(stem, ""))
+        for path in also:
+            in_the_way = os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
+            if in_the_way and path not in stay and str(path).startswith(bare):
+                moving[path] = str(path).removeprefix(bare)
         if moving:
-            self._to_old([*moving, *self._sidecar(stem)])
+            self._to_old([*((path, stem, suffix) for path, suffix in moving.items()), *self._sidecar(stem)])
 
     def _sidecar(self, stem: str) -> list[tuple[Path, str, str]]:
         """Return the sidecar of a job, if there is one: it goes with the files it describes."""
         path = self.sidecar_path(stem)
         return [(path, stem, ".json")] if os.path.lexists(path) else []
 
-    def _standing(self, stem: str, count: int) -> Iterator[tuple[Path, str, str]]:
-        """Yield (path, stem, suffix) of every file that has the name of a result of this job."""
+    def _standing(self, stem: str, count: int) -> Iterator[tuple[Path, str]]:
+        """Yield (path, suffix) of every file that has the name of a result of this job, as media files have them."""
         # Forty names are looked for and hardly one is there: as text until one is.
         bare = str(self._inside(stem, ""))
         number = 1
@@ -239,7 +273,7 @@ class OutputFolder:
                 path = Path(bare + suffix)
                 if path.is_symlink() or not path.is_dir():
                     found = True
-                    yield path, stem, suffix
+                    yield path, suffix
             if not found and number > count:
                 return
             number += 1
@@ -294,7 +328,8 @@ _EXTENSIONS = sorted(EXTENSIONS)
 
 
 def _suffix(number: int, extension: str) -> str:
-    return f"+{number}.{extension}" if number > 1 else f".{extension}"
+    # `hero.json` is the sidecar's name.
+    return f"+{number}.{extension}" if number > 1 or extension == "json" else f".{extension}"
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -640,10 +640,12 @@ def counts_for_breaker(cls: FailureClass) -> bool:
 
 # Every change of state that happens, and no other: the store holds each step against it.
 _NEXT: Mapping[State, frozenset[State]] = {
-    # Sent; found on disk already; a reference that is gone; paid for before, and no longer listed.
-    State.PLANNED: frozenset({State.UPLOADING, State.SUBMITTING, State.DONE, State.FAILED}),
-    State.UPLOADING: frozenset({State.SUBMITTING, State.DONE, State.FAILED}),
-    State.READY: frozenset({State.SUBMITTING, State.DONE, State.FAILED}),
+    # Sent; found on disk already, whole or in part; a reference that is gone; paid for before, and no longer listed.
+    State.PLANNED: frozenset(
+        {State.UPLOADING, State.SUBMITTING, State.DOWNLOADING, State.DONE, State.FAILED}
+    ),
+    State.UPLOADING: frozenset({State.SUBMITTING, State.DOWNLOADING, State.DONE, State.FAILED}),
+    State.READY: frozenset({State.SUBMITTING, State.DOWNLOADING, State.DONE, State.FAILED}),
     # Accepted; nobody knows; refused for good; refused, and not for the job's fault. (`ready`: no longer listed.)
     State.SUBMITTING: frozenset({State.WAITING, State.UNCERTAIN, State.FAILED, State.PLANNED, State.READY}),
     # By a person's word only.

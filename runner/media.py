@@ -1,7 +1,7 @@
-"""What a file is, by its first bytes, and whether it is whole, by its container.
+"""What a file is, by its first bytes.
 
-Names and extensions lie, so both are judged by content alone. Nothing here opens a file: the caller
-hands over bytes, or a file that is already open. The container walks are in `containers`.
+Names and extensions lie, so it is judged by content first. Nothing here opens a file: the caller hands over
+bytes. The walks through whole containers are in `containers`; what counts as a result is in `verdict`.
 
 Source: the signatures and layouts are those of the formats' own specifications (PNG, ISO/IEC
 14496-12, RFC 8794 for EBML, RFC 3533 for Ogg, RFC 9639 for FLAC, RIFF).
@@ -9,6 +9,7 @@ Source: the signatures and layouts are those of the formats' own specifications 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -19,12 +20,19 @@ HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MediaType:
-    """A media format. `extension` has no dot."""
+class FileType:
+    """A format of files. `extension` has no dot; `kind` is None for what is no image, video or sound."""
 
-    kind: Kind
     mime: str
     extension: str
+    kind: Kind | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaType(FileType):
+    """A media format."""
+
+    kind: Kind
 
 
 JPEG = MediaType(kind=Kind.IMAGE, mime="image/jpeg", extension="jpg")
@@ -37,6 +45,8 @@ MP4 = MediaType(kind=Kind.VIDEO, mime="video/mp4", extension="mp4")
 MOV = MediaType(kind=Kind.VIDEO, mime="video/quicktime", extension="mov")
 WEBM = MediaType(kind=Kind.VIDEO, mime="video/webm", extension="webm")
 MKV = MediaType(kind=Kind.VIDEO, mime="video/x-matroska", extension="mkv")
+WEBM_SOUND = MediaType(kind=Kind.AUDIO, mime="audio/webm", extension="webm")
+MKV_SOUND = MediaType(kind=Kind.AUDIO, mime="audio/x-matroska", extension="mka")
 OGV = MediaType(kind=Kind.VIDEO, mime="video/ogg", extension="ogv")
 MP3 = MediaType(kind=Kind.AUDIO, mime="audio/mpeg", extension="mp3")
 M4A = MediaType(kind=Kind.AUDIO, mime="audio/mp4", extension="m4a")
@@ -55,7 +65,8 @@ WITH_SIGNATURE = (
     *(MP3, M4A, WAV, AAC, OGG, FLAC),
 )
 WITHOUT_SIGNATURE = (PCM, ULAW, ALAW)
-EXTENSIONS = frozenset(media.extension for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE))
+BY_TRACKS = (WEBM_SOUND, MKV_SOUND)
+EXTENSIONS = frozenset(media.extension for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE, *BY_TRACKS))
 
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
@@ -77,29 +88,46 @@ _RAW_BY_MIME = {
 }
 _RAW_BY_SUFFIX = {".pcm": PCM, ".raw": PCM, ".ulaw": ULAW, ".mulaw": ULAW, ".alaw": ALAW}
 
-_NOT_MEDIA: tuple[tuple[bytes, str], ...] = (
-    (b"%PDF", "a PDF"),
-    (b"PK\x03\x04", "a ZIP archive or an office document"),
-    (b"PK\x05\x06", "an empty ZIP archive"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!", "a RAR archive"),
-    (b"BM", "a BMP image"),
-    (b"II*\x00", "a TIFF or raw camera image"),
-    (b"MM\x00*", "a TIFF or raw camera image"),
-    (b"8BPS", "a Photoshop file"),
-    (b"\x00\x00\x01\x00", "an ICO image"),
-    (b"\xff\x0a", "a JPEG XL image"),
-    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image"),
-    (b"FLV\x01", "an FLV video"),
-    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media file"),
-    (b"\x00\x00\x01\xba", "an MPEG program stream"),
-    (b"MThd", "a MIDI file"),
-    (b"#!AMR", "an AMR recording"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a Windows program"),
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+# Known by their first bytes as well, though no image, video or sound that is checked further: (signature, in
+# words, MIME type, extension).
+_OTHERS: tuple[tuple[bytes, str, str, str], ...] = (
+    (b"%PDF", "a PDF", "application/pdf", "pdf"),
+    (b"PK\x03\x04", "a ZIP archive or an office document", "application/zip", "zip"),
+    (b"PK\x05\x06", "an empty ZIP archive", "application/zip", "zip"),
+    (b"\x1f\x8b", "a gzip archive", "application/gzip", "gz"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "application/x-7z-compressed", "7z"),
+    (b"Rar!", "a RAR archive", "application/vnd.rar", "rar"),
+    (b"glTF", "a 3D model (glb)", "model/gltf-binary", "glb"),
+    (b"Kaydara FBX Binary", "a 3D model (fbx)", "application/octet-stream", "fbx"),
+    (b"BM", "a BMP image", "image/bmp", "bmp"),
+    (b"II*\x00", "a TIFF or raw camera image", "image/tiff", "tif"),
+    (b"MM\x00*", "a TIFF or raw camera image", "image/tiff", "tif"),
+    (b"8BPS", "a Photoshop file", "image/vnd.adobe.photoshop", "psd"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR image", "image/x-exr", "exr"),
+    (b"\x00\x00\x01\x00", "an ICO image", "image/x-icon", "ico"),
+    (b"\xff\x0a", "a JPEG XL image", "image/jxl", "jxl"),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image", "image/jxl", "jxl"),
+    (b"FLV\x01", "an FLV video", "video/x-flv", "flv"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media file", "video/x-ms-asf", "wmv"),
+    (b"\x00\x00\x01\xba", "an MPEG program stream", "video/mpeg", "mpg"),
+    (b"MThd", "a MIDI file", "audio/midi", "mid"),
+    (b"#!AMR", "an AMR recording", "audio/amr", "amr"),
+    (b"caff", "a Core Audio file", "audio/x-caf", "caf"),
+    (b"\x7fELF", "a program", "application/octet-stream", "bin"),
+    (b"MZ", "a Windows program", "application/octet-stream", "bin"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "text/plain", "txt"),
+    # Of text, so that they come last.
+    (b"#EXTM3U", "a playlist (m3u8)", "application/vnd.apple.mpegurl", "m3u8"),
+    (b"WEBVTT", "subtitles (vtt)", "text/vtt", "vtt"),
+    (b"[Script Info]", "subtitles (ass)", "text/x-ssa", "ass"),
 )
+_CONTAINERS_OF_OTHERS: tuple[tuple[bytes, bytes, str, str, str], ...] = (
+    (b"RIFF", b"AVI ", "an AVI video", "video/x-msvideo", "avi"),
+    (b"FORM", b"AIFF", "an AIFF recording", "audio/aiff", "aiff"),
+    (b"FORM", b"AIFC", "an AIFF recording", "audio/aiff", "aiff"),
+)
+_SRT = re.compile(rb"\d+\r?\n\d\d:\d\d:\d\d,\d{3} --> ")
+_TS_PACKET = 188  # bytes of a packet of an MPEG transport stream
 
 
 def sniff(head: bytes) -> MediaType | None:
@@ -166,6 +194,41 @@ def _sniff_mpeg_audio(head: bytes) -> MediaType | None:
     return None
 
 
+def frames_follow(head: bytes, media: MediaType) -> bool:
+    """Say whether a second frame of MPEG sound stands where the first one ends; raw samples look like one at times.
+
+    Args:
+        head: The first bytes of the sound, without any tag.
+        media: `MP3` or `AAC`, as `sniff` has it.
+    """
+    length = _frame_bytes(head, media)
+    if length is None or length + 4 > len(head):
+        return True  # nothing to compare with
+    second = _sniff_mpeg_audio(head[length : length + 4])
+    return second is media
+
+
+def _frame_bytes(head: bytes, media: MediaType) -> int | None:
+    """Return how long the first frame of MPEG sound is."""
+    if len(head) < 7:
+        return None
+    if media is AAC:
+        return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    version, layer = (head[1] >> 3) & 3, (head[1] >> 1) & 3
+    if version == 3:  # MPEG-1
+        bitrates, scale = (_LAYER_2 if layer == 2 else _LAYER_3), 144
+    else:
+        bitrates, scale = _LOW_RATES, 144 if layer == 2 else 72
+    rate_hz = (44_100, 48_000, 32_000)[(head[2] >> 2) & 3] >> {3: 0, 2: 1}.get(version, 2)
+    return scale * bitrates[head[2] >> 4] * 1000 // rate_hz + (head[2] >> 1 & 1)
+
+
+# kbit/s by the index in a frame's header; ISO/IEC 11172-3 and 13818-3.
+_LAYER_2 = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
+_LAYER_3 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_LOW_RATES = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+
+
 def unsigned(content_type: str, url_path: str) -> MediaType | None:
     """Return what bytes without a signature are, when a host says that they are raw samples.
 
@@ -195,6 +258,52 @@ def looks_like_text(head: bytes) -> bool:
     return True
 
 
+def other(head: bytes) -> tuple[str, FileType] | None:
+    """Return in words, and as a type, what a file is that `sniff` does not know; None when nothing fits."""
+    text = looks_like_text(head)
+    for signature, words, mime, extension in _OTHERS:
+        # Two letters may as well begin a sentence.
+        if head.startswith(signature) and not (text and len(signature) == 2):
+            return words, _of_kind(mime, extension)
+    for outer, inner, words, mime, extension in _CONTAINERS_OF_OTHERS:
+        if head.startswith(outer) and head[8:12] == inner:
+            return words, _of_kind(mime, extension)
+    if len(head) > 2 * _TS_PACKET and all(head[at] == 0x47 for at in (0, _TS_PACKET, 2 * _TS_PACKET)):
+        return "an MPEG transport stream", _of_kind("video/mp2t", "ts")
+    start = _first_words(head) if text else b""
+    if b"<svg" in start and not _is_html(start):
+        return "an SVG drawing", _of_kind("image/svg+xml", "svg")
+    if _SRT.match(start):
+        return "subtitles (srt)", _of_kind("application/x-subrip", "srt")
+    return None
+
+
+def _of_kind(mime: str, extension: str) -> FileType:
+    return FileType(mime=mime, extension=extension, kind=_KINDS.get(mime.partition("/")[0]))
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+
+
+def is_error_page(head: bytes) -> bool:
+    """Say whether text is what a gateway or a login says instead of a file: HTML, or XML or JSON about an error."""
+    start = _first_words(head)
+    return _is_html(start) or _ERROR.match(start) is not None
+
+
+_ERROR = re.compile(
+    rb'(<\?xml[^>]*>\s*)?<error|[\[{][\[{\s]*"(errors?|message|detail|code|status|statuscode|success)"'
+)
+
+
+def _first_words(head: bytes) -> bytes:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:400].lower()
+
+
+def _is_html(start: bytes) -> bool:
+    return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+
+
 def describe(head: bytes) -> str:
     """Return in words what a file looks like: "a PDF", "an HTML page", "text"."""
     if not head:
@@ -202,19 +311,14 @@ def describe(head: bytes) -> str:
     media = sniff(head)
     if media is not None:
         return media.mime
-    text = looks_like_text(head)
-    for signature, words in _NOT_MEDIA:
-        # Two letters may as well begin a sentence.
-        if head.startswith(signature) and not (text and len(signature) == 2):
-            return words
+    if (known := other(head)) is not None:
+        return known[0]
     if head[:4] == b"RIFF":
-        return "an AVI video" if head[8:12] == b"AVI " else "a RIFF file of another kind"
-    if not text:
+        return "a RIFF file of another kind"
+    if not looks_like_text(head):
         return "a file of unknown type"
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:200].lower()
-    if b"<svg" in start:
-        return "an SVG drawing"
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+    start = _first_words(head)
+    if _is_html(start):
         return "an HTML page"
     if start.startswith(b"<"):
         return "XML or HTML"

@@ -301,6 +301,9 @@ _LISTINGS = (
 _RESULTS = (
     # What is odd about a result that was kept all the same.
     "ALTER TABLE artifacts ADD COLUMN warning TEXT",
+    "CREATE INDEX artifacts_with_warning ON artifacts (job) WHERE warning IS NOT NULL",
+    # Which payment it is the result of; 0 where that was not recorded.
+    "ALTER TABLE artifacts ADD COLUMN round INTEGER NOT NULL DEFAULT 0",
     # Hosts that have delivered results of a service: they can be tried before anything is paid for.
     """
     CREATE TABLE result_hosts (

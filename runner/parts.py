@@ -1,4 +1,4 @@
-"""A result on its way: the `.part` file, what is known of the rest, and its trial before it counts.
+"""A result on its way: the `.part` file, what is known of the rest, and what its bytes turn out to be.
 
 Everything here blocks on the disk; from async code call it in a worker thread.
 """
@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from runner.containers import whole
-from runner.errors import RunnerError, TemporaryTrouble, UsageError
-from runner.media import HEAD_BYTES, MediaType, sniff
+from runner.containers import WITHOUT_END, identify, whole
+from runner.errors import TemporaryTrouble, UsageError
+from runner.media import FileType, MediaType
 from runner.model import Sha256
 
 _PIECE_BYTES = 1_000_000
@@ -27,11 +27,21 @@ class DiskTrouble(TemporaryTrouble):
     """The disk is full or fails: nothing is lost, a later run goes on."""
 
 
+class PlaceTrouble(DiskTrouble):
+    """One result cannot get its name; all others can."""
+
+
 class FolderUnusable(UsageError):
-    """The output folder cannot be written to."""
+    """The output folder cannot be written to, and nothing was sent."""
 
 
-def disk_error(exc: OSError, folder: Path) -> RunnerError:
+# What a drive says that was unplugged, or whose other end has gone.
+_GONE = frozenset(
+    {errno.ENOTCONN, errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.EHOSTDOWN, errno.ETIMEDOUT}
+)
+
+
+def disk_error(exc: OSError, folder: Path) -> DiskTrouble:
     """Return what to tell a person about an error of the disk, as an error to raise."""
     match exc.errno:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
@@ -40,21 +50,32 @@ def disk_error(exc: OSError, folder: Path) -> RunnerError:
                 hint="make room, then run again; what is paid is kept",
             )
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return FolderUnusable(
+            return DiskTrouble(
                 f"{folder} cannot be written to: {exc.strerror}",
-                hint="look at its permissions, or set output.dir",
+                hint="make it writable (a drive with faults turns read-only), or set output.dir, then run again;"
+                " what is paid is kept",
             )
         case errno.EMFILE | errno.ENFILE:
             return DiskTrouble(f"too many files are open to write into {folder}", hint="raise `ulimit -n`")
-        case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY:
-            return DiskTrouble(
+        case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.ELOOP | errno.ENAMETOOLONG:
+            return PlaceTrouble(
                 f"something else stands where a result should go: {exc.filename2 or exc.filename}",
                 hint="move it away, then run again",
             )
+        case number if number in _GONE:
+            return drive_away(folder, exc.strerror or str(exc))
         case _:
             return DiskTrouble(
                 f"cannot write into {folder}: {exc.strerror or exc}", hint="run again to go on"
             )
+
+
+def drive_away(folder: Path, why: str) -> DiskTrouble:
+    """Return what to tell a person whose results' drive does not answer, or is not there."""
+    return DiskTrouble(
+        f"the drive with {folder} is not there: {why}",
+        hint="connect it, then run again; what is paid is kept",
+    )
 
 
 def _free(folder: Path) -> str:
@@ -100,23 +121,29 @@ class Progress:
 
     `source` names the url without its query (a hash, since a path may hold secrets too); `validator`
     is a strong ETag or a Last-Modified date; `boot` names the boot that wrote the bytes: after a
-    power cut, bytes that were never synced may be holes of the right length.
+    power cut, bytes that were never synced may be holes of the right length; `content_type` is as the host
+    said it.
     """
 
     source: str
     validator: str
     total_bytes: int | None
     boot: str
+    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a finished part holds. `media` is None when no signature fits; `cut` says why it is not whole."""
+    """What a finished part holds. `media` is None when no signature fits; `cut` says why it is not whole.
+
+    `ended`: the format itself marks its end, and it is there.
+    """
 
     size_bytes: int
     sha256: Sha256
     media: MediaType | None
     cut: str | None
+    ended: bool
     head: bytes
 
 
@@ -152,7 +179,7 @@ class PartFile:
             found = Progress(**data)
         except (OSError, ValueError, TypeError, RecursionError):
             return None
-        texts = (found.source, found.validator, found.boot)
+        texts = (found.source, found.validator, found.boot, found.content_type)
         total = found.total_bytes
         known = total is None or (type(total) is int and total >= 0)
         return found if known and all(isinstance(item, str) for item in texts) else None
@@ -198,11 +225,16 @@ class PartFile:
                 file = self._file
                 os.fsync(file.fileno())
                 size = os.fstat(file.fileno()).st_size
-                file.seek(0)
-                head = file.read(HEAD_BYTES)
-                media = sniff(head)
+                media, head = identify(file, size)
                 cut = whole(file, media, size) if media else None
-                return Content(size_bytes=size, sha256=sha256_of(file), media=media, cut=cut, head=head)
+                return Content(
+                    size_bytes=size,
+                    sha256=sha256_of(file),
+                    media=media,
+                    cut=cut,
+                    ended=media is not None and cut is None and media.extension not in WITHOUT_END,
+                    head=head,
+                )
         finally:
             self.close()
 
@@ -230,10 +262,17 @@ class PartFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A part that passed its trial: whole, of a known type, ready to be published."""
+    """A part that may be published.
+
+    `warning` says what is odd about it, None: nothing. It is believed once `looks` fetches have brought the same
+    bytes. `framed`: HTTP itself showed that all of it had come.
+    """
 
     part: PartFile
-    media: MediaType
+    file: FileType
     sha256: Sha256
     size_bytes: int
-    content_type: str  # as the host said it; empty when it said nothing
+    host: str  # that delivered it
+    warning: str | None = None
+    looks: int = 1
+    framed: bool = True

@@ -14,12 +14,19 @@ _STRONG_DATE_S = 60.0
 
 
 def body_length(headers: Mapping[str, str]) -> int | None:
-    """Return the Content-Length in bytes; None where there is none, or nonsense.
+    """Return the Content-Length in bytes; None where there is none, nonsense, or a body in chunks.
 
     The names of `headers` are looked up in lower case here and below.
     """
+    if is_chunked(headers):
+        return None
     text = headers.get("content-length", "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def is_chunked(headers: Mapping[str, str]) -> bool:
+    """Say whether a body comes in chunks, so that its end shows by itself (RFC 9112 §6.3)."""
+    return "chunked" in headers.get("transfer-encoding", "").lower()
 
 
 def rest_total(headers: Mapping[str, str], *, offset: int, known_total: int | None) -> int | None:
@@ -41,6 +48,11 @@ def rest_total(headers: Mapping[str, str], *, offset: int, known_total: int | No
     length = body_length(headers)
     fits = end == total and known_total in (None, total) and length in (None, total - offset)
     return total if fits else None
+
+
+def proves_the_same_elsewhere(validator: str, total_bytes: int | None) -> bool:
+    """Say whether a validator and a length tell a file apart also at another address: a strong ETag does."""
+    return validator.startswith('"') and total_bytes is not None
 
 
 def strong_validator(headers: Mapping[str, str]) -> str | None:

@@ -8,7 +8,9 @@ sidecar with its whole files is adopted. It never holds an API key or a result's
      "prompt": "…", "params": {…}, "references": [{"path": "…", "sha256": "…"}], "task_id": "…",
      "credits": {"reserved": 12.0, "final": 12.0},
      "artifacts": [{"index": 1, "path": "hero.mp4", "sha256": "…", "size_bytes": 1, "mime": "video/mp4"}],
-     "submitted_at": "…", "finished_at": "…"}
+     "missing": [], "submitted_at": "…", "finished_at": "…"}
+
+An artifact that is odd has its `warning` there; `missing` are the numbers of results that have not come yet.
 
 Everything here blocks on the disk; from async code call it in a worker thread.
 """
@@ -59,6 +61,7 @@ class Sidecar:
     reserved_credits: float | None
     final_credits: float | None
     artifacts: tuple[Artifact, ...]
+    missing: tuple[int, ...] = ()
     submitted_at: str | None
     finished_at: str | None
 
@@ -210,9 +213,11 @@ def _to_json(sidecar: Sidecar, folder: Path) -> dict[str, Any]:
                 "sha256": item.sha256,
                 "size_bytes": item.size_bytes,
                 "mime": item.mime,
+                **({"warning": item.warning} if item.warning is not None else {}),
             }
             for item in sidecar.artifacts
         ],
+        "missing": list(sidecar.missing),
         "submitted_at": sidecar.submitted_at,
         "finished_at": sidecar.finished_at,
     }
@@ -242,6 +247,7 @@ def _from_json(data: Any, folder: Path) -> Sidecar | None:
         reserved_credits=_number_or_none(credits["reserved"]),
         final_credits=_number_or_none(credits["final"]),
         artifacts=tuple(_artifact(item, folder) for item in data["artifacts"]),
+        missing=tuple(_whole_number(number) for number in data.get("missing", ())),
         submitted_at=_text_or_none(data["submitted_at"]),
         finished_at=_text_or_none(data["finished_at"]),
     )
@@ -258,6 +264,7 @@ def _artifact(item: Any, folder: Path) -> Artifact:
         sha256=Sha256(_text(item["sha256"])),
         size_bytes=_whole_number(item["size_bytes"]),
         mime=_text(item["mime"]),
+        warning=_text_or_none(item.get("warning")),
     )
 
 

@@ -49,7 +49,9 @@ class Silent:
 class Home:
     """Downloads that bring everything home at once."""
 
-    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
+    slow_places = 0
+
+    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None, **_: Any) -> DownloadResult:
         def done(conn: sqlite3.Connection) -> Any:
             jobs.advance(conn, jobs.get(conn, row), desk.now(), state=State.DONE.value)
             return jobs.get(conn, row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner import sidecar
@@ -68,13 +68,12 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
             continue
         found.moved += sum(move.source != move.target for move in moves)
         placed = [
-            Artifact(number=a.number, path=m.target, sha256=a.sha256, size_bytes=a.size_bytes, mime=a.mime)
-            for a, m in zip(artifacts, moves, strict=True)
+            replace(artifact, path=move.target) for artifact, move in zip(artifacts, moves, strict=True)
         ]
         _rewrite_sidecar(file, settings, folder, job, artifacts, placed)
         _drop_kept(moves, job, folder)
         with file.transaction() as conn:
-            jobs.save_artifacts(conn, job.row, placed)
+            jobs.save_artifacts(conn, job, placed)
     return found
 
 

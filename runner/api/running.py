@@ -295,7 +295,7 @@ def _look_at_space(folder: OutputFolder, announce: Announce) -> None:
 
 
 def _adopt(conn: sqlite3.Connection, plan: Plan, now: str) -> None:
-    """Make the jobs whose results were found on disk `done`."""
+    """Make the jobs whose results were found on disk `done`; what is missing of some is fetched."""
     if not plan.adopted:
         return
     for position, sidecar in plan.adopted.items():
@@ -304,11 +304,11 @@ def _adopt(conn: sqlite3.Connection, plan: Plan, now: str) -> None:
             conn,
             job,
             now,
-            state=State.DONE.value,
+            state=(State.DOWNLOADING if sidecar.missing and sidecar.task_id else State.DONE).value,
             task_id=sidecar.task_id,
             finished_at=sidecar.finished_at or now,
         )
-        jobs.save_artifacts(conn, job.row, _artifacts_of(sidecar))
+        jobs.save_artifacts(conn, job, _artifacts_of(sidecar))
         _count_as_paid(conn, job, sidecar, now)
         catalogue.event(
             conn,
@@ -374,10 +374,10 @@ async def _run_async(
     workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
     contracts = contracts_for(workspace, sandbox=request.sandbox)
     scheduler = _scheduler(file, settings, account)
-    settings = _with_descriptors(settings, descriptors_left(), announce)
+    settings, slow_places = _with_descriptors(settings, descriptors_left(), announce)
     async with (
         open_api(account, now=clock.wall_s, connections=API_CONNECTIONS) as api,
-        open_result_transport(account.base_url, settings.limits.downloads) as results,
+        open_result_transport(account.base_url, settings.limits.downloads + slow_places) as results,
     ):
         desk = Desk(
             run=run_id,
@@ -391,7 +391,7 @@ async def _run_async(
             sandbox=request.sandbox,
             is_run=lambda name: holder_of(workspace.database, name) is not None,
         )
-        downloads = Downloads.create(desk, folder, results)
+        downloads = Downloads.create(desk, folder, results, slow_places=slow_places)
         engine = Engine(desk, scheduler, downloads, request.options, progress)
         async with anyio.create_task_group() as group:
             group.start_soon(watch_signals, engine, announce)
@@ -415,20 +415,23 @@ async def _get_ready_for_the_end() -> None:
     await anyio.to_thread.run_sync(get, abandon_on_cancel=True)
 
 
-def _with_descriptors(settings: Settings, left: int | None, announce: Announce) -> Settings:
-    """Return settings that never fetch more at once than this process may open: two descriptors each."""
+def _with_descriptors(settings: Settings, left: int | None, announce: Announce) -> tuple[Settings, int]:
+    """Return settings that never fetch more at once than this process may open: two descriptors each.
+
+    And how many slow downloads may go on besides: as many again, where there is room for them.
+    """
     limits = settings.limits
     if left is None:
-        return settings
+        return settings, limits.downloads
     calls = API_CONNECTIONS + min(limits.uploads, API_CONNECTIONS)
-    downloads = max((left - calls - SPARE_DESCRIPTORS) // 2, 1)
-    if downloads >= limits.downloads:
-        return settings
+    most = max((left - calls - SPARE_DESCRIPTORS) // 2, 1)
+    if most >= limits.downloads:
+        return settings, min(limits.downloads, most - limits.downloads)
     announce(
         f"limits.downloads is {limits.downloads}, but this process may open only {left} more files:"
-        f" {downloads} are fetched at once (`ulimit -n` says how many it may)"
+        f" {most} are fetched at once (`ulimit -n` says how many it may)"
     )
-    return replace(settings, limits=replace(limits, downloads=downloads))
+    return replace(settings, limits=replace(limits, downloads=most)), 0
 
 
 def _scheduler(file: StateFile, settings: Settings, account: Account) -> Scheduler:

@@ -28,6 +28,8 @@ class Standing:
     running: dict[str, Any] | None
     last_run: dict[str, Any] | None
     errors: list[dict[str, Any]]
+    warned: int  # results that were kept although something is odd about them
+    warnings: list[dict[str, Any]]  # the latest of these
     eta_s: float | None
 
 
@@ -76,6 +78,8 @@ def _standing(file: StateFile, name: str, now_s: float) -> Standing:
         running=running,
         last_run=last,
         errors=[dict(row) for row in jobs.last_errors(conn, name, 5)],
+        warned=jobs.warned(conn, name),
+        warnings=[dict(row) for row in jobs.last_warnings(conn, name, 5)],
         eta_s=catalogue.time_left_s(run, now_s)
         if run is not None and running and not running["paused"]
         else None,

@@ -64,7 +64,7 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
 def in_words(standing: Any) -> str:
     """Return how a manifest stands as a few lines."""
     from runner.progress.plain import states
-    from runner.progress.words import counted, credits_in_words, moment, padded, span
+    from runner.progress.words import counted, credits_in_words, moment, near, padded, span
     from runner.words import harmless
 
     orphans = f"; {counted(standing.orphaned, 'job')} no longer in the manifest" if standing.orphaned else ""
@@ -96,4 +96,13 @@ def in_words(standing: Any) -> str:
             f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {cls}"
             f"{harmless(str(error['message'] or ''), limit=160)}"
         )
+    if standing.warned:
+        lines.append(
+            f"attention  {counted(standing.warned, 'result')} kept with a warning"
+            " (one that is deleted is fetched again, unpaid):"
+        )
+    for each in standing.warnings:
+        lines.append(f"           {harmless(near(each['path']))}  {harmless(each['warning'], limit=160)}")
+    if standing.warned > len(standing.warnings):
+        lines.append(f"           … and {counted(standing.warned - len(standing.warnings), 'result')} more")
     return "\n".join(lines)

@@ -56,7 +56,6 @@ class Engine:
         self._results = Results(self._floor, downloads)
         self._pulse = Pulse(self._floor, self._results)
         self._calls = 0
-        self._downloads_open = 0
         self._fault: BaseException | None = None
 
     # --- from outside ------------------------------------------------------------------------
@@ -123,9 +122,9 @@ class Engine:
             self._backlog.move_due(now)
             self._judge_time(now)
             if self._reasons.halted:
-                if not (self._calls or self._downloads_open):
+                if not (self._calls or self._results.open):
                     return
-                await self._sleep(math.inf)
+                await self._sleep(self._results.stop(now))
                 continue
             if self._may_begin():
                 try:
@@ -133,7 +132,9 @@ class Engine:
                 except Exception as exc:  # it would tear down the open requests with it
                     self._blame(exc)
                     continue
-            until_download = self._begin_downloads(calls, self._desk.clock.mono_s())
+            until_download = self._results.begin(
+                lambda step: calls.start_soon(self._guarded, step, self._stir), self._desk.clock.mono_s()
+            )
             until = self._begin_call(calls, self._desk.clock.mono_s())
             if until is None:
                 continue
@@ -155,11 +156,14 @@ class Engine:
 
     def _may_begin(self) -> bool:
         """Whether a new job may be submitted now."""
-        return not (self._reasons.halted or self._reasons.no_new) and self._floor.admission.open()
+        return not (self._reasons.halted or self._reasons.no_new or self._results.held) and (
+            self._floor.admission.open()
+        )
 
     def _may_repeat(self) -> bool:
         """Whether a job whose every send was refused may be sent again now: it counts as begun already."""
-        return not (self._reasons.halted or self._reasons.no_new or self._floor.admission.held)
+        held = self._floor.admission.held or self._results.held
+        return not (self._reasons.halted or self._reasons.no_new or held)
 
     def _begin_call(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Begin one API request, if one is due; else return until when none is (None: begun)."""
@@ -215,20 +219,6 @@ class Engine:
         self._floor.admission.sending(row)
         return row
 
-    def _begin_downloads(self, calls: anyio.abc.TaskGroup, now: float) -> float:
-        """Begin what downloads may begin; return until when the rate holds others back."""
-        to_download, governor = self._backlog.to_download, self._scheduler.governor
-        while to_download and self._downloads_open < self._desk.settings.limits.downloads:
-            if self._floor.counts_downloads:
-                at = governor.next_at(now)
-                if at > now:
-                    return at
-                self._scheduler.sent(now, Call.OTHER)
-            self._downloads_open += 1
-            fetch = self._results.fetch(to_download.popleft(), now)
-            calls.start_soon(self._guarded, fetch, self._download_over)
-        return math.inf
-
     def _start(
         self,
         calls: anyio.abc.TaskGroup,
@@ -242,9 +232,6 @@ class Engine:
 
     def _call_over(self) -> None:
         self._calls -= 1
-
-    def _download_over(self) -> None:
-        self._downloads_open -= 1
 
     async def _guarded(self, step: Coroutine[Any, Any, None], over: Callable[[], None]) -> None:
         """Run one step; an error of one job stops the run in good order, it never tears it down."""
@@ -284,7 +271,7 @@ class Engine:
     def _idle(self) -> bool:
         """Whether nothing is under way and nothing more can be begun."""
         admission = self._floor.admission
-        if self._calls or self._downloads_open or self._floor.seen:
+        if self._calls or self._results.open or self._results.waiting or self._floor.seen:
             return False
         if not self._backlog.empty(may_begin=self._may_begin, may_repeat=self._may_repeat):
             return False

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from runner.engine.floor import Floor
+from runner.engine.places import Places
 from runner.errors import Exit
 from runner.machine import Meaning
 from runner.scheduler import Call
 from runner.steps import poll as polling
-from runner.steps.download import DownloadResult, Downloads, Fetched
+from runner.steps.download import DownloadResult, Downloads, Fetched, Line, note_missing
 
 TRIES = 7  # for one result; a good 20 s in all
 LONGEST_WAIT_S = 20.0
 # A result that was given up is asked for again when another one comes home: at once, then ever less often.
 SELDOM_S = 600.0
+STOP_GRACE_S = 1.0  # for downloads that are as good as whole when the run is stopped
+# So many of a night's results may be out of reach from here before nothing more is paid for; without any that came
+# home, the first is enough.
+OUT_OF_REACH_SHARE = 0.1
+
+Begin = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class Results:
@@ -28,16 +38,76 @@ class Results:
     def __init__(self, floor: Floor, downloads: Downloads) -> None:
         self._floor = floor
         self._downloads = downloads
+        self._places = Places(floor.desk.settings.limits.downloads, downloads.slow_places)
         self._renewed: set[int] = set()
         self._given_up: dict[int, str] = {}  # row: why
         self._again_at: dict[int, float] = {}  # those of them that another try may help
+        self._out_of_reach: dict[int, str] = {}  # row: host, where the reason is here
+        self._hosts: set[str] = set()  # that delivered
+        self._delivered = 0
+        self._held = False
+        self._stop_at = math.inf
         self.done_at: deque[float] = deque(maxlen=200)  # of the last ones, by the monotonic clock
 
-    async def fetch(self, row: int, began_at: float) -> None:
+    # --- which, and when ---
+
+    @property
+    def open(self) -> int:
+        """How many are being fetched."""
+        return len(self._places)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether some wait that are slow and let go."""
+        return bool(self._places.let_go)
+
+    def begin(self, start: Begin, now: float) -> float:
+        """Begin what downloads may begin; return until when nothing more is to be done here."""
+        floor = self._floor
+        to_download = floor.backlog.to_download
+        again_at = self._places.judge(now, waiting=bool(to_download))
+        while to_download or self._places.let_go:
+            if floor.counts_downloads:
+                at = floor.scheduler.governor.next_at(now)
+                if at > now:
+                    return min(at, again_at)
+            if (taken := self._places.take(to_download)) is None:
+                break
+            if floor.counts_downloads:
+                floor.scheduler.sent(now, Call.OTHER)
+            row, slow = taken
+            line = Line()
+            self._places.begin(row, line, now, slow=slow)
+            start(self._fetch(row, line, now))
+        return min(again_at, self._places.judge(now, waiting=bool(to_download)))
+
+    def stop(self, now: float) -> float:
+        """The run is stopped: have downloads let go that do not end at once; return when to ask again."""
+        if self._stop_at == math.inf:
+            self._stop_at = now + STOP_GRACE_S
+        if now < self._stop_at:
+            return self._stop_at
+        self._places.stop()
+        return math.inf
+
+    # --- what comes of it ---
+
+    async def _fetch(self, row: int, line: Line, began_at: float) -> None:
         """Fetch the results of one job, and see to what follows."""
         floor = self._floor
         floor.tally.downloads += 1
-        result = await self._downloads.fetch(floor.desk, row, floor.backlog.settled.pop(row, None))
+        well = False
+        try:
+            result = await self._downloads.fetch(
+                floor.desk,
+                row,
+                floor.backlog.settled.pop(row, None),
+                last=floor.backlog.tries["download", row] + 1 >= TRIES,
+                line=line,
+            )
+            well = result.fetched is Fetched.DONE
+        finally:
+            self._places.over(row, floor.now(), well=well)
         if floor.counts_downloads or result.too_fast:
             floor.scheduler.answered(
                 floor.now(),
@@ -45,32 +115,47 @@ class Results:
                 sent_at=began_at,
                 rejected=result.too_fast,
                 retry_after_s=result.retry_after_s,
-                ok=result.fetched is Fetched.DONE,
+                ok=well,
                 draw=floor.desk.draw(),
             )
             floor.tally.rejections += result.too_fast
         floor.counts_downloads |= result.from_api or result.too_fast
         for warning in result.warnings:
             floor.progress.event("warning", job=result.job.id, message=warning)
-        if result.fetched is Fetched.GONE:
-            return
-        if result.fetched is Fetched.DONE:
-            self._done(result)
-        else:
-            self._again(result)
+        if result.hosts:
+            self._hosts |= result.hosts
+            self._delivered += 1
+        match result.fetched:
+            case Fetched.GONE:
+                return
+            case Fetched.STOPPED:
+                self._places.let_go.append(row)
+            case Fetched.DONE:
+                self._done(result)
+            case _:
+                await self._again(result)
+        self._judge_reach(result)
 
     def _done(self, result: DownloadResult) -> None:
         floor, job = self._floor, result.job
         floor.tally.done += 1
         self.done_at.append(floor.now())
         self._given_up.pop(job.row, None)
+        self._again_at.pop(job.row, None)
         self._revive()
-        floor.progress.event("done", job=job.id, files=[str(path) for path in result.files])
+        floor.progress.event(
+            "done",
+            job=job.id,
+            files=[str(path) for path in result.files],
+            **({"warnings": list(result.warnings)} if result.warnings else {}),
+        )
         if (canaries := floor.admission.canary_done(job.row)) is not None:
             floor.progress.event("canary", message=f"{canaries} canaries are done; going on with the rest")
 
-    def _again(self, result: DownloadResult) -> None:
+    async def _again(self, result: DownloadResult) -> None:
         floor, job = self._floor, result.job
+        if result.came:
+            floor.progress.event("partly", job=job.id, files=[str(path) for path in result.came])
         if job.urls or job.row in self._renewed:  # else nobody was asked yet: its file went from the disk
             floor.progress.event("trouble", call="download", job=job.id, what=result.why)
         if result.too_fast:  # the gate has closed; this is no fault of the result's
@@ -79,7 +164,7 @@ class Results:
         tries = floor.backlog.tries
         tries["download", job.row] += 1
         if result.fetched is Fetched.NEVER or tries["download", job.row] >= TRIES:
-            self._give_up(result, tries["download", job.row] - TRIES)
+            await self._give_up(result, tries["download", job.row] - TRIES)
             return
         delay_s = floor.draw_back_off(tries["download", job.row], base_s=0.5, cap_s=LONGEST_WAIT_S)
         delay_s = max(delay_s, min(result.retry_after_s or 0.0, LONGEST_WAIT_S))
@@ -91,7 +176,7 @@ class Results:
             floor.backlog.after(0.0 if first else delay_s, floor.backlog.to_renew, job.row)
             self._renewed.add(job.row)
 
-    def _give_up(self, result: DownloadResult, more_tries: int) -> None:
+    async def _give_up(self, result: DownloadResult, more_tries: int) -> None:
         floor, job = self._floor, result.job
         self._given_up[job.row] = (
             f"the result of {job.id} cannot be fetched now ({result.why}); it is paid and kept"
@@ -99,6 +184,7 @@ class Results:
         if result.fetched is not Fetched.NEVER:
             wait_s = min(LONGEST_WAIT_S * (2.0 ** min(more_tries, 10) - 1.0), SELDOM_S)
             self._again_at[job.row] = floor.now() + wait_s
+        await floor.desk.writer.write(lambda conn: note_missing(conn, floor.desk, job.row, result.why))
 
     def _revive(self) -> None:
         """A result has come home, so what kept others away may be over, though the run has long gone on."""
@@ -107,8 +193,41 @@ class Results:
             del self._again_at[row]
             self._floor.backlog.to_renew.append(row)
 
+    # --- whether results can be had here at all ---
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing new is paid for: results cannot be got to from here."""
+        return self._held
+
+    def _judge_reach(self, result: DownloadResult) -> None:
+        """Hold new submits while results cannot be got to from this machine, and let them go on once they can."""
+        job, host = result.job, result.out_of_reach
+        if not host and not result.reached and job.row in self._given_up:
+            host = "its host"  # nothing there ever answered
+        self._out_of_reach.pop(job.row, None)
+        if result.fetched not in (Fetched.DONE, Fetched.STOPPED) and host and host not in self._hosts:
+            self._out_of_reach[job.row] = host
+        held = len(self._out_of_reach) > OUT_OF_REACH_SHARE * self._delivered
+        if held == self._held:
+            return
+        self._held = held
+        self._floor.progress.event(
+            "warning",
+            message=f"nothing new is submitted while results cannot be fetched from here: {result.why}"
+            if held
+            else "results come home again: submits go on",
+        )
+        self._floor.stir()
+
     def note_missing(self) -> None:
         """At the end of a run, say that some results were not to be had."""
+        if self._held:
+            self._floor.reasons.note(
+                Exit.TEMPORARY,
+                "results cannot be fetched from this machine, so nothing more was submitted;"
+                " what is paid is kept: mend the way there, then run again",
+            )
         for why in self._given_up.values():
             self._floor.reasons.note(Exit.TEMPORARY, why)
 

@@ -95,6 +95,9 @@ def sentence(kind: str, data: dict[str, Any], *, verbose: int = 0) -> str | None
         case "done":
             files = ", ".join(harmless(near(str(name))) for name in data.get("files", ()))
             return f"done       {job}  {files}"
+        case "partly":
+            files = ", ".join(harmless(near(str(name))) for name in data.get("files", ()))
+            return f"partly     {job}  {files}"
         case "failed":
             again = " (another round begins)" if data.get("again") else ""
             return f"failed     {job}  {said('cls')}: {message}{again}"

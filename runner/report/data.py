@@ -45,12 +45,16 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFile:
-    """A file a page shows. `url` is relative to the page and percent-encoded; `name` is for people."""
+    """A file a page shows. `url` is relative to the page and percent-encoded; `name` is for people.
+
+    `warning` says what is odd about a result that was kept all the same.
+    """
 
     url: str
     name: str
     mime: str
     size_bytes: int
+    warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +254,11 @@ def jobs_of(
         place = Place(kind="result", row=row["job"], number=row["number"], path=row["path"])
         files.setdefault(row["job"], []).append(
             ReportFile(
-                url=url_of(place), name=Path(row["path"]).name, mime=row["mime"], size_bytes=row["size_bytes"]
+                url=url_of(place),
+                name=Path(row["path"]).name,
+                mime=row["mime"],
+                size_bytes=row["size_bytes"],
+                warning=row["warning"],
             )
         )
     params: _Once[dict[str, Json]] = _Once(_json_for_browsers)

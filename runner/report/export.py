@@ -49,9 +49,19 @@ COLUMNS = (
     "artifact",
     "artifacts",
     "fingerprint",
+    "warning",
 )
 
-_PLAIN = frozenset(COLUMNS) - {"listed", "overdue", "params", "axes", "references", "artifact", "artifacts"}
+_PLAIN = frozenset(COLUMNS) - {
+    "listed",
+    "overdue",
+    "params",
+    "axes",
+    "references",
+    "artifact",
+    "artifacts",
+    "warning",
+}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # obeyed by the terminal it is looked at in
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -94,13 +104,16 @@ def rows(conn: sqlite3.Connection, manifest: str) -> Iterator[dict[str, Any]]:
     """Yield each job as `{column: value}` in the order of `COLUMNS`."""
     with reporting.snapshot(conn):
         files: dict[int, list[str]] = {}
+        warnings: dict[int, list[str]] = {}
         for item in reporting.artifact_rows(conn, manifest):
             files.setdefault(item["job"], []).append(item["path"])
+            if item["warning"]:
+                warnings.setdefault(item["job"], []).append(f"{Path(item['path']).name}: {item['warning']}")
         for row in reporting.job_rows(conn, manifest):
-            yield _row(row, files.get(row["id"], []))
+            yield _row(row, files.get(row["id"], []), warnings.get(row["id"], []))
 
 
-def _row(row: sqlite3.Row, files: list[str]) -> dict[str, Any]:
+def _row(row: sqlite3.Row, files: list[str], warnings: list[str]) -> dict[str, Any]:
     values = {name: row[name] for name in _PLAIN}
     values |= {
         "listed": bool(row["listed"]),
@@ -110,6 +123,7 @@ def _row(row: sqlite3.Row, files: list[str]) -> dict[str, Any]:
         "references": [item["path"] for item in json.loads(row["refs"])],
         "artifact": files[0] if files else None,
         "artifacts": files,
+        "warning": "; ".join(warnings) or None,
     }
     return {name: values[name] for name in COLUMNS}
 

@@ -244,11 +244,13 @@ class _Table:
 
 
 def _files(files: Iterable[ReportFile]) -> list[Any]:
-    """Return files as `[url, mime, bytes]`, with the name where the url does not tell it."""
-    return [
-        [item.url, item.mime, item.size_bytes, *([] if item.url == item.name else [item.name])]
-        for item in files
-    ]
+    """Return files as `[url, mime, bytes]`, with the name where the url does not tell it, and what is odd."""
+
+    def more(item: ReportFile) -> list[str | None]:
+        name = None if item.url == item.name else item.name
+        return [name, item.warning] if item.warning else [name] if name else []
+
+    return [[item.url, item.mime, item.size_bytes, *more(item)] for item in files]
 
 
 def _open(command: str, ask: str) -> str:

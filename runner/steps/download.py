@@ -1,34 +1,44 @@
-"""Download: bring the results of a succeeded task home, whole, and say so in the ledger.
+"""Download: bring the results of a succeeded task home, and say so in the ledger.
 
-A succeeded task never becomes failed here: what cannot be fetched now stays `downloading`.
+A succeeded task never becomes failed here: what cannot be fetched now stays `downloading`, and what can be had of
+several results is delivered meanwhile. What came whole but is odd is fetched a second time before it is kept.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 
 from runner import sidecar
 from runner.backoff import parse_retry_after
+from runner.errors import UsageError
 from runner.fetch import (
+    Meter,
+    ResultDoubtful,
     ResultFetcher,
+    ResultRefused,
     ResultTooLarge,
     ResultTrouble,
     ResultUnacceptable,
     ResultUnavailable,
+    without_query,
 )
 from runner.files import OutputFolder
 from runner.model import Artifact, Job, Kind, State
-from runner.parts import Result
+from runner.parts import PlaceTrouble, Result
 from runner.sidecar import Sidecar
+from runner.steps import trouble
 from runner.steps.desk import Desk
-from runner.store import jobs, ledger
+from runner.store import catalogue, jobs, ledger
 from runner.transports import ResultTransport
+from runner.ways import Trouble
 
 Settled = tuple[Job, ledger.Paid]
 
@@ -41,6 +51,7 @@ class Fetched(StrEnum):
     LATER = "later"  # the host does not work now
     NEVER = "never"  # asking again changes nothing: a person has to change something first
     GONE = "gone"  # the job does not want this any more
+    STOPPED = "stopped"  # it was told to let go; what has come is kept where that can be gone on with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,19 +64,41 @@ class DownloadResult:
     retry_after_s: float | None = None  # what the host asked for
     from_api: bool = False  # a result is under the API's own address, so to fetch it is a request to the API
     too_fast: bool = False  # the API's own host said 429
-    files: tuple[Path, ...] = ()
+    came: tuple[Path, ...] = ()  # in this step
+    files: tuple[Path, ...] = ()  # all of the job
     warnings: tuple[str, ...] = ()
+    hosts: frozenset[str] = frozenset()  # that delivered
+    out_of_reach: str = ""  # a host that cannot be got to from here
+    reached: bool = True  # something answered
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, kw_only=True)
+class Line:
+    """A hold on one download from outside: how much came, and a way to make it let go."""
+
+    meter: Meter = field(default_factory=Meter)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+
+@dataclass(slots=True)
 class Downloads:
-    """Where results come from and where they go."""
+    """Where results come from and where they go.
+
+    By (row, number): `seen` holds results that came whole but odd, until a second fetch has brought the same bytes;
+    `too_large` those that need not be asked for again in this run.
+    """
 
     folder: OutputFolder
     fetcher: ResultFetcher
+    slow_places: int = 0  # connections beyond `limits.downloads`
+    seen: dict[tuple[int, int], Result] = field(default_factory=dict)
+    too_large: dict[tuple[int, int], ResultTooLarge] = field(default_factory=dict)
+    hosts: set[str] = field(default_factory=set)  # remembered in this run
 
     @classmethod
-    def create(cls, desk: Desk, folder: OutputFolder, way: ResultTransport) -> Downloads:
+    def create(
+        cls, desk: Desk, folder: OutputFolder, way: ResultTransport, *, slow_places: int = 0
+    ) -> Downloads:
         """Make one for a run."""
         fetcher = ResultFetcher(
             way.http,
@@ -75,49 +108,155 @@ class Downloads:
             proxied=way.proxied,
             gives_away=desk.account.gives_away,
         )
-        return cls(folder, fetcher)
+        return cls(folder, fetcher, slow_places)
 
-    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
-        """Fetch all results of one job, give them their names, write the sidecar, and be done.
+    async def fetch(
+        self,
+        desk: Desk,
+        row: int,
+        settled: Settled | None = None,
+        *,
+        last: bool = False,
+        line: Line | None = None,
+    ) -> DownloadResult:
+        """Fetch what is missing of one job's results, give it its names, write the sidecar, and be done with the last.
 
         Args:
             desk: The run.
             row: Which job.
             settled: The job and what was paid for it, where that is known: as read with the task's end.
+            last: There will be no other try in this run: what came whole is kept, however odd it is.
+            line: Who watches.
 
         Raises:
             TemporaryTrouble: The disk is full or fails.
         """
+        line = line or Line()
+        there: list[Artifact] = []
         if settled is None:
-            settled = await desk.writer.write(lambda conn: _begin(conn, row))
+            found, there = await desk.writer.write(lambda conn: _begin(conn, row))
+            settled = found
         job, paid = settled
         if job.state is not State.DOWNLOADING:
             return DownloadResult(job=job, fetched=Fetched.GONE)
         if not job.urls:
             return DownloadResult(job=job, fetched=Fetched.RENEW, why="the service names no result yet")
-        results: list[Result] = []
-        stem = stem_of(job)
-        urls = [desk.account.to_ask(url) for url in job.urls]
-        for number, url in enumerate(urls, start=1):
+        if there:
+            there = await anyio.to_thread.run_sync(_still_there, there)
+        urls = {number: desk.account.to_ask(url) for number, url in enumerate(job.urls, start=1)}
+        wanted = sorted(urls.keys() - {item.number for item in there})
+        came: dict[int, Result] = {}
+        missing: dict[int, ResultTrouble] = {}
+        with line.scope:
+            for number in wanted:
+                try:
+                    came[number] = await self._fetch_one(job, number, urls[number], line, last=last)
+                except ResultTrouble as exc:
+                    missing[number] = exc
+                    if _too_fast(desk, urls[number], exc):
+                        break
+        whole = len(came) == len(wanted)
+        artifacts = tuple(there)
+        if came or whole:
             try:
-                results.append(await self.fetcher.fetch(url, self.folder.part(stem, number)))
-            except ResultTrouble as exc:
-                return _not_fetched(desk, job, url, exc)
-        artifacts = await anyio.to_thread.run_sync(self._keep, desk, job, paid, stem, results)
-        after = await desk.writer.write(lambda conn: _done(conn, desk, job, artifacts))
-        return DownloadResult(
-            job=after,
+                job, artifacts = await self._keep(desk, job, paid, there, came, whole=whole)
+            except (PlaceTrouble, UsageError) as exc:
+                why = desk.account.hider.text(f"{exc.message}; {exc.hint}")
+                return DownloadResult(job=job, fetched=Fetched.NEVER, why=why)
+        result = DownloadResult(
+            job=job,
             fetched=Fetched.DONE,
+            from_api=desk.account.counts(urls[1]),
+            came=tuple(item.path for item in artifacts if item.number in came),
             files=tuple(item.path for item in artifacts),
-            warnings=_odd(desk, job, results),
-            from_api=desk.account.counts(urls[0]),
+            warnings=tuple(
+                f"{item.path.name}: {item.warning}"
+                for item in artifacts
+                if item.warning and item.number in came
+            ),
+            hosts=frozenset(each.host for each in came.values()),
+        )
+        if line.scope.cancelled_caught:
+            return replace(result, fetched=Fetched.STOPPED)
+        return result if whole else _not_fetched(desk, result, urls, missing)
+
+    async def _fetch_one(self, job: Job, number: int, url: str, line: Line, *, last: bool) -> Result:
+        """Fetch one result; what is odd is believed once a second fetch has brought the same.
+
+        Raises:
+            ResultDoubtful: It is to be fetched once more.
+        """
+        place = job.row, number
+        if place in self.too_large:
+            raise self.too_large[place]
+        before = self.seen.get(place)
+        part = self.folder.part(stem_of(job), number)
+        if before is not None and before.part.path == part.path:
+            part = self.folder.part(stem_of(job), number, second=True)
+        try:
+            now = await self.fetcher.fetch(url, part, line.meter)
+        except ResultTooLarge as exc:
+            self.too_large[place] = exc
+            raise
+        except ResultTrouble:
+            if before is None or not last or not before.framed or before.looks != 2:
+                raise
+            return self._believed(place, before, "; it could not be fetched a second time to compare")
+        if now.looks <= 1:
+            if before is not None:
+                await anyio.to_thread.run_sync(before.part.discard)
+            return self._believed(place, now)
+        same = before is not None and before.sha256 == now.sha256
+        if before is not None:
+            await anyio.to_thread.run_sync(before.part.discard)
+        if same and (last or now.looks == 2):
+            return self._believed(place, now)
+        if last and now.framed and now.looks == 2:
+            return self._believed(place, now, "; it was not the same each time it was fetched")
+        self.seen[place] = now
+        odd = now.warning or "nothing shows that all of it has come"
+        raise ResultDoubtful(
+            f"{without_query(url)}: {odd}; it is fetched once more", renew=now.file.kind is None
         )
 
-    def _keep(
-        self, desk: Desk, job: Job, paid: ledger.Paid, stem: str, results: Sequence[Result]
+    def _believed(self, place: tuple[int, int], result: Result, more: str = "") -> Result:
+        self.seen.pop(place, None)
+        return replace(result, warning=result.warning + more) if result.warning else result
+
+    async def _keep(
+        self,
+        desk: Desk,
+        job: Job,
+        paid: ledger.Paid,
+        there: Sequence[Artifact],
+        came: Mapping[int, Result],
+        *,
+        whole: bool,
+    ) -> tuple[Job, tuple[Artifact, ...]]:
+        """Name what came, write the sidecar and record it; with the `whole` of it there, the job is done."""
+        came = {number: _of_its_kind(desk, job, number, result) for number, result in came.items()}
+        hosts = {result.host for result in came.values()} - self.hosts
+        artifacts = await anyio.to_thread.run_sync(self._publish, desk, job, paid, there, came, whole)
+        after = await desk.writer.write(lambda conn: _record(conn, desk, job, artifacts, hosts, whole=whole))
+        self.hosts |= hosts
+        return after, artifacts
+
+    def _publish(
+        self,
+        desk: Desk,
+        job: Job,
+        paid: ledger.Paid,
+        there: Sequence[Artifact],
+        came: Mapping[int, Result],
+        whole: bool,
     ) -> tuple[Artifact, ...]:
         """Name the results and write the sidecar, on a thread; files only."""
-        artifacts = self.folder.publish(stem, results)
+        stem = stem_of(job)
+        path = self.folder.sidecar_path(stem)
+        earlier = sidecar.read(path) if os.path.lexists(path) else None
+        artifacts = self.folder.publish(
+            stem, came, there=there, earlier=[item.path for item in earlier.artifacts] if earlier else ()
+        )
         beside = Sidecar(
             manifest=job.manifest,
             job=job.id,
@@ -134,6 +273,7 @@ class Downloads:
             reserved_credits=paid[0],
             final_credits=paid[1],
             artifacts=artifacts,
+            missing=() if whole else _numbers_missing(job, artifacts),
             submitted_at=job.submitted_at,
             finished_at=desk.now(),
         )
@@ -148,48 +288,127 @@ def stem_of(job: Job) -> str:
     return f"orphaned/{job.output}-{job.fingerprint.rpartition(':')[2][:8]}"
 
 
-def _not_fetched(desk: Desk, job: Job, url: str, exc: ResultTrouble) -> DownloadResult:
-    # Only what a person can do: that we ask again, we do anyhow.
-    hint = f"; {exc.hint}" if exc.hint and isinstance(exc, ResultUnacceptable) else ""
-    if isinstance(exc, ResultTooLarge):
+def note_missing(conn: sqlite3.Connection, desk: Desk, row: int, why: str) -> None:
+    """Record in a job's row that its results, or some of them, could not be had in this run."""
+    job = jobs.get(conn, row)
+    if job.state is State.DOWNLOADING and job.urls:
+        trouble.note(conn, desk, job, Trouble.NOT_FETCHED, why)
+
+
+def _not_fetched(
+    desk: Desk, found: DownloadResult, urls: Mapping[int, str], missing: Mapping[int, ResultTrouble]
+) -> DownloadResult:
+    # What another try may help decides when there is one.
+    order = (ResultTooLarge, ResultUnavailable, ResultDoubtful, ResultUnacceptable, ResultRefused)
+    worst = max(missing, key=lambda number: (missing[number].renew, order.index(type(missing[number]))))
+    exc = missing[worst]
+    if all(isinstance(each, ResultTooLarge) for each in missing.values()):
         fetched = Fetched.NEVER
     else:
         fetched = Fetched.RENEW if exc.renew else Fetched.LATER
-    status = asked = said_at = None
-    if isinstance(exc, ResultUnavailable):
-        status, asked, said_at = exc.status, exc.retry_after, exc.date
-    return DownloadResult(
-        job=job,
+    waits = [wait for each in missing.values() if (wait := _asked_to_wait_s(desk, each)) is not None]
+    return replace(
+        found,
         fetched=fetched,
-        why=desk.account.hider.text(f"{exc.message}{hint}"),
-        retry_after_s=parse_retry_after(asked, now_epoch_s=desk.clock.wall_s(), date=said_at),
-        from_api=desk.account.counts(url),
-        too_fast=status == 429 and desk.account.serves(url),
+        why=_why(desk, missing, len(urls)),
+        retry_after_s=max(waits, default=None),
+        from_api=any(desk.account.counts(urls[number]) for number in missing),
+        too_fast=any(_too_fast(desk, urls[number], each) for number, each in missing.items()),
+        out_of_reach=next((each.out_of_reach for each in missing.values() if each.out_of_reach), ""),
+        reached=any(not isinstance(each, ResultUnavailable) or each.reached for each in missing.values()),
     )
 
 
-def _begin(conn: sqlite3.Connection, row: int) -> Settled:
+def _why(desk: Desk, missing: Mapping[int, ResultTrouble], urls: int) -> str:
+    """Return in words what is missing and why; of several results by number."""
+    reasons: dict[str, list[int]] = {}
+    for number, exc in missing.items():
+        # Only what a person can do: that we ask again, we do anyhow.
+        hint = (
+            f"; {exc.hint}" if exc.hint and (isinstance(exc, ResultUnacceptable) or exc.out_of_reach) else ""
+        )
+        reasons.setdefault(desk.account.hider.text(f"{exc.message}{hint}"), []).append(number)
+    if urls == 1:
+        return next(iter(reasons))
+    return "; ".join(
+        f"result {' and '.join(map(str, numbers))} of {urls}: {words}" for words, numbers in reasons.items()
+    )
+
+
+def _asked_to_wait_s(desk: Desk, exc: ResultTrouble) -> float | None:
+    if not isinstance(exc, ResultUnavailable):
+        return None
+    return parse_retry_after(
+        exc.headers.get("retry-after"), now_epoch_s=desk.clock.wall_s(), date=exc.headers.get("date")
+    )
+
+
+def _too_fast(desk: Desk, url: str, exc: ResultTrouble) -> bool:
+    """Say whether the API itself, which these results are under, says 429."""
+    return isinstance(exc, ResultUnavailable) and exc.status == 429 and desk.account.serves(url)
+
+
+def _numbers_missing(job: Job, artifacts: Sequence[Artifact]) -> tuple[int, ...]:
+    there = {item.number for item in artifacts}
+    return tuple(number for number in range(1, len(job.urls) + 1) if number not in there)
+
+
+def _begin(conn: sqlite3.Connection, row: int) -> tuple[Settled, list[Artifact]]:
     # The task has ended, so what was paid for it is settled: it will not change while files come.
     job = jobs.get(conn, row)
-    return job, ledger.paid(conn, job)
+    return (job, ledger.paid(conn, job)), jobs.artifacts_of_round(conn, job)
 
 
-def _done(conn: sqlite3.Connection, desk: Desk, seen: Job, artifacts: Sequence[Artifact]) -> Job:
+def _still_there(artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Return those of a job's results that are on the disk, as far as their sizes tell."""
+    return [item for item in artifacts if item.path.name and _size(item.path) == item.size_bytes]
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def _record(
+    conn: sqlite3.Connection,
+    desk: Desk,
+    seen: Job,
+    artifacts: Sequence[Artifact],
+    hosts: set[str],
+    *,
+    whole: bool,
+) -> Job:
     job = jobs.get(conn, seen.row)
     now = desk.now()
-    jobs.save_artifacts(conn, job.row, artifacts)
-    after = jobs.advance(conn, job, now, state=State.DONE.value, finished_at=now)
-    desk.event(conn, "done", job, files=[str(item.path) for item in artifacts])
+    jobs.save_artifacts(conn, job, artifacts)
+    for host in hosts:
+        catalogue.save_result_host(conn, base_url=desk.account.service, host=host, now=now)
+    files = [str(item.path) for item in artifacts]
+    warnings = {item.path.name: item.warning for item in artifacts if item.warning}
+    if not whole:
+        desk.event(conn, "partly", job, files=files, missing=_numbers_missing(job, artifacts))
+        return jobs.advance(conn, job, now)
+    after = jobs.advance(
+        conn,
+        job,
+        now,
+        state=State.DONE.value,
+        finished_at=now,
+        **trouble.NO_TROUBLE,
+    )
+    desk.event(conn, "done", job, files=files, **({"warnings": warnings} if warnings else {}))
     return after
 
 
-def _odd(desk: Desk, job: Job, results: Sequence[Result]) -> tuple[str, ...]:
-    """Return a word of warning where the first result is not of the kind the model makes."""
+def _of_its_kind(desk: Desk, job: Job, number: int, result: Result) -> Result:
+    """Return a job's first result with a warning where it is not of the kind the model makes."""
     contract = desk.contracts.get(job.model)
     wanted = {kind.value for kind in Kind}
-    if contract is None or not results or contract.category not in wanted:
-        return ()
-    kind = results[0].media.kind
-    if kind.value == contract.category:
-        return ()
-    return (f"the result is {kind.value}, although {job.model} makes {contract.category}",)
+    kind = result.file.kind
+    if number != 1 or contract is None or contract.category not in wanted or result.warning:
+        return result
+    if kind is None or kind.value == contract.category:
+        return result
+    return replace(result, warning=f"it is {kind.value}, although {job.model} makes {contract.category}")

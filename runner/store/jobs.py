@@ -208,20 +208,30 @@ def holder_of_task(conn: sqlite3.Connection, base_url: str, task_id: str) -> tup
     return (found["job"], found["round"]) if found else None
 
 
-def save_artifacts(conn: sqlite3.Connection, row: int, artifacts: Sequence[Artifact]) -> None:
-    """Replace the list of a job's result files.
+def save_artifacts(conn: sqlite3.Connection, job: Job, artifacts: Sequence[Artifact]) -> None:
+    """Replace the list of a job's result files, which are those of its present round.
 
     A file of another job that stood at one of these paths has gone to `.old/`: its path is blanked, so
     that it is looked for by its content should that job be wanted again.
     """
-    conn.execute("DELETE FROM artifacts WHERE job = ?", (row,))
+    conn.execute("DELETE FROM artifacts WHERE job = ?", (job.row,))
     conn.executemany(
         "UPDATE artifacts SET path = '' WHERE path = ?", [(str(item.path),) for item in artifacts]
     )
     conn.executemany(
-        "INSERT INTO artifacts (job, number, path, sha256, size_bytes, mime, warning) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO artifacts (job, round, number, path, sha256, size_bytes, mime, warning)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (row, item.number, str(item.path), item.sha256, item.size_bytes, item.mime, item.warning)
+            (
+                job.row,
+                job.round,
+                item.number,
+                str(item.path),
+                item.sha256,
+                item.size_bytes,
+                item.mime,
+                item.warning,
+            )
             for item in artifacts
         ],
     )
@@ -230,6 +240,14 @@ def save_artifacts(conn: sqlite3.Connection, row: int, artifacts: Sequence[Artif
 def artifacts(conn: sqlite3.Connection, row: int) -> list[Artifact]:
     """Return a job's result files by number."""
     rows = conn.execute("SELECT * FROM artifacts WHERE job = ? ORDER BY number", (row,))
+    return [_artifact(item) for item in rows]
+
+
+def artifacts_of_round(conn: sqlite3.Connection, job: Job) -> list[Artifact]:
+    """Return the result files of a job's present round by number; while it is `downloading`, perhaps not all."""
+    rows = conn.execute(
+        "SELECT * FROM artifacts WHERE job = ? AND round = ? ORDER BY number", (job.row, job.round)
+    )
     return [_artifact(item) for item in rows]
 
 
@@ -253,6 +271,24 @@ def finished_files(conn: sqlite3.Connection, manifest: str) -> Iterable[tuple[in
         " WHERE j.manifest = ? AND j.listed = 1 AND j.state = 'done'",
         (manifest,),
     )
+
+
+def warned(conn: sqlite3.Connection, manifest: str) -> int:
+    """Return how many results of the listed jobs were kept although something is odd about them."""
+    found = conn.execute(f"SELECT count(*) {_WARNED}", (manifest,)).fetchone()
+    return int(found[0])
+
+
+def last_warnings(conn: sqlite3.Connection, manifest: str, limit: int) -> list[Mapping[str, Any]]:
+    """Return the latest of them: `{"job", "path", "warning"}`."""
+    rows = conn.execute(
+        f"SELECT j.job, a.path, a.warning {_WARNED} ORDER BY j.finished_at DESC, j.id DESC LIMIT ?",
+        (manifest, limit),
+    )
+    return [dict(row) for row in rows]
+
+
+_WARNED = "FROM artifacts a JOIN jobs j ON j.id = a.job WHERE a.warning IS NOT NULL AND j.manifest = ? AND j.listed = 1"
 
 
 def last_errors(conn: sqlite3.Connection, manifest: str, limit: int) -> list[Mapping[str, Any]]:

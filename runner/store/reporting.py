@@ -72,12 +72,12 @@ def job_rows(
 def artifact_rows(
     conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None = None
 ) -> Iterator[sqlite3.Row]:
-    """Yield `job` (row number), `number`, `path`, `size_bytes`, `mime` of results that have a file."""
+    """Yield `job` (row number), `number`, `path`, `size_bytes`, `mime`, `warning` of results that have a file."""
     chosen, given = (
         ("", ()) if rows is None else (" AND a.job IN (SELECT value FROM json_each(?2))", (json.dumps(rows),))
     )
     yield from conn.execute(
-        "SELECT a.job, a.number, a.path, a.size_bytes, a.mime FROM artifacts a JOIN jobs j ON j.id = a.job"
+        "SELECT a.job, a.number, a.path, a.size_bytes, a.mime, a.warning FROM artifacts a JOIN jobs j ON j.id = a.job"
         f" WHERE j.manifest = ?1{chosen} AND a.path <> '' ORDER BY a.job, a.number",
         (manifest, *given),
     )

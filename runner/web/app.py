@@ -22,13 +22,13 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runner.media import WITH_SIGNATURE, WITHOUT_SIGNATURE
+from runner.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
 from runner.report import page
 from runner.web.feed import Feed
 
 LIVE = json.dumps({"v": 1, "live": "events"})
 MOST_LISTENERS = 50
-SHOWN = frozenset(media.mime for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE))
+SHOWN = frozenset(media.mime for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE, *BY_TRACKS))
 LARGEST_ORDER_BYTES = 1000
 NOTHING_HERE = "There is nothing here. Open the address that rivya-batch has printed.\n"
 

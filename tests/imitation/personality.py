@@ -79,6 +79,9 @@ class Personality:
     result_ranges: bool = False
     result_redirects: int = 0
     result_lives_s: float = 3600.0
+    result_moves: bool = (
+        False  # each time they are asked for, urls have another path, and by turns another host
+    )
     result_bytes: int = 0  # at least so large
     results: int = 1
     primary_only: bool = False  # `urls` missing

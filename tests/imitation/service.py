@@ -106,9 +106,16 @@ class Imitation:
         """Change the personality from now on."""
         self.be = replace(self.be, **changes)
 
-    def result_of(self, prompt: str) -> Callable[[Request], bool]:
-        """Match the GETs of the results of one prompt."""
-        return lambda request: self.tasks[request.segments[1]].data.get("prompt") == prompt
+    def result_of(self, prompt: str, *numbers: int) -> Callable[[Request], bool]:
+        """Match the GETs of the results of one prompt: of these numbers, or all."""
+
+        def match(request: Request) -> bool:
+            number = int(request.segments[-1].rpartition("-")[2])
+            return self.tasks[request.segments[1]].data.get("prompt") == prompt and (
+                not numbers or number in numbers
+            )
+
+        return match
 
     def poll_of(self, prompt: str) -> Callable[[Request], bool]:
         """Match the polls of one prompt."""
@@ -519,8 +526,10 @@ class Imitation:
     def _result_url(self, task: Task, number: int) -> str:
         token = secrets.token_urlsafe(24)
         self._tokens[token] = (task.id, number, time.monotonic() + self.be.result_lives_s)
-        path = f"/r/{quote(task.id, safe='')}/{self.be.result_name}-{number}"
-        host = "" if self.be.results_at == "path" else f"http://127.0.0.1:{self._host.port}"
+        turn = f"{token[:8]}/" if self.be.result_moves else ""
+        path = f"/r/{quote(task.id, safe='')}/{turn}{self.be.result_name}-{number}"
+        name = "localhost" if turn and len(self._tokens) % 2 == 0 else "127.0.0.1"
+        host = "" if self.be.results_at == "path" else f"http://{name}:{self._host.port}"
         return f"{host}{path}?X-Sig={token}%2F%2B%3D&X-Amz-Expires=60&hop={self.be.result_redirects}"
 
     def _poll(self, request: Request, row: Transfer) -> Answer:

@@ -46,7 +46,8 @@ class Request:
 class Answer:
     """One answer, and how badly it is to be sent.
 
-    `cut_at` sends only so many bytes of the body and closes; `said_length` lies in Content-Length.
+    `cut_at` sends only so many bytes of the body and closes; `said_length` lies in Content-Length; `unframed` says
+    nothing of its length, so that the connection's end is the body's.
     """
 
     status: int = 200
@@ -56,6 +57,7 @@ class Answer:
     close: bool = False
     cut_at: int | None = None
     said_length: int | None = None
+    unframed: bool = False
     head_pause_s: float = 0.0
     drip_s: float = 0.0  # pause between pieces of the body
     piece: int = 16_384
@@ -162,9 +164,11 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
 
 async def _send(writer: asyncio.StreamWriter, answer: Answer, *, head_only: bool) -> bool:
     """Send an answer; return whether the connection can be used again."""
-    close = answer.close or answer.cut_at is not None or answer.said_length is not None
+    close = answer.close or answer.unframed or answer.cut_at is not None or answer.said_length is not None
     headers = list(answer.headers)
-    if answer.chunked:
+    if answer.unframed:
+        pass
+    elif answer.chunked:
         headers.append(("Transfer-Encoding", "chunked"))
     else:
         length = len(answer.body) if answer.said_length is None else answer.said_length
@@ -190,9 +194,13 @@ async def _send_body(writer: asyncio.StreamWriter, answer: Answer) -> None:
     body = answer.body if answer.cut_at is None else answer.body[: answer.cut_at]
     for start in range(0, len(body), answer.piece):
         piece = body[start : start + answer.piece]
-        writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" if answer.chunked else piece)
+        writer.write(
+            f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+            if answer.chunked and not answer.unframed
+            else piece
+        )
         await writer.drain()
         if answer.drip_s:
             await asyncio.sleep(answer.drip_s)
-    if answer.chunked and answer.cut_at is None:
+    if answer.chunked and not answer.unframed and answer.cut_at is None:
         writer.write(b"0\r\n\r\n")

@@ -42,7 +42,7 @@ from runner.model import NEVER_SENT, Budget, Job, JobSpec, Limits, Settings, Sta
 from runner.steps import poll as polling
 from runner.steps import submit as submitting
 from runner.steps.desk import Desk
-from runner.steps.download import _done as take_home
+from runner.steps.download import _record as take_home
 from runner.steps.submit import Submitted, take_back
 from runner.steps.submit import submit as submit_step
 from runner.store import jobs, ledger
@@ -569,7 +569,7 @@ class Money(RuleBasedStateMachine):
         """Bring a result home."""
         found = self.pick(data, self.rows(State.DOWNLOADING))
         with self.file.transaction() as conn:
-            take_home(conn, self.desk, found, ())
+            take_home(conn, self.desk, found, (), set(), whole=True)
 
     # --- money, time ---
 

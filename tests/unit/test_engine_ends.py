@@ -60,7 +60,7 @@ class Broken(Home):
     def __init__(self, error: Exception, after: int = 2) -> None:
         self.error, self.left = error, after
 
-    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
+    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None, **_: Any) -> DownloadResult:
         if not self.left:
             raise self.error
         self.left -= 1
@@ -102,7 +102,9 @@ async def test_0_is_checked_against_the_ledger(state: State, code: Exit) -> None
     forget = "UPDATE jobs SET state = ? WHERE job = 'j1'"
 
     class Forgetful(Home):
-        async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
+        async def fetch(
+            self, desk: Desk, row: int, settled: Settled | None = None, **_: Any
+        ) -> DownloadResult:
             done = await super().fetch(desk, row, settled)
             if done.job.id == "j1":
                 await desk.writer.write(lambda conn: conn.execute(forget, (state.value,)))

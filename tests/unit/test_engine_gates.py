@@ -324,7 +324,9 @@ async def test_a_result_that_is_too_large_is_fetched_once_in_a_run() -> None:
     class Large(Home):
         fetches = 0
 
-        async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
+        async def fetch(
+            self, desk: Desk, row: int, settled: Settled | None = None, **_: Any
+        ) -> DownloadResult:
             self.fetches += 1
             found = await desk.writer.write(lambda conn: jobs.get(conn, row))
             return DownloadResult(job=found, fetched=Fetched.NEVER, why="it is too large")
@@ -346,7 +348,7 @@ class AtTheApi(Home):
         self.refusals = refusals
         self.fetches = 0
 
-    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
+    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None, **_: Any) -> DownloadResult:
         self.fetches += 1
         if self.refusals:
             self.refusals -= 1
@@ -395,7 +397,7 @@ class Shaky(Home):
         self.failures = failures
         self.fetches: list[str] = []
 
-    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None) -> DownloadResult:
+    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None, **_: Any) -> DownloadResult:
         found = await desk.writer.write(lambda conn: jobs.get(conn, row))
         self.fetches.append(found.id)
         if self.failures.get(found.id, 0):

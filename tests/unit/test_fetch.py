@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,10 +33,11 @@ async def test_a_whole_result_is_fetched(part: PartFile) -> None:
     result = await fetch(host, part)
 
     assert part.path.read_bytes() == CLIP
-    assert result.media.mime == "video/mp4"
+    assert result.file.mime == "video/mp4"
+    assert (result.warning, result.looks) == (None, 1)
     assert result.sha256 == hashlib.sha256(CLIP).hexdigest()
     assert result.size_bytes == len(CLIP)
-    assert result.content_type == "video/mp4"
+    assert result.host == "93.184.216.34"
     assert str(host.asked[0].url) == URL
     assert left(part) == ["hero.part"]
 
@@ -45,16 +47,52 @@ async def test_the_content_decides_not_the_header(part: PartFile) -> None:
 
     result = await fetch(Host([answer(body=png, content_type="video/mp4")]), part)
 
-    assert result.media.extension == "png"
+    assert result.file.extension == "png"
 
 
-async def test_a_body_without_a_length_is_judged_by_its_container(part: PartFile) -> None:
-    result = await fetch(Host([answer(length=False)]), part)
-    assert result.size_bytes == len(CLIP)
+async def test_a_body_without_any_frame_is_believed_where_its_container_ends(part: PartFile) -> None:
+    """Neither a length nor chunks: a connection that breaks off looks just like its end."""
+    sound = (MEDIA / "bare.mp3").read_bytes()
 
-    error = await trouble(ResultUnavailable, Host([answer(body=CLIP[:-9], length=False)]), part)
-    assert "not a whole video/mp4" in error.message
-    assert left(part) == []
+    whole = await fetch(Host([answer(length=False)]), part)
+    cut = await fetch(Host([answer(body=CLIP[:-9], length=False)]), part)
+    endless = await fetch(Host([answer(body=sound, length=False)]), part)
+
+    assert (whole.warning, whole.looks) == (None, 1)
+    assert cut.warning is not None
+    assert "not a whole video/mp4" in cut.warning
+    assert (cut.looks, cut.framed) == (2, False)
+    assert (endless.warning, endless.looks) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "name", "extension", "words"),
+    [
+        (CLIP[:-9], "video/mp4", "clip", "mp4", "not a whole video/mp4 file"),
+        (CLIP + b"ad of the host", "video/mp4", "clip", "mp4", "not a whole video/mp4 file"),
+        ((MEDIA / "still.png").read_bytes()[:-12], "", "x", "png", "IEND"),
+        (b"PK\x03\x04" + bytes(99), "application/octet-stream", "x", "zip", "ZIP"),
+        (b"#EXTM3U\n#EXT-X-VERSION:3\n", "application/vnd.apple.mpegurl", "x", "m3u8", "playlist"),
+        (b"glTF\2\0\0\0" + bytes(99), "", "x", "glb", "3D model"),
+        (b"%PDF-1.4\n\0\1", "video/mp4", "x", "pdf", "PDF"),
+        (b"\1\2\3\4" * 1000, "application/octet-stream", "x", "bin", "no type we know"),
+        (b"\1\2\3\4" * 1000, "application/octet-stream", "x.flac", "flac", "no type we know"),
+        (b"\1\2\3\4" * 1000, "audio/mpeg", "x.php", "mp3", "calls it audio/mpeg"),
+        (gzip.compress(CLIP), "", "x", "gz", "gzip"),
+    ],
+)
+async def test_what_came_whole_is_kept_with_a_warning(
+    part: PartFile, body: bytes, content_type: str, name: str, extension: str, words: str
+) -> None:
+    """HTTP says that all of it came; that its container disagrees is no reason to throw away what is paid for."""
+    result = await fetch(
+        Host([answer(body=body, content_type=content_type)]), part, f"https://93.184.216.34/results/{name}"
+    )
+
+    assert part.path.read_bytes() == body
+    assert result.file.extension == extension
+    assert words in (result.warning or "")
+    assert (result.looks, result.framed) == (2, True)
 
 
 async def test_a_large_body_arrives_as_it_was_sent(part: PartFile) -> None:
@@ -68,7 +106,7 @@ async def test_raw_samples_are_accepted_from_a_host_that_says_so(part: PartFile)
 
     result = await fetch(Host([answer(body=samples, content_type="audio/basic")]), part)
 
-    assert result.media.extension == "ulaw"
+    assert result.file.extension == "ulaw"
 
 
 # --- what is asked -------------------------------------------------------------------------------
@@ -86,22 +124,56 @@ async def test_no_key_no_cookie_and_no_compression_is_offered(part: PartFile) ->
         assert request.headers["user-agent"].startswith("rivya-batch/")
 
 
-async def test_a_compressed_body_is_refused_unread(part: PartFile) -> None:
-    """However small it is on the wire: a bomb is never opened."""
-    body = Body([gzip.compress(CLIP)])
-    bomb = httpx.Response(200, headers={"content-encoding": "gzip"}, stream=body)
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("gzip", gzip.compress(LARGE)),
+        ("x-gzip, identity", gzip.compress(LARGE[:900]) + gzip.compress(LARGE[900:])),
+        ("gzip", gzip.compress(LARGE) + b"\0" * 500),
+        ("deflate", zlib.compress(LARGE)),
+        ("DEFLATE", zlib.compress(LARGE, wbits=-15)),
+        ("gzip", LARGE),  # it only says so
+        ("deflate", LARGE),
+        ("br", LARGE),
+        ("aws-chunked", LARGE),
+    ],
+)
+async def test_a_body_is_unpacked_where_it_truly_is_packed(
+    part: PartFile, encoding: str, packed: bytes
+) -> None:
+    """Some hosts pack although they were asked not to, and some only say that they did."""
+    result = await fetch(Host([answer(body=packed, content_encoding=encoding, etag='"v1"')]), part)
 
-    error = await trouble(ResultUnacceptable, Host([bomb]), part)
+    assert (result.file.mime, result.warning) == ("video/mp4", None)
+    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
 
-    assert "compressed" in error.message
-    assert body.closed
+
+async def test_a_packed_body_that_cannot_be_undone_is_kept_as_it_is(part: PartFile) -> None:
+    result = await fetch(Host([answer(body=b"\x8b\x02" * 99, content_encoding="br")]), part)
+
+    assert (result.file.extension, result.looks) == ("br", 2)
+    assert "by hand" in (result.warning or "")
+
+
+@pytest.mark.parametrize("broken", [gzip.compress(LARGE)[:-5], gzip.compress(LARGE)[:500] + b"x" * 5_000])
+async def test_a_packed_body_that_breaks_off_is_cut(part: PartFile, broken: bytes) -> None:
+    error = await trouble(
+        ResultUnavailable, Host([answer(body=broken, content_encoding="gzip", etag='"v1"')]), part
+    )
+
+    assert "gzip data" in error.message
+
+
+async def test_the_limit_counts_what_is_unpacked(part: PartFile) -> None:
+    """A bomb of a hundred megabytes in a hundred kilobytes."""
+    bomb = gzip.compress(bytes(100_000_000), 1)
+
+    error = await trouble(
+        ResultTooLarge, Host([answer(body=bomb, content_encoding="gzip")]), part, max_bytes=3_000_000
+    )
+
+    assert "max_result_bytes" in error.hint
     assert left(part) == []
-
-
-async def test_a_compressed_file_is_no_result(part: PartFile) -> None:
-    error = await trouble(ResultUnacceptable, Host([answer(body=gzip.compress(CLIP))]), part)
-
-    assert "gzip" in error.message
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -114,8 +186,7 @@ async def test_a_compressed_file_is_no_result(part: PartFile) -> None:
         (b"<!doctype html><html>Please sign in", "an HTML page"),
         (b'{"error": "expired"}', "JSON"),
         (b"<?xml version='1.0'?><Error>", "XML"),
-        (b"%PDF-1.4\n\0\1", "a PDF"),
-        (b"\1\2\3\4" * 1000, "unknown type"),
+        (b"upstream connect error", "text"),
     ],
 )
 async def test_what_is_no_media_is_no_result(part: PartFile, body: bytes, word: str) -> None:
@@ -171,7 +242,8 @@ async def test_a_refused_url_is_to_be_renewed(part: PartFile, status: int) -> No
 async def test_a_host_in_trouble_is_asked_again_later(part: PartFile, status: int) -> None:
     error = await trouble(ResultUnavailable, Host([answer(status, b"", retry_after="7")]), part)
 
-    assert error.retry_after == "7"
+    assert error.headers["retry-after"] == "7"
+    assert error.reached
     assert not error.renew
 
 

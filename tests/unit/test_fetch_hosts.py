@@ -7,13 +7,15 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.abc
 import httpx
 import pytest
 
 from runner.fetch import ResultTrouble, ResultUnacceptable, ResultUnavailable
 from runner.files import OutputFolder
 from runner.parts import PartFile
-from tests.result_hosts import LARGE, Host, answer, fetch, left, trouble
+from tests.result_hosts import LARGE, Host, answer, fetch, fetch_real, left, trouble
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +101,7 @@ async def test_a_name_is_judged_by_every_address_it_has(
     error = await trouble(ResultUnacceptable, host, part, "https://media.example/x?sig=SECRET")
 
     assert "192.168.0.7" in error.message
+    assert error.out_of_reach == "media.example"
     assert "HTTPS_PROXY" in error.hint
     assert host.asked == []
 
@@ -118,7 +121,36 @@ async def test_a_name_that_is_not_found_is_temporary(part: PartFile, monkeypatch
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
-    await trouble(ResultUnavailable, Host([answer()]), part, "https://media.example/x")
+    error = await trouble(ResultUnavailable, Host([answer()]), part, "https://media.example/x")
+
+    assert (error.out_of_reach, error.reached) == ("media.example", False)
+
+
+async def test_a_host_that_cannot_be_proven_lies_with_this_machine_and_one_that_is_down_does_not(
+    part: PartFile,
+) -> None:
+    """The engine stops paying for what cannot be brought home from here."""
+
+    async def speaks_no_tls(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(listener.serve, speaks_no_tls)
+        url = f"https://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/x"
+        with pytest.raises(ResultUnavailable) as unproven:
+            await fetch_real(url, part)
+        group.cancel_scope.cancel()
+    with pytest.raises(ResultUnavailable) as down:
+        await fetch_real(url, part)
+    broken = await trouble(ResultUnavailable, Host([answer(body=[b"x", OSError(101, "gone")])]), part)
+
+    assert (unproven.value.out_of_reach, unproven.value.reached) == ("127.0.0.1", False)
+    assert (down.value.out_of_reach, down.value.reached) == ("", False)
+    assert (broken.out_of_reach, broken.reached) == ("", True)
 
 
 async def test_behind_a_proxy_names_are_the_proxys_business(

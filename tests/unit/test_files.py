@@ -6,14 +6,15 @@ import errno
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.errors import Exit, RunnerError, UsageError
 from runner.files import Move, OutputFolder
-from runner.media import MP4, PNG, MediaType
-from runner.model import Sha256
-from runner.parts import DiskTrouble, FolderUnusable, PartFile, Progress, Result, disk_error
+from runner.media import MP4, PNG, FileType
+from runner.model import Artifact, Sha256
+from runner.parts import DiskTrouble, FolderUnusable, PartFile, PlaceTrouble, Progress, Result, disk_error
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
 NOTES = Progress(source="a", validator='"e"', total_bytes=9, boot="b")
@@ -28,14 +29,17 @@ def sha(data: bytes) -> Sha256:
     return Sha256(hashlib.sha256(data).hexdigest())
 
 
-def ready(folder: OutputFolder, stem: str, data: bytes, *, number: int = 1, media: MediaType = MP4) -> Result:
+def ready(folder: OutputFolder, stem: str, data: bytes, *, number: int = 1, media: FileType = MP4) -> Result:
     part = folder.part(stem, number)
     part.begin()
     part.write(data)
     content = part.finish()
-    return Result(
-        part=part, media=media, sha256=content.sha256, size_bytes=content.size_bytes, content_type=""
-    )
+    return Result(part=part, file=media, sha256=content.sha256, size_bytes=content.size_bytes, host="h")
+
+
+def publish(folder: OutputFolder, stem: str, *results: Result, **more: Any) -> tuple[Artifact, ...]:
+    """Publish results 1, 2, 3, …"""
+    return folder.publish(stem, dict(enumerate(results, start=1)), **more)
 
 
 def tree(folder: OutputFolder) -> dict[str, bytes]:
@@ -56,7 +60,7 @@ def test_results_get_their_names_and_no_part_is_left(folder: OutputFolder) -> No
         ready(folder, "shots/hero", b"frame", number=2, media=PNG),
     ]
 
-    artifacts = folder.publish("shots/hero", results)
+    artifacts = publish(folder, "shots/hero", *results)
     folder.clean_parts()
 
     assert tree(folder) == {"shots/hero.mp4": b"film", "shots/hero+2.png": b"frame"}
@@ -71,7 +75,7 @@ def test_results_get_their_names_and_no_part_is_left(folder: OutputFolder) -> No
 
 def test_a_finished_file_is_moved_not_overwritten(folder: OutputFolder) -> None:
     for data in (b"first", b"second", b"third"):
-        folder.publish("hero", [ready(folder, "hero", data)])
+        publish(folder, "hero", ready(folder, "hero", data))
         folder.sidecar_path("hero").write_bytes(b"about " + data)
 
     assert tree(folder) == {
@@ -86,10 +90,10 @@ def test_a_finished_file_is_moved_not_overwritten(folder: OutputFolder) -> None:
 
 def test_all_of_a_superseded_result_goes_together(folder: OutputFolder) -> None:
     """Also what the new result has no counterpart of: other extensions, further urls."""
-    folder.publish("hero", [ready(folder, "hero", b"old"), ready(folder, "hero", b"more", number=2)])
+    publish(folder, "hero", ready(folder, "hero", b"old"), ready(folder, "hero", b"more", number=2))
     folder.sidecar_path("hero").write_bytes(b"{}")
 
-    folder.publish("hero", [ready(folder, "hero", b"new", media=PNG)])
+    publish(folder, "hero", ready(folder, "hero", b"new", media=PNG))
 
     assert tree(folder) == {
         "hero.png": b"new",
@@ -101,31 +105,65 @@ def test_all_of_a_superseded_result_goes_together(folder: OutputFolder) -> None:
 
 def test_files_of_jobs_with_similar_names_stay(folder: OutputFolder) -> None:
     for stem in ("hero.2", "hero.mp4", "heroine", "hero/x"):
-        folder.publish(stem, [ready(folder, stem, stem.encode())])
+        publish(folder, stem, ready(folder, stem, stem.encode()))
     folder.root.joinpath("hero.txt").write_bytes(b"mine")
     before = tree(folder)
 
-    folder.publish("hero", [ready(folder, "hero", b"new")])
-    folder.publish("hero", [ready(folder, "hero", b"newer")])
+    publish(folder, "hero", ready(folder, "hero", b"new"))
+    publish(folder, "hero", ready(folder, "hero", b"newer"))
 
     assert {name: data for name, data in tree(folder).items() if name in before} == before
 
 
+def test_what_can_be_had_of_several_results_is_there_before_the_rest(folder: OutputFolder) -> None:
+    """And the rest gets the names of its own numbers when it comes."""
+    some = folder.publish(
+        "hero", {1: ready(folder, "hero", b"one"), 4: ready(folder, "hero", b"four", number=4)}
+    )
+    before = tree(folder)
+
+    whole = folder.publish("hero", {2: ready(folder, "hero", b"two", number=2, media=PNG)}, there=some)
+
+    assert before == {"hero.mp4": b"one", "hero+4.mp4": b"four"}
+    assert tree(folder) == {**before, "hero+2.png": b"two"}
+    assert [item.number for item in whole] == [1, 2, 4]
+
+
+def test_files_of_any_type_are_superseded_and_none_takes_the_sidecars_name(folder: OutputFolder) -> None:
+    archive = FileType(mime="application/zip", extension="zip")
+    publish(folder, "hero", ready(folder, "hero", b"packed", media=archive))
+    earlier = [folder.root / "hero.zip", folder.root / "hero.txt", folder.root / "elsewhere.zip"]
+
+    publish(folder, "hero", ready(folder, "hero", b"again", media=archive))
+    publish(
+        folder,
+        "hero",
+        ready(folder, "hero", b"{}", media=FileType(mime="application/json", extension="json")),
+        earlier=earlier,
+    )
+
+    assert tree(folder) == {
+        "hero+1.json": b"{}",
+        ".old/hero.1.zip": b"packed",
+        ".old/hero.2.zip": b"again",
+    }
+
+
 def test_publishing_the_same_content_again_moves_nothing(folder: OutputFolder) -> None:
     """A crash came between the rename and the ledger, so the result was fetched once more."""
-    folder.publish("hero", [ready(folder, "hero", b"film")])
+    publish(folder, "hero", ready(folder, "hero", b"film"))
     folder.sidecar_path("hero").write_bytes(b"{}")
 
-    folder.publish("hero", [ready(folder, "hero", b"film")])
+    publish(folder, "hero", ready(folder, "hero", b"film"))
 
     assert tree(folder) == {"hero.mp4": b"film", "hero.json": b"{}"}
 
 
 def test_publishing_goes_on_where_a_crash_stopped_it(folder: OutputFolder) -> None:
     first = ready(folder, "hero", b"one")
-    folder.publish("hero", [first])  # and then the power went, before the second
+    publish(folder, "hero", first)  # and then the power went, before the second
 
-    folder.publish("hero", [ready(folder, "hero", b"one"), ready(folder, "hero", b"two", number=2)])
+    publish(folder, "hero", ready(folder, "hero", b"one"), ready(folder, "hero", b"two", number=2))
 
     assert tree(folder) == {"hero.mp4": b"one", "hero+2.mp4": b"two"}
 
@@ -136,7 +174,7 @@ def test_a_symlink_in_the_way_is_moved_and_its_target_stays(folder: OutputFolder
     folder.root.mkdir()
     (folder.root / "hero.mp4").symlink_to(precious)
 
-    folder.publish("hero", [ready(folder, "hero", b"film")])
+    publish(folder, "hero", ready(folder, "hero", b"film"))
 
     assert precious.read_bytes() == b"precious"
     assert (folder.root / ".old/hero.1.mp4").is_symlink()
@@ -148,7 +186,7 @@ def test_a_folder_in_the_way_is_said_and_the_part_is_kept(folder: OutputFolder) 
     result = ready(folder, "hero", b"film")
 
     with pytest.raises(DiskTrouble, match=r"hero\.mp4"):
-        folder.publish("hero", [result])
+        publish(folder, "hero", result)
 
     assert result.part.path.read_bytes() == b"film"
 
@@ -176,7 +214,7 @@ def test_a_symlink_out_of_the_output_folder_is_refused(folder: OutputFolder, tmp
         folder.path_of("out/hero", 1, "mp4")
     with pytest.raises(UsageError, match="symlink"):
         folder.part("out/deep/hero")
-    folder.publish("in/hero", [ready(folder, "in/hero", b"film")])
+    publish(folder, "in/hero", ready(folder, "in/hero", b"film"))
 
     assert (folder.root / "within/hero.mp4").read_bytes() == b"film"
     assert list((tmp_path / "elsewhere").iterdir()) == []
@@ -187,7 +225,7 @@ def test_the_output_folder_may_itself_be_a_symlink(tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to(tmp_path / "disk")
     folder = OutputFolder(tmp_path / "out")
 
-    folder.publish("a/b", [ready(folder, "a/b", b"film")])
+    publish(folder, "a/b", ready(folder, "a/b", b"film"))
 
     assert (tmp_path / "disk/a/b.mp4").read_bytes() == b"film"
 
@@ -195,7 +233,7 @@ def test_the_output_folder_may_itself_be_a_symlink(tmp_path: Path) -> None:
 def test_names_in_any_script_are_ordinary(folder: OutputFolder) -> None:
     stem = "подарок/ギフト 🎁"
 
-    folder.publish(stem, [ready(folder, stem, b"film")])
+    publish(folder, stem, ready(folder, stem, b"film"))
 
     assert tree(folder) == {f"{stem}.mp4": b"film"}
 
@@ -233,16 +271,21 @@ def test_a_read_only_folder_is_bad_usage(tmp_path: Path) -> None:
     [
         (errno.ENOSPC, DiskTrouble, "the disk is full"),
         (errno.EDQUOT, DiskTrouble, "the disk is full"),
-        (errno.EACCES, FolderUnusable, "cannot be written"),
-        (errno.EROFS, FolderUnusable, "cannot be written"),
-        (errno.EIO, DiskTrouble, "cannot write"),
+        (errno.EACCES, DiskTrouble, "cannot be written"),  # in mid-run; `prepare` ends with 2
+        (errno.EROFS, DiskTrouble, "cannot be written"),
+        (errno.EIO, DiskTrouble, "is not there"),
+        (errno.ENOTCONN, DiskTrouble, "is not there"),
+        (errno.ENODEV, DiskTrouble, "is not there"),
+        (errno.EBUSY, DiskTrouble, "cannot write"),
+        (errno.EEXIST, PlaceTrouble, "something else stands"),
+        (errno.ENAMETOOLONG, PlaceTrouble, "something else stands"),
         (errno.EMFILE, DiskTrouble, "too many files"),
     ],
 )
 def test_errors_of_the_disk_say_what_to_do(
     tmp_path: Path, number: int, cls: type[RunnerError], says: str
 ) -> None:
-    error = disk_error(OSError(number, os.strerror(number)), tmp_path)
+    error = disk_error(OSError(number, os.strerror(number), str(tmp_path)), tmp_path)
 
     assert type(error) is cls
     assert says in error.message

@@ -31,6 +31,8 @@ RULES: tuple[str, ...] = (
     "budget",
     "pricing",
     "media",
+    "coding",
+    "verdict",
     "addresses",
     "surroundings",
     "ranges",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.containers import whole
-from runner.media import HEAD_BYTES, describe, looks_like_text, sniff, unsigned
+from runner.containers import identify, whole
+from runner.media import HEAD_BYTES, describe, frames_follow, looks_like_text, sniff, unsigned
 from runner.model import Kind
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
@@ -221,3 +221,63 @@ def test_raw_samples_are_what_their_host_says() -> None:
     assert unsigned("application/octet-stream", "/results/take.mp4") is None
     assert unsigned("text/plain", "/results/take.pcm") is None
     assert unsigned("video/mp4", "/results/take") is None
+
+
+# --- what the first bytes alone do not tell ----------------------------------------------------
+
+
+def known_as(data: bytes) -> str:
+    media, head = identify(io.BytesIO(data), len(data))
+    assert head == data[:HEAD_BYTES]
+    assert media is not None
+    assert whole(io.BytesIO(data), media, len(data)) is None
+    return media.mime
+
+
+def tagged(data: bytes, size: int = 10_000) -> bytes:
+    """Put a tag of ID3 before sound, with a cover larger than what is looked at first."""
+    length = bytes((size >> shift) & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\3\0\0" + length + bytes(size) + data
+
+
+@pytest.mark.parametrize("name", MIMES)
+def test_a_real_file_is_known_by_its_whole_as_by_its_first_bytes(name: str) -> None:
+    assert known_as((MEDIA / name).read_bytes()) == MIMES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "mime"), [("tone.flac", "audio/flac"), ("tone.aac", "audio/aac"), ("bare.mp3", "audio/mpeg")]
+)
+def test_sound_behind_a_tag_is_what_follows_it(name: str, mime: str) -> None:
+    assert known_as(tagged((MEDIA / name).read_bytes())) == mime
+
+
+def test_a_film_without_a_picture_is_sound() -> None:
+    """MP4, WebM and Matroska hold both; a brand does not say which."""
+    mp4 = (MEDIA / "tone.m4a").read_bytes().replace(b"M4A ", b"isom")
+    webm, mkv = ((MEDIA / name).read_bytes() for name in ("clip.webm", "clip.mkv"))
+
+    assert sniff(mp4[:64]) is not None
+    assert known_as(mp4) == "audio/mp4"
+    # The one track of these is a picture; as a sound track it would be the same bytes but one.
+    assert known_as(webm.replace(b"\x83\x81\x01", b"\x83\x81\x02")) == "audio/webm"
+    assert known_as(mkv.replace(b"\x83\x81\x01", b"\x83\x81\x02")) == "audio/x-matroska"
+
+
+@pytest.mark.parametrize("name", ["bare.mp3", "tone.aac"])
+def test_frames_of_sound_follow_each_other_and_samples_do_not(name: str) -> None:
+    data = (MEDIA / name).read_bytes()
+    media = sniff(data)
+    assert media is not None
+
+    assert frames_follow(data, media)
+    assert frames_follow(data[:5], media), "nothing to compare with"
+    assert not frames_follow(data[:6] + bytes(range(1, 200)) * 9, media)
+
+
+@pytest.mark.parametrize("said", [0, 0xFFFF_FFFF, 0xFFFF_FFF7, 0x7FFF_FFFF, 0x7FFF_F024, 0x8000_0000])
+def test_a_recording_whose_size_was_never_known_is_whole(said: int) -> None:
+    """Writers to a pipe put a number there that no file has."""
+    data = (MEDIA / "tone.wav").read_bytes()
+
+    assert judge(data[:4] + said.to_bytes(4, "little") + data[8:]) is None

@@ -190,7 +190,8 @@ const details = (app, job) => {
       ["polls", String(job.polls)], ["attempts", String(job.attempts)]])),
     job.task && part("Task", commandLine(job.task)),
     job.files.length > 0 && part("Files", h("ul", {class: "files"}, job.files.map(file =>
-      h("li", {}, h("a", {href: file[0], target: "_blank", rel: "noopener noreferrer"}, nameOf(file)), h("span", {class: "muted"}, `${file[1]}, ${bytes(file[2])}`))))),
+      h("li", {}, h("a", {href: file[0], target: "_blank", rel: "noopener noreferrer"}, nameOf(file)), h("span", {class: "muted"}, `${file[1]}, ${bytes(file[2])}`),
+        file[4] && h("p", {class: "warning"}, file[4]))))),
   ].filter(Boolean);
 };
 

@@ -142,7 +142,7 @@ const stateFits = (job, state) => {
 };
 
 const haystack = job => job.haystack ??= searchable([
-  job.id, job.prompt, job.model, job.state, job.task, ...(job.error ?? []), ...job.files.map(nameOf), ...job.refs.map(nameOf),
+  job.id, job.prompt, job.model, job.state, job.task, ...(job.error ?? []), ...job.files.map(nameOf), ...job.files.map(file => file[4] ?? ""), ...job.refs.map(nameOf),
 ].filter(Boolean).join("\n"));
 
 const nameOf = file => file[3] ?? file[0];
