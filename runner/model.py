@@ -264,7 +264,7 @@ class Job:
     def is_stuck(self) -> bool:
         """Whether paid work of it does not come home, as far as anybody can tell."""
         return self.state in (State.WAITING, State.DOWNLOADING) and (
-            self.error_code is not None or self.overdue
+            self.error_code is not None or (self.overdue and self.trouble is None)
         )
 
 

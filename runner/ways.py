@@ -20,9 +20,16 @@ class Trouble(StrEnum):
     UNKNOWN_TASK = "unknown_task"  # the service does not know the task any more
     ODD_END = "odd_end"  # it seems to have ended in a way nobody has documented, and names no result
     NO_RESULT = "no_result"  # it succeeded, and names no result
-    NOT_FETCHED = "not_fetched"  # its results are named, and cannot be had
+    NOT_FETCHED = "not_fetched"  # its results are named, and some cannot be had
 
 
+# The same in words, while it may pass still.
+SO_FAR: Mapping[Trouble, str] = {
+    Trouble.UNKNOWN_TASK: "the service has not known its task",
+    Trouble.ODD_END: "its task has looked as if it had ended without a result",
+    Trouble.NO_RESULT: "the service has named no result of it",
+    Trouble.NOT_FETCHED: "its results could not be had",
+}
 # How long it has to have lasted, without one better answer, before a person is told that it will not pass: then the
 # job can be begun again. A task that was just made may not be seen everywhere yet, and whole services lose sight of
 # their tasks for hours: a day. An error may be tried again by the service itself: an hour. A result that is being

@@ -1,11 +1,11 @@
-"""`resolve`: a person's answer to what no program can know."""
+"""`resolve`: a person's word about a job that no program can bring to its end."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.api.account import ask
@@ -15,10 +15,12 @@ from runner.clock import epoch, rfc3339
 from runner.environment import base_url, get_key
 from runner.errors import KeyRefused, TemporaryTrouble, UsageError
 from runner.machine import Answer, Meaning, TaskView, read_task, understand
-from runner.model import Job, State, TaskId
-from runner.progress.words import credits_in_words
+from runner.model import Artifact, Job, State, TaskId
+from runner.progress.words import credits_in_words, moment, near
+from runner.steps.trouble import NO_TROUBLE
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
+from runner.ways import SO_FAR, Trouble, lasts_s
 from runner.workspace import ManifestLock, no_database
 
 # A laptop that is a minute fast must not lose its own task: the service's `Date` tells by how much the
@@ -26,10 +28,23 @@ from runner.workspace import ManifestLock, no_database
 CLOCK_SLACK_S = 1.0
 SKEW_WORTH_S = 3.0
 
+# What a person may say of a job in a state; of one in any other there is nothing to say.
+CHOICES: Mapping[State, tuple[str, ...]] = {
+    State.UNCERTAIN: ("resend", "attach", "abandon"),
+    State.WAITING: ("attach", "abandon"),
+    State.DOWNLOADING: ("accept", "abandon"),
+}
+_NOTHING: Mapping[State, str] = {
+    State.SUBMITTING: "its submit is unclear: `rivya-batch run` asks again, and says so if nobody can know",
+    State.DONE: "its files are there",
+    State.FAILED: "`rivya-batch retry` begins it again, at a price it tells",
+    State.ABANDONED: "`rivya-batch retry --only ID` begins it again, at a price it tells",
+}
+
 
 @dataclass(slots=True)
 class Answering:
-    """One uncertain job, with its manifest locked."""
+    """One job that waits for a person's word, with its manifest locked."""
 
     file: StateFile
     job: Job
@@ -39,73 +54,118 @@ class Answering:
 
     @classmethod
     @contextmanager
-    def open(cls, manifest: Path, job_id: str, *, state: str | None, sandbox: bool) -> Iterator[Answering]:
+    def open(
+        cls, manifest: Path, job_id: str, choice: str, *, state: str | None, sandbox: bool
+    ) -> Iterator[Answering]:
         """Lock the manifest and find the job.
 
         Raises:
             RunLocked: A run is going.
-            UsageError: The job is not there, or not uncertain.
+            UsageError: The job is not there, or this cannot be said of it.
         """
         opened = read_manifest(manifest, state=state, sandbox=sandbox)
         settings = opened.manifest.settings
         assert settings is not None
-        database = opened.workspace.database
         if not opened.workspace.has_database:
             raise no_database(opened.workspace, sandbox=sandbox)
+        database = opened.workspace.database
         lock = ManifestLock(database, settings.name)
         lock.acquire(time.time(), command=f"rivya-batch resolve {manifest}")
         try:
             file = StateFile.open(database)
             try:
-                yield cls._find(file, settings.name, job_id, sandbox=sandbox)
+                yield cls._find(file, settings.name, job_id, choice, sandbox=sandbox)
             finally:
                 file.close()
         finally:
             lock.release()
 
     @classmethod
-    def _find(cls, file: StateFile, name: str, job_id: str, *, sandbox: bool) -> Answering:
+    def _find(cls, file: StateFile, name: str, job_id: str, choice: str, *, sandbox: bool) -> Answering:
         rows = jobs.find(file.conn, name, job_id)
         if not rows:
             raise UsageError(
-                f"{name} has no job {job_id!r}", hint="`rivya-batch status` lists uncertain jobs"
+                f"{name} has no job {job_id!r}", hint="`rivya-batch status` lists the jobs that need a person"
             )
-        uncertain = [row for row in rows if row.state is State.UNCERTAIN]
-        if not uncertain:
-            raise UsageError(
-                f"job {job_id} is {rows[0].state.value}, not uncertain: there is nothing to resolve",
-                hint="failed jobs are paid for anew with `rivya-batch retry`"
-                if rows[0].state is State.FAILED
-                else "",
-            )
+        # An earlier text of the job may be what it is about: the row that can do with the answer comes first.
+        waiting = [row for row in rows if choice in CHOICES.get(row.state, ())]
+        if not waiting:
+            raise _nothing_to_say(rows[0], choice)
+        job = min(waiting, key=lambda row: (row.state is not State.UNCERTAIN, not row.is_stuck))
         bound = catalogue.binding(file.conn, name)
-        job = uncertain[0]
-        amount = ledger.amount_of(file.conn, job)
         return cls(
-            file=file, job=job, reserved=amount, service=bound["base_url"] if bound else "", sandbox=sandbox
+            file=file,
+            job=job,
+            reserved=ledger.amount_of(file.conn, job),
+            service=bound["base_url"] if bound else "",
+            sandbox=sandbox,
         )
 
     def explain(self, choice: str) -> str:
         """Return what a choice does and may cost."""
-        about = f"job {self.job.id}, first sent {self.job.first_sent_at or 'at an unknown time'}, key {self.job.key}"
         amount = credits_in_words(self.reserved)
-        match choice:
-            case "resend":
-                return (
-                    f"{about}\n--resend sends the same key and the same bytes again, in a new window. If the service still"
+        match choice, self.job.state:
+            case "resend", _:
+                words = (
+                    "--resend sends the same key and the same bytes again, in a new window. If the service still"
                     f" knows the key it answers with the first task and nothing more is paid; if it has forgotten the key"
                     f" and had accepted the first send, about {amount} credits are paid twice."
                 )
-            case "abandon":
-                return (
-                    f"{about}\n--abandon gives the job up. About {amount} credits stay counted against the caps, since they"
+            case "attach", _:
+                words = (
+                    "--attach takes a task over as this job's. Costs nothing more. Its prompt cannot be checked:"
+                    " the service does not tell it."
+                )
+            case "accept", _:
+                words = (
+                    f"--accept takes the job as done with what is there: {self._files_in_words()}. The rest is asked for"
+                    f" no more. {self._money_in_words()}"
+                )
+            case _, State.UNCERTAIN:
+                words = (
+                    f"--abandon gives the job up. About {amount} credits stay counted against the caps, since they"
                     " may have been charged; if the service did accept it, its result is lost."
                 )
             case _:
-                return (
-                    f"{about}\n--attach takes a task over as this job's. Costs nothing more. Its prompt cannot be checked:"
-                    " the service does not tell it."
+                words = (
+                    f"--abandon gives the job up: it is asked for no more. {self._money_in_words()} If its result can be"
+                    " had after all, it is lost."
                 )
+        return f"{self._about()}\n{words}"
+
+    def _about(self) -> str:
+        job = self.job
+        unlisted = "" if job.listed else ", no longer in the manifest as it is"
+        if job.state is State.UNCERTAIN:
+            return f"job {job.id}{unlisted}, first sent {job.first_sent_at or 'at an unknown time'}, key {job.key}"
+        return f"job {job.id}{unlisted}, task {job.task_id}: {self._standing()}"
+
+    def _standing(self) -> str:
+        job = self.job
+        if job.is_stuck:
+            since = f" (since {moment(job.trouble_since)})" if job.trouble_since else ""
+            return f"{job.error_message or 'it runs longer than limits.job_deadline'}{since}"
+        if job.trouble is not None and job.trouble_since is not None:
+            trouble = Trouble(job.trouble)
+            until = rfc3339((epoch(job.trouble_since) or 0.0) + lasts_s(trouble))
+            since = moment(job.trouble_since)
+            return f"{SO_FAR[trouble]} since {since}, which may pass still: only from {moment(until)} on it counts"
+        if job.state is State.WAITING:
+            return f"as far as anybody knows it is under way ({job.task_status!r}), and `rivya-batch run` brings it home"
+        return "it succeeded, and `rivya-batch run` fetches its result"
+
+    def _money_in_words(self) -> str:
+        charged = ledger.paid(self.file.conn, self.job)[1]
+        if charged == 0:
+            return "Nothing was charged for it."
+        amount = credits_in_words(self.reserved if charged is None else charged)
+        return f"Its {amount} credits stay {'reserved' if charged is None else 'charged'}, and count against the caps."
+
+    def _there(self) -> list[Artifact]:
+        return [item for item in jobs.artifacts_of_round(self.file.conn, self.job) if _is_there(item)]
+
+    def _files_in_words(self) -> str:
+        return ", ".join(near(item.path) for item in self._there()) or "no file"
 
     def resend(self) -> None:
         """Open a new window for the same key and bytes; it begins with the next send, under the key of today."""
@@ -135,9 +195,33 @@ class Answering:
     def abandon(self) -> None:
         """Give the job up; its credits stay counted."""
         with self.file.transaction() as conn:
-            jobs.advance(conn, self.job, self._now(), state=State.ABANDONED.value)
+            jobs.advance(conn, self.job, self._now(), state=State.ABANDONED.value, overdue=0)
             ledger.end_probe(conn, self.job)
             self._event(conn, "abandoned")
+
+    def accept(self) -> None:
+        """Take the job as done with those of its results that are there.
+
+        Raises:
+            UsageError: None is.
+        """
+        there = self._there()
+        if not there:
+            raise UsageError(
+                f"none of the results of job {self.job.id} is there to be accepted",
+                hint="--abandon closes it; `rivya-batch retry --only ID` begins it again, at a price it tells",
+            )
+        missing = len(self.job.urls) - len(there)
+        odd = f"accepted by a person without {missing} of its {len(self.job.urls)} results"
+        with self.file.transaction() as conn:
+            now = self._now()
+            if missing > 0:
+                first = there[0]
+                words = f"{first.warning}; {odd}" if first.warning else odd
+                there = [replace(first, warning=words), *there[1:]]
+            jobs.save_artifacts(conn, self.job, there)
+            jobs.advance(conn, self.job, now, state=State.DONE.value, finished_at=now, **NO_TROUBLE)
+            self._event(conn, "accepted_as_it_is", files=[str(item.path) for item in there], missing=missing)
 
     def attach(self, task_id: str) -> None:
         """Take a task over as this job's.
@@ -147,6 +231,7 @@ class Answering:
             KeyRefused: The service refuses our key.
             TemporaryTrouble: There is no proper answer.
         """
+        self._refuse_known(task_id)
         holder = jobs.holder_of_task(self.file.conn, self.service, task_id)
         if holder is not None and holder != (self.job.row, self.job.round):
             other = jobs.get(self.file.conn, holder[0])
@@ -178,11 +263,18 @@ class Answering:
                 # The key that could see the task just now: a 404 to it is no sign of another account.
                 key12=Account(self.service, get_key()).key12,
                 submitted_at=task.created_at or now,
-                error_class=None,
-                error_code=None,
-                error_message=None,
+                overdue=0,
+                **NO_TROUBLE,
             )
             self._event(conn, "attached", task_id=task_id)
+
+    def _refuse_known(self, task_id: str) -> None:
+        job = self.job
+        if job.state is State.WAITING and (job.trouble is None or job.task_id == task_id):
+            raise UsageError(
+                f"job {job.id} has a task already ({job.task_id}), and the service knows it",
+                hint="`rivya-batch run` brings it home",
+            )
 
     def _task(self, task_id: str) -> tuple[TaskView, float]:
         """Return the task, and by how much the service's clock is ahead of ours where that is worth a word."""
@@ -217,3 +309,23 @@ class Answering:
 
     def _now(self) -> str:
         return rfc3339(time.time())
+
+
+def _nothing_to_say(job: Job, choice: str) -> UsageError:
+    may = CHOICES.get(job.state)
+    if may is not None:
+        return UsageError(
+            f"job {job.id} is {job.state.value}, for which there is no --{choice}",
+            hint=f"there is {' and '.join(f'--{each}' for each in may)}",
+        )
+    return UsageError(
+        f"job {job.id} is {job.state.value}: there is nothing to resolve",
+        hint=_NOTHING.get(job.state, "nothing was sent of it: take it out of the manifest, or run it"),
+    )
+
+
+def _is_there(item: Artifact) -> bool:
+    try:
+        return bool(item.path.name) and item.path.stat().st_size == item.size_bytes
+    except OSError:
+        return False

@@ -1,39 +1,63 @@
-"""`retry`: another paid round for failed jobs, by a person's word."""
+"""`retry`: another paid round, by a person's word: of failed jobs, and of those named that come home in no other way."""
 
 from __future__ import annotations
 
 import fnmatch
 import sqlite3
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.api.opening import read_manifest
+from runner.api.opening import Opened, read_manifest
 from runner.clock import rfc3339
-from runner.model import State
+from runner.model import NEVER_SENT, Job, State
 from runner.pricing import estimate
 from runner.steps.rounds import FRESH_ROUND
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
 from runner.workspace import no_database
 
+_NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING, State.UNCERTAIN)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """The failed jobs a person means, and what another round of them is expected to cost."""
+class Kind:
+    """Jobs of one kind that a person means, and the money of it."""
+
+    state: State
+    why: str  # a class of failures, or what keeps the result from coming; empty where nobody has said
+    number: int = 0
+    credits: float = 0.0  # what another round of them is expected to cost
+    counted: float = 0.0  # what is charged for their present round already, or may yet be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The jobs a person means, as they were when the price was told: `rows` holds {row: (state, round)}."""
 
     name: str
-    rows: tuple[int, ...]
-    credits: float
-    by_class: Counter[str]
+    rows: Mapping[int, tuple[State, int]]
+    kinds: tuple[Kind, ...] = ()
+    left_out: tuple[str, ...] = ()  # why others that were named are not among them
+
+    @property
+    def credits(self) -> float:
+        """What all these rounds are expected to cost."""
+        return sum(kind.credits for kind in self.kinds)
 
 
-def failed_jobs(
+def wanted_jobs(
     manifest: Path, *, state: str | None, sandbox: bool, classes: Sequence[str], only: str | None
-) -> Failed:
-    """Find the failed jobs that are still listed.
+) -> Wanted:
+    """Find the jobs to begin again, of those that are still listed.
+
+    Args:
+        manifest: Its path.
+        state: The database's, if it was named.
+        sandbox: Whether it is a rehearsal.
+        classes: Only what failed, or is stuck, for these.
+        only: Only jobs with an id like this; without it, none but failed jobs.
 
     Raises:
         UsageError: Nothing was ever run here.
@@ -41,36 +65,87 @@ def failed_jobs(
     opened = read_manifest(manifest, state=state, sandbox=sandbox)
     settings = opened.manifest.settings
     assert settings is not None
-    database = opened.workspace.database
     if not opened.workspace.has_database:
         raise no_database(opened.workspace, sandbox=sandbox)
-    file = StateFile.open_readonly(database)
+    file = StateFile.open_readonly(opened.workspace.database)
     try:
-        bound = catalogue.binding(file.conn, settings.name)
-        service = bound["base_url"] if bound else ""
-        rows, credits, by_class = [], 0.0, Counter[str]()
-        for job in jobs.in_states(file.conn, settings.name, (State.FAILED,), listed_only=True):
-            if classes and job.error_class not in classes:
-                continue
+        found, left_out = [], []
+        states = (State.FAILED,) if only is None else _NAMED_STATES
+        for job in jobs.in_states(file.conn, settings.name, states):
             if only is not None and not fnmatch.fnmatchcase(job.id, only):
                 continue
-            rows.append(job.row)
-            observed = ledger.observed(file.conn, service, job.shape)
-            contract = opened.contracts.get(job.model)
-            credits += estimate(job, contract=contract, rules=settings.prices, observed=observed).credits
-            by_class[job.error_class or "other"] += 1
+            if job.listed and may_begin_again(job, named=only is not None):
+                if not classes or job.error_class in classes:
+                    found.append(job)
+            elif only is not None and (why := _why_not(job)):
+                left_out.append(f"{job.id} {why}")
+        if only is not None and not (found or left_out):
+            left_out += [f"{job.id} {_why_not(job)}" for job in jobs.find(file.conn, settings.name, only)[:1]]
+        return Wanted(
+            name=settings.name,
+            rows={job.row: (job.state, job.round) for job in found},
+            kinds=_kinds(file.conn, opened, found),
+            left_out=tuple(left_out),
+        )
     finally:
         file.close()
-    return Failed(name=settings.name, rows=tuple(rows), credits=credits, by_class=by_class)
 
 
-def begin_rounds(conn: sqlite3.Connection, found: Failed) -> None:
-    """Begin another round of each of these jobs that is still failed; inside the run's own transaction."""
+def may_begin_again(job: Job, *, named: bool) -> bool:
+    """Say whether another round of a job may begin by a person's word; `named` are those it is about by name."""
+    return job.state is State.FAILED or (named and (job.state is State.ABANDONED or job.is_stuck))
+
+
+def _why_not(job: Job) -> str:
+    if not job.listed:
+        return "" if job.state is State.DONE else "is no longer in the manifest as it was: put it back first"
+    if job.state is State.UNCERTAIN:
+        return "is uncertain: `rivya-batch resolve` is for it"
+    if job.state is State.DONE:
+        return "is done"
+    if job.state in NEVER_SENT:
+        return "was not sent yet: `rivya-batch run` sends it"
+    return (
+        f"is {job.state.value}, and its result may come: `rivya-batch run` asks for it;"
+        " to begin it again all the same, give it up first (`rivya-batch resolve --abandon`)"
+    )
+
+
+def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tuple[Kind, ...]:
+    settings = opened.manifest.settings
+    assert settings is not None
+    bound = catalogue.binding(conn, settings.name)
+    service = bound["base_url"] if bound else ""
+    kinds: dict[tuple[State, str], Kind] = {}
+    for job in found:
+        price = estimate(
+            job,
+            contract=opened.contracts.get(job.model),
+            rules=settings.prices,
+            observed=ledger.observed(conn, service, job.shape),
+        )
+        why = (job.error_class if job.state is State.FAILED else job.error_message) or ""
+        kind = kinds.get((job.state, why), Kind(state=job.state, why=why))
+        kinds[job.state, why] = replace(
+            kind,
+            number=kind.number + 1,
+            credits=kind.credits + price.credits,
+            counted=kind.counted + ledger.amount_of(conn, job),
+        )
+    return tuple(kinds[key] for key in sorted(kinds))
+
+
+def begin_rounds(conn: sqlite3.Connection, wanted: Wanted) -> None:
+    """Begin another round of each of these jobs that is still as it was; inside the run's own transaction.
+
+    The round before is closed in the ledger: what may have been charged for it counts as charged.
+    """
     now = rfc3339(time.time())
-    for row in found.rows:
+    for row, seen in wanted.rows.items():
         job = jobs.get(conn, row)
-        if job.state is not State.FAILED or not job.listed:
+        if (job.state, job.round) != seen or not job.listed or not may_begin_again(job, named=True):
             continue
+        ledger.settle(conn, job, final=None, succeeded=False, now=now)
         jobs.advance(conn, job, now, **{**FRESH_ROUND, "state": State.PLANNED.value, "round": job.round + 1})
         catalogue.event(
             conn,
@@ -79,5 +154,5 @@ def begin_rounds(conn: sqlite3.Connection, found: Failed) -> None:
             manifest=job.manifest,
             job=job.id,
             kind="round",
-            data={"round": job.round + 1},
+            data={"round": job.round + 1, "was": job.state.value, "task_id": job.task_id},
         )

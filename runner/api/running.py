@@ -24,6 +24,7 @@ from runner.api.interruptions import begun, ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
 from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, Opened, no_file, read_manifest
 from runner.api.planning import Plan, check_binding, compute
+from runner.api.troubles import Stuck, stuck
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api
 from runner.clock import Clock, SystemClock, epoch, rfc3339
 from runner.engine import Ended, Engine, Progress, RunOptions
@@ -79,6 +80,7 @@ class RunResult:
     charged: float
     reserved: float
     errors: list[Mapping[str, Any]]
+    stuck: list[Stuck]
     report: Path | None  # the page to look through, where there is one
 
 
@@ -490,5 +492,6 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
         charged=charged,
         reserved=reserved,
         errors=jobs.last_errors(file.conn, settings.name, 5),
+        stuck=stuck(file.conn, settings.name),
         report=report,
     )

@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from runner.api.troubles import Stuck, stuck
 from runner.errors import UsageError
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
@@ -30,6 +31,7 @@ class Standing:
     errors: list[dict[str, Any]]
     warned: int  # results that were kept although something is odd about them
     warnings: list[dict[str, Any]]  # the latest of these
+    stuck: list[Stuck]
     eta_s: float | None
 
 
@@ -80,6 +82,7 @@ def _standing(file: StateFile, name: str, now_s: float) -> Standing:
         errors=[dict(row) for row in jobs.last_errors(conn, name, 5)],
         warned=jobs.warned(conn, name),
         warnings=[dict(row) for row in jobs.last_warnings(conn, name, 5)],
+        stuck=stuck(conn, name),
         eta_s=catalogue.time_left_s(run, now_s)
         if run is not None and running and not running["paused"]
         else None,

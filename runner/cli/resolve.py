@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -21,10 +22,11 @@ from runner.errors import UsageError
     help="Send the same key and bytes again. May pay twice if the service forgot the key.",
 )
 @click.option("--attach", metavar="TASK_ID", help="It was accepted as this task. Costs nothing more.")
+@click.option("--accept", is_flag=True, help="Take it as done with those of its results that are there.")
 @click.option(
     "--abandon",
     is_flag=True,
-    help="Give it up. Its credits stay counted; if it was accepted, its result is lost.",
+    help="Give it up. Its credits stay counted; if it has a result after all, that is lost.",
 )
 @click.option("--sandbox", is_flag=True, help="In the sandbox's database.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -34,35 +36,47 @@ def command(
     job: str,
     resend: bool,
     attach: str | None,
+    accept: bool,
     abandon: bool,
     sandbox: bool,
     yes: bool,
     state: str | None,
 ) -> None:
-    """Answer for JOB of MANIFEST, whose submit is uncertain: nobody but a person can know what became of it."""
+    """Answer for JOB of MANIFEST: one whose submit is uncertain, or whose result does not come home.
+
+    Nothing here pays for another round: that is `retry`.
+    """
     from runner.api.resolving import Answering
 
-    if sum((resend, attach is not None, abandon)) != 1:
+    given = {"resend": resend, "attach": attach is not None, "accept": accept, "abandon": abandon}
+    chosen = [name for name, wanted in given.items() if wanted]
+    if len(chosen) != 1:
         raise UsageError(
-            "say what became of it: one of --resend, --attach TASK_ID, --abandon",
+            "say what is to become of it: one of --resend, --attach TASK_ID, --accept, --abandon",
             hint="look in the account's history for the prompt first: if the task is there, --attach its id costs nothing",
         )
-    with Answering.open(manifest, job, state=None if sandbox else state, sandbox=sandbox) as answering:
-        complain(answering.explain("resend" if resend else "abandon" if abandon else "attach"))
-        if (resend or abandon) and not yes:
-            import sys
-
-            if not (sys.stdin.isatty() and sys.stderr.isatty()):
-                raise UsageError(
-                    "there is no terminal to ask on", hint="add --yes to do it without being asked"
-                )
-            if not click.confirm("Do it?", default=False, err=True):
-                raise UsageError("nothing was changed")
-        if resend:
-            answering.resend()
-        elif abandon:
-            answering.abandon()
-        else:
-            assert attach is not None
-            answering.attach(attach)
+    choice = chosen[0]
+    with Answering.open(
+        manifest, job, choice, state=None if sandbox else state, sandbox=sandbox
+    ) as answering:
+        complain(answering.explain(choice))
+        if attach is None and not yes:
+            _ask()
+        match choice:
+            case "resend":
+                answering.resend()
+            case "accept":
+                answering.accept()
+            case "abandon":
+                answering.abandon()
+            case _:
+                assert attach is not None
+                answering.attach(attach)
     complain(f"next: rivya-batch run {shlex.quote(str(manifest))}" + (" --sandbox" if sandbox else ""))
+
+
+def _ask() -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("there is no terminal to ask on", hint="add --yes to do it without being asked")
+    if not click.confirm("Do it?", default=False, err=True):
+        raise UsageError("nothing was changed")

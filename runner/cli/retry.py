@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,11 @@ from runner.cli.output import complain
 from runner.cli.run import go
 from runner.errors import Exit, UsageError
 from runner.machine import FailureClass
+from runner.model import State
+from runner.ways import STUCK
+
+if TYPE_CHECKING:
+    from runner.api.retrying import Kind, Wanted
 
 
 @click.command("retry")
@@ -19,41 +25,33 @@ from runner.machine import FailureClass
     "--class",
     "classes",
     multiple=True,
-    type=click.Choice([cls.value for cls in FailureClass]),
-    help="Only jobs that failed for this; may be repeated.",
+    type=click.Choice([*(cls.value for cls in FailureClass), STUCK]),
+    help="Only jobs that failed, or are stuck, for this; may be repeated.",
 )
 @asked
 def command(asked: Asked, classes: tuple[str, ...]) -> int:
     """Plan another round for the failed jobs of MANIFEST, show its cost, ask, and run.
 
-    A new round is a new payment. Jobs whose submit is uncertain are not touched: see `resolve`.
+    A new round is a new payment. With --only it takes jobs that were given up as well, and those whose result does
+    not come home (`status` shows them). Jobs whose submit is uncertain are not touched: see `resolve`.
     """
-    from runner.api.retrying import begin_rounds, failed_jobs
+    from runner.api.retrying import begin_rounds, wanted_jobs
     from runner.progress.events import EventStream
-    from runner.progress.words import counted, credits_in_words
 
-    found = failed_jobs(
+    wanted = wanted_jobs(
         asked.manifest, state=asked.state, sandbox=asked.sandbox, classes=classes, only=asked.only
     )
-    if not found.rows:
-        text = "there is no failed job to retry" + (" with these options" if classes or asked.only else "")
+    if not wanted.rows:
+        text = "; ".join(wanted.left_out) or (
+            "there is no failed job to retry" + (" with these options" if classes or asked.only else "")
+        )
         if asked.as_json:
             EventStream(sys.stdout).event("notice", message=text)
         else:
             complain(text)
         return int(Exit.OK)
-    complain(
-        f"another round for {counted(len(found.rows), 'failed job')}: about {credits_in_words(found.credits)} credits"
-    )
-    for cls, number in sorted(found.by_class.items()):
-        complain(
-            f"  {number} {cls}"
-            + (
-                "  (refused for what they hold: likely to be refused again)"
-                if cls in ("policy", "validation")
-                else ""
-            )
-        )
+    for line in in_words(wanted):
+        complain(line)
     if not (asked.yes or asked.sandbox):
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(
@@ -63,12 +61,48 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
             raise UsageError("nothing was sent")
 
     def prepare(conn: Any) -> None:
-        begin_rounds(conn, found)
+        begin_rounds(conn, wanted)
 
     return go(
-        asked.request("retry", rows=frozenset(found.rows)),
+        asked.request("retry", rows=frozenset(wanted.rows)),
         yes=True,
         as_json=asked.as_json,
         verbose=asked.verbose,
         prepare=prepare,
     )
+
+
+def in_words(wanted: Wanted) -> Iterator[str]:
+    """Yield what another round of these jobs costs, by what became of the one before."""
+    from runner.progress.words import counted, credits_in_words
+
+    yield f"another round for {counted(len(wanted.rows), 'job')}: about {credits_in_words(wanted.credits)} credits"
+    for kind in wanted.kinds:
+        again = "" if kind.state is State.FAILED else "paid again: "
+        price = f"about {credits_in_words(kind.credits)} credits"
+        yield f"  {kind.number:,} {_of_what(kind)}: {again}{price}; {_before(kind)}"
+    if any(kind.state is not State.FAILED for kind in wanted.kinds):
+        yield "  a result of their earlier tasks that comes after all is lost"
+    yield from (f"  not among them: {why}" for why in wanted.left_out)
+
+
+def _of_what(kind: Kind) -> str:
+    if kind.state is State.ABANDONED:
+        return "given up"
+    if kind.state is not State.FAILED:
+        return f"{kind.state.value} ({kind.why or 'longer than limits.job_deadline'})"
+    again = kind.why in ("policy", "validation")
+    return (
+        f"{kind.why or 'other'}{' (refused for what they hold: likely to be refused again)' if again else ''}"
+    )
+
+
+def _before(kind: Kind) -> str:
+    from runner.progress.words import credits_in_words
+
+    if not kind.counted:
+        return "nothing was charged before"
+    amount = credits_in_words(kind.counted)
+    if kind.state in (State.FAILED, State.DOWNLOADING):
+        return f"the {amount} charged already stay charged"
+    return f"the {amount} that may have been charged already stay counted"

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -182,6 +182,7 @@ def wait_until(text: str) -> None:
 
 def print_result(result: RunResult, request: RunRequest) -> None:
     """Print what a run came to, where things are, and what to type next."""
+    from runner.api import troubles
     from runner.progress.plain import traffic
     from runner.progress.words import counted, credits_in_words, near, padded, span
     from runner.words import harmless
@@ -210,6 +211,8 @@ def print_result(result: RunResult, request: RunRequest) -> None:
         show(f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {_why(error)}")
     if troubled > len(result.errors) > 0:
         show(f"           … and {counted(troubled - len(result.errors), 'job')} more")
+    for group in result.stuck:
+        out.print(f"stuck      {troubles.in_words(group)}", soft_wrap=True)
     told = {f"{number} {state}" for state, number in result.counts.items()}
     for reason in result.ended.reasons:
         if reason not in told:
@@ -244,6 +247,8 @@ def _why(error: Mapping[str, Any]) -> str:
 
 def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     """Return what to type next."""
+    from runner.api import troubles
+
     manifest = shlex.quote(str(request.path))
     flag = " --sandbox" if request.sandbox else ""
     again = f"rivya-batch run {manifest}{flag}"
@@ -252,9 +257,11 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
         steps.append(f"rivya-batch resolve {manifest} JOB{flag} --resend | --attach TASK | --abandon")
     if result.counts.get("failed"):
         steps.append(f"rivya-batch retry {manifest}{flag}    (pays for another round)")
+    steps += troubles.ways_on(result.stuck, manifest, flag)
     code = result.ended.code
     settled = ("done", "failed", "uncertain", "abandoned")
     left = sum(n for state, n in result.counts.items() if state not in settled)
+    left -= sum(group.count for group in result.stuck if group.listed and group.settled)
     if code is Exit.CREDITS:
         steps.append(f"{again}    (once there is room for more credits)")
     elif code is Exit.REFUSED:
@@ -275,6 +282,7 @@ def print_result_json(result: RunResult, progress: Any) -> None:
             "counts": dict(result.counts),
             "orphaned": result.orphans,
             "credits": {"spent": result.charged, "reserved": result.reserved},
+            "stuck": [asdict(group) for group in result.stuck],
             "stats": result.ended.stats,
             "output_dir": str(result.output_dir),
             "report": str(result.report) if result.report is not None else None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +43,12 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
         finally:
             file.close()
 
+    words = partial(in_words, flag=" --sandbox" if sandbox else "")
     found = look()
     if watch:
         from runner.cli.following import follow
 
-        follow(look, as_json=as_json, in_words=in_words)
+        follow(look, as_json=as_json, in_words=words)
         return
     if as_json:
         show_json(
@@ -58,11 +61,12 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
             indent=2,
         )
         return
-    show("\n\n".join(in_words(standing) for standing in found) or "no manifest has been run here yet")
+    show("\n\n".join(words(standing) for standing in found) or "no manifest has been run here yet")
 
 
-def in_words(standing: Any) -> str:
-    """Return how a manifest stands as a few lines."""
+def in_words(standing: Any, *, flag: str = "") -> str:
+    """Return how a manifest stands as a few lines; `flag` is what commands about it need besides."""
+    from runner.api import troubles
     from runner.progress.plain import states
     from runner.progress.words import counted, credits_in_words, moment, near, padded, span
     from runner.words import harmless
@@ -105,4 +109,8 @@ def in_words(standing: Any) -> str:
         lines.append(f"           {harmless(near(each['path']))}  {harmless(each['warning'], limit=160)}")
     if standing.warned > len(standing.warnings):
         lines.append(f"           … and {counted(standing.warned - len(standing.warnings), 'result')} more")
+    lines += [f"stuck      {troubles.in_words(group)}" for group in standing.stuck]
+    if not standing.running:
+        manifest = shlex.quote(near(standing.path))
+        lines += [f"next       {way}" for way in troubles.ways_on(standing.stuck, manifest, flag)]
     return "\n".join(lines)

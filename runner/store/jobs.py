@@ -193,9 +193,10 @@ def listed_in(
 
 
 def overdue(conn: sqlite3.Connection, manifest: str) -> int:
-    """Return how many jobs wait beyond their deadline."""
+    """Return how many listed jobs wait beyond their deadline."""
     found = conn.execute(
-        "SELECT count(*) FROM jobs WHERE manifest = ? AND overdue = 1 AND state = 'waiting'", (manifest,)
+        "SELECT count(*) FROM jobs WHERE manifest = ? AND listed = 1 AND overdue = 1 AND state = 'waiting'",
+        (manifest,),
     ).fetchone()
     return int(found[0])
 
@@ -289,6 +290,24 @@ def last_warnings(conn: sqlite3.Connection, manifest: str, limit: int) -> list[M
 
 
 _WARNED = "FROM artifacts a JOIN jobs j ON j.id = a.job WHERE a.warning IS NOT NULL AND j.manifest = ? AND j.listed = 1"
+
+
+def not_coming(conn: sqlite3.Connection, manifest: str) -> Iterable[sqlite3.Row]:
+    """Return the accepted jobs that something keeps from coming home, in the manifest's order.
+
+    Each has `job`, `state`, `listed`, `code` (what it is; `overdue` for a task beyond its deadline), `settled`
+    (it is not expected to pass), `message`, `since`, and `charged` and `reserved` credits of its present round.
+    """
+    return conn.execute(
+        "SELECT j.job, j.state, j.listed, coalesce(j.error_code, j.trouble, 'overdue') AS code,"
+        " j.error_code IS NOT NULL OR j.trouble IS NULL AS settled, j.error_message AS message,"
+        " j.trouble_since AS since, coalesce(l.charged, 0) AS charged,"
+        " iif(l.state = 'reserved', l.amount, 0) AS reserved"
+        " FROM jobs j LEFT JOIN ledger l ON l.job = j.id AND l.round = j.round"
+        " WHERE j.manifest = ? AND j.state IN ('waiting', 'downloading')"
+        " AND (j.error_code IS NOT NULL OR j.trouble IS NOT NULL OR j.overdue = 1) ORDER BY j.position, j.id",
+        (manifest,),
+    )
 
 
 def last_errors(conn: sqlite3.Connection, manifest: str, limit: int) -> list[Mapping[str, Any]]:

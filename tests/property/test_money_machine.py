@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 
 from runner import budget
 from runner.api.resolving import Answering
-from runner.api.retrying import Failed, begin_rounds
+from runner.api.retrying import Wanted, begin_rounds, may_begin_again
 from runner.budget import Verdict
 from runner.client import Account, Api
 from runner.clock import rfc3339
@@ -165,6 +165,8 @@ class Money(RuleBasedStateMachine):
         self.flights: list[Flight] = []
         self.ghosts: list[Flight] = []  # given up by us, but still on the way to the service
         self.owner: dict[str, tuple[int, int, int]] = {}  # key -> (row, round, revision)
+        self.ordered: set[tuple[int, int]] = set()  # rounds a person has paid for
+        self.given_up: set[tuple[int, int]] = set()  # rounds a person has closed
         self.risked: set[tuple[int, int]] = set()  # sent again by a person although the key was forgotten
         self.before = os.environ.get("RIVYA_API_KEY")
         os.environ["RIVYA_API_KEY"] = KEYS[0]
@@ -668,9 +670,32 @@ class Money(RuleBasedStateMachine):
     def retry(self) -> None:
         """Pay for another round of all that failed."""
         self.crash()
-        failed = tuple(found.row for found in self.rows(State.FAILED) if found.listed)
+        self.begin_again([found for found in self.rows(State.FAILED) if found.listed])
+
+    def begin_again(self, meant: list[Job]) -> None:
+        self.ordered.update((found.row, found.round + 1) for found in meant)
+        self.given_up.update((found.row, found.round) for found in meant)
         with self.file.transaction() as conn:
-            begin_rounds(conn, Failed(name=NAME, rows=failed, credits=0.0, by_class=Counter()))
+            begin_rounds(conn, Wanted(name=NAME, rows={it.row: (it.state, it.round) for it in meant}))
+
+    @precondition(lambda self: self.rows(State.WAITING, State.DOWNLOADING))
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        """A person closes a job whose task was accepted, whatever its task comes to."""
+        self.crash()
+        found = self.pick(data, self.rows(State.WAITING, State.DOWNLOADING))
+        self.given_up.add((found.row, found.round))
+        self.person(found).abandon()
+
+    @precondition(lambda self: self.to_begin_again())
+    @rule(data=st.data())
+    def retry_named(self, data: st.DataObject) -> None:
+        """Pay for another round of one that was given up, or does not come home."""
+        self.crash()
+        self.begin_again([self.pick(data, self.to_begin_again())])
+
+    def to_begin_again(self) -> list[Job]:
+        return [found for found in self.rows() if found.listed and may_begin_again(found, named=True)]
 
     # --- what always holds ---
 
@@ -682,6 +707,19 @@ class Money(RuleBasedStateMachine):
                 paid[self.owner[task.key][:2]].append(task.id)
         twice = {who: ids for who, ids in paid.items() if len(ids) > 1 and who not in self.risked}
         assert not twice
+
+    @invariant()
+    def nothing_is_paid_again_without_a_word(self) -> None:
+        """By the manifest's word after a failure, or by a person's."""
+        for task in self.service.tasks.values():
+            row, round_, _ = self.owner[task.key]
+            if task.charged and round_ > 1 and (row, round_) not in self.ordered:
+                before = self.round_before(row, round_)
+                assert round_ <= 1 + self.settings.failed_rounds
+                assert all(other.status == "failed" for other in before)
+
+    def round_before(self, row: int, round_: int) -> list[Task]:
+        return [task for task in self.service.tasks.values() if self.owner[task.key][:2] == (row, round_ - 1)]
 
     @invariant()
     def a_key_stands_for_its_bytes(self) -> None:
@@ -697,6 +735,8 @@ class Money(RuleBasedStateMachine):
             row, round_, revision = self.owner[task.key]
             found = jobs.get(self.file.conn, row)  # a row that was sent is never dropped
             held = jobs.holder_of_task(self.file.conn, SERVICE, task.id)
+            if (row, round_) in self.given_up:
+                continue
             if held == (row, round_):
                 if task.status == "succeeded":
                     assert found.round == round_
@@ -754,10 +794,11 @@ class Money(RuleBasedStateMachine):
 
     def cost(self, task: Task) -> float:
         """Return what a task costs, as far as anybody can know: one given up for lost keeps its estimate for ever."""
-        found = jobs.get(self.file.conn, self.owner[task.key][0])
+        row, round_, _ = self.owner[task.key]
+        found = jobs.get(self.file.conn, row)
         held = jobs.holder_of_task(self.file.conn, SERVICE, task.id)
-        if found.state is State.ABANDONED and held is None:
-            return min(task.price, ledger.amount_of(self.file.conn, found))
+        if held is None and (found.state is State.ABANDONED or (row, round_) in self.given_up):
+            return min(task.price, ledger.amount_of(self.file.conn, replace(found, round=round_)))
         ended = task.status in ("succeeded", "failed") and task.final is not None
         return (task.final or 0.0) if ended else task.price
 

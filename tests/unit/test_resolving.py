@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from runner.api.resolving import Answering
-from runner.api.retrying import Failed, begin_rounds
+from runner.api.resolving import CHOICES, Answering
+from runner.api.retrying import Wanted, begin_rounds, may_begin_again
 from runner.clock import rfc3339
 from runner.errors import UsageError
 from runner.machine import TaskView, read_task
-from runner.model import State
-from tests.desk import BEGINNING, LOST, MODEL, NAME, World, accepted, task
+from runner.model import Artifact, Sha256, State
+from runner.steps import poll as polling
+from runner.store import jobs
+from runner.ways import WAYS
+from tests.desk import BEGINNING, LOST, MODEL, NAME, Said, World, accepted, refused, task
+from tests.staged import put
 from tests.submit_answers import A, B
 
 pytestmark = pytest.mark.anyio
@@ -114,10 +119,182 @@ async def test_a_job_that_was_given_up_stays_counted_and_holds_no_price_back() -
     assert world.payment("a")["probe"] == 0
 
 
+# --- paid work that does not come home -------------------------------------------------------------------
+
+
+NOTHING: dict[str, Any] = {"status": "succeeded", "result": {"urls": []}}
+
+
+async def stuck(kind: str, *, final: float | None = 10, passed_s: float = 90_000.0) -> World:
+    """A job whose task was accepted, and whose result does not come for one reason."""
+    world = World.of(A, B)
+    await world.submits("a", accepted("t1"))
+    said: Said = {
+        "unknown": refused(404, "not_found"),
+        "odd": httpx.Response(200, json=task("t1", status="cancelled")),
+        "no result": httpx.Response(200, json=task("t1", final=final, **NOTHING)),
+    }[kind]
+    for seconds in (0.0, passed_s):
+        world.clock.pass_s(seconds)
+        world.says(said)
+        if world.state("a") is State.WAITING:
+            await world.poll("a")
+        else:
+            async with world.desk() as desk:
+                await polling.renew(desk, world.job("a").row)
+    return world
+
+
+def begin_again(world: World, name: str = "a") -> None:
+    found = world.job(name)
+    with world.file.transaction() as conn:
+        begin_rounds(conn, Wanted(name=NAME, rows={found.row: (found.state, found.round)}))
+
+
+KINDS = {
+    "unknown": (State.WAITING, (0, 10)),
+    "odd": (State.WAITING, (0, 10)),
+    "no result": (State.DOWNLOADING, (10, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_job_that_does_not_come_home_can_be_closed_and_its_credits_stay_counted(kind: str) -> None:
+    world = await stuck(kind)
+    state, credits = KINDS[kind]
+    person = look(world)
+
+    words = person.explain("abandon")
+    person.abandon()
+
+    assert (world.credits(), sum(world.credits())) == (credits, 10)
+    assert (
+        f"Its 10 credits stay {'charged' if credits[0] else 'reserved'}, and count against the caps" in words
+    )
+    assert world.state("a") is State.ABANDONED
+    assert world.payment("a")["probe"] == 0
+    assert state.value in ("waiting", "downloading")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("closed_before", [False, True])
+async def test_a_job_that_does_not_come_home_can_be_begun_again_at_a_second_price(
+    kind: str, closed_before: bool
+) -> None:
+    """By name only: the round before counts in full for ever, and nothing of it is mixed into the new one."""
+    world = await stuck(kind)
+    assert may_begin_again(world.job("a"), named=True)
+    assert not may_begin_again(world.job("a"), named=False)
+    if closed_before:
+        look(world).abandon()
+
+    begin_again(world)
+    fresh = world.job("a")
+
+    assert (fresh.state, fresh.round, fresh.task_id, fresh.trouble, fresh.urls) == (
+        State.PLANNED,
+        2,
+        None,
+        None,
+        (),
+    )
+    assert world.credits() == (10, 0)
+
+    await world.submits("a", accepted("t2"))
+
+    assert (world.job("a").task_id, world.credits()) == ("t2", (10, 10))
+    assert len(set(world.keys())) == 2
+
+
+async def test_what_may_pass_is_not_begun_again_and_can_be_closed_with_a_warning() -> None:
+    world = await stuck("unknown", passed_s=3600.0)
+
+    assert not may_begin_again(world.job("a"), named=True)
+    begin_again(world)
+    words = look(world).explain("abandon")
+
+    assert (world.state("a"), world.job("a").round) == (State.WAITING, 1)
+    assert "which may pass still: only from 2025-11-25" in words
+
+
+async def test_a_task_under_way_can_be_closed_and_is_said_to_be_under_way() -> None:
+    world = World.of(A)
+    await world.submits("a", accepted("t1", status="processing"))
+
+    words = look(world).explain("abandon")
+    look(world).abandon()
+
+    assert (
+        "as far as anybody knows it is under way ('processing'), and `rivya-batch run` brings it home"
+        in words
+    )
+    assert (world.state("a"), world.credits()) == (State.ABANDONED, (0, 10))
+
+
+async def test_where_nothing_was_charged_nobody_says_that_it_was() -> None:
+    world = await stuck("no result", final=0)
+    world.file.conn.execute("UPDATE ledger SET state = 'released', charged = 0, amount = 0")
+
+    assert "Nothing was charged for it." in look(world).explain("abandon")
+
+
+async def test_a_task_that_was_taken_for_another_can_be_put_right() -> None:
+    """A wrong id was read out of an answer: the true one costs nothing more."""
+    world = await stuck("unknown")
+
+    look(world).attach("t9")
+
+    assert (world.state("a"), world.job("a").task_id, world.job("a").error_code) == (
+        State.WAITING,
+        "t9",
+        None,
+    )
+    assert world.credits() == (0, 10)
+    with pytest.raises(UsageError, match="has a task already"):
+        look(world).attach("t10")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_what_is_there_can_be_taken_as_the_whole(gone: bool, tmp_path: Path) -> None:
+    world = await stuck("no result")
+    place = tmp_path / "a.mp4"
+    place.write_bytes(b"12345")
+    item = Artifact(number=1, path=place, sha256=Sha256("0" * 64), size_bytes=5, mime="video/mp4")
+    with world.file.transaction() as conn:
+        found = jobs.advance(conn, world.job("a"), "", urls='["https://r/1", "https://r/2"]')
+        jobs.save_artifacts(conn, found, [item])
+    if gone:
+        place.unlink()
+        with pytest.raises(UsageError, match="none of the results of job a is there"):
+            look(world).accept()
+        return
+
+    words = look(world).explain("accept")
+    look(world).accept()
+
+    assert "a.mp4" in words
+    (kept,) = jobs.artifacts(world.file.conn, world.job("a").row)
+    assert kept.warning == "accepted by a person without 1 of its 2 results"
+    assert (world.state("a"), world.job("a").error_code, world.credits()) == (State.DONE, None, (10, 0))
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in CHOICES])
+def test_where_there_is_nothing_to_say_the_way_on_is_told(state: State) -> None:
+    world = World.of(A)
+    with world.file.transaction() as conn:
+        put(conn, world.job("a"), state)
+
+    with pytest.raises(UsageError) as caught:
+        Answering._find(world.file, NAME, "a", "abandon", sandbox=False)
+
+    assert f"job a is {state.value}: there is nothing to resolve" in caught.value.message
+    assert any(way in caught.value.hint for way in (*WAYS[state], "its files are there"))
+
+
 async def test_another_round_is_for_what_is_still_failed_when_it_begins() -> None:
     """A person was asked about a job that a run has changed by the time the answer comes."""
     world = await uncertain()
-    meant = Failed(name=NAME, rows=(world.job("a").row,), credits=10, by_class=Counter(other=1))
+    meant = Wanted(name=NAME, rows={world.job("a").row: (State.FAILED, 1)})
 
     with world.file.transaction() as conn:
         begin_rounds(conn, meant)

@@ -1,0 +1,106 @@
+"""Paid work that does not come home, in groups of one reason: what it is, what it cost, what to type."""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+from dataclasses import dataclass, replace
+
+from runner.progress.words import counted, credits_in_words, moment
+from runner.store import jobs
+from runner.ways import SO_FAR, Trouble
+from runner.words import harmless
+
+SHOWN = 3  # ids of jobs in a line
+OVERDUE = "overdue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck:
+    """Jobs that wait for one and the same reason. `settled` says that it is not expected to pass."""
+
+    state: str
+    code: str
+    listed: bool
+    settled: bool
+    message: str
+    since: str | None
+    jobs: tuple[str, ...] = ()  # the first of them
+    count: int = 0
+    charged: float = 0.0
+    reserved: float = 0.0
+
+
+def stuck(conn: sqlite3.Connection, manifest: str) -> list[Stuck]:
+    """Return what keeps accepted jobs of a manifest from coming home, the most frequent reason first."""
+    found: dict[tuple[str, str, bool, bool], Stuck] = {}
+    for row in jobs.not_coming(conn, manifest):
+        key = (row["state"], row["code"], bool(row["listed"]), bool(row["settled"]))
+        group = found.get(key)
+        if group is None:
+            group = Stuck(
+                state=row["state"],
+                code=row["code"],
+                listed=bool(row["listed"]),
+                settled=bool(row["settled"]),
+                message=row["message"] or "",
+                since=row["since"],
+            )
+        found[key] = replace(
+            group,
+            jobs=(*group.jobs, row["job"])[:SHOWN],
+            count=group.count + 1,
+            since=min(filter(None, (group.since, row["since"])), default=None),
+            charged=group.charged + row["charged"],
+            reserved=group.reserved + row["reserved"],
+        )
+    return sorted(found.values(), key=lambda group: (not group.listed, -group.count))
+
+
+def in_words(group: Stuck) -> str:
+    """Return one line about a group: `3 jobs: its task succeeded, … (30 credits charged): a, b, c`."""
+    more = f" and {group.count - len(group.jobs):,} more" if group.count > len(group.jobs) else ""
+    unlisted = "" if group.listed else " no longer in the manifest"
+    return (
+        f"{counted(group.count, 'job')}{unlisted}: {_what(group)} ({_money(group)}):"
+        f" {', '.join(map(harmless, group.jobs))}{more}"
+    )
+
+
+def _what(group: Stuck) -> str:
+    if group.code == OVERDUE:
+        return "its task runs longer than limits.job_deadline"
+    since = f" since {moment(group.since)}" if group.since else ""
+    if not group.settled:
+        return f"{SO_FAR[Trouble(group.code)]}{since}, which may pass"
+    return f"{harmless(group.message)}{since}"
+
+
+def _money(group: Stuck) -> str:
+    amounts = {"charged": group.charged, "reserved": group.reserved}
+    named = [f"{credits_in_words(amount)} credits {name}" for name, amount in amounts.items() if amount]
+    return ", ".join(named) or "nothing was charged"
+
+
+def ways_on(groups: list[Stuck], manifest: str, flag: str = "") -> list[str]:
+    """Return what to type about such jobs.
+
+    Args:
+        groups: They.
+        manifest: Its path as one word of a command line.
+        flag: Further words, with a space before them.
+    """
+    if not groups:
+        return []
+    lines = []
+    settled = next((group.jobs[0] for group in groups if group.settled and group.listed), None)
+    if settled is not None:
+        lines.append(
+            f"rivya-batch retry {manifest} --only {shlex.quote(settled)}{flag}"
+            "    (begins a stuck job again: tells the price, and asks)"
+        )
+    lines.append(
+        f"rivya-batch resolve {manifest} {shlex.quote(groups[0].jobs[0])}{flag} --abandon"
+        "    (closes one; its credits stay counted)"
+    )
+    return lines
