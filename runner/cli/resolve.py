@@ -42,7 +42,7 @@ def command(
     yes: bool,
     state: str | None,
 ) -> None:
-    """Answer for JOB of MANIFEST: one whose submit is uncertain, or whose result does not come home.
+    """Answer for JOB of MANIFEST: its submit is uncertain, or its result does not come home.
 
     Nothing here pays for another round: that is `retry`.
     """
