@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-# Longer than this no sane limit lasts: an epoch time in the wrong field, a wrong unit, a wrong clock.
-ABSURD_S = 3600.0
-# What we make of an absurd wait: one request a minute asks whether the service meant it.
-INSTEAD_OF_ABSURD_S = 60.0
+# Longer than a month no quota lasts: an epoch time in the wrong field, a wrong unit, a wrong clock.
+ABSURD_S = 31 * 86_400.0
 
 _SECONDS = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 
@@ -57,7 +56,8 @@ def parse_retry_after(text: str | None, *, now_epoch_s: float, date: str | None 
 
     Returns:
         Seconds from now, at least 0: a time in the past or a negative number is 0. None when there
-        is no header or it cannot be read. More than an hour is taken for a mistake and becomes 60.
+        is no header or it cannot be read. Infinite for more than a month: to be waited for, but
+        nobody can mean that long.
 
     Source:
         RFC 9110, sections 6.6.1 and 10.2.3.
@@ -80,7 +80,7 @@ def parse_retry_after(text: str | None, *, now_epoch_s: float, date: str | None 
         wait_s = until_s - (said_s if said_s is not None else now_epoch_s)
     else:
         return None
-    return INSTEAD_OF_ABSURD_S if wait_s > ABSURD_S else max(wait_s, 0.0)
+    return math.inf if wait_s > ABSURD_S else max(wait_s, 0.0)
 
 
 @lru_cache(maxsize=4)  # a `Date` changes once a second

@@ -7,6 +7,7 @@ engine does), never follows a redirect, and takes an answer only up to a size an
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 import time
@@ -301,8 +302,26 @@ class Api:
             ),
             request_id=harmless(self._hider.text(headers.get("x-request-id", ""))) or None,
             skew_s=said_s - self._now() if said_s is not None else None,
-            detail=harmless(self._hider.text(f"HTTP {response.status_code}, {kind}")),
+            detail=harmless(
+                self._hider.text(f"HTTP {response.status_code}, {_body_in_words(text, kind, headers)}")
+            ),
         )
+
+
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+TITLE_IS_NEAR = 20_000  # characters from the beginning of a page
+TITLE_CHARS = 80
+
+
+def _body_in_words(text: str, kind: str, headers: Mapping[str, str]) -> str:
+    """Return what a body is, where it is no answer: a page by its title, and by the server that says it."""
+    if kind.lower() not in ("text/html", "application/xhtml+xml"):
+        return kind
+    found = _TITLE.search(text[:TITLE_IS_NEAR])
+    title = " ".join(html.unescape(found[1]).split())[:TITLE_CHARS] if found else ""
+    server = headers.get("server", "").strip()[:TITLE_CHARS]
+    named = f': "{title}"' if title else ""
+    return f"a web page instead of an answer{named}{f' (server: {server})' if server else ''}"
 
 
 def _is_page(text: str, kind: str) -> bool:

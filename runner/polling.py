@@ -191,10 +191,11 @@ class Waiting:
         entry = self._jobs.get(job)
         if entry is None:
             return
+        first = entry.asked_at <= entry.start
         entry.due = None
         entry.asked_at = now
         line = entry.line
-        if line.looking and entry.known_s <= 0.0:
+        if line.looking and first:
             # The oldest goes ahead; the others follow when they are as old and a little older.
             age_s = now - entry.start
             step = self._step() * (1.0 - line.luck) ** 2
@@ -230,8 +231,14 @@ class Waiting:
     def unclear(self, job: int, now: float, delay_s: float) -> None:
         """The poll told nothing: ask again after `delay_s`."""
         entry = self._jobs.get(job)
-        if entry is not None:
-            self._ask(job, entry, max(now + delay_s, entry.asked_at + self._polling.min_s))
+        if entry is None:
+            return
+        self._ask(job, entry, max(now + delay_s, entry.asked_at + self._polling.min_s))
+        line = entry.line
+        if line.looking and entry.known_s <= 0.0:
+            # Nobody was seen to run at that age: another one is looked at for it.
+            line.bar_s = min(line.bar_s, max(entry.asked_at - entry.start, 0.0))
+            self._aim(line)
 
     def ended(self, job: int, now: float, duration_s: float | None) -> float | None:
         """The task has ended: learn from it, and return its duration as well as it is known.

@@ -142,6 +142,7 @@ class Scheduler:
         uploads_in_flight: int = 0,
         resends: int = 0,
         unclear: int = 0,
+        may_poll: bool = True,
         asking: bool = False,
     ) -> Choice:
         """Return what to send next.
@@ -154,10 +155,12 @@ class Scheduler:
             resends: Submits to be repeated now because nobody knows what became of them. The same key may
                 be sent only so long, and the task may be there already: no number of tasks holds them back.
             unclear: All such submits, also those to be repeated later: they count as tasks.
-            asking: The service does not answer properly: any poll will do to see whether it is back.
+            may_poll: Whether there is a place for a poll.
+            asking: The service does not answer properly: any poll that manners allow asks whether it is back,
+                due or not. A submit that is to be repeated asks as well, and its time is short.
         """
-        call, job, at = self._best(now, submits, uploads, uploads_in_flight, resends, unclear)
-        if asking and (any_ := self._waiting.any_allowed(now)) is not None:
+        call, job, at = self._best(now, submits, uploads, uploads_in_flight, resends, unclear, may_poll)
+        if asking and may_poll and not resends and (any_ := self._waiting.any_allowed(now)) is not None:
             call, job, at = Call.POLL, any_, now
         if call is None:
             self.governor.idle(now)
@@ -300,7 +303,14 @@ class Scheduler:
         return still + self._submitting, apart
 
     def _best(
-        self, now: float, submits: int, uploads: int, uploads_in_flight: int, resends: int, unclear: int
+        self,
+        now: float,
+        submits: int,
+        uploads: int,
+        uploads_in_flight: int,
+        resends: int,
+        unclear: int,
+        may_poll: bool,
     ) -> tuple[Call | None, int | None, float]:
         """Return the best request and when it may be made, were there no rate."""
         waiting = self._waiting
@@ -310,13 +320,13 @@ class Scheduler:
         if wanted and not room:
             self._wall_until = now + max(WALL_S, 2 * self._polling.min_s)
         self._set_manner(now, submits + uploads + uploads_in_flight)
-        poll = waiting.next(now)
+        poll = waiting.next(now) if may_poll else None
         due = poll.due if poll is not None else math.inf
         short = uploads > 0 and (submits == 0 or submits + uploads_in_flight < AHEAD)
         if resends and now >= self.window.closed_until:
             room, short = True, False
         if room:
-            if self.window.wants_proof:
+            if self.window.wants_proof and may_poll:
                 proof = waiting.any_allowed(now)
                 if proof is not None:
                     return Call.POLL, proof, now

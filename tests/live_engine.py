@@ -72,14 +72,22 @@ class Live(World):
     tasks: dict[str, str] = field(default_factory=dict)
     polls: dict[str, int] = field(default_factory=dict)
     uploads: int = 0
+    questions: int = 0
+    wallet: Callable[[], httpx.Response] = lambda: httpx.Response(200, json={"current_credits": 1000})
+    refuse_poll: Callable[[str], httpx.Response | None] = lambda task_id: None
     home: Any = field(default_factory=lambda: Home())
     meanwhile: Callable[[Engine], None] = lambda engine: None
     shown: Silent = field(default_factory=Silent)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/credits"):
+            self.questions += 1
+            return self.wallet()
         if request.method == "GET":
             task_id = request.url.path.rpartition("/")[2]
             self.polls[task_id] = self.polls.get(task_id, 0) + 1
+            if (no := self.refuse_poll(task_id)) is not None:
+                return no
             return httpx.Response(200, json=self.after(task_id, self.polls[task_id]))
         if request.url.path.endswith("/files"):
             self.uploads += 1

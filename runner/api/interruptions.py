@@ -14,6 +14,7 @@ from runner.engine import Engine
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
 from runner.store import catalogue
 from runner.store.database import StateFile
+from runner.store.troubles import as_trouble
 
 
 @contextmanager
@@ -38,8 +39,11 @@ def begun() -> Iterator[None]:
     """Whatever can no longer be used once a run has begun is trouble to be mended: something may have been sent."""
     try:
         yield
-    except UsageError as exc:
-        raise TemporaryTrouble(exc.message, hint=exc.hint) from exc
+    except Exception as exc:
+        found = exc if isinstance(exc, RunnerError) else as_trouble(exc)
+        if isinstance(found, UsageError):
+            raise TemporaryTrouble(found.message, hint=found.hint) from exc
+        raise
 
 
 def _exit_code(exc: BaseException) -> int:

@@ -112,7 +112,8 @@ OPTIONS = (
         "--patience",
         type=DURATION,
         metavar="TIME",
-        help="How long to keep trying while the service does not answer.  [default: 60s]",
+        help="How long to keep trying while the service does not answer, or asks to wait for more than two"
+        " minutes.  [default: 60s]",
     ),
     click.option("--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."),
     json_option,

@@ -189,7 +189,7 @@ def print_result(result: RunResult, request: RunRequest) -> None:
 
     stats = result.ended.stats
     reserved = f", {credits_in_words(result.reserved)} reserved" if result.reserved else ""
-    requests = stats["submits"] + stats["polls"] + stats["uploads"]
+    requests = sum(stats[what] for what in ("submits", "polls", "questions", "uploads"))
     failed = f", {stats['failed']:,} failed" if stats["failed"] else ""
     lines = [
         f"{result.name}: {headline(result)}",

@@ -2,8 +2,9 @@
 
 `loop` is the loop itself. What follows from an answer is in `submits`, `polls`, `uploads` and
 `results`, one for each kind of request; what they share is the `floor`: the queues (`backlog`), the
-gates (`admission`), how the service does (`health`) and why the run ends (`reasons`). `pulse` counts,
-shows and records; `view` is what others see.
+gates (`admission`), how the service does (`health`), whether it takes our key (`key`) and what it asked us to
+wait for (`waits`), and why the run ends (`reasons`). `connections` counts what is open, `pulse` counts, shows and
+records, `ending` looks at the ledger once more; `view` is what others see.
 """
 
 from runner.engine.loop import Engine

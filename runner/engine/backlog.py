@@ -160,15 +160,30 @@ class Backlog:
 
     # --- ends ---
 
-    def empty(self, *, may_begin: Callable[[], bool], may_repeat: Callable[[], bool]) -> bool:
-        """Whether nothing waits here that could still be begun."""
-        if self._later or self.resend or self.to_download or self.to_renew:
+    def empty(
+        self,
+        *,
+        may_begin: Callable[[], bool],
+        may_repeat: Callable[[], bool],
+        may_resend: Callable[[], bool],
+        may_upload: Callable[[], bool],
+        may_renew: Callable[[], bool],
+    ) -> bool:
+        """Whether nothing waits here that this run could still begin; each `may_` is asked only where it matters."""
+        if self._waits_for_a_time(may_resend) or self.to_download:
+            return False
+        if (self.resend and may_resend()) or (self.to_renew and may_renew()):
             return False
         if self.refused and may_repeat():
             return False
         if not may_begin():
             return True
-        return self.fed and not (self.ready or self.to_upload or self.missing)
+        lacking = bool(self.to_upload or self.missing) and may_upload()
+        return self.fed and not (self.ready or lacking)
+
+    def _waits_for_a_time(self, may_resend: Callable[[], bool]) -> bool:
+        resends_only = len(self._later) == self._unclear_later
+        return bool(self._later) and not (resends_only and not may_resend())
 
 
 def _mark_uploading(conn: Any, desk: Desk, row: int) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from runner.backoff import retry_delay_s
 from runner.clock import epoch
 from runner.engine.admission import Admission
 from runner.engine.backlog import LOOKAHEAD, Backlog
-from runner.engine.health import Breaker, Health, Nameless
+from runner.engine.health import PATIENCE_S, Breaker, Health, Nameless
+from runner.engine.key import KeyCheck
 from runner.engine.reasons import Reasons
 from runner.engine.view import Progress, RunOptions, Tally
+from runner.engine.waits import Wait, Waits, is_quota
 from runner.errors import Exit, RunnerError
 from runner.machine import Answer, Failure, Meaning
 from runner.model import Job
@@ -19,6 +22,14 @@ from runner.steps import poll as polling
 from runner.steps.desk import Desk
 from runner.store import catalogue
 from runner.store.ledger import Paid
+
+NAMED = 5  # jobs in one sentence
+WAITING_FOR = {
+    Call.SUBMIT: "submits",
+    Call.POLL: "polls",
+    Call.UPLOAD: "uploads",
+    Call.OTHER: "requests",
+}
 
 
 class Floor:
@@ -50,12 +61,16 @@ class Floor:
         self.tally = Tally()
         self.reasons = Reasons()
         self.health = Health(options.patience_s)
+        self.key = KeyCheck()
+        self.waits = Waits(PATIENCE_S if options.patience_s is None else options.patience_s)
         self.admission = Admission(options)
         self.backlog = Backlog(desk, self.admission, options)
         self.seen: dict[int, polling.Seen] = {}
         self.told: set[int] = set()  # rows that are left as they are, for a reason that was noted
         self.holds_keys = False  # the service was seen to answer a repeat with a conflict
+        self.unanswered: dict[int, str] = {}  # row: id of the jobs whose last request was trouble
         self.uploads_open = 0
+        self.question_open = False
         self.counts_downloads = False  # results come from the API itself: its rate is for them as well
         self.alone = False  # no other run was there when we waited for one
         self._breaker = Breaker()
@@ -80,9 +95,10 @@ class Floor:
         """Stop in good order for an error that has words for people."""
         self.stop(exc.exit_code, in_words(exc))
 
-    def heed(self, code: Exit | None, words: str) -> None:
-        """Act on a reason to stop that an answer has brought."""
-        if code is Exit.REFUSED:
+    def heed(self, code: Exit | None, answer: Answer, words: str = "") -> None:
+        """Act on a reason to stop that an answer has brought; whether our key is refused, `answered` finds out."""
+        words = words or answer.words()
+        if code is Exit.REFUSED and answer.meaning is not Meaning.KEY_REFUSED:
             self.stop(code, f"the service refuses our key: {words}")
         elif code is Exit.CREDITS and not self.reasons.no_new:
             self.reasons.stop_submitting(code, f"the account has too few credits: {words}; top it up")
@@ -90,32 +106,82 @@ class Floor:
 
     # --- what answers teach ---
 
-    def answered(self, call: Call, answer: Answer, sent_at: float) -> None:
-        """Tell everyone who learns from answers."""
+    def answered(self, call: Call, answer: Answer, sent_at: float, job: Job | None = None) -> None:
+        """Tell everyone who learns from answers.
+
+        Args:
+            call: What was asked; a poll is one also where it asks for fresh urls.
+            answer: The answer.
+            sent_at: When the request was sent.
+            job: What it was for, as it is now.
+        """
         now = self.now()
-        rejected = answer.meaning is Meaning.RATE_LIMITED
         bad = self.health.answered(answer, now, self.desk.draw(), sent_at=sent_at)
-        why = None
+        self._refused_key(self.key.answered(call, answer, now, sent_at=sent_at))
         if call is Call.SUBMIT:
-            self.health.submit_answered(answer)
-            why = self._nameless.answered(answer)
-        if why is not None and not self.reasons.no_new:
-            self.reasons.stop_submitting(Exit.TEMPORARY, why)
+            self._submit_answered(answer, now, sent_at)
+        quota = is_quota(answer)
+        if quota:
+            # A submit in doubt still is a repeat: its earlier send may have been accepted.
+            repeat = job is not None and job.in_doubt > 0
+            self._wait(self.waits.refused(call, answer, now, sent_at=sent_at, repeat=repeat))
+        elif answer.meaning is Meaning.OK:
+            self.waits.passed(call, sent_at=sent_at)
+        self._told(call, answer, now, sent_at, bad=bad, quota=quota)
+        if job is not None and not bad:
+            self.unanswered.pop(job.row, None)
+        if bad:
+            if job is not None:
+                self.unanswered[job.row] = job.id
+            whose = {"job": job.id} if job is not None else {}
+            self.progress.event("trouble", call=call.value, what=self.health.last_trouble, **whose)
+
+    def question_answered(self, answer: Answer, sent_at: float) -> None:
+        """Tell those who asked."""
+        now = self.now()
+        bad = self.health.question_answered(answer, now, self.desk.draw(), sent_at=sent_at)
+        self._refused_key(self.key.question_answered(answer, now, sent_at=sent_at))
+        self.tally.questions += 1
+        self._told(Call.OTHER, answer, now, sent_at, bad=bad, quota=is_quota(answer))
+
+    def _told(
+        self, call: Call, answer: Answer, now: float, sent_at: float, *, bad: bool, quota: bool
+    ) -> None:
+        rejected = answer.meaning is Meaning.RATE_LIMITED
         self.scheduler.answered(
             now,
             call,
             sent_at=sent_at,
-            rejected=rejected,
+            rejected=rejected and not quota,
             retry_after_s=answer.retry_after_s,
             ok=not (bad or rejected),
             draw=self.desk.draw(),
         )
         self.tally.statuses[str(answer.status or answer.meaning.value)] += 1
         self.tally.rejections += rejected
-        if rejected:
+        if rejected and not quota:
             self._keep_rate()
-        if bad:
-            self.progress.event("trouble", call=call.value, what=self.health.last_trouble)
+
+    def _submit_answered(self, answer: Answer, now: float, sent_at: float) -> None:
+        self.health.submit_answered(answer, now, self.desk.draw(), sent_at=sent_at)
+        if (why := self._nameless.answered(answer)) is not None and not self.reasons.no_new:
+            self.reasons.stop_submitting(Exit.TEMPORARY, why)
+
+    def _refused_key(self, why: str | None) -> None:
+        if why is not None:
+            self.stop(Exit.REFUSED, f"the service refuses our key: {why}")
+
+    def _wait(self, wait: Wait) -> None:
+        if wait.is_news():
+            self.progress.event("warning", message=self.wait_in_words(wait))
+
+    def wait_in_words(self, wait: Wait) -> str:
+        """Return what the service asks us to wait for, and until when, by the clock on the wall here."""
+        what = WAITING_FOR[wait.call]
+        if not wait.named:
+            return f"the service takes no more {what} for now and does not say until when ({wait.words})"
+        until = moment(self.desk.clock.wall_s(), wait.until - self.now())
+        return f"the service asks to wait until {until} before more {what} ({wait.words})"
 
     def _keep_rate(self) -> None:
         """Record the rate as soon as it is found: a run that lives for a second only has learned it all the same."""
@@ -187,6 +253,21 @@ class Floor:
         self.admission.returned(job.row)
         if not stopped:
             await self.backlog.prepare(job)
+
+
+def moment(now_s: float, in_s: float) -> str:
+    """Return the time of day here that is `in_s` seconds after `now_s`, with its day if that is another one."""
+    now, then = (datetime.fromtimestamp(at, UTC).astimezone() for at in (now_s, now_s + in_s))
+    return f"{then:%H:%M}" if then.date() == now.date() else f"{then:%Y-%m-%d %H:%M}"
+
+
+def named(jobs: Mapping[int, str]) -> str:
+    """Return the names of jobs as the end of a sentence; nothing where there are none."""
+    if not jobs:
+        return ""
+    first = list(jobs.values())[:NAMED]
+    more = f" and {len(jobs) - NAMED:,} more" if len(jobs) > NAMED else ""
+    return f" (asked for {', '.join(first)}{more})"
 
 
 def in_words(exc: RunnerError) -> str:

@@ -15,11 +15,19 @@ PATIENCE_S = 60.0
 # A service that never answered once in this run is more likely a wrong address than a bad hour. Who has said
 # how long to keep trying is taken at their word.
 FIRST_PATIENCE_S = 30.0
+# Between two requests that ask whether it is back: from the first to the longest wait. Where it says itself for how
+# long it will be away, and that is more than we have patience for, it is still asked now and then: nobody knows when
+# a page of maintenance was written.
+FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_AWAY_S = 0.5, 8.0, 30.0
 BREAKER = 10
 
 
 class Health:
     """Watches answers for a service that is not there.
+
+    While it is `ill`, one request at a time asks whether it is back: a question that is no job's (GET /credits). So
+    no job is sent for nothing, and a few tasks that the service cannot tell of do not make it seem away. Where the
+    question fails, a job's request asks next, since the question may be all that fails; and so on in turns.
 
     Args:
         patience_s: How long nothing may work before the run gives up; None where nobody has said.
@@ -31,47 +39,75 @@ class Health:
         self._any_good = False
         self._bad_since: float | None = None
         self._lost = 0
+        self._paused_at = self._asked_at = -math.inf
+        self._answers: bool | None = (
+            None  # whether the question was, if it was asked since a job's request was lost
+        )
         self._lost_submits = 0
-        self._paused_at = -math.inf
+        self._submits_paused_at = -math.inf
+        self.submits_paused_until = -math.inf
         self.paused_until = -math.inf
         self.last_trouble = ""
 
-    def submit_answered(self, answer: Answer) -> None:
-        """Take the answer to a submit, besides what it says of the service as a whole."""
-        self._lost_submits = self._lost_submits + 1 if answer.meaning is Meaning.UNCLEAR else 0
-
-    @property
-    def submits_are_lost(self) -> bool:
-        """Whether so many submits in a row may have been paid for that no new ones should follow."""
-        return self._lost_submits >= LOST_IN_A_ROW
+    # --- the service as a whole ---
 
     def answered(self, answer: Answer, now: float, draw: float, *, sent_at: float) -> bool:
-        """Take one answer to a request sent at `sent_at`; return whether it was trouble."""
-        # One that names no task is there all the same: `Nameless` minds those.
-        if answer.meaning not in TEMPORARY or (answer.data is not None and (answer.status or 0) < 300):
+        """Take one answer to a request of a job, sent at `sent_at`; return whether it was trouble."""
+        if not _is_trouble(answer):
             self._any_good = True
             self._bad_since, self._lost, self.paused_until = None, 0, -math.inf
             return False
+        self._worse(answer, now, draw, sent_at, asked=False)
+        return True
+
+    def question_answered(self, answer: Answer, now: float, draw: float, *, sent_at: float) -> bool:
+        """Take the answer to a question that is no job's; return whether it was trouble.
+
+        A good one lets all go on. It does not make good what jobs have met, so it is no reason for more
+        patience: only their own requests are.
+        """
+        if _is_trouble(answer):
+            self._worse(answer, now, draw, sent_at, asked=True)
+            return True
+        self._any_good = self._answers = True
+        self._lost, self.paused_until, self._asked_at = 0, -math.inf, sent_at
+        return False
+
+    def _worse(self, answer: Answer, now: float, draw: float, sent_at: float, *, asked: bool) -> None:
         self.last_trouble = answer.words() or answer.meaning.value
         if self._bad_since is None:
             self._bad_since = now
-        if self.ill and sent_at < self._paused_at:
-            return True  # it was on its way when others were lost: the same trouble, not more of it
+        if sent_at < (self._paused_at if self.ill else self._asked_at):
+            return  # it was on its way when others were lost: the same trouble, not more of it
+        self._answers = False if asked else None
+        self._lost += 1
         if answer.meaning in NOT_THERE:
-            self._lost = max(self._lost + 1, LOST_IN_A_ROW)
-        elif answer.status is None or not 400 <= answer.status < 500:
-            self._lost += 1
-        if self._lost >= LOST_IN_A_ROW:
+            self._lost = max(self._lost, LOST_IN_A_ROW)
+        if self.ill:
             self._paused_at = now
-            self.paused_until = now + retry_delay_s(
-                self._lost - LOST_IN_A_ROW + 1, base_s=0.5, cap_s=8.0, draw=0.5 + draw / 2
-            )
-        return True
+            self.paused_until = now + self._pause_s(answer, now, draw)
+
+    def _pause_s(self, answer: Answer, now: float, draw: float) -> float:
+        pause_s = retry_delay_s(
+            self._lost - LOST_IN_A_ROW + 1, base_s=FIRST_PAUSE_S, cap_s=LONGEST_PAUSE_S, draw=0.5 + draw / 2
+        )
+        asked_s = answer.retry_after_s or 0.0
+        return max(pause_s, asked_s if now + asked_s < self.gives_up_at else min(asked_s, LONGEST_AWAY_S))
 
     @property
     def ill(self) -> bool:
         """Whether one request at a time should ask if the service is back."""
         return self._lost >= LOST_IN_A_ROW
+
+    @property
+    def question_first(self) -> bool:
+        """Whether a question that is no job's is asked next, whatever jobs there are."""
+        return self.ill and self._answers is None
+
+    @property
+    def question_failed(self) -> bool:
+        """Whether that question failed as well: a job that waits already asks next; where none does, it again."""
+        return self.ill and self._answers is False
 
     @property
     def troubled(self) -> bool:
@@ -80,8 +116,11 @@ class Health:
 
     @property
     def gives_up_at(self) -> float:
-        """When the patience is over if nothing works until then."""
-        if self._bad_since is None:
+        """When the patience is over if nothing works until then.
+
+        Not while its last word was a good one: then the next request of a job decides.
+        """
+        if self._bad_since is None or self._answers:
             return math.inf
         return self._bad_since + self._limit_s()
 
@@ -93,6 +132,42 @@ class Health:
 
     def _limit_s(self) -> float:
         return self._patience_s if self._any_good else self._first_patience_s
+
+    def slept(self, seconds: float) -> None:
+        """We did not run for so long, so nobody asked: that is no impatience."""
+        if self._bad_since is not None:
+            self._bad_since += seconds
+
+    # --- submits ---
+
+    def submit_answered(self, answer: Answer, now: float, draw: float, *, sent_at: float) -> None:
+        """Take the answer to a submit, besides what it says of the service as a whole."""
+        if answer.meaning is Meaning.NEVER_LEFT:
+            return
+        if answer.meaning not in TEMPORARY:
+            self._lost_submits, self.submits_paused_until = 0, -math.inf
+            return
+        if self.submits_are_lost and sent_at < self._submits_paused_at:
+            return
+        self._lost_submits += 1
+        if self.submits_are_lost:
+            self._submits_paused_at = now
+            self.submits_paused_until = now + retry_delay_s(
+                self._lost_submits - LOST_IN_A_ROW + 1,
+                base_s=FIRST_PAUSE_S,
+                cap_s=LONGEST_AWAY_S,
+                draw=0.5 + draw / 2,
+            )
+
+    @property
+    def submits_are_lost(self) -> bool:
+        """Whether so many submits in a row may have been paid for that they follow one by one, after a pause each."""
+        return self._lost_submits >= LOST_IN_A_ROW
+
+
+def _is_trouble(answer: Answer) -> bool:
+    # One that names no task is there all the same: `Nameless` minds those.
+    return answer.meaning in TEMPORARY and not (answer.data is not None and (answer.status or 0) < 300)
 
 
 class Nameless:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,9 +17,10 @@ import anyio.abc
 
 from runner.budget import Verdict
 from runner.clock import epoch
-from runner.engine import polls, submits, uploads
+from runner.engine import polls, questions, submits, uploads
+from runner.engine.connections import Connections
 from runner.engine.ending import look_at_the_ledger
-from runner.engine.floor import Floor, in_words
+from runner.engine.floor import Floor, in_words, named
 from runner.engine.pulse import Pulse
 from runner.engine.results import Results
 from runner.engine.view import Ended, Progress, RunOptions
@@ -30,8 +32,9 @@ from runner.steps.download import Downloads
 from runner.steps.submit import take_back, wait_to_resend_s
 from runner.store import jobs
 
-ASK_S = 1.0  # how long to wait for a task that may be asked about, while the service does not answer
-API_CALLS = 10  # requests to the API that may be open at once, whatever the number of jobs
+POSTPONE_S = (
+    1.0  # when a task that was slow to be told of is looked at again, while others like it are asked about
+)
 
 NO_ROOM = {
     Verdict.OVER_TOTAL: "the next job does not fit under budget.max_credits; raise it, or use --max-credits N",
@@ -55,7 +58,7 @@ class Engine:
         self._reasons = self._floor.reasons
         self._results = Results(self._floor, downloads)
         self._pulse = Pulse(self._floor, self._results)
-        self._calls = 0
+        self._connections = Connections()
         self._fault: BaseException | None = None
 
     # --- from outside ------------------------------------------------------------------------
@@ -122,7 +125,7 @@ class Engine:
             self._backlog.move_due(now)
             self._judge_time(now)
             if self._reasons.halted:
-                if not (self._calls or self._results.open):
+                if not self._under_way():
                     return
                 await self._sleep(self._results.stop(now))
                 continue
@@ -145,73 +148,134 @@ class Engine:
     def _judge_time(self, now: float) -> None:
         if self._reasons.halted:
             return
+        self._pulse.felt(now)
         if now >= self._time_limit():
             self._reasons.halt(Exit.TIME, "the time limit of --stop-after is over")
         if (why := self._floor.health.verdict(now)) is not None:
-            self._reasons.halt(Exit.TEMPORARY, why)
+            self._reasons.halt(Exit.TEMPORARY, f"{why}{named(self._floor.unanswered)}")
 
     def _time_limit(self) -> float:
         stop_after_s = self._floor.options.stop_after_s
         return math.inf if stop_after_s is None else self._began + stop_after_s
 
     def _may_begin(self) -> bool:
-        """Whether a new job may be submitted now."""
-        return not (self._reasons.halted or self._reasons.no_new or self._results.held) and (
-            self._floor.admission.open()
-        )
+        """Whether a new job may be submitted, now or after a wait that this run has patience for."""
+        return self._may_submit() and self._floor.admission.open()
 
     def _may_repeat(self) -> bool:
-        """Whether a job whose every send was refused may be sent again now: it counts as begun already."""
-        held = self._floor.admission.held or self._results.held
+        """Whether a job whose every send was refused may be sent again: it counts as begun already."""
+        return self._may_submit() and not self._floor.admission.held
+
+    def _may_submit(self) -> bool:
+        held = self._results.held or self._beyond(Call.SUBMIT)
         return not (self._reasons.halted or self._reasons.no_new or held)
+
+    def _beyond(self, call: Call, *, repeat: bool = False) -> bool:
+        waits = self._floor.waits
+        return bool(waits) and waits.beyond(call, self._desk.clock.mono_s(), repeat=repeat)
 
     def _begin_call(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Begin one API request, if one is due; else return until when none is (None: begun)."""
-        health, backlog = self._floor.health, self._backlog
-        if self._calls >= API_CALLS or (health.ill and self._calls):
-            return math.inf
-        if now < health.paused_until:
-            return health.paused_until
-        if backlog.to_renew:
+        health, connections = self._floor.health, self._connections
+        if connections.full(now) or (health.ill and connections.taken(now)):
+            return connections.changes_at(now)
+        held_until = self._hold(calls, now)
+        if held_until is None or held_until > now:
+            return held_until
+        if health.question_first:
+            return self._ask(calls, now)
+        if self._backlog.to_renew and connections.room_for_polls(now):
             at = self._scheduler.governor.next_at(now)
             if at > now:
                 return at
-            self._start(calls, Call.OTHER, self._results.renew(backlog.to_renew.popleft(), now))
-            return None
-        backlog.set_aside_unseen()
-        # Whether the service is back is asked with what is there already: a new job might be paid for nothing.
-        waits = bool(backlog.unclear or self._scheduler.waiting)
-        asking = (health.ill and waits) or (health.submits_are_lost and backlog.unclear > 0)
-        begin = self._may_begin() and not asking
-        fresh = len(backlog.ready) if begin else 0
-        refused = len(backlog.refused) if self._may_repeat() and not asking else 0
-        room = max(self._desk.settings.limits.uploads - self._floor.uploads_open, 0)
-        choice = self._scheduler.choose(
-            now,
-            resends=len(backlog.resend),
-            unclear=backlog.unclear,
-            submits=refused + fresh,
-            uploads=min(len(backlog.to_upload), room) if begin else 0,
-            uploads_in_flight=self._floor.uploads_open,
-            asking=asking,
-        )
-        if choice.call is None or choice.at > now:
-            return min(choice.at, now + ASK_S) if asking else choice.at
-        match choice.call:
-            case Call.SUBMIT:
-                self._start(calls, Call.SUBMIT, submits.send(self._floor, self._next_submit(refused), now))
-            case Call.POLL:
-                assert choice.job is not None
-                self._start(calls, Call.POLL, polls.ask(self._floor, choice.job, now), choice.job)
-            case _:
-                self._floor.uploads_open += 1
-                self._start(calls, Call.UPLOAD, uploads.send(self._floor, backlog.to_upload.popleft(), now))
+            if self._opens_at(Call.POLL) <= now:
+                self._start(calls, Call.POLL, self._results.renew(self._backlog.to_renew.popleft(), now))
+                return None
+        return self._begin_best(calls, now)
+
+    def _hold(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
+        """Return until when everything waits for the service or for its word on our key (None: it is asked)."""
+        key = self._floor.key
+        if now >= key.ask_at and not self._floor.question_open:
+            return self._ask(calls, now)
+        if key.held:
+            return math.inf if self._floor.question_open else key.ask_at
+        return max(key.held_until, self._floor.health.paused_until)
+
+    def _ask(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
+        """Ask the question that is no job's, once the rate allows."""
+        at = self._scheduler.governor.next_at(now)
+        if at > now:
+            return at
+        self._floor.question_open = True
+        self._start(calls, Call.OTHER, questions.ask(self._floor, now))
         return None
 
-    def _next_submit(self, refused: int) -> int:
+    def _begin_best(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
+        """Begin the best request of a job, if one is due; else return until when none is (None: begun)."""
+        floor, backlog, connections = self._floor, self._backlog, self._connections
+        backlog.set_aside_unseen()
+        # While it does not even answer a question, it is asked with what is there already: a new job might be paid
+        # for nothing.
+        none_new = floor.health.question_failed and bool(backlog.unclear or self._scheduler.waiting)
+        new_at, again_at = self._submits_open_at(repeat=False), self._submits_open_at(repeat=True)
+        upload_at, poll_at = self._opens_at(Call.UPLOAD), self._opens_at(Call.POLL)
+        begin = now >= new_at and not none_new and self._may_begin()
+        repeat = now >= new_at and not none_new and self._may_repeat()
+        refused = len(backlog.refused) if repeat else 0
+        room = max(self._desk.settings.limits.uploads - floor.uploads_open, 0) if now >= upload_at else 0
+        choose = partial(
+            self._scheduler.choose,
+            now,
+            resends=len(backlog.resend) if now >= again_at else 0,
+            unclear=backlog.unclear,
+            submits=refused + (len(backlog.ready) if begin else 0),
+            uploads=min(len(backlog.to_upload), room) if begin else 0,
+            uploads_in_flight=floor.uploads_open,
+            may_poll=now >= poll_at and connections.room_for_polls(now),
+            asking=floor.health.question_failed,
+        )
+        choice = choose()
+        while choice.job is not None and not connections.may_ask(choice.job):
+            self._scheduler.poll_unclear(choice.job, now, POSTPONE_S)
+            choice = choose()
+        if choice.call is None or choice.at > now:
+            if floor.health.question_failed and self._scheduler.governor.next_at(now) <= now:
+                return self._ask(calls, now)  # there is nothing else to ask with
+            opening = (at for at in (new_at, again_at, upload_at, poll_at) if at > now)
+            return min(choice.at, connections.changes_at(now), *opening)
+        match choice.call:
+            case Call.SUBMIT:
+                self._start(
+                    calls, Call.SUBMIT, submits.send(floor, self._next_submit(refused, again_at <= now), now)
+                )
+            case Call.POLL:
+                assert choice.job is not None
+                self._start(calls, Call.POLL, polls.ask(floor, choice.job, now), choice.job)
+            case _:
+                floor.uploads_open += 1
+                self._start(calls, Call.UPLOAD, uploads.send(floor, backlog.to_upload.popleft(), now))
+        return None
+
+    def _submits_open_at(self, *, repeat: bool) -> float:
+        """Return when the next submit may go: a new one, or one that may have been accepted (`repeat`)."""
+        health = self._floor.health
+        at = self._opens_at(Call.SUBMIT, repeat=repeat)
+        if not health.submits_are_lost:
+            return at
+        return math.inf if self._connections.open(Call.SUBMIT) else max(at, health.submits_paused_until)
+
+    def _opens_at(self, call: Call, *, repeat: bool = False) -> float:
+        """Return when the service lets the next request of a kind go, as far as it asked us to wait."""
+        waits = self._floor.waits
+        if not waits:
+            return -math.inf
+        return waits.opens_at(call, alone=not self._connections.open(call), repeat=repeat)
+
+    def _next_submit(self, refused: int, may_resend: bool) -> int:
         """Take the job that is sent next: one that may have been accepted, one that was not, a new one."""
         backlog = self._backlog
-        if backlog.resend:
+        if backlog.resend and may_resend:
             return backlog.resend.popleft()
         if refused:
             return backlog.refused.popleft()
@@ -226,12 +290,15 @@ class Engine:
         step: Coroutine[Any, Any, None],
         job: int | None = None,
     ) -> None:
-        self._calls += 1
-        self._scheduler.sent(self._desk.clock.mono_s(), call, job)
-        calls.start_soon(self._guarded, step, self._call_over)
+        now = self._desk.clock.mono_s()
+        number = self._connections.begin(call, job, now)
+        # One that asks for fresh urls is none of those the scheduler plans.
+        self._scheduler.sent(now, Call.OTHER if call is Call.POLL and job is None else call, job)
 
-    def _call_over(self) -> None:
-        self._calls -= 1
+        def over() -> None:
+            self._connections.end(call, number, self._desk.clock.mono_s())
+
+        calls.start_soon(self._guarded, step, over)
 
     async def _guarded(self, step: Coroutine[Any, Any, None], over: Callable[[], None]) -> None:
         """Run one step; an error of one job stops the run in good order, it never tears it down."""
@@ -259,7 +326,16 @@ class Engine:
     async def _sleep(self, until: float) -> None:
         """Wait until something changes, or until a time."""
         if not self._reasons.halted:
-            until = min(until, self._backlog.next_due, self._time_limit(), self._floor.health.gives_up_at)
+            floor, now = self._floor, self._desk.clock.mono_s()
+            key_at = floor.key.ask_at if floor.key.ask_at > now else math.inf
+            until = min(
+                until,
+                self._backlog.next_due,
+                self._time_limit(),
+                floor.health.gives_up_at,
+                floor.waits.next_at(now),
+                key_at,
+            )
         if until == math.inf:
             await self._wake.wait()
             return
@@ -271,9 +347,15 @@ class Engine:
     def _idle(self) -> bool:
         """Whether nothing is under way and nothing more can be begun."""
         admission = self._floor.admission
-        if self._calls or self._results.open or self._results.waiting or self._floor.seen:
+        if self._under_way() or self._results.waiting or (self._floor.seen and not self._beyond(Call.POLL)):
             return False
-        if not self._backlog.empty(may_begin=self._may_begin, may_repeat=self._may_repeat):
+        if not self._backlog.empty(
+            may_begin=self._may_begin,
+            may_repeat=self._may_repeat,
+            may_resend=lambda: not self._beyond(Call.SUBMIT, repeat=True),
+            may_upload=lambda: not self._beyond(Call.UPLOAD),
+            may_renew=lambda: not self._beyond(Call.POLL),
+        ):
             return False
         if admission.held and not self._reasons.no_new and self._more_to_come():
             return False
@@ -287,6 +369,9 @@ class Engine:
             )
         return True
 
+    def _under_way(self) -> bool:
+        return self._connections.open() > 0 or self._results.open > 0
+
     def _more_to_come(self) -> bool:
         """Whether a person's hand on the gate is all that keeps jobs back; a held run that has none left ends."""
         backlog = self._backlog
@@ -296,6 +381,8 @@ class Engine:
         """Note what else the code has to tell of: of this run, and of what the ledger holds."""
         if (cap := self._floor.admission.full) is not None:  # whatever else may have ended the run
             self._reasons.note(Exit.CREDITS, NO_ROOM[cap])
+        for wait in self._floor.waits.all_beyond(self._desk.clock.mono_s()):
+            self._reasons.note(Exit.TEMPORARY, f"{self._floor.wait_in_words(wait)}; run again then")
         self._results.note_missing()
         try:
             await look_at_the_ledger(self._floor)

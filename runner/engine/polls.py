@@ -26,8 +26,8 @@ async def ask(floor: Floor, row: int, sent_at: float) -> None:
         floor.drop(row)
         raise
     floor.tally.polls += 1
-    floor.answered(Call.POLL, found.answer, sent_at)
-    floor.heed(found.stop, found.failure.message if found.failure else found.answer.words())
+    floor.answered(Call.POLL, found.answer, sent_at, found.job)
+    floor.heed(found.stop, found.answer, found.failure.message if found.failure else "")
     now = floor.now()
     if found.overdue and found.state in (None, State.WAITING):
         floor.drop(row)
@@ -36,6 +36,7 @@ async def ask(floor: Floor, row: int, sent_at: float) -> None:
         )
         floor.progress.event("overdue", job=found.job.id if found.job else "", task_id=seen.task_id)
     elif found.state is State.WAITING:
+        _heard_of(floor, row)
         if found.word != seen.word or found.reserved:
             floor.seen[row] = replace(seen, word=found.word, reserved=found.reserved or seen.reserved)
         if found.credits_moved:
@@ -45,12 +46,19 @@ async def ask(floor: Floor, row: int, sent_at: float) -> None:
         _unclear(floor, row, found, now)
     else:
         floor.seen.pop(row, None)
+        _heard_of(floor, row)
         learned_s = floor.scheduler.finished(row, now, duration_s=found.duration_s)
         await _ended(floor, found, learned_s)
 
 
+def _heard_of(floor: Floor, row: int) -> None:
+    """The next poll that tells nothing is the first one again."""
+    floor.backlog.tries.pop(("poll", row), None)
+    floor.unanswered.pop(row, None)
+
+
 def _unclear(floor: Floor, row: int, found: polling.Polled, now: float) -> None:
-    if found.stop is not None:
+    if found.stop is not None and found.answer.meaning is not Meaning.KEY_REFUSED:
         floor.drop(row)
         return
     manners = floor.desk.settings.polling

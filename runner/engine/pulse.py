@@ -16,6 +16,7 @@ from runner.store import catalogue, jobs, ledger
 
 BEAT_S, SLOW_BEAT_S = 1.0, 3.0
 TELLING_S = 10.0  # of jobs coming home, before their pace says when the last one will
+STOPPED_S = 15.0  # without a beat: this process was stopped
 MANY_JOBS = 20_000  # counting them takes longer
 REMEMBER_EVERY = 2  # beats
 _UNSENT = (State.PLANNED, State.UPLOADING, State.READY)
@@ -33,13 +34,14 @@ class Pulse:
     def __init__(self, floor: Floor, results: Results) -> None:
         self._floor = floor
         self._results = results
-        self._began = floor.now()
+        self._began = self._felt_at = floor.now()
         self._counts: dict[tuple[State, bool], int] = {}
 
     async def beat(self) -> None:
         """Show how it goes, for ever; now and then record that we live and what was learned."""
         beats = 0
         while True:
+            self.felt(self._floor.now())
             try:
                 await self.recount()
                 if beats % REMEMBER_EVERY == 0:
@@ -49,6 +51,12 @@ class Pulse:
                 return
             beats += 1
             await anyio.sleep(BEAT_S if sum(self._counts.values()) < MANY_JOBS else SLOW_BEAT_S)
+
+    def felt(self, now: float) -> None:
+        """We run. Where we did not for a while (Ctrl-Z, a machine that was asleep), nobody was asked meanwhile."""
+        gap_s, self._felt_at = now - self._felt_at, now
+        if gap_s > STOPPED_S:
+            self._floor.health.slept(gap_s)
 
     async def remember(self) -> int:
         """Record how it goes, and take our share of the account's rate; return among how many runs."""
@@ -113,8 +121,10 @@ class Pulse:
         )
 
     def _note(self) -> str:
-        health = self._floor.health
-        return health.last_trouble if health.troubled else ""
+        floor = self._floor
+        if floor.health.troubled:
+            return floor.health.last_trouble
+        return "; ".join(floor.wait_in_words(wait) for wait in floor.waits.all())
 
     def _eta_s(self) -> float | None:
         left = sum(

@@ -9,6 +9,7 @@ from typing import Any
 
 from runner.engine.floor import Floor
 from runner.engine.places import Places
+from runner.engine.waits import RATE_S
 from runner.errors import Exit
 from runner.machine import Meaning
 from runner.scheduler import Call
@@ -114,7 +115,7 @@ class Results:
                 Call.OTHER,
                 sent_at=began_at,
                 rejected=result.too_fast,
-                retry_after_s=result.retry_after_s,
+                retry_after_s=min(result.retry_after_s or 0.0, RATE_S) or None,
                 ok=well,
                 draw=floor.desk.draw(),
             )
@@ -234,12 +235,10 @@ class Results:
     async def renew(self, row: int, sent_at: float) -> None:
         """Ask for fresh urls of one result."""
         floor = self._floor
-        _, answer = await polling.renew(floor.desk, row)
+        job, answer = await polling.renew(floor.desk, row)
         floor.tally.polls += 1
-        floor.answered(Call.OTHER, answer, sent_at)
-        if answer.meaning is Meaning.KEY_REFUSED:
-            floor.heed(Exit.REFUSED, answer.words())
-        elif answer.meaning is Meaning.RATE_LIMITED:
+        floor.answered(Call.POLL, answer, sent_at, job)
+        if answer.meaning in (Meaning.RATE_LIMITED, Meaning.KEY_REFUSED):
             floor.backlog.to_renew.append(row)
         else:
             floor.backlog.to_download.append(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runner.budget import Verdict
 from runner.engine.floor import Floor
+from runner.engine.waits import is_quota
 from runner.errors import Exit
 from runner.machine import Failure, FailureClass, Meaning
 from runner.model import NEVER_SENT, Job, State
@@ -24,8 +25,8 @@ async def send(floor: Floor, row: int, sent_at: float) -> None:
         _never_sent(floor, sent_at)
     else:
         floor.tally.submits += 1
-        floor.answered(Call.SUBMIT, done.answer, sent_at)
-        floor.heed(done.stop, done.answer.words())
+        floor.answered(Call.SUBMIT, done.answer, sent_at, done.job)
+        floor.heed(done.stop, done.answer)
     if done.held is not None:
         await _held(floor, done)
     elif done.state is State.SUBMITTING:
@@ -67,9 +68,11 @@ async def _held(floor: Floor, done: Submitted) -> None:
 
 
 def _again(floor: Floor, done: Submitted) -> None:
-    if done.stop is not None:
+    if done.stop is Exit.CREDITS:
         return  # out of credits with an unclear send behind it: the next run asks again
     backlog = floor.backlog
+    # A quota is waited for at its own gate: there the others wait as well.
+    delay_s = 0.0 if done.answer is not None and is_quota(done.answer) else done.delay_s or 0.0
     # One that may have been accepted has to be asked about while its window is open; one that
     # certainly was not is like a new job, and waits behind the same gates.
     if done.job.in_doubt:
@@ -77,9 +80,9 @@ def _again(floor: Floor, done: Submitted) -> None:
         # conflict meanwhile makes no second task of it; of any other nobody knows.
         floor.holds_keys |= _is_held(done)
         open_s = 0.0 if floor.holds_keys else done.open_s
-        backlog.resend_after((done.delay_s or 0.0) + open_s, done.job.row)
+        backlog.resend_after(delay_s + open_s, done.job.row)
     else:
-        backlog.after(done.delay_s or 0.0, backlog.refused, done.job.row)
+        backlog.after(delay_s, backlog.refused, done.job.row)
 
 
 def _is_held(done: Submitted) -> bool:
@@ -101,7 +104,7 @@ async def _decided(floor: Floor, done: Submitted) -> None:
         case State.PLANNED:
             if done.failure is not None:
                 floor.failed(job, done.failure, again=True)
-            await floor.plan_again(job, stopped=done.stop is not None)
+            await floor.plan_again(job, stopped=done.stop is Exit.CREDITS)
         case State.FAILED:
             floor.failed(job, done.failure or _recorded(job))
         case State.UNCERTAIN:

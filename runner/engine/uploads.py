@@ -22,11 +22,10 @@ async def send(floor: Floor, wanted: uploading.Needed, sent_at: float) -> None:
         floor.uploads_open -= 1
     floor.tally.uploads += 1
     floor.answered(Call.UPLOAD, done.answer, sent_at)
-    if done.answer.meaning is Meaning.KEY_REFUSED:
-        floor.heed(Exit.REFUSED, done.answer.words())
-    elif done.answer.meaning is Meaning.NO_CREDITS:
-        floor.heed(Exit.CREDITS, done.answer.words())
+    if done.answer.meaning is Meaning.NO_CREDITS:
+        floor.heed(Exit.CREDITS, done.answer)
     if done.copy is not None:
+        backlog.tries.pop(("upload", wanted), None)
         backlog.uploaded(wanted)
     elif done.failure is not None:
         await _unusable(floor, wanted, done.failure)

@@ -74,6 +74,7 @@ class Tally:
 
     submits: int = 0
     polls: int = 0
+    questions: int = 0
     uploads: int = 0
     downloads: int = 0
     rejections: int = 0
@@ -85,13 +86,14 @@ class Tally:
     @property
     def requests(self) -> int:
         """Requests to the API that were answered or lost."""
-        return self.submits + self.polls + self.uploads
+        return self.submits + self.polls + self.questions + self.uploads
 
     def as_stats(self) -> dict[str, Any]:
         """Return the numbers as the database and programs get them."""
         return {
             "submits": self.submits,
             "polls": self.polls,
+            "questions": self.questions,
             "uploads": self.uploads,
             "downloads": self.downloads,
             "rejections": self.rejections,

@@ -60,9 +60,11 @@ class PlainProgress:
             return
         if kind == "trouble":
             now = time.monotonic()
-            if now - self._troubles.get(text, -60.0) < 10.0 and not self._verbose:
+            # Of one job it is told; that others meet the same trouble of the service is no news.
+            what = text if data.get("call") == "download" else f"{data.get('call')} {data.get('what')}"
+            if now - self._troubles.get(what, -60.0) < 10.0 and not self._verbose:
                 return
-            self._troubles[text] = now
+            self._troubles[what] = now
         self._lines.say(text)
 
     def say(self, text: str) -> None:

@@ -98,8 +98,7 @@ def test_retry_after_in_each_form_is_waited_for_and_never_counted(bench: Bench) 
     assert bench.rows("count(*)", where="in_doubt > 1") == [(0,)]
 
 
-def test_an_absurd_retry_after_is_one_minute_and_not_a_year(bench: Bench) -> None:
-    """At a hundredfold clock: a minute is 0.6 s."""
+def test_an_absurd_retry_after_is_a_quarter_of_a_minute_and_not_a_year(bench: Bench) -> None:
     prompts = bench.write(1)
     absurd = Answer(status=429, headers=(("Retry-After", "1763800000"),))
     bench.service.rule("submit", "answer_before", answer=absurd)

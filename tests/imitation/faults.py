@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -86,6 +87,26 @@ def is_resend() -> Callable[[Request], bool]:
         again = key in keys
         keys.add(key)
         return again
+
+    return match
+
+
+def now_and_then(part: float, seed: int = 0) -> Callable[[Request], bool]:
+    """Match so large a part of the requests, by chance."""
+    draws = random.Random(seed)
+    return lambda request: draws.random() < part
+
+
+def a_while(seconds: float, *, after: int = 0) -> Callable[[Request], bool]:
+    """Match all requests for so many seconds, from the one on that comes after so many others."""
+    seen, until = 0, 0.0
+
+    def match(request: Request) -> bool:
+        nonlocal seen, until
+        seen += 1
+        if seen == after + 1:
+            until = request.at + seconds
+        return request.at < until
 
     return match
 

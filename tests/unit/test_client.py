@@ -38,6 +38,29 @@ from tests.prepared_bytes import (
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.parametrize(
+    ("body", "headers", "words"),
+    [
+        (
+            b"<html><head><title>Just a\n moment...</title>",
+            {"server": "cloudflare"},
+            'a web page instead of an answer: "Just a moment..." (server: cloudflare)',
+        ),
+        (b"<TITLE lang=en>Sign in &amp; go</TITLE>", {}, 'a web page instead of an answer: "Sign in & go"'),
+        (b"<html>hello", {"server": "nginx"}, "a web page instead of an answer (server: nginx)"),
+        (b"<title>" + b"x" * 500 + b"</title>", {}, f'a web page instead of an answer: "{"x" * 80}"'),
+        (b"x" * 30_000 + b"<title>far</title>", {}, "a web page instead of an answer"),
+    ],
+)
+async def test_a_page_is_named_as_what_it_is(body: bytes, headers: dict[str, str], words: str) -> None:
+    """It was told as "HTTP 403, text/html", and our key was blamed."""
+    page = http(403, body, content_type="text/html; charset=utf-8", **headers)
+    async with serving(saying(page)) as wire, api_to(wire.url) as api:
+        answer = understand(await api.poll("t"))
+
+    assert (answer.meaning, answer.words()) == (Meaning.UNCLEAR, f"HTTP 403, {words}")
+
+
 # --- what is sent ---------------------------------------------------------------------------------
 
 
@@ -414,7 +437,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("1.5", 1.5), ("Thu, 01 Jan 1970 00:01:10 GMT", 10.0), ("soon", None), ("86400", 60.0)],
+    [("7", 7.0), ("1.5", 1.5), ("Thu, 01 Jan 1970 00:01:10 GMT", 10.0), ("soon", None), ("86400", 86_400.0)],
 )
 async def test_retry_after_is_read_in_seconds_or_as_a_date(header: str, seconds: float | None) -> None:
     async with serving(saying(http(429, retry_after=header))) as wire, api_to(wire.url, now=60.0) as api:

@@ -124,7 +124,7 @@ async def test_a_locked_database_between_two_jobs_ends_the_run_in_good_order(
         nonlocal pages
         pages += 1
         if pages > 1:
-            raise sqlite3.OperationalError("database is locked")
+            raise _locked()
         return real(*args, **more)
 
     monkeypatch.setattr(jobs, "page_to_send", locked)
@@ -144,7 +144,7 @@ async def test_a_database_that_is_locked_at_the_start_ends_the_run_in_good_order
     world = live(2)
 
     def locked(*args: Any, **more: Any) -> Any:
-        raise sqlite3.OperationalError("database is locked")
+        raise _locked()
 
     monkeypatch.setattr(jobs, "in_states", locked)
 
@@ -437,3 +437,9 @@ async def test_a_result_that_is_never_to_be_had_is_asked_for_ever_less_often(
 
 def _with(world: World, **budget: Any) -> Any:
     return replace(world.settings, budget=Budget(**budget))
+
+
+def _locked() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return error

@@ -1,0 +1,15 @@
+"""The question that is no job's: whether the service answers, and takes our key. It costs nothing and changes nothing."""
+
+from __future__ import annotations
+
+from runner.engine.floor import Floor
+from runner.machine import understand
+
+
+async def ask(floor: Floor, sent_at: float) -> None:
+    """Ask for the credits, whatever they are."""
+    try:
+        answer = understand(await floor.desk.api.credits())
+    finally:
+        floor.question_open = False
+    floor.question_answered(answer, sent_at)
