@@ -41,6 +41,14 @@ class Move:
     size_bytes: int
 
 
+def free_room(place: Path) -> tuple[int, int]:
+    """Return the number of the disk that a folder is on, or would be, and how many bytes may still be written."""
+    with disk_errors(place):
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        return place.stat().st_dev, shutil.disk_usage(place).free
+
+
 class OutputFolder:
     """One manifest's output folder.
 
@@ -78,14 +86,6 @@ class OutputFolder:
                     trouble.message, hint="look at its permissions, or set output.dir"
                 ) from exc
             raise trouble from exc
-
-    def free_bytes(self) -> int:
-        """Return how much may still be written where the results go."""
-        place = self.root
-        while not place.exists() and place != place.parent:
-            place = place.parent
-        with disk_errors(place):
-            return shutil.disk_usage(place).free
 
     def path_of(self, stem: str, number: int, extension: str) -> Path:
         """Return where a result belongs: `<stem>.<ext>`, then `<stem>+2.<ext>`.

@@ -7,15 +7,17 @@ do not heal stop a run before its first payment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from runner.addresses import Address, not_public
+from runner.addresses import Address, is_invented, not_public
 
 CLOCK_SLACK_S = 60.0  # a `Date` is cut to the second and may have been long on its way; a minute is neither
-NO_SPACE_BYTES = 20_000_000
-LITTLE_SPACE_BYTES = 500_000_000
+
+# A result may be hundreds of megabytes; a job takes some ten kilobytes of a database.
+NO_ROOM_FOR_RESULTS_BYTES, LITTLE_ROOM_FOR_RESULTS_BYTES = 20_000_000, 500_000_000
+NO_ROOM_FOR_STATE_BYTES, LITTLE_ROOM_FOR_STATE_BYTES = 1_000_000, 100_000_000
 
 # Bundles that other programs read and this one does not.
 OTHER_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -85,17 +87,17 @@ def unproven(
 
     if code in _NOT_YET or "not yet valid" in text or "not valid yet" in text:
         return finding(
-            f"shows a certificate that is not valid yet; the clock of this machine says {now}",
-            "set the clock of this machine if it is wrong",
+            f"shows a certificate that is not valid yet by the clock of this machine ({now})",
+            "set that clock if it is wrong",
         )
     if code in _EXPIRED or "expired" in text:
         return finding(
-            f"shows a certificate that has expired; the clock of this machine says {now}",
+            f"shows a certificate that has expired by the clock of this machine ({now})",
             "set that clock if it is wrong; if it is right, only who runs the host can renew the certificate",
         )
     if code in _OTHER_NAME or "mismatch" in text or "does not match" in text:
         return finding(
-            "shows a certificate of another name",
+            "shows a certificate for another name",
             "check RIVYA_BASE_URL; the login page of a network, or a proxy, may be answering in its place",
         )
     if code in _OWN:
@@ -193,6 +195,14 @@ def no_proxy(proxy: str, *, why: str) -> Finding:
 
 def proxy_refused(proxy: str, *, host: str, status: int) -> Finding:
     """Judge a proxy that does not let us through: with 407 it wants to know who asks."""
+    if status == 403:
+        return Finding(
+            what="proxy",
+            of=proxy,
+            found=f"the proxy {proxy} forbids the way to {host} (HTTP 403)",
+            weight=Weight.STOP,
+            do=f"ask who runs it; hosts in NO_PROXY are asked without it, as in NO_PROXY={host}",
+        )
     if status == 407:
         return Finding(
             what="proxy",
@@ -210,10 +220,56 @@ def proxy_refused(proxy: str, *, host: str, status: int) -> Finding:
     )
 
 
+def answers(host: str) -> Finding:
+    """Return that a host was reached, whatever it answered."""
+    return Finding(what="host", of=host, found=f"{host} answers", weight=Weight.FINE)
+
+
 def no_results_from(address: Address, host: str) -> Finding:
     """Judge a host of results whose name has an address that results are not fetched from."""
     why, do = not_public(address, host)
     return Finding(what="address", of=host, found=why, weight=Weight.STOP, do=do)
+
+
+def invented(addresses: Iterable[Address], host: str) -> Finding | None:
+    """Judge the addresses of the service itself: where a tool makes them up, it does so for the results' hosts."""
+    found = next((address for address in addresses if is_invented(address)), None)
+    if found is None:
+        return None
+    why, do = not_public(found, host)
+    return Finding(
+        what="address", of=host, found=f"{why}; no results are fetched from such", weight=Weight.STOP, do=do
+    )
+
+
+def ways_of_results(found: Sequence[Finding | None], *, online: bool) -> list[Finding]:
+    """Judge the hosts that have delivered results before: nothing is paid for while none of them can be used.
+
+    One that cannot be used beside others that can is only told: results may have moved.
+
+    Args:
+        found: What `knock` brought for each; None for a host with troubles of its own.
+        online: Whether the service itself was reached: then a name that is not found is no matter of the network.
+    """
+    barred = [
+        each for each in found if each is not None and (each.weight is Weight.STOP or _lost(each, online))
+    ]
+    weight = Weight.STOP if barred and len(barred) == len(found) else Weight.WARNING
+    return [
+        replace(
+            each,
+            weight=weight,
+            found=f"no results can come home: {each.found}" if weight is Weight.STOP else each.found,
+        )
+        if each in barred
+        else each
+        for each in found
+        if each is not None
+    ]
+
+
+def _lost(finding: Finding, online: bool) -> bool:
+    return finding.what == "name" and online
 
 
 # --- the clock ------------------------------------------------------------------------------------
@@ -248,13 +304,25 @@ def _span(seconds: float) -> str:
 # --- room -----------------------------------------------------------------------------------------
 
 
-def room(free_bytes: int, *, where: str, what: str) -> Finding:
-    """Judge the room that is left where something is written; `what` it is, in words."""
+def room_for_results(free_bytes: int, where: str) -> Finding:
+    """Judge the room that is left on the disk of the results."""
+    bounds = NO_ROOM_FOR_RESULTS_BYTES, LITTLE_ROOM_FOR_RESULTS_BYTES
+    return _room(free_bytes, where, "the results go", bounds)
+
+
+def room_for_state(free_bytes: int, where: str) -> Finding:
+    """Judge the room that is left on the disk of the state database."""
+    bounds = NO_ROOM_FOR_STATE_BYTES, LITTLE_ROOM_FOR_STATE_BYTES
+    return _room(free_bytes, where, "the state database is", bounds)
+
+
+def _room(free_bytes: int, where: str, what: str, bounds: tuple[int, int]) -> Finding:
+    none, little = bounds
     found = f"{free_bytes / 1e6:,.0f} MB are free where {what} ({where})"
-    if free_bytes < NO_SPACE_BYTES:
-        return Finding(
-            what="room", of=where, found=f"only {found}", weight=Weight.STOP, do="make room, then run again"
-        )
-    if free_bytes < LITTLE_SPACE_BYTES:
+    if free_bytes >= little:
+        return Finding(what="room", of=where, found=found, weight=Weight.FINE)
+    if free_bytes >= none:
         return Finding(what="room", of=where, found=f"only {found}", weight=Weight.WARNING)
-    return Finding(what="room", of=where, found=found, weight=Weight.FINE)
+    return Finding(
+        what="room", of=where, found=f"only {found}", weight=Weight.STOP, do="make room, then run again"
+    )

@@ -9,8 +9,8 @@ import anyio
 
 from runner.client import Account, Api, Timeouts, checked_base_url, open_api
 from runner.clock import SystemClock
-from runner.environment import base_url, find_key, get_key
-from runner.errors import KeyRefused, RunnerError, TemporaryTrouble
+from runner.environment import base_url, get_key
+from runner.errors import KeyRefused, TemporaryTrouble
 from runner.machine import Answer, Meaning, credits_of, understand
 
 T = TypeVar("T")
@@ -54,13 +54,3 @@ def balance() -> float:
     if amount is None:
         raise TemporaryTrouble(f"the balance cannot be read: {answer.words() or 'no proper answer'}")
     return amount
-
-
-def balance_if_key() -> tuple[float | None, str]:
-    """Return (balance, why not): for a plan, where the balance is a courtesy."""
-    if find_key() is None:
-        return None, ""
-    try:
-        return balance(), ""
-    except RunnerError as exc:
-        return None, exc.message

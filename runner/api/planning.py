@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,7 @@ class Plan:
     adopted: Mapping[int, Sidecar]
     problems: list[Problem]
     attention: tuple[str, ...]
+    result_hosts: Sequence[str]  # where results have come from before
 
     @property
     def to_spend(self) -> float:
@@ -109,6 +110,7 @@ def compute(
         adopted=adopted,
         problems=opened.manifest.problems,
         attention=tuple(_attention(opened, file, base_url, submits)),
+        result_hosts=catalogue.result_hosts(file.conn, base_url),
     )
 
 

@@ -24,6 +24,7 @@ from runner.api.interruptions import begun, ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
 from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, Opened, no_file, read_manifest
 from runner.api.planning import Plan, check_binding, compute
+from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.troubles import Stuck, stuck
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api
 from runner.clock import Clock, SystemClock, epoch, rfc3339
@@ -36,18 +37,18 @@ from runner.machine import number_of
 from runner.model import Artifact, Job, Settings, State
 from runner.pacing import Governor
 from runner.progress.words import counted
-from runner.scheduler import Durations, Scheduler, Window
+from runner.scheduler import Call, Durations, Scheduler, Window
 from runner.sidecar import Sidecar
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, stem_of
 from runner.store import catalogue, jobs, ledger, staging
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
-from runner.transports import open_result_transport
+from runner.surroundings import Weight
+from runner.transports import check, open_result_transport
 from runner.workspace import ManifestLock, find_workspace, holder_of
 
-LITTLE_SPACE_BYTES = 500_000_000
-NO_SPACE_BYTES = 20_000_000
+MAY_COST = (State.PLANNED, State.UPLOADING, State.READY, State.SUBMITTING)
 END_IMPORTS = ("runner.api.reporting", "runner.report.page", "rich.console")
 END_IMPORTS_AFTER_S = 2.0
 SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced, a browser that watches
@@ -129,6 +130,7 @@ def run(
         def agree(plan: Plan) -> None:
             if not request.sandbox:
                 account_of()  # no key: said after all mistakes of the manifest, before anything is asked or made
+                check(identity)
             for line in plan.attention:
                 announce(f"attention: {line}")
             # Not `to_spend > 0`: what is thought to be free may cost all the same.
@@ -143,7 +145,7 @@ def run(
         settings = plan.settings
         folder = OutputFolder(settings.output_dir, owner=settings.name)
         folder.prepare()
-        _look_at_space(folder, announce)
+        _look_at_room(folder, file, announce)
         now = _now(clock)
         last_key = check_binding(file, settings, base_url=identity)
         if last_key is not None and last_key != account.key12:
@@ -285,15 +287,13 @@ def _lock(request: RunRequest, stack: ExitStack, database: Path, name: str, cloc
     stack.callback(lock.release)
 
 
-def _look_at_space(folder: OutputFolder, announce: Announce) -> None:
-    free = folder.free_bytes()
-    if free < NO_SPACE_BYTES:
-        raise TemporaryTrouble(
-            f"only {free / 1e6:.0f} MB are free where the results go ({folder.root})",
-            hint="make room, then run again",
-        )
-    if free < LITTLE_SPACE_BYTES:
-        announce(f"only {free / 1e6:.0f} MB are free where the results go ({folder.root})")
+def _look_at_room(folder: OutputFolder, file: StateFile, announce: Announce) -> None:
+    assert file.path is not None
+    for finding in look_at_room(folder.root, file.path):
+        if finding.weight is Weight.STOP:
+            raise TemporaryTrouble(finding.found, hint=finding.do)
+        if finding.weight is Weight.WARNING:
+            announce(f"attention: {finding.words()}")
 
 
 def _adopt(conn: sqlite3.Connection, plan: Plan, now: str) -> None:
@@ -395,6 +395,10 @@ async def _run_async(
         )
         downloads = Downloads.create(desk, folder, results, slow_places=slow_places)
         engine = Engine(desk, scheduler, downloads, request.options, progress)
+        if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in MAY_COST):
+            scheduler.sent(clock.mono_s(), Call.OTHER)
+            looked = await look(api, results, catalogue.result_hosts(file.conn, account.service))
+            _heed(looked, engine, request.options, announce)
         async with anyio.create_task_group() as group:
             group.start_soon(watch_signals, engine, announce)
             group.start_soon(_get_ready_for_the_end)
@@ -403,6 +407,18 @@ async def _run_async(
             ended = await engine.run()
             group.cancel_scope.cancel()
         return ended
+
+
+def _heed(looked: Looked, engine: Engine, options: RunOptions, announce: Announce) -> None:
+    """Tell what was found before the first payment, and do without that payment where it says so."""
+    for finding in looked.told:
+        announce(f"attention: {finding.words()}")
+    if looked.stop is not None:
+        engine.stop(*looked.stop)
+    elif looked.no_way_home and options.canary is None:
+        engine.submit_nothing(f"{looked.no_way_home}; {TRY_ONE}")
+    elif looked.no_way_home:
+        announce(f"attention: {looked.no_way_home}")
 
 
 async def _get_ready_for_the_end() -> None:

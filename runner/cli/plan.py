@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 
 from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, json_option, show, state_option
+from runner.surroundings import Finding, Weight
 from runner.words import json_text
 
 MARKS = {
@@ -50,9 +52,9 @@ def show_plan(
     max_credits: float | None = None,
 ) -> None:
     """Plan a manifest and print it; `max_credits` replaces the manifest's own cap."""
-    from runner.api.account import balance_if_key
     from runner.api.opening import SANDBOX_URL
     from runner.api.planning import planned
+    from runner.api.preflight import Looked, look_at_room, look_for_plan
     from runner.client import checked_base_url
     from runner.environment import base_url
 
@@ -60,17 +62,20 @@ def show_plan(
     with planned(
         manifest, state=None if sandbox else state, sandbox=sandbox, base_url=identity, now_s=time.time()
     ) as (plan, file):
-        balance, why = (None, "") if sandbox else balance_if_key()
-        credits = {**plan.credits, "balance": balance}
+        looked = Looked() if sandbox else look_for_plan(plan.result_hosts)
+        findings = [*look_at_room(plan.settings.output_dir, plan.database), *looked.all]
+        credits = {**plan.credits, "balance": looked.balance}
         if max_credits is not None:
             credits["max_credits"] = max_credits
         if as_json:
-            _print_json(plan, file, credits)
+            _print_json(plan, file, credits, findings)
         else:
-            _print_words(plan, file, credits, why, show_all=show_all)
+            _print_words(plan, file, credits, findings, show_all=show_all)
+            if looked.why_no_balance:
+                complain(looked.why_no_balance)
 
 
-def _print_json(plan: Any, file: Any, credits: dict[str, Any]) -> None:
+def _print_json(plan: Any, file: Any, credits: dict[str, Any], findings: list[Finding]) -> None:
     from runner.api.planning import plan_lines
     from runner.manifest import problem_json
 
@@ -90,6 +95,7 @@ def _print_json(plan: Any, file: Any, credits: dict[str, Any]) -> None:
         "estimated_seconds": plan.seconds,
         "attention": list(plan.attention),
         "warnings": [problem_json(problem) for problem in plan.problems],
+        "findings": [asdict(finding) for finding in findings],
     }
     # Jobs stream: a hundred thousand of them need no list.
     sys.stdout.write(json_text(head)[:-1] + ', "jobs": [')
@@ -102,7 +108,9 @@ def _print_json(plan: Any, file: Any, credits: dict[str, Any]) -> None:
     sys.stdout.write("\n]}\n")
 
 
-def _print_words(plan: Any, file: Any, credits: dict[str, Any], why: str, *, show_all: bool) -> None:
+def _print_words(
+    plan: Any, file: Any, credits: dict[str, Any], findings: list[Finding], *, show_all: bool
+) -> None:
     from runner.api.planning import plan_lines
     from runner.cli.problems import show_problems
     from runner.progress.words import columns, counted, padded
@@ -125,8 +133,9 @@ def _print_words(plan: Any, file: Any, credits: dict[str, Any], why: str, *, sho
     show(summary_words(plan, credits))
     for line in plan.attention:
         show(f"attention  {line}")
-    if why:
-        complain(why)
+    for finding in findings:
+        if finding.weight is not Weight.FINE:
+            show(f"attention  {finding.words()}")
 
 
 def _note(line: dict[str, Any]) -> str:

@@ -107,6 +107,8 @@ def go(
 
     def ready(plan: Plan) -> None:
         if start_at is not None:
+            if not request.sandbox:
+                look_first(plan, request.options)  # while somebody is there to mend what it finds
             wait_until(start_at)
         progress.log_to(plan.database.with_name(f"{plan.database.stem}.log"))
         progress.begin(plan.name, summary=dict(plan.summary), credits=dict(plan.credits))
@@ -144,17 +146,33 @@ def confirmed(plan: Plan, *, yes: bool, options: RunOptions) -> bool:
 
     if yes:
         return True
-    complain(summary_words(plan, dict(plan.credits)))
+    someone = sys.stdin.isatty() and sys.stderr.isatty()
+    balance = look_first(plan, options) if someone else None
+    complain(summary_words(plan, {**plan.credits, "balance": balance}))
     if options.limit is not None:
         complain(f"--limit    of these, at most {options.limit:,} are submitted now")
     if options.only is not None:
         complain(f"--only     of these, only ids like {options.only} are submitted now")
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not someone:
         raise UsageError(
             f"this would spend about {plan.to_spend:g} credits, and there is no terminal to ask on",
             hint="add --yes to spend without being asked, or look with `rivya-batch plan`",
         )
     return click.confirm("Spend these credits?", default=False, err=True)
+
+
+def look_first(plan: Plan, options: RunOptions) -> float | None:
+    """Look at the service and the way to it, tell what was found, and return the account's credits if known.
+
+    Raises:
+        RunnerError: Nothing could be submitted.
+    """
+    from runner.api.preflight import look_or_stop
+
+    looked = look_or_stop(plan.result_hosts, canary=options.canary is not None)
+    for finding in looked.told:
+        complain(f"attention: {finding.words()}")
+    return looked.balance
 
 
 def check_time_of_day(text: str) -> tuple[int, int]:

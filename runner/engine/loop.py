@@ -72,6 +72,11 @@ class Engine:
         self._floor.admission.held = held
         self._stir()
 
+    def submit_nothing(self, why: str) -> None:
+        """Submit nothing new in this run, for trouble that may pass; what is paid is brought home."""
+        self._reasons.stop_submitting(Exit.TEMPORARY, why)
+        self._stir()
+
     async def run(self) -> Ended:
         """Run to the end.
 

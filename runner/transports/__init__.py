@@ -16,8 +16,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from runner.addresses import Address, is_loopback, may_hold_results
+from runner import surroundings
+from runner.addresses import Address, is_loopback, may_hold_results, read_address
 from runner.errors import UsageError
+from runner.surroundings import Finding
 from runner.transports.trouble import AddressRefused, in_words, look_at, never_left
 from runner.transports.trust import trusted
 
@@ -26,6 +28,7 @@ __all__ = (
     "ResultTransport",
     "check",
     "in_words",
+    "knock",
     "look_at",
     "make_transport",
     "never_left",
@@ -40,6 +43,7 @@ class ResultTransport:
 
     http: httpx.AsyncBaseTransport
     proxied: bool
+    allowed: Callable[[Address], bool]
 
 
 def check(base_url: str) -> None:
@@ -80,7 +84,36 @@ async def open_result_transport(base_url: str, connections: int) -> AsyncIterato
         return proxy is not None or may_hold_results(address, loopback=loopback)
 
     async with _transport(connections, proxy, allowed) as transport:
-        yield ResultTransport(transport, proxy is not None)
+        yield ResultTransport(transport, proxy is not None, allowed)
+
+
+async def knock(way: ResultTransport, host: str, *, agent: str, timeout_s: float) -> Finding | None:
+    """Connect to a host of results just as a fetch would, for a HEAD of nothing in particular.
+
+    Returns:
+        What stands in between, if that is this machine or its network; `fine` when it answered anything. None
+        when it did not, for reasons of its own.
+    """
+    name = urlsplit(f"https://{host}").hostname or ""
+    try:
+        address = read_address(name)
+    except ValueError:
+        pass
+    else:
+        if not way.allowed(address):
+            return surroundings.no_results_from(address, name)
+    request = httpx.Request(
+        "HEAD",
+        f"https://{host}/",
+        headers={"Accept": "*/*", "User-Agent": agent},
+        extensions={"timeout": httpx.Timeout(timeout_s).as_dict()},
+    )
+    try:
+        response = await way.http.handle_async_request(request)
+    except (httpx.HTTPError, AddressRefused) as exc:
+        return look_at(exc)
+    await response.aclose()
+    return surroundings.answers(host)
 
 
 def _transport(

@@ -147,7 +147,7 @@ class Transport(AiohttpTransport):
         if not _connected.get():
             url = self.proxy.url if self.proxy is not None else None
             return NotConnected(
-                "not in time" if isinstance(cause, TimeoutError) else str(exc),
+                "it took too long" if isinstance(cause, TimeoutError) else str(exc),
                 proxy=f"{url.host}:{url.port}" if url is not None else None,
             )
         if isinstance(exc, httpx.ConnectTimeout):  # what it calls a connection that was dropped

@@ -67,10 +67,10 @@ def test_a_full_disk_for_the_database_ends_the_run_with_5_and_nothing_is_paid_tw
     state = mount(bench.database.parent, size="12m")
     prompts = bench.write(1)
     assert bench.run().code == 0
-    prompts += bench.write([{"id": f"j{n}", "prompt": f"{n} " + "long " * 180} for n in range(40)])
+    prompts += bench.write([{"id": f"j{n}", "prompt": f"{n} " + "long " * 900} for n in range(40)])
     ballast = state / "ballast"
     with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free(state) - 200_000)
+        os.posix_fallocate(file.fileno(), 0, free(state) - 1_200_000)
     codes = []
 
     for _ in range(3):

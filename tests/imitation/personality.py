@@ -88,6 +88,7 @@ class Personality:
     results_at: Literal["host", "path"] = "host"  # a host of their own, or a bare path under the API's
 
     # Connections.
+    certificate: str = ""  # https, with this one of tests/fixtures/tls
     close_each: bool = False
     head_pause_s: float = 0.0
     dates: bool = True  # answers carry `Date`

@@ -66,8 +66,8 @@ class Imitation:
         self._tokens: dict[str, tuple[str, int, float]] = {}
         self._made: dict[str, int] = {}
         self._window: deque[float] = deque()
-        self._api = Server(self._serve_api)
-        self._host = Server(self._serve_result)
+        self._api = Server(self._serve_api, personality.certificate)
+        self._host = Server(self._serve_result, personality.certificate)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready = threading.Event()
@@ -84,7 +84,7 @@ class Imitation:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._api.port}"
+        return self._api.url
 
     @property
     def api(self) -> Server:
@@ -529,7 +529,7 @@ class Imitation:
         turn = f"{token[:8]}/" if self.be.result_moves else ""
         path = f"/r/{quote(task.id, safe='')}/{turn}{self.be.result_name}-{number}"
         name = "localhost" if turn and len(self._tokens) % 2 == 0 else "127.0.0.1"
-        host = "" if self.be.results_at == "path" else f"http://{name}:{self._host.port}"
+        host = "" if self.be.results_at == "path" else self._host.url.replace("127.0.0.1", name)
         return f"{host}{path}?X-Sig={token}%2F%2B%3D&X-Amz-Expires=60&hop={self.be.result_redirects}"
 
     def _poll(self, request: Request, row: Transfer) -> Answer:
@@ -561,7 +561,7 @@ class Imitation:
         row.sha256 = sha256(content)
         row.model = parts["model"].get_content().strip() if "model" in parts else ""
         number = len(self.files) + 1
-        url = f"http://127.0.0.1:{self._host.port}/u/{secrets.token_hex(8)}?X-Sig=up{number}"
+        url = f"{self._host.url}/u/{secrets.token_hex(8)}?X-Sig=up{number}"
         self.files[url] = (row.sha256, time.monotonic() + self.be.upload_url_lives_s)
         name = f"file/{number}"
         match self.be.upload_shape:

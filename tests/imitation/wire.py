@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+TLS = Path(__file__).parents[1] / "fixtures" / "tls"
 REASONS = {200: "OK", 201: "Created", 202: "Accepted", 206: "Partial Content", 302: "Found"}
 
 
@@ -78,8 +81,12 @@ Handler = Callable[[Request], Awaitable[Answer]]
 class Server:
     """Serves one handler on a loopback port of its own."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, certificate: str = "") -> None:
         self._handler = handler
+        self._tls: ssl.SSLContext | None = None
+        if certificate:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(TLS / f"{certificate}.pem")
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
@@ -87,12 +94,18 @@ class Server:
         self.most_open = 0
 
     @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
     def port(self) -> int:
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20, backlog=1024)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", 0, limit=1 << 20, backlog=1024, ssl=self._tls
+        )
 
     async def stop(self) -> None:
         assert self._server is not None

@@ -23,14 +23,14 @@ def unproven(
     ("code", "message", "found"),
     [
         # OpenSSL's numbers.
-        (9, "certificate is not yet valid", f"not valid yet; the clock of this machine says {NOW}"),
-        (10, "certificate has expired", f"has expired; the clock of this machine says {NOW}"),
+        (9, "certificate is not yet valid", f"not valid yet by the clock of this machine ({NOW})"),
+        (10, "certificate has expired", f"has expired by the clock of this machine ({NOW})"),
         (18, "self-signed certificate", "nobody but itself vouches for (self-signed)"),
         (19, "self-signed certificate in certificate chain", "an authority that this machine does not know"),
         (20, "unable to get local issuer certificate", "an authority that this machine does not know"),
         (21, "unable to verify the first certificate", "an authority that this machine does not know"),
-        (62, "Hostname mismatch, certificate is not valid for 'rivya.ai'.", "of another name"),
-        (64, "IP address mismatch, certificate is not valid for '10.0.0.1'.", "of another name"),
+        (62, "Hostname mismatch, certificate is not valid for 'rivya.ai'.", "for another name"),
+        (64, "IP address mismatch, certificate is not valid for '10.0.0.1'.", "for another name"),
         (23, "certificate revoked", "cannot be proven to be itself (certificate revoked)"),
         (67, "CA certificate key too weak", "cannot be proven to be itself (CA certificate key too weak)"),
         (1, "", "cannot be proven to be itself (no reason given)"),
@@ -38,7 +38,7 @@ def unproven(
         (-67818, "“rivya.ai” certificate is expired", "has expired"),
         (-67819, "“rivya.ai” certificate is not valid yet", "not valid yet"),
         (-67843, "“rivya.ai” certificate is not trusted", "an authority that this machine does not know"),
-        (-67602, "“rivya.ai” certificate name does not match input", "of another name"),
+        (-67602, "“rivya.ai” certificate name does not match input", "for another name"),
         (None, "", "cannot be proven to be itself"),
     ],
 )
@@ -111,17 +111,21 @@ def test_a_clock_that_disagrees_is_told_with_numbers(skew_s: float, found: str |
 
 
 @pytest.mark.parametrize(
-    ("free", "weight"),
+    ("free", "results", "state"),
     [
-        (0, Weight.STOP),
-        (19_999_999, Weight.STOP),
-        (20_000_000, Weight.WARNING),
-        (499_999_999, Weight.WARNING),
-        (500_000_000, Weight.FINE),
+        (0, Weight.STOP, Weight.STOP),
+        (999_999, Weight.STOP, Weight.STOP),
+        (1_000_000, Weight.STOP, Weight.WARNING),
+        (19_999_999, Weight.STOP, Weight.WARNING),
+        (20_000_000, Weight.WARNING, Weight.WARNING),
+        (100_000_000, Weight.WARNING, Weight.FINE),
+        (499_999_999, Weight.WARNING, Weight.FINE),
+        (500_000_000, Weight.FINE, Weight.FINE),
     ],
 )
-def test_room_is_told_when_it_gets_short(free: int, weight: Weight) -> None:
-    finding = surroundings.room(free, where="out", what="the results go")
+def test_room_is_told_when_it_gets_short(free: int, results: Weight, state: Weight) -> None:
+    found = surroundings.room_for_results(free, "out"), surroundings.room_for_state(free, "state")
 
-    assert finding.weight is weight
-    assert f"{free / 1e6:,.0f} MB are free where the results go (out)" in finding.found
+    assert tuple(each.weight for each in found) == (results, state)
+    assert f"{free / 1e6:,.0f} MB are free where the results go (out)" in found[0].found
+    assert "where the state database is (state)" in found[1].found

@@ -59,9 +59,9 @@ def nothing_named(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("localhost", None, "self-signed", "SSL_CERT_FILE"),
         ("signed", None, "an authority that this machine does not know", "SSL_CERT_FILE"),
         ("signed", "localhost", "is not in SSL_CERT_FILE", "SSL_CERT_FILE"),
-        ("expired", "authority", "has expired; the clock of this machine says 20", "renew"),
-        ("early", "authority", "not valid yet; the clock of this machine says 20", "set the clock"),
-        ("elsewhere", "authority", "of another name", "RIVYA_BASE_URL"),
+        ("expired", "authority", "has expired by the clock of this machine (20", "renew"),
+        ("early", "authority", "not valid yet by the clock of this machine (20", "set the clock"),
+        ("elsewhere", "authority", "for another name", "RIVYA_BASE_URL"),
     ],
 )
 async def test_a_certificate_that_proves_nothing_is_said_plainly_and_nothing_is_sent(
