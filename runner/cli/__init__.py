@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -79,6 +80,9 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
+    if find_spec("fcntl") is None:  # Windows
+        print("rivya-batch runs on Linux and macOS; on Windows, use it inside WSL", file=sys.stderr)
+        sys.exit(int(Exit.USAGE))
     from runner.cli.output import hold_streams
 
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -58,6 +58,25 @@ def test_a_run_does_not_load_the_command_line_of_httpx() -> None:
     assert not {"rich", "pygments", "click"} & loaded
 
 
+def test_where_there_are_no_locks_of_files_one_line_says_where_it_runs() -> None:
+    """On Windows: a traceback of an import until now."""
+    there = "import sys; sys.modules |= dict.fromkeys(('fcntl', 'resource', 'termios', 'pwd', 'grp')); "
+
+    for start in (
+        "from runner.cli import main; main(['run', 'x.yaml'])",
+        "import runner.__main__ as m; m.main()",
+    ):
+        told = subprocess.run(
+            [sys.executable, "-c", there + start],
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (told.returncode, told.stdout) == (2, "")
+        assert told.stderr == "rivya-batch runs on Linux and macOS; on Windows, use it inside WSL\n"
+
+
 def test_the_version_is_said_on_stdout(command: Command) -> None:
     outcome = command("--version")
 
