@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import resource
 from pathlib import Path
 
@@ -49,9 +50,11 @@ def find_key() -> str | None:
             key = _decoded(path.read_bytes())
         except (OSError, UnicodeDecodeError) as exc:
             raise UsageError(f"cannot read the key file {path}: {exc}", hint=KEY_HINT) from exc
-    key = key.strip().strip("\ufeff").strip()
+    key = _bare(key)
     if not key:
-        return None
+        if where == "RIVYA_API_KEY":
+            return None
+        raise UsageError(f"the key file {where} holds no key", hint=KEY_HINT)
     _seen = key
     if odd := next((char for char in key if not "!" <= char <= "~"), None):
         what = {" ": "a space", "\t": "a tab", "\n": "a line break", "\r": "a line break"}
@@ -66,6 +69,18 @@ def find_key() -> str | None:
 def known_key() -> str:
     """Return the key this process has met so far, whole or not; an empty text for none. Reads no file."""
     return _seen or os.environ.get("RIVYA_API_KEY", "").strip()
+
+
+def _bare(text: str) -> str:
+    """Return a key without what stands around it in files of variables: its name, quotes, line ends."""
+    text = text.strip().strip("\ufeff").strip()
+    line = _ASSIGNED.search(text)
+    if line is not None:
+        text = line[1].strip()
+    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+_ASSIGNED = re.compile(r"^\s*(?:export\s+)?RIVYA_API_KEY\s*=(.*)$", re.M)
 
 
 def _decoded(data: bytes) -> str:

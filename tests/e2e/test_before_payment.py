@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import sqlite3
+import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -12,6 +16,7 @@ from tests.imitation.faults import error_answer
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import USUAL, Personality
 from tests.imitation.wire import TLS, Answer
+from tests.support import clean_environment, programme
 
 NOTHING_NAMED = {"SSL_CERT_FILE": "", "SSL_CERT_DIR": "", "REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""}
 PAGE = Answer(status=502, headers=(("Content-Type", "text/html"),), body=b"<html>bad gateway</html>")
@@ -29,6 +34,48 @@ def deliver_from(bench: Bench, host: str) -> None:
             "INSERT INTO result_hosts (base_url, host, seen_at) VALUES (?, ?, '2026-11-29T00:00:00.000Z')",
             (bench.service.base_url, host),
         )
+
+
+def asked_on_a_terminal(bench: Bench, reply: bytes) -> tuple[int, str]:
+    """Run with a terminal whose person has typed a reply already; return the exit code and what they saw."""
+    ours, its = pty.openpty()
+    os.write(ours, reply)
+    process = subprocess.Popen(
+        [*programme(), "run", str(bench.manifest)],
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        cwd=bench.command.workspace,
+        env=clean_environment(**bench.command.environment, **NOTHING_NAMED, TERM="dumb"),
+        start_new_session=True,
+    )
+    os.close(its)
+    shown = b""
+    with suppress(OSError):  # how Linux says that nobody writes any more
+        while piece := os.read(ours, 65_536):
+            shown += piece
+    os.close(ours)
+    return process.wait(timeout=30), shown.decode()
+
+
+def test_a_person_is_told_before_they_are_asked(bench: Bench, start_service: StartService) -> None:
+    bench.write(2)
+    bench.service.ahead_s = -600
+    code, shown = asked_on_a_terminal(bench, b"n\n")
+    told, _, asked = shown.partition("Spend these credits?")
+
+    assert (code, "nothing was sent" in asked) == (2, True), shown
+    assert "the clock of this machine is 10 minutes ahead of that of 127.0.0.1" in told
+    assert "balance 1,000,000" in told
+
+    bench.use(start_service(Personality(certificate="localhost")))
+    code, shown = asked_on_a_terminal(bench, b"y\n")
+    assert (code, "Spend" in shown, "SSL_CERT_FILE" in shown) == (5, False, True), shown
+    later = f"{datetime.now().astimezone() + timedelta(hours=2):%H:%M}"
+    outcome = bench.run("--start-at", later, env=NOTHING_NAMED)
+    assert outcome.code == 5, said(outcome)
+    assert "waiting until" not in outcome.stderr
+    assert bench.service.ledger.requests == 0
 
 
 def test_a_company_s_own_certificate_is_named_at_once_and_nothing_is_sent(
