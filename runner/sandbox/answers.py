@@ -54,9 +54,10 @@ def error(
     return json_answer(body, status or STATUS_OF[code], headers)
 
 
-def gateway_page(status: int, title: str) -> Response:
-    """Return the page of a gateway that stands before the service."""
-    return Response(GATEWAY_PAGE.format(f"{status} {title}"), status, media_type="text/html")
+def gateway_page(status: int, title: str, *, server: str | None = None) -> Response:
+    """Return the page of a gateway that stands before the service; one with a name says nothing of statuses."""
+    text = GATEWAY_PAGE.format(title if server else f"{status} {title}")
+    return Response(text, status, {"server": server} if server else None, media_type="text/html")
 
 
 class Dropped(Exception):

@@ -5,9 +5,11 @@ A rule: `{"on": "submit", "do": "503", "times": 3, "after": 10, "probability": 0
 
 from __future__ import annotations
 
+import math
 import os
 import random
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +28,7 @@ ANSWER_KINDS: Mapping[str, str] = {
     "502": "before",
     "503": "before",
     "504": "before",
+    "page": "before",
     "api_key_missing": "before",
     "api_key_invalid": "before",
     "api_key_revoked": "before",
@@ -64,7 +67,7 @@ SPOILERS = frozenset({"truncated", "garbage", "empty", "wrong_content_type", "no
 WHEN = ("before", "after", "answered")
 NUMBERS = ("seconds", "credits", "factor", "bytes_per_s", "megabytes", "keep", "length")
 FORMS = ("null", "empty", "list")
-CONTROLS = frozenset({"on", "do", "times", "after", "nth", "probability", "match", "when"})
+CONTROLS = frozenset({"on", "do", "times", "after", "nth", "lasts", "probability", "match", "when"})
 
 # What chaos may do: nothing that costs money, refuses a key, or fails a job. (kind, options, weight).
 CHAOS_API: tuple[tuple[str, Mapping[str, Any], int], ...] = (
@@ -107,23 +110,25 @@ class Rule:
     do: str
     times: int | None = None  # None: for ever
     after: int = 0  # skip the first so many matching requests
+    lasts_s: float = math.inf  # from the first time it fires
     probability: float = 1
     match: Mapping[str, Any] = field(default_factory=dict)
     when: str = "before"
     options: Mapping[str, Any] = field(default_factory=dict)
     seen: int = 0
     fired: int = 0
+    until: float = math.inf
 
-    @property
-    def spent(self) -> bool:
-        """Whether it has fired as often as it may."""
-        return self.times is not None and self.fired >= self.times
+    def spent(self, now: float) -> bool:
+        """Whether it has fired as often, or for as long, as it may."""
+        return now >= self.until or (self.times is not None and self.fired >= self.times)
 
     def describe(self) -> dict[str, Any]:
         """Return the rule as JSON, with its counters."""
         return {
             "on": sorted(self.on), "do": self.do, "times": self.times, "after": self.after,
-            "probability": self.probability, "match": dict(self.match), "when": self.when, **self.options,
+            "lasts": None if self.lasts_s == math.inf else self.lasts_s, "probability": self.probability,
+            "match": dict(self.match), "when": self.when, **self.options,
             "seen": self.seen, "fired": self.fired,
         }  # fmt: skip
 
@@ -131,8 +136,16 @@ class Rule:
 class Faults:
     """The rules in force, in order, and the seeded dice they are played with."""
 
-    def __init__(self, rules: Iterable[Mapping[str, Any]] = (), *, chaos: float = 0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        rules: Iterable[Mapping[str, Any]] = (),
+        *,
+        chaos: float = 0,
+        seed: int = 0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.rules = [parse_rule(rule) for rule in rules]
+        self._now = now
         self.chaos = chaos
         self._random = random.Random(seed)
 
@@ -159,11 +172,14 @@ class Faults:
         return [rule for rule in self.rules if rule.do in TASK_KINDS and self._fires(rule, "task", facts)]
 
     def _fires(self, rule: Rule, place: str, facts: Mapping[str, Any]) -> bool:
-        if place not in rule.on or rule.spent or not _matches(rule.match, facts):
+        now = self._now()
+        if place not in rule.on or rule.spent(now) or not _matches(rule.match, facts):
             return False
         rule.seen += 1
         if rule.seen <= rule.after or (rule.probability < 1 and self._random.random() >= rule.probability):
             return False
+        if not rule.fired:
+            rule.until = now + rule.lasts_s
         rule.fired += 1
         return True
 
@@ -204,6 +220,7 @@ def parse_rule(raw: Any) -> Rule:
             do=do,
             times=None if times is None else int(times),
             after=int(after),
+            lasts_s=float(raw.get("lasts", math.inf)),
             probability=float(raw.get("probability", 1)),
             match=dict(raw.get("match", {})),
             when=when,

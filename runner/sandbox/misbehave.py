@@ -79,7 +79,9 @@ class Misbehaviour:
             case _:
                 return spoil(rule, request, answer) or await self._instead(rule, request)
 
-    def rate_limited(self, message: str, wait_s: float, form: Any = None) -> Response:
+    def rate_limited(
+        self, message: str, wait_s: float, form: Any = None, *, code: str = "rate_limited"
+    ) -> Response:
         """Return 429 with `Retry-After` as `form` says: seconds, date, past, none, or a literal value."""
         headers = {}
         match form if form is not None else self._retry_after:
@@ -93,7 +95,7 @@ class Misbehaviour:
                 pass
             case literal:
                 headers["retry-after"] = str(literal)
-        return error("rate_limited", message, headers=headers)
+        return error(code, message, status=429, headers=headers)
 
     async def _instead(self, rule: Rule, request: Request) -> Response:
         match rule.do:
@@ -103,8 +105,13 @@ class Misbehaviour:
                 await self._hang(rule.options.get("seconds", 3600.0), request)
                 return Drop()
             case "429":
-                wait_s = rule.options.get("seconds", 1.0)
-                return self.rate_limited("Too many requests.", wait_s, rule.options.get("retry_after"))
+                given = rule.options
+                return self.rate_limited(
+                    str(given.get("message", "Too many requests.")),
+                    given.get("seconds", 1.0),
+                    given.get("retry_after"),
+                    code=str(given.get("code", "rate_limited")),
+                )
             case _:
                 return refusal(rule, request, insufficient=self._insufficient)
 
@@ -138,6 +145,12 @@ def refusal(rule: Rule, request: Request, *, insufficient: str) -> Response:
             return error("internal_error", "Something went wrong.", status=500)
         case "502" | "504":
             return gateway_page(int(rule.do), GATEWAY_TITLES[rule.do])
+        case "page":
+            title, server = (
+                str(given.get("title", "Just a moment...")),
+                str(given.get("server", "cloudflare")),
+            )
+            return gateway_page(int(given.get("status", 403)), title, server=server)
         case "401" | "403" | "404" | "409" | "503":
             code = str(given.get("code", CODES[rule.do]))
             return error(code, str(given.get("message", MESSAGES.get(code, "No."))), status=int(rule.do))

@@ -52,6 +52,15 @@ PRESETS: Mapping[str, Preset] = {
             {"on": "api", "do": "504", "when": "after", "probability": 0.05},
         ),
     ),
+    "bad-night": Preset(
+        about="a stray 401 now and then, a gateway's page for 20 s, a daily quota for a minute, lost answers",
+        rules=(
+            {"on": "api", "do": "page", "after": 60, "lasts": 20},
+            {"on": "submit", "do": "429", "code": "daily_limit", "seconds": 60, "after": 50, "lasts": 60},
+            {"on": "api", "do": "401", "probability": 0.01},
+            {"on": "submit", "do": "drop_after", "probability": 0.02},
+        ),
+    ),
     "surprise-prices": Preset(
         about="everything costs four times what is listed",
         rules=({"on": "task", "do": "price", "factor": 4},),

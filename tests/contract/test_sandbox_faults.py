@@ -71,6 +71,35 @@ async def test_a_gateway_answers_with_a_page(do: str) -> None:
         assert (answer.status_code, answer.headers["content-type"]) == (int(do), "text/html; charset=utf-8")
 
 
+async def test_a_page_names_its_title_and_its_server() -> None:
+    async with inside(
+        faults=(rule("page", on="poll"), rule("page", status=503, title="Back soon", server="nginx"))
+    ) as (sandbox):
+        poll, submit = await sandbox.poll("x"), await sandbox.submit()
+        assert (poll.status_code, poll.headers["server"]) == (403, "cloudflare")
+        assert "<title>Just a moment...</title>" in poll.text
+        assert (submit.status_code, submit.headers["server"]) == (503, "nginx")
+        assert "<title>Back soon</title>" in submit.text
+
+
+async def test_a_quota_has_a_code_of_its_own_and_says_until_when() -> None:
+    async with inside(faults=(rule("429", code="daily_limit", seconds=30_000),)) as sandbox:
+        answer = await sandbox.submit()
+        assert code(answer) == (429, "daily_limit")
+        assert answer.headers["retry-after"] == "30000"
+
+
+def test_a_rule_lasts_from_its_first_time_on_and_then_never_again() -> None:
+    now = 0.0
+    faults = Faults([rule("503", after=1, lasts=20)], now=lambda: now)
+    fired = []
+    for now in (0.0, 100.0, 110.0, 119.9, 120.0, 1000.0):  # noqa: B007  # read through the closure
+        fired.append(faults.pick("submit", {}) is not None)
+
+    assert fired == [False, True, True, True, False, False]
+    assert faults.rules[0].describe()["lasts"] == 20
+
+
 async def test_a_refusal_can_say_the_key_back_in_letters_that_no_search_finds() -> None:
     async with inside(faults=(rule("echo_key"),)) as sandbox:
         answer = await sandbox.submit()
