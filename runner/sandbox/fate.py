@@ -28,6 +28,8 @@ def shape_task(task: Task, rule: Rule, *, failed_charge: bool) -> Task:
         case "succeed_without_urls":
             form = {"no_urls": given.get("polls"), "no_urls_form": given.get("form", "null")}
             task = replace(task, quirks={**task.quirks, **form})
+        case "results_at":
+            task = replace(task, quirks={**task.quirks, "results_at": given.get("host", "198.18.0.7")})
         case "stuck":
             task = replace(task, ends_at=task.created_at + NEVER_S)
         case "slow_task":

@@ -58,7 +58,7 @@ RESULT_KINDS = (
 )  # fmt: skip
 # Kinds that decide what becomes of a task; judged when it is accepted. `on` may be "task" or "submit".
 TASK_KINDS = (
-    "task_fails", "fails_without_error", "unknown_status", "succeed_without_urls", "stuck", "slow_task",
+    "task_fails", "fails_without_error", "unknown_status", "succeed_without_urls", "stuck", "slow_task", "results_at",
     "price", "final_price", "final_null", "final_absent",
 )  # fmt: skip
 

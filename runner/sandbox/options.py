@@ -46,6 +46,7 @@ class Options:
     model_durations_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     seed: int = 0
     max_in_flight: int | None = None
+    clock_ahead_s: float = 0  # of this machine's
     # answers
     create_status: int = 201
     replay: str = "original"  # or "current": what a repeated key is answered with
@@ -133,6 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     tasks.add_argument("--seed", type=int, default=0)
     tasks.add_argument("--max-in-flight", type=int, metavar="N", help="429 when more tasks run")
+    tasks.add_argument(
+        "--clock-ahead", dest="clock_ahead_s", type=float, default=0, metavar="S",
+        help="its clock is so far ahead of this machine's (behind: --clock-ahead=-S)",
+    )  # fmt: skip
     tasks.add_argument("--create-status", type=int, choices=(200, 201, 202), default=201)
     tasks.add_argument("--replay", choices=("original", "current"), default="original")
     tasks.add_argument("--key-retention", dest="key_retention_s", type=float, default=86_400, metavar="S")

@@ -7,7 +7,9 @@ import contextlib
 import ipaddress
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
@@ -91,6 +93,7 @@ class SandboxServer(Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                date_header=False,
                 timeout_keep_alive=75,
                 timeout_graceful_shutdown=1,
                 backlog=BACKLOG,
@@ -98,6 +101,14 @@ class SandboxServer(Server):
         )
         self._app = app
         self._announce = announce
+
+    async def on_tick(self, counter: int) -> bool:
+        """Renew the Date header: it is the sandbox's own clock that it tells."""
+        ending = await super().on_tick(counter)
+        ahead_s = self._app.state.service.options.clock_ahead_s
+        date = formatdate(time.time() + ahead_s, usegmt=True).encode()
+        self.server_state.default_headers = [(b"date", date)]
+        return ending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so."""

@@ -80,7 +80,7 @@ class Service:
 
     def now(self) -> float:
         """Return unix seconds on the sandbox's clock."""
-        return time.time() + self._offset_s
+        return time.time() + self.options.clock_ahead_s + self._offset_s
 
     def advance(self, seconds: float) -> None:
         """Put the clock forward: tasks end, urls and keys expire. Rate limits keep real time."""
@@ -241,8 +241,10 @@ class Service:
         ttl = self.options.result_ttl_s
         expires_at = None if ttl is None else self.now() + ttl
         contract = self.catalogue[task.model]
+        host = task.quirks.get("results_at")
+        base_url = f"https://{host}" if host else self.base_url
         signed = results.result_urls(
-            task, contract, base_url=self.base_url, secret=self._secret, expires_at=expires_at
+            task, contract, base_url=base_url, secret=self._secret, expires_at=expires_at
         )
         return list(signed)
 

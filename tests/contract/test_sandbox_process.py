@@ -8,7 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +202,16 @@ def test_the_address_goes_where_it_was_asked_for(tmp_path: Path) -> None:
             assert httpx.get(f"{announced['base_url']}/api/v1/models", trust_env=False).status_code == 200
             stdout, _ = process.communicate(b"", timeout=5)
         assert stdout == b""
+
+
+def test_its_clock_may_be_another(start_sandbox: Start) -> None:
+    sandbox = start_sandbox("--clock-ahead", "36000")
+    sandbox.faults({"on": "task", "do": "results_at", "times": 1})
+    now = time.time()
+    answer = submit(sandbox)
+    sandbox.advance(60)
+    task = sandbox.http.get(f"/api/v1/generations/{answer.json()['id']}", headers=HEADERS).json()
+
+    assert 35_990 < parsedate_to_datetime(answer.headers["date"]).timestamp() - now < 36_060
+    assert 35_990 < datetime.fromisoformat(task["created_at"]).timestamp() - now < 36_060
+    assert task["result"]["primary_url"].startswith("https://198.18.0.7/")
