@@ -178,11 +178,13 @@ class Api:
         *,
         now: Callable[[], float],
         timeouts: Timeouts,
+        heard: Callable[[float | None], None],
     ) -> None:
         self._transport = transport
         self.account = account
         self._hider = account.hider
         self._now = now
+        self._heard = heard
         self._timeouts = timeouts
 
     async def submit(
@@ -267,8 +269,12 @@ class Api:
             with anyio.move_on_after(limit_s):
                 response = await self._transport.handle_async_request(request)
         except Exception as exc:
+            # Whatever it is: until there is a connection, nothing has left.
+            connected = request.extensions.get("connected", True)
             return Reply(
-                sent=not never_left(exc), detail=in_words(exc, self._hider.text), finding=look_at(exc)
+                sent=connected and not never_left(exc),
+                detail=in_words(exc, self._hider.text),
+                finding=look_at(exc),
             )
         if response is None:
             # A name that nobody answers for, say: until there is a connection, nothing has left.
@@ -291,7 +297,9 @@ class Api:
     def _reply(self, response: httpx.Response, raw: bytes) -> Reply:
         headers = dict(response.headers)
         kind = headers.get("content-type", "no content type").split(";")[0].strip()
-        said_s = http_date_s(headers.get("date"))
+        # An answer out of a cache tells when it was put there.
+        said_s = http_date_s(headers.get("date")) if headers.get("age", "0") == "0" else None
+        self._heard(said_s)
         text = raw.decode("utf-8-sig", "replace")
         return Reply(
             status=response.status_code,
@@ -419,6 +427,7 @@ async def open_api(
     connections: int = API_CONNECTIONS,
     timeouts: Timeouts | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    heard: Callable[[float | None], None] = lambda _: None,
 ) -> AsyncIterator[Api]:
     """Open the API for one account.
 
@@ -428,7 +437,8 @@ async def open_api(
         connections: How many requests may be open at once.
         timeouts: How long to wait.
         transport: For tests: what to send through.
+        heard: Takes the service's time of each answer, in seconds since 1970; None where it tells none.
     """
     times = timeouts or Timeouts()
     async with transport or make_transport(account.base_url, connections) as way:
-        yield Api(way, account, now=now, timeouts=times)
+        yield Api(way, account, now=now, timeouts=times, heard=heard)

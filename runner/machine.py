@@ -522,21 +522,25 @@ def send_age_s(
     now_wall_s: float,
     now_boot_s: float | None,
     boot_id: str | None,
+    sent_service_s: float | None = None,
+    now_service_s: float | None = None,
 ) -> float:
     """Return how long ago a body was first sent: infinite when that cannot be known.
 
-    The larger of the wall clock's word and the boot clock's (which counts a suspended laptop's
-    sleep, and no one can set back); a clock that runs backwards knows nothing.
+    The largest of what three clocks say: the wall clock, the boot clock (which counts a suspended laptop's
+    sleep, and no one can set back), the service's own (which goes on while a whole machine stands still). A
+    clock of ours that runs backwards knows nothing; the service's may, where several answer for it.
     """
     if sent_wall_s is None:
         return math.inf
-    wall = now_wall_s - sent_wall_s
-    if wall < 0:
-        return math.inf
+    ages = [now_wall_s - sent_wall_s]
     if sent_boot_id and sent_boot_id == boot_id and sent_boot_s is not None and now_boot_s is not None:
-        boot = now_boot_s - sent_boot_s
-        return max(wall, boot) if boot >= 0 else math.inf
-    return wall
+        ages.append(now_boot_s - sent_boot_s)
+    if min(ages) < 0:
+        return math.inf
+    if sent_service_s is not None and now_service_s is not None:
+        ages.append(now_service_s - sent_service_s)
+    return max(ages)
 
 
 def may_send(*, in_doubt: int, age_s: float, resend_within_s: float) -> bool:

@@ -12,6 +12,8 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ import anyio
 import httpx
 
 from runner.client import Account, open_api
-from runner.clock import rfc3339
+from runner.clock import ServiceClock, rfc3339
 from runner.contract import Contract
 from runner.fingerprint import fingerprint
 from runner.model import (
@@ -43,7 +45,7 @@ from runner.model import (
 from runner.pricing import estimate, shape_of
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
-from runner.steps.submit import Submitted, submit
+from runner.steps.submit import Held, Submitted, submit
 from runner.store import catalogue, jobs, ledger, staging
 from runner.store.database import StateFile
 from runner.store.staging import Applied, StagedJob
@@ -230,6 +232,9 @@ class World:
         default_factory=lambda: Settings(path=Path("/m/autumn.yaml"), name=NAME, output_dir=Path("/out"))
     )
     key: str = "rvya_sk_one"
+    ahead_s: float | None = None  # of true time, by the service's `Date`; None: it sends none
+    slept_s: float = 0.0  # how long all our clocks have stood still
+    asked: int = 0  # how often the service was asked for its time
     sent: list[tuple[str, bytes]] = field(default_factory=list)
     script: list[Said] = field(default_factory=list)
     last_body: bytes = b""
@@ -256,7 +261,21 @@ class World:
         """Tell the service what to say next."""
         self.script.extend(answers)
 
+    def _dated(self, request: httpx.Request) -> httpx.Response:
+        answer = self._answer(request)
+        if self.ahead_s is None:
+            return answer
+        date = format_datetime(
+            datetime.fromtimestamp(self.clock.wall_s() + self.slept_s + self.ahead_s, UTC), usegmt=True
+        )
+        return httpx.Response(
+            answer.status_code, content=answer.content, headers={**answer.headers, "Date": date}
+        )
+
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/credits"):
+            self.asked += 1
+            return httpx.Response(200, json={"current_credits": 1000})
         self.last_body = request.content
         if "idempotency-key" in request.headers:
             self.sent.append((request.headers["idempotency-key"], request.content))
@@ -269,8 +288,14 @@ class World:
     async def desk(self) -> AsyncIterator[Desk]:
         """Sit down at a desk: one run, its writer at work."""
         writer = GroupWriter(self.file, inline=True)
+        service_clock = ServiceClock(self.clock)
         async with (
-            open_api(self.account, now=self.clock.wall_s, transport=httpx.MockTransport(self._answer)) as api,
+            open_api(
+                self.account,
+                now=self.clock.wall_s,
+                transport=httpx.MockTransport(self._dated),
+                heard=service_clock.heard,
+            ) as api,
             anyio.create_task_group() as group,
         ):
             group.start_soon(writer.serve)
@@ -281,6 +306,7 @@ class World:
                 api=api,
                 writer=writer,
                 clock=self.clock,
+                service_clock=service_clock,
                 contracts={MODEL: CONTRACT},
                 draw=lambda: 0.5,
                 is_run=self.is_run,
@@ -288,11 +314,19 @@ class World:
             group.cancel_scope.cancel()
 
     async def submit(self, name: str) -> Submitted:
-        """Take one submit step of a job; what it raises is raised plainly."""
+        """Take one submit step of a job, by a run of its own; what it raises is raised plainly.
+
+        Like a run, it asks for the service's time where the step wants that first.
+        """
         done: Submitted | BaseException
         async with self.desk() as desk:
             try:
+                if self.ahead_s is not None:
+                    await desk.api.credits()
                 done = await submit(desk, self.job(name).row)
+                if done.held is Held.TIME:
+                    await desk.api.credits()
+                    done = await submit(desk, self.job(name).row)
             except (Exception, Killed) as exc:
                 done = exc
         if isinstance(done, BaseException):

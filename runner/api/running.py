@@ -27,7 +27,7 @@ from runner.api.planning import Plan, check_binding, compute
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.troubles import Stuck, stuck
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api
-from runner.clock import Clock, SystemClock, epoch, rfc3339
+from runner.clock import Clock, ServiceClock, SystemClock, epoch, rfc3339
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.environment import base_url as base_url_of_environment
 from runner.environment import descriptors_left, get_key
@@ -377,8 +377,9 @@ async def _run_async(
     contracts = contracts_for(workspace, sandbox=request.sandbox)
     scheduler = _scheduler(file, settings, account)
     settings, slow_places = _with_descriptors(settings, descriptors_left(), announce)
+    service_clock = ServiceClock(clock)
     async with (
-        open_api(account, now=clock.wall_s, connections=API_CONNECTIONS) as api,
+        open_api(account, now=clock.wall_s, connections=API_CONNECTIONS, heard=service_clock.heard) as api,
         open_result_transport(account.base_url, settings.limits.downloads + slow_places) as results,
     ):
         desk = Desk(
@@ -388,6 +389,7 @@ async def _run_async(
             api=api,
             writer=writer,
             clock=clock,
+            service_clock=service_clock,
             contracts=contracts,
             draw=draws.random,
             sandbox=request.sandbox,

@@ -12,6 +12,7 @@ from runner.engine.backlog import LOOKAHEAD, Backlog
 from runner.engine.health import PATIENCE_S, Breaker, Health, Nameless
 from runner.engine.key import KeyCheck
 from runner.engine.reasons import Reasons
+from runner.engine.times import Times
 from runner.engine.view import Progress, RunOptions, Tally
 from runner.engine.waits import Wait, Waits, is_quota
 from runner.errors import Exit, RunnerError
@@ -65,6 +66,7 @@ class Floor:
         self.waits = Waits(PATIENCE_S if options.patience_s is None else options.patience_s)
         self.admission = Admission(options)
         self.backlog = Backlog(desk, self.admission, options)
+        self.times = Times(desk, scheduler, self.backlog, progress)
         self.seen: dict[int, polling.Seen] = {}
         self.told: set[int] = set()  # rows that are left as they are, for a reason that was noted
         self.holds_keys = False  # the service was seen to answer a repeat with a conflict
@@ -116,6 +118,7 @@ class Floor:
             job: What it was for, as it is now.
         """
         now = self.now()
+        self.times.look()
         bad = self.health.answered(answer, now, self.desk.draw(), sent_at=sent_at)
         self._refused_key(self.key.answered(call, answer, now, sent_at=sent_at))
         if call is Call.SUBMIT:
@@ -141,6 +144,7 @@ class Floor:
         now = self.now()
         bad = self.health.question_answered(answer, now, self.desk.draw(), sent_at=sent_at)
         self._refused_key(self.key.question_answered(answer, now, sent_at=sent_at))
+        self.times.asked(now)
         self.tally.questions += 1
         self._told(Call.OTHER, answer, now, sent_at, bad=bad, quota=is_quota(answer))
 

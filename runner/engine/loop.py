@@ -104,6 +104,7 @@ class Engine:
     async def _load(self) -> None:
         """Take up all that an earlier run has left under way."""
         desk = self._desk
+        self._floor.times.begin()
 
         def read(conn: Any) -> list[Job]:
             take_back(conn, desk)
@@ -225,6 +226,10 @@ class Engine:
         none_new = floor.health.question_failed and bool(backlog.unclear or self._scheduler.waiting)
         new_at, again_at = self._submits_open_at(repeat=False), self._submits_open_at(repeat=True)
         upload_at, poll_at = self._opens_at(Call.UPLOAD), self._opens_at(Call.POLL)
+        time_at, closed_until = floor.times.ask_at, self._scheduler.window.closed_until
+        if now >= max(time_at, again_at, closed_until) and not floor.question_open:
+            return self._ask(calls, now)
+        may_resend = now >= again_at and floor.times.known
         begin = now >= new_at and not none_new and self._may_begin()
         repeat = now >= new_at and not none_new and self._may_repeat()
         refused = len(backlog.refused) if repeat else 0
@@ -232,7 +237,7 @@ class Engine:
         choose = partial(
             self._scheduler.choose,
             now,
-            resends=len(backlog.resend) if now >= again_at else 0,
+            resends=len(backlog.resend) if may_resend else 0,
             unclear=backlog.unclear,
             submits=refused + (len(backlog.ready) if begin else 0),
             uploads=min(len(backlog.to_upload), room) if begin else 0,
@@ -247,12 +252,13 @@ class Engine:
         if choice.call is None or choice.at > now:
             if floor.health.question_failed and self._scheduler.governor.next_at(now) <= now:
                 return self._ask(calls, now)  # there is nothing else to ask with
-            opening = (at for at in (new_at, again_at, upload_at, poll_at) if at > now)
+            times = (new_at, again_at, upload_at, poll_at, time_at, closed_until)
+            opening = (at for at in times if at > now)
             return min(choice.at, connections.changes_at(now), *opening)
         match choice.call:
             case Call.SUBMIT:
                 self._start(
-                    calls, Call.SUBMIT, submits.send(floor, self._next_submit(refused, again_at <= now), now)
+                    calls, Call.SUBMIT, submits.send(floor, self._next_submit(refused, may_resend), now)
                 )
             case Call.POLL:
                 assert choice.job is not None

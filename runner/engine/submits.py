@@ -49,6 +49,8 @@ async def _held(floor: Floor, done: Submitted) -> None:
     match done.held:
         case Held.UPLOADS:
             await floor.backlog.prepare(job)
+        case Held.TIME:
+            floor.backlog.resend.appendleft(job.row)
         case Held.UNCERTAIN:
             floor.uncertain(job, done.failure.message if done.failure else "")
         case Held.BUDGET if done.verdict is Verdict.PROBE_OUT:

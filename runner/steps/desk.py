@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.client import Account, Api
-from runner.clock import Clock, rfc3339
+from runner.clock import Clock, ServiceClock, rfc3339
 from runner.contract import Contract
 from runner.model import Estimate, Job, ModelId, Settings
 from runner.pricing import estimate
@@ -30,6 +30,7 @@ class Desk:
     api: Api
     writer: GroupWriter
     clock: Clock
+    service_clock: ServiceClock
     contracts: Mapping[ModelId, Contract]
     draw: Callable[[], float]
     sandbox: bool = False

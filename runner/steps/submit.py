@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from runner.backoff import retry_delay_s
 from runner.budget import Verdict, is_capped, judge
-from runner.clock import epoch
+from runner.clock import epoch, rfc3339
 from runner.errors import Exit
 from runner.fingerprint import idempotency_key
 from runner.machine import (
@@ -52,6 +52,7 @@ class Held(StrEnum):
     UPLOADS = "uploads"  # some references have no fresh remote copy
     BUDGET = "budget"
     UNCERTAIN = "uncertain"  # its window is over: a person decides
+    TIME = "time"  # the service's time is to be asked for first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,7 @@ async def submit(desk: Desk, row: int) -> Submitted:
     assert job.key is not None
     still_allowed = (lambda: _in_time(desk, job)) if job.in_doubt > 1 else None
     reply = await desk.api.submit(job.body, job.key, still_allowed=still_allowed)
+    desk.service_clock.ended(job.row)
     answer = understand(reply, to_submit=True)
     done = await desk.writer.write(lambda conn: _record(conn, desk, job, answer))
     return Submitted(
@@ -175,6 +177,7 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
         first_sent_at=now,
         first_sent_boot_s=desk.clock.boot_s(),
         first_sent_boot_id=desk.clock.boot_id(),
+        first_sent_service_at=_service_now(desk),
         last_unclear_at=now,
         in_doubt=1,
         attempts=job.attempts + 1,
@@ -230,11 +233,14 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
             f" {desk.settings.resend_within_s:.0f} s (idempotency.resend_within)",
         )
         return _give_up(conn, desk, job, failure)
+    if not job.reopened and not desk.service_clock.is_known(job.row):
+        return Submitted(job=job, state=job.state, held=Held.TIME)
     first = {
         "reopened": 0,
         "first_sent_at": now,
         "first_sent_boot_s": desk.clock.boot_s(),
         "first_sent_boot_id": desk.clock.boot_id(),
+        "first_sent_service_at": _service_now(desk),
     }
     if job.reopened:
         ledger.move_to(
@@ -263,7 +269,14 @@ def age_of(desk: Desk, job: Job) -> float:
         now_wall_s=desk.clock.wall_s(),
         now_boot_s=desk.clock.boot_s(),
         boot_id=desk.clock.boot_id(),
+        sent_service_s=epoch(job.first_sent_service_at),
+        now_service_s=desk.service_clock.now_s(),
     )
+
+
+def _service_now(desk: Desk, *, ago_s: float = 0.0) -> str | None:
+    now_s = desk.service_clock.now_s()
+    return rfc3339(now_s - ago_s) if now_s is not None else None
 
 
 def _in_time(desk: Desk, job: Job) -> bool:
@@ -364,6 +377,8 @@ def _not_accepted(
         columns |= NOTHING_IN_DOUBT
     elif not outcome.definite:
         columns["last_unclear_at"] = now
+        if job.first_sent_service_at is None and not math.isinf(age_s := age_of(desk, job)):
+            columns["first_sent_service_at"] = _service_now(desk, ago_s=age_s)  # known by this answer at last
     if answer.meaning is Meaning.CONFLICT:
         columns |= {"conflicts": job.conflicts + 1, "conflict_since": job.conflict_since or now}
     desk.event(

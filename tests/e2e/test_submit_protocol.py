@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from tests.imitation.faults import error_answer, json_answer, page, prompt_is
+from tests.imitation.faults import On, error_answer, json_answer, page, prompt_is
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import PERSONALITIES, Personality
-from tests.imitation.wire import Answer
+from tests.imitation.wire import Answer, Request
 from tests.support import HURRIED, Command
 
 LOST = {
@@ -52,6 +54,8 @@ def test_a_service_of_any_personality_is_paid_once_for_each_job(
 
 
 def test_a_job_whose_answer_was_lost_is_sent_again_with_the_same_key_and_bytes(bench: Bench) -> None:
+    """Also where the service's clock is an hour off all the time."""
+    bench.service.ahead_s = 3600.0
     prompts = bench.write([{"id": name.replace(" ", "-")} for name in LOST])
     for prompt, (do, answer) in zip(prompts, LOST.values(), strict=True):
         bench.service.rule("submit", do, answer=answer, where=prompt_is(prompt))
@@ -64,6 +68,35 @@ def test_a_job_whose_answer_was_lost_is_sent_again_with_the_same_key_and_bytes(b
         posts = bench.service.ledger.of(prompt)
         assert [post.outcome for post in posts] == ["created", "replayed"]
         assert len({(post.key, post.body) for post in posts}) == 1
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_machine_whose_clocks_all_stood_still_sends_nothing_again_that_the_service_has_forgotten(
+    killed: bool, bench: Bench
+) -> None:
+    """A virtual machine whose host slept for ten hours, just when an answer was lost; its own clocks lag."""
+    service = bench.service
+    prompts = bench.write(8)
+
+    def sleep(on: On, request: Request) -> None:
+        if service.ledger.paid[prompts[7]] and not service.ahead_s:
+            service.ahead_s = 36_000.0
+            service.forget_keys()
+
+    service.observer = sleep
+    service.rule("submit", "kill_after" if killed else "drop_after", where=prompt_is(prompts[7]))
+
+    outcome = bench.run()
+    if killed:
+        assert outcome.code == -9
+        outcome = bench.run()
+
+    assert outcome.code == 3, said(outcome)
+    # Others were on their way when it was killed.
+    assert bench.states()["uncertain"] == 1 or (killed and bench.states().total() == 8)
+    assert dict(bench.rows())["job-8"] == "uncertain"
+    assert service.ledger.paid == Counter(prompts)
+    assert outcome.stderr.count("is 10 hours behind that of 127.0.0.1") == 1
 
 
 def test_what_ended_unclear_has_time_to_end_at_the_service_before_its_key_is_sent_again(bench: Bench) -> None:

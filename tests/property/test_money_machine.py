@@ -35,15 +35,15 @@ from runner.api.resolving import Answering
 from runner.api.retrying import Wanted, begin_rounds, may_begin_again
 from runner.budget import Verdict
 from runner.client import Account, Api
-from runner.clock import rfc3339
+from runner.clock import ServiceClock, rfc3339
 from runner.errors import UsageError
-from runner.machine import Answer, Reply, SubmitOutcome, TaskView, after_submit, read_task
+from runner.machine import Answer, Reply, SubmitOutcome, TaskView, after_submit, read_task, send_age_s
 from runner.model import NEVER_SENT, Budget, Job, JobSpec, Limits, Settings, State
 from runner.steps import poll as polling
 from runner.steps import submit as submitting
 from runner.steps.desk import Desk
 from runner.steps.download import _record as take_home
-from runner.steps.submit import Submitted, take_back
+from runner.steps.submit import Held, Submitted, take_back
 from runner.steps.submit import submit as submit_step
 from runner.store import jobs, ledger
 from runner.store.database import StateFile, _connect
@@ -107,15 +107,20 @@ class Wire:
     def __init__(self) -> None:
         self.launched: Flight | None = None
         self.poll_says = Reply(status=500)
+        self.says_its_time: Callable[[], None] = lambda: None
 
     async def submit(
         self, body: bytes, key: str, *, still_allowed: Callable[[], bool] | None = None
     ) -> Reply:
         assert still_allowed is None or still_allowed()
         self.launched = Flight(row=0, key=key, body=body, answer=asyncio.get_running_loop().create_future())
-        return await self.launched.answer
+        reply = await self.launched.answer
+        if reply.status is not None:
+            self.says_its_time()
+        return reply
 
     async def poll(self, task_id: str) -> Reply:
+        self.says_its_time()
         return self.poll_says
 
 
@@ -177,6 +182,7 @@ class Money(RuleBasedStateMachine):
         rounds=st.integers(0, 1),
         retention_s=st.sampled_from([WINDOW_S, WINDOW_S, 2 * WINDOW_S, 1e12]),
         set_back=st.booleans(),
+        dates=st.booleans(),
         listed=st.sets(st.sampled_from(range(len(POOL))), min_size=1, max_size=6),
     )
     def begin(
@@ -187,7 +193,9 @@ class Money(RuleBasedStateMachine):
         retention_s: float,
         set_back: bool,
         listed: set[int],
+        dates: bool = False,
     ) -> None:
+        self.dates = dates  # whether the service tells its time
         # A clock that was set back and a reboot together hide an age from every honest clock.
         self.may_set_back = set_back
         self.settings = Settings(
@@ -209,6 +217,10 @@ class Money(RuleBasedStateMachine):
     def sit_down(self, key: str) -> None:
         """Begin a process: nothing is known but what the database holds."""
         self.wire = Wire()
+        service_clock = ServiceClock(self.clock)
+        self.wire.says_its_time = lambda: service_clock.heard(self.service.now_s // 1 if self.dates else None)
+        if self.dates:
+            self.wire.says_its_time()  # every run asks before it sends anything
         self.desk = Desk(
             run=1,
             settings=self.settings,
@@ -216,6 +228,7 @@ class Money(RuleBasedStateMachine):
             api=cast("Api", self.wire),
             writer=GroupWriter(self.file, inline=True),
             clock=self.clock,
+            service_clock=service_clock,
             contracts={MODEL: CONTRACT},
             draw=lambda: 0.5,
         )
@@ -306,7 +319,7 @@ class Money(RuleBasedStateMachine):
             elif verb in CHOICES and found.state is State.UNCERTAIN:
                 self.decide(found, verb)
             elif verb.startswith("night"):
-                self.time_passes(4000.0)
+                self.time_passes(4000.0, ours=not verb.endswith("host"))
                 self.clock_is_set(-1000.0 if verb.endswith("back") else 0.0)
             elif verb == "poll" and found.state is State.WAITING:
                 self.ask(found, "answer")
@@ -354,6 +367,9 @@ class Money(RuleBasedStateMachine):
         if flight is None:
             held = step.result()
             assert held.held is not None
+            if held.held is Held.TIME:
+                self.wire.says_its_time()
+                return self.send(found)
             return None
         flight.row, flight.step, flight.left_s = found.row, step, self.service.now_s
         self.flights.append(flight)
@@ -586,10 +602,18 @@ class Money(RuleBasedStateMachine):
         """What was seen is not what is charged from now on."""
         self.service.dear = True
 
+    @precondition(lambda self: self.dates)
+    @rule(seconds=st.sampled_from([300.0, 4000.0, 90_000.0]))
+    def host_sleeps(self, seconds: float) -> None:
+        """All our clocks stand still, the service's goes on."""
+        self.was_wrong = True
+        self.time_passes(seconds, ours=False)
+
     @rule(seconds=st.sampled_from([1.0, 300.0, 1800.0, 4000.0, 90_000.0]))
-    def time_passes(self, seconds: float) -> None:
+    def time_passes(self, seconds: float, *, ours: bool = True) -> None:
         """Awake or asleep."""
-        self.clock.pass_s(seconds)
+        if ours:
+            self.clock.pass_s(seconds)
         self.service.now_s += seconds
         # No request is on its way for longer than that; one that were might outlive any memory of its key.
         self.ghosts = [ghost for ghost in self.ghosts if self.service.now_s - ghost.left_s <= 900.0]
@@ -869,10 +893,15 @@ def _wall_only(**clocks: Any) -> float:
     return max(clocks["now_wall_s"] - (clocks["sent_wall_s"] or 0.0), 0.0)
 
 
+def _ours_only(**clocks: Any) -> float:
+    return send_age_s(**{**clocks, "now_service_s": None})
+
+
 WRONG: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "sent again after any time": ("may_send", lambda **_: True, ("lost", "night", "answered")),
     "a refusal after a lost answer believed": ("after_submit", _proven, ("lost", "refused")),
     "a clock that can be set": ("send_age_s", _wall_only, ("lost", "night, clock set back", "answered")),
+    "a host that sleeps": ("send_age_s", _ours_only, ("lost", "night of the host", "answered")),
     "no caps": ("judge", lambda **_: Verdict.YES, ("answered", "next", "answered")),
 }
 
@@ -887,7 +916,9 @@ class Steady:
 def tell(*verbs: str) -> None:
     """Let these things happen, one after another, under a cap that takes one job only."""
     machine = Money()
-    machine.begin(cap=15.0, day=None, rounds=0, retention_s=WINDOW_S, set_back=True, listed={0, 7})
+    machine.begin(
+        cap=15.0, day=None, rounds=0, retention_s=WINDOW_S, set_back=True, listed={0, 7}, dates=True
+    )
     try:
         for chapter in " ".join(f"({verb})" for verb in verbs).split("(next)"):
             machine.story(cast("Any", Steady()), chapter.strip(" ()").split(") ("))

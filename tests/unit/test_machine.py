@@ -463,6 +463,28 @@ def test_the_age_of_a_send(
 
 
 @pytest.mark.parametrize(
+    ("sent_service", "now_service", "age"),
+    [
+        (5000, 5060, 60),
+        # All our clocks stood still for ten hours.
+        (5000, 41_060, 36_060),
+        # Answers of a service may come from several machines: one that is behind says nothing.
+        (5000, 4000, 60),
+        (5000, None, 60),
+        (None, 99_999, 60),
+    ],
+)
+def test_the_services_clock_counts_where_it_says_more(
+    sent_service: float | None, now_service: float | None, age: float
+) -> None:
+    clocks: dict[str, Any] = {"sent_boot_s": 50, "sent_boot_id": "a", "now_boot_s": 110, "boot_id": "a"}
+    service = {"sent_service_s": sent_service, "now_service_s": now_service}
+
+    assert send_age_s(sent_wall_s=1000, now_wall_s=1060, **clocks, **service) == age
+    assert send_age_s(sent_wall_s=1000, now_wall_s=999, **clocks, **service) == math.inf
+
+
+@pytest.mark.parametrize(
     ("last", "now", "wait"),
     [
         (1000, 1000, 20.0),

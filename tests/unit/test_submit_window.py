@@ -12,7 +12,7 @@ import pytest
 from runner.api.resolving import Answering
 from runner.clock import rfc3339
 from runner.model import State
-from runner.steps.submit import Held, wait_to_resend_s
+from runner.steps.submit import Held, submit, wait_to_resend_s
 from runner.store import ledger
 from tests.desk import BEGINNING, LOST, NO_CONNECTION, Killed, Said, World, accepted
 from tests.submit_answers import KEY_REVOKED, TOO_FAST, A
@@ -80,7 +80,8 @@ async def test_a_laptop_that_falls_asleep_while_it_connects_sends_nothing_too_la
     connect = httpx.MockTransport.handle_async_request
 
     async def slowly(self: httpx.MockTransport, request: httpx.Request) -> httpx.Response:
-        world.clock.pass_s(slept_s)
+        if request.method == "POST":
+            world.clock.pass_s(slept_s)
         return await connect(self, request)
 
     monkeypatch.setattr(httpx.MockTransport, "handle_async_request", slowly)
@@ -217,6 +218,73 @@ async def test_nothing_is_waited_for_when_every_send_was_refused() -> None:
     await world.submits("a", TOO_FAST)
 
     assert world.job("a").last_unclear_at is None
+
+
+# --- the service's clock ---
+
+
+@pytest.mark.parametrize("ahead_s", [0.0, -3600.0, 5 * 3600.0])
+@pytest.mark.parametrize(("slept_s", "sends"), [(0.0, 2), (3000.0, 2), (3700.0, 1), (36_000.0, 1)])
+async def test_a_machine_that_stood_still_with_all_its_clocks_asks_the_service_how_long(
+    slept_s: float, sends: int, ahead_s: float
+) -> None:
+    """A virtual machine whose host slept: to the wall clock and the boot clock it was a minute."""
+    world = World.of(A)
+    world.ahead_s = ahead_s
+    await world.submits("a", LOST)
+    world.slept_s += slept_s
+    world.clock.pass_s(60)
+
+    world.says(accepted("t"))
+    done = await world.submit("a")
+
+    assert len(world.sent) == sends
+    assert done.state is (State.WAITING if sends == 2 else State.UNCERTAIN)
+    assert world.job("a").first_sent_service_at == rfc3339(BEGINNING + ahead_s)
+    if sends == 1:
+        assert world.job("a").error_code == "window_over"
+
+
+async def test_before_an_unclear_send_is_repeated_the_service_is_asked_for_its_time() -> None:
+    """What it said before that send ended says nothing of what came after; nor does what it said a while ago."""
+    world = World.of(A)
+    world.ahead_s = 0.0
+    async with world.desk() as desk:
+        row = world.job("a").row
+        await desk.api.credits()
+        world.says(LOST)
+        assert (await submit(desk, row)).held is None
+        world.clock.pass_s(1)
+        assert (await submit(desk, row)).held is Held.TIME, "it has not answered since"
+        await desk.api.credits()
+        world.clock.pass_s(30)
+        assert (await submit(desk, row)).held is Held.TIME, "that was half a minute ago"
+        await desk.api.credits()
+        world.says(accepted("t"))
+        assert (await submit(desk, row)).state is State.WAITING
+
+    assert world.job("a").attempts == 2
+
+
+async def test_a_service_that_tells_no_time_is_asked_once_and_our_own_clocks_decide() -> None:
+    world = await lost_and_waited(3000)
+
+    await world.submits("a", accepted("t"))
+
+    assert world.asked == 1
+    assert world.job("a").first_sent_service_at is None
+    assert world.state("a") is State.WAITING
+
+
+async def test_a_time_that_was_not_known_when_it_was_first_sent_is_noted_once_it_is() -> None:
+    """The first answer of all was a gateway's page; it told the time."""
+    world = World.of(A)
+    world.ahead_s = 7200.0
+    async with world.desk() as desk:
+        world.says(httpx.Response(502, text="<h1>Bad gateway</h1>"))
+        await submit(desk, world.job("a").row)
+
+    assert world.job("a").first_sent_service_at == rfc3339(BEGINNING + 7200)
 
 
 async def test_the_manifest_may_allow_a_shorter_window() -> None:

@@ -1,0 +1,72 @@
+"""The service's time: asked for before an unclear submit goes out again, and told where it differs from ours.
+
+How long ago a submit was first sent is what decides whether it may be repeated, and all clocks of a machine can
+stand still together. An answer of the last moment tells; where there is none, one question more brings it.
+"""
+
+from __future__ import annotations
+
+import math
+from urllib.parse import urlsplit
+
+from runner import surroundings
+from runner.backoff import retry_delay_s
+from runner.clock import MOMENT_S
+from runner.engine.backlog import Backlog
+from runner.engine.view import Progress
+from runner.scheduler import Scheduler
+from runner.steps.desk import Desk
+
+# Far beyond what an answer's way and the cut to whole seconds make of two clocks that agree.
+DIFFER_S = 300.0
+FIRST_S, LONGEST_S = 1.0, 60.0  # before it is asked again where no answer came
+
+
+class Times:
+    """Watches what the service's answers say of its time."""
+
+    def __init__(self, desk: Desk, scheduler: Scheduler, backlog: Backlog, progress: Progress) -> None:
+        self._desk = desk
+        self._scheduler = scheduler
+        self._backlog = backlog
+        self._progress = progress
+        self._told_s = 0.0  # by how much its clock is ahead, as people know
+        self._in_vain = 0
+        self._ask_at = -math.inf
+
+    def begin(self) -> None:
+        """The run begins: what was seen before it was told then."""
+        self._told_s = self._desk.service_clock.skew_s or 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether the next repeat of an unclear submit may go, as far as the time is concerned."""
+        resend, clock = self._backlog.resend, self._desk.service_clock
+        if not resend:
+            return True
+        # What is asked now has to be known still when the rate lets the next request go.
+        clock.moment_s = max(MOMENT_S, 2.0 / self._scheduler.rate_per_s)
+        return clock.is_known(resend[0])
+
+    @property
+    def ask_at(self) -> float:
+        """When to ask the service for its time; infinite when there is no need to."""
+        return math.inf if self.known else self._ask_at
+
+    def asked(self, now: float) -> None:
+        """The service was asked, and has answered or not."""
+        self.look()
+        if self.known:
+            self._in_vain, self._ask_at = 0, -math.inf
+            return
+        self._in_vain += 1
+        draw = 0.5 + self._desk.draw() / 2
+        self._ask_at = now + retry_delay_s(self._in_vain, base_s=FIRST_S, cap_s=LONGEST_S, draw=draw)
+
+    def look(self) -> None:
+        """Tell people when its clock and ours have come to differ by much."""
+        skew_s = self._desk.service_clock.skew_s
+        if skew_s is not None and abs(skew_s - self._told_s) > DIFFER_S:
+            self._told_s = skew_s
+            host = urlsplit(self._desk.account.base_url).hostname or ""
+            self._progress.event("warning", message=surroundings.clock(skew_s, host).words())
