@@ -24,7 +24,16 @@ from pathlib import Path, PurePosixPath
 from runner.errors import UsageError
 from runner.media import EXTENSIONS
 from runner.model import Artifact, Sha256
-from runner.parts import FolderUnusable, PartFile, Result, disk_error, disk_errors, sha256_of, sync_folder
+from runner.parts import (
+    DiskTrouble,
+    FolderUnusable,
+    PartFile,
+    Result,
+    disk_error,
+    disk_errors,
+    sha256_of,
+    sync_folder,
+)
 
 PARTS, OLD, MOVING = ".parts", ".old", ".moving"
 RESERVED = frozenset({PARTS, OLD, MOVING})
@@ -86,6 +95,41 @@ class OutputFolder:
                     trouble.message, hint="look at its permissions, or set output.dir"
                 ) from exc
             raise trouble from exc
+
+    def mount(self) -> Path:
+        """Return where the drive begins that the folder is on, or would be on."""
+        place = self.root.resolve()
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        while not place.is_mount():
+            place = place.parent
+        return place
+
+    def refuse_without_drive(self, mount: str | None) -> None:
+        """Refuse to go on where the drive of the results is not mounted, and its folder seems to be empty or gone.
+
+        Args:
+            mount: Where that drive began when it was last there.
+
+        Raises:
+            DiskTrouble: It is away.
+        """
+        if not mount or Path(mount).is_mount():
+            return
+        try:
+            empty = not any(True for _ in self.root.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            empty = True
+        except OSError as exc:
+            raise disk_error(exc, self.root) from exc
+        is_mount = self.root.resolve() == Path(mount)
+        if empty and (is_mount or not self.root.exists()):
+            lost = "set output.dir" if is_mount else f"make the folder {self.root}"
+            raise DiskTrouble(
+                f"the drive with {self.root} is not there: nothing is mounted at {mount}",
+                hint=f"connect it, then run again; what is paid is kept. If it is gone for good, {lost}, and what was"
+                " on it is fetched again, unpaid",
+            )
 
     def path_of(self, stem: str, number: int, extension: str) -> Path:
         """Return where a result belongs: `<stem>.<ext>`, then `<stem>+2.<ext>`.

@@ -350,6 +350,11 @@ _FINGERPRINTS = (
     "CREATE INDEX jobs_by_fingerprint ON jobs (fingerprint, manifest)",
 )
 
+_DRIVES = (
+    # Where the drive begins that the results are on: whether it is there is asked before anything is fetched again.
+    "ALTER TABLE manifests ADD COLUMN output_mount TEXT",
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -358,6 +363,7 @@ STEPS = {
     "0005_resends": _RESENDS,
     "0006_troubles": _TROUBLES,
     "0007_fingerprints": _FINGERPRINTS,
+    "0008_drives": _DRIVES,
 }
 
 

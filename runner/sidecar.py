@@ -130,7 +130,15 @@ def find_adoptable(path: Path, *, manifest: str, job: str, fingerprint: str, bas
     files there, of the right size and SHA-256.
     """
     sidecar = read(path)
-    if sidecar is None or sidecar.sandbox or not sidecar.artifacts:
+    if sidecar is None:
+        return None
+    return _adoptable(sidecar, manifest=manifest, job=job, fingerprint=fingerprint, base_url=base_url)
+
+
+def _adoptable(
+    sidecar: Sidecar, *, manifest: str, job: str, fingerprint: str, base_url: str
+) -> Sidecar | None:
+    if sidecar.sandbox or not sidecar.artifacts:
         return None
     if (*_identity(sidecar), sidecar.base_url) != (manifest, job, fingerprint, base_url):
         return None
@@ -140,6 +148,8 @@ def find_adoptable(path: Path, *, manifest: str, job: str, fingerprint: str, bas
 class SidecarIndex:
     """Looks for adoptable sidecars of many jobs; asks the disk once for each folder.
 
+    `others` holds the output names at which results of other manifests stand, by the names of these.
+
     Args:
         root: The output folder; it need not exist.
     """
@@ -147,6 +157,7 @@ class SidecarIndex:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._names: dict[str, frozenset[str]] = {}
+        self.others: dict[str, list[str]] = {}
 
     def find_adoptable(
         self, stem: str, *, manifest: str, job: str, fingerprint: str, base_url: str
@@ -159,8 +170,12 @@ class SidecarIndex:
             names = self._names[folder] = _names_in(self._root / folder)
         if not names or unicodedata.normalize("NFC", f"{name}.json") not in names:
             return None
-        path = self._root / f"{stem}.json"
-        return find_adoptable(path, manifest=manifest, job=job, fingerprint=fingerprint, base_url=base_url)
+        found = read(self._root / f"{stem}.json")
+        if found is None:
+            return None
+        if found.manifest != manifest and any(os.path.lexists(item.path) for item in found.artifacts):
+            self.others.setdefault(found.manifest, []).append(stem)
+        return _adoptable(found, manifest=manifest, job=job, fingerprint=fingerprint, base_url=base_url)
 
 
 def _names_in(folder: Path) -> frozenset[str]:

@@ -11,8 +11,9 @@ from runner.api import listing
 from runner.api.modelling import contracts_for
 from runner.contract import Contract, suggest
 from runner.errors import UsageError
+from runner.files import OutputFolder
 from runner.manifest import Manifest, open_manifest
-from runner.model import Estimate, ModelId, Severity
+from runner.model import Estimate, ModelId, Settings, Severity
 from runner.pricing import estimate, shape_of
 from runner.references import DiskReferences
 from runner.store import catalogue, staging
@@ -118,6 +119,19 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
         hashes=hashes,
         sandbox=sandbox,
     )
+
+
+def results_folder(file: StateFile, settings: Settings) -> OutputFolder:
+    """Return where the results of a manifest go.
+
+    Raises:
+        DiskTrouble: The drive they were on is not mounted: an empty folder in its place must not be filled anew.
+    """
+    folder = OutputFolder(settings.output_dir, owner=settings.name)
+    bound = catalogue.binding(file.conn, settings.name)
+    if bound is not None and bound["output_dir"] == str(settings.output_dir):
+        folder.refuse_without_drive(bound["output_mount"])
+    return folder
 
 
 def check_all(opened: Opened) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from runner.api.attention import about_other_names, about_the_place
 from runner.api.opening import Opened, read_manifest, stage_all, state_to_read
+from runner.api.sharing import Taken, places_taken
 from runner.budget import EPSILON
 from runner.client import same_service
 from runner.errors import UsageError
@@ -58,6 +59,7 @@ class Plan:
     problems: list[Problem]
     attention: tuple[str, ...]
     result_hosts: Sequence[str]  # where results have come from before
+    taken: tuple[Taken, ...]  # places of other manifests that results would take
 
     @property
     def to_spend(self) -> float:
@@ -72,7 +74,9 @@ def compute(
     settings = opened.manifest.settings
     assert settings is not None
     stage_all(opened, file, base_url=base_url)
-    adopted = {} if opened.sandbox else _adoptable(file, settings, base_url)
+    index = SidecarIndex(settings.output_dir)
+    adopted = {} if opened.sandbox else _adoptable(file, settings, base_url, index)
+    taken = places_taken(file, settings, index.others)
     staging.adopt(file.conn, adopted)
     counts = staging.summary(file.conn, settings.name)
     summary = {change: counts.get(change, 0) for change in CHANGES}
@@ -109,7 +113,11 @@ def compute(
         seconds=_seconds(file, settings, base_url, requests=requests, jobs=submits + running),
         adopted=adopted,
         problems=opened.manifest.problems,
-        attention=tuple(_attention(opened, file, base_url, submits)),
+        taken=taken,
+        attention=(
+            *_attention(opened, file, base_url, submits),
+            *(each.words(settings.name, settings.output_dir) for each in taken),
+        ),
         result_hosts=catalogue.result_hosts(file.conn, base_url),
     )
 
@@ -139,9 +147,8 @@ def _above_cap(file: StateFile, budget: Budget) -> int:
     return staging.above(file.conn, cap + EPSILON) if cap is not None else 0
 
 
-def _adoptable(file: StateFile, settings: Settings, base_url: str) -> dict[int, Sidecar]:
+def _adoptable(file: StateFile, settings: Settings, base_url: str, index: SidecarIndex) -> dict[int, Sidecar]:
     """Find results that are on disk already although the database does not know them."""
-    index = SidecarIndex(settings.output_dir)
     found: dict[int, Sidecar] = {}
     for position, job, fingerprint, output, _ in staging.candidates(file.conn):
         sidecar = index.find_adoptable(

@@ -3,60 +3,84 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from pathlib import Path
 
 from runner import sidecar
 from runner.files import OLD, Move, OutputFolder
-from runner.media import WITH_SIGNATURE, WITHOUT_SIGNATURE
-from runner.model import Artifact, Job, Settings, State
-from runner.parts import disk_errors, sha256_of
+from runner.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
+from runner.model import Artifact, Job, Settings, Sha256, State
+from runner.parts import disk_error, disk_errors, sha256_of
 from runner.sidecar import Sidecar
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
 
-_EXTENSION = {media.mime: media.extension for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE)}
+_EXTENSION = {media.mime: media.extension for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE, *BY_TRACKS)}
 
 
 @dataclass(slots=True, kw_only=True)
 class Relocated:
-    """How many finished jobs: `moved` counts files, the others jobs."""
+    """What has become of the files of finished jobs. `moved` counts files, the other numbers jobs."""
 
     moved: int = 0
     fetched_again: int = 0  # their files are gone, and their tasks are known
     gone: int = 0  # their files are gone, and nobody knows their tasks
+    changed: list[str] = field(default_factory=list)  # jobs of which somebody has changed a file; it stays
+
+
+class _Found(Enum):
+    """How the file of a finished job was found."""
+
+    HOME = auto()  # where it belongs, as far as its size tells
+    AWAY = auto()  # not there; empty, as a crash may leave it; or under another name
+    CHANGED = auto()  # where it belongs, and another size than what was fetched: somebody's work
 
 
 def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder, now: str) -> Relocated:
     """Move files of renamed jobs to their new names; send jobs whose files are gone back to `downloading`.
 
-    Idempotent: after a crash half way it finds each file by its content.
+    A file that somebody has changed stays as it is. Idempotent: after a crash half way it finds each file by its
+    content.
+
+    Raises:
+        DiskTrouble: The drive is away; that is no reason to take its files for gone.
     """
     found = Relocated()
     wrong: dict[int, bool] = {}
+    changed: dict[int, bool] = {}
     root = str(settings.output_dir)
     for row, output, path, size in jobs.finished_files(file.conn, settings.name):
         # A blank path: another job's file took its place, and it waits in `.old/`.
-        if not path or not _at_home(path, size, root, output):
-            wrong[row] = True
-    if not wrong:
-        return found
+        match _look_at(path, size, root, output) if path else _Found.AWAY:
+            case _Found.AWAY:
+                wrong[row] = True
+            case _Found.CHANGED:
+                changed[row] = True
+    for row in sorted(changed):
+        found.changed.append(jobs.get(file.conn, row).id)
+    if wrong:
+        _put_right(file, settings, folder, now, sorted(wrong), found)
+    return found
+
+
+def _put_right(
+    file: StateFile,
+    settings: Settings,
+    folder: OutputFolder,
+    now: str,
+    rows: Iterable[int],
+    found: Relocated,
+) -> None:
+    names = _Names()
     movable: list[tuple[Job, list[Artifact], list[Move]]] = []
-    for row in sorted(wrong):
+    for row in rows:
         job = jobs.get(file.conn, row)
         artifacts = jobs.artifacts(file.conn, row)
-        moves = [
-            Move(
-                source=_source(item, job, folder),
-                target=folder.path_of(
-                    job.output, item.number, _EXTENSION.get(item.mime, item.path.suffix.lstrip("."))
-                ),
-                sha256=item.sha256,
-                size_bytes=item.size_bytes,
-            )
-            for item in artifacts
-        ]
-        movable.append((job, artifacts, moves))
+        movable.append((job, artifacts, [_move(item, job, folder, names) for item in artifacts]))
     lost = {id(move) for move in folder.relocate([move for _, _, moves in movable for move in moves])}
     for job, artifacts, moves in movable:
         if any(id(move) in lost for move in moves):
@@ -74,7 +98,6 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
         _drop_kept(moves, job, folder)
         with file.transaction() as conn:
             jobs.save_artifacts(conn, job, placed)
-    return found
 
 
 def _drop_kept(moves: list[Move], job: Job, folder: OutputFolder) -> None:
@@ -89,39 +112,104 @@ def _drop_kept(moves: list[Move], job: Job, folder: OutputFolder) -> None:
                 beside.unlink(missing_ok=True)
 
 
-def _at_home(place: str, size_bytes: int, root: str, output: str) -> bool:
-    """Say whether a file is there, whole as far as its size tells, under the name its job has now."""
+def _look_at(place: str, size_bytes: int, root: str, output: str) -> _Found:
+    """Say how a result is found, by one question to the system: there may be a hundred thousand.
+
+    Raises:
+        DiskTrouble: Nobody can know.
+    """
     try:
-        whole = os.stat(place).st_size == size_bytes  # noqa: PTH116 (a Path costs more than the question)
-    except OSError:
-        return False
-    if not whole:
-        return False
-    # As text first: nearly all are where they belong, and there may be a hundred thousand.
+        there = os.stat(place)  # noqa: PTH116 (a Path costs more than the question)
+    except (FileNotFoundError, NotADirectoryError):
+        return _Found.AWAY
+    except OSError as exc:
+        raise disk_error(exc, Path(root)) from exc
+    whole = there.st_size == size_bytes
+    if not whole and not (there.st_size and stat.S_ISREG(there.st_mode)):
+        return _Found.AWAY
+    # As text first: nearly all are where they belong.
     stem = place.rpartition(".")[0]
     plain = f"{root}{os.sep}{output}"
-    if stem == plain or stem.startswith(f"{plain}+"):
-        return True
-    stem, wanted = str(Path(place).with_suffix("")), str(Path(root) / output)
-    return stem == wanted or stem.startswith(f"{wanted}+")
+    if not (stem == plain or stem.startswith(f"{plain}+")):
+        stem, wanted = str(Path(place).with_suffix("")), str(Path(root) / output)
+        if not (stem == wanted or stem.startswith(f"{wanted}+")):
+            return _Found.AWAY
+    return _Found.HOME if whole else _Found.CHANGED
 
 
-def _source(item: Artifact, job: Job, folder: OutputFolder) -> Path:
-    """Return where a result is likely to be: where it was, else in `.old/` under its job's name."""
-    if item.path.name and item.path.is_file():
+class _Names:
+    """Files by what their names begin with: each folder is read once, and only where results are gone."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, list[Path]]] = {}
+
+    def like(self, path: Path) -> list[Path]:
+        """Return the files beside a path that differ from it in their endings only."""
+        return self._read(path.parent).get(path.stem, [])
+
+    def kept(self, stem: Path, number: int) -> list[Path]:
+        """Return what newer results have taken the place of: `hero.1.mp4`, `hero.1+2.png` below `.old/`."""
+        return self._read(stem.parent).get(f"{stem.name}.{_mark(number)}", [])
+
+    def _read(self, folder: Path) -> dict[str, list[Path]]:
+        if folder in self._folders:
+            return self._folders[folder]
+        found: dict[str, list[Path]] = {}
+        try:
+            for path in sorted(folder.iterdir()):
+                found.setdefault(path.stem, []).append(path)
+                if (turn := _TURN.fullmatch(path.stem)) is not None:
+                    found.setdefault(f"{turn[1]}.{_mark(int(turn[2] or 1))}", []).append(path)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as exc:
+            raise disk_error(exc, folder) from exc
+        self._folders[folder] = found
+        return found
+
+
+_TURN = re.compile(r"(.+)\.\d+(?:\+(\d+))?")
+
+
+def _mark(number: int) -> str:
+    return f"*+{number}"
+
+
+def _move(item: Artifact, job: Job, folder: OutputFolder, names: _Names) -> Move:
+    """Return how a result comes to where it belongs; with what somebody made of it, if it was changed."""
+    source = _source(item, job, folder, names)
+    sha256, size = item.sha256, item.size_bytes
+    if source.name and (there := _size(source)) not in (None, 0, size):
+        sha256, size = _sha256(source), there or 0
+    ending = source.suffix.lstrip(".") or _EXTENSION.get(item.mime, "bin")
+    return Move(
+        source=source,
+        target=folder.path_of(job.output, item.number, ending),
+        sha256=sha256,
+        size_bytes=size,
+    )
+
+
+def _source(item: Artifact, job: Job, folder: OutputFolder, names: _Names) -> Path:
+    """Return where a result is likely to be: where it was, beside that with another ending, or in `.old/`."""
+    if item.path.name and _size(item.path):
         return item.path
-    old = folder.root / OLD / job.output
-    try:
-        kept = [path for path in old.parent.iterdir() if path.name.startswith(f"{old.name}.")]
-    except OSError:
-        kept = []
-    for path in sorted(kept):
-        if path.is_file() and path.stat().st_size == item.size_bytes and _sha256(path) == item.sha256:
+    beside = names.like(item.path) if item.path.name else []
+    for path in (*beside, *names.kept(folder.root / OLD / job.output, item.number)):
+        if path.suffix != ".json" and _size(path) == item.size_bytes and _sha256(path) == item.sha256:
             return path
     return item.path
 
 
-def _sha256(path: Path) -> str:
+def _size(path: Path) -> int | None:
+    try:
+        there = path.stat()
+    except OSError:
+        return None
+    return there.st_size if stat.S_ISREG(there.st_mode) else None
+
+
+def _sha256(path: Path) -> Sha256:
     with path.open("rb") as file:
         return sha256_of(file)
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.api.opening import read_manifest
+from runner.api.opening import read_manifest, results_folder
 from runner.clock import rfc3339
 from runner.errors import UsageError
 from runner.model import Settings
@@ -41,6 +41,7 @@ def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> Writ
     """
     settings, workspace = _opened(manifest, state=None if sandbox else state, sandbox=sandbox)
     with closing(StateFile.open_readonly(workspace.database)) as file:
+        results_folder(file, settings)
         return _write(file, settings, invocation_of(manifest, state, sandbox=sandbox))
 
 

@@ -22,9 +22,10 @@ from runner import __version__
 from runner.api.child import Sandbox, sandbox_child
 from runner.api.interruptions import begun, ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
-from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, Opened, no_file, read_manifest
+from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, Opened, no_file, read_manifest, results_folder
 from runner.api.planning import Plan, check_binding, compute
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
+from runner.api.sharing import refuse_taken
 from runner.api.troubles import Stuck, stuck
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api
 from runner.clock import Clock, ServiceClock, SystemClock, epoch, rfc3339
@@ -64,6 +65,7 @@ class RunRequest:
     sandbox_arguments: tuple[str, ...] = ()
     command: str = "run"
     max_credits: float | None = None
+    replace: bool = False  # its results may take the places of another manifest's
     options: RunOptions = field(default_factory=RunOptions)
     now_s: float = 0.0
 
@@ -130,6 +132,9 @@ def run(
         def agree(plan: Plan) -> None:
             if not request.sandbox:
                 account_of()  # no key: said after all mistakes of the manifest, before anything is asked or made
+            if not request.replace:
+                refuse_taken(plan.taken, plan.settings)
+            if not request.sandbox:
                 check(identity)
             for line in plan.attention:
                 announce(f"attention: {line}")
@@ -143,7 +148,7 @@ def run(
             announce(f"--only {only}: no job has an id like that, so nothing new is submitted")
         account = account_of()
         settings = plan.settings
-        folder = OutputFolder(settings.output_dir, owner=settings.name)
+        folder = results_folder(file, settings)
         folder.prepare()
         _look_at_room(folder, file, announce)
         now = _now(clock)
@@ -158,6 +163,7 @@ def run(
                 base_url=identity,
                 key12=account.key12,
                 output_dir=str(settings.output_dir),
+                output_mount=str(folder.mount()),
                 now=now,
             )
             applied = staging.apply(conn, settings.name, now)
@@ -347,6 +353,11 @@ def _put_files_in_place(
     found = relocate_finished(file, settings, folder, now)
     if found.moved:
         announce(f"{counted(found.moved, 'file')} moved to where the manifest wants them now")
+    if found.changed:
+        some = ", ".join(found.changed[:3]) + (", …" if len(found.changed) > 3 else "")
+        announce(
+            f"changed since they were fetched, and kept as they are: files of {counted(len(found.changed), 'job')} ({some})"
+        )
     if found.fetched_again:
         announce(
             f"gone from the disk: the files of {counted(found.fetched_again, 'finished job')};"

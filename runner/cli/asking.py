@@ -29,6 +29,7 @@ class Asked:
     sandbox_arguments: tuple[str, ...]
     max_credits: float | None
     only: str | None
+    replace: bool
     stop_after_s: float | None
     patience_s: float | None
     yes: bool
@@ -53,6 +54,7 @@ class Asked:
             sandbox_arguments=self.sandbox_arguments,
             command=f"rivya-batch {command} {shlex.quote(str(self.manifest))}",
             max_credits=self.max_credits,
+            replace=self.replace,
             options=RunOptions(
                 only=self.only, stop_after_s=self.stop_after_s, patience_s=self.patience_s, **options
             ),
@@ -107,6 +109,11 @@ OPTIONS = (
     ),
     click.option("--max-credits", type=CREDITS, metavar="N", help="Replace budget.max_credits for this run."),
     click.option("--only", metavar="GLOB", help="Submit only jobs whose id matches."),
+    click.option(
+        "--replace",
+        is_flag=True,
+        help="Let results take the places of another manifest's in the same folder.",
+    ),
     click.option("--stop-after", type=DURATION, metavar="TIME", help="Stop after 6h (exit 10)."),
     click.option(
         "--patience",
@@ -136,6 +143,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
         manifest: Path,
         max_credits: float | None,
         only: str | None,
+        replace: bool,
         yes: bool,
         as_json: bool,
         verbose: int,
@@ -147,6 +155,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
             sandbox_arguments=_sandbox_arguments(sandbox_options, sandbox=sandbox),
             max_credits=max_credits,
             only=only,
+            replace=replace,
             stop_after_s=stop_after,
             patience_s=patience,
             yes=yes,

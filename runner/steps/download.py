@@ -360,15 +360,15 @@ def _begin(conn: sqlite3.Connection, row: int) -> tuple[Settled, list[Artifact]]
 
 
 def _still_there(artifacts: Sequence[Artifact]) -> list[Artifact]:
-    """Return those of a job's results that are on the disk, as far as their sizes tell."""
-    return [item for item in artifacts if item.path.name and _size(item.path) == item.size_bytes]
+    """Return those of a job's results that are on the disk; an empty file is what a crash leaves of one."""
+    return [item for item in artifacts if item.path.name and _size(item.path)]
 
 
-def _size(path: Path) -> int | None:
+def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return None
+        return 0
 
 
 def _record(

@@ -23,15 +23,23 @@ def binding(conn: sqlite3.Connection, name: str) -> sqlite3.Row | None:
 
 
 def bind(
-    conn: sqlite3.Connection, *, name: str, path: str, base_url: str, key12: str, output_dir: str, now: str
+    conn: sqlite3.Connection,
+    *,
+    name: str,
+    path: str,
+    base_url: str,
+    key12: str,
+    output_dir: str,
+    output_mount: str | None = None,
+    now: str,
 ) -> None:
-    """Bind a manifest name to its file, service and key, or renew that."""
+    """Bind a manifest name to its file, service, key and drive of its results, or renew that."""
     conn.execute(
-        "INSERT INTO manifests (name, path, base_url, key12, output_dir, created_at, updated_at)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (name) DO UPDATE SET path = excluded.path,"
+        "INSERT INTO manifests (name, path, base_url, key12, output_dir, output_mount, created_at, updated_at)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT (name) DO UPDATE SET path = excluded.path,"
         " base_url = excluded.base_url, key12 = excluded.key12, output_dir = excluded.output_dir,"
-        " updated_at = excluded.updated_at",
-        (name, path, base_url, key12, output_dir, now),
+        " output_mount = excluded.output_mount, updated_at = excluded.updated_at",
+        (name, path, base_url, key12, output_dir, output_mount, now),
     )
 
 

@@ -246,8 +246,9 @@ def artifacts(conn: sqlite3.Connection, row: int) -> list[Artifact]:
 
 def artifacts_of_round(conn: sqlite3.Connection, job: Job) -> list[Artifact]:
     """Return the result files of a job's present round by number; while it is `downloading`, perhaps not all."""
+    # 0: from before rounds were recorded, when a job had either all its results or none.
     rows = conn.execute(
-        "SELECT * FROM artifacts WHERE job = ? AND round = ? ORDER BY number", (job.row, job.round)
+        "SELECT * FROM artifacts WHERE job = ? AND round IN (?, 0) ORDER BY number", (job.row, job.round)
     )
     return [_artifact(item) for item in rows]
 
@@ -261,6 +262,15 @@ def _artifact(row: sqlite3.Row) -> Artifact:
         mime=row["mime"],
         warning=row["warning"],
     )
+
+
+def outputs(conn: sqlite3.Connection, manifest: str) -> Iterable[str]:
+    """Yield the output names of the listed jobs of a manifest that have results, or may come to have some."""
+    rows = conn.execute(
+        "SELECT output FROM jobs WHERE manifest = ? AND listed = 1 AND state NOT IN ('failed', 'abandoned')",
+        (manifest,),
+    )
+    return (row["output"] for row in rows)
 
 
 def finished_files(conn: sqlite3.Connection, manifest: str) -> Iterable[tuple[int, str, str, int]]:

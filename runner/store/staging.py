@@ -396,6 +396,16 @@ def candidates(conn: sqlite3.Connection) -> Iterator[tuple[int, str, str, str, i
         yield row["position"], row["job"], row["fingerprint"], row["output"], row["row"]
 
 
+def to_be_written(conn: sqlite3.Connection) -> Iterator[str]:
+    """Yield the output names of the staged jobs whose results are not in their places yet."""
+    rows = conn.execute(
+        "SELECT i.output FROM incoming i LEFT JOIN main.jobs j ON j.id = i.row"
+        " WHERE NOT coalesce(j.state = 'abandoned' OR (j.state = 'done' AND j.output = i.output"
+        " AND EXISTS (SELECT 1 FROM main.artifacts a WHERE a.job = j.id AND a.path <> '')), 0)"
+    )
+    return (row["output"] for row in rows)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """What applying a diff has done: counts, and the rows whose files may have to move."""
