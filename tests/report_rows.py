@@ -50,7 +50,8 @@ def new_state(
     }  # fmt: skip
     with file.transaction() as conn:
         conn.execute(
-            "INSERT INTO manifests VALUES (?, ?, ?, '0123456789ab', ?, ?, ?)",
+            "INSERT INTO manifests (name, path, base_url, key12, output_dir, created_at, updated_at)"
+            " VALUES (?, ?, ?, '0123456789ab', ?, ?, ?)",
             (
                 manifest,
                 str(manifest_path),

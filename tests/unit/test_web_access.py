@@ -72,7 +72,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     with file.transaction() as conn:
         conn.execute(
-            "INSERT INTO manifests SELECT 'other', path, base_url, key12, output_dir, created_at, updated_at"
+            "INSERT INTO manifests (name, path, base_url, key12, output_dir, created_at, updated_at)"
+            " SELECT 'other', path, base_url, key12, output_dir, created_at, updated_at"
             " FROM manifests"
         )
         conn.execute("UPDATE jobs SET manifest = 'other' WHERE job = 'd'")
