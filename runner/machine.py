@@ -600,19 +600,21 @@ def has_ended_oddly(task: TaskView) -> bool:
     """Say whether a task that names no result looks as if it had ended in a way nobody has documented."""
     if task.status is not TaskStatus.OTHER or after_task(task) is not AfterTask.RUNNING:
         return False
-    words = "".join(re.findall(r"[a-z]+", task.word.lower()))
-    return bool(task.error) or words in _ENDED_WORDS
+    return _is_an_end(task.word) or (bool(task.error) and not _is_under_way(task.word))
+
+
+def _is_an_end(word: str) -> bool:
+    return "".join(re.findall(r"[a-z]+", word.lower())) in _ENDED_WORDS
 
 
 def oddness(task: TaskView) -> str:
-    """Return in what way a task that is to be fetched did not plainly succeed; empty for one that did."""
+    """Return why the result of a task may not be what was asked for; empty where nothing speaks against it."""
     error = f" ({task.error})" if task.error else ""
     if task.status is TaskStatus.FAILED:
         return f"the service says that its task failed{error}, yet it names a result and charges for it"
-    if task.word.strip().lower() != TaskStatus.SUCCEEDED.value:
-        called = f"calls its task {task.word!r}" if task.word else "gives its task no status"
-        return f"the service {called}{error}, and names a result"
-    return f"the service says that its task succeeded, and names an error{error}" if error else ""
+    if error or _is_an_end(task.word):
+        return f"the service calls its task {task.word!r}{error}, and names a result all the same"
+    return ""
 
 
 def task_failure(task: TaskView) -> Failure:

@@ -41,7 +41,7 @@ _LASTS_S: Mapping[Trouble, float] = {
     Trouble.NOT_FETCHED: 0.0,
 }
 # For so long one run waits for it to pass; a later run asks a few times and goes on.
-PATIENCE_S = 600.0
+PATIENCE_S = 300.0
 FEW_TRIES = 3
 
 

@@ -124,9 +124,11 @@ def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tu
             rules=settings.prices,
             observed=ledger.observed(conn, service, job.shape),
         )
-        why = (job.error_class if job.state is State.FAILED else job.error_message) or ""
-        kind = kinds.get((job.state, why), Kind(state=job.state, why=why))
-        kinds[job.state, why] = replace(
+        failed = job.state is State.FAILED
+        key = job.state, (job.error_class if failed else job.error_code) or ""
+        why = (job.error_class if failed else job.error_message) or ""
+        kind = kinds.get(key, Kind(state=job.state, why=why))
+        kinds[key] = replace(
             kind,
             number=kind.number + 1,
             credits=kind.credits + price.credits,

@@ -6,7 +6,7 @@ import shlex
 import sqlite3
 from dataclasses import dataclass, replace
 
-from runner.progress.words import counted, credits_in_words, moment
+from runner.progress.words import credits_in_words, moment
 from runner.store import jobs
 from runner.ways import SO_FAR, Trouble
 from runner.words import harmless
@@ -58,13 +58,10 @@ def stuck(conn: sqlite3.Connection, manifest: str) -> list[Stuck]:
 
 
 def in_words(group: Stuck) -> str:
-    """Return one line about a group: `3 jobs: its task succeeded, … (30 credits charged): a, b, c`."""
+    """Return one line about a group: `a, b, c and 7 more (100 credits charged): its task succeeded, …`."""
     more = f" and {group.count - len(group.jobs):,} more" if group.count > len(group.jobs) else ""
-    unlisted = "" if group.listed else " no longer in the manifest"
-    return (
-        f"{counted(group.count, 'job')}{unlisted}: {_what(group)} ({_money(group)}):"
-        f" {', '.join(map(harmless, group.jobs))}{more}"
-    )
+    unlisted = "" if group.listed else ", no longer in the manifest"
+    return f"{', '.join(map(harmless, group.jobs))}{more}{unlisted} ({_money(group)}): {_what(group)}"
 
 
 def _what(group: Stuck) -> str:

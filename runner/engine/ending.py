@@ -32,6 +32,7 @@ async def look_at_the_ledger(floor: Floor) -> None:
         "failed": counts.get((State.FAILED, True), 0),
         "uncertain": counts.get((State.UNCERTAIN, True), 0) + counts.get((State.UNCERTAIN, False), 0),
         "overdue": overdue,
+        "stuck": floor.aside.troubled,
     }
     if any(found.values()):
         floor.reasons.note(Exit.INCOMPLETE, _in_words(found))

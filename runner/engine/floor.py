@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from runner.backoff import retry_delay_s
 from runner.clock import epoch
 from runner.engine.admission import Admission
+from runner.engine.aside import Aside
 from runner.engine.backlog import LOOKAHEAD, Backlog
 from runner.engine.health import PATIENCE_S, Breaker, Health, Nameless
 from runner.engine.key import KeyCheck
@@ -16,13 +17,14 @@ from runner.engine.times import Times
 from runner.engine.view import Progress, RunOptions, Tally
 from runner.engine.waits import Wait, Waits, is_quota
 from runner.errors import Exit, RunnerError
-from runner.machine import Answer, Failure, Meaning
+from runner.machine import Answer, Failure, Meaning, TaskStatus
 from runner.model import Job
 from runner.scheduler import Call, Scheduler
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
 from runner.store import catalogue
 from runner.store.ledger import Paid
+from runner.ways import Trouble, is_given_up
 
 NAMED = 5  # jobs in one sentence
 WAITING_FOR = {
@@ -68,6 +70,9 @@ class Floor:
         self.backlog = Backlog(desk, self.admission, options)
         self.times = Times(desk, scheduler, self.backlog, progress)
         self.seen: dict[int, polling.Seen] = {}
+        self.aside = Aside()
+        # Since when this run has met a trouble of a row, and how often.
+        self._troubled: dict[tuple[int, Trouble], tuple[float, int]] = {}
         self.told: set[int] = set()  # rows that are left as they are, for a reason that was noted
         self.holds_keys = False  # the service was seen to answer a repeat with a conflict
         self.unanswered: dict[int, str] = {}  # row: id of the jobs whose last request was trouble
@@ -75,6 +80,7 @@ class Floor:
         self.question_open = False
         self.counts_downloads = False  # results come from the API itself: its rate is for them as well
         self.alone = False  # no other run was there when we waited for one
+        self._odd_words: set[str] = set()  # that were told of
         self._breaker = Breaker()
         self._nameless = Nameless()
 
@@ -100,9 +106,7 @@ class Floor:
     def heed(self, code: Exit | None, answer: Answer, words: str = "") -> None:
         """Act on a reason to stop that an answer has brought; whether our key is refused, `answered` finds out."""
         words = words or answer.words()
-        if code is Exit.REFUSED and answer.meaning is not Meaning.KEY_REFUSED:
-            self.stop(code, f"the service refuses our key: {words}")
-        elif code is Exit.CREDITS and not self.reasons.no_new:
+        if code is Exit.CREDITS and not self.reasons.no_new:
             self.reasons.stop_submitting(code, f"the account has too few credits: {words}; top it up")
             self.progress.event("no_credits", message=words)
 
@@ -207,6 +211,7 @@ class Floor:
             late_at_s=submitted + self.desk.settings.limits.job_deadline_s,
             reserved=reserved,
             unwatched=age_s > 0.0,
+            troubled=job.trouble is not None,
         )
         self.scheduler.accepted(
             job.row, shape=job.shape, kin=job.model, age_s=age_s, now=self.now(), polled=polled
@@ -217,11 +222,47 @@ class Floor:
         self.seen.pop(row, None)
         self.scheduler.forget(row)
 
+    def is_given_up(self, row: int, trouble: Trouble, *, age_s: float) -> bool:
+        """Whether this run, which has just met a trouble, should wait no longer for it to pass.
+
+        Args:
+            row: Whose it is.
+            trouble: What it is.
+            age_s: For how long the row has told of it, in seconds.
+        """
+        since, tries = self._troubled.get((row, trouble), (self.now(), 0))
+        self._troubled[row, trouble] = since, tries + 1
+        return is_given_up(trouble, age_s=max(age_s, self.now() - since), tries=tries + 1)
+
+    def trouble_is_over(self, row: int) -> None:
+        """A better answer has come."""
+        for trouble in Trouble:
+            self._troubled.pop((row, trouble), None)
+
+    def set_aside(self, job: Job) -> None:
+        """Let this task keep the run from nothing: it is asked for again when another one ends well."""
+        self.drop(job.row)
+        self.told.add(job.row)
+        self.aside.put(job, self.now())
+
+    def ask_again(self) -> None:
+        """A task has ended well: what kept those that were set aside from it may be over."""
+        for job in self.aside.due(self.now()):
+            self.wait_for(job, age_s=self.desk.settings.polling.max_s, polled=True)
+
     # --- what becomes of jobs ---
 
     def succeeded(self, job: Job, *, paid: Paid | None = None) -> None:
         """Its task has succeeded: the result is to be fetched."""
         self._breaker.succeeded()
+        word = (job.task_status or "").strip().lower()
+        if word != TaskStatus.SUCCEEDED.value and not job.oddness and word not in self._odd_words:
+            self._odd_words.add(word)
+            self.progress.event(
+                "warning",
+                message=f"the service calls tasks that have a result {job.task_status!r}, which is not documented;"
+                " their results are fetched",
+            )
         if paid is not None and len(self.backlog.settled) < LOOKAHEAD:
             self.backlog.settled[job.row] = job, paid
         self.backlog.to_download.append(job.row)

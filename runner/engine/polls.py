@@ -12,6 +12,7 @@ from runner.model import Job, State
 from runner.scheduler import Call
 from runner.steps import poll as polling
 from runner.store import catalogue
+from runner.ways import SO_FAR
 
 
 async def ask(floor: Floor, row: int, sent_at: float) -> None:
@@ -27,25 +28,27 @@ async def ask(floor: Floor, row: int, sent_at: float) -> None:
         raise
     floor.tally.polls += 1
     floor.answered(Call.POLL, found.answer, sent_at, found.job)
-    floor.heed(found.stop, found.answer, found.failure.message if found.failure else "")
+    if found.stop is Exit.REFUSED and found.answer.meaning is Meaning.REFUSED:
+        _not_of_this_account(floor, found)
+    else:
+        floor.heed(found.stop, found.answer, found.failure.message if found.failure else "")
     now = floor.now()
-    if found.overdue and found.state in (None, State.WAITING):
-        floor.drop(row)
-        floor.reasons.note(
-            Exit.INCOMPLETE, "a task runs longer than limits.job_deadline; the next run asks for it again"
-        )
-        floor.progress.event("overdue", job=found.job.id if found.job else "", task_id=seen.task_id)
+    if found.stop is None and found.state in (None, State.WAITING) and _is_given_up(floor, found):
+        _set_aside(floor, found)
     elif found.state is State.WAITING:
         _heard_of(floor, row)
         if found.word != seen.word or found.reserved:
-            floor.seen[row] = replace(seen, word=found.word, reserved=found.reserved or seen.reserved)
+            seen = replace(seen, word=found.word, reserved=found.reserved or seen.reserved)
+        floor.seen[row] = replace(seen, troubled=found.trouble is not None)
         if found.credits_moved:
             floor.credits_moved()
         floor.scheduler.still_running(row, now)
     elif found.state is None:
+        floor.seen[row] = replace(seen, troubled=found.job is not None and found.job.trouble is not None)
         _unclear(floor, row, found, now)
     else:
         floor.seen.pop(row, None)
+        floor.aside.take(row)
         _heard_of(floor, row)
         learned_s = floor.scheduler.finished(row, now, duration_s=found.duration_s)
         await _ended(floor, found, learned_s)
@@ -55,6 +58,40 @@ def _heard_of(floor: Floor, row: int) -> None:
     """The next poll that tells nothing is the first one again."""
     floor.backlog.tries.pop(("poll", row), None)
     floor.unanswered.pop(row, None)
+
+
+def _not_of_this_account(floor: Floor, found: polling.Polled) -> None:
+    job = found.job
+    assert job is not None
+    floor.stop(
+        Exit.REFUSED,
+        f"the account of this key does not know task {job.task_id} of job {job.id}, which was sent with another key"
+        f" ({found.answer.words()}); set that key again, or close the job with `rivya-batch resolve --abandon`",
+    )
+
+
+def _is_given_up(floor: Floor, found: polling.Polled) -> bool:
+    """Whether this run has waited long enough for a task that tells nothing good, or nothing new."""
+    if found.job is None or found.answer.meaning not in (Meaning.OK, Meaning.REFUSED):
+        return False
+    if found.trouble is None:
+        floor.trouble_is_over(found.job.row)
+        return found.overdue
+    # Asked in any case: it counts how often.
+    given_up = floor.is_given_up(found.job.row, found.trouble, age_s=found.trouble_age_s)
+    return given_up or found.overdue
+
+
+def _set_aside(floor: Floor, found: polling.Polled) -> None:
+    job = found.job
+    assert job is not None
+    if job.row not in floor.aside:
+        if found.trouble is None:
+            floor.progress.event("overdue", job=job.id, task_id=job.task_id)
+        else:
+            message = job.error_message or f"{SO_FAR[found.trouble]} for some minutes"
+            floor.progress.event("warning", job=job.id, message=f"{message}; this run goes on without it")
+    floor.set_aside(job)
 
 
 def _unclear(floor: Floor, row: int, found: polling.Polled, now: float) -> None:
@@ -79,6 +116,7 @@ async def _ended(floor: Floor, found: polling.Polled, learned_s: float | None) -
     if found.state is State.DOWNLOADING:
         floor.progress.event("succeeded", job=job.id, task_id=job.task_id, seconds=found.duration_s)
         floor.succeeded(job, paid=found.paid)
+        floor.ask_again()
         if found.duration_s is None and learned_s is not None:
             _learn(floor, job, learned_s)
         return

@@ -14,7 +14,9 @@ from runner.errors import Exit
 from runner.machine import Meaning
 from runner.scheduler import Call
 from runner.steps import poll as polling
+from runner.steps import trouble
 from runner.steps.download import DownloadResult, Downloads, Fetched, Line, note_missing
+from runner.ways import Trouble
 
 TRIES = 7  # for one result; a good 20 s in all
 LONGEST_WAIT_S = 20.0
@@ -42,6 +44,7 @@ class Results:
         self._places = Places(floor.desk.settings.limits.downloads, downloads.slow_places)
         self._renewed: set[int] = set()
         self._given_up: dict[int, str] = {}  # row: why
+        self._unlisted: set[int] = set()  # those of them that the manifest does not list
         self._again_at: dict[int, float] = {}  # those of them that another try may help
         self._out_of_reach: dict[int, str] = {}  # row: host, where the reason is here
         self._hosts: set[str] = set()  # that delivered
@@ -164,7 +167,7 @@ class Results:
             return
         tries = floor.backlog.tries
         tries["download", job.row] += 1
-        if result.fetched is Fetched.NEVER or tries["download", job.row] >= TRIES:
+        if self._enough(result, tries["download", job.row]):
             await self._give_up(result, tries["download", job.row] - TRIES)
             return
         delay_s = floor.draw_back_off(tries["download", job.row], base_s=0.5, cap_s=LONGEST_WAIT_S)
@@ -177,15 +180,27 @@ class Results:
             floor.backlog.after(0.0 if first else delay_s, floor.backlog.to_renew, job.row)
             self._renewed.add(job.row)
 
+    def _enough(self, result: DownloadResult, tries: int) -> bool:
+        """Whether this run has tried often enough for one result."""
+        job = result.job
+        if job.urls or job.trouble is None:
+            return result.fetched is Fetched.NEVER or tries >= TRIES
+        age_s = trouble.age_s(self._floor.desk, job)
+        return self._floor.is_given_up(job.row, Trouble(job.trouble), age_s=age_s)
+
     async def _give_up(self, result: DownloadResult, more_tries: int) -> None:
         floor, job = self._floor, result.job
-        self._given_up[job.row] = (
-            f"the result of {job.id} cannot be fetched now ({result.why}); it is paid and kept"
+        charged = await floor.desk.writer.write(
+            lambda conn: note_missing(conn, floor.desk, job.row, result.why)
         )
+        why = result.why if job.urls else job.error_message or result.why
+        money = "nothing was charged for it" if charged == 0 else "it is paid and kept"
+        self._given_up[job.row] = f"the result of {job.id} cannot be fetched now ({why}); {money}"
+        if not job.listed:
+            self._unlisted.add(job.row)
         if result.fetched is not Fetched.NEVER:
             wait_s = min(LONGEST_WAIT_S * (2.0 ** min(more_tries, 10) - 1.0), SELDOM_S)
             self._again_at[job.row] = floor.now() + wait_s
-        await floor.desk.writer.write(lambda conn: note_missing(conn, floor.desk, job.row, result.why))
 
     def _revive(self) -> None:
         """A result has come home, so what kept others away may be over, though the run has long gone on."""
@@ -229,8 +244,9 @@ class Results:
                 "results cannot be fetched from this machine, so nothing more was submitted;"
                 " what is paid is kept: mend the way there, then run again",
             )
-        for why in self._given_up.values():
-            self._floor.reasons.note(Exit.TEMPORARY, why)
+        for row, why in self._given_up.items():
+            if row not in self._unlisted:  # nobody asks for those any more: they are told of, and end no run
+                self._floor.reasons.note(Exit.TEMPORARY, why)
 
     async def renew(self, row: int, sent_at: float) -> None:
         """Ask for fresh urls of one result."""

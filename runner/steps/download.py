@@ -288,11 +288,12 @@ def stem_of(job: Job) -> str:
     return f"orphaned/{job.output}-{job.fingerprint.rpartition(':')[2][:8]}"
 
 
-def note_missing(conn: sqlite3.Connection, desk: Desk, row: int, why: str) -> None:
-    """Record in a job's row that its results, or some of them, could not be had in this run."""
+def note_missing(conn: sqlite3.Connection, desk: Desk, row: int, why: str) -> float | None:
+    """Record in a job's row that its results, or some of them, could not be had in this run; return its charge."""
     job = jobs.get(conn, row)
     if job.state is State.DOWNLOADING and job.urls:
         trouble.note(conn, desk, job, Trouble.NOT_FETCHED, why)
+    return ledger.paid(conn, job)[1]
 
 
 def _not_fetched(
@@ -403,7 +404,9 @@ def _record(
 
 
 def _of_its_kind(desk: Desk, job: Job, number: int, result: Result) -> Result:
-    """Return a job's first result with a warning where it is not of the kind the model makes."""
+    """Return a job's first result with a warning where it may not be what was asked for."""
+    if number == 1 and job.oddness:
+        return replace(result, warning="; ".join(filter(None, (job.oddness, result.warning))))
     contract = desk.contracts.get(job.model)
     wanted = {kind.value for kind in Kind}
     kind = result.file.kind

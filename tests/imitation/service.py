@@ -508,7 +508,7 @@ class Imitation:
         view["error"] = None
         if status == "failed" and not task.fate.no_error:
             view["error"] = {"code": task.fate.code, "message": task.fate.message}
-        return view
+        return task.fate.says(view) if ended and task.fate.says is not None else view
 
     def _settle(self, task: Task) -> None:
         task.settled = True
@@ -538,7 +538,8 @@ class Imitation:
             return refusal
         task = self.tasks.get(row.what)
         now = time.monotonic()
-        if task is None or task.account != self._account(request) or now < task.made + self.be.early_404_s:
+        hidden = task is None or task.fate.gone or now < task.made + self.be.early_404_s
+        if task is None or hidden or task.account != self._account(request):
             return self._error(404, "not_found", "no such task")
         return self._told(200, task)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -22,6 +22,10 @@ class Fate:
     final: float | None = 0.0
     no_error: bool = False  # `failed` with `error: null`
     times: float = float("inf")  # so many tasks, then they succeed
+    says: Callable[[dict[str, Any]], dict[str, Any]] | None = (
+        None  # another object at the end than the usual one
+    )
+    gone: bool = False  # no such task, whoever asks
 
 
 @dataclass(slots=True, kw_only=True)

@@ -230,12 +230,12 @@ RUNS, COMES, FAILS, ENDS = AfterTask.RUNNING, AfterTask.DOWNLOADING, AfterTask.F
         ("", RUNS, COMES, ENDS),
         (None, RUNS, COMES, ENDS),
         (3, RUNS, COMES, ENDS),
-        # What sounds like work in hand: a url may be a preview.
-        ("rendering", RUNS, RUNS, ENDS),
-        ("IN_PROGRESS", RUNS, RUNS, ENDS),
-        ("pending", RUNS, RUNS, ENDS),
-        ("partial-preview", RUNS, RUNS, ENDS),
-        ("retrying", RUNS, RUNS, ENDS),
+        # What sounds like work in hand: a url may be a preview, and what went wrong may be tried again.
+        ("rendering", RUNS, RUNS, RUNS),
+        ("IN_PROGRESS", RUNS, RUNS, RUNS),
+        ("pending", RUNS, RUNS, RUNS),
+        ("partial-preview", RUNS, RUNS, RUNS),
+        ("retrying", RUNS, RUNS, RUNS),
     ],
 )
 def test_what_a_word_makes_of_a_job_alone_with_a_result_and_with_an_error(
@@ -266,13 +266,19 @@ def test_a_status_under_another_name_is_read() -> None:
     [
         ("succeeded", None, ""),
         ("Succeeded", None, ""),
-        ("completed", None, "calls its task 'completed', and names a result"),
-        (None, None, "gives its task no status, and names a result"),
+        ("completed", None, ""),
+        (None, None, ""),
         (
             "succeeded",
             ERROR,
-            "that its task succeeded, and names an error (provider_error: the model is gone)",
+            "calls its task 'succeeded' (provider_error: the model is gone), and names a result",
         ),
+        (
+            "canceled",
+            ERROR,
+            "calls its task 'canceled' (provider_error: the model is gone), and names a result",
+        ),
+        ("canceled", None, "calls its task 'canceled', and names a result all the same"),
         ("failed", ERROR, "that its task failed (provider_error: the model is gone), yet it names a result"),
         ("failed", "boom", "that its task failed (boom), yet it names a result and charges for it"),
     ],
