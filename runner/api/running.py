@@ -9,8 +9,8 @@ import random
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,8 @@ class RunResult:
     errors: list[Mapping[str, Any]]
     stuck: list[Stuck]
     report: Path | None  # the page to look through, where there is one
+    replaced: bool = False  # the database, under this run
+    rescued: Path | None = None  # what this run knows, where that could be kept whole
 
 
 Confirm = Callable[[Plan], bool]
@@ -212,9 +214,20 @@ def run(
             # All is recorded but the end itself: another signal now would only lose that.
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-        with begun():
+        with begun(), _of_a_file_that_is_ours(file):
             _clean(file, settings, folder)
             return _finish(file, settings, run_id, ended, clock)
+
+
+@contextmanager
+def _of_a_file_that_is_ours(file: StateFile) -> Iterator[None]:
+    """What cannot be read of a file that was overwritten is no error of its own: that it was is what to tell."""
+    try:
+        yield
+    except Exception as exc:
+        if (replaced := file.error_if_replaced()) is not None:
+            raise replaced from exc
+        raise
 
 
 def _now(clock: Clock) -> str:
@@ -523,4 +536,6 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
         errors=jobs.last_errors(file.conn, settings.name, 5),
         stuck=stuck(file.conn, settings.name),
         report=report,
+        replaced=file.replaced is not None,
+        rescued=file.rescued if file.rescued_whole else None,
     )

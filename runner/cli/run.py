@@ -271,6 +271,11 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     flag = " --sandbox" if request.sandbox else ""
     again = f"rivya-batch run {manifest}{flag}"
     steps = []
+    if result.rescued is not None:
+        move = f"mv {shlex.quote(str(result.rescued))} {shlex.quote(str(result.database))}"
+        steps.append(f"{move}    (what this run knows, in the place of what is there now)")
+    elif result.replaced:
+        steps.append(f"put back the newest copy of {result.database} that you have")
     if result.counts.get("uncertain"):
         steps.append(f"rivya-batch resolve {manifest} JOB{flag} --resend | --attach TASK | --abandon")
     if result.counts.get("failed"):

@@ -83,7 +83,8 @@ class Pulse:
         def read(conn: Any) -> tuple[dict[tuple[State, bool], int], tuple[float, float]]:
             return jobs.counts(conn, name), ledger.totals(conn, name)
 
-        self._counts, (charged, reserved) = await floor.desk.writer.write(read)
+        # Each beat sees to it that the file is still the one that others will find, also while nothing is sent.
+        self._counts, (charged, reserved) = await floor.desk.writer.write(read, to_send=True)
         if floor.admission.elsewhere:
             # Nobody tells us when another run's probe is back; once no other run is left, ask a last time.
             floor.alone = await self.remember() == 1

@@ -78,7 +78,7 @@ class Submitted:
 
 async def submit(desk: Desk, row: int) -> Submitted:
     """Advance one job through its submit; sends at most once."""
-    ready = await desk.writer.write(lambda conn: _intent(conn, desk, row))
+    ready = await desk.writer.write(lambda conn: _intent(conn, desk, row), to_send=True)
     if ready.held is not None:
         return ready
     job = ready.job

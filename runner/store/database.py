@@ -9,25 +9,31 @@ shared lock on `<db>.checkpoint` and checkpoints an exclusive one.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from runner.errors import StateError
+from runner.errors import StateError, TemporaryTrouble
 from runner.migrations import STEPS, applied, migrations, pending
-from runner.store.place import has_database, has_doubtful_log, read_mounts, refuse_mount
+from runner.store.place import has_database, has_doubtful_log, log_of, read_mounts, refuse_mount, sync_folder
+from runner.store.rescue import keep_copy, keep_tasks
 from runner.store.troubles import BUSY_TIMEOUT_S, damaged, trouble
+from runner.store.watch import Watch, descriptors_of
+from runner.workspace import holder_of
 
 CHECKPOINT_PAGES = 2_000  # about 8 MB of WAL
 
 
 class StateFile:
     """An open state database.
+
+    `replaced` says what has become of the file while we had it open: SQLite goes on with the file it has, and nobody
+    else will find what is written there. `rescued` is where what we know is kept then, where it is whole.
 
     Not thread-safe: one thread at a time may use it (see `store.writer`).
     """
@@ -37,6 +43,10 @@ class StateFile:
         self.path = path
         self.created = created
         self.writable = writable
+        self.replaced: str | None = None
+        self.rescued: Path | None = None
+        self.rescued_whole = False
+        self._watch: Watch | None = None
         self._gate: IO[bytes] | None = None
         if path is not None and writable:
             self._gate = open(f"{path}.checkpoint", "ab")  # noqa: PTH123, SIM115 (kept open)
@@ -59,6 +69,7 @@ class StateFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             if has_database(path) and has_doubtful_log(path):
                 _look_through(path)
+            others = descriptors_of(path)
             file = cls(_connect(str(path), uri=False), path, created=False, writable=True)
             try:
                 file.created = not file._refuse_strange()
@@ -66,6 +77,7 @@ class StateFile:
                 file._migrate()
                 if file.created:
                     _sync_folders(path)
+                file._watch = Watch(path, min(descriptors_of(path) - others, default=None))
             except BaseException:
                 file._let_go()
                 raise
@@ -155,12 +167,46 @@ class StateFile:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Begin a write (`BEGIN IMMEDIATE`), commit at the end, roll back on any error."""
-        with (
-            trouble(f"writing the state database {self.path}", self.path),
-            self._commits(),
-            _begin(self.conn),
-        ):
-            yield self.conn
+        with trouble(f"writing the state database {self.path}", self.path), self._commits():
+            self._look()
+            with _begin(self.conn):
+                yield self.conn
+
+    def error_if_replaced(self) -> TemporaryTrouble | None:
+        """Return why nothing may be sent on the strength of what is written here; None while it may."""
+        if self.replaced is None:
+            return None
+        if self.rescued_whole:
+            hint = (
+                f"what this run knows is kept: `mv {shlex.quote(str(self.rescued))} {shlex.quote(str(self.path))}` puts it"
+                " back; the file that is there now may not know of all that is paid for"
+            )
+        else:
+            hint = (
+                f"before anything else put back the newest copy of it that there is; what it knew could not be kept whole,"
+                f" the tasks under way are listed in {self.rescued}.tasks"
+            )
+        return TemporaryTrouble(
+            f"{self.path} under this run: {self.replaced}; nothing more is sent", hint=hint
+        )
+
+    def _look(self) -> None:
+        """See whether the file is still the one that everybody else will find."""
+        if self._watch is None or self.replaced is not None:
+            return
+        self.replaced = self._watch.look()
+        if self.replaced is not None:
+            self._rescue()
+
+    def _rescue(self) -> None:
+        """Keep what this connection knows in files of their own, beside the one that was replaced."""
+        assert self.path is not None
+        if self.rescued is None:
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+            self.rescued = self.path.with_name(f"{self.path.name}.rescued-{stamp}")
+        self.rescued_whole = keep_copy(self.conn, self.rescued) or self.rescued_whole
+        if not self.rescued_whole:
+            keep_tasks(self.conn, self.rescued.with_name(f"{self.rescued.name}.tasks"))
 
     @contextlib.contextmanager
     def _commits(self) -> Iterator[None]:
@@ -175,7 +221,7 @@ class StateFile:
 
     def checkpoint(self, *, force: bool = False) -> None:
         """Move the WAL into the file when it is long; skipped while another program writes."""
-        if self.path is None or self._gate is None:
+        if self.path is None or self._gate is None or self.replaced is not None:
             return
         if not force:
             with contextlib.suppress(OSError):
@@ -188,19 +234,54 @@ class StateFile:
         try:
             # What was committed is committed, whatever becomes of the WAL. And no waiting: somebody who reads
             # (a database browser, the report) would hold up every commit of every run for the whole timeout.
-            with contextlib.suppress(sqlite3.Error):
-                self.conn.execute("PRAGMA busy_timeout = 0")
-                self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._look()
+            if self.replaced is None:
+                with contextlib.suppress(sqlite3.Error):
+                    self.conn.execute("PRAGMA busy_timeout = 0")
+                    self._move_log()
         finally:
             with contextlib.suppress(sqlite3.Error):
                 self.conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
             fcntl.flock(self._gate, fcntl.LOCK_UN)
 
+    def _move_log(self) -> None:
+        """Move the WAL into the file, with a number that grows each time: so an older file is known as one."""
+        if self.path is not None and os.stat(log_of(self.path)).st_size:  # noqa: PTH116
+            with _begin(self.conn):
+                (number,) = self.conn.execute("PRAGMA user_version").fetchone()
+                self.conn.execute(f"PRAGMA user_version = {(number + 1) % 2**31}")
+        self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def close(self) -> None:
         """Checkpoint and close; never raises for what a later opening repairs."""
-        if self.writable:
+        if self.writable and self.replaced is None:
             self.checkpoint(force=True)
+        if self.replaced is not None:
+            self._leave_replaced()
         self._let_go()
+
+    def _leave_replaced(self) -> None:
+        """Leave nothing behind that would spoil the file that is there now: our log does not belong to it."""
+        assert self.path is not None
+        assert self._watch is not None
+        with contextlib.suppress(sqlite3.Error, OSError):
+            if self._watch.only_the_log_is_gone:
+                self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._rescue()
+            if self.rescued_whole and self._watch.log_is_ours and not self._used_by_others():
+                os.truncate(log_of(self.path), 0)
+
+    def _used_by_others(self) -> bool:
+        """Say whether another run has this database open: it will find out by itself, and needs its log until then."""
+        assert self.path is not None
+        start, end = f"{self.path.name}.", ".lock"
+        names = [
+            entry.name[len(start) : -len(end)]
+            for entry in self.path.parent.iterdir()
+            if entry.name.startswith(start) and entry.name.endswith(end)
+        ]
+        holders = [holder_of(self.path, name) for name in names]
+        return any(holder is not None and holder.pid != os.getpid() for holder in holders)
 
     def _let_go(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -236,14 +317,7 @@ def _look_through(path: Path) -> None:
 def _sync_folders(path: Path) -> None:
     """Have a new file's name on the disk, and that of its folder: SQLite cares for what is inside only."""
     for folder in (path.parent, path.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        except OSError as exc:
-            if exc.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a disk that has no such thing
-                raise
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -108,6 +109,18 @@ def has_doubtful_log(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return log.st_size > 0 and (file.st_size <= SMALL_BYTES or file.st_ctime_ns > log.st_ctime_ns)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the disk knows of such a thing."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a disk that has no such thing
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _size(path: Path) -> int | None:

@@ -24,10 +24,11 @@ T = TypeVar("T")
 
 
 class _Entry:
-    __slots__ = ("error", "operation", "result")
+    __slots__ = ("error", "operation", "result", "to_send")
 
-    def __init__(self, operation: Callable[[sqlite3.Connection], Any]) -> None:
+    def __init__(self, operation: Callable[[sqlite3.Connection], Any], *, to_send: bool = False) -> None:
         self.operation = operation
+        self.to_send = to_send
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -65,14 +66,19 @@ class GroupWriter:
         self.transactions = 0
         self.operations = 0
 
-    async def write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, operation: Callable[[sqlite3.Connection], T], *, to_send: bool = False) -> T:
         """Run an operation in the next transaction and return its result once that is committed.
 
+        Args:
+            operation: What to do.
+            to_send: Something is sent on the strength of it: not where the file was replaced, and nobody would
+                find it again. What has come of earlier sends is written even then.
+
         Raises:
-            TemporaryTrouble: Disk full or database locked; nothing of this operation was kept.
+            TemporaryTrouble: Disk full, database locked or replaced; nothing of this operation was kept.
             Exception: Whatever the operation raised.
         """
-        entry, batch = _Entry(operation), self._next
+        entry, batch = _Entry(operation, to_send=to_send), self._next
         batch.entries.append(entry)
         # What is committed must be known to its caller: a cancel waits for the answer.
         with anyio.CancelScope(shield=True):
@@ -166,10 +172,13 @@ class GroupWriter:
     def _commit(self, entries: list[_Entry]) -> None:
         try:
             with self._file.transaction() as conn:
-                if len(entries) == 1:  # by far the most: the transaction itself undoes it
-                    entries[0].result = entries[0].operation(conn)
-                else:
-                    for entry in entries:
+                replaced = self._file.error_if_replaced()
+                for entry in entries:
+                    if replaced is not None and entry.to_send:
+                        entry.error = replaced
+                    elif len(entries) == 1:  # by far the most: the transaction itself undoes it
+                        entry.result = entry.operation(conn)
+                    else:
                         self._one(conn, entry)
             self.transactions += 1
             self.operations += len(entries)

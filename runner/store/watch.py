@@ -1,0 +1,110 @@
+"""Whether the files that SQLite has open are still the ones that stand at their names.
+
+A sync program, a restored backup or a hand at `mv` and `cp` may put others there while a run goes on. SQLite
+would go on writing into the old ones, which nobody finds again, or mix the new with its own. A look costs three
+`stat` and one `pread`, some microseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+HEADER = struct.Struct(">16s44xi")  # the file's first words, and its `user_version`
+MAGIC = b"SQLite format 3\0"
+
+_Identity = tuple[int, int]
+
+
+def descriptors_of(path: Path) -> frozenset[int]:
+    """Return this process's open descriptors of a file."""
+    try:
+        wanted = _identity(os.stat(path))  # noqa: PTH116
+        numbers = [int(name) for name in os.listdir("/dev/fd")]  # noqa: PTH208 (names, and no folder of ours)
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset(number for number in numbers if _is(number, wanted))
+
+
+class Watch:
+    """Looks after one open database.
+
+    Args:
+        path: The database; its connection is open and has read.
+        descriptor: SQLite's own descriptor of it. Another one must not be opened: to close that would drop
+            SQLite's locks. None where it is not known: what is overwritten in its place is not seen then.
+    """
+
+    def __init__(self, path: Path, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+        names = str(path), f"{path}-wal", f"{path}-shm"
+        self._main, self._log, self._index = names
+        self._files = {name: _identity(os.stat(name)) for name in names}  # noqa: PTH116
+        self._generation = self._read_generation()
+        self._log_bytes = 0
+
+    def look(self) -> str | None:
+        """Return what has become of the file; None while it is as it should be. Not during a checkpoint."""
+        log_bytes = 0
+        for name, known in self._files.items():
+            try:
+                found = os.stat(name)  # noqa: PTH116
+            except FileNotFoundError:
+                return f"{os.path.basename(name)} was removed"  # noqa: PTH119
+            except OSError as exc:
+                return f"{os.path.basename(name)} cannot be reached: {exc.strerror}"  # noqa: PTH119
+            if (found.st_dev, found.st_ino) != known:
+                return f"another file is in the place of {os.path.basename(name)}"  # noqa: PTH119
+            if name is self._log:
+                log_bytes = found.st_size
+        return self._look_inside(log_bytes)
+
+    def _look_inside(self, log_bytes: int) -> str | None:
+        """Compare with what the last checkpoint has left: each one raises the number in the file by one."""
+        generation = self._read_generation()
+        if generation is not None and self._generation is not None:
+            if generation < self._generation:
+                return f"{os.path.basename(self._main)} was overwritten with an older one"  # noqa: PTH119
+            if generation == self._generation and log_bytes < self._log_bytes:
+                return f"{os.path.basename(self._log)} was cut"  # noqa: PTH119
+        self._generation, self._log_bytes = generation, log_bytes
+        return None
+
+    @property
+    def only_the_log_is_gone(self) -> bool:
+        """Whether the file itself and its index are as they were: then all can still be moved into it."""
+        whole = self._read_generation() == self._generation
+        return whole and self._is_ours(self._main) and self._is_ours(self._index) and not self.log_is_ours
+
+    @property
+    def log_is_ours(self) -> bool:
+        """Whether the log that stands there is the one SQLite has open."""
+        return self._is_ours(self._log)
+
+    def _is_ours(self, name: str) -> bool:
+        try:
+            return _identity(os.stat(name)) == self._files[name]  # noqa: PTH116
+        except OSError:
+            return False
+
+    def _read_generation(self) -> int | None:
+        """Return the number in the file's first page; -1 where that is no database's, None where nobody can know."""
+        if self._descriptor is None:
+            return None
+        data = os.pread(self._descriptor, HEADER.size, 0)
+        if len(data) < HEADER.size:
+            return -1
+        magic, generation = HEADER.unpack(data)
+        return int(generation) if magic == MAGIC else -1
+
+
+def _identity(found: os.stat_result) -> _Identity:
+    return found.st_dev, found.st_ino
+
+
+def _is(descriptor: int, wanted: _Identity) -> bool:
+    try:
+        return _identity(os.fstat(descriptor)) == wanted
+    except OSError:
+        return False

@@ -1,0 +1,83 @@
+"""The database is replaced, overwritten or deleted while a run has it open: nothing more is sent, nothing is lost."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.imitation.faults import On
+from tests.imitation.fixtures import Bench, StartService, said
+from tests.imitation.personality import Personality
+from tests.imitation.wire import Request
+from tests.support import Command
+
+Replace = Callable[[Path, Path], object]
+JOBS = 24
+
+
+def moved_over(backup: Path, database: Path) -> None:
+    """As a sync program does it: a new file is written aside, and takes the name."""
+    new = database.with_name(".new")
+    shutil.copy(backup, new)
+    new.rename(database)
+
+
+def folder_swapped(backup: Path, database: Path) -> None:
+    database.parent.rename(database.parent.with_name("state.old"))
+    database.parent.mkdir()
+    shutil.copy(backup, database)
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        moved_over,
+        folder_swapped,
+        lambda backup, database: database.unlink(),
+        lambda backup, database: database.with_name("runner.db-wal").unlink(),
+        lambda backup, database: database.with_name("runner.db-shm").unlink(),
+    ],
+    ids=["mv", "folder", "rm", "rm log", "rm shm"],
+)
+def test_a_database_that_is_replaced_under_a_run_pays_for_nothing_twice(
+    replace: Replace, command: Command, start_service: StartService
+) -> None:
+    """The service forgets its keys, so that only our own memory keeps a job from being paid again."""
+    bench = Bench(command, start_service(Personality(idempotency="none", task_s=(0.2, 0.4))))
+    backup = command.workspace / "backup.db"
+    bench.write([{"id": "first"}])
+    assert bench.run().code == 0
+    shutil.copy(bench.database, backup)
+    bench.write([{"id": "first"}, {"id": "second"}])
+    assert bench.run().code == 0
+    jobs = [{"id": f"j{number}"} for number in range(JOBS)]
+    prompts = bench.write([{"id": "first"}, {"id": "second"}, *jobs], limits={"in_flight": 4})
+    posts: list[str] = []
+
+    def observe(on: On, request: Request) -> None:
+        if on is On.SUBMIT:
+            posts.append(request.path)
+            if len(posts) == 8:
+                replace(backup, bench.database)
+
+    bench.service.observer = observe
+    stopped = bench.run()
+    bench.service.observer = None
+    paid = len(bench.service.ledger.payments)
+    advice = re.search(r"next: (mv .+?)    ", stopped.stderr)
+    assert advice, said(stopped)
+    subprocess.run(shlex.split(advice[1]), check=True)
+    after = bench.run()
+
+    assert stopped.code == 5, said(stopped)
+    assert "under this run" in stopped.stderr
+    assert paid < JOBS, "it stopped"
+    assert "Traceback" not in said(stopped) + said(after)
+    assert after.code == 0, said(after)
+    bench.assert_whole(prompts)
