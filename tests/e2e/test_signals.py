@@ -13,7 +13,7 @@ from tests.imitation.faults import On
 from tests.imitation.fixtures import Bench, ended, said
 from tests.imitation.tasks import Fate
 from tests.imitation.wire import Request
-from tests.support import Outcome, Process
+from tests.support import Process
 
 
 def wait_for(stream: IO[str] | None, word: str) -> None:
@@ -23,19 +23,6 @@ def wait_for(stream: IO[str] | None, word: str) -> None:
         if word in line:
             return
     raise AssertionError(f"it ended before it said {word}")
-
-
-def test_a_signal_that_comes_too_late_goes_nowhere(bench: Bench) -> None:
-    """Neither to an error nor to whoever has got the number since; this is about the tests' own helper."""
-    process = bench.command.start("schema")
-    outcome: list[Outcome] = []
-    reader = threading.Thread(target=lambda: outcome.append(ended(process)))
-    reader.start()
-    while reader.is_alive():
-        process.send_signal(signal.SIGCONT)
-    process.kill()
-
-    assert outcome[0].code == 0
 
 
 def test_each_signal_drains_and_the_next_run_goes_on(bench: Bench) -> None:
