@@ -8,6 +8,7 @@ import re
 import resource
 from pathlib import Path
 
+from runner.drives import DRIVES
 from runner.errors import UsageError
 
 DEFAULT_BASE_URL = "https://rivya.ai"
@@ -15,6 +16,7 @@ KEY_HINT = (
     "put it into RIVYA_API_KEY, or name a file with RIVYA_API_KEY_FILE; to try without a key add --sandbox"
 )
 
+LARGEST_KEY_FILE = 65_536
 _seen = ""  # the key, so that the words of an error can be looked through for it
 
 
@@ -47,7 +49,7 @@ def find_key() -> str | None:
         path = Path(name).expanduser()
         where = str(path)
         try:
-            key = _decoded(path.read_bytes())
+            key = _decoded(_read(path))
         except (OSError, UnicodeDecodeError) as exc:
             raise UsageError(f"cannot read the key file {path}: {exc}", hint=KEY_HINT) from exc
     key = _bare(key)
@@ -81,6 +83,22 @@ def _bare(text: str) -> str:
 
 
 _ASSIGNED = re.compile(r"^\s*(?:export\s+)?RIVYA_API_KEY\s*=(.*)$", re.M)
+
+
+def _read(path: Path) -> bytes:
+    """Read a key file, which may be a pipe somebody has yet to write to (`<(pass show rivya)`)."""
+    DRIVES.wait_for(path, whole=True)
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    pieces: list[bytes] = []
+    try:
+        while sum(map(len, pieces)) <= LARGEST_KEY_FILE:
+            DRIVES.wait_for_pipe(number, path)
+            if not (piece := os.read(number, LARGEST_KEY_FILE)):
+                break
+            pieces.append(piece)
+    finally:
+        os.close(number)
+    return b"".join(pieces)
 
 
 def _decoded(data: bytes) -> str:

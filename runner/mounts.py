@@ -60,14 +60,15 @@ def mount_of(path: str, table: str) -> Mount | None:
         table: The text of `/proc/self/mountinfo`, or what `mount` prints on macOS.
     """
     found = None
-    for mount in _mounts(table):
+    for mount in mounts_in(table):
         # What is mounted later at the same place covers what was there.
         if _is_below(path, mount.point) and (found is None or len(mount.point) >= len(found.point)):
             found = mount
     return found
 
 
-def _mounts(table: str) -> Iterator[Mount]:
+def mounts_in(table: str) -> Iterator[Mount]:
+    """Yield all that is mounted, as the table has it."""
     for line in table.splitlines():
         before, dash, after = line.partition(" - ")
         fields = before.split(" ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import math
 import os
 import stat
 import tempfile
@@ -17,6 +18,7 @@ from typing import BinaryIO, Protocol
 
 from runner.clock import Clock, SystemClock
 from runner.containers import whole
+from runner.drives import DRIVES
 from runner.errors import TemporaryTrouble, UsageError
 from runner.media import HEAD_BYTES, WITH_SIGNATURE, describe, sniff
 from runner.model import Reference, Sha256
@@ -27,6 +29,8 @@ MAX_BYTES = 1_000_000_000
 
 MEMORY_BYTES = 4_000_000
 """What is sent from memory; larger files are copied to an unnamed temporary file."""
+
+AWAY_AFTER_S = 30.0  # other jobs have other files, and this one is tried again
 
 # A file changed again within the same tick of its file system's clock keeps its mtime.
 SETTLED_AFTER_S = 3.0
@@ -137,6 +141,7 @@ class DiskReferences:
         known = self._cache.get(*looks) if self._cache else None
         if known is not None:
             return Sha256(known)
+        DRIVES.wait_for(path, whole=True)
         file.seek(0)
         sha256 = hashlib.sha256()
         while piece := file.read(PIECE_BYTES):
@@ -151,9 +156,10 @@ class DiskReferences:
         return Sha256(sha256.hexdigest())
 
 
-def _open_regular(path: Path, text: str) -> BinaryIO:
+def _open_regular(path: Path, text: str, *, most_s: float = math.inf) -> BinaryIO:
     # Looked at before it is opened, since opening a device may do something; O_NONBLOCK, since
     # opening a FIFO would wait for ever if one took the file's place in between.
+    DRIVES.wait_for(path, most_s=most_s)
     _refuse_odd(os.stat(path), text)  # noqa: PTH116  # its OSError is the caller's
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0))
     try:
@@ -209,10 +215,12 @@ def open_verified(reference: Reference) -> BinaryIO:
     Raises:
         ReferenceChanged: The file has another content than when the job was planned.
         ReferenceMissing: It cannot be read any more.
+        DriveAway: The drive it is on does not answer.
         TemporaryTrouble: There is no room for the temporary copy.
     """
+    DRIVES.wait_for(reference.file, whole=True, most_s=AWAY_AFTER_S)
     try:
-        source = _open_regular(reference.file, reference.path)
+        source = _open_regular(reference.file, reference.path, most_s=AWAY_AFTER_S)
     except _UnfitError as exc:
         raise ReferenceChanged(exc.problem.what, hint=_PLAN_AGAIN) from exc
     except OSError as exc:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from runner.clock import rfc3339
+from runner.drives import DRIVES
 from runner.errors import RunLocked, TemporaryTrouble, UsageError
 from runner.processes import is_stopped
 from runner.store.place import has_database, is_folder
@@ -41,6 +42,7 @@ class Workspace:
 
 def workspace_root(manifest: Path) -> Path:
     """Return the nearest folder at or above a manifest that has a `state/` folder, else its own folder."""
+    DRIVES.wait_for(manifest.parent)
     folder = manifest.resolve().parent
     for candidate in (folder, *folder.parents):
         if is_folder(candidate / "state"):
@@ -61,6 +63,7 @@ def find_workspace(manifest: Path | None, *, state: str | None, sandbox: bool) -
         path = root / "state" / SANDBOX_DB
     elif state:
         path = Path(state).expanduser()
+        DRIVES.wait_for(path.parent)
         if is_folder(path):
             raise UsageError(
                 f"--state names a folder: {path.absolute()}", hint="name a file, for example state/runner.db"

@@ -80,13 +80,16 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
+    from runner.cli.output import complain, hold_streams
+
     if find_spec("fcntl") is None:  # Windows
-        print("rivya-batch runs on Linux and macOS; on Windows, use it inside WSL", file=sys.stderr)
+        complain("rivya-batch runs on Linux and macOS; on Windows, use it inside WSL")
         sys.exit(int(Exit.USAGE))
-    from runner.cli.output import hold_streams
+    from runner.drives import DRIVES
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     hold_streams(for_programs="--json" in given or given[:1] in (["schema"], ["export"]))
+    DRIVES.tell = complain
     code = invoke(given)
     gc.freeze()  # it all ends with the process: the interpreter need not look for what could be freed sooner
     sys.exit(code)

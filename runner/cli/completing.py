@@ -38,6 +38,15 @@ class ManifestType(click.Path):
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the path, once its drive has answered: every command begins with reading it."""
+        from runner.drives import DRIVES
+
+        DRIVES.wait_for(os.fspath(value))
+        return super().convert(value, param, ctx)
+
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:

@@ -96,6 +96,7 @@ def go(
 ) -> int:
     """Run a request with the progress that suits where we are, and print how it ended."""
     from runner.api.running import run
+    from runner.drives import DRIVES
     from runner.progress.choose import choose_progress
 
     if start_at is not None:
@@ -106,6 +107,7 @@ def go(
         progress.show_to(page.snapshot)
 
     def ready(plan: Plan) -> None:
+        DRIVES.tell = progress.announce
         if start_at is not None:
             if not request.sandbox:
                 look_first(plan, request.options)  # while somebody is there to mend what it finds

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from runner.drives import DriveAway
 from runner.engine.floor import Floor
 from runner.errors import Exit
 from runner.machine import Failure, Meaning
 from runner.scheduler import Call
 from runner.steps import upload as uploading
+
+DRIVE_TRIES = 4  # of half a minute each
+DRIVE_AGAIN_S = 10.0
 
 
 async def send(floor: Floor, wanted: uploading.Needed, sent_at: float) -> None:
@@ -17,6 +21,9 @@ async def send(floor: Floor, wanted: uploading.Needed, sent_at: float) -> None:
         done = await uploading.upload(floor.desk, reference, wanted)
     except uploading.REFERENCE_ERRORS as exc:
         await _unusable(floor, wanted, uploading.reference_failure(exc))
+        return
+    except DriveAway as exc:
+        _away(floor, wanted, exc)
         return
     finally:
         floor.uploads_open -= 1
@@ -35,6 +42,21 @@ async def send(floor: Floor, wanted: uploading.Needed, sent_at: float) -> None:
             backlog.tries["upload", wanted] += 1
             delay_s = floor.draw_back_off(backlog.tries["upload", wanted], base_s=1.0, cap_s=60.0)
         backlog.after(delay_s, backlog.to_upload, wanted)
+
+
+def _away(floor: Floor, wanted: uploading.Needed, exc: DriveAway) -> None:
+    """A drive is no part of the service: what lies elsewhere goes on, and this file is tried a few times."""
+    backlog = floor.backlog
+    floor.progress.event("trouble", call="upload", what=exc.message)
+    backlog.tries["drive", wanted] += 1
+    if backlog.tries["drive", wanted] < DRIVE_TRIES:
+        backlog.after(DRIVE_AGAIN_S, backlog.to_upload, wanted)
+        return
+    waiting = backlog.unusable(wanted)
+    floor.told.update(waiting)
+    floor.reasons.note(
+        Exit.TEMPORARY, f"{exc.message}; of the jobs that need it {len(waiting)} were not sent"
+    )
 
 
 async def _unusable(floor: Floor, wanted: uploading.Needed, failure: Failure) -> None:

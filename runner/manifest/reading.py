@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from runner.drives import DRIVES
 from runner.model import Place, Problem
 from runner.yaml12 import MAX_BYTES, decode
 
@@ -33,6 +34,7 @@ def open_regular(path: Path) -> BinaryIO:
     Raises:
         Unreadable: It is missing, a folder, a pipe, a device, or may not be read.
     """
+    DRIVES.wait_for(path, whole=True)
     try:
         # Without O_NONBLOCK, opening a FIFO waits for a writer that may never come.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))

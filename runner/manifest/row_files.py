@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from runner.contract.words import listed, shown
+from runner.drives import DRIVES
 from runner.manifest.csv_rows import CsvRows, TsvRows
 from runner.manifest.findings import Findings, Source, Spot
 from runner.manifest.inputs import Input, file_sha256, names_sha256
@@ -20,6 +22,7 @@ from runner.model import Problem
 from runner.yaml12 import YamlList, read_yaml
 
 MOST_FILES: Final = 1_000_000  # of one pattern
+_WILD: Final = re.compile(r"[*?\[]")
 FILE_NAMES: Final = ("name", "stem", "path")  # what `${file.…}` knows
 
 
@@ -166,6 +169,9 @@ def _matches(folder: Path, pattern: str) -> list[str]:
         raise ValueError("it has a NUL character in it")
     hidden = any(part.startswith(".") and part != ".." for part in PurePosixPath(pattern).parts)
     found = []
+    DRIVES.wait_for(
+        folder.joinpath(*takewhile(lambda part: not _WILD.search(part), PurePosixPath(pattern).parts))
+    )
     for path in folder.glob(pattern):
         name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
         if not path.is_file() or (path.name.startswith(".") and not hidden):

@@ -8,6 +8,7 @@ from typing import Final
 
 from runner.contract import Contract, canonical_params
 from runner.contract.words import shown
+from runner.drives import DRIVES
 from runner.manifest.models import find_contract
 from runner.manifest.section import Section
 from runner.manifest.texts import filled_in
@@ -82,6 +83,7 @@ def _output_dir(output: Section, folder: Path, variables: Mapping[str, Json]) ->
         output.findings.error(spot, "`~` is not expanded in a manifest", "bad-folder", "write the whole path")
         return None
     directory = (folder / result).absolute()
+    DRIVES.wait_for(directory)
     if directory.exists() and not directory.is_dir():
         output.findings.error(spot, f"{shown(result)} is a file, not a folder", "bad-folder")
         return None

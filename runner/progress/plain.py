@@ -51,7 +51,7 @@ class PlainProgress:
         self._lines = Lines(stream)
         self._verbose = verbose
         self._last = 0.0
-        self._troubles: dict[str, float] = {}
+        self._troubles: dict[object, float] = {}
 
     def event(self, kind: str, **data: Any) -> None:
         """Say what happened."""
@@ -61,7 +61,8 @@ class PlainProgress:
         if kind == "trouble":
             now = time.monotonic()
             # Of one job it is told; that others meet the same trouble of the service is no news.
-            what = text if data.get("call") == "download" else f"{data.get('call')} {data.get('what')}"
+            call = data.get("call")
+            what = text if call == "download" else (call, data.get("what"))
             if now - self._troubles.get(what, -60.0) < 10.0 and not self._verbose:
                 return
             self._troubles[what] = now

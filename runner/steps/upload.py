@@ -83,6 +83,7 @@ async def upload(desk: Desk, reference: Reference, wanted: Needed) -> Uploaded:
 
     Raises:
         ReferenceChanged, ReferenceMissing: The file is no longer what was planned.
+        DriveAway: The drive it is on does not answer.
     """
     content = await anyio.to_thread.run_sync(open_verified, reference)
     try:

@@ -64,6 +64,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "references",
         "sidecar",
         "environment",
+        "drives",
         "workspace",
     ),
     ("derive",),
@@ -326,3 +327,93 @@ def test_the_sandbox_stands_alone(path: Path) -> None:
         elif in_sandbox(name):
             assert entry(here) == "cli", f"line {each.line}: only the command that starts it imports it"
             assert each.lazy, f"line {each.line}: import the sandbox inside the command that starts it"
+
+
+# --- printing: what a service says goes through one function, all that is printed through one of three doors
+
+PRINTING = ("cli", "progress", "api", "web", "report")
+# Where bytes reach a stream: the one door, lines of progress, and what other programs read as it is.
+DOORS = {
+    "cli.output": "show, show_json, complain",
+    "cli.init": "the path of a file",
+    "cli.report": "the path of a file",
+    "cli.export": "rows for other programs",
+    "cli.plan": "JSON, piece by piece",
+    "api.reporting": "one line, made harmless",
+}
+# Fields whose words are the service's.
+THEIRS = frozenset({"task_id", "message", "what", "code", "request_id", "word", "reason", "note"})
+HARMLESS = frozenset({"harmless", "harmless_lines", "json_text", "said"})
+
+
+def printing() -> list[Path]:
+    return [path for path in modules() if dotted(path).split(".")[0] in PRINTING]
+
+
+def named(call: ast.Call) -> str:
+    return ast.unparse(call.func)
+
+
+@pytest.mark.parametrize("path", printing(), ids=ids)
+def test_nobody_prints_past_the_doors(path: Path) -> None:
+    here = dotted(path)
+    if here in DOORS:
+        return
+    past = [
+        f"line {node.lineno}: {named(node)}; use show, show_json or complain of runner.cli.output"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and named(node) in {"print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write"}
+    ]
+
+    assert not past
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in printing() if dotted(path).startswith(("cli", "progress"))], ids=dotted
+)
+def test_json_is_written_by_one_function(path: Path) -> None:
+    past = [
+        f"line {node.lineno}: use json_text of runner.words"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and named(node) == "json.dumps"
+        and "ensure_ascii=True" not in ast.unparse(node)
+    ]
+
+    assert not past
+
+
+def naked(node: ast.AST) -> Iterator[str]:
+    """Yield the names of the service's fields in an expression that pass through no function made for them."""
+    if isinstance(node, ast.Call) and named(node).rpartition(".")[2] in HARMLESS:
+        return
+    match node:
+        case ast.Attribute(attr=name) if name in THEIRS:
+            yield name
+        case ast.Subscript(slice=ast.Constant(value=str(name))) if name in THEIRS:
+            yield name
+        case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=str(name)), *_]) if (
+            name in THEIRS
+        ):
+            yield name
+    for child in ast.iter_child_nodes(node):
+        yield from naked(child)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in printing() if dotted(path).startswith(("cli", "progress"))], ids=dotted
+)
+def test_the_words_of_the_service_go_into_no_line_as_they_are(path: Path) -> None:
+    found = [
+        f"line {node.lineno}: {name} is put into text as it is; use harmless of runner.words"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FormattedValue)
+        for name in naked(node.value)
+    ]
+
+    assert not found
+
+
+def test_the_doors_are_where_they_are_said_to_be() -> None:
+    assert not {name for name in DOORS if not (PACKAGE / f"{name.replace('.', '/')}.py").is_file()}
