@@ -27,7 +27,7 @@ _RESERVED = "a reserved address"
 _PROTOCOL = "an address that only protocols use"
 _TUNNEL = "an address of a tunnel from IPv6 to IPv4"
 _SHARED = "an address that providers and VPNs share out among their own (Tailscale does)"
-_INVENTED = "an address that no host of the internet has; proxy tools answer names with such ones"
+_INVENTED = "one that proxy tools make up (fake-ip)"
 
 # The first that fits names it. Some of the protocols' ranges can be reached from anywhere; no host is in them.
 _SPECIAL: tuple[tuple[Network, str], ...] = tuple(
@@ -108,10 +108,12 @@ def is_invented(address: Address) -> bool:
 def not_public(address: Address, host: str) -> tuple[str, str]:
     """Return why no result is fetched from a host with such an address, and what to do about it."""
     why = f"{host} has the address {address}, which is not a public one but {special(address)}"
+    if host.strip("[]") == str(address):
+        why = f"{host} is not a public address but {special(address)}"
     if is_invented(address):
         return why, (
-            "let the proxy tool that answers names here (fake-ip) leave this host out, or set HTTPS_PROXY to the"
-            " tool's own port, as in HTTPS_PROXY=http://127.0.0.1:7890"
+            f"let that tool leave {host} out, or set HTTPS_PROXY to its own port, as in"
+            " HTTPS_PROXY=http://127.0.0.1:7890"
         )
     return why, "if a VPN or a local proxy answers names with addresses of its own, set HTTPS_PROXY instead"
 

@@ -142,6 +142,6 @@ def test_what_to_do_depends_on_whose_address_it_is() -> None:
     _, other = not_public(read_address("10.0.0.1"), "media.example")
 
     assert why.startswith("media.example has the address 198.18.0.7, which is not a public one but")
-    assert "fake-ip" in hint
+    assert "fake-ip" in why
     assert "HTTPS_PROXY=http://127.0.0.1:" in hint
     assert "VPN" in other
