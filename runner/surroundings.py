@@ -285,7 +285,7 @@ def clock(skew_s: float, host: str) -> Finding:
         of=host,
         found=f"the clock of this machine is {_span(abs(skew_s))} {direction} that of {host}",
         weight=Weight.WARNING,
-        do="set it: the times in the database, the caps of a day and --start-at go by it",
+        do="set it if it is wrong: the times in the database, the caps of a day and --start-at go by it",
     )
 
 

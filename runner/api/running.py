@@ -38,7 +38,7 @@ from runner.machine import number_of
 from runner.model import Artifact, Job, Settings, State
 from runner.pacing import Governor
 from runner.progress.words import counted
-from runner.scheduler import Call, Durations, Scheduler, Window
+from runner.scheduler import Durations, Scheduler, Window
 from runner.sidecar import Sidecar
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, stem_of
@@ -422,7 +422,6 @@ async def _run_async(
         downloads = Downloads.create(desk, folder, results, slow_places=slow_places)
         engine = Engine(desk, scheduler, downloads, request.options, progress)
         if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in MAY_COST):
-            scheduler.sent(clock.mono_s(), Call.OTHER)
             looked = await look(api, results, catalogue.result_hosts(file.conn, account.service))
             _heed(looked, engine, request.options, announce)
         async with anyio.create_task_group() as group:
