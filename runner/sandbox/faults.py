@@ -53,7 +53,8 @@ ANSWER_KINDS: Mapping[str, str] = {
 }
 # Kinds for downloads of results; those of ANSWER_KINDS work there too.
 RESULT_KINDS = (
-    "expired", "truncated_no_length", "wrong_length", "html", "drip", "no_ranges", "gzip_bomb",
+    "expired", "truncated_no_length", "wrong_length", "html", "drip", "no_ranges", "gzip_bomb", "gzip", "said_gzip",
+    "extra_bytes", "zip",
     "wrong_range",
 )  # fmt: skip
 # Kinds that decide what becomes of a task; judged when it is accepted. `on` may be "task" or "submit".

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import io
 import os
 import signal
 import time
+import zipfile
 import zlib
 from collections.abc import AsyncIterator
 from email.utils import formatdate
@@ -203,6 +206,8 @@ def spoil(rule: Rule, request: Request, answer: Response) -> Response | None:
             return json_answer({"status": "queued"}, answer.status_code)
         case "expired":
             return expired("Request has expired.")
+        case "gzip" | "said_gzip" | "extra_bytes" | "zip":
+            return _odd_body(rule, request, answer)
         case "no_ranges" | "wrong_range" | "drip" | "gzip_bomb":
             return _odd_download(rule, request, answer)
         case _:
@@ -219,6 +224,28 @@ def elsewhere(request: Request) -> str:
     url = request.url
     other = "127.0.0.1" if url.hostname == "localhost" else "localhost"
     return str(url.replace(hostname=other))
+
+
+def _odd_body(rule: Rule, request: Request, answer: Response) -> Response:
+    """Return all of a result, as nobody would expect it; the same each time."""
+    whole = bytes(request.scope.get("sandbox.whole", answer.body))
+    media_type, packed = answer.headers.get("content-type"), {"content-encoding": "gzip"}
+    match rule.do:
+        case "gzip":
+            return Response(gzip.compress(whole, mtime=0), 200, packed, media_type)
+        case "said_gzip":
+            return Response(whole, 200, packed, media_type)
+        case "extra_bytes":
+            return Response(whole + b"<!-- served by a kind host -->\n", 200, media_type=media_type)
+        case _:
+            return Response(_archive(whole), 200, media_type="application/octet-stream")
+
+
+def _archive(whole: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("result"), whole)
+    return file.getvalue()
 
 
 def _odd_download(rule: Rule, request: Request, answer: Response) -> Response:

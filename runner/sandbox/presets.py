@@ -45,6 +45,19 @@ PRESETS: Mapping[str, Preset] = {
             {"on": "result", "do": "expired", "probability": 0.08},
         ),
     ),
+    "odd-results": Preset(
+        about="of every sixteen results one has bytes behind its end, one is a ZIP, two say that they are packed, one"
+        " drips; a second result is refused for ever",
+        # Ids of tasks end in a hex digit: each rule has results of its own, the same whenever they are asked for.
+        rules=(
+            {"on": "result", "do": "extra_bytes", "match": {"path_contains": "0/0."}},
+            {"on": "result", "do": "zip", "match": {"path_contains": "1/0."}},
+            {"on": "result", "do": "gzip", "match": {"path_contains": "2/0."}},
+            {"on": "result", "do": "said_gzip", "match": {"path_contains": "3/0."}},
+            {"on": "result", "do": "drip", "bytes_per_s": 10_000, "match": {"path_contains": "4/0."}},
+            {"on": "result", "do": "expired", "match": {"path_contains": "5/1."}},
+        ),
+    ),
     "gateway": Preset(
         about="a gateway in front of the service answers with its own pages",
         rules=(

@@ -310,6 +310,26 @@ async def test_results_can_go_wrong_in_every_way_once() -> None:
         assert (missing.status_code, broken.status_code, moved.status_code) == (404, 500, 307)
 
 
+async def test_results_can_be_odd_the_same_way_each_time() -> None:
+    kinds = ("gzip", "said_gzip", "extra_bytes", "zip")
+    async with inside() as sandbox:
+        url = (await sandbox.finished())["result"]["primary_url"]
+        whole = (await sandbox.http.get(url)).content
+    for kind in kinds:
+        async with inside(faults=(rule(kind, "result"),)) as sandbox:
+            url = (await sandbox.finished())["result"]["primary_url"]
+            raw = []
+            for _ in range(2):
+                async with sandbox.http.stream("GET", url) as answer:
+                    raw.append((b"".join([piece async for piece in answer.aiter_raw()]), answer.headers))
+            (first, headers), (second, _) = raw
+        assert first == second
+        assert int(headers["content-length"]) == len(first)
+        assert (headers.get("content-encoding") == "gzip") == ("gzip" in kind)
+        start = {"gzip": b"\x1f\x8b", "zip": b"PK\x03\x04"}.get(kind, whole[:4])
+        assert first.startswith(start)
+
+
 async def test_a_compressed_bomb_unpacks_to_what_it_says() -> None:
     async with inside(faults=(rule("gzip_bomb", "result", megabytes=5),)) as sandbox:
         url = (await sandbox.finished())["result"]["primary_url"]
