@@ -202,6 +202,9 @@ def _spans(file: BinaryIO, at: int, size: int) -> Iterator[tuple[bytes, int, int
                 return
             length = size - at
         if length < 8 or at + length > size:
+            if not name.rstrip(b" ").isalnum():
+                msg = f"{size - at:,} bytes at its end belong to no part of it"
+                raise _CutError(msg)
             msg = f"its box {name.decode('ascii', 'replace')!r} does not end inside the file"
             raise _CutError(msg)
         yield name, begins, at + length

@@ -108,7 +108,7 @@ def in_words(standing: Any, *, flag: str = "") -> str:
     for each in standing.warnings:
         lines.append(f"           {harmless(near(each['path']))}  {harmless(each['warning'], limit=160)}")
     if standing.warned > len(standing.warnings):
-        lines.append(f"           … and {counted(standing.warned - len(standing.warnings), 'result')} more")
+        lines.append(f"           … and {standing.warned - len(standing.warnings):,} more")
     lines += [f"stuck      {troubles.in_words(group)}" for group in standing.stuck]
     if not standing.running:
         manifest = shlex.quote(near(standing.path))

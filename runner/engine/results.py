@@ -160,7 +160,8 @@ class Results:
         floor, job = self._floor, result.job
         if result.came:
             floor.progress.event("partly", job=job.id, files=[str(path) for path in result.came])
-        if job.urls or job.row in self._renewed:  # else nobody was asked yet: its file went from the disk
+        # Without urls nobody was asked yet: its file went from the disk. What is odd is told with what becomes of it.
+        if (job.urls or job.row in self._renewed) and not result.odd:
             floor.progress.event("trouble", call="download", job=job.id, what=result.why)
         if result.too_fast:  # the gate has closed; this is no fault of the result's
             floor.backlog.to_download.append(job.row)

@@ -61,6 +61,7 @@ class DownloadResult:
     job: Job
     fetched: Fetched
     why: str = ""
+    odd: bool = False  # all came whole, and is only to be fetched once more
     retry_after_s: float | None = None  # what the host asked for
     from_api: bool = False  # a result is under the API's own address, so to fetch it is a request to the API
     too_fast: bool = False  # the API's own host said 429
@@ -312,6 +313,7 @@ def _not_fetched(
         found,
         fetched=fetched,
         why=_why(desk, missing, len(urls)),
+        odd=all(isinstance(each, ResultDoubtful) for each in missing.values()),
         retry_after_s=max(waits, default=None),
         from_api=any(desk.account.counts(urls[number]) for number in missing),
         too_fast=any(_too_fast(desk, urls[number], each) for number, each in missing.items()),
