@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from datetime import time as dt_time
 from pathlib import Path
 from typing import Protocol
 
@@ -149,3 +150,38 @@ def epoch(text: str | None) -> float | None:
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When the clock on the wall here shows a time of day; `note` tells where a change of clocks has a part in it."""
+
+    epoch_s: float
+    note: str = ""
+
+    def __str__(self) -> str:
+        return f"{datetime.fromtimestamp(self.epoch_s).astimezone():%Y-%m-%d %H:%M (%Z)}{self.note}"
+
+
+def next_time_of_day(hour: int, minute: int, *, now_s: float) -> Moment:
+    """Return when it is this late next, by the clocks of that day.
+
+    A time that is skipped when the clocks go forward comes as much later as they do; one that comes twice counts
+    when it comes first, if that is still to come.
+    """
+    today = datetime.fromtimestamp(now_s).date()
+    for days in range(3):
+        wanted = datetime.combine(today + timedelta(days), dt_time(hour, minute))
+        for fold in (0, 1):
+            epoch_s = wanted.replace(fold=fold).timestamp()
+            if epoch_s > now_s:
+                return Moment(epoch_s=epoch_s, note=_note(wanted, epoch_s, fold))
+    raise AssertionError("there is such a time on one of three days")
+
+
+def _note(wanted: datetime, epoch_s: float, fold: int) -> str:
+    if datetime.fromtimestamp(epoch_s) != wanted:
+        return f"; {wanted:%H:%M} is skipped by the clocks that night"
+    if wanted.timestamp() != wanted.replace(fold=1).timestamp():
+        return f"; {wanted:%H:%M} comes twice that night, this is the {('first', 'second')[fold]}"
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import time
@@ -179,25 +180,22 @@ def look_first(plan: Plan, options: RunOptions) -> float | None:
 
 def check_time_of_day(text: str) -> tuple[int, int]:
     """Return hour and minute of `23:00`."""
-    hour, _, minute = text.partition(":")
-    if hour.isdigit() and minute.isdigit() and len(minute) == 2 and int(hour) < 24 and int(minute) < 60:
-        return int(hour), int(minute)
+    found = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})", text)
+    if found is not None and int(found[1]) < 24 and int(found[2]) < 60:
+        return int(found[1]), int(found[2])
     raise UsageError(f"--start-at {text!r} is no time of day", hint="write it as 23:00")
 
 
 def wait_until(text: str) -> None:
     """Wait for the next time it is this late, here."""
-    import datetime
+    from runner.clock import next_time_of_day
 
     hour, minute = check_time_of_day(text)
-    start = datetime.datetime.now().astimezone()
-    target = start.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    if target <= start:
-        target += datetime.timedelta(days=1)
-    complain(f"waiting until {target:%Y-%m-%d %H:%M}")
+    start = next_time_of_day(hour, minute, now_s=time.time())
+    complain(f"waiting until {start}")
     # In short naps against the wall clock: a laptop that slept through the time starts when it wakes.
-    while (left := (target - datetime.datetime.now().astimezone()).total_seconds()) > 0:
-        time.sleep(min(left, 5.0))
+    while (left_s := start.epoch_s - time.time()) > 0:
+        time.sleep(min(left_s, 5.0))
 
 
 def print_result(result: RunResult, request: RunRequest) -> None:
