@@ -197,10 +197,16 @@ def _head_properties() -> Schema:
             "Automatic paid repeats.",
             {
                 "failed_rounds": {
-                    "type": "integer",
+                    "type": ["integer", "object"],
                     "minimum": 0,
                     "default": 0,
-                    "description": "How many more times a job whose task failed may be paid for; 0 is never.",
+                    "description": "How many more times a job whose task failed may be paid for; 0 is never. A number"
+                    " leaves out refusals of what a job holds.",
+                    "additionalProperties": False,
+                    "properties": {
+                        "generation": _rounds("The task ran and failed."),
+                        "policy": _rounds("What the task made was refused, and nothing was charged for it."),
+                    },
                 }
             },
         ),
@@ -360,6 +366,10 @@ def _section(description: str, properties: Schema) -> Schema:
 
 def _credits(description: str) -> Schema:
     return {"type": "number", "minimum": 0, "description": description}
+
+
+def _rounds(description: str) -> Schema:
+    return {"type": "integer", "minimum": 0, "default": 0, "description": description}
 
 
 def _seconds(default: float, description: str) -> Schema:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from runner.errors import Exit
-from runner.model import Json, State, TaskId
+from runner.model import FailedRounds, Json, State, TaskId
 from runner.surroundings import Finding
 from runner.words import harmless
 
@@ -627,16 +627,26 @@ def task_failure(task: TaskView) -> Failure:
     )
 
 
-def wants_another_round(*, cls: FailureClass, round_: int, failed_rounds: int, task_failed: bool) -> bool:
+def wants_another_round(
+    *, cls: FailureClass, round_: int, rounds: FailedRounds, task_failed: bool, charged: float | None
+) -> bool:
     """Say whether the manifest itself allows to pay for another round of a failed job.
+
+    A refusal of what a task has made, for which nothing was charged, is a matter of chance; one that was charged for,
+    and one of the request, say that the next one will be too.
 
     Args:
         cls: Why it failed.
         round_: The round that failed, counting from 1.
-        failed_rounds: `retry.failed_rounds` of the manifest.
+        rounds: `retry.failed_rounds` of the manifest.
         task_failed: Whether a task ran and failed (not: the request was refused).
+        charged: What the task says was charged for it, None where it says nothing.
     """
-    return task_failed and cls not in MODERATION_LIKE and round_ <= failed_rounds
+    if not task_failed:
+        return False
+    if cls is FailureClass.POLICY:
+        return charged == 0 and round_ <= rounds.policy
+    return cls not in MODERATION_LIKE and round_ <= rounds.generation
 
 
 def counts_for_breaker(cls: FailureClass) -> bool:

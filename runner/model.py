@@ -177,6 +177,14 @@ REUSE_UPLOADS_WITHIN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRounds:
+    """How many more times a job whose task failed may be paid for without a person's word, by why it failed."""
+
+    generation: int = 0  # the task ran and failed
+    policy: int = 0  # what it made was refused, and nothing was charged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The head of a manifest: everything but its jobs, with defaults filled in."""
 
@@ -186,7 +194,7 @@ class Settings:
     budget: Budget = Budget()
     limits: Limits = Limits()
     polling: Polling = Polling()
-    failed_rounds: int = 0
+    failed_rounds: FailedRounds = FailedRounds()
     resend_within_s: float = RESEND_WITHIN_S
     resend_after_s: float = RESEND_AFTER_S
     reuse_uploads_within_s: float = REUSE_UPLOADS_WITHIN_S

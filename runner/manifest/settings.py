@@ -17,6 +17,7 @@ from runner.model import (
     RESEND_WITHIN_S,
     REUSE_UPLOADS_WITHIN_S,
     Budget,
+    FailedRounds,
     Json,
     Limits,
     ModelId,
@@ -129,11 +130,16 @@ def _polling(top: Section) -> Polling:
     return Polling(first_s=first if first is not None else base.first_s, min_s=low_s, max_s=high_s)
 
 
-def _failed_rounds(top: Section) -> int:
+def _failed_rounds(top: Section) -> FailedRounds:
     section = top.section("retry")
     if section is None:
-        return 0
-    return section.integer("failed_rounds") or 0
+        return FailedRounds()
+    by_class = section.section("failed_rounds")
+    if by_class is None:
+        return FailedRounds(generation=section.integer("failed_rounds") or 0)
+    return FailedRounds(
+        generation=by_class.integer("generation") or 0, policy=by_class.integer("policy") or 0
+    )
 
 
 def _resends(top: Section) -> tuple[float, float]:

@@ -56,15 +56,35 @@ FRESH_ROUND: dict[str, Any] = {
 
 
 def fail(
-    conn: sqlite3.Connection, desk: Desk, job: Job, failure: Failure, *, task_failed: bool, **columns: Any
+    conn: sqlite3.Connection,
+    desk: Desk,
+    job: Job,
+    failure: Failure,
+    *,
+    task_failed: bool,
+    charged: float | None = None,
+    **columns: Any,
 ) -> Job:
     """End a round as failed; begin another at once where the manifest allows to pay for it.
+
+    Args:
+        conn: Inside a transaction.
+        desk: The run.
+        job: The row as it is now.
+        failure: Why.
+        task_failed: Whether a task ran and failed (not: the request was refused).
+        charged: What the task says was charged for it, None where it says nothing.
+        columns: Further columns to set when the job stays failed.
 
     Returns:
         The row, `PLANNED` when another round begins, else `FAILED`.
     """
     again = wants_another_round(
-        cls=failure.cls, round_=job.round, failed_rounds=desk.settings.failed_rounds, task_failed=task_failed
+        cls=failure.cls,
+        round_=job.round,
+        rounds=desk.settings.failed_rounds,
+        task_failed=task_failed,
+        charged=charged,
     )
     again = again and job.listed
     errors = {"error_class": failure.cls.value, "error_code": failure.code, "error_message": failure.message}
@@ -162,6 +182,7 @@ def take_task(
         job,
         task_failure(task),
         task_failed=True,
+        charged=task.final,
         **{**columns, "task_status": task.word, "overdue": 0},
     )
 

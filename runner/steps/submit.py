@@ -10,6 +10,7 @@ import math
 import sqlite3
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from runner.backoff import retry_delay_s
 from runner.budget import Verdict, is_capped, judge
@@ -370,7 +371,7 @@ def _not_accepted(
 ) -> Submitted:
     now = desk.now()
     in_doubt = job.in_doubt - int(outcome.definite)
-    columns: dict[str, object] = {"in_doubt": in_doubt}
+    columns: dict[str, Any] = {"in_doubt": in_doubt}
     if outcome.pinned:
         columns["pinned"] = 1
     if in_doubt == 0:

@@ -38,7 +38,7 @@ from runner.client import Account, Api
 from runner.clock import ServiceClock, rfc3339
 from runner.errors import UsageError
 from runner.machine import Answer, Reply, SubmitOutcome, TaskView, after_submit, read_task, send_age_s
-from runner.model import NEVER_SENT, Budget, Job, JobSpec, Limits, Settings, State
+from runner.model import NEVER_SENT, Budget, FailedRounds, Job, JobSpec, Limits, Settings, State
 from runner.steps import poll as polling
 from runner.steps import submit as submitting
 from runner.steps.desk import Desk
@@ -204,7 +204,7 @@ class Money(RuleBasedStateMachine):
             output_dir=Path("/out"),
             budget=Budget(max_credits=cap, max_credits_per_day=day),
             limits=Limits(job_deadline_s=5 * 3600.0),
-            failed_rounds=rounds,
+            failed_rounds=FailedRounds(generation=rounds),
             resend_within_s=WINDOW_S,
         )
         self.service = Service(retention_s)
@@ -739,7 +739,7 @@ class Money(RuleBasedStateMachine):
             row, round_, _ = self.owner[task.key]
             if task.charged and round_ > 1 and (row, round_) not in self.ordered:
                 before = self.round_before(row, round_)
-                assert round_ <= 1 + self.settings.failed_rounds
+                assert round_ <= 1 + self.settings.failed_rounds.generation
                 assert all(other.status == "failed" for other in before)
 
     def round_before(self, row: int, round_: int) -> list[Task]:

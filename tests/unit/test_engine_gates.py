@@ -13,7 +13,7 @@ from runner.engine import Engine, results
 from runner.engine.health import Nameless
 from runner.errors import Exit
 from runner.machine import Reply, understand
-from runner.model import Budget, Limits, State
+from runner.model import Budget, FailedRounds, Limits, State
 from runner.scheduler import Call, Scheduler
 from runner.steps.desk import Desk
 from runner.steps.download import DownloadResult, Fetched, Settled
@@ -69,7 +69,7 @@ async def test_nothing_follows_a_canary_before_it_is_done() -> None:
 
 async def test_a_canary_that_fails_gets_the_rounds_it_is_allowed() -> None:
     """The gate stayed shut for its own second round: the run ended with 0 and one job paid."""
-    world = live(5, failed_rounds=1)
+    world = live(5, failed_rounds=FailedRounds(generation=1))
     good = world.after
 
     def polled(task_id: str, polls: int) -> dict[str, Any]:
@@ -87,7 +87,7 @@ async def test_a_canary_that_fails_gets_the_rounds_it_is_allowed() -> None:
 
 
 async def test_a_second_round_counts_once_for_the_limit() -> None:
-    world = live(5, failed_rounds=1)
+    world = live(5, failed_rounds=FailedRounds(generation=1))
     good = world.after
     world.after = lambda task_id, polls: (
         task(task_id, status="failed", final=0, code="generation_failed")

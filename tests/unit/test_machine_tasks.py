@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from runner.machine import (
     task_failure,
     wants_another_round,
 )
-from runner.model import ENDED, NEVER_SENT, State
+from runner.model import ENDED, NEVER_SENT, FailedRounds, State
 from tests.service_words import TASK
 
 # --- classes of failures, rounds, breaker ---------------------------------------------------------
@@ -58,28 +59,46 @@ def test_the_class_of_a_failure(code: str, status: int | None, cls: FailureClass
     assert failure_class(code=code, status=status) is cls
 
 
+MANY = FailedRounds(generation=100, policy=100)
+
+
 @pytest.mark.parametrize("cls", list(FailureClass))
 def test_a_refused_request_never_gets_another_round_by_itself(cls: FailureClass) -> None:
-    assert not wants_another_round(cls=cls, round_=1, failed_rounds=100, task_failed=False)
+    assert not wants_another_round(cls=cls, round_=1, rounds=MANY, task_failed=False, charged=0)
 
 
 @pytest.mark.parametrize(
-    ("round_", "failed_rounds", "again"),
+    ("round_", "rounds", "again"),
     [(1, 0, False), (1, 1, True), (2, 1, False), (2, 2, True), (3, 2, False), (50, 2, False)],
 )
-def test_a_failed_task_gets_as_many_more_rounds_as_the_manifest_says(
-    round_: int, failed_rounds: int, again: bool
+@pytest.mark.parametrize("cls", [FailureClass.GENERATION, FailureClass.POLICY])
+def test_a_failed_task_gets_as_many_more_rounds_as_the_manifest_says_for_its_class(
+    cls: FailureClass, round_: int, rounds: int, again: bool
 ) -> None:
-    found = wants_another_round(
-        cls=FailureClass.GENERATION, round_=round_, failed_rounds=failed_rounds, task_failed=True
-    )
+    allowed = FailedRounds(**{cls.value: rounds})
+    others = FailedRounds(generation=100, policy=100)
 
-    assert found is again
+    assert wants_another_round(cls=cls, round_=round_, rounds=allowed, task_failed=True, charged=0) is again
+    only_others = replace(others, **{cls.value: 0})
+    assert not wants_another_round(cls=cls, round_=1, rounds=only_others, task_failed=True, charged=0)
 
 
-@pytest.mark.parametrize("cls", sorted(MODERATION_LIKE))
-def test_moderation_like_failures_never_get_another_round_by_themselves(cls: FailureClass) -> None:
-    assert not wants_another_round(cls=cls, round_=1, failed_rounds=5, task_failed=True)
+@pytest.mark.parametrize(
+    ("cls", "charged", "again"),
+    [
+        (FailureClass.GENERATION, 10.0, True),
+        (FailureClass.GENERATION, None, True),
+        (FailureClass.POLICY, 0.0, True),
+        # Absent or null means charged in full: then the next one will be too.
+        (FailureClass.POLICY, None, False),
+        (FailureClass.POLICY, 0.5, False),
+        (FailureClass.VALIDATION, 0.0, False),
+    ],
+)
+def test_a_refusal_of_what_a_task_made_is_tried_again_only_where_it_was_free(
+    cls: FailureClass, charged: float | None, again: bool
+) -> None:
+    assert wants_another_round(cls=cls, round_=1, rounds=MANY, task_failed=True, charged=charged) is again
 
 
 def test_what_counts_for_the_breaker() -> None:

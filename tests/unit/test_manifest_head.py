@@ -9,7 +9,7 @@ import pytest
 
 from runner.manifest import open_manifest
 from runner.manifest.quantities import duration_s, size_bytes
-from runner.model import Budget, Limits, ModelId, Polling, PriceRule
+from runner.model import Budget, FailedRounds, Limits, ModelId, Polling, PriceRule
 from runner.schemas import load_contracts
 from tests.manifest_reading import HEAD, Pictures, load
 
@@ -49,7 +49,7 @@ def test_everything_that_is_written_arrives_in_the_settings(tmp_path: Path) -> N
         max_result_bytes=1_610_612_736,
     )
     assert settings.polling == Polling(first_s=0.2, min_s=0.1, max_s=2)
-    assert (settings.failed_rounds, settings.reuse_uploads_within_s) == (2, 7200)
+    assert (settings.failed_rounds, settings.reuse_uploads_within_s) == (FailedRounds(generation=2), 7200)
     assert (settings.resend_within_s, settings.resend_after_s) == (1800, 0.05)
     grok = ModelId("grok-imagine-video")
     assert settings.prices == (
@@ -66,8 +66,15 @@ def test_what_is_not_written_has_the_defaults_of_the_design(tmp_path: Path) -> N
     assert settings is not None
     assert (settings.budget, settings.limits, settings.polling) == (Budget(), Limits(), Polling())
     assert settings.limits.max_result_bytes == 2_000_000_000
-    assert (settings.reuse_uploads_within_s, settings.failed_rounds) == (3600, 0)
+    assert (settings.reuse_uploads_within_s, settings.failed_rounds) == (3600, FailedRounds())
     assert (settings.resend_within_s, settings.resend_after_s) == (3600, 20)
+
+
+def test_rounds_of_failed_tasks_may_be_allowed_by_why_they_failed(tmp_path: Path) -> None:
+    read = load(tmp_path, HEAD + JOBS + "retry: {failed_rounds: {policy: 2}}\n")
+
+    assert read.settings is not None
+    assert read.settings.failed_rounds == FailedRounds(generation=0, policy=2)
 
 
 def test_the_default_output_is_in_the_workspace(tmp_path: Path) -> None:
@@ -115,6 +122,9 @@ def test_one_bound_of_polling_moves_the_default_of_the_other(
         ("polling: {min_s: 9, max_s: ^3}", "out-of-range"),
         ("polling: {^min: 9}", "unknown-key"),
         ("retry: {failed_rounds: ^-1}", "out-of-range"),
+        ("retry: {failed_rounds: {policy: ^-1}}", "out-of-range"),
+        ("retry: {failed_rounds: {^moderation: 1}}", "unknown-key"),
+        ("retry: {failed_rounds: ^often}", "wrong-type"),
         ("retry: ^3", "wrong-type"),
         ("idempotency: {resend_within: ^2h}", "long-resend"),
         ("idempotency: {resend_within: ^20s}", "no-resend"),

@@ -11,7 +11,7 @@ import pytest
 
 from runner.clock import rfc3339
 from runner.errors import Exit
-from runner.model import Limits, State
+from runner.model import FailedRounds, Limits, State
 from runner.steps import poll as polling
 from runner.ways import Trouble
 from tests.desk import BEGINNING, LOST, NO_CONNECTION, Said, World, accepted, job, refused, rows, task
@@ -135,7 +135,7 @@ async def test_a_task_that_runs_goes_on_waiting_whatever_it_calls_that(word: str
 async def test_an_end_nobody_has_documented_is_told_of_after_an_hour_and_never_paid_again(
     word: str, more: dict[str, Any]
 ) -> None:
-    world = await waiting(failed_rounds=3)
+    world = await waiting(failed_rounds=FailedRounds(generation=3))
     answer = ok(word, final=None, **more)
 
     found = await polled(world, answer)
@@ -160,7 +160,7 @@ async def test_an_end_nobody_has_documented_is_told_of_after_an_hour_and_never_p
 
 @pytest.mark.parametrize("final", [10, None])
 async def test_what_a_failed_task_gave_and_was_charged_for_is_brought_home(final: float | None) -> None:
-    world = await waiting(failed_rounds=3)
+    world = await waiting(failed_rounds=FailedRounds(generation=3))
 
     await polled(world, ok("failed", code="quality", final=final, result={"urls": ["https://r/1"]}))
 

@@ -15,7 +15,7 @@ import pytest
 from runner.clock import rfc3339
 from runner.errors import Exit
 from runner.machine import CONFLICT_SPAN_S, CONFLICT_TRIES
-from runner.model import State
+from runner.model import FailedRounds, State
 from runner.steps.submit import submit
 from runner.store import jobs
 from runner.store.database import StateFile
@@ -403,7 +403,7 @@ async def test_a_task_first_heard_of_long_after_it_was_sent_may_not_have_run_so_
 
 async def test_an_id_of_an_earlier_round_is_no_success() -> None:
     """Else the old failure would be read as the new round's, and be paid for twice in the books."""
-    world = World.of(A, failed_rounds=1)
+    world = World.of(A, failed_rounds=FailedRounds(generation=1))
     await world.submits("a", accepted("t1", status="failed", code="generation_failed", final=0))
     assert (world.state("a"), world.job("a").round) == (State.PLANNED, 2)
 

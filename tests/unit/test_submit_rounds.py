@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from runner.errors import Exit
-from runner.model import JobId, State
+from runner.model import FailedRounds, JobId, State
 from runner.steps.submit import FRESH_BODIES, Held
 from tests.desk import LOST, NO_CONNECTION, World, accepted, job, refused, rows, takes, task
 from tests.submit_answers import EMPTY, FAILED_EMPTY, KEY_REVOKED, NO, PICTURE, TOO_FAST, A, B
@@ -101,7 +101,7 @@ async def test_a_task_without_credits_that_may_have_cost_something_is_not_paid_a
 async def test_a_failed_task_gets_another_round_only_by_the_manifests_word(
     code: str | None, failed_rounds: int, state: State, round_: int
 ) -> None:
-    world = World.of(A, failed_rounds=failed_rounds)
+    world = World.of(A, failed_rounds=FailedRounds(generation=failed_rounds))
 
     await world.submits("a", accepted("t1", status="failed", code=code, final=4))
 
@@ -109,8 +109,20 @@ async def test_a_failed_task_gets_another_round_only_by_the_manifests_word(
     assert world.credits() == (4, 0)
 
 
+@pytest.mark.parametrize(("final", "state"), [(0, State.PLANNED), (4, State.FAILED), (None, State.FAILED)])
+async def test_a_refusal_that_was_free_gets_another_round_where_the_manifest_says_so(
+    final: float | None, state: State
+) -> None:
+    world = World.of(A, failed_rounds=FailedRounds(policy=1))
+
+    await world.submits("a", accepted("t1", status="failed", code="content_policy", final=final))
+
+    assert (world.state("a"), world.job("a").round) == (state, 2 if state is State.PLANNED else 1)
+    assert world.credits() == (10 if final is None else final, 0)
+
+
 async def test_a_new_round_has_a_new_key_and_its_own_payment() -> None:
-    world = World.of(A, failed_rounds=1)
+    world = World.of(A, failed_rounds=FailedRounds(generation=1))
     await world.submits("a", accepted("t1", status="failed", code="generation_failed", final=4))
     await world.submits("a", accepted("t2", status="failed", code="generation_failed", final=5))
 
@@ -120,7 +132,7 @@ async def test_a_new_round_has_a_new_key_and_its_own_payment() -> None:
 
 
 async def test_a_refused_request_gets_no_other_round_whatever_the_manifest_says() -> None:
-    world = World.of(A, failed_rounds=5)
+    world = World.of(A, failed_rounds=FailedRounds(generation=5))
 
     await world.submits("a", NO)
 
@@ -128,7 +140,7 @@ async def test_a_refused_request_gets_no_other_round_whatever_the_manifest_says(
 
 
 async def test_a_job_that_left_the_manifest_gets_no_other_round() -> None:
-    world = World.of(A, B, failed_rounds=5)
+    world = World.of(A, B, failed_rounds=FailedRounds(generation=5))
     await world.submits("a", accepted("t1"))
     world.lists(B)
     world.says(httpx.Response(200, json=task("t1", status="failed", code="generation_failed")))
