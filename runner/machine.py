@@ -117,6 +117,11 @@ class Answer:
     skew_s: float | None = None
     data: Mapping[str, Json] | None = None
 
+    @property
+    def about_key(self) -> bool:
+        """Whether a refusal of our key can be about nothing else; with any other code one task may be meant."""
+        return self.status == 401 or self.code.startswith(("api_key", "api_scope"))
+
     def words(self) -> str:
         """Return one line for people: status, code, message and the request id."""
         status = f"HTTP {self.status}" if self.status else ""

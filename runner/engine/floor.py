@@ -124,7 +124,8 @@ class Floor:
         now = self.now()
         self.times.look()
         bad = self.health.answered(answer, now, self.desk.draw(), sent_at=sent_at)
-        self._refused_key(self.key.answered(call, answer, now, sent_at=sent_at))
+        row = job.row if job is not None else None
+        self._refused_key(self.key.answered(call, answer, now, sent_at=sent_at, row=row))
         if call is Call.SUBMIT:
             self._submit_answered(answer, now, sent_at)
         quota = is_quota(answer)

@@ -34,6 +34,7 @@ class KeyCheck:
         self._ask_at = math.inf
         self._waves: Counter[Call] = Counter()
         self._wave_at: dict[Call, float] = {}
+        self._rows: set[int | None] = set()  # jobs whose polls were refused since one passed
         self.held_until = -math.inf
 
     @property
@@ -46,12 +47,14 @@ class KeyCheck:
         """When the question is to be asked; infinite while there is none."""
         return self._ask_at
 
-    def answered(self, call: Call, answer: Answer, now: float, *, sent_at: float) -> str | None:
-        """Take the answer to a request of a job; return why to end the run, None to go on."""
+    def answered(
+        self, call: Call, answer: Answer, now: float, *, sent_at: float, row: int | None = None
+    ) -> str | None:
+        """Take the answer to a request, for the job `row`; return why to end the run, None to go on."""
         if answer.meaning in _PASSED:
             self._good(call, sent_at)
         elif answer.meaning is Meaning.KEY_REFUSED:
-            return self._refused(call, answer, now, sent_at)
+            return self._refused(call, answer, now, sent_at, row)
         return None
 
     def question_answered(self, answer: Answer, now: float, *, sent_at: float) -> str | None:
@@ -72,7 +75,11 @@ class KeyCheck:
             self._ask_at = now + AGAIN_S * 2.0 ** (self._asks - 1)
         return None
 
-    def _refused(self, call: Call, answer: Answer, now: float, sent_at: float) -> str | None:
+    def _refused(self, call: Call, answer: Answer, now: float, sent_at: float, row: int | None) -> str | None:
+        if call is Call.POLL:
+            self._rows.add(row)
+        if call is Call.POLL and not answer.about_key and len(self._rows) == 1 and self._passed:
+            return None  # a task that we may not see
         if sent_at >= self._wave_at.get(call, -math.inf):
             self._wave_at[call] = now
             self._waves[call] += 1
@@ -93,6 +100,8 @@ class KeyCheck:
     def _good(self, call: Call, sent_at: float) -> None:
         self._passed.add(call)
         self._waves[call] = 0
+        if call is Call.POLL:
+            self._rows.clear()
         self._good_sent_at = max(self._good_sent_at, sent_at)
         if sent_at >= self._doubted_at:
             self._doubt_no_more()

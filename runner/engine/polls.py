@@ -33,7 +33,8 @@ async def ask(floor: Floor, row: int, sent_at: float) -> None:
     else:
         floor.heed(found.stop, found.answer, found.failure.message if found.failure else "")
     now = floor.now()
-    if found.stop is None and found.state in (None, State.WAITING) and _is_given_up(floor, found):
+    goes_on = found.stop is None or found.answer.meaning is Meaning.KEY_REFUSED
+    if goes_on and found.state in (None, State.WAITING) and _is_given_up(floor, found):
         _set_aside(floor, found)
     elif found.state is State.WAITING:
         _heard_of(floor, row)
@@ -72,7 +73,9 @@ def _not_of_this_account(floor: Floor, found: polling.Polled) -> None:
 
 def _is_given_up(floor: Floor, found: polling.Polled) -> bool:
     """Whether this run has waited long enough for a task that tells nothing good, or nothing new."""
-    if found.job is None or found.answer.meaning not in (Meaning.OK, Meaning.REFUSED):
+    answer = found.answer
+    about_task = answer.meaning in (Meaning.OK, Meaning.REFUSED) or polling.is_about_task(answer)
+    if found.job is None or not about_task:
         return False
     if found.trouble is None:
         floor.trouble_is_over(found.job.row)

@@ -101,7 +101,7 @@ def _record(
         if not_found and job.key12 != desk.account.key12:
             # Another account cannot see the task: polling on would be asking for nothing for ever.
             stop = Exit.REFUSED
-        elif answer.meaning is Meaning.REFUSED:
+        elif answer.meaning is Meaning.REFUSED or is_about_task(answer):
             job = trouble.note_unknown(conn, desk, job, answer)
         return _with_trouble(desk, Polled(job=job, answer=answer, stop=stop, overdue=late))
     if after_task(task) is AfterTask.RUNNING:
@@ -142,6 +142,11 @@ def _record(
         duration_s=after.duration_s,
         failure=failure,
     )
+
+
+def is_about_task(answer: Answer) -> bool:
+    """Say whether a refusal that looks like one of our key may be about this task alone."""
+    return answer.meaning is Meaning.KEY_REFUSED and not answer.about_key
 
 
 def _with_trouble(desk: Desk, found: Polled) -> Polled:

@@ -142,6 +142,27 @@ def test_one_task_that_may_not_be_seen_ends_nothing_while_others_are() -> None:
         assert night.request(Call.POLL, GOOD) is None
 
 
+@pytest.mark.parametrize(
+    ("rows", "code", "ends"),
+    [
+        ((3, 3, 3, 3, 3, 3), "forbidden", False),  # the last one there is, and we may not see it
+        ((3, 4, 3, 4, 3, 4), "forbidden", True),
+        ((3, 3, 3, 3, 3, 3), "api_scope_denied", True),
+    ],
+)
+def test_a_task_that_alone_may_not_be_seen_is_no_key_that_is_refused(
+    rows: tuple[int, ...], code: str, ends: bool
+) -> None:
+    night, said = Night(), []
+    for row in rows:
+        night.now = max(night.now, night.key.held_until) + 1.0
+        said.append(night.key.answered(Call.POLL, no(403, code), night.now, sent_at=night.now - 0.1, row=row))
+        if night.key.ask_at < math.inf:
+            assert night.question(GOOD) is None
+
+    assert any(said) is ends
+
+
 def test_a_key_that_may_not_ask_for_credits_is_no_key_that_is_refused() -> None:
     night = Night()
     for _ in range(20):
