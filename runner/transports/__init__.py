@@ -39,11 +39,14 @@ __all__ = (
 
 @dataclass(frozen=True, slots=True)
 class ResultTransport:
-    """What requests to result hosts go through, and whether that is a proxy."""
+    """What requests to result hosts go through, whether that is a proxy, and which names may have which addresses.
+
+    Hosts in NO_PROXY are asked without the proxy.
+    """
 
     http: httpx.AsyncBaseTransport
     proxied: bool
-    allowed: Callable[[Address], bool]
+    allowed: Callable[[str, Address], bool]
 
 
 def check(base_url: str) -> None:
@@ -79,9 +82,9 @@ async def open_result_transport(base_url: str, connections: int) -> AsyncIterato
     loopback = is_loopback(base_url)
     proxy = None if loopback else _proxy("https://result.invalid")
 
-    def allowed(address: Address) -> bool:
-        # Behind a proxy the only name we look up is the proxy's.
-        return proxy is not None or may_hold_results(address, loopback=loopback)
+    def allowed(name: str, address: Address) -> bool:
+        itself = proxy is not None and name == proxy.url.host
+        return itself or may_hold_results(address, loopback=loopback)
 
     async with _transport(connections, proxy, allowed) as transport:
         yield ResultTransport(transport, proxy is not None, allowed)
@@ -100,7 +103,7 @@ async def knock(way: ResultTransport, host: str, *, agent: str, timeout_s: float
     except ValueError:
         pass
     else:
-        if not way.allowed(address):
+        if not way.allowed(name, address):
             return surroundings.no_results_from(address, name)
     request = httpx.Request(
         "HEAD",
@@ -117,12 +120,12 @@ async def knock(way: ResultTransport, host: str, *, agent: str, timeout_s: float
 
 
 def _transport(
-    connections: int, proxy: httpx.Proxy | None, allowed: Callable[[Address], bool] = lambda _: True
+    connections: int, proxy: httpx.Proxy | None, allowed: Callable[[str, Address], bool] = lambda *_: True
 ) -> httpx.AsyncBaseTransport:
     _import_aiohttp()
     from runner.transports._aiohttp import Transport
 
-    return Transport(connections, proxy, allowed, trusted)
+    return Transport(connections, proxy, proxy_bypass, allowed, trusted)
 
 
 def _import_aiohttp() -> None:
@@ -146,7 +149,7 @@ def _import_aiohttp() -> None:
 
 def _proxy(base_url: str) -> httpx.Proxy | None:
     parts = urlsplit(base_url)
-    if is_loopback(base_url) or proxy_bypass(parts.hostname or ""):
+    if is_loopback(base_url) or proxy_bypass(parts.netloc):
         return None
     url = getproxies().get(parts.scheme)
     if not url:

@@ -29,7 +29,7 @@ _connected: ContextVar[bool] = ContextVar("connected", default=False)
 class Judging(AbstractResolver):
     """Looks up names as ever, and refuses a name with any address that is not allowed."""
 
-    def __init__(self, allowed: Callable[[Address], bool]) -> None:
+    def __init__(self, allowed: Callable[[str, Address], bool]) -> None:
         self._allowed = allowed
         self._names = ThreadedResolver()
 
@@ -47,7 +47,7 @@ class Judging(AbstractResolver):
         except UnicodeError as exc:  # no name of a host at all
             raise socket.gaierror(socket.EAI_NONAME, f"it is no name of a host: {exc}") from exc
         for each in found:
-            if not self._allowed(address := read_address(each["host"])):
+            if not self._allowed(host, address := read_address(each["host"])):
                 raise AddressRefused(address, host)
         return found
 
@@ -83,8 +83,13 @@ class Session:
     """A session that takes urls as they are: given text, aiohttp would quote a signed url anew."""
 
     def __init__(
-        self, connections: int, allowed: Callable[[Address], bool], trust: Callable[[], ssl.SSLContext]
+        self,
+        connections: int,
+        bypass: Callable[[str], bool],
+        allowed: Callable[[str, Address], bool],
+        trust: Callable[[], ssl.SSLContext],
     ) -> None:
+        self._bypass = bypass
         self._trust = trust
         self._session = aiohttp.ClientSession(
             connector=Connector(limit=connections, keepalive_timeout=KEEP_S, resolver=Judging(allowed)),
@@ -94,10 +99,13 @@ class Session:
         )
 
     def request(self, *, url: str, **rest: Any) -> Asking:
-        """Return a request; one over https proves its host."""
+        """Return a request; one over https proves its host, one to a host in NO_PROXY goes there itself."""
         if url.startswith("https:"):
             rest["ssl"] = self._trust()
-        return Asking(self._session.request(url=URL(url, encoded=True), **rest))
+        target = URL(url, encoded=True)
+        if rest["proxy"] is not None and self._bypass(target.raw_authority):
+            rest |= dict.fromkeys(("proxy", "proxy_auth", "proxy_headers"))
+        return Asking(self._session.request(url=target, **rest))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -115,13 +123,14 @@ class Transport(AiohttpTransport):
         self,
         connections: int,
         proxy: httpx.Proxy | None,
-        allowed: Callable[[Address], bool],
+        bypass: Callable[[str], bool],
+        allowed: Callable[[str, Address], bool],
         trust: Callable[[], ssl.SSLContext],
     ) -> None:
         # It wants a context for sessions of its own; each https request of ours brings one.
         super().__init__(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), proxy=proxy)
         self._session: Session | None = None
-        self._make = partial(Session, connections, allowed, trust)
+        self._make = partial(Session, connections, bypass, allowed, trust)
 
     def get_client(self) -> Any:
         """Return the session; made within the event loop."""

@@ -143,6 +143,27 @@ async def test_behind_a_proxy_names_are_not_looked_up(monkeypatch: pytest.Monkey
     ]
 
 
+def proxy_of(proxy: Wire) -> str:
+    return proxy.url.partition("//")[2]
+
+
+async def test_hosts_in_no_proxy_are_asked_without_it_and_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(saying(http(503))) as proxy, media() as good:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", f"fake.example,{good}")
+        looked = await looked_at("https://rivya.example", [good, "fake.example", "other.example"])
+
+    assert sorted(proxy.lines) == [
+        f"CONNECT {name}:443 HTTP/1.1" for name in ("other.example", "rivya.example")
+    ]
+    found = {(each.of, each.what) for each in looked.barred}
+    assert found == {
+        ("elsewhere.example", "address"),
+        ("fake.example", "address"),
+        (proxy_of(proxy), "proxy"),
+    }
+
+
 @pytest.mark.parametrize("skew_s", [0, 59, -59, 61, 300, -36_000])
 async def test_the_clock_is_judged_by_the_first_answer(skew_s: int) -> None:
     """Whatever the answer is: a gateway's page has the time as well."""

@@ -60,7 +60,7 @@ def nothing_named(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("signed", None, "an authority that this machine does not know", "SSL_CERT_FILE"),
         ("signed", "localhost", "is not in SSL_CERT_FILE", "SSL_CERT_FILE"),
         ("expired", "authority", "has expired by the clock of this machine (20", "renew"),
-        ("early", "authority", "not valid yet by the clock of this machine (20", "set the clock"),
+        ("early", "authority", "not valid yet by the clock of this machine (20", "set that clock"),
         ("elsewhere", "authority", "for another name", "RIVYA_BASE_URL"),
     ],
 )
@@ -238,7 +238,7 @@ async def test_a_handshake_that_breaks_off_or_never_ends_left_nothing() -> None:
     ("status", "said", "weight"),
     [
         (407, "wants a user name and a password", Weight.STOP),
-        (403, "did not open a way to rivya.example (HTTP 403)", Weight.WARNING),
+        (403, "forbids the way to rivya.example (HTTP 403)", Weight.STOP),
         (502, "did not open a way to rivya.example (HTTP 502)", Weight.WARNING),
         (None, "", None),
     ],
