@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +117,9 @@ class Api:
     async def _with_faults(self, call: Call, handler: Handler) -> Response:
         rule: Rule | None = self.service.faults.pick(call.kind, call.facts)
         call.fault = f"{rule.do}:{rule.when}" if rule is not None else None
+        if rule is not None and rule.do == "gives_up" and call.kind == "submit":
+            loop = asyncio.get_running_loop()
+            loop.call_later(rule.options.get("seconds", 6.0), self._finish_unlooked, call)
         if rule is not None and rule.when == "before":
             instead = await self.misbehaviour.before(rule, call.request)
             if instead is not None:
@@ -187,6 +192,11 @@ class Api:
         accepted = self.service.submit(call.account, call.key and _storable(call.key), call.raw)
         call.task_id, call.charged = accepted.task_id, accepted.charged
         return json_answer(accepted.answer, self.service.options.create_status)
+
+    def _finish_unlooked(self, call: Call) -> None:
+        """Accept a submit that its gateway has given up; its key was looked up when it came."""
+        with suppress(ApiError):
+            self.service.submit(call.account, call.key and _storable(call.key), call.raw, look_up=False)
 
     async def _poll(self, call: Call) -> Response:
         return json_answer(self.service.poll(call.account, _storable(call.task_id or "")))

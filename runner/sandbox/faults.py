@@ -44,6 +44,8 @@ ANSWER_KINDS: Mapping[str, str] = {
     "empty": "after",
     "wrong_content_type": "after",
     "no_id": "after",
+    "wrapped": "after",
+    "gives_up": "before",
     "redirect": "before",
     "refuse": "before",
     "refuse_reference_url": "before",
@@ -64,7 +66,9 @@ TASK_KINDS = (
 )  # fmt: skip
 
 # Kinds that spoil an answer, so that there has to be one first.
-SPOILERS = frozenset({"truncated", "garbage", "empty", "wrong_content_type", "no_id", *RESULT_KINDS})
+SPOILERS = frozenset(
+    {"truncated", "garbage", "empty", "wrong_content_type", "no_id", "wrapped", *RESULT_KINDS}
+)
 WHEN = ("before", "after", "answered")
 NUMBERS = ("seconds", "credits", "factor", "bytes_per_s", "megabytes", "keep", "length")
 FORMS = ("null", "empty", "list")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import json
 import os
 import signal
 import time
@@ -146,6 +147,8 @@ def refusal(rule: Rule, request: Request, *, insufficient: str) -> Response:
             return error(code, message, status=status, headers=headers)
         case "500":
             return error("internal_error", "Something went wrong.", status=500)
+        case "gives_up":
+            return gateway_page(504, GATEWAY_TITLES["504"])
         case "502" | "504":
             return gateway_page(int(rule.do), GATEWAY_TITLES[rule.do])
         case "page":
@@ -204,6 +207,11 @@ def spoil(rule: Rule, request: Request, answer: Response) -> Response | None:
             return Response(body, answer.status_code, media_type="text/plain")
         case "no_id":
             return json_answer({"status": "queued"}, answer.status_code)
+        case "wrapped" if answer.status_code < 300:
+            wrapped = {"id": "req_of_this_answer", str(given.get("by", "data")): json.loads(body)}
+            return json_answer(wrapped, answer.status_code)
+        case "wrapped":
+            return answer
         case "expired":
             return expired("Request has expired.")
         case "gzip" | "said_gzip" | "extra_bytes" | "zip":

@@ -63,6 +63,8 @@ PRESETS: Mapping[str, Preset] = {
         rules=(
             {"on": "api", "do": "502", "probability": 0.05},
             {"on": "api", "do": "504", "when": "after", "probability": 0.05},
+            {"on": "submit", "do": "gives_up", "probability": 0.03},
+            {"on": "submit", "do": "page", "when": "after", "probability": 0.02},
         ),
     ),
     "bad-night": Preset(

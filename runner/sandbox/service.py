@@ -132,12 +132,12 @@ class Service:
 
     # -- generations
 
-    def submit(self, account: str, key: str | None, raw: bytes) -> Accepted:
-        """Accept a generation, or answer a repeated key; raise `ApiError` otherwise."""
+    def submit(self, account: str, key: str | None, raw: bytes, *, look_up: bool = True) -> Accepted:
+        """Accept a generation, or (`look_up`) answer a repeated key; raise `ApiError` otherwise."""
         self.settle()
         now = self.now()
         body_hash = hashlib.sha256(raw).hexdigest()
-        if key is not None:
+        if key is not None and look_up:
             record = self.storage.find_key(account, key, not_before=now - self.options.key_retention_s)
             if record is not None:
                 return self._replay(record, body_hash)

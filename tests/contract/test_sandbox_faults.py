@@ -64,6 +64,28 @@ async def test_a_refusal_after_processing_has_been_charged(do: str) -> None:
         assert (await sandbox.control("ledger"))["charged"] == 10
 
 
+async def test_a_gateway_gives_up_on_a_submit_that_is_accepted_later_and_twice_if_it_came_again() -> None:
+    async with inside(faults=(rule("gives_up", times=1, seconds=0.05),)) as sandbox:
+        assert (await sandbox.submit(key="k")).status_code == 504
+        assert (await sandbox.control("ledger"))["tasks"] == []
+        again = await sandbox.submit(key="k")
+        with anyio.fail_after(5):
+            while len((await sandbox.control("ledger"))["tasks"]) < 2:
+                await anyio.sleep(0.01)
+
+        assert again.status_code == 201
+        assert (await sandbox.control("ledger"))["paid_twice"]
+        assert (await sandbox.submit(key="k")).json()["id"] != again.json()["id"]
+
+
+async def test_an_answer_can_be_wrapped_beside_the_id_of_its_request() -> None:
+    async with inside(faults=(rule("wrapped", on=["submit", "poll"], by="generation"),)) as sandbox:
+        said = (await sandbox.submit(key="k")).json()
+
+        assert said["id"].startswith("req_")
+        assert said["generation"]["status"] == "queued"
+
+
 @pytest.mark.parametrize("do", ["502", "504"])
 async def test_a_gateway_answers_with_a_page(do: str) -> None:
     async with inside(faults=(rule(do),)) as sandbox:
