@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from runner.backoff import retry_delay_s
@@ -27,6 +27,7 @@ from runner.store.ledger import Paid
 from runner.ways import Trouble, is_given_up
 
 NAMED = 5  # jobs in one sentence
+WORTH_TELLING_S = 5.0
 WAITING_FOR = {
     Call.SUBMIT: "submits",
     Call.POLL: "polls",
@@ -250,6 +251,16 @@ class Floor:
         """A task has ended well: what kept those that were set aside from it may be over."""
         for job in self.aside.due(self.now()):
             self.wait_for(job, age_s=self.desk.settings.polling.max_s, polled=True)
+
+    def unclear_wait(self, waits_s: Sequence[float]) -> None:
+        """Tell of submits that an earlier run has left unclear, where it takes a while until they go out again."""
+        if waits_s and max(waits_s) >= WORTH_TELLING_S:
+            these = "a submit" if len(waits_s) == 1 else f"{len(waits_s):,} submits"
+            words = (
+                f"{these} of an earlier run got no clear answer and may still be worked on: the same keys are sent"
+                f" again in {max(waits_s):.0f} s"
+            )
+            self.progress.event("warning", message=words)
 
     # --- what becomes of jobs ---
 

@@ -114,14 +114,17 @@ class Engine:
 
         open_jobs = await desk.writer.write(read)
         wall_s = desk.clock.wall_s()
+        unclear: list[float] = []
         for job in open_jobs:
             if job.state is State.SUBMITTING:
-                self._backlog.resend_after(wait_to_resend_s(desk, job), job.row)
+                unclear.append(wait_to_resend_s(desk, job))
+                self._backlog.resend_after(unclear[-1], job.row)
             elif job.state is State.DOWNLOADING:
                 self._backlog.to_download.append(job.row)
             else:
                 age_s = max(wall_s - (epoch(job.submitted_at) or wall_s), 0.0)
                 self._floor.wait_for(job, age_s=age_s, polled=job.polls > 0)
+        self._floor.unclear_wait(unclear)
         await self._pulse.recount()
 
     async def _dispatch(self, calls: anyio.abc.TaskGroup) -> None:

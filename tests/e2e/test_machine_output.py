@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from runner.schemas import read_schema
 from tests.support import HURRIED, HURRIED_TASKS, Command
+from tests.warm import SPEED
 
 
 def check(schema: str, document: Any) -> None:
@@ -43,7 +44,7 @@ def test_the_events_of_a_run_agree_with_their_schema(command: Command, examples:
     flags = "--faults flaky --seed 3 --duration 0.1:0.4"
     manifest = examples / "01-first-steps.yaml"
 
-    outcome = command("run", manifest, "--sandbox", "--json", "--sandbox-options", flags, env=HURRIED)
+    outcome = command("run", manifest, "--sandbox", "--json", "--sandbox-options", flags, env={SPEED: "25"})
 
     events = outcome.events
     for event in events:

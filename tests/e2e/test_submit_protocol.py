@@ -120,6 +120,7 @@ def test_what_ended_unclear_has_time_to_end_at_the_service_before_its_key_is_sen
 
     assert (whole.code, killed.code, after.code) == (0, -9, 0), said(whole) + said(after)
     bench.assert_whole(prompts)
+    assert "a submit of an earlier run got no clear answer" in after.stderr
     sends = {name: bench.service.ledger.of(f"prompt of {name}") for name in (*slow, "killed", *"abcd")}
     for name in (*slow, "killed"):
         first, second = sends[name]
@@ -127,6 +128,21 @@ def test_what_ended_unclear_has_time_to_end_at_the_service_before_its_key_is_sen
     assert max(sends[name][0].at for name in "abcd") < min(sends[name][1].at for name in slow), (
         "others went on"
     )
+
+
+def test_an_account_that_is_limited_by_pages_is_only_slower(
+    command: Command, start_service: StartService
+) -> None:
+    """Each such 429 is unclear by itself; it is waited out like any other, not for as long as a lost answer."""
+    be = Personality(limit_body="page", in_flight=2, task_s=(0.2, 0.3))
+    bench = Bench(command, start_service(be))
+    prompts = bench.write(6, idempotency={"resend_after": "30m"})
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    assert bench.service.ledger.limited
+    bench.assert_whole(prompts)
 
 
 def test_key_and_body_are_as_documented(bench: Bench) -> None:
@@ -241,7 +257,7 @@ def test_a_conflict_is_asked_again_with_the_same_key_and_then_left_to_a_person(b
         "submit", "answer_before", answer=conflict, times=99, where=prompt_is("prompt of for-ever")
     )
 
-    outcome = bench.run("--stop-after", "3s", env=HURRIED)
+    outcome = bench.run("--stop-after", "6s", env=HURRIED)
 
     assert bench.service.ledger.paid == {"prompt of in-flight": 1}
     assert dict(bench.rows())["in-flight"] == "done", said(outcome)

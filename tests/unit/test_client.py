@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import io
 import json
@@ -210,6 +211,28 @@ async def test_a_refused_connection_never_left(url: str) -> None:
     assert not reply.sent
     assert understand(reply).meaning is Meaning.NEVER_LEFT
     assert reply.detail.startswith("no connection")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("can't start new thread"),
+        OSError(errno.EMFILE, "Too many open files"),
+        MemoryError(),
+        KeyError("a fault in a library"),
+    ],
+)
+async def test_whatever_fails_before_there_is_a_connection_never_left(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("aiohttp.resolver.ThreadedResolver.resolve", resolve)
+    async with open_api(Account("https://rivya.invalid", KEY), now=time.time, timeouts=QUICK) as api:
+        answer = understand(await api.submit(BODY, "k"), to_submit=True)
+
+    assert answer.meaning is Meaning.NEVER_LEFT
 
 
 async def test_a_failed_tls_handshake_never_left() -> None:
