@@ -65,7 +65,8 @@ def identify(file: BinaryIO, size_bytes: int) -> tuple[MediaType | None, bytes]:
         if head.startswith(b"ID3"):
             file.seek(_behind_id3(file, size_bytes))
             return sniff(file.read(HEAD_BYTES)) or media, head
-        if media is MP4 and _handlers(file, size_bytes) == {b"soun"}:
+        # Most films name their picture track near the beginning, which saves the walk.
+        if media is MP4 and _PICTURE_TRACK not in head and _handlers(file, size_bytes) == {b"soun"}:
             return M4A, head
         if media in (WEBM, MKV) and _track_kinds(file, size_bytes) == {_SOUND_TRACK}:
             return (WEBM_SOUND if media is WEBM else MKV_SOUND), head
@@ -209,6 +210,9 @@ def _spans(file: BinaryIO, at: int, size: int) -> Iterator[tuple[bytes, int, int
             raise _CutError(msg)
         yield name, begins, at + length
         at += length
+
+
+_PICTURE_TRACK = b"hdlr" + bytes(8) + b"vide"
 
 
 def _handlers(file: BinaryIO, size: int) -> set[bytes]:
