@@ -20,8 +20,8 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,32 @@ def write(folder: OutputFolder, stem: str, sidecar: Sidecar) -> Path:
     there = read(path)
     if there is None or not (_identity(there) == _identity(sidecar) or _is_stale(there, sidecar.manifest)):
         folder.retire_sidecar(stem)
+    _put(path, sidecar, folder.root)
+    return path
+
+
+def close_gap(of: Artifact, artifacts: Sequence[Artifact]) -> None:
+    """Say in the sidecar of these results that a person has taken them as all there are.
+
+    Raises:
+        DiskTrouble: It cannot be written.
+    """
+    path = beside(of.path)
+    there = read(path)
+    if there is not None and there.missing:
+        _put(path, replace(there, missing=(), artifacts=tuple(artifacts)), path.parent)
+
+
+def beside(path: Path) -> Path:
+    """Return where the sidecar of a result is."""
+    stem = path.with_suffix("").name.partition("+")[0]
+    return path.with_name(f"{stem}.json")
+
+
+def _put(path: Path, sidecar: Sidecar, root: Path) -> None:
     new = path.with_name(path.name + ".new")
     text = json.dumps(_to_json(sidecar, path.parent), ensure_ascii=False, indent=2, allow_nan=False)
-    with disk_errors(folder.root):
+    with disk_errors(root):
         path.parent.mkdir(parents=True, exist_ok=True)
         # A lone surrogate cannot be written as UTF-8, and would lose a paid job its sidecar.
         data = text.encode("utf-8", "backslashreplace") + b"\n"
@@ -100,7 +123,6 @@ def write(folder: OutputFolder, stem: str, sidecar: Sidecar) -> Path:
             os.fsync(file.fileno())
         new.replace(path)
         sync_folder(path.parent)
-    return path
 
 
 def read(path: Path) -> Sidecar | None:

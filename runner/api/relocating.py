@@ -105,7 +105,7 @@ def _drop_kept(moves: list[Move], job: Job, folder: OutputFolder) -> None:
     for move in moves:
         if move.source == move.target or not move.source.is_relative_to(folder.root / OLD):
             continue
-        beside = _beside(move.source)
+        beside = sidecar.beside(move.source)
         there = sidecar.read(beside)
         if there is not None and there.fingerprint == job.fingerprint:
             with disk_errors(folder.root):
@@ -240,7 +240,7 @@ def _rewrite_sidecar(
     """The sidecar goes with its files, under the job's name of today."""
     reserved, charged = ledger.paid(file.conn, job)
     bound = catalogue.binding(file.conn, settings.name)
-    there = sidecar.read(_beside(old[0].path)) if old and old[0].path.name else None
+    there = sidecar.read(sidecar.beside(old[0].path)) if old and old[0].path.name else None
     sidecar.write(
         folder,
         job.output,
@@ -267,11 +267,6 @@ def _rewrite_sidecar(
     for item in old:
         if not item.path.name:
             continue
-        beside = _beside(item.path)
+        beside = sidecar.beside(item.path)
         if beside.is_relative_to(folder.root):
             sidecar.drop(folder, beside.relative_to(folder.root).with_suffix("").as_posix())
-
-
-def _beside(path: Path) -> Path:
-    stem = path.with_suffix("").name.partition("+")[0]
-    return path.with_name(f"{stem}.json")

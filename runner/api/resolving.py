@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner import sidecar
 from runner.api.account import ask
 from runner.api.opening import read_manifest
 from runner.client import Account, Api, same_service
@@ -221,6 +222,7 @@ class Answering:
                 there = [replace(first, warning=words), *there[1:]]
             jobs.save_artifacts(conn, self.job, there)
             jobs.advance(conn, self.job, now, state=State.DONE.value, finished_at=now, **NO_TROUBLE)
+            sidecar.close_gap(there[0], there)
             self._event(conn, "accepted_as_it_is", files=[str(item.path) for item in there], missing=missing)
 
     def attach(self, task_id: str) -> None:

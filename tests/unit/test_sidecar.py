@@ -286,3 +286,29 @@ def test_a_prompt_that_is_no_unicode_still_has_its_sidecar(folder: OutputFolder)
 
     assert SidecarIndex(folder.root).find_adoptable("hero", **WHO) is not None
     assert path.read_bytes().decode("utf-8")
+
+
+def test_a_gap_is_said_until_a_person_closes_it(folder: OutputFolder) -> None:
+    """What is missing is asked for again by whoever takes the files over; what was accepted is not."""
+    made = finished(folder)
+    one = replace(made.artifacts[0], warning="odd")
+    sidecars.write(folder, "hero", replace(made, artifacts=(one,), missing=(2, 4)))
+    found = find_adoptable(folder.sidecar_path("hero"), **WHO)
+    assert found is not None
+    assert (found.missing, found.artifacts[0].warning) == ((2, 4), "odd")
+
+    sidecars.close_gap(one, [replace(one, warning="odd; accepted")])
+
+    after = find_adoptable(folder.sidecar_path("hero"), **WHO)
+    assert after is not None
+    assert (after.missing, after.artifacts[0].warning) == ((), "odd; accepted")
+
+
+def test_whose_results_stand_at_a_place_is_seen_on_the_way(folder: OutputFolder) -> None:
+    sidecars.write(folder, "hero", finished(folder))
+    index = SidecarIndex(folder.root)
+
+    found = [index.find_adoptable(stem, **{**WHO, "manifest": "winter"}) for stem in ("hero", "other")]
+
+    assert found == [None, None]
+    assert index.others == {"autumn": ["hero"]}
