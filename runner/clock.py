@@ -88,7 +88,7 @@ class ServiceClock:
         return None if heard is None or heard.date_s is None else heard.date_s - heard.wall_s
 
     def ended(self, row: int) -> None:
-        """A send of this job has ended: for it, only what is heard from now on counts as known."""
+        """A send of this job has ended in vain: for it, only what is heard from now on counts as known."""
         self._ended[row] = self._number
 
     def is_known(self, row: int) -> bool:

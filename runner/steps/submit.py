@@ -87,8 +87,9 @@ async def submit(desk: Desk, row: int) -> Submitted:
     assert job.key is not None
     still_allowed = (lambda: _in_time(desk, job)) if job.in_doubt > 1 else None
     reply = await desk.api.submit(job.body, job.key, still_allowed=still_allowed)
-    desk.service_clock.ended(job.row)
     answer = understand(reply, to_submit=True)
+    if answer.meaning is not Meaning.OK:
+        desk.service_clock.ended(job.row)
     done = await desk.writer.write(lambda conn: _record(conn, desk, job, answer))
     return Submitted(
         job=done.job,

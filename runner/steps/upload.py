@@ -116,7 +116,11 @@ async def upload(desk: Desk, reference: Reference, wanted: Needed) -> Uploaded:
             )
         )
         return Uploaded(copy=copy, answer=answer)
-    if answer.meaning is Meaning.REFUSED:
+    # A file that is too large or of the wrong type is that for whoever stands in front of the service as well;
+    # and nothing is paid for an upload, so there is nothing to be in doubt of.
+    if answer.meaning is Meaning.REFUSED or (
+        answer.meaning is Meaning.UNCLEAR and answer.status in (413, 415)
+    ):
         failure = Failure(
             cls=failure_class(code=answer.code, status=answer.status),
             code=answer.code or "upload_refused",

@@ -114,6 +114,18 @@ async def test_a_refused_file_is_a_failure_in_plain_words(picture: Reference, st
     assert "too blue" in done.failure.message
 
 
+@pytest.mark.parametrize("status", [413, 415])
+async def test_a_file_that_a_gateway_does_not_let_through_is_not_sent_for_ever(
+    picture: Reference, status: int
+) -> None:
+    world = World.of(job("a", references=[picture]))
+
+    done = await uploads(world, picture, httpx.Response(status, html="<h1>Request Entity Too Large</h1>"))
+
+    assert done.failure is not None
+    assert f"a.png was refused at upload: HTTP {status}" in done.failure.message
+
+
 async def test_a_file_that_changed_since_it_was_planned_is_not_sent(picture: Reference) -> None:
     world = World.of(job("a", references=[picture]))
     picture.file.write_bytes(CONTENT[::-1])
