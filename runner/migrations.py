@@ -355,6 +355,62 @@ _DRIVES = (
     "ALTER TABLE manifests ADD COLUMN output_mount TEXT",
 )
 
+# A row of the ledger comes into the sums of what is on its way, and leaves them. The last one takes the sum with
+# it: what the arithmetic of doubles leaves behind does not add up over the years.
+_OUT_ADDED = (
+    "INSERT INTO credits_out (base_url, shape, manifest, minute, model, payments, amount, named) VALUES"
+    " (NEW.base_url, NEW.shape, NEW.manifest, NEW.minute, NEW.model, 1, NEW.amount,"
+    " iif(NEW.reserved IS NULL, 0, NEW.amount))"
+    " ON CONFLICT DO UPDATE SET payments = payments + 1, amount = amount + excluded.amount,"
+    " named = named + excluded.named;"
+)
+_OF_OLD = "base_url = OLD.base_url AND shape = OLD.shape AND manifest = OLD.manifest AND minute = OLD.minute"
+_OUT_GONE = (
+    "UPDATE credits_out SET payments = payments - 1, amount = amount - OLD.amount,"
+    f" named = named - iif(OLD.reserved IS NULL, 0, OLD.amount) WHERE {_OF_OLD};"
+    f" DELETE FROM credits_out WHERE {_OF_OLD} AND payments = 0;"
+)
+_PRICES = (
+    # The last charges of each price instead of the last one, and how far reservations have been kept to.
+    "ALTER TABLE prices ADD COLUMN ends TEXT NOT NULL DEFAULT '[]'",
+    "ALTER TABLE prices ADD COLUMN kept REAL NOT NULL DEFAULT 0",
+    "UPDATE prices SET ends = json_array(charged) WHERE charged > 0",
+    "ALTER TABLE prices DROP COLUMN charged",
+    "CREATE INDEX prices_tried ON prices (base_url, model) WHERE ends <> '[]'",
+    "ALTER TABLE ledger ADD COLUMN named REAL",
+    "ALTER TABLE ledger ADD COLUMN most REAL",
+    "ALTER TABLE ledger ADD COLUMN surprise REAL",
+    "ALTER TABLE ledger ADD COLUMN told_at TEXT",
+    "CREATE INDEX ledger_surprises ON ledger (manifest) WHERE surprise IS NOT NULL",
+    # A payment is open until its end is known, not only until a reservation is named.
+    "UPDATE ledger SET named = reserved",
+    "UPDATE ledger SET probe = 1 WHERE state = 'reserved' AND EXISTS (SELECT 1 FROM jobs j WHERE j.id = ledger.job"
+    " AND j.round = ledger.round AND j.state IN ('submitting', 'uncertain', 'waiting'))",
+    "DROP INDEX ledger_probes",
+    """
+    CREATE TABLE credits_out (
+        base_url TEXT NOT NULL,
+        shape TEXT NOT NULL,
+        manifest TEXT NOT NULL,
+        minute INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        payments INTEGER NOT NULL,
+        amount REAL NOT NULL,
+        named REAL NOT NULL,
+        PRIMARY KEY (base_url, shape, manifest, minute)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "INSERT INTO credits_out SELECT base_url, shape, manifest, minute, max(model), count(*), sum(amount),"
+    " sum(iif(reserved IS NULL, 0, amount)) FROM ledger WHERE probe = 1 GROUP BY base_url, shape, manifest, minute",
+    f"CREATE TRIGGER ledger_out_added AFTER INSERT ON ledger WHEN NEW.probe = 1 BEGIN {_OUT_ADDED} END",
+    "CREATE TRIGGER ledger_out_changed AFTER UPDATE OF probe, amount, reserved, minute ON ledger"
+    f" WHEN OLD.probe = 1 AND NEW.probe = 1 BEGIN {_OUT_GONE} {_OUT_ADDED} END",
+    f"CREATE TRIGGER ledger_out_opened AFTER UPDATE OF probe ON ledger WHEN OLD.probe = 0 AND NEW.probe = 1"
+    f" BEGIN {_OUT_ADDED} END",
+    f"CREATE TRIGGER ledger_out_gone AFTER UPDATE OF probe ON ledger WHEN OLD.probe = 1 AND NEW.probe = 0"
+    f" BEGIN {_OUT_GONE} END",
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -364,6 +420,7 @@ STEPS = {
     "0006_troubles": _TROUBLES,
     "0007_fingerprints": _FINGERPRINTS,
     "0008_drives": _DRIVES,
+    "0009_prices": _PRICES,
 }
 
 

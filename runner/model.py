@@ -303,9 +303,11 @@ class Upload:
 class Estimate:
     """What a payment is expected to cost, and how well that is known.
 
-    `reserve` is what is set aside at the intent: never below `credits`.
+    `reserve` is what is set aside at the intent: never below `credits`. A charge above `most` is so many times
+    what is known that a person has to see it; None where nothing is known.
     """
 
     credits: float
     reserve: float
     basis: Basis
+    most: float | None = None

@@ -137,10 +137,8 @@ def takes(name: str, count: int, prompt: str = "once more") -> list[JobSpec]:
 def staged(spec: JobSpec, file: StateFile | None = None, service: str = "https://rivya.ai") -> StagedJob:
     """Return a job with its price, as planning would."""
     shape = shape_of(spec, CONTRACT)
-    observed = ledger.observed(file.conn, service, shape) if file is not None else None
-    return StagedJob(
-        spec=spec, shape=shape, estimate=estimate(spec, contract=CONTRACT, rules=(), observed=observed)
-    )
+    seen = ledger.price_seen(file.conn, service, shape) if file is not None else None
+    return StagedJob(spec=spec, shape=shape, estimate=estimate(spec, contract=CONTRACT, rules=(), seen=seen))
 
 
 def bind(file: StateFile, name: str = NAME, key12: str = "0" * 12) -> None:
@@ -391,8 +389,8 @@ class World:
         """Say that a price has been seen before."""
         with self.file.transaction() as conn:
             conn.execute(
-                "INSERT INTO prices (base_url, shape, model, reserved, charged, seen_at) VALUES (?, ?, ?, ?, ?, '')",
-                ("https://rivya.ai", shape_of(spec, CONTRACT), spec.model, credits, credits),
+                "INSERT INTO prices (base_url, shape, model, reserved, ends, seen_at) VALUES (?, ?, ?, ?, ?, '')",
+                ("https://rivya.ai", shape_of(spec, CONTRACT), spec.model, credits, json.dumps([credits])),
             )
 
     def bodies(self) -> list[dict[str, Any]]:

@@ -14,6 +14,10 @@ from tests.desk import BEGINNING, MODEL, refused
 # What the service really charges, by `duration`; the catalogue says 10 for all. One day all cost the most.
 PRICES = {4: 10.0, 6: 40.0, 8: 25.0, 10: 11.0}
 DEAREST = max(PRICES.values())
+# When prices differ from job to job: twentyfold, whatever the duration.
+SCATTERED = (8.0, 2.0, 40.0, 11.0, 3.0, 25.0)
+# How a service names what it reserves: at once; when the task begins; as one credit for all; growing; never.
+MANNERS = ("named", "late", "one", "grows", "nothing")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,21 +28,43 @@ class Task:
     key: str
     created_s: float
     price: float
-    named: bool  # whether `reserved_credits` is told at once, or only later
+    manner: str
     status: str = "queued"
     final: float | None = 0.0
     code: str | None = None
     charged: bool = True
 
+    @property
+    def reserved(self) -> float | None:
+        """What it says is reserved for it now."""
+        begun = self.status != "queued"
+        match self.manner:
+            case "late":
+                return self.price if begun else 0
+            case "one":
+                return 1
+            case "grows":
+                return self.price / 2 if begun else 1
+            case "nothing":
+                return None
+            case _:
+                return self.price
+
+    @property
+    def cost_is_told(self) -> bool:
+        """Whether anybody can know what it costs once it has ended."""
+        if self.final or (self.status == "failed" and self.final is not None):
+            return True
+        return self.manner in ("named", "late")
+
     def view(self) -> dict[str, Json]:
         """Return the generation object."""
         ended = self.status in ("succeeded", "failed")
-        told = self.named or self.status != "queued"
         return {
             "id": self.id,
             "status": self.status,
             "model": MODEL,
-            "reserved_credits": (self.price if self.charged else 0) if told else 0,
+            "reserved_credits": self.reserved if self.charged else 0,
             "final_credits": self.final if ended else 0,
             "created_at": rfc3339(self.created_s),
             "updated_at": rfc3339(self.created_s + 1),
@@ -55,8 +81,9 @@ class Service:
     now_s: float = BEGINNING
     wallet: float = 1e9
     empty_as_task: bool = False
-    named: bool = True
+    manner: str = "named"
     dear: bool = False
+    scattered: bool = False
     tasks: dict[str, Task] = field(default_factory=dict)
     keys: dict[str, tuple[bytes, str, float]] = field(default_factory=dict)
     bodies: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
@@ -68,8 +95,10 @@ class Service:
             if known[0] != body:
                 return error(409, "idempotency_conflict")
             return Reply(status=200, data=self.tasks[known[1]].view())
+        number = len(self.tasks)
         price = DEAREST if self.dear else PRICES[json.loads(body)["params"]["duration"]]
-        task = Task(id=f"t{len(self.tasks)}", key=key, created_s=self.now_s, price=price, named=self.named)
+        price = SCATTERED[number % len(SCATTERED)] if self.scattered else price
+        task = Task(id=f"t{number}", key=key, created_s=self.now_s, price=price, manner=self.manner)
         if price > self.wallet:
             if not self.empty_as_task:
                 return error(402, "insufficient_credits")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runner.progress.words import counted
@@ -12,6 +12,15 @@ from runner.store.database import StateFile
 from runner.store.place import synced_by
 
 NAMES_SHOWN = 3
+SURPRISES_SHOWN = 5
+
+
+def about_surprises(surprises: Sequence[ledger.Surprise]) -> Iterator[str]:
+    """Yield which charges were many times what was expected; a run that goes on accepts them."""
+    for each in surprises[:SURPRISES_SHOWN]:
+        yield f"many times what was expected: {each}; going on accepts it"
+    if len(surprises) > SURPRISES_SHOWN:
+        yield f"{len(surprises) - SURPRISES_SHOWN:,} more charges like these"
 
 
 def about_the_place(database: Path, file: StateFile, manifest: str) -> Iterator[str]:

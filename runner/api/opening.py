@@ -16,7 +16,7 @@ from runner.manifest import Manifest, open_manifest
 from runner.model import Estimate, ModelId, Settings, Severity
 from runner.pricing import estimate, shape_of
 from runner.references import DiskReferences
-from runner.store import catalogue, staging
+from runner.store import catalogue, ledger, staging
 from runner.store.database import StateFile
 from runner.workspace import Workspace, find_workspace, workspace_root
 
@@ -173,7 +173,7 @@ def _prices(opened: Opened, file: StateFile, base_url: str) -> dict[str, Estimat
             job,
             contract=opened.contracts[job.model],
             rules=settings.prices,
-            observed=staging.observed_estimate(file.conn, base_url, job.shape),
+            seen=ledger.price_seen(file.conn, base_url, job.shape),
         )
         for job in staging.to_price(file.conn, settings.name)
     }
@@ -202,8 +202,8 @@ def _priced(opened: Opened, file: StateFile, base_url: str) -> Iterator[staging.
         price = prices.get(shape)
         if price is None:
             # All that a price depends on is in the shape.
-            seen = staging.observed_estimate(file.conn, base_url, shape)
-            price = prices[shape] = estimate(spec, contract=contract, rules=settings.prices, observed=seen)
+            seen = ledger.price_seen(file.conn, base_url, shape)
+            price = prices[shape] = estimate(spec, contract=contract, rules=settings.prices, seen=seen)
         yield staging.StagedJob(spec=spec, shape=shape, estimate=price)
 
 

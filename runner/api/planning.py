@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.api.attention import about_other_names, about_the_place
+from runner.api.attention import about_other_names, about_surprises, about_the_place
 from runner.api.opening import Opened, read_manifest, stage_all, state_to_read
 from runner.api.sharing import Taken, places_taken
 from runner.budget import EPSILON
@@ -102,6 +102,7 @@ def compute(
             "balance": balance,
             "basis": next((basis for basis in reversed(_WEAKEST) if basis in spend), None),
             "by_basis": {basis: spend[basis][1] for basis in _WEAKEST if basis in spend},
+            "margin": staging.margin(file.conn),
             "last_day": ledger.day_total(file.conn, now_s),
             **_caps(settings.budget),
             "jobs_above_cap": _above_cap(file, settings.budget),
@@ -126,6 +127,7 @@ def _attention(opened: Opened, file: StateFile, base_url: str, submits: int) -> 
     """Yield what a person should know before this is paid for; rehearsals cost nothing."""
     settings = opened.manifest.settings
     assert settings is not None
+    yield from about_surprises(ledger.surprises(file.conn, settings.name))
     if opened.sandbox:
         return
     yield from about_the_place(opened.workspace.database, file, settings.name)

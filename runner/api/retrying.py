@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner.api.attention import about_surprises
 from runner.api.opening import Opened, read_manifest
 from runner.clock import rfc3339
 from runner.model import NEVER_SENT, Job, State
@@ -40,6 +41,7 @@ class Wanted:
     rows: Mapping[int, tuple[State, int]]
     kinds: tuple[Kind, ...] = ()
     left_out: tuple[str, ...] = ()  # why others that were named are not among them
+    attention: tuple[str, ...] = ()  # charges that a person has yet to see
 
     @property
     def credits(self) -> float:
@@ -86,6 +88,7 @@ def wanted_jobs(
             rows={job.row: (job.state, job.round) for job in found},
             kinds=_kinds(file.conn, opened, found),
             left_out=tuple(left_out),
+            attention=tuple(about_surprises(ledger.surprises(file.conn, settings.name))),
         )
     finally:
         file.close()
@@ -122,7 +125,7 @@ def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tu
             job,
             contract=opened.contracts.get(job.model),
             rules=settings.prices,
-            observed=ledger.observed(conn, service, job.shape),
+            seen=ledger.price_seen(conn, service, job.shape),
         )
         failed = job.state is State.FAILED
         key = job.state, (job.error_class if failed else job.error_code) or ""

@@ -84,6 +84,7 @@ class RunResult:
     reserved: float
     errors: list[Mapping[str, Any]]
     stuck: list[Stuck]
+    surprises: int  # charges many times their estimates that a person has yet to see
     report: Path | None  # the page to look through, where there is one
     replaced: bool = False  # the database, under this run
     rescued: Path | None = None  # what this run knows, where that could be kept whole
@@ -170,6 +171,7 @@ def run(
             )
             applied = staging.apply(conn, settings.name, now)
             _adopt(conn, plan, now)
+            ledger.surprises_told(conn, settings.name, now)
             if prepare is not None:
                 prepare(conn)
             catalogue.prune_durations(conn)
@@ -532,6 +534,7 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
         orphans=orphans,
         charged=charged,
         reserved=reserved,
+        surprises=len(ledger.surprises(file.conn, settings.name)),
         errors=jobs.last_errors(file.conn, settings.name, 5),
         stuck=stuck(file.conn, settings.name),
         report=report,

@@ -185,7 +185,9 @@ def summary_words(plan: Any, credits: dict[str, Any]) -> str:
     else:
         lines.append("work       nothing to submit")
     cap = credits["max_credits"]
-    if cap is not None and credits["to_spend"] + credits["spent"] + credits["reserved"] > cap:
+    # A run sets aside for each job what jobs like it came to at most: it has to find that much room for the last one.
+    wanted = credits["to_spend"] + credits["margin"]
+    if cap is not None and wanted + credits["spent"] + credits["reserved"] > cap:
         lines.append("attention  this is more than max_credits: the run will stop at the cap (exit 8)")
     if above := credits["jobs_above_cap"]:
         lines.append(
@@ -193,7 +195,7 @@ def summary_words(plan: Any, credits: dict[str, Any]) -> str:
             f" max_credits_per_job ({credits_in_words(credits['max_credits_per_job'])}) and will not be sent (exit 8)"
         )
     day = credits["max_credits_per_day"]
-    if day is not None and credits["to_spend"] + credits["last_day"] > day:
+    if day is not None and wanted + credits["last_day"] > day:
         lines.append(
             f"attention  with the {credits_in_words(credits['last_day'])} of the last 24 hours this is more than"
             f" max_credits_per_day ({credits_in_words(day)}): the run will stop there (exit 8)"

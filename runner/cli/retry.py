@@ -76,6 +76,7 @@ def in_words(wanted: Wanted) -> Iterator[str]:
     """Yield what another round of these jobs costs, by what became of the one before."""
     from runner.progress.words import counted, credits_in_words
 
+    yield from (f"attention: {line}" for line in wanted.attention)
     yield f"another round for {counted(len(wanted.rows), 'job')}: about {credits_in_words(wanted.credits)} credits"
     for kind in wanted.kinds:
         again = "" if kind.state is State.FAILED else "paid again: "

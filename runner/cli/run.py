@@ -285,7 +285,9 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     settled = ("done", "failed", "uncertain", "abandoned")
     left = sum(n for state, n in result.counts.items() if state not in settled)
     left -= sum(group.count for group in result.stuck if group.listed and group.settled)
-    if code is Exit.CREDITS:
+    if code is Exit.CREDITS and result.surprises:
+        steps.append(f"{again}    (accepts what was charged, and goes on)")
+    elif code is Exit.CREDITS:
         steps.append(f"{again}    (once there is room for more credits)")
     elif code is Exit.REFUSED:
         steps.append(f"check the key with `rivya-batch credits`, then {again}")

@@ -13,8 +13,7 @@ PROBE_LOOKAHEAD = 200  # jobs set aside until the credits of what is on its way 
 class Admission:
     """What keeps new submits back in this run, apart from reasons to stop.
 
-    `held` is a person's hand on the gate; `full` says under which cap the head of the queue does not
-    fit now.
+    `held` is a person's hand on the gate; `full` says why the head of the queue does not fit under a cap now.
     """
 
     def __init__(self, options: RunOptions) -> None:
@@ -90,6 +89,16 @@ class Admission:
         """The same, and the payment is of another manifest of the workspace."""
         self.elsewhere = True
         self.set_aside(row, shape)
+
+    def has_no_room(self, verdict: Verdict) -> None:
+        """The head of the queue does not fit now; nor would another, but for the little it is cheaper."""
+        self.full = verdict
+        self.elsewhere = self.elsewhere or verdict is Verdict.WAIT_ELSEWHERE
+
+    @property
+    def waits(self) -> bool:
+        """Whether jobs are held back until it is known what is on its way costs."""
+        return bool(self.aside) or self.full in (Verdict.WAIT, Verdict.WAIT_ELSEWHERE)
 
     def credits_moved(self) -> list[tuple[int, str]]:
         """A payment was corrected or settled: what did not fit may fit now. Return what was set aside."""

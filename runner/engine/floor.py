@@ -23,7 +23,7 @@ from runner.scheduler import Call, Scheduler
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
 from runner.store import catalogue
-from runner.store.ledger import Paid
+from runner.store.ledger import Paid, Surprise
 from runner.ways import Trouble, is_given_up
 
 NAMED = 5  # jobs in one sentence
@@ -84,6 +84,7 @@ class Floor:
         self._odd_words: set[str] = set()  # that were told of
         self._breaker = Breaker()
         self._nameless = Nameless()
+        self._told_of_nothing = False
 
     def now(self) -> float:
         """Return the run's monotonic clock, in seconds."""
@@ -294,6 +295,32 @@ class Floor:
             self.reasons.stop_submitting(Exit.INCOMPLETE, "a canary failed; nothing more was submitted")
         if (why := self._breaker.failed(failure)) is not None and not self.reasons.no_new:
             self.reasons.stop_submitting(Exit.TEMPORARY, why)
+
+    def surprised(self, found: Surprise) -> None:
+        """A payment costs many times its estimate: a person has to look before any more are made."""
+        self.progress.event(
+            "surprise",
+            job=found.job,
+            credits=found.credits,
+            estimated=found.estimated,
+            reserved=found.named,
+            message=str(found),
+        )
+        self.reasons.stop_submitting(
+            Exit.CREDITS,
+            f"{found}; nothing new was submitted after that. If it is right, run again: that accepts it and goes on",
+        )
+
+    def doubted(self, job: Job, credits: float) -> None:
+        """A task that succeeded is said to cost nothing; it is counted in full. Said once."""
+        if not self._told_of_nothing:
+            self._told_of_nothing = True
+            self.progress.event(
+                "warning",
+                job=job.id,
+                message=f"the service says that this succeeded and cost 0 credits; it is counted with {credits:g}, as was"
+                " reserved or expected, and so are others like it",
+            )
 
     def uncertain(self, job: Job, why: str) -> None:
         """Nobody can know whether it was accepted."""

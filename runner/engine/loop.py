@@ -375,11 +375,12 @@ class Engine:
             return False
         if admission.elsewhere and not self._floor.alone and self._may_repeat():
             return False
-        if admission.aside and not admission.full:
+        if admission.waits and not self._reasons.no_new:
             whose = " of another manifest of this workspace" if admission.elsewhere else ""
             self._reasons.note(
                 Exit.INCOMPLETE,
-                f"{len(admission.aside)} jobs wait until it is known what an unclear payment{whose} costs: resolve it",
+                "some jobs were not sent: under the cap they wait until it is known what an unclear payment"
+                f"{whose} costs; resolve it, or raise the cap",
             )
         return True
 
@@ -393,7 +394,7 @@ class Engine:
 
     async def _judge_end(self) -> None:
         """Note what else the code has to tell of: of this run, and of what the ledger holds."""
-        if (cap := self._floor.admission.full) is not None:  # whatever else may have ended the run
+        if (cap := self._floor.admission.full) in NO_ROOM:  # whatever else may have ended the run
             self._reasons.note(Exit.CREDITS, NO_ROOM[cap])
         for wait in self._floor.waits.all_beyond(self._desk.clock.mono_s()):
             self._reasons.note(Exit.TEMPORARY, f"{self._floor.wait_in_words(wait)}; run again then")

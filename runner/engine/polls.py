@@ -43,6 +43,8 @@ async def ask(floor: Floor, row: int, sent_at: float) -> None:
         floor.seen[row] = replace(seen, troubled=found.trouble is not None)
         if found.credits_moved:
             floor.credits_moved()
+        if found.surprise is not None:
+            floor.surprised(found.surprise)
         floor.scheduler.still_running(row, now)
     elif found.state is None:
         floor.seen[row] = replace(seen, troubled=found.job is not None and found.job.trouble is not None)
@@ -116,7 +118,11 @@ async def _ended(floor: Floor, found: polling.Polled, learned_s: float | None) -
     job = found.job
     assert job is not None
     floor.credits_moved()
+    if found.surprise is not None:
+        floor.surprised(found.surprise)
     if found.state is State.DOWNLOADING:
+        if found.doubted is not None:
+            floor.doubted(job, found.doubted)
         floor.progress.event("succeeded", job=job.id, task_id=job.task_id, seconds=found.duration_s)
         floor.succeeded(job, paid=found.paid)
         floor.ask_again()

@@ -19,6 +19,7 @@ TELLING_S = 10.0  # of jobs coming home, before their pace says when the last on
 STOPPED_S = 15.0  # without a beat: this process was stopped
 MANY_JOBS = 20_000  # counting them takes longer
 REMEMBER_EVERY = 2  # beats
+NEAR_THE_CAP = "near the cap no more is sent until it is known what is on its way costs"
 _UNSENT = (State.PLANNED, State.UPLOADING, State.READY)
 _ENDED = (State.DONE, State.FAILED, State.ABANDONED, State.UNCERTAIN)
 
@@ -125,7 +126,8 @@ class Pulse:
         floor = self._floor
         if floor.health.troubled:
             return floor.health.last_trouble
-        return "; ".join(floor.wait_in_words(wait) for wait in floor.waits.all())
+        waits = [floor.wait_in_words(wait) for wait in floor.waits.all()]
+        return "; ".join([*waits, NEAR_THE_CAP] if floor.admission.waits else waits)
 
     def _eta_s(self) -> float | None:
         left = sum(

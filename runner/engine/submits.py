@@ -34,6 +34,8 @@ async def send(floor: Floor, row: int, sent_at: float) -> None:
     else:
         floor.credits_moved()
         await _decided(floor, done)
+    if done.surprise is not None:
+        floor.surprised(done.surprise)
 
 
 def _never_sent(floor: Floor, sent_at: float) -> None:
@@ -62,9 +64,9 @@ async def _held(floor: Floor, done: Submitted) -> None:
                 Exit.CREDITS, f"job {job.id} costs more than budget.max_credits_per_job and was not sent"
             )
             floor.progress.event("over_job", job=job.id)
-        case Held.BUDGET:
+        case Held.BUDGET if done.verdict is not None:
             floor.backlog.ready.appendleft((job.row, job.shape))
-            floor.admission.full = done.verdict
+            floor.admission.has_no_room(done.verdict)
         case _:
             pass
 

@@ -24,7 +24,7 @@ COLOURS = {
     "downloading": "cyan",
     "submitting": "cyan",
 }
-LASTING = ("failed", "uncertain", "overdue", "over_job", "warning", "canary", "no_credits")
+LASTING = ("failed", "uncertain", "overdue", "over_job", "warning", "canary", "no_credits", "surprise")
 
 
 class LiveProgress:

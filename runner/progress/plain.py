@@ -112,6 +112,8 @@ def sentence(kind: str, data: dict[str, Any], *, verbose: int = 0) -> str | None
             return f"not sent   {job}  it costs more than max_credits_per_job"
         case "trouble":
             return f"trouble    {job if job.strip() else padded(said('call'), JOB_WIDTH)}  {message}"
+        case "surprise":
+            return f"surprise   {message}"
         case "no_credits":
             return f"no credits {message}"
         case "warning" | "canary":

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from runner.budget import Verdict, is_capped, judge
 from runner.client import Account, Api
 from runner.clock import Clock, ServiceClock, rfc3339
 from runner.contract import Contract
@@ -40,13 +41,23 @@ class Desk:
         """Return the wall clock's time as the database holds it."""
         return rfc3339(self.clock.wall_s())
 
-    def estimate(self, conn: sqlite3.Connection, job: Job) -> tuple[Estimate, bool]:
-        """Return what a payment for a job is expected to cost, and whether that is as known as it can be."""
-        observed = ledger.observed(conn, self.account.service, job.shape)
-        found = estimate(
-            job, contract=self.contracts.get(job.model), rules=self.settings.prices, observed=observed
+    def estimate(self, conn: sqlite3.Connection, job: Job) -> Estimate:
+        """Return what a payment for a job is expected to cost."""
+        seen = ledger.price_seen(conn, self.account.service, job.shape)
+        return estimate(job, contract=self.contracts.get(job.model), rules=self.settings.prices, seen=seen)
+
+    def judge(self, conn: sqlite3.Connection, job: Job, found: Estimate) -> Verdict:
+        """Say whether a payment that was estimated fits under the caps now."""
+        budget, service = self.settings.budget, self.account.service
+        if not is_capped(budget):
+            return Verdict.YES
+        seen = ledger.price_seen(conn, service, job.shape) is not None
+        return judge(
+            budget=budget,
+            estimate=found.reserve,
+            price_seen=seen or ledger.names_no_amounts(conn, service),
+            committed=ledger.committed(conn, job, base_url=service, now_s=self.clock.wall_s()),
         )
-        return found, observed is not None or ledger.names_no_amounts(conn, self.account.service)
 
     def event(self, conn: sqlite3.Connection, kind: str, job: Job | None = None, **data: Any) -> None:
         """Append to the story of the run."""

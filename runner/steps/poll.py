@@ -48,6 +48,8 @@ class Polled:
     credits_moved: bool = False
     trouble: Trouble | None = None
     trouble_age_s: float = 0.0
+    surprise: ledger.Surprise | None = None  # its credits are many times what was expected
+    doubted: float | None = None  # what it counts with, though the service says that it cost nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,20 +129,24 @@ def _record(
             word=task.word,
             reserved=task.reserved,
             credits_moved=moved,
+            surprise=ledger.surprise_of(conn, job) if moved else None,
         )
         return _with_trouble(desk, found)
     asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if seen.unwatched else None
     after = take_task(conn, desk, job, task, asked_at_s=asked_at_s, polls=job.polls + 1)
     failure = task_failure(task) if after.state in (State.FAILED, State.PLANNED) else None
     stop = Exit.CREDITS if failure is not None and task.code == "insufficient_credits" else None
+    paid = ledger.paid(conn, after) if after.state is State.DOWNLOADING else None
     return Polled(
         job=after,
         answer=answer,
         state=after.state,
         stop=stop,
-        paid=ledger.paid(conn, after) if after.state is State.DOWNLOADING else None,
+        paid=paid,
         duration_s=after.duration_s,
         failure=failure,
+        surprise=ledger.surprise_of(conn, job),  # of the round that has ended
+        doubted=paid[1] if paid and task.final == 0 and paid[1] else None,
     )
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from runner.backoff import retry_delay_s
-from runner.budget import Verdict, is_capped, judge
+from runner.budget import Verdict
 from runner.clock import epoch, rfc3339
 from runner.errors import Exit
 from runner.fingerprint import idempotency_key
@@ -75,6 +75,7 @@ class Submitted:
     failure: Failure | None = None
     first_send: bool = False
     reserved: float | None = None  # credits the service has named
+    surprise: ledger.Surprise | None = None  # they are many times what was expected
 
 
 async def submit(desk: Desk, row: int) -> Submitted:
@@ -101,6 +102,7 @@ async def submit(desk: Desk, row: int) -> Submitted:
         failure=done.failure,
         first_send=ready.first_send,
         reserved=done.reserved,
+        surprise=done.surprise,
     )
 
 
@@ -147,14 +149,8 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
     copies = () if job.pinned else fresh_copies(conn, desk, job)
     if copies is None:
         return Submitted(job=job, state=job.state, held=Held.UPLOADS)
-    estimate, seen = desk.estimate(conn, job)
-    budget, verdict = desk.settings.budget, Verdict.YES
-    if is_capped(budget):
-        counted = ledger.committed(conn, manifest=job.manifest, job=job.row, now_s=desk.clock.wall_s())
-        if ledger.names_no_amounts(conn, desk.account.service):
-            # Nobody will ever know a price of it to have risen: waiting would tell nothing.
-            counted = replace(counted, unnamed=0.0, unnamed_day=0.0, unnamed_elsewhere=0.0)
-        verdict = judge(budget=budget, estimate=estimate.reserve, price_seen=seen, committed=counted)
+    estimate = desk.estimate(conn, job)
+    verdict = desk.judge(conn, job, estimate)
     if verdict is not Verdict.YES:
         return Submitted(job=job, state=job.state, held=Held.BUDGET, verdict=verdict)
     now = desk.now()
@@ -364,7 +360,13 @@ def _accepted(
     after = take_task(conn, desk, waiting, task, asked_at_s=asked_at_s)
     ended_badly = after.state in (State.PLANNED, State.FAILED)
     stop = Exit.CREDITS if ended_badly and task.code == "insufficient_credits" else None
-    return Submitted(job=after, state=after.state, stop=stop, reserved=task.reserved)
+    return Submitted(
+        job=after,
+        state=after.state,
+        stop=stop,
+        reserved=task.reserved,
+        surprise=ledger.surprise_of(conn, job),
+    )
 
 
 def _not_accepted(

@@ -1,18 +1,22 @@
 """Where money is counted: reserved at the intent, corrected at the answer, settled at the end.
 
 One row for each job and round. `amount` is what counts against the caps now: what was charged, or,
-until that is known, the largest amount anybody has named for it.
+until that is known, the largest amount anybody has named for it. `probe` says that it is not known yet.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from runner.budget import Committed
+from runner.budget import EPSILON, Committed, OnTheWay, beyond
 from runner.clock import epoch
 from runner.errors import RunnerError
-from runner.model import Basis, Estimate, Job, TaskId
+from runner.model import Basis, Estimate, Job, JobId, TaskId
+from runner.pricing import RECENT, Seen, surprises_above
 
 _DAY_MINUTES = 24 * 60
 # A service that named no amount in so many payments names none: trying its prices one by one would teach nothing.
@@ -21,34 +25,88 @@ SILENT_PAYMENTS = 3
 Paid = tuple[float | None, float | None]  # credits reserved and charged, as the service has named them
 
 
-def committed(conn: sqlite3.Connection, *, manifest: str, job: int, now_s: float) -> Committed:
-    """Return the credits that count already; the day's window errs by at most a minute, upwards."""
+def committed(conn: sqlite3.Connection, job: Job, *, base_url: str, now_s: float) -> Committed:
+    """Return the credits that count when a payment for a job is judged; the day errs by at most a minute, upwards."""
     since = int(now_s // 60) - _DAY_MINUTES
-    totals = conn.execute(
-        "SELECT charged + reserved FROM credit_totals WHERE manifest = ?", (manifest,)
-    ).fetchone()
-    day = conn.execute(
-        "SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?", (since,)
-    ).fetchone()
-    own = conn.execute("SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = ?", (job,)).fetchone()
-    unnamed = conn.execute(
-        "SELECT count(*) FILTER (WHERE own AND unseen), count(*) FILTER (WHERE NOT own AND unseen),"
-        " total(amount) FILTER (WHERE own), total(amount) FILTER (WHERE own AND minute >= ?2),"
-        " total(amount) FILTER (WHERE NOT own AND minute >= ?2) FROM (SELECT amount, minute, manifest = ?1 AS own,"
-        " NOT EXISTS (SELECT 1 FROM prices p WHERE p.base_url = l.base_url AND p.shape = l.shape) AS unseen"
-        " FROM ledger l WHERE probe = 1)",
-        (manifest, since),
-    ).fetchone()
+    own = conn.execute("SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = ?", (job.row,)).fetchone()
+    out = _on_the_way(conn, job.manifest, since)
+    silent = base_url if names_no_amounts(conn, base_url) else None
+    # Nobody will ever know that a price of such a service has risen: waiting would tell nothing.
+    risky = [each for each in out if each.base_url != silent]
     return Committed(
-        total=totals[0] if totals else 0.0,
-        day=day[0],
+        total=sum(totals(conn, job.manifest)),
+        day=day_total(conn, now_s),
         job=own[0],
-        probes_out=unnamed[0],
-        probes_elsewhere=unnamed[1],
-        unnamed=unnamed[2],
-        unnamed_day=unnamed[3],
-        unnamed_elsewhere=unnamed[4],
+        first_out=sum(each.payments for each in risky if each.is_first and each.shape == job.shape),
+        probes_out=sum(each.payments for each in out if each.own and not each.seen),
+        probes_elsewhere=sum(each.payments for each in out if not each.own and not each.seen),
+        beyond=beyond(_by_shape(each for each in risky if each.own)),
+        beyond_day=beyond(_by_shape(each for each in risky if each.today)),
+        beyond_own=beyond(_by_shape(each for each in risky if each.today and each.own)),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Out:
+    """Payments on their way: of one shape, of one manifest or of the others, of today or from before."""
+
+    base_url: str
+    shape: str
+    own: bool
+    today: bool
+    seen: bool  # the service has named something of this price
+    payments: int
+    amount: float
+    named: float
+    price: Seen
+    tried: bool
+
+    @property
+    def is_first(self) -> bool:
+        return not self.price.ends
+
+
+def _on_the_way(conn: sqlite3.Connection, manifest: str, since: int) -> list[_Out]:
+    rows = conn.execute(
+        "SELECT o.base_url, o.shape, o.manifest = ?1 AS own, o.minute >= ?2 AS today, p.shape IS NOT NULL AS seen,"
+        " sum(o.payments) AS payments, sum(o.amount) AS amount, sum(o.named) AS named, p.reserved, p.ends, p.kept,"
+        " EXISTS (SELECT 1 FROM prices t WHERE t.base_url = o.base_url AND t.model = o.model AND t.ends <> '[]') AS tried"
+        " FROM credits_out o LEFT JOIN prices p ON p.base_url = o.base_url AND p.shape = o.shape"
+        " GROUP BY o.base_url, o.shape, own, today",
+        (manifest, since),
+    )
+    return [
+        _Out(
+            base_url=row["base_url"],
+            shape=row["shape"],
+            own=bool(row["own"]),
+            today=bool(row["today"]),
+            seen=bool(row["seen"]),
+            payments=row["payments"],
+            amount=row["amount"],
+            named=row["named"],
+            price=_seen(row) if row["seen"] else Seen(),
+            tried=bool(row["tried"]),
+        )
+        for row in rows
+    ]
+
+
+def _by_shape(out: Iterable[_Out]) -> Iterator[OnTheWay]:
+    """Yield the payments of each shape together: what was kept holds once for all of them."""
+    groups: dict[tuple[str, str], list[_Out]] = {}
+    for each in out:
+        groups.setdefault((each.base_url, each.shape), []).append(each)
+    for group in groups.values():
+        price = group[0].price
+        yield OnTheWay(
+            payments=sum(each.payments for each in group),
+            amount=sum(each.amount for each in group),
+            named=sum(each.named for each in group),
+            kept=price.kept,
+            highest=price.highest,
+            tried=group[0].tried,
+        )
 
 
 def totals(conn: sqlite3.Connection, manifest: str) -> tuple[float, float]:
@@ -71,20 +129,20 @@ def day_total(conn: sqlite3.Connection, now_s: float) -> float:
 def reserve(conn: sqlite3.Connection, job: Job, *, estimate: Estimate, base_url: str, now: str) -> None:
     """Set credits aside for the round a job is in; a released reservation of it is opened anew.
 
-    Its `probe` stands until the service has named its credits, whether or not a cap is set now: the
-    next run may have one while this payment is still out.
+    Its `probe` stands until its end is known, whether or not a cap is set now: the next run may have one while
+    this payment is still out.
 
     Raises:
         RunnerError: The round is reserved or charged already; a fault of ours.
     """
     minute = int((epoch(now) or 0.0) // 60)
     opened = conn.execute(
-        "INSERT INTO ledger (job, manifest, round, model, shape, base_url, state, estimated, basis, probe, amount,"
-        " opened_at, minute) VALUES (?, ?, ?, ?, ?, ?, 'reserved', ?, ?, 1, ?, ?, ?)"
+        "INSERT INTO ledger (job, manifest, round, model, shape, base_url, state, estimated, basis, most, probe,"
+        " amount, opened_at, minute) VALUES (?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, 1, ?, ?, ?)"
         " ON CONFLICT (job, round) DO UPDATE SET state = 'reserved', estimated = excluded.estimated,"
-        " basis = excluded.basis, probe = excluded.probe, reserved = NULL, charged = NULL, amount = excluded.amount,"
-        " task_id = NULL, opened_at = excluded.opened_at, settled_at = NULL, minute = excluded.minute"
-        " WHERE state = 'released'",
+        " basis = excluded.basis, most = excluded.most, probe = excluded.probe, named = NULL, reserved = NULL,"
+        " charged = NULL, amount = excluded.amount, task_id = NULL, opened_at = excluded.opened_at, settled_at = NULL,"
+        " minute = excluded.minute, surprise = NULL, told_at = NULL WHERE state = 'released'",
         (
             job.row,
             job.manifest,
@@ -92,8 +150,9 @@ def reserve(conn: sqlite3.Connection, job: Job, *, estimate: Estimate, base_url:
             job.model,
             job.shape,
             base_url,
-            estimate.reserve,
+            estimate.credits,
             estimate.basis.value,
+            estimate.most,
             estimate.reserve,
             now,
             minute,
@@ -108,47 +167,88 @@ def accept(conn: sqlite3.Connection, job: Job, *, task_id: TaskId, reserved: flo
     """Record the task that a round has become, and what the service reserved for it.
 
     Zero or nothing reserved says nothing about the price ("task record first, credits spent next",
-    `api.md` §7): the estimate stays, and a probe stays out until the task has ended.
+    `api.md` §7): the estimate stays.
     """
+    conn.execute("UPDATE ledger SET task_id = ? WHERE job = ? AND round = ?", (task_id, job.row, job.round))
     if reserved:
-        conn.execute(
-            "UPDATE ledger SET task_id = ?, reserved = ?, amount = ?, probe = 0 WHERE job = ? AND round = ?",
-            (task_id, reserved, reserved, job.row, job.round),
-        )
-        _observe(conn, job, reserved=reserved, charged=None, now=now)
-    else:
-        conn.execute(
-            "UPDATE ledger SET task_id = ? WHERE job = ? AND round = ?", (task_id, job.row, job.round)
-        )
+        note_reserved(conn, job, reserved=reserved, now=now)
 
 
 def note_reserved(conn: sqlite3.Connection, job: Job, *, reserved: float, now: str) -> bool:
-    """Correct what is reserved while the task runs (some answers name it late); return whether it moved."""
+    """Record what is reserved, also while the task runs (some answers name it late); return whether it moved.
+
+    What counts only grows: a reservation below what its shape was charged in the end is a placeholder.
+    """
     changed = conn.execute(
-        "UPDATE ledger SET reserved = ?, amount = ?, probe = 0 WHERE job = ? AND round = ? AND state = 'reserved'"
-        " AND reserved IS NOT ?",
-        (reserved, reserved, job.row, job.round, reserved),
+        "UPDATE ledger SET reserved = ?1, named = coalesce(named, ?1), amount = max(amount, ?1)"
+        " WHERE job = ?2 AND round = ?3 AND state = 'reserved' AND reserved IS NOT ?1"
+        " RETURNING base_url, shape, model, most, named",
+        (reserved, job.row, job.round),
+    ).fetchall()
+    if not changed:
+        return False
+    row = changed[0]
+    _mark_surprise(conn, job, row, reserved, named=None)
+    conn.execute(
+        "INSERT INTO prices (base_url, shape, model, reserved, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)"
+        " ON CONFLICT (base_url, shape) DO UPDATE SET reserved = excluded.reserved, seen = seen + 1,"
+        " seen_at = excluded.seen_at, kept = iif(?6, 0, kept)",
+        (row["base_url"], row["shape"], row["model"], reserved, now, _above(reserved, row["named"])),
     )
-    if changed.rowcount:
-        _observe(conn, job, reserved=reserved, charged=None, now=now)
-    return bool(changed.rowcount)
+    return True
 
 
 def settle(conn: sqlite3.Connection, job: Job, *, final: float | None, succeeded: bool, now: str) -> None:
-    """Settle a round by its task's last word; no word means charged in full."""
+    """Settle a round by its task's last word; no word means charged in full.
+
+    So does a 0 for a task that succeeded while something else was said of its price before: a result for
+    nothing is more likely a number that nobody has filled in.
+    """
     row = conn.execute(
-        "SELECT amount, reserved FROM ledger WHERE job = ? AND round = ? AND state = 'reserved'",
-        (job.row, job.round),
+        "SELECT * FROM ledger WHERE job = ? AND round = ? AND state = 'reserved'", (job.row, job.round)
     ).fetchone()
     if row is None:
         return
-    charged = final if final is not None else row["amount"]
+    seen = price_seen(conn, row["base_url"], row["shape"])
+    told = None if succeeded and not final and row["amount"] else final
+    charged = told if told is not None else _in_full(row, seen)
+    _mark_surprise(conn, job, row, charged, named=row["named"])
     conn.execute(
         "UPDATE ledger SET state = ?, charged = ?, amount = ?, probe = 0, settled_at = ? WHERE job = ? AND round = ?",
         ("charged" if charged else "released", charged, charged, now, job.row, job.round),
     )
-    if succeeded and charged and (final is not None or row["reserved"] is not None):
-        _observe(conn, job, reserved=row["reserved"], charged=charged, now=now)
+    if succeeded and charged and (told is not None or row["reserved"] is not None):
+        _note_end(conn, row, seen or Seen(), charged, now)
+
+
+def _in_full(row: sqlite3.Row, seen: Seen | None) -> float:
+    """Return what a payment counts with whose end the service did not name."""
+    if row["reserved"] is None:
+        return float(row["amount"])
+    return max(float(row["reserved"]), seen.highest if seen else 0.0)
+
+
+def _note_end(conn: sqlite3.Connection, row: sqlite3.Row, seen: Seen, charged: float, now: str) -> None:
+    kept = seen.kept
+    if row["named"] is not None:
+        kept = 0.0 if _above(charged, row["named"]) else kept + charged
+    conn.execute(
+        "INSERT INTO prices (base_url, shape, model, ends, kept, seen_at) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (base_url, shape) DO UPDATE SET ends = excluded.ends, kept = excluded.kept, seen = seen + 1,"
+        " seen_at = excluded.seen_at",
+        (
+            row["base_url"],
+            row["shape"],
+            row["model"],
+            json.dumps([*seen.ends, charged][-RECENT:]),
+            kept,
+            now,
+        ),
+    )
+
+
+def _above(amount: float, other: float) -> bool:
+    return amount > other + EPSILON
 
 
 def release(conn: sqlite3.Connection, job: Job, *, now: str) -> None:
@@ -188,33 +288,103 @@ def opened_at(conn: sqlite3.Connection, job: Job) -> str | None:
 
 
 def end_probe(conn: sqlite3.Connection, job: Job) -> None:
-    """A person has decided about this payment: it no longer keeps other prices from being tried."""
+    """A person has decided about this payment: it counts as it is, and nothing waits for its end any more."""
     conn.execute("UPDATE ledger SET probe = 0 WHERE job = ? AND round = ?", (job.row, job.round))
 
 
-def _observe(
-    conn: sqlite3.Connection, job: Job, *, reserved: float | None, charged: float | None, now: str
+def price_seen(conn: sqlite3.Connection, base_url: str, shape: str) -> Seen | None:
+    """Return what this workspace has seen of the price of a shape, if anything."""
+    found = conn.execute(
+        "SELECT reserved, ends, kept FROM prices WHERE base_url = ? AND shape = ?", (base_url, shape)
+    ).fetchone()
+    return _seen(found) if found else None
+
+
+def _seen(row: sqlite3.Row) -> Seen:
+    return Seen(named=row["reserved"], ends=tuple(json.loads(row["ends"])), kept=row["kept"])
+
+
+# --- charges many times their estimate ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surprise:
+    """A reservation or charge so many times its estimate that a person has to see it."""
+
+    job: JobId
+    credits: float
+    estimated: float
+    named: float | None  # the reservation the service named first
+
+    def __str__(self) -> str:
+        known = f"about {self.estimated:,g} were expected"
+        if self.named and _above(self.credits, self.named):
+            known = f"{self.named:,g} were reserved"
+        return f"job {self.job}: {self.credits:,g} credits where {known}"
+
+
+def _mark_surprise(
+    conn: sqlite3.Connection, job: Job, row: sqlite3.Row, credits: float, *, named: float | None
 ) -> None:
+    """Mark a payment whose credits, as they are now known, a person has to see.
+
+    Args:
+        conn: Inside a transaction.
+        job: Whose payment it is.
+        row: Its row in the ledger.
+        credits: What was reserved or charged.
+        named: What the service had reserved first; None when this is about that very reservation.
+    """
+    if row["most"] is not None and credits <= row["most"]:
+        return
+    accepted = conn.execute(
+        "SELECT coalesce(max(surprise), 0) FROM ledger WHERE surprise IS NOT NULL AND told_at IS NOT NULL"
+        " AND base_url = ? AND model = ?",
+        (row["base_url"], row["model"]),
+    ).fetchone()
+    most = surprises_above(
+        most=row["most"],
+        seen=price_seen(conn, row["base_url"], row["shape"]),
+        named=named,
+        accepted=accepted[0],
+    )
+    if most is not None and _above(credits, most):
+        conn.execute(
+            "UPDATE ledger SET surprise = ?, told_at = NULL WHERE job = ? AND round = ?",
+            (credits, job.row, job.round),
+        )
+
+
+_SURPRISES = (
+    "SELECT j.job, l.surprise, l.estimated, l.named FROM ledger l JOIN jobs j ON j.id = l.job"
+    " WHERE l.surprise IS NOT NULL AND l.told_at IS NULL"
+)
+
+
+def surprise_of(conn: sqlite3.Connection, job: Job) -> Surprise | None:
+    """Return what a person has yet to see of the payment for a job's present round."""
+    found = conn.execute(f"{_SURPRISES} AND l.job = ? AND l.round = ?", (job.row, job.round)).fetchone()
+    return _surprise(found) if found else None
+
+
+def surprises(conn: sqlite3.Connection, manifest: str) -> list[Surprise]:
+    """Return the payments of a manifest that a person has yet to see, the dearest first."""
+    rows = conn.execute(f"{_SURPRISES} AND l.manifest = ? ORDER BY l.surprise DESC, l.id", (manifest,))
+    return [_surprise(row) for row in rows]
+
+
+def surprises_told(conn: sqlite3.Connection, manifest: str, now: str) -> None:
+    """A person was told of all of them, and goes on."""
     conn.execute(
-        "INSERT INTO prices (base_url, shape, model, reserved, charged, seen_at)"
-        " SELECT base_url, shape, model, ?, ?, ? FROM ledger WHERE job = ? AND round = ?"
-        " ON CONFLICT (base_url, shape) DO UPDATE SET reserved = coalesce(excluded.reserved, reserved),"
-        " charged = coalesce(excluded.charged, charged), seen = seen + 1, seen_at = excluded.seen_at",
-        (reserved, charged, now, job.row, job.round),
+        "UPDATE ledger SET told_at = ? WHERE surprise IS NOT NULL AND told_at IS NULL AND manifest = ?",
+        (now, manifest),
     )
 
 
-def observed(conn: sqlite3.Connection, base_url: str, shape: str) -> Estimate | None:
-    """Return what this workspace has seen charged for a shape, if anything."""
-    found = conn.execute(
-        "SELECT reserved, charged FROM prices WHERE base_url = ? AND shape = ?", (base_url, shape)
-    ).fetchone()
-    if found is None:
-        return None
-    amounts = [amount for amount in (found["reserved"], found["charged"]) if amount]
-    if not amounts:
-        return None
-    return Estimate(credits=found["charged"] or found["reserved"], reserve=max(amounts), basis=Basis.OBSERVED)
+def _surprise(row: sqlite3.Row) -> Surprise:
+    return Surprise(
+        job=JobId(row["job"]), credits=row["surprise"], estimated=row["estimated"], named=row["named"]
+    )
 
 
 def names_no_amounts(conn: sqlite3.Connection, base_url: str) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 from runner.fingerprint import canonical
 from runner.model import Estimate, Job, JobSpec, Reference
-from runner.store import catalogue, ledger
+from runner.store import catalogue
 from runner.store.jobs import get, references_from_json, references_json
 from runner.store.troubles import trouble
 
@@ -327,11 +327,17 @@ def paid_under_other_names(
     return [(row["manifest"], row["done"], row["under_way"]) for row in rows]
 
 
+def margin(conn: sqlite3.Connection) -> float:
+    """Return how much more than its estimate is set aside for one job that a run would submit, at most."""
+    found = conn.execute("SELECT coalesce(max(reserve - estimate), 0) FROM incoming WHERE sends").fetchone()
+    return float(found[0])
+
+
 def above(conn: sqlite3.Connection, credits: float) -> int:
     """Return how many of the jobs that a run would submit come to more than this, earlier rounds included."""
     found = conn.execute(
         "SELECT count(*) FROM incoming i WHERE i.sends"
-        " AND i.estimate + (SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = i.row) > ?",
+        " AND i.reserve + (SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = i.row) > ?",
         (credits,),
     ).fetchone()
     return int(found[0])
@@ -516,8 +522,3 @@ def shapes_to_send(conn: sqlite3.Connection, limit: int = 200) -> list[str]:
     """Return the shapes of what a run would send."""
     rows = conn.execute("SELECT DISTINCT shape FROM incoming WHERE sends LIMIT ?", (limit,))
     return [row["shape"] for row in rows]
-
-
-def observed_estimate(conn: sqlite3.Connection, base_url: str, shape: str) -> Estimate | None:
-    """Return what was seen charged for a shape (see `ledger.observed`)."""
-    return ledger.observed(conn, base_url, shape)

@@ -58,7 +58,104 @@ def test_a_price_that_has_risen_since_it_was_seen_surprises_once(
     outcome = bench.run()
 
     assert outcome.code == 8, said(outcome)
-    assert service.ledger.taken == 20 + 3 * 40
+    assert service.ledger.taken == 20 + 2 * 40
+
+
+@pytest.mark.parametrize(
+    ("be", "cap", "most"),
+    [
+        # Reserved as 1, charged 40 in the end; a reservation that grows.
+        (Personality(price=40.0, reserved="one"), 200, 200),
+        slow(Personality(price=40.0, reserved="grows"), 200, 200),
+        # A result for nothing, of which ten were reserved: what was taken is what was reserved.
+        (Personality(reserved="number", final="zero"), 95, 90),
+        slow(Personality(reserved="null", final="zero"), 95, 90),
+    ],
+)
+def test_a_cap_holds_whatever_the_end_of_a_task_says_of_its_cost(
+    be: Personality, cap: float, most: float, command: Command, start_service: StartService
+) -> None:
+    """Sixty jobs, fifty at once: what was on its way counted as 1 each, or as nothing once it had ended."""
+    bench = Bench(command, start_service(be))
+    bench.write(60, budget={"max_credits": cap}, limits=OPEN)
+
+    outcome = bench.run()
+
+    assert outcome.code == 8, said(outcome)
+    assert most - 40 <= bench.service.ledger.taken <= most
+    assert said(outcome).count("cost 0 credits") == (be.final == "zero"), "said once"
+
+
+@pytest.mark.parametrize("reserved", ["number", slow("null")])
+def test_a_twentyfold_rise_in_mid_run_surprises_once_and_stops(
+    reserved: Any, command: Command, start_service: StartService
+) -> None:
+    """Ten credits for the first twenty-four jobs, two hundred for the rest, under a cap of four hundred."""
+    taken: list[float] = []
+
+    def price(body: Any) -> float:
+        taken.append(10.0 if len(taken) < 24 else 200.0)
+        return taken[-1]
+
+    bench = Bench(command, start_service(Personality(price=price, reserved=reserved)))
+    bench.write(60, budget={"max_credits": 400}, limits=OPEN)
+
+    outcome = bench.run()
+
+    assert outcome.code == 8, said(outcome)
+    assert "200 credits where about 10 were expected" in said(outcome)
+    assert bench.service.ledger.taken == 240 + 200
+
+
+def test_a_charge_many_times_its_estimate_holds_new_submits_until_a_person_has_seen_it(
+    command: Command, start_service: StartService
+) -> None:
+    """One job was charged 40,500 where 12 were reserved: nobody was told, and the next plan expected that of all."""
+    be = Personality(
+        price=lambda body: 40_500.0 if body["prompt"] == "prompt of job-3" else 12.0, reserved="twelve"
+    )
+    bench = Bench(command, start_service(be))
+    bench.write(30, limits={"requests_per_second": 500, "in_flight": 3})
+
+    surprised = bench.run()
+    first = len(bench.service.ledger.payments)
+    plan = bench.command("plan", bench.manifest, "--json").json
+    words = bench.command("plan", bench.manifest).stdout
+    held = bench.command("run", bench.manifest)  # no terminal, and nobody says yes
+    seen = bench.run("--json")
+    after = bench.command("plan", bench.manifest).stdout
+
+    named = "job job-3: 40,500 credits where 12 were reserved"
+    assert surprised.code == 8, said(surprised)
+    assert named in surprised.stderr
+    assert "accepts what was charged, and goes on" in surprised.stderr
+    assert first < 10
+    assert plan["credits"]["to_spend"] == 12 * plan["submits"] == 12 * (30 - first)
+    assert named in words
+    assert held.code == 2
+    assert named in held.stderr
+    assert len(bench.service.ledger.payments) == 30
+    assert seen.code == 0, said(seen)
+    assert any(named in event.get("message", "") for event in seen.events)
+    assert named not in after
+
+
+def test_a_price_that_was_seen_counts_though_less_is_reserved_the_next_night(
+    command: Command, start_service: StartService
+) -> None:
+    """The plan said 2,400 against a cap of 200, and the run charged 1,400: each counted as the 1 it reserved."""
+    bench = Bench(command, start_service(Personality(price=40.0)))
+    bench.write(2)
+    assert bench.run().code == 0
+    bench.service.become(reserved="one")
+    bench.write(60, budget={"max_credits": 200, "max_credits_per_job": 40}, limits=OPEN)
+
+    plan = bench.command("plan", bench.manifest, "--json").json["credits"]
+    outcome = bench.run()
+
+    assert (plan["to_spend"], plan["margin"], plan["jobs_above_cap"]) == (58 * 40, 0, 0)
+    assert outcome.code == 8, said(outcome)
+    assert bench.service.ledger.taken == 200
 
 
 def test_caps_hold_for_several_shapes_of_unknown_price_at_once(
@@ -159,16 +256,18 @@ def test_a_plan_tells_which_jobs_the_cap_of_a_job_will_hold_back(bench: Bench) -
 
 
 def test_a_known_price_needs_no_probe_and_fills_the_cap_exactly(bench: Bench) -> None:
-    bench.write(2)
+    bench.write(4)
     assert bench.run().code == 0
-    bench.write(30, budget={"max_credits": 100}, limits=OPEN)
+    bench.write(30, budget={"max_credits": 200}, limits=OPEN)
+    bench.service.ledger.most_running = 0
+    bench.service.become(task_s=(0.3, 0.3))
 
     outcome = bench.run()
 
     assert outcome.code == 8, said(outcome)
-    assert bench.service.ledger.taken == 100
+    assert bench.service.ledger.taken == 200
     assert bench.service.ledger.most_running > 2
-    assert bench.states() == {"done": 10, "planned": 20}
+    assert bench.states() == {"done": 20, "planned": 10}
 
 
 @pytest.mark.parametrize("how", [402, slow(400), slow(403), 409, "task", "task-null"])

@@ -46,8 +46,11 @@ class Personality:
 
     # Money.
     price: Price = 10.0
-    reserved: Literal["number", "float", "zero", "absent", "null", "late"] = "number"
-    final: Literal["number", "float", "absent", "null"] = "number"
+    # "one", "twelve": the same placeholder for all; "grows": 1, then half, then all of it.
+    reserved: Literal["number", "float", "zero", "absent", "null", "late", "one", "twelve", "grows"] = (
+        "number"
+    )
+    final: Literal["number", "float", "absent", "null", "zero"] = "number"
     refunds: bool = True  # a failed task costs nothing
     empty_account: Literal[402, 400, 403, 409, "task", "task-null"] = 402
 

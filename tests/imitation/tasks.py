@@ -68,12 +68,20 @@ def money(be: Personality, task: Task, *, ended: bool, at_start: bool) -> dict[s
             told["reserved_credits"] = None
         case "late" if not at_start:
             told["reserved_credits"] = shown
+        case "one":
+            told["reserved_credits"] = min(shown, 1)
+        case "twelve":
+            told["reserved_credits"] = min(shown, 12)
+        case "grows":
+            told["reserved_credits"] = min(shown, 1) if at_start else shown if ended else shown / 2
     kept = task.payment.amount if task.payment is not None else task.fate.final
     match be.final:
         case "number" | "float":
             told["final_credits"] = kept if ended else 0
         case "null":
             told["final_credits"] = None
+        case "zero":
+            told["final_credits"] = 0
     return told
 
 

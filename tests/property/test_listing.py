@@ -192,9 +192,9 @@ class Workspace:
                     )
                 if draw.random() < 0.1:
                     conn.execute(
-                        "INSERT OR REPLACE INTO prices (base_url, shape, model, reserved, charged, seen_at)"
+                        "INSERT OR REPLACE INTO prices (base_url, shape, model, reserved, ends, seen_at)"
                         " VALUES (?, ?, ?, ?, ?, ?)",
-                        (SERVICE, row["shape"], row["model"], 7, draw.randrange(5, 9), NOW),
+                        (SERVICE, row["shape"], row["model"], 7, f"[{draw.randrange(5, 9)}]", NOW),
                     )
 
 

@@ -1,13 +1,27 @@
-"""Caps: spent + reserved + about to be reserved, and one probe of a price never seen at a time."""
+"""Caps: spent + reserved + about to be reserved, and what is on its way at what it may come to."""
 
 from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from runner.budget import EPSILON, Committed, Verdict, is_capped, judge
+from runner.budget import (
+    EPSILON,
+    KEPT,
+    RISE,
+    UNTRIED,
+    Committed,
+    OnTheWay,
+    Verdict,
+    beyond,
+    is_capped,
+    judge,
+    may_come_to,
+)
 from runner.model import Budget
 
 NOTHING = Committed(total=0, day=0, job=0, probes_out=0)
@@ -76,70 +90,71 @@ def test_a_cap_for_the_day_minds_probes_of_the_other_manifests_it_bounds() -> No
 
 
 @pytest.mark.parametrize(
-    ("unnamed", "expected"),
+    ("beyond", "expected"),
     [
         ({}, Verdict.YES),
-        ({"unnamed": 10}, Verdict.YES),
-        ({"unnamed": 20}, Verdict.PROBE_OUT),
-        ({"unnamed_day": 10}, Verdict.YES),
-        ({"unnamed_day": 20}, Verdict.PROBE_OUT),
-        ({"unnamed_elsewhere": 20}, Verdict.PROBE_ELSEWHERE),
-        ({"unnamed_day": 10, "unnamed_elsewhere": 10}, Verdict.PROBE_OUT),
+        ({"beyond": 30}, Verdict.YES),
+        ({"beyond": 30.1}, Verdict.WAIT),
+        ({"beyond_day": 30, "beyond_own": 30}, Verdict.YES),
+        ({"beyond_day": 60, "beyond_own": 10}, Verdict.WAIT),
+        ({"beyond_day": 60}, Verdict.WAIT_ELSEWHERE),
     ],
 )
-def test_what_is_on_its_way_has_to_fit_at_four_times_its_price(
-    unnamed: dict[str, float], expected: Verdict
+def test_what_is_on_its_way_has_to_fit_at_what_it_may_come_to(
+    beyond: dict[str, float], expected: Verdict
 ) -> None:
-    budget = Budget(max_credits=100, max_credits_per_day=100)
+    def said(budget: Budget) -> Verdict:
+        committed = Committed(total=60, day=60, job=0, **beyond)
+        return judge(budget=budget, estimate=10, price_seen=True, committed=committed)
 
-    assert (
-        judge(
-            budget=budget,
-            estimate=10,
-            price_seen=True,
-            committed=Committed(total=60, day=60, job=0, probes_out=0, **unnamed),
-        )
-        is expected
-    )
+    assert said(Budget(max_credits=100, max_credits_per_day=100)) is expected
     # The room of a cap that is not set is not looked at, and what does not fit at all is not waited for.
-    assert (
-        judge(
-            budget=Budget(),
-            estimate=10,
-            price_seen=True,
-            committed=Committed(total=60, day=60, job=0, probes_out=0, **unnamed),
-        )
-        is Verdict.YES
-    )
-    assert (
-        judge(
-            budget=Budget(max_credits=69),
-            estimate=10,
-            price_seen=True,
-            committed=Committed(total=60, day=60, job=0, probes_out=0, **unnamed),
-        )
-        is Verdict.OVER_TOTAL
-    )
+    assert said(Budget()) is Verdict.YES
+    assert said(Budget(max_credits=69)) is Verdict.OVER_TOTAL
 
 
-def test_a_rise_of_prices_passes_a_cap_by_one_surprise_whenever_it_comes() -> None:
-    for seed in range(100):
-        draw = random.Random(seed)
-        cap = draw.choice([50, 200])
-        prices = [1.0, 5.0, 10.0]
-        named, flying = 0.0, list[float]()
-        for _ in range(300):
-            if flying and draw.random() < 0.5:
-                named += flying.pop(draw.randrange(len(flying)))
-            price = draw.choice(prices)
-            committed = Committed(total=named + sum(flying), day=0, job=0, probes_out=0, unnamed=sum(flying))
-            if (
-                judge(budget=Budget(max_credits=cap), estimate=price, price_seen=True, committed=committed)
-                is Verdict.YES
-            ):
-                flying.append(price)
-            assert named + 4 * sum(flying) <= cap + 3 * max(prices) + EPSILON
-        assert named + sum(flying) > cap - max(prices), "what fits is sent in the end"
+ON_THE_WAY = OnTheWay(payments=3, amount=30)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        # Nothing is known: a model never tried, a shape of a model that was, ends of this shape.
+        ({"tried": False}, UNTRIED * 30),
+        ({}, RISE * 30),
+        ({"highest": 10}, RISE * 30),
+        # What the shape was charged in the end counts, whatever was estimated or reserved.
+        ({"highest": 40}, RISE * 120),
+        ({"highest": 40, "amount": 3, "named": 3, "kept": 0}, RISE * 120),
+        # A reservation that is named counts for little more, for as many credits as were kept to.
+        ({"named": 30}, RISE * 30),
+        ({"named": 30, "kept": 10, "highest": 10}, KEPT * 10 + RISE * 20),
+        ({"named": 30, "kept": 999, "highest": 10}, KEPT * 30),
+        ({"named": 10, "kept": 999, "highest": 10}, KEPT * 10 + RISE * 20),
+        ({"kept": 999, "highest": 10}, RISE * 30),
+    ],
+)
+def test_what_payments_on_their_way_may_come_to(more: dict[str, Any], expected: float) -> None:
+    assert may_come_to(replace(ON_THE_WAY, **more)) == expected
+
+
+def test_payments_of_several_prices_may_all_be_dearer() -> None:
+    out = [ON_THE_WAY, replace(ON_THE_WAY, named=30, kept=30, highest=10)]
+
+    assert beyond(out) == (RISE - 1) * 30 + (KEPT - 1) * 30
+    assert beyond([]) == 0
+
+
+def test_the_cap_of_a_job_waits_for_the_first_end_of_a_price_unless_it_fits_in_any_case() -> None:
+    def said(cap: float, first_out: int) -> Verdict:
+        committed = Committed(total=0, day=0, job=0, first_out=first_out)
+        return judge(
+            budget=Budget(max_credits_per_job=cap), estimate=10, price_seen=True, committed=committed
+        )
+
+    assert said(20, 0) is Verdict.YES
+    assert said(20, 1) is Verdict.PROBE_OUT
+    assert said(RISE * 10, 1) is Verdict.YES
 
 
 def test_without_a_cap_there_is_no_probing() -> None:

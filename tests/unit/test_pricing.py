@@ -11,7 +11,6 @@ import pytest
 from runner.contract import Contract
 from runner.model import (
     Basis,
-    Estimate,
     Fingerprint,
     JobId,
     JobSpec,
@@ -23,11 +22,11 @@ from runner.model import (
     Reference,
     Sha256,
 )
-from runner.pricing import estimate, shape_of
+from runner.pricing import MANY, OPTIONS, RECENT, SMALL, Seen, estimate, shape_of, surprises_above
 
 MODEL = ModelId("grok-imagine-video")
 CONTRACT = Contract(id=MODEL, display_name="Grok", base_credits=20)
-SEEN = Estimate(credits=80, reserve=90, basis=Basis.OBSERVED)
+SEEN = Seen(named=90, ends=(80, 80, 90))
 
 
 def spec(
@@ -53,10 +52,8 @@ def rule(credits: float, model: str = MODEL, **params: Any) -> PriceRule:
     return PriceRule(model=ModelId(model), credits=credits, params=params)
 
 
-def price(
-    params: Mapping[str, Json], *rules: PriceRule, observed: Estimate | None = None
-) -> tuple[float, Basis]:
-    found = estimate(spec(params), contract=CONTRACT, rules=rules, observed=observed)
+def price(params: Mapping[str, Json], *rules: PriceRule, seen: Seen | None = None) -> tuple[float, Basis]:
+    found = estimate(spec(params), contract=CONTRACT, rules=rules, seen=seen)
     assert found.reserve >= found.credits
     return found.credits, found.basis
 
@@ -64,13 +61,91 @@ def price(
 def test_what_was_seen_beats_what_was_given_and_that_beats_the_list() -> None:
     given = rule(50)
 
-    assert price({}, given, observed=SEEN) == (80, Basis.OBSERVED)
+    assert price({}, given, seen=SEEN) == (80, Basis.OBSERVED)
     assert price({}, given) == (50, Basis.GIVEN)
     assert price({}) == (20, Basis.LISTED)
 
 
-def test_what_was_seen_keeps_its_own_reserve() -> None:
-    assert estimate(spec(), contract=CONTRACT, rules=(), observed=SEEN).reserve == 90
+@pytest.mark.parametrize(
+    ("ends", "credits", "reserve"),
+    [
+        ((40,), 40, 40),
+        ((10, 40), 10, 40),
+        ((1, 5, 9, 20, 38), 9, 38),
+        # One absurd charge stands alone, wherever it came; the second one is a price.
+        ((12, 12, 40_500, 12), 12, 12),
+        ((12, 40_500), 12, 12),
+        ((12, 40_500, 40_500), 40_500, 40_500),
+        ((12, 12, 12, 200, 200), 12, 200),
+        # Fourfold is not absurd.
+        ((10, 10, 40), 10, 40),
+        ((10, 10, 40.1), 10, 10),
+    ],
+)
+def test_what_was_charged_is_expected_at_its_median_and_set_aside_at_its_highest(
+    ends: tuple[float, ...], credits: float, reserve: float
+) -> None:
+    """With the last charge alone, one of 40,500 made the next plan expect that of every job."""
+    found = estimate(spec(), contract=CONTRACT, rules=(rule(50),), seen=Seen(named=1, ends=ends))
+
+    assert (found.credits, found.reserve, found.basis) == (credits, reserve, Basis.OBSERVED)
+
+
+def test_the_expectation_follows_a_price_that_has_changed_for_good() -> None:
+    half = RECENT // 2
+
+    assert Seen(ends=(10.0,) * half + (40.0,) * half).usual == 10
+    assert Seen(ends=(10.0,) * (half - 1) + (40.0,) * (half + 1)).usual == 40
+
+
+@pytest.mark.parametrize(("named", "credits"), [(1, 20), (20, 20), (45, 45)])
+def test_a_reservation_whose_end_is_not_known_is_never_below_the_list(named: float, credits: float) -> None:
+    found = estimate(spec(), contract=CONTRACT, rules=(), seen=Seen(named=named))
+
+    assert (found.credits, found.reserve, found.basis) == (credits, credits, Basis.OBSERVED)
+
+
+@pytest.mark.parametrize("base", [None, 0, -5, float("nan")])
+def test_a_lower_bound_that_is_no_amount_is_none(base: float | None) -> None:
+    contract = Contract(id=MODEL, display_name="x", base_credits=base)
+
+    found = estimate(spec(), contract=contract, rules=(), seen=None)
+
+    assert (found.credits, found.most) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("rules", "seen", "named", "accepted", "above"),
+    [
+        # A listed price is that of the cheapest options; a given one and a seen one are of this very job.
+        ((), None, None, 0, OPTIONS * 20),
+        ((rule(50),), None, None, 0, MANY * 50),
+        ((), Seen(ends=(12, 30)), None, 0, MANY * 30),
+        ((), Seen(ends=(12, 12, 40_500)), None, 0, MANY * 20),
+        ((), Seen(named=60), None, 0, MANY * 60),
+        # What the service itself has reserved for this payment counts too.
+        ((), None, 12, 0, OPTIONS * 20),
+        ((), None, 100, 0, MANY * 100),
+        # So little is nobody's night.
+        ((rule(1),), None, None, 0, SMALL),
+        ((rule(0),), None, None, 0, SMALL),
+        # Who has accepted 500 of the model need not be asked about its other prices, nor about 500 again.
+        ((), None, None, 500, MANY * 500),
+        ((), Seen(ends=(12, 30)), None, 500, 500),
+    ],
+)
+def test_a_charge_many_times_all_that_is_known_of_it_is_a_surprise(
+    rules: tuple[PriceRule, ...], seen: Seen | None, named: float | None, accepted: float, above: float
+) -> None:
+    found = estimate(spec(), contract=CONTRACT, rules=rules, seen=seen)
+
+    assert surprises_above(most=found.most, seen=seen, named=named, accepted=accepted) == above
+
+
+def test_what_nobody_has_named_a_price_of_cannot_surprise_until_something_is_known() -> None:
+    assert surprises_above(most=None, seen=None, named=None, accepted=0) is None
+    assert surprises_above(most=None, seen=None, named=30, accepted=0) == MANY * 30
+    assert surprises_above(most=None, seen=Seen(ends=(30,)), named=None, accepted=0) == MANY * 30
 
 
 RULES = (rule(50), rule(99, model="sora-2"), rule(70, duration=10), rule(120, duration=10, resolution="720p"))
@@ -102,7 +177,7 @@ def test_a_price_of_nothing_is_a_price() -> None:
 
 @pytest.mark.parametrize("contract", [None, Contract(id=MODEL, display_name="x", base_credits=None)])
 def test_without_any_price_the_lower_bound_is_zero(contract: Contract | None) -> None:
-    found = estimate(spec(), contract=contract, rules=(), observed=None)
+    found = estimate(spec(), contract=contract, rules=(), seen=None)
 
     assert (found.credits, found.reserve, found.basis) == (0.0, 0.0, Basis.LISTED)
 

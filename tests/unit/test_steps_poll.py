@@ -170,7 +170,7 @@ async def test_what_a_failed_task_gave_and_was_charged_for_is_brought_home(final
         "the service says that its task failed (quality: because quality), yet it names a result and charges for it"
     )
     assert world.credits() == (10, 0)
-    assert rows(world.file, "SELECT charged FROM prices") == [(None,)], "no price of a success"
+    assert rows(world.file, "SELECT ends FROM prices") == [("[]",)], "no price of a success"
 
 
 async def test_credits_named_late_are_written_down() -> None:
@@ -181,9 +181,12 @@ async def test_credits_named_late_are_written_down() -> None:
     assert world.credits() == (0, 40)
 
 
-@pytest.mark.parametrize(("final", "credits"), [(7, (7, 0)), (0, (0, 0)), (None, (10, 0)), (25, (25, 0))])
+@pytest.mark.parametrize(
+    ("final", "credits", "doubted"),
+    [(7, (7, 0), None), (0, (10, 0), 10), (None, (10, 0), None), (25, (25, 0), None)],
+)
 async def test_a_task_that_succeeded_is_settled_and_brought_home(
-    final: float | None, credits: tuple[float, float]
+    final: float | None, credits: tuple[float, float], doubted: float | None
 ) -> None:
     world = await waiting()
 
@@ -197,6 +200,7 @@ async def test_a_task_that_succeeded_is_settled_and_brought_home(
     )
     assert job_now.duration_s == 30.0
     assert world.credits() == credits
+    assert found.doubted == doubted, "a result for nothing, of which ten were reserved"
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,54 @@ def test_an_older_file_is_copied_aside_before_it_is_changed(path: Path, later: s
     StateFile.open_readonly(path).close()
 
 
+def test_the_prices_and_payments_of_an_older_file_go_on_counting(path: Path) -> None:
+    """What was on its way counted until a reservation was named; of a price the last charge was kept."""
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+        migrations().apply(Database(conn), stop_before="0009_prices")
+        with conn:
+            conn.execute("INSERT INTO manifests VALUES ('night', 'n.yaml', 'u', 'k', 'out', '', '')")
+            conn.executemany(
+                "INSERT INTO jobs (id, manifest, job, fingerprint, position, origin, state, model, params, shape, output,"
+                " created_at, updated_at) VALUES (?1, 'night', ?2, 'f', ?1, ?2, ?3, 'm', '{}', 's', 'o', '', '')",
+                [(1, "a", "waiting"), (2, "b", "abandoned"), (3, "c", "uncertain"), (4, "d", "done")],
+            )
+            conn.executemany(
+                "INSERT INTO ledger (job, manifest, round, model, shape, base_url, state, estimated, basis, probe,"
+                " reserved, charged, amount, opened_at, minute) VALUES (?1, 'night', 1, 'm', 's', 'u', ?2, 10, 'listed',"
+                " ?3, ?4, ?5, 10, '', 5)",
+                [
+                    (1, "reserved", 0, 10, None),
+                    (2, "reserved", 0, None, None),
+                    (3, "reserved", 1, None, None),
+                    (4, "charged", 0, 10, 10),
+                ],
+            )
+            conn.execute("INSERT INTO prices VALUES ('u', 's', 'm', 10, 12, 3, '')")
+            conn.execute("INSERT INTO prices VALUES ('u', 't', 'm', 10, NULL, 1, '')")
+
+    file = StateFile.open(path)
+
+    def rows(sql: str) -> list[tuple[object, ...]]:
+        return [tuple(row) for row in file.conn.execute(sql)]
+
+    assert rows("SELECT job, named, probe FROM ledger") == [
+        (1, 10, 1),
+        (2, None, 0),
+        (3, None, 1),
+        (4, 10, 0),
+    ]
+    assert rows("SELECT * FROM credits_out") == [("u", "s", "night", 5, "m", 2, 20, 10)]
+    assert rows("SELECT shape, reserved, ends, kept FROM prices") == [
+        ("s", 10, "[12.0]", 0),
+        ("t", 10, "[]", 0),
+    ]
+    file.conn.execute("UPDATE ledger SET probe = 0 WHERE job = 1")
+    assert rows("SELECT payments, amount, named FROM credits_out") == [(1, 10, 0)]
+    file.close()
+
+
 @pytest.mark.parametrize(
     "content", [b"hello, I am a text file\n" * 50, b"SQLite format 3\0" + b"\xff" * 4096, b"\0" * 4096]
 )

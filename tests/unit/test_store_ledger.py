@@ -5,15 +5,17 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.budget import Committed, Verdict, judge
+from runner.budget import KEPT, RISE, UNTRIED, Committed, Verdict, judge
 from runner.clock import rfc3339
 from runner.errors import RunnerError
 from runner.model import Basis, Budget, Estimate, Job, State, TaskId
+from runner.pricing import RECENT, Seen
 from runner.store import jobs, ledger
 from runner.store.database import StateFile
 from tests.desk import BEGINNING, NAME, apply, bind, job, rows
@@ -43,8 +45,9 @@ def reserve(
     *,
     at_s: float = BEGINNING,
     manifest: str = NAME,
+    most: float | None = None,
 ) -> None:
-    estimate = Estimate(credits=credits, reserve=credits, basis=Basis.LISTED)
+    estimate = Estimate(credits=credits, reserve=credits, basis=Basis.LISTED, most=most)
     with file.transaction() as conn:
         ledger.reserve(conn, the(file, name, manifest), estimate=estimate, base_url=URL, now=rfc3339(at_s))
 
@@ -82,7 +85,7 @@ def row(file: StateFile, name: str) -> dict[str, Any]:
 
 
 def committed(file: StateFile, name: str = "a", *, at_s: float = BEGINNING) -> Committed:
-    return ledger.committed(file.conn, manifest=NAME, job=the(file, name).row, now_s=at_s)
+    return ledger.committed(file.conn, the(file, name), base_url=URL, now_s=at_s)
 
 
 # --- one payment ----------------------------------------------------------------------------------
@@ -93,7 +96,6 @@ def committed(file: StateFile, name: str = "a", *, at_s: float = BEGINNING) -> C
     [
         (10, 10, "charged", 10),
         (10, 7, "charged", 7),
-        (10, 0, "released", 0),
         # Absent or null is charged in full, of the largest amount that was named.
         (10, None, "charged", 10),
         (40, None, "charged", 40),
@@ -102,6 +104,9 @@ def committed(file: StateFile, name: str = "a", *, at_s: float = BEGINNING) -> C
         # More than reserved, more than estimated: the truth is written down.
         (40, 55, "charged", 55),
         (None, 33, "charged", 33),
+        # A result for nothing, of which something was reserved or expected, is a number nobody has filled in.
+        (10, 0, "charged", 10),
+        (None, 0, "charged", 20),
     ],
 )
 def test_a_payment_from_its_estimate_to_its_last_word(
@@ -111,13 +116,56 @@ def test_a_payment_from_its_estimate_to_its_last_word(
     assert ledger.totals(file.conn, NAME) == (0, 20)
 
     accept(file, "a", reserved)
-    assert ledger.totals(file.conn, NAME) == (0, reserved or 20)
+    assert ledger.totals(file.conn, NAME) == (0, max(reserved or 0, 20)), "what counts only grows"
     assert row(file, "a")["task_id"] == "t-a"
 
     settle(file, "a", final)
     assert (row(file, "a")["state"], row(file, "a")["amount"]) == (state, amount)
     assert ledger.totals(file.conn, NAME) == (amount, 0)
     assert committed(file).total == committed(file).job == committed(file).day == amount
+
+
+@pytest.mark.parametrize(("final", "amount"), [(0, 0), (3, 3), (None, 10)])
+def test_a_task_that_failed_is_believed_when_it_says_what_it_cost(
+    file: StateFile, final: float | None, amount: float
+) -> None:
+    reserve(file, "a", 5)
+    accept(file, "a", 10)
+
+    settle(file, "a", final, succeeded=False)
+
+    assert row(file, "a")["amount"] == amount
+    assert seen(file) == Seen(named=10), "what became of a failed task is no price"
+
+
+def test_a_free_result_is_believed_where_nothing_was_ever_to_be_paid(file: StateFile) -> None:
+    reserve(file, "a", 0)
+    accept(file, "a", 0)
+
+    settle(file, "a", 0)
+
+    assert (row(file, "a")["state"], row(file, "a")["amount"]) == ("released", 0)
+
+
+def test_a_reservation_never_falls_below_what_is_known(file: StateFile) -> None:
+    """Observed as 40, reserved as 1 on the next night: each of those on their way counted as 1."""
+    apply(file, *(job(name, params={"duration": 6}) for name in "abc"))
+    reserve(file, "a", 10)
+    accept(file, "a", 1)
+    assert committed(file, "b").total == 10
+    settle(file, "a", 40)
+
+    reserve(file, "b", 40)
+    accept(file, "b", 1)
+    assert row(file, "b")["amount"] == 40
+    # What had been sent before that was known counts with it as well.
+    reserve(file, "c", 10)
+    accept(file, "c", 1)
+    now = committed(file, "c")
+    assert (now.total, now.total + now.beyond) == (90, 40 + RISE * 80)
+
+    settle(file, "b", None)
+    assert row(file, "b")["amount"] == 40, "no word at the end means in full: never less than its like"
 
 
 def test_a_settled_payment_is_not_settled_released_or_corrected_again(file: StateFile) -> None:
@@ -145,7 +193,7 @@ def test_a_reservation_named_late_is_corrected_while_the_task_runs(file: StateFi
         assert ledger.note_reserved(conn, the(file, "a"), reserved=40, now=NOW)
         assert not ledger.note_reserved(conn, the(file, "a"), reserved=40, now=NOW)
 
-    assert (row(file, "a")["probe"], row(file, "a")["amount"]) == (0, 40)
+    assert (row(file, "a")["probe"], row(file, "a")["amount"]) == (1, 40)
     assert ledger.totals(file.conn, NAME) == (0, 40)
 
 
@@ -153,7 +201,7 @@ def test_a_released_round_can_be_opened_anew_on_another_day(file: StateFile) -> 
     reserve(file, "a", 10)
     accept(file, "a", 10, "t-1")
     settle(file, "a", 0, succeeded=False)
-    assert committed(file) == Committed(total=0, day=0, job=0, probes_out=0)
+    assert committed(file) == Committed(total=0, day=0, job=0)
 
     reserve(file, "a", 12, at_s=BEGINNING + 5 * DAY_S)
 
@@ -226,20 +274,20 @@ def test_two_payments_cannot_hold_one_task(file: StateFile) -> None:
 # --- what was seen --------------------------------------------------------------------------------
 
 
-def seen(file: StateFile, name: str = "a") -> Estimate | None:
-    return ledger.observed(file.conn, URL, the(file, name).shape)
+def seen(file: StateFile, name: str = "a") -> Seen | None:
+    return ledger.price_seen(file.conn, URL, the(file, name).shape)
 
 
 @pytest.mark.parametrize(
     ("reserved", "final", "succeeded", "expected"),
     [
-        (10, 8, True, (8, 10)),
-        (10, 12, True, (12, 12)),
-        (10, None, True, (10, 10)),
-        (None, 8, True, (8, 8)),
+        (10, 8, True, Seen(named=10, ends=(8,), kept=8)),
+        (10, 12, True, Seen(named=10, ends=(12,))),
+        (10, None, True, Seen(named=10, ends=(10,), kept=10)),
+        (None, 8, True, Seen(ends=(8,))),
         # A task that failed says what was reserved; what it was refunded to is no price.
-        (10, 0, False, (10, 10)),
-        (10, 4, False, (10, 10)),
+        (10, 0, False, Seen(named=10)),
+        (10, 4, False, Seen(named=10)),
         # Nothing was named: nothing was seen.
         (None, None, True, None),
         (0, 0, True, None),
@@ -247,19 +295,13 @@ def seen(file: StateFile, name: str = "a") -> Estimate | None:
     ],
 )
 def test_what_a_payment_teaches_about_its_price(
-    file: StateFile,
-    reserved: float | None,
-    final: float | None,
-    succeeded: bool,
-    expected: tuple[float, float] | None,
+    file: StateFile, reserved: float | None, final: float | None, succeeded: bool, expected: Seen | None
 ) -> None:
     reserve(file, "a", 3)
     accept(file, "a", reserved)
     settle(file, "a", final, succeeded=succeeded)
 
-    found = seen(file)
-
-    assert (None if found is None else (found.credits, found.reserve)) == expected
+    assert seen(file) == expected
     assert seen(file, "b") is None, "another shape is another price"
 
 
@@ -267,21 +309,114 @@ def test_an_estimate_alone_is_no_price_that_was_seen(file: StateFile) -> None:
     reserve(file, "a", 3)
 
     assert seen(file) is None
-    assert ledger.observed(file.conn, "https://other", the(file, "a").shape) is None
+    assert ledger.price_seen(file.conn, "https://other", the(file, "a").shape) is None
 
 
-def test_a_price_that_rises_is_reserved_at_its_new_height(file: StateFile) -> None:
-    reserve(file, "a")
-    accept(file, "a", 10)
-    settle(file, "a", 10)
-    next_round(file, "a")
-    reserve(file, "a")
-    accept(file, "a", 40, "t-2")
+def pay(file: StateFile, name: str, reserved: float | None, final: float | None) -> None:
+    """Pay for another round of a job."""
+    reserve(file, name)
+    accept(file, name, reserved, f"t-{name}-{the(file, name).round}")
+    settle(file, name, final)
+    next_round(file, name)
+
+
+def test_the_last_charges_of_a_price_are_kept(file: StateFile) -> None:
+    for number in range(RECENT + 5):
+        pay(file, "a", 100, 10 + number)
 
     found = seen(file)
-
     assert found is not None
-    assert found.reserve == 40
+    assert found.ends == tuple(15 + number for number in range(RECENT))
+
+
+def test_reservations_are_kept_to_until_one_is_exceeded(file: StateFile) -> None:
+    def kept() -> float:
+        found = seen(file)
+        assert found is not None
+        return found.kept
+
+    pay(file, "a", 10, 10)
+    pay(file, "a", 10, 7)
+    assert kept() == 17
+    pay(file, "a", 10, 10.5)
+    assert kept() == 0
+    pay(file, "a", 12, 12)
+    assert kept() == 12
+    # One that grows while its task runs was exceeded as soon as it does.
+    reserve(file, "a")
+    accept(file, "a", 1, "t-grows")
+    assert kept() == 12
+    with file.transaction() as conn:
+        ledger.note_reserved(conn, the(file, "a"), reserved=5, now=NOW)
+    assert kept() == 0
+    assert row(file, "a")["named"] == 1
+    settle(file, "a", 5)
+    assert kept() == 0
+    # A service that names none neither keeps to one nor exceeds it.
+    next_round(file, "a")
+    pay(file, "a", 12, 12)
+    pay(file, "a", None, 50)
+    assert kept() == 12
+
+
+# --- charges that a person has to see ---
+
+
+def surprises(file: StateFile) -> list[tuple[str, float]]:
+    return [(each.job, each.credits) for each in ledger.surprises(file.conn, NAME)]
+
+
+def test_a_charge_many_times_its_estimate_is_marked_until_a_person_was_told(file: StateFile) -> None:
+    reserve(file, "a", 10, most=100)
+    accept(file, "a", 12)
+    reserve(file, "b", 10, most=100)
+    settle(file, "a", 40_500)
+    assert surprises(file) == [("a", 40_500)]
+    assert str(ledger.surprises(file.conn, NAME)[0]) == "job a: 40,500 credits where 12 were reserved"
+    assert ledger.surprise_of(file.conn, the(file, "a")) is not None
+    assert ledger.surprise_of(file.conn, the(file, "b")) is None
+
+    with file.transaction() as conn:
+        ledger.surprises_told(conn, NAME, NOW)
+
+    assert surprises(file) == []
+    settle(file, "b", 300)
+    assert surprises(file) == [], "the model was seen to cost so much, and a person has gone on"
+
+
+def test_a_reservation_many_times_its_estimate_is_marked_before_it_is_charged(file: StateFile) -> None:
+    reserve(file, "a", 10, most=100)
+    accept(file, "a", 700)
+
+    assert str(ledger.surprises(file.conn, NAME)[0]) == "job a: 700 credits where about 10 were expected"
+
+    with file.transaction() as conn:
+        ledger.surprises_told(conn, NAME, NOW)
+    settle(file, "a", 700)
+    assert surprises(file) == [], "it was told already"
+
+
+def test_what_was_charged_for_others_of_its_like_is_no_surprise(file: StateFile) -> None:
+    """All were sent at the listed price; each would have been told, one by one, night after night."""
+    apply(file, *(job(name, params={"duration": 6}) for name in "abc"))
+    for name in "abc":
+        reserve(file, name, 10, most=100)
+        accept(file, name, None)
+    for name in "abc":
+        settle(file, name, 150)
+
+    assert surprises(file) == [("a", 150)]
+
+
+def test_another_manifest_has_surprises_of_its_own(file: StateFile) -> None:
+    bind(file, "winter")
+    apply(file, job("a"), name="winter")
+    reserve(file, "a", 10, manifest="winter", most=100)
+    with file.transaction() as conn:
+        ledger.settle(conn, the(file, "a", "winter"), final=5000, succeeded=False, now=NOW)
+
+    assert surprises(file) == []
+    assert len(ledger.surprises(file.conn, "winter")) == 1
 
 
 # --- probes ---------------------------------------------------------------------------------------
@@ -294,6 +429,9 @@ def test_a_probe_is_out_until_its_price_is_named(file: StateFile) -> None:
     accept(file, "a", 10)
 
     assert committed(file).probes_out == 0
+    assert committed(file).first_out == 1, "but not until its end is known"
+    settle(file, "a", 10)
+    assert committed(file).first_out == 0
 
 
 @pytest.mark.parametrize("end", ["settle", "release", "person"])
@@ -311,6 +449,8 @@ def test_a_probe_whose_price_was_never_named_is_out_until_its_end(file: StateFil
             ledger.end_probe(conn, the(file, "a"))
 
     assert committed(file).probes_out == 0
+    assert committed(file).beyond == 0
+    assert rows(file, "SELECT count(*) FROM credits_out") == [(0,)]
 
 
 def test_a_payment_whose_price_was_seen_meanwhile_is_no_probe_any_more(file: StateFile) -> None:
@@ -323,6 +463,17 @@ def test_a_payment_whose_price_was_seen_meanwhile_is_no_probe_any_more(file: Sta
     accept(file, "b", 40)
 
     assert committed(file).probes_out == 0
+
+
+@pytest.mark.parametrize("final", [0, None])
+def test_a_task_that_failed_for_nothing_is_no_end_of_its_price(file: StateFile, final: float | None) -> None:
+    reserve(file, "a")
+    accept(file, "a", 10)
+    settle(file, "a", final, succeeded=False)
+
+    found = seen(file)
+    assert found is not None
+    assert found.ends == ()
 
 
 def test_a_service_names_no_amounts_once_three_tasks_have_succeeded_in_silence(file: StateFile) -> None:
@@ -352,20 +503,45 @@ def test_probes_of_another_manifest_do_not_hold_this_one_back(file: StateFile) -
     assert committed(file).day == 10, "the day is the workspace's"
 
 
-def test_what_is_on_its_way_is_told_apart_until_its_credits_are_named(file: StateFile) -> None:
+def test_what_is_on_its_way_may_come_to_more_until_its_end(file: StateFile) -> None:
     bind(file, "winter")
     apply(file, job("a"), name="winter")
     reserve(file, "a", 5, at_s=BEGINNING - 90_000)
     reserve(file, "b", 7)
     reserve(file, "a", 11, manifest="winter")
+    more = UNTRIED - 1
     now = committed(file)
-    assert (now.unnamed, now.unnamed_day, now.unnamed_elsewhere) == (12, 7, 11)
+    assert (now.beyond, now.beyond_day, now.beyond_own) == (12 * more, 18 * more, 7 * more)
 
     accept(file, "b", 7)
     accept(file, "a", 0)
+    assert committed(file) == replace(now, probes_out=1)
 
+    # One end of the model tells that it is no other price altogether; a reservation that was kept to tells more.
+    settle(file, "b", 7)
     now = committed(file)
-    assert (now.unnamed, now.unnamed_day, now.unnamed_elsewhere) == (5, 0, 11)
+    assert (now.beyond, now.beyond_day, now.beyond_own) == (5 * (RISE - 1), 11 * (RISE - 1), 0)
+    next_round(file, "b")
+    reserve(file, "b", 7)
+    accept(file, "b", 7, "t-b2")
+    assert committed(file).beyond_own == 7 * (KEPT - 1)
+    release(file, "b")
+    assert committed(file).beyond_own == 0
+
+
+def test_what_is_on_its_way_to_a_service_that_names_nothing_comes_to_what_it_counts_with(
+    file: StateFile,
+) -> None:
+    for name in "abc":
+        reserve(file, name)
+        accept(file, name, None)
+        settle(file, name, None)
+        with file.transaction() as conn:
+            conn.execute("UPDATE jobs SET state = 'done' WHERE id = ?", (the(file, name).row,))
+
+    reserve(file, "d")
+
+    assert committed(file).beyond == 0
 
 
 # --- the rolling day ------------------------------------------------------------------------------
@@ -439,6 +615,17 @@ def check_sums(file: StateFile, at_s: float) -> None:
     day = sum(item["amount"] for item in payments if item["minute"] >= edge)
     assert ledger.day_total(file.conn, at_s) == pytest.approx(day, abs=1e-9)
     assert all(item["amount"] >= 0 for item in payments)
+    out: dict[tuple[Any, ...], list[float]] = {}
+    for item in payments:
+        if item["probe"]:
+            where = tuple(item[name] for name in ("base_url", "shape", "manifest", "minute"))
+            there = out.setdefault(where, [0, 0.0, 0.0])
+            there[0] += 1
+            there[1] += item["amount"]
+            there[2] += item["amount"] if item["reserved"] is not None else 0.0
+    kept = {tuple(line)[:4]: list(line)[5:] for line in file.conn.execute("SELECT * FROM credits_out")}
+    assert kept.keys() == out.keys()
+    assert all(kept[where] == pytest.approx(out[where], abs=1e-9) for where in out)
     assert all(item["amount"] == 0 for item in payments if item["state"] == "released")
     view = ledger.by_manifest_model_day(file.conn)
     assert sum(item["payments"] for item in view) == len(payments)
@@ -518,7 +705,7 @@ def test_the_view_of_jobs_shows_the_money_of_the_present_round(file: StateFile) 
 
 def test_nothing_is_known_of_a_manifest_that_never_paid(file: StateFile) -> None:
     assert ledger.totals(file.conn, "unheard-of") == (0.0, 0.0)
-    assert committed(file) == Committed(total=0, day=0, job=0, probes_out=0)
+    assert committed(file) == Committed(total=0, day=0, job=0)
     assert ledger.amount_of(file.conn, the(file, "a")) == 0.0
 
 
@@ -533,12 +720,13 @@ def test_two_connections_never_reserve_the_same_room(tmp_path: Path) -> None:
         file = (one, other)[number % 2]
         with file.transaction() as conn:
             found = jobs.find(conn, NAME, f"j{number}")[0]
-            counted = ledger.committed(conn, manifest=NAME, job=found.row, now_s=BEGINNING)
+            counted = ledger.committed(conn, found, base_url=URL, now_s=BEGINNING)
             if judge(budget=budget, estimate=10, price_seen=True, committed=counted) is Verdict.YES:
                 estimate = Estimate(credits=10, reserve=10, basis=Basis.LISTED)
                 ledger.reserve(conn, found, estimate=estimate, base_url=URL, now=NOW)
                 ledger.accept(conn, found, task_id=TaskId(f"t{number}"), reserved=10, now=NOW)
+                ledger.settle(conn, found, final=10, succeeded=True, now=NOW)
 
-    assert ledger.totals(one.conn, NAME) == (0, 40)
+    assert ledger.totals(one.conn, NAME) == (40, 0)
     one.close()
     other.close()
