@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.api.adopting import adoptable
 from runner.api.attention import about_other_names, about_surprises, about_the_place
 from runner.api.opening import Opened, read_manifest, stage_all, state_to_read
 from runner.api.sharing import Taken, places_taken
@@ -75,7 +76,7 @@ def compute(
     assert settings is not None
     stage_all(opened, file, base_url=base_url)
     index = SidecarIndex(settings.output_dir)
-    adopted = {} if opened.sandbox else _adoptable(file, settings, base_url, index)
+    adopted = {} if opened.sandbox else adoptable(file, settings, base_url, index)
     taken = places_taken(file, settings, index.others)
     staging.adopt(file.conn, adopted)
     counts = staging.summary(file.conn, settings.name)
@@ -147,18 +148,6 @@ def _above_cap(file: StateFile, budget: Budget) -> int:
     """Return how many jobs `max_credits_per_job` will hold back."""
     cap = budget.max_credits_per_job
     return staging.above(file.conn, cap + EPSILON) if cap is not None else 0
-
-
-def _adoptable(file: StateFile, settings: Settings, base_url: str, index: SidecarIndex) -> dict[int, Sidecar]:
-    """Find results that are on disk already although the database does not know them."""
-    found: dict[int, Sidecar] = {}
-    for position, job, fingerprint, output, _ in staging.candidates(file.conn):
-        sidecar = index.find_adoptable(
-            output, manifest=settings.name, job=job, fingerprint=fingerprint, base_url=base_url
-        )
-        if sidecar is not None:
-            found[position] = sidecar
-    return found
 
 
 def _uploads(file: StateFile) -> tuple[int, int]:

@@ -19,6 +19,7 @@ import anyio
 import anyio.to_thread
 
 from runner import __version__
+from runner.api.adopting import take_over
 from runner.api.child import Sandbox, sandbox_child
 from runner.api.interruptions import begun, ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
@@ -28,18 +29,16 @@ from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.sharing import refuse_taken
 from runner.api.troubles import Stuck, stuck
 from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api
-from runner.clock import Clock, ServiceClock, SystemClock, epoch, rfc3339
+from runner.clock import Clock, ServiceClock, SystemClock, rfc3339
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.environment import base_url as base_url_of_environment
 from runner.environment import descriptors_left, get_key
 from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
 from runner.files import OutputFolder
-from runner.machine import number_of
-from runner.model import Artifact, Job, Settings, State
+from runner.model import Settings, State
 from runner.pacing import Governor
 from runner.progress.words import counted
 from runner.scheduler import Durations, Scheduler, Window
-from runner.sidecar import Sidecar
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, stem_of
 from runner.store import catalogue, jobs, ledger, staging
@@ -170,7 +169,7 @@ def run(
                 now=now,
             )
             applied = staging.apply(conn, settings.name, now)
-            _adopt(conn, plan, now)
+            take_over(conn, settings.name, plan.adopted, now)
             ledger.surprises_told(conn, settings.name, now)
             if prepare is not None:
                 prepare(conn)
@@ -315,48 +314,6 @@ def _look_at_room(folder: OutputFolder, file: StateFile, announce: Announce) -> 
             raise TemporaryTrouble(finding.found, hint=finding.do)
         if finding.weight is Weight.WARNING:
             announce(f"attention: {finding.words()}")
-
-
-def _adopt(conn: sqlite3.Connection, plan: Plan, now: str) -> None:
-    """Make the jobs whose results were found on disk `done`; what is missing of some is fetched."""
-    if not plan.adopted:
-        return
-    for position, sidecar in plan.adopted.items():
-        job = jobs.get(conn, staging.row_at(conn, plan.name, position))
-        jobs.advance(
-            conn,
-            job,
-            now,
-            state=(State.DOWNLOADING if sidecar.missing and sidecar.task_id else State.DONE).value,
-            task_id=sidecar.task_id,
-            finished_at=sidecar.finished_at or now,
-        )
-        jobs.save_artifacts(conn, job, _artifacts_of(sidecar))
-        _count_as_paid(conn, job, sidecar, now)
-        catalogue.event(
-            conn,
-            at=now,
-            run=None,
-            manifest=plan.name,
-            job=job.id,
-            kind="adopted",
-            data={"task_id": sidecar.task_id},
-        )
-
-
-def _count_as_paid(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str) -> None:
-    credits = number_of(sidecar.final_credits) or number_of(sidecar.reserved_credits)
-    task_id = sidecar.task_id
-    known = task_id is not None and jobs.holder_of_task(conn, sidecar.base_url, task_id) is not None
-    if not credits or known:  # nothing was ever named, or another row has paid for it
-        return
-    paid_s, now_s = epoch(sidecar.submitted_at), epoch(now) or 0.0
-    paid_at = rfc3339(paid_s) if paid_s is not None and 0 <= paid_s <= now_s else now
-    ledger.adopt(conn, job, credits=credits, task_id=task_id, base_url=sidecar.base_url, paid_at=paid_at)
-
-
-def _artifacts_of(sidecar: Sidecar) -> list[Artifact]:
-    return list(sidecar.files())
 
 
 def _put_files_in_place(

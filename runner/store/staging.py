@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.fingerprint import canonical
 from runner.model import Estimate, Job, JobSpec, Reference
@@ -396,10 +396,29 @@ def row_at(conn: sqlite3.Connection, manifest: str, position: int) -> int:
     return int(found["id"])
 
 
-def candidates(conn: sqlite3.Connection) -> Iterator[tuple[int, str, str, str, int | None]]:
-    """Yield (position, job, fingerprint, output, row) of all that would be paid for: sidecars are looked for."""
-    for row in conn.execute("SELECT position, job, fingerprint, output, row FROM incoming WHERE sends"):
-        yield row["position"], row["job"], row["fingerprint"], row["output"], row["row"]
+class Candidate(NamedTuple):
+    """A staged job that has no result as far as the database knows, and how far it has come.
+
+    A plain tuple: there may be a hundred thousand.
+    """
+
+    position: int
+    job: str
+    fingerprint: str
+    output: str
+    state: str
+    round: int
+    key: str | None
+
+
+def candidates(conn: sqlite3.Connection) -> Iterator[Candidate]:
+    """Yield all that would be paid for, or may come to be paid for again: sidecars are looked for."""
+    rows = conn.execute(
+        "SELECT i.position, i.job, i.fingerprint, i.output, coalesce(j.state, 'planned'), coalesce(j.round, 1), j.key"
+        " FROM incoming i LEFT JOIN main.jobs j ON j.id = i.row"
+        " WHERE i.sends OR i.change NOT IN ('new', 'planned', 'changed', 'renamed', 'done')"
+    )
+    return map(Candidate._make, rows)
 
 
 def to_be_written(conn: sqlite3.Connection) -> Iterator[str]:

@@ -50,6 +50,39 @@ def test_without_idempotency_the_sidecars_alone_keep_results_from_being_paid_aga
     bench.assert_whole([*prompts, "prompt of d"])
 
 
+def test_what_was_paid_after_the_database_was_copied_is_not_paid_again(
+    command: Command, start_service: StartService
+) -> None:
+    """A second round, and a submit whose answer was lost: both had brought their results home since the copy."""
+    from tests.imitation.tasks import Fate
+
+    service = start_service(Personality())
+    bench = Bench(command, service)
+    backup = command.workspace / "backup"
+    bench.write([{"id": "failed"}, {"id": "lost"}], limits={"in_flight": 1})
+    service.fates["prompt of failed"] = Fate(status="failed", times=1)
+    service.rule("submit", "kill_after", where=lambda request: b"prompt of lost" in request.body)
+    assert bench.run().code == -9
+    shutil.copytree(bench.database.parent, backup)
+    service.rules.clear()
+    service.victim = None
+    assert bench.run().code == 3
+    assert bench.command("retry", bench.manifest, "--yes").code == 0
+    payments, results = len(service.ledger.payments), bench.results()
+    assert (payments, len(results)) == (3, 2)
+    shutil.rmtree(bench.database.parent)
+    shutil.copytree(backup, bench.database.parent)
+    service.forget_keys()
+
+    again = bench.command("retry", bench.manifest, "--yes")
+
+    assert again.code == 0, said(again)
+    assert "the results of 2 jobs" in again.stderr
+    assert (len(service.ledger.payments), bench.results()) == (payments, results)
+    assert dict(bench.rows("job, round")) == {"failed": 2, "lost": 1}
+    assert bench.rows("charged, reserved", "credit_totals") == [(20, 0)]
+
+
 @pytest.mark.parametrize("cap", ["max_credits", "max_credits_per_day"])
 def test_a_cap_counts_what_is_on_disk_though_the_database_is_lost(cap: str, bench: Bench) -> None:
     """Four were paid under a cap of six; with the database gone the cap was as good as new."""

@@ -192,7 +192,10 @@ def test_the_prices_and_payments_of_an_older_file_go_on_counting(path: Path) -> 
         conn.execute("PRAGMA journal_mode = WAL")
         migrations().apply(Database(conn), stop_before="0009_prices")
         with conn:
-            conn.execute("INSERT INTO manifests VALUES ('night', 'n.yaml', 'u', 'k', 'out', '', '')")
+            conn.execute(
+                "INSERT INTO manifests (name, path, base_url, key12, output_dir, created_at, updated_at)"
+                " VALUES ('night', 'n.yaml', 'u', 'k', 'out', '', '')"
+            )
             conn.executemany(
                 "INSERT INTO jobs (id, manifest, job, fingerprint, position, origin, state, model, params, shape, output,"
                 " created_at, updated_at) VALUES (?1, 'night', ?2, 'f', ?1, ?2, ?3, 'm', '{}', 's', 'o', '', '')",

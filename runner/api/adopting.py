@@ -1,0 +1,132 @@
+"""Results that are on disk already, of which the database knows less: they are taken over, unpaid.
+
+A database that was lost, or restored from before, knows nothing of what was paid since; the sidecars do. One
+that is of the very payment a job waits for, or of a later round, ends the job's doubt: nothing is paid again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+
+from runner.clock import epoch, rfc3339
+from runner.machine import number_of
+from runner.model import NEVER_SENT, Job, Settings, State
+from runner.sidecar import Sidecar, SidecarIndex
+from runner.steps.rounds import FRESH_ROUND
+from runner.store import catalogue, jobs, ledger, staging
+from runner.store.database import StateFile
+
+# How a job comes from where it stands to where its result is found: its own task is known now, or what came after
+# it is, and with that the end of the round it is in.
+_OF_THIS_PAYMENT = (State.WAITING, State.DOWNLOADING)
+_OF_A_LATER_ROUND: Mapping[State, tuple[State, ...]] = {
+    State.SUBMITTING: (State.UNCERTAIN, State.ABANDONED, State.PLANNED),
+    State.UNCERTAIN: (State.ABANDONED, State.PLANNED),
+    State.WAITING: (State.PLANNED,),
+    State.DOWNLOADING: (State.PLANNED,),
+    State.FAILED: (State.PLANNED,),
+    State.ABANDONED: (State.PLANNED,),
+}
+
+
+def adoptable(file: StateFile, settings: Settings, base_url: str, index: SidecarIndex) -> dict[int, Sidecar]:
+    """Find results that are on disk although the database does not know them, by the position of their jobs."""
+    found: dict[int, Sidecar] = {}
+    for each in staging.candidates(file.conn):
+        sidecar = index.find_adoptable(
+            each.output,
+            manifest=settings.name,
+            job=each.job,
+            fingerprint=each.fingerprint,
+            base_url=base_url,
+        )
+        if sidecar is not None and _knows_more(sidecar, each):
+            found[each.position] = sidecar
+    return found
+
+
+def _knows_more(sidecar: Sidecar, job: staging.Candidate) -> bool:
+    if job.state in NEVER_SENT or sidecar.round > job.round:
+        return True
+    return job.state in (State.SUBMITTING, State.UNCERTAIN) and _is_of(sidecar, job.key)
+
+
+def _is_of(sidecar: Sidecar, key: str | None) -> bool:
+    return key is not None and sidecar.key == key and sidecar.task_id is not None
+
+
+def take_over(conn: sqlite3.Connection, name: str, adopted: Mapping[int, Sidecar], now: str) -> None:
+    """Make the jobs whose results were found on disk `done`; what is missing of some is fetched."""
+    for position, sidecar in adopted.items():
+        job = jobs.get(conn, staging.row_at(conn, name, position))
+        if job.state not in NEVER_SENT and not sidecar.round > job.round:
+            job = _of_this_payment(conn, job, sidecar, now)
+        else:
+            job = _of_its_round(conn, job, sidecar, now)
+        job = jobs.advance(
+            conn,
+            job,
+            now,
+            state=(State.DOWNLOADING if sidecar.missing and sidecar.task_id else State.DONE).value,
+            task_id=sidecar.task_id,
+            finished_at=sidecar.finished_at or now,
+            error_class=None,
+            error_code=None,
+            error_message=None,
+        )
+        jobs.save_artifacts(conn, job, list(sidecar.files()))
+        catalogue.event(
+            conn,
+            at=now,
+            run=None,
+            manifest=name,
+            job=job.id,
+            kind="adopted",
+            data={"task_id": sidecar.task_id, "round": job.round},
+        )
+
+
+def _of_this_payment(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str) -> Job:
+    """What became of this very send is known: it was accepted, and has ended."""
+    assert sidecar.task_id is not None
+    ledger.accept(conn, job, task_id=sidecar.task_id, reserved=sidecar.reserved_credits, now=now)
+    ledger.settle(conn, job, final=_credits(sidecar), succeeded=False, now=now)
+    for state in _OF_THIS_PAYMENT:
+        job = jobs.advance(conn, job, now, state=state.value)
+    return job
+
+
+def _of_its_round(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str) -> Job:
+    """The round it is in has ended unseen, if it was sent; its result is that of the sidecar's round."""
+    ledger.settle(conn, job, final=None, succeeded=False, now=now)
+    for state in _OF_A_LATER_ROUND.get(job.state, ()):
+        job = jobs.advance(conn, job, now, state=state.value)
+    if sidecar.round > job.round:
+        job = jobs.advance(
+            conn,
+            job,
+            now,
+            **{
+                **FRESH_ROUND,
+                "round": sidecar.round,
+                "key": sidecar.key,
+                "submitted_at": sidecar.submitted_at,
+            },
+        )
+    _count_as_paid(conn, job, sidecar, now)
+    return job
+
+
+def _count_as_paid(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str) -> None:
+    credits, task_id = _credits(sidecar), sidecar.task_id
+    known = task_id is not None and jobs.holder_of_task(conn, sidecar.base_url, task_id) is not None
+    if not credits or known:  # nothing was ever named, or another row has paid for it
+        return
+    paid_s, now_s = epoch(sidecar.submitted_at), epoch(now) or 0.0
+    paid_at = rfc3339(paid_s) if paid_s is not None and 0 <= paid_s <= now_s else now
+    ledger.adopt(conn, job, credits=credits, task_id=task_id, base_url=sidecar.base_url, paid_at=paid_at)
+
+
+def _credits(sidecar: Sidecar) -> float | None:
+    return number_of(sidecar.final_credits) or number_of(sidecar.reserved_credits)
