@@ -51,7 +51,7 @@ from runner.workspace import ManifestLock, find_workspace, holder_of
 MAY_COST = (State.PLANNED, State.UPLOADING, State.READY, State.SUBMITTING)
 END_IMPORTS = ("runner.api.reporting", "runner.report.page", "rich.console")
 END_IMPORTS_AFTER_S = 2.0
-SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced, a browser that watches
+SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,7 @@ class RunRequest:
     max_credits: float | None = None
     replace: bool = False  # its results may take the places of another manifest's
     options: RunOptions = field(default_factory=RunOptions)
+    descriptors_kept: int = 0  # for who runs beside: a page and its visitors
     now_s: float = 0.0
 
 
@@ -359,7 +360,9 @@ async def _run_async(
     workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
     contracts = contracts_for(workspace, sandbox=request.sandbox)
     scheduler = _scheduler(file, settings, account)
-    settings, slow_places = _with_descriptors(settings, descriptors_left(), announce)
+    settings, slow_places = _with_descriptors(
+        settings, descriptors_left(), announce, kept=request.descriptors_kept
+    )
     service_clock = ServiceClock(clock)
     async with (
         open_api(account, now=clock.wall_s, connections=API_CONNECTIONS, heard=service_clock.heard) as api,
@@ -417,7 +420,9 @@ async def _get_ready_for_the_end() -> None:
     await anyio.to_thread.run_sync(get, abandon_on_cancel=True)
 
 
-def _with_descriptors(settings: Settings, left: int | None, announce: Announce) -> tuple[Settings, int]:
+def _with_descriptors(
+    settings: Settings, left: int | None, announce: Announce, *, kept: int
+) -> tuple[Settings, int]:
     """Return settings that never fetch more at once than this process may open: two descriptors each.
 
     And how many slow downloads may go on besides: as many again, where there is room for them.
@@ -426,7 +431,7 @@ def _with_descriptors(settings: Settings, left: int | None, announce: Announce) 
     if left is None:
         return settings, limits.downloads
     calls = API_CONNECTIONS + min(limits.uploads, API_CONNECTIONS)
-    most = max((left - calls - SPARE_DESCRIPTORS) // 2, 1)
+    most = max((left - calls - SPARE_DESCRIPTORS - kept) // 2, 1)
     if most >= limits.downloads:
         return settings, min(limits.downloads, most - limits.downloads)
     announce(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import signal
-import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from runner.api.opening import read_manifest
 from runner.api.planning import Plan
 from runner.api.reporting import invocation_of
 from runner.engine import Engine, Snapshot
+from runner.environment import descriptors_left
 from runner.errors import Exit, UsageError
 from runner.store import catalogue
 from runner.store.database import StateFile
@@ -22,7 +22,7 @@ from runner.web.app import live_app
 from runner.web.door import Door
 from runner.web.feed import Feed
 from runner.web.reading import Hand, Numbers, Reader, Subject
-from runner.web.server import HOST, hosts_of, listening_socket, serve
+from runner.web.server import HOST, descriptors_for, hosts_of, listening_socket, serve
 from runner.workspace import find_workspace, holder_of, no_database
 
 TOKEN_BYTES = 24
@@ -39,6 +39,7 @@ class LivePage:
 
     def __init__(self, *, port: int, announce: Callable[[str], None]) -> None:
         self._announce = announce
+        self.descriptors = descriptors_for(descriptors_left())
         try:
             self._listener = listening_socket(port)
         except OSError as exc:
@@ -74,7 +75,7 @@ class LivePage:
         assert self._subject is not None
         self._control = _Control(engine, self._announce)
         try:
-            await _serve(self._subject, self._listener, self._token, self._control)
+            await _serve(self, self._subject, self._control)
         except Exception as exc:  # a page to look at must never fail what was paid for
             self._announce(f"the live page has stopped ({exc!r}); the run goes on")
 
@@ -145,16 +146,15 @@ class _Control:
         return Hand(on_it=True, held=self.held, stopping=self.stopping, numbers=self.numbers)
 
 
-async def _serve(
-    subject: Subject, listener: socket.socket, token: str, control: _Control | None = None
-) -> None:
+async def _serve(page: LivePage, subject: Subject, control: _Control | None = None) -> None:
+    listener = page._listener
     reader = Reader(subject, holder=partial(holder_of, subject.database))
     feed = Feed(reader, hand=control.hand if control is not None else Hand)
     if control is not None:
         control.moved = feed.nudge
-    app = live_app(feed, title=subject.manifest, token=token, hosts=hosts_of(listener), control=control)
+    app = live_app(feed, title=subject.manifest, token=page._token, hosts=hosts_of(listener), control=control)
     try:
-        await serve(app, listener, feed)
+        await serve(app, listener, feed, descriptors=page.descriptors)
     finally:
         reader.close()
 
@@ -205,7 +205,7 @@ def serve_page(
     async def until_told() -> None:
         async with anyio.create_task_group() as group:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-                group.start_soon(_serve, subject, page._listener, page._token)
+                group.start_soon(_serve, page, subject)
                 ready(page)
                 async for _ in signals:
                     group.cancel_scope.cancel()

@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -106,6 +106,7 @@ def go(
     page = web.listen(progress.announce) if web is not None else None
     if page is not None:
         progress.show_to(page.snapshot)
+        request = replace(request, descriptors_kept=page.descriptors)
 
     def ready(plan: Plan) -> None:
         DRIVES.tell = progress.announce

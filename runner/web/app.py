@@ -176,8 +176,10 @@ class Guard:
 
         refused = self._refused(scope)
         if refused is not None:
+            refused.headers["connection"] = "close"
             await refused(scope, receive, send_guarded)
         else:
+            scope.get("rivya.recognise", _nobody_counts)()
             await self._app(scope, receive, send_guarded)
 
     def _refused(self, scope: Scope) -> Response | None:
@@ -195,6 +197,10 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD") and not origins:
             return PlainTextResponse("only this page itself may ask\n", status_code=403)
         return None
+
+
+def _nobody_counts() -> None:
+    """There is no server that counts its visits."""
 
 
 def _from_elsewhere(scope: Scope, headers: Headers) -> bool:

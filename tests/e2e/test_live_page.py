@@ -243,3 +243,29 @@ def test_serve_has_nothing_to_show_before_a_run(command: Command, night: Path) -
 
     assert outcome.code == 2
     assert "nothing has been run here yet" in outcome.stderr
+
+
+def test_hundreds_of_idle_connections_of_others_hold_up_neither_the_run_nor_its_page(
+    command: Command,
+) -> None:
+    """Anybody on this machine may connect, without the secret; the run has only so many descriptors."""
+    manifest = command.write("night.yaml", MANIFEST.replace("repeat: 20", "repeat: 6"))
+    few = ("sh", "-c", 'ulimit -n 100; exec "$@"', "few")
+    slow = ("--sandbox-options", "--duration 2:2")
+    night = Running(command.start("run", manifest, "--sandbox", "--web", "--no-open", *slow, wrapper=few))
+    port = int(night.origin.rpartition(":")[2])
+    crowd: list[socket.socket] = []
+    try:
+        for _ in range(400):
+            crowd.append(socket.socket())
+            crowd[-1].setblocking(False)
+            crowd[-1].connect_ex(("127.0.0.1", port))
+        with httpx.Client(trust_env=False, timeout=20) as browser:
+            pages = [browser.get(night.url) for _ in range(5)]
+
+        assert [page.status_code for page in pages] == [200] * 5
+        assert night.ended() == 0, night.said
+        assert not [line for line in night.said if "has stopped" in line or "cannot be" in line]
+    finally:
+        for connection in crowd:
+            connection.close()
