@@ -73,7 +73,8 @@ def let_everything_go_wrong(bench: Bench, dice: random.Random) -> None:
     for kind in ("upload", "submit", "poll", "result"):
         for do, answer in wrong:
             chance(bench, dice, kind, do, answer)
-    chance(bench, dice, "submit", "answer_after", page(502))
+    for status in (401, 429, 502):
+        chance(bench, dice, "submit", "answer_after", page(status))
     chance(bench, dice, "submit", "answer_after", error_answer(409, "idempotency_conflict"))
     chance(bench, dice, "upload", "answer_after", page(200))
     chance(bench, dice, "poll", "answer_before", error_answer(404, "not_found"))

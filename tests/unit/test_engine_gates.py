@@ -306,6 +306,29 @@ async def test_what_was_refused_for_sure_and_then_set_aside_counts_once_for_the_
     assert world.state("j0") is State.DONE
 
 
+async def test_a_service_that_holds_its_keys_is_sent_an_unclear_one_again_without_the_wait() -> None:
+    """It answered a repeat with a conflict: of a send that is still worked on it makes no second task."""
+    world = live(2, resend_after_s=30.0)
+    unavailable = httpx.Response(503, text="try later")
+    world.refuse = lambda body: unavailable
+    await world.submit("j0")
+    world.file.conn.execute("UPDATE jobs SET last_unclear_at = '2025-01-01T00:00:00.000Z' WHERE job = 'j0'")
+    once = {"j0": refused(409, "idempotency_conflict"), "j1": unavailable}
+
+    def refuse(body: dict[str, Any]) -> httpx.Response | None:
+        name = body["prompt"].removeprefix("prompt of ")
+        if name == "j1" and "j0" in once:
+            return refused(429, "rate_limited", **{"Retry-After": "0"})
+        return once.pop(name, None)
+
+    world.refuse = refuse
+
+    ended = await world.run(within_s=15.0)
+
+    assert ended.code is Exit.OK
+    assert once == {}
+
+
 async def test_a_window_of_tasks_holds_no_unclear_submit_back() -> None:
     """It may be at the service already, so it counts as a task, and it is asked about before its time is over."""
     one_at_a_time = Limits(requests_per_second=1000.0, in_flight=1)
