@@ -257,6 +257,9 @@ class Waiting:
         line = entry.line
         self.found += 1
         by_s = max((entry.asked_at if entry.asked_at > entry.start else now) - entry.start, 0.0)
+        if duration_s is not None:
+            # What polls saw bounds what the service says: it may reckon with a wrong clock.
+            duration_s = min(max(duration_s, entry.known_s), max(now - entry.start, entry.known_s))
         low_s, high_s = (entry.known_s, by_s) if duration_s is None else (duration_s, duration_s)
         fresh = entry.known_s <= 0.0
         self.typical_s += (by_s - self.typical_s) * max(0.05, 1.0 / self.found)

@@ -99,7 +99,7 @@ class Live(World):
             return no
         return httpx.Response(201, json=self.first_word(self.tasks.setdefault(key, f"t{len(self.tasks)}")))
 
-    async def run(self, within_s: float = 5.0, **options: Any) -> Ended:
+    async def run(self, within_s: float = 30.0, **options: Any) -> Ended:
         """Run to the end; one that does not come is a failure."""
         async with self.desk() as desk:
             scheduler = Scheduler(

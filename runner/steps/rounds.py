@@ -22,6 +22,7 @@ from runner.steps.desk import Desk
 from runner.store import catalogue, jobs, ledger
 
 # A change this close to our asking, after a long absence, is more likely due to it than an end.
+ON_ITS_WAY_S = 5.0  # what an answer's way, and times cut to whole seconds, may add to what we count ourselves
 AS_ASKED_S = 3.0
 # What a row holds of one payment: cleared when another begins.
 FRESH_ROUND: dict[str, Any] = {
@@ -143,7 +144,7 @@ def take_task(
         final = 0.0  # "charged in full" of nothing: it never named any other amount
     ledger.settle(conn, job, final=final, succeeded=succeeded, now=now)
     if fetched:
-        seconds = _duration_s(task, asked_at_s)
+        seconds = _duration_s(task, asked_at_s, sent_ago_s=_sent_ago_s(desk, job))
         if seconds is not None and succeeded:
             catalogue.save_duration(
                 conn, base_url=desk.account.service, model=job.model, shape=job.shape, seconds=seconds
@@ -187,10 +188,19 @@ def take_task(
     )
 
 
-def _duration_s(task: TaskView, asked_at_s: float | None) -> float | None:
-    """Return how long a task took by the service's own two times, if they make sense."""
+def _sent_ago_s(desk: Desk, job: Job) -> float:
+    """Return how long ago a job was first sent, as far as its row still tells, by our own wall clock."""
+    times = [at for at in (epoch(job.first_sent_at), epoch(job.submitted_at)) if at is not None]
+    return desk.clock.wall_s() - min(times) if times else 0.0
+
+
+def _duration_s(task: TaskView, asked_at_s: float | None, *, sent_ago_s: float) -> float | None:
+    """Return how long a task took by the service's own two times, if they make sense.
+
+    No task lasts longer than it is since it was sent: of two clocks of the service one may be wrong.
+    """
     began, ended = epoch(task.created_at), epoch(task.updated_at)
-    if began is None or ended is None or not 0.0 <= ended - began <= 7 * 86_400:
+    if began is None or ended is None or not 0.0 <= ended - began <= sent_ago_s + ON_ITS_WAY_S:
         return None
     if asked_at_s is not None and ended > asked_at_s - AS_ASKED_S:
         # Nobody promises that `updated_at` is the end. A service that changes a task when it is asked for would

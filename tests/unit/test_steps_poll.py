@@ -189,6 +189,7 @@ async def test_a_task_that_succeeded_is_settled_and_brought_home(
     final: float | None, credits: tuple[float, float], doubted: float | None
 ) -> None:
     world = await waiting()
+    world.clock.pass_s(31.0)
 
     found = await polled(world, ok("succeeded", final=final))
 
@@ -229,6 +230,30 @@ async def test_after_an_absence_a_change_just_as_we_asked_tells_no_duration(
     duration_s = changed_after_s if known else None
     assert (found.duration_s, world.job("a").duration_s) == (duration_s, duration_s)
     assert rows(world.file, "SELECT seconds FROM durations") == ([(duration_s,)] if known else [])
+
+
+@pytest.mark.parametrize(
+    ("created_s", "updated_s", "known"),
+    [
+        (0.0, 30.0, True),
+        (-2.0, 30.0, True),  # cut to seconds, and its answer had a way to go
+        (0.0, 86_400.0, False),  # one of its clocks is a day ahead
+        (-3600.0, 30.0, False),  # or an hour behind
+        (30.0, 0.0, False),
+    ],
+)
+async def test_no_task_lasts_longer_than_since_it_was_sent(
+    created_s: float, updated_s: float, known: bool
+) -> None:
+    """Five such tasks taught 86,400 s, and the sixth was not asked for in a day."""
+    world = await waiting()
+    world.clock.pass_s(31.0)
+    times = {"created_at": rfc3339(BEGINNING + created_s), "updated_at": rfc3339(BEGINNING + updated_s)}
+
+    found = await polled(world, ok("succeeded", **times))
+
+    assert (found.duration_s is not None) is known
+    assert bool(rows(world.file, "SELECT seconds FROM durations")) is known
 
 
 @pytest.mark.parametrize("result", [None, {}, {"urls": []}, "x"])
