@@ -39,6 +39,9 @@ def shape_task(task: Task, rule: Rule, *, failed_charge: bool) -> Task:
             task = replace(task, reserved=price, final=0 if task.fails and not task.final else price)
         case "final_price":
             task = replace(task, final=whole(given.get("credits", task.reserved * given.get("factor", 2))))
-        case "final_null" | "final_absent":
+        case "told_reserved":
+            told = whole(given.get("credits", 1))
+            task = replace(task, quirks={**task.quirks, "told_reserved": told})
+        case "final_null" | "final_absent" | "final_zero":
             task = replace(task, quirks={**task.quirks, "final": rule.do.removeprefix("final_")})
     return task

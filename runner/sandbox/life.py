@@ -109,7 +109,7 @@ def public_task(task: Task, now: float, urls: Sequence[str]) -> dict[str, Any]:
         "id": task.id,
         "status": status,
         "model": task.model,
-        "reserved_credits": whole(task.reserved),
+        "reserved_credits": whole(task.quirks.get("told_reserved", task.reserved)),
         "final_credits": 0,
         "created_at": timestamp(task.created_at),
         "updated_at": timestamp(updated_at(task, now)),
@@ -127,6 +127,8 @@ def public_task(task: Task, now: float, urls: Sequence[str]) -> dict[str, Any]:
                 body["final_credits"] = None
             case "absent":
                 del body["final_credits"]
+            case "zero":
+                body["final_credits"] = 0
     return body
 
 

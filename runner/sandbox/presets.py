@@ -80,6 +80,19 @@ PRESETS: Mapping[str, Preset] = {
         about="everything costs four times what is listed",
         rules=({"on": "task", "do": "price", "factor": 4},),
     ),
+    "odd-prices": Preset(
+        about="one credit is reserved for each task and the end tells what it cost: three times as much for some, and"
+        " twenty times as much from the thirty-first on",
+        rules=(
+            {"on": "task", "do": "price", "factor": 3, "probability": 0.3},
+            {"on": "task", "do": "price", "factor": 20, "after": 30},
+            {"on": "task", "do": "told_reserved", "credits": 1},
+        ),
+    ),
+    "absurd-charge": Preset(
+        about="the sixth task is charged 40,500 credits",
+        rules=({"on": "task", "do": "final_price", "credits": 40_500, "nth": 6},),
+    ),
     "failing-tasks": Preset(
         about="one task in five fails and is refunded",
         rules=({"on": "task", "do": "task_fails", "probability": 0.2},),

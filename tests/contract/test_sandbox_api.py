@@ -307,6 +307,22 @@ async def test_credits_add_up_whatever_happens() -> None:
         assert ledger["granted"] - ledger["charged"] + ledger["refunded"] == ledger["balance"] == 99_925
 
 
+async def test_what_is_told_of_a_price_may_have_little_to_do_with_it() -> None:
+    rules = (
+        {"on": "task", "do": "told_reserved", "times": 1},
+        {"on": "task", "do": "price", "credits": 40, "times": 1},
+        {"on": "task", "do": "final_zero", "after": 1},
+    )
+    async with inside(faults=rules) as sandbox:
+        told = [(await sandbox.submit(key=str(number))).json() for number in range(2)]
+        await sandbox.control("advance", {"seconds": 60})
+        ends = [(await sandbox.poll(task["id"])).json() for task in told]
+        ledger = await sandbox.control("ledger")
+    assert [task["reserved_credits"] for task in (*told, *ends)] == [1, 10, 1, 10]
+    assert [task["final_credits"] for task in ends] == [40, 0]
+    assert [task["final"] for task in ledger["tasks"]] == [40, 10]
+
+
 async def test_too_many_tasks_at_once_are_refused_and_the_most_is_remembered() -> None:
     async with inside(max_in_flight=2, durations_s=(10, 10)) as sandbox:
         answers = [await sandbox.submit() for _ in range(3)]
