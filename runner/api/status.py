@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
+from runner.api.attention import about_surprises
 from runner.api.troubles import Stuck, stuck
 from runner.errors import UsageError
 from runner.store import catalogue, jobs, ledger
@@ -32,6 +33,7 @@ class Standing:
     warned: int  # results that were kept although something is odd about them
     warnings: list[dict[str, Any]]  # the latest of these
     stuck: list[Stuck]
+    attention: list[str]  # charges that a person has yet to see
     eta_s: float | None
 
 
@@ -83,6 +85,7 @@ def _standing(file: StateFile, name: str, now_s: float) -> Standing:
         warned=jobs.warned(conn, name),
         warnings=[dict(row) for row in jobs.last_warnings(conn, name, 5)],
         stuck=stuck(conn, name),
+        attention=list(about_surprises(ledger.surprises(conn, name))),
         eta_s=catalogue.time_left_s(run, now_s)
         if run is not None and running and not running["paused"]
         else None,

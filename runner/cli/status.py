@@ -100,6 +100,7 @@ def in_words(standing: Any, *, flag: str = "") -> str:
             f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {cls}"
             f"{harmless(str(error['message'] or ''), limit=160)}"
         )
+    lines += [f"attention  {harmless(line)}" for line in standing.attention]
     if standing.warned:
         lines.append(
             f"attention  {counted(standing.warned, 'result')} kept with a warning"

@@ -84,7 +84,7 @@ class Floor:
         self._odd_words: set[str] = set()  # that were told of
         self._breaker = Breaker()
         self._nameless = Nameless()
-        self._told_of_nothing = False
+        self._told_of_nothing = self._surprised = False
 
     def now(self) -> float:
         """Return the run's monotonic clock, in seconds."""
@@ -306,6 +306,10 @@ class Floor:
             reserved=found.named,
             message=str(found),
         )
+        if self._surprised:  # what has to be done about it was said
+            self.reasons.note(Exit.CREDITS, str(found))
+            return
+        self._surprised = True
         self.reasons.stop_submitting(
             Exit.CREDITS,
             f"{found}; nothing new was submitted after that. If it is right, run again: that accepts it and goes on",

@@ -379,8 +379,8 @@ class Engine:
             whose = " of another manifest of this workspace" if admission.elsewhere else ""
             self._reasons.note(
                 Exit.INCOMPLETE,
-                "some jobs were not sent: under the cap they wait until it is known what an unclear payment"
-                f"{whose} costs; resolve it, or raise the cap",
+                f"some jobs were not sent: near the cap they wait until it is known what an unclear payment{whose} costs"
+                " (`rivya-batch status` shows it): resolve it, or raise the cap",
             )
         return True
 

@@ -240,10 +240,7 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
         "first_sent_boot_id": desk.clock.boot_id(),
         "first_sent_service_at": _service_now(desk),
     }
-    if job.reopened:
-        ledger.move_to(
-            conn, job, now=now
-        )  # it may come to be charged from now on: the rolling day has to know
+    ledger.move_to(conn, job, now=now)  # it may come to be charged from now on: the rolling day has to know
     job = jobs.advance(
         conn,
         job,
