@@ -144,6 +144,15 @@ class Downloads:
             return DownloadResult(job=job, fetched=Fetched.RENEW, why="the service names no result yet")
         if there:
             there = await anyio.to_thread.run_sync(_still_there, there)
+        try:
+            return await self._bring_home(desk, job, paid, there, line, last=last)
+        except (PlaceTrouble, UsageError) as exc:  # the place of this one job: all others have theirs
+            why = desk.account.hider.text(f"{exc.message}; {exc.hint}")
+            return DownloadResult(job=job, fetched=Fetched.NEVER, why=why)
+
+    async def _bring_home(
+        self, desk: Desk, job: Job, paid: ledger.Paid, there: Sequence[Artifact], line: Line, *, last: bool
+    ) -> DownloadResult:
         urls = {number: desk.account.to_ask(url) for number, url in enumerate(job.urls, start=1)}
         wanted = sorted(urls.keys() - {item.number for item in there})
         came: dict[int, Result] = {}
@@ -159,14 +168,10 @@ class Downloads:
         whole = len(came) == len(wanted)
         artifacts = tuple(there)
         if came or whole:
-            try:
-                job, artifacts = await self._keep(desk, job, paid, there, came, whole=whole)
-            except (PlaceTrouble, UsageError) as exc:
-                why = desk.account.hider.text(f"{exc.message}; {exc.hint}")
-                return DownloadResult(job=job, fetched=Fetched.NEVER, why=why)
+            job, artifacts = await self._keep(desk, job, paid, there, came, whole=whole)
         result = DownloadResult(
             job=job,
-            fetched=Fetched.DONE,
+            fetched=Fetched.STOPPED if line.scope.cancelled_caught else Fetched.DONE,
             from_api=desk.account.counts(urls[1]),
             came=tuple(item.path for item in artifacts if item.number in came),
             files=tuple(item.path for item in artifacts),
@@ -177,9 +182,8 @@ class Downloads:
             ),
             hosts=frozenset(each.host for each in came.values()),
         )
-        if line.scope.cancelled_caught:
-            return replace(result, fetched=Fetched.STOPPED)
-        return result if whole else _not_fetched(desk, result, urls, missing)
+        goes_on = whole or line.scope.cancelled_caught
+        return result if goes_on else _not_fetched(desk, result, urls, missing)
 
     async def _fetch_one(self, job: Job, number: int, url: str, line: Line, *, last: bool) -> Result:
         """Fetch one result; what is odd is believed once a second fetch has brought the same.

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tests.imitation.fixtures import PNG, Bench, StartService, said
@@ -165,6 +166,31 @@ def test_of_several_results_those_that_can_be_had_are_delivered_and_the_gap_is_t
     assert after.code == 0, said(after)
     bench.assert_whole(prompts)
     assert not any(bench.rows("error_class", where="error_class IS NOT NULL"))
+
+
+def test_a_place_that_cannot_be_taken_keeps_back_its_own_result_only(bench: Bench, tmp_path: Path) -> None:
+    """A link that leads out of the folder, a file where a folder should be."""
+    bench.write(
+        [{"id": "${to}", "matrix": {"to": ["away", "file", "a", "b"]}, "prompt": "film of ${to}"}],
+        output={"name": "${to}/film"},
+    )
+    bench.out.mkdir(parents=True)
+    (bench.out / "away").symlink_to(tmp_path)
+    (bench.out / "file").write_text("mine")
+
+    outcome = bench.run()
+    states = dict(bench.rows())
+    (bench.out / "away").unlink()
+    (bench.out / "file").unlink()
+    after = bench.run()
+
+    assert outcome.code == 5, said(outcome)
+    assert states == {"away": "downloading", "file": "downloading", "a": "done", "b": "done"}
+    assert "symlink" in outcome.stderr
+    assert "something else stands" in outcome.stderr
+    assert not list(tmp_path.glob("*.mp4"))
+    assert after.code == 0, said(after)
+    bench.assert_whole([f"film of {to}" for to in states])
 
 
 def test_slow_results_wait_for_nobody_and_nobody_waits_for_them(
