@@ -27,6 +27,14 @@ class CodingCut(Exception):
     """What is packed breaks off, or is damaged."""
 
 
+class TooMuchUnpacked(Exception):
+    """A small body holds a very large one: `size_bytes` so far."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(size_bytes)
+        self.size_bytes = size_bytes
+
+
 def coding_of(header: str) -> str | None:
     """Return the coding a `Content-Encoding` header names; None for a plain body.
 
@@ -42,10 +50,13 @@ class Unpacker:
 
     Args:
         coding: As `coding_of` returns it.
+        max_bytes: No more than this may come out.
     """
 
-    def __init__(self, coding: str) -> None:
+    def __init__(self, coding: str, *, max_bytes: int) -> None:
         self._coding = coding
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
         self._begun = False
         self._stream: zlib._Decompress | None = None  # None: taken as it is
         self.packed = False
@@ -55,6 +66,7 @@ class Unpacker:
 
         Raises:
             CodingCut: They are damaged.
+            TooMuchUnpacked: They hold more than may be.
         """
         if not self._begun and data:
             self._begun = True
@@ -72,6 +84,9 @@ class Unpacker:
                 piece = stream.decompress(data, PIECE_BYTES)
             except zlib.error as exc:
                 raise CodingCut(f"its {self._coding} data is damaged") from exc
+            self._size_bytes += len(piece)
+            if self._size_bytes > self._max_bytes:
+                raise TooMuchUnpacked(self._size_bytes)
             if piece:
                 yield piece
             data = stream.unused_data if stream.eof else stream.unconsumed_tail

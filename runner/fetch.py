@@ -13,7 +13,7 @@ import math
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,15 +25,20 @@ from runner import surroundings
 from runner.addresses import Address, may_hold_results, not_public, read_address
 from runner.client import USER_AGENT
 from runner.clock import Clock
-from runner.coding import CodingCut, Unpacker, coding_of
-from runner.errors import TemporaryTrouble
+from runner.coding import CodingCut, TooMuchUnpacked, Unpacker, coding_of
 from runner.media import HEAD_BYTES, FileType, looks_like_text, sniff
 from runner.parts import Content, PartFile, Progress, Result
 from runner.ranges import body_length, is_chunked, proves_the_same_elsewhere, rest_total, strong_validator
+from runner.result_trouble import (
+    ResultRefused,
+    ResultTooLarge,
+    ResultUnacceptable,
+    ResultUnavailable,
+    without_query,
+)
 from runner.surroundings import Finding
 from runner.transports import AddressRefused, in_words, look_at
 from runner.verdict import NoResult, Verdict, judge
-from runner.words import harmless
 
 T = TypeVar("T")
 
@@ -47,74 +52,8 @@ RESUME_FROM_BYTES = 1_000_000  # smaller bodies are fetched anew, which is cheap
 _RESTART = 416
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429})
+
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every url with its query, at INFO
-
-
-class ResultTrouble(TemporaryTrouble):
-    """A result cannot be fetched now. The job stays paid and kept; it never fails by this."""
-
-    renew = False
-    """Whether a fresh url (one status GET) may help."""
-
-    out_of_reach = ""
-    """The host, where it is this machine or its network that cannot get there: no name, no route, no proof."""
-
-
-class ResultRefused(ResultTrouble):
-    """The host refuses this url: it has expired, or never was ours."""
-
-    renew = True
-
-    def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message, hint="a fresh url is asked for")
-        self.status = status
-
-
-class ResultUnavailable(ResultTrouble):
-    """The host or the way to it fails, or broke off: try again later.
-
-    `reached` says whether anything had answered at all.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        hint: str = "run again to go on",
-        reached: bool = True,
-        out_of_reach: str = "",
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.headers = headers or {}  # of the answer: what it asks for, and its own time
-        self.reached = reached
-        self.out_of_reach = out_of_reach
-
-
-class ResultDoubtful(ResultTrouble):
-    """It came whole, but is no type we know, or odd in its own terms: fetched once more before it is kept."""
-
-    def __init__(self, message: str, *, renew: bool) -> None:
-        super().__init__(message)
-        self.renew = renew
-
-
-class ResultUnacceptable(ResultTrouble):
-    """What is there is no result: an error page, nothing, too large, an address we do not go to."""
-
-    renew = True
-
-    def __init__(self, message: str, *, hint: str = "", out_of_reach: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.out_of_reach = out_of_reach
-
-
-class ResultTooLarge(ResultUnacceptable):
-    """It is larger than `limits.max_result_bytes`: no other url of it is smaller."""
-
-    renew = False
 
 
 class _StartOver(Exception):
@@ -344,7 +283,7 @@ class ResultFetcher:
             raise self._too_large(source, total)
         if progress is None and coding is None:
             progress = self._notes(response, url, total)
-        unpacker = Unpacker(coding) if coding else None
+        unpacker = Unpacker(coding, max_bytes=self._max_bytes) if coding else None
         content = await self._stream(response, source, part, meter, progress, offset, total, unpacker)
         return _Received(
             content=content,
@@ -380,7 +319,6 @@ class ResultFetcher:
         """Write the body behind `offset`, to its end; return what the part then holds."""
         size, waiting, begun = offset, bytearray(), False
         mark_s, mark_size = self._clock.mono_s(), size
-        unpacked = _Unpacked(unpacker, self._max_bytes) if unpacker is not None else None
 
         async def flush(write: Callable[..., T]) -> T:
             nonlocal begun
@@ -388,11 +326,11 @@ class ResultFetcher:
             waiting.clear()
             begun = True
             try:
-                return await anyio.to_thread.run_sync(write, part, data, begin, unpacked)
+                return await anyio.to_thread.run_sync(write, part, data, begin, unpacker)
             except CodingCut as exc:
                 raise ResultUnavailable(f"{source} broke off: {exc}") from exc
-            except _TooMuchError as exc:
-                raise self._too_large(source, exc.size) from exc
+            except TooMuchUnpacked as exc:
+                raise self._too_large(source, exc.size_bytes) from exc
 
         try:
             async for piece in _in_time(response.aiter_raw(), self._read_s):
@@ -476,31 +414,6 @@ def _still_packed(coding: str) -> Verdict:
     )
 
 
-class _TooMuchError(Exception):
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
-        self.size = size
-
-
-class _Unpacked:
-    """What comes out of an unpacker, counted: a small body may hold a very large one."""
-
-    def __init__(self, unpacker: Unpacker, max_bytes: int) -> None:
-        self._unpacker = unpacker
-        self._left = max_bytes
-        self._max_bytes = max_bytes
-
-    def write(self, part: PartFile, data: bytes) -> None:
-        for piece in self._unpacker.feed(data):
-            self._left -= len(piece)
-            if self._left < 0:
-                raise _TooMuchError(self._max_bytes - self._left)
-            part.write(piece)
-
-    def finish(self) -> None:
-        self._unpacker.finish()
-
-
 async def _in_time(pieces: AsyncIterator[bytes], each_s: float) -> AsyncIterator[bytes]:
     """Wait for each piece so long only: after a chunk that is none, aiohttp says nothing, ever."""
     while True:
@@ -512,22 +425,20 @@ async def _in_time(pieces: AsyncIterator[bytes], each_s: float) -> AsyncIterator
 
 
 def _write(
-    part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None, unpacked: _Unpacked | None
+    part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None, unpacker: Unpacker | None
 ) -> None:
     if begin is not None:
         part.begin(*begin)
-    if unpacked is None:
-        part.write(data)
-    else:
-        unpacked.write(part, data)
+    for piece in (data,) if unpacker is None else unpacker.feed(data):
+        part.write(piece)
 
 
 def _write_the_last(
-    part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None, unpacked: _Unpacked | None
+    part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None, unpacker: Unpacker | None
 ) -> Content:
-    _write(part, data, begin, unpacked)
-    if unpacked is not None:
-        unpacked.finish()
+    _write(part, data, begin, unpacker)
+    if unpacker is not None:
+        unpacker.finish()
     return part.finish()
 
 
@@ -604,13 +515,6 @@ def _with_a_host(url: httpx.URL) -> httpx.URL:
     """
     _ = url.host
     return url
-
-
-def without_query(url: str) -> str:
-    """Return a url fit to be shown: no query, no fragment, no user, printable."""
-    bare = re.split(r"[?#]", url, maxsplit=1)[0]
-    bare = re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/]*@", r"\1", bare)
-    return harmless(bare)
 
 
 def _identity(url: str) -> str:

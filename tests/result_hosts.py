@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from runner.errors import Exit
-from runner.fetch import RESUME_FROM_BYTES, ResultFetcher, ResultTrouble
+from runner.fetch import RESUME_FROM_BYTES, ResultFetcher
 from runner.parts import PartFile, Result
+from runner.result_trouble import ResultTrouble
 from runner.transports import open_result_transport
 
 MEDIA = Path(__file__).resolve().parent / "fixtures" / "media"

@@ -22,6 +22,8 @@ TRIES = 7  # for one result; a good 20 s in all
 LONGEST_WAIT_S = 20.0
 # A result that was given up is asked for again when another one comes home: at once, then ever less often.
 SELDOM_S = 600.0
+# What came whole but odd may still be in the making where it is stored: it is looked at again a while later.
+SECOND_LOOK_S = 10.0
 STOP_GRACE_S = 1.0  # for downloads that are as good as whole when the run is stopped
 # So many of a night's results may be out of reach from here before nothing more is paid for; without any that came
 # home, the first is enough.
@@ -173,11 +175,13 @@ class Results:
             return
         delay_s = floor.draw_back_off(tries["download", job.row], base_s=0.5, cap_s=LONGEST_WAIT_S)
         delay_s = max(delay_s, min(result.retry_after_s or 0.0, LONGEST_WAIT_S))
+        if result.odd:
+            delay_s = SECOND_LOOK_S
         if result.fetched is Fetched.LATER:
             floor.backlog.after(delay_s, floor.backlog.to_download, job.row)
         else:
             # The first time at once: most often a url has just expired.
-            first = job.row not in self._renewed
+            first = job.row not in self._renewed and not result.odd
             floor.backlog.after(0.0 if first else delay_s, floor.backlog.to_renew, job.row)
             self._renewed.add(job.row)
 

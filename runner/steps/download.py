@@ -19,10 +19,12 @@ import anyio.to_thread
 from runner import sidecar
 from runner.backoff import parse_retry_after
 from runner.errors import UsageError
-from runner.fetch import (
-    Meter,
+from runner.fetch import Meter, ResultFetcher
+from runner.files import OutputFolder
+from runner.model import Artifact, Job, Kind, State
+from runner.parts import PlaceTrouble, Result
+from runner.result_trouble import (
     ResultDoubtful,
-    ResultFetcher,
     ResultRefused,
     ResultTooLarge,
     ResultTrouble,
@@ -30,9 +32,6 @@ from runner.fetch import (
     ResultUnavailable,
     without_query,
 )
-from runner.files import OutputFolder
-from runner.model import Artifact, Job, Kind, State
-from runner.parts import PlaceTrouble, Result
 from runner.sidecar import Sidecar
 from runner.steps import trouble
 from runner.steps.desk import Desk

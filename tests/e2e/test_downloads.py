@@ -57,7 +57,7 @@ def test_each_trouble_with_a_result_is_got_over_and_none_is_paid_for(bench: Benc
     service.rule("result", "drop_before", where=service.result_of("prompt of dropped"))
     service.rule("result", "reset_after", where=service.result_of("prompt of reset"))
 
-    outcome = bench.run()
+    outcome = bench.run(env={"TEST_CLOCK_SPEED": "10"})
 
     assert outcome.code == 0, said(outcome)
     bench.assert_whole(prompts)
@@ -127,7 +127,8 @@ def test_a_large_result_is_gone_on_with_where_a_kill_has_stopped_it(
         dict(row.headers).get("Range") or dict(row.headers).get("range") for row in service.ledger.results
     ]
     assert ranges[0] is None
-    assert ranges[-1] == "bytes=900000-"
+    # What came in the last moment before the connection broke may have been in nobody's hands yet.
+    assert 600_000 <= int(str(ranges[-1]).removeprefix("bytes=").removesuffix("-")) <= 900_000
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "store",
         "client",
         "fetch",
+        "result_trouble",
         "transports",
         "files",
         "parts",

@@ -21,9 +21,10 @@ from anyio.streams.tls import TLSListener
 
 from runner import fetch as fetching
 from runner.errors import UsageError
-from runner.fetch import ResultFetcher, ResultRefused, ResultUnacceptable, ResultUnavailable
+from runner.fetch import ResultFetcher
 from runner.files import OutputFolder
 from runner.parts import PartFile
+from runner.result_trouble import ResultRefused, ResultUnacceptable, ResultUnavailable
 from runner.transports import make_transport, open_result_transport
 from tests.prepared_bytes import Heard
 from tests.result_hosts import CLIP, LARGE, FakeClock, fetch_real, left, serving
