@@ -36,7 +36,8 @@ from runner.parts import (
 )
 
 PARTS, OLD, MOVING = ".parts", ".old", ".moving"
-RESERVED = frozenset({PARTS, OLD, MOVING})
+MARKS = ".marks"  # see `runner.marks`
+RESERVED = frozenset({PARTS, OLD, MOVING, MARKS})
 """Names at the top of an output folder that no job may use."""
 
 

@@ -11,11 +11,13 @@ from typing import Any
 
 from runner.api.adopting import adoptable
 from runner.api.attention import about_other_names, about_surprises, about_the_place
+from runner.api.missing import Missing, compare
 from runner.api.opening import Opened, read_manifest, stage_all, state_to_read
 from runner.api.sharing import Taken, places_taken
 from runner.budget import EPSILON
 from runner.client import same_service
 from runner.errors import UsageError
+from runner.marks import Marks
 from runner.model import Basis, Budget, Problem, Settings
 from runner.sidecar import Sidecar, SidecarIndex
 from runner.store import catalogue, ledger, staging
@@ -59,6 +61,8 @@ class Plan:
     adopted: Mapping[int, Sidecar]
     problems: list[Problem]
     attention: tuple[str, ...]
+    missing: Missing | None  # payments that an earlier run has made and the database does not know
+    marks: Marks | None  # where what is known of payments is written down outside the database
     result_hosts: Sequence[str]  # where results have come from before
     taken: tuple[Taken, ...]  # places of other manifests that results would take
 
@@ -74,6 +78,9 @@ def compute(
     """Stage a manifest and count what a run would do."""
     settings = opened.manifest.settings
     assert settings is not None
+    marks = None if opened.sandbox else Marks(opened.workspace.database, settings.output_dir, settings.name)
+    # Before the database: a run that goes on writes there first, and marks it then.
+    marked = marks.read() if marks is not None else []
     stage_all(opened, file, base_url=base_url)
     index = SidecarIndex(settings.output_dir)
     adopted = {} if opened.sandbox else adoptable(file, settings, base_url, index)
@@ -89,6 +96,17 @@ def compute(
     to_spend = sum(credits for _, credits in spend.values())
     running = summary["running"]
     requests = submits + uploads + 2 * (submits + running)
+    missing = None
+    if marks is not None:
+        missing = compare(
+            marks,
+            marked,
+            file,
+            database=opened.workspace.database,
+            manifest=settings.name,
+            base_url=base_url,
+            adopted=adopted.values(),
+        )
     return Plan(
         name=settings.name,
         path=opened.path,
@@ -116,7 +134,10 @@ def compute(
         adopted=adopted,
         problems=opened.manifest.problems,
         taken=taken,
+        missing=missing,
+        marks=marks,
         attention=(
+            *(() if missing is None else (f"{missing.in_words()}; {missing.way_out()}",)),
             *_attention(opened, file, base_url, submits),
             *(each.words(settings.name, settings.output_dir) for each in taken),
         ),

@@ -35,6 +35,7 @@ from runner.environment import base_url as base_url_of_environment
 from runner.environment import descriptors_left, get_key
 from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
 from runner.files import OutputFolder
+from runner.marks import Marks
 from runner.model import Settings, State
 from runner.pacing import Governor
 from runner.progress.words import counted
@@ -64,6 +65,7 @@ class RunRequest:
     sandbox_arguments: tuple[str, ...] = ()
     command: str = "run"
     max_credits: float | None = None
+    may_pay_twice: bool = False  # though payments of earlier runs are missing from the database
     replace: bool = False  # its results may take the places of another manifest's
     options: RunOptions = field(default_factory=RunOptions)
     descriptors_kept: int = 0  # for who runs beside: a page and its visitors
@@ -135,6 +137,12 @@ def run(
         def agree(plan: Plan) -> None:
             if not request.sandbox:
                 account_of()  # no key: said after all mistakes of the manifest, before anything is asked or made
+            if (
+                plan.missing is not None
+                and not request.may_pay_twice
+                and (plan.submits or prepare is not None)
+            ):
+                raise plan.missing.error()
             if not request.replace:
                 refuse_taken(plan.taken, plan.settings)
             if not request.sandbox:
@@ -184,6 +192,10 @@ def run(
                 version=__version__,
                 now=now,
             )
+        marks = plan.marks if plan.missing is None or request.may_pay_twice else None
+        if marks is not None and marks.read():
+            since = marks.last if plan.missing is None else None
+            marks.write(ledger.begun(file.conn, settings.name, since), base_url=account.service, at=now)
         if plan.adopted:
             announce(
                 f"on disk already and taken over, unpaid: the results of {counted(len(plan.adopted), 'job')}"
@@ -209,6 +221,7 @@ def run(
                     clock,
                     progress,
                     announce,
+                    marks,
                     beside,
                     backend_options={"use_uvloop": False},
                 )
@@ -353,6 +366,7 @@ async def _run_async(
     clock: Clock,
     progress: Progress,
     announce: Announce,
+    marks: Marks | None,
     beside: Beside | None = None,
 ) -> Ended:
     writer = GroupWriter(file)
@@ -379,6 +393,7 @@ async def _run_async(
             contracts=contracts,
             draw=draws.random,
             sandbox=request.sandbox,
+            marks=marks,
             is_run=lambda name: holder_of(workspace.database, name) is not None,
         )
         downloads = Downloads.create(desk, folder, results, slow_places=slow_places)

@@ -29,6 +29,7 @@ class Asked:
     sandbox_arguments: tuple[str, ...]
     max_credits: float | None
     only: str | None
+    may_pay_twice: bool
     replace: bool
     stop_after_s: float | None
     patience_s: float | None
@@ -54,6 +55,7 @@ class Asked:
             sandbox_arguments=self.sandbox_arguments,
             command=f"rivya-batch {command} {shlex.quote(str(self.manifest))}",
             max_credits=self.max_credits,
+            may_pay_twice=self.may_pay_twice,
             replace=self.replace,
             options=RunOptions(
                 only=self.only, stop_after_s=self.stop_after_s, patience_s=self.patience_s, **options
@@ -122,6 +124,11 @@ OPTIONS = (
         help="How long to keep trying while the service does not answer, or asks to wait for more than two"
         " minutes.  [default: 60s]",
     ),
+    click.option(
+        "--may-pay-twice",
+        is_flag=True,
+        help="Go on although payments of earlier runs are missing from the database.",
+    ),
     click.option("--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."),
     json_option,
     state_option,
@@ -143,6 +150,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
         manifest: Path,
         max_credits: float | None,
         only: str | None,
+        may_pay_twice: bool,
         replace: bool,
         yes: bool,
         as_json: bool,
@@ -155,6 +163,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
             sandbox_arguments=_sandbox_arguments(sandbox_options, sandbox=sandbox),
             max_credits=max_credits,
             only=only,
+            may_pay_twice=may_pay_twice,
             replace=replace,
             stop_after_s=stop_after,
             patience_s=patience,

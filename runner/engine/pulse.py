@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from runner.engine.floor import Floor
 from runner.engine.results import Results
 from runner.engine.view import Snapshot
 from runner.errors import RunnerError
+from runner.marks import Begun
 from runner.model import State
 from runner.store import catalogue, jobs, ledger
 
@@ -20,6 +23,7 @@ STOPPED_S = 15.0  # without a beat: this process was stopped
 MANY_JOBS = 20_000  # counting them takes longer
 REMEMBER_EVERY = 2  # beats
 NEAR_THE_CAP = "near the cap no more is sent until it is known what is on its way costs"
+MARK_WITHIN_S = 2.0
 _UNSENT = (State.PLANNED, State.UPLOADING, State.READY)
 _ENDED = (State.DONE, State.FAILED, State.ABANDONED, State.UNCERTAIN)
 
@@ -64,17 +68,29 @@ class Pulse:
         desk, scheduler = self._floor.desk, self._floor.scheduler
         found, stats = scheduler.found_rate, self.stats()
 
-        def record(conn: Any) -> int:
+        def record(conn: Any) -> tuple[int, Begun | None]:
             catalogue.touch_run(conn, desk.run, stats=stats, now=desk.now())
             if found is not None:
                 catalogue.save_rate(conn, desk.account.name, found, desk.now())
             others = catalogue.unended_runs(conn, base_url=desk.account.service, key12=desk.account.key12)
-            return 1 + sum(desk.is_run(name) for name in others if name != desk.settings.name)
+            runs = 1 + sum(desk.is_run(name) for name in others if name != desk.settings.name)
+            return runs, ledger.begun(conn, desk.settings.name, desk.marks.last) if desk.marks else None
 
         # One account, one rate: runs that live side by side share it.
-        runs = await desk.writer.write(record)
+        runs, begun = await desk.writer.write(record)
+        if begun is not None:
+            await self._mark(begun)
         scheduler.governor.share = 1.0 / runs
         return runs
+
+    async def _mark(self, begun: Begun) -> None:
+        """Write down outside the database what is committed in it; a drive that hangs holds nobody up."""
+        desk, marks = self._floor.desk, self._floor.desk.marks
+        if marks is None or begun == marks.last or not begun.number:
+            return
+        write = partial(marks.write, begun, base_url=desk.account.service, at=desk.now())
+        with anyio.move_on_after(MARK_WITHIN_S):
+            await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
 
     async def recount(self) -> None:
         """Count the jobs and the credits, and show them."""

@@ -11,6 +11,7 @@ from runner.budget import Verdict, is_capped, judge
 from runner.client import Account, Api
 from runner.clock import Clock, ServiceClock, rfc3339
 from runner.contract import Contract
+from runner.marks import Marks
 from runner.model import Estimate, Job, ModelId, Settings
 from runner.pricing import estimate
 from runner.store import catalogue, ledger
@@ -22,7 +23,7 @@ class Desk:
     """One run's view of the world.
 
     `draw` returns numbers from [0, 1): the only randomness of a run. `is_run` says whether somebody runs a
-    manifest of this database now.
+    manifest of this database now. In `marks` what is known of payments is written down outside the database.
     """
 
     run: int
@@ -36,6 +37,7 @@ class Desk:
     draw: Callable[[], float]
     sandbox: bool = False
     is_run: Callable[[str], bool] = lambda name: False
+    marks: Marks | None = None
 
     def now(self) -> str:
         """Return the wall clock's time as the database holds it."""

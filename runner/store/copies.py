@@ -6,7 +6,10 @@ import contextlib
 import os
 import re
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
+
+from runner.marks import Begun
 
 _MAGIC = b"SQLite format 3\0"
 _OURS = re.compile(r"\.(before|rescued)-[0-9TZ]+(-\d+)?")
@@ -53,15 +56,32 @@ def payments_of(copy: Path, manifest: str) -> frozenset[tuple[str, str]] | None:
     It is read as it lies there, without its log, and nothing is written beside it.
     """
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{copy.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-        ) as conn:
+        with _as_it_lies(copy) as conn:
             rows = conn.execute(
                 "SELECT base_url, task_id FROM ledger WHERE manifest = ? AND task_id IS NOT NULL", (manifest,)
             )
             return frozenset((base_url, task) for base_url, task in rows)
     except (sqlite3.Error, OSError):
         return None
+
+
+def knows(copy: Path, begun: Begun) -> bool:
+    """Say whether a copy knows of all payments that were written down."""
+    try:
+        with _as_it_lies(copy) as conn:
+            (last,) = conn.execute("SELECT coalesce(max(id), 0) FROM ledger").fetchone()
+            task = conn.execute("SELECT 1 FROM ledger WHERE task_id = ?", (begun.task_id,)).fetchone()
+            return last >= begun.row and (begun.task_id is None or task is not None)
+    except (sqlite3.Error, OSError):
+        return False
+
+
+@contextlib.contextmanager
+def _as_it_lies(copy: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(
+        sqlite3.connect(f"{copy.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+    ) as conn:
+        yield conn
 
 
 def _is_sqlite(path: str, *, but: Path) -> bool:

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import shlex
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from runner.migrations import STEPS, applied, migrations, pending
 from runner.store.place import has_database, has_doubtful_log, log_of, read_mounts, refuse_mount, sync_folder
 from runner.store.rescue import keep_copy, keep_tasks
 from runner.store.troubles import BUSY_TIMEOUT_S, damaged, trouble
-from runner.store.watch import Watch, descriptors_of
+from runner.store.watch import Change, Watch, descriptors_of
 from runner.workspace import holder_of
 
 CHECKPOINT_PAGES = 2_000  # about 8 MB of WAL
@@ -43,7 +44,7 @@ class StateFile:
         self.path = path
         self.created = created
         self.writable = writable
-        self.replaced: str | None = None
+        self.replaced: Change | None = None
         self.rescued: Path | None = None
         self.rescued_whole = False
         self._watch: Watch | None = None
@@ -187,7 +188,7 @@ class StateFile:
                 f" the tasks under way are listed in {self.rescued}.tasks"
             )
         return TemporaryTrouble(
-            f"{self.path} under this run: {self.replaced}; nothing more is sent", hint=hint
+            f"{self.path} under this run: {self.replaced.words}; nothing more is sent", hint=hint
         )
 
     def _look(self) -> None:
@@ -264,12 +265,17 @@ class StateFile:
         """Leave nothing behind that would spoil the file that is there now: our log does not belong to it."""
         assert self.path is not None
         assert self._watch is not None
+        assert self.replaced is not None
         with contextlib.suppress(sqlite3.Error, OSError):
             if self._watch.only_the_log_is_gone:
                 self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._rescue()
-            if self.rescued_whole and self._watch.log_is_ours and not self._used_by_others():
-                os.truncate(log_of(self.path), 0)
+            if self.replaced.log_fits or not self._watch.log_is_ours or self._used_by_others():
+                return
+            # An empty log is taken up by nobody, and cannot be moved into the file as we close it.
+            if not self.rescued_whole:
+                shutil.copyfile(log_of(self.path), f"{self.rescued}-wal")
+            os.truncate(log_of(self.path), 0)
 
     def _used_by_others(self) -> bool:
         """Say whether another run has this database open: it will find out by itself, and needs its log until then."""

@@ -15,12 +15,14 @@ from typing import Any
 from runner.budget import EPSILON, Committed, OnTheWay, beyond
 from runner.clock import epoch
 from runner.errors import RunnerError
+from runner.marks import Begun
 from runner.model import Basis, Estimate, Job, JobId, TaskId
 from runner.pricing import RECENT, Seen, surprises_above
 
 _DAY_MINUTES = 24 * 60
 # A service that named no amount in so many payments names none: trying its prices one by one would teach nothing.
 SILENT_PAYMENTS = 3
+LATEST = 5_000  # payments among which one of a manifest is looked for
 
 Paid = tuple[float | None, float | None]  # credits reserved and charged, as the service has named them
 
@@ -422,6 +424,37 @@ def tasks(conn: sqlite3.Connection, manifest: str) -> frozenset[tuple[str, str]]
         "SELECT base_url, task_id FROM ledger WHERE manifest = ? AND task_id IS NOT NULL", (manifest,)
     )
     return frozenset((row["base_url"], row["task_id"]) for row in rows)
+
+
+def last_row(conn: sqlite3.Connection) -> int:
+    """Return the number of the last payment that was begun; rows are never deleted, so it only grows."""
+    return int(conn.execute("SELECT coalesce(max(id), 0) FROM ledger").fetchone()[0])
+
+
+def count(conn: sqlite3.Connection, manifest: str) -> int:
+    """Return how many payments were begun for a manifest; looks at each row."""
+    return int(conn.execute("SELECT count(*) FROM ledger WHERE manifest = ?", (manifest,)).fetchone()[0])
+
+
+def has_task(conn: sqlite3.Connection, base_url: str, task_id: str) -> bool:
+    """Say whether a task is known."""
+    found = conn.execute("SELECT 1 FROM ledger WHERE base_url = ? AND task_id = ?", (base_url, task_id))
+    return found.fetchone() is not None
+
+
+def begun(conn: sqlite3.Connection, manifest: str, since: Begun | None) -> Begun:
+    """Return how many payments were begun, looking only at what came after an earlier count."""
+    row, number, task_id = (since.row, since.number, since.task_id) if since else (0, 0, None)
+    last = last_row(conn)
+    more = conn.execute(
+        "SELECT count(*) FROM ledger WHERE id > ? AND manifest = ?", (row, manifest)
+    ).fetchone()
+    # Any of the last will do; the very last have not been answered yet.
+    latest = conn.execute(
+        "SELECT task_id FROM ledger WHERE id > ? AND manifest = ? AND task_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+        (last - LATEST, manifest),
+    ).fetchone()
+    return Begun(row=last, number=number + more[0], task_id=latest["task_id"] if latest else task_id)
 
 
 def by_manifest_model_day(conn: sqlite3.Connection) -> list[dict[str, Any]]:

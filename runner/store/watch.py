@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 HEADER = struct.Struct(">16s44xi")  # the file's first words, and its `user_version`
 MAGIC = b"SQLite format 3\0"
 
 _Identity = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What has become of the file. `log_fits`: our log still belongs to what stands there."""
+
+    words: str
+    log_fits: bool = False
 
 
 def descriptors_of(path: Path) -> frozenset[int]:
@@ -44,30 +53,33 @@ class Watch:
         self._generation = self._read_generation()
         self._log_bytes = 0
 
-    def look(self) -> str | None:
+    def look(self) -> Change | None:
         """Return what has become of the file; None while it is as it should be. Not during a checkpoint."""
         log_bytes = 0
         for name, known in self._files.items():
             try:
                 found = os.stat(name)  # noqa: PTH116
             except FileNotFoundError:
-                return f"{os.path.basename(name)} was removed"  # noqa: PTH119
+                return self._changed(name, f"{_short(name)} was removed")
             except OSError as exc:
-                return f"{os.path.basename(name)} cannot be reached: {exc.strerror}"  # noqa: PTH119
+                return self._changed(name, f"{_short(name)} cannot be reached: {exc.strerror}")
             if (found.st_dev, found.st_ino) != known:
-                return f"another file is in the place of {os.path.basename(name)}"  # noqa: PTH119
+                return self._changed(name, f"another file is in the place of {_short(name)}")
             if name is self._log:
                 log_bytes = found.st_size
         return self._look_inside(log_bytes)
 
-    def _look_inside(self, log_bytes: int) -> str | None:
+    def _changed(self, name: str, words: str) -> Change:
+        return Change(words=words, log_fits=name is self._index)
+
+    def _look_inside(self, log_bytes: int) -> Change | None:
         """Compare with what the last checkpoint has left: each one raises the number in the file by one."""
         generation = self._read_generation()
         if generation is not None and self._generation is not None:
             if generation < self._generation:
-                return f"{os.path.basename(self._main)} was overwritten with an older one"  # noqa: PTH119
+                return Change(words=f"{_short(self._main)} was overwritten with an older one")
             if generation == self._generation and log_bytes < self._log_bytes:
-                return f"{os.path.basename(self._log)} was cut"  # noqa: PTH119
+                return Change(words=f"{_short(self._log)} was cut")
         self._generation, self._log_bytes = generation, log_bytes
         return None
 
@@ -97,6 +109,10 @@ class Watch:
             return -1
         magic, generation = HEADER.unpack(data)
         return int(generation) if magic == MAGIC else -1
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _identity(found: os.stat_result) -> _Identity:

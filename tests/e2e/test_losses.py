@@ -117,7 +117,84 @@ def test_an_old_copy_from_the_middle_of_a_night_sends_the_same_bytes_again(bench
 
     shutil.rmtree(bench.database.parent)
     shutil.copytree(bench.command.workspace / "backup", bench.database.parent)
-    outcome = bench.run()
+    refused = bench.run()
+    outcome = bench.run("--may-pay-twice")
 
+    assert refused.code == 2, said(refused)
+    assert "knew of 6 payments, this database of 3" in refused.stderr
     assert outcome.code == 0, said(outcome)
     bench.assert_whole(prompts)
+
+
+@pytest.mark.parametrize("lost", ["the file", "the folder", "the file and the films"])
+def test_a_database_older_than_the_last_run_is_told_before_anything_is_paid_again(
+    lost: str, command: Command, start_service: StartService
+) -> None:
+    """A backup from before the night was put back; the films had been archived, so nothing on the disk told of them."""
+    bench = Bench(command, start_service(Personality(idempotency="none")))
+    bench.write(2)
+    assert bench.run().code == 0
+    backup = command.workspace / "backup"
+    shutil.copytree(bench.database.parent, backup)
+    prompts = bench.write(6)
+    assert bench.run().code == 0
+    night = command.workspace / "night.db"
+    shutil.copy(bench.database, night)
+    archive = command.workspace / "archive"
+    if lost == "the file and the films":
+        bench.out.rename(archive)
+    else:
+        archive.mkdir()
+        for film in [*bench.out.glob("*.mp4"), *bench.out.glob("*.json")]:
+            film.rename(archive / film.name)
+    if lost == "the folder":
+        shutil.rmtree(bench.database.parent)
+        shutil.copytree(backup, bench.database.parent)
+    else:
+        shutil.copy(backup / "runner.db", bench.database)
+
+    plan = command("plan", bench.manifest)
+    refused = bench.run()
+    retried = command("retry", bench.manifest, "--yes")
+    night.rename(bench.database.with_name("runner (1).db"))
+    with_copy = bench.run()
+    paid = len(bench.service.ledger.payments)
+    bench.database.with_name("runner (1).db").replace(bench.database)
+    right = bench.run()
+
+    words = "knew of 6 payments, this database of 2; 4 cannot be found on the disk either"
+    assert f"{words}; put the right database back" in plan.stdout
+    assert (refused.code, with_copy.code) == (2, 2), said(refused) + said(with_copy)
+    assert words in refused.stderr
+    assert "--may-pay-twice" in refused.stderr
+    assert retried.code == 0, said(retried)
+    assert "a copy that knows of all is beside it: `mv " in with_copy.stderr
+    assert paid == 6
+    assert right.code == 0, said(right)
+    assert "is older than" not in right.stderr
+    assert {prompt: len(bench.service.ledger.of(prompt)) for prompt in prompts} == dict.fromkeys(prompts, 1)
+
+
+def test_to_go_on_without_what_is_lost_takes_a_word_and_is_asked_once(bench: Bench) -> None:
+    bench.write(3)
+    assert bench.run().code == 0
+    shutil.rmtree(bench.database.parent)
+    bench.database.parent.mkdir()
+    (bench.out / "job-2.mp4").unlink()
+
+    plan = bench.command("plan", bench.manifest)
+    refused = bench.run()
+    made = bench.database.exists()
+    went_on = bench.run("--may-pay-twice")
+    bench.write(4)
+    after = bench.run()
+
+    lost = "night was run before: 3 payments"
+    assert lost in plan.stdout
+    assert refused.code == 2, said(refused)
+    assert f"error: {lost}" in refused.stderr
+    assert "is gone; 1 of them cannot be found on the disk either" in refused.stderr
+    assert not made
+    assert (went_on.code, after.code) == (0, 0), said(went_on) + said(after)
+    assert f"attention: {lost}" in went_on.stderr
+    assert "attention" not in after.stderr

@@ -34,6 +34,12 @@ def folder_swapped(backup: Path, database: Path) -> None:
     shutil.copy(backup, database)
 
 
+def folder_copied_over(backup: Path, database: Path) -> None:
+    """As a person restores a folder: `cp backup/* state/`."""
+    shutil.copyfile(backup, database)
+    database.with_name("runner.db-wal").write_bytes(b"")
+
+
 @pytest.mark.parametrize(
     "replace",
     [
@@ -81,3 +87,60 @@ def test_a_database_that_is_replaced_under_a_run_pays_for_nothing_twice(
     assert "Traceback" not in said(stopped) + said(after)
     assert after.code == 0, said(after)
     bench.assert_whole(prompts)
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        shutil.copyfile,
+        folder_copied_over,
+        lambda backup, database: database.write_bytes(b"not a database any more"),
+        lambda backup, database: database.with_name("runner.db-wal").write_bytes(b""),
+    ],
+    ids=["cp", "cp with its log", "garbage", "log cut"],
+)
+def test_where_the_file_was_overwritten_in_its_place_nothing_is_paid_again_unasked(
+    replace: Replace, command: Command, start_service: StartService
+) -> None:
+    """What was in it may be gone for good, whoever had it open: then a person decides."""
+    bench = Bench(command, start_service(Personality(idempotency="none", task_s=(0.2, 0.4))))
+    backup = command.workspace / "backup.db"
+    bench.write([{"id": "first"}])
+    assert bench.run().code == 0
+    shutil.copy(bench.database, backup)
+    bench.write([{"id": "first"}, {"id": "second"}])
+    assert bench.run().code == 0
+    bench.write([{"id": f"j{number}"} for number in range(JOBS)])
+    bench.service.become(task_s=(600.0, 600.0))  # nothing lies on the disk that would tell of a payment
+    posts: list[str] = []
+
+    def observe(on: On, request: Request) -> None:
+        if on is On.SUBMIT:
+            posts.append(request.path)
+            if len(posts) == 8:
+                replace(backup, bench.database)
+
+    bench.service.observer = observe
+    stopped = bench.run()
+    bench.service.observer = None
+    paid = len(bench.service.ledger.payments)
+    bench.service.become(task_s=(0.0, 0.0))
+    for task in bench.service.tasks.values():
+        task.ends = 0.0
+    move = re.search(r"next: (mv .+?)    ", stopped.stderr)
+    again = bench.run()
+    if move:
+        subprocess.run(shlex.split(move[1]), check=True)
+    elif again.code == 2:
+        shutil.copy(backup, bench.database)
+        bench.database.with_name("runner.db-wal").unlink(missing_ok=True)
+        again = bench.run()
+
+    assert stopped.code == 5, said(stopped)
+    assert "under this run" in stopped.stderr
+    assert "put back the newest copy" in stopped.stderr or move
+    assert again.code == 2, said(again)
+    assert len(bench.service.ledger.payments) == paid
+    if move:
+        assert bench.run().code == 0
+    assert all(len(bench.service.ledger.of(f"prompt of j{number}")) <= 1 for number in range(JOBS))

@@ -64,6 +64,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "parts",
         "references",
         "sidecar",
+        "marks",
         "environment",
         "drives",
         "workspace",
