@@ -28,9 +28,10 @@ from runner.api.planning import Plan, check_binding, compute
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.sharing import refuse_taken
 from runner.api.troubles import Stuck, stuck
-from runner.client import API_CONNECTIONS, Account, checked_base_url, open_api
+from runner.client import Account, checked_base_url, open_api
 from runner.clock import Clock, ServiceClock, SystemClock, rfc3339
 from runner.engine import Ended, Engine, Progress, RunOptions
+from runner.engine.connections import MOST_OPEN
 from runner.environment import base_url as base_url_of_environment
 from runner.environment import descriptors_left, get_key
 from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
@@ -379,7 +380,7 @@ async def _run_async(
     )
     service_clock = ServiceClock(clock)
     async with (
-        open_api(account, now=clock.wall_s, connections=API_CONNECTIONS, heard=service_clock.heard) as api,
+        open_api(account, now=clock.wall_s, connections=MOST_OPEN, heard=service_clock.heard) as api,
         open_result_transport(account.base_url, settings.limits.downloads + slow_places) as results,
     ):
         desk = Desk(
@@ -445,7 +446,7 @@ def _with_descriptors(
     limits = settings.limits
     if left is None:
         return settings, limits.downloads
-    calls = API_CONNECTIONS + min(limits.uploads, API_CONNECTIONS)
+    calls = MOST_OPEN + min(limits.uploads, MOST_OPEN)
     most = max((left - calls - SPARE_DESCRIPTORS - kept) // 2, 1)
     if most >= limits.downloads:
         return settings, min(limits.downloads, most - limits.downloads)

@@ -14,6 +14,7 @@ from runner.scheduler import Call
 
 PLACES = 10
 SLOW_PLACES = 10  # slow polls that hold no place; more of them hold one each
+MOST_OPEN = PLACES + SLOW_PLACES
 FOR_POLLS = PLACES // 2  # while some are slow
 # A poll is slow after so many times what polls usually take, within these bounds.
 SLOW, SOONEST_S, LATEST_S = 4.0, 2.0, 10.0

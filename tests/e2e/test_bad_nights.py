@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.imitation.faults import a_while, error_answer, now_and_then, page
-from tests.imitation.fixtures import Bench, StartService, said
+from tests.imitation.fixtures import Bench, StartService, ended, said
 from tests.imitation.personality import Personality
 from tests.imitation.wire import Answer
 from tests.support import Command
@@ -114,6 +114,41 @@ def test_a_quota_of_the_day_is_told_and_patience_decides(
     timed = said_s is not None and float(said_s) < 1e6
     assert re.search(f"stopped: the service ({named if timed else unnamed}) .*daily_limit", outcome.stderr)
     assert refused <= 10 + (0 if timed else 3)
+
+
+def test_a_dozen_tasks_nobody_tells_of_hold_nothing_back(
+    command: Command, start_service: StartService
+) -> None:
+    """Their polls took 28 s to a 503 and held all connections, so submits stood; the end named none of them."""
+    speed = 10
+    bench = Bench(command, start_service(Personality(task_s=(0.5, 1.0), times="absent")))
+    service = bench.service
+    manners = {"first_s": 2.5, "min_s": 5, "max_s": 60}
+    hung = bench.write(12, polling=manners)
+    process, deadline = bench.start(), time.monotonic() + 30
+    while len(service.ledger.payments) < 12 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    assert ended(process).code == 130
+    others = bench.write(52, polling=manners)[12:]
+    assert service.ledger.paid.keys() == set(hung)
+    mute = Answer(status=503, head_pause_s=28 / speed)
+    service.rule(
+        "poll",
+        "answer_before",
+        answer=mute,
+        times=math.inf,
+        where=lambda request: service.tasks[request.segments[3]].data["prompt"] in hung,
+    )
+    bench.command.environment["TEST_CLOCK_SPEED"] = str(speed)
+
+    outcome = bench.run("--patience", "20s", timeout_s=120)
+
+    posts = [post.at for prompt in others for post in service.ledger.of(prompt)]
+    assert outcome.code == 5, said(outcome)
+    assert (max(posts) - min(posts)) * speed < 25, "no submit waits for a poll that hangs"
+    assert bench.states() == {"done": 40, "waiting": 12}
+    assert re.search(r"stopped: the service .* \(asked for job-\d+, .* and 7 more\)", outcome.stderr)
 
 
 def break_folder(bench: Bench) -> None:

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import math
 
-import anyio
-import httpx
-import pytest
-
 from runner.engine.connections import FOR_POLLS, PLACES, SLOW_PLACES, SOONEST_S, Connections
-from runner.errors import Exit
-from runner.model import Polling, State
 from runner.scheduler import Call
-from tests.live_engine import live
 
 
 def polls(connections: Connections, rows: range, now: float) -> list[int]:
@@ -86,32 +79,3 @@ def test_where_all_answers_take_long_none_is_slow() -> None:
 
     assert connections.full(now + 5.0)
     assert all(connections.may_ask(row) for row in range(150, 200))
-
-
-@pytest.mark.anyio
-async def test_a_dozen_tasks_nobody_tells_of_hold_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their polls hung for 30 s each, held all ten connections, and the end named none of them."""
-    monkeypatch.setattr("runner.engine.connections.SOONEST_S", 0.1)
-    world = live(30, polling=Polling(first_s=0.001, min_s=0.1, max_s=1.0))
-    for n in range(12):
-        await world.submit(f"j{n}")
-    hung, released = set(world.tasks.values()), anyio.Event()
-    plain, away = world._answer, httpx.Response(503)
-
-    async def answer(request: httpx.Request) -> httpx.Response:
-        if request.url.path.rpartition("/")[2] not in hung:
-            return plain(request)
-        # As long as it takes until all others were sent, and told of.
-        while len(world.polls) < 18 and not released.is_set():
-            await anyio.sleep(0.02)
-        released.set()
-        return away
-
-    monkeypatch.setattr(world, "_answer", answer)
-
-    ended = await world.run(within_s=60.0, patience_s=2.0)
-
-    assert {world.state(f"j{n}") for n in range(12, 30)} == {State.DONE}
-    assert {world.state(f"j{n}") for n in range(12)} == {State.WAITING}
-    assert ended.code is Exit.TEMPORARY
-    assert "(asked for j" in ended.reasons[0]
