@@ -43,7 +43,7 @@ from runner.progress.words import counted
 from runner.scheduler import Durations, Scheduler, Window
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, stem_of
-from runner.store import catalogue, jobs, ledger, staging
+from runner.store import catalogue, jobs, ledger, reporting, staging
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
 from runner.surroundings import Weight
@@ -88,6 +88,7 @@ class RunResult:
     errors: list[Mapping[str, Any]]
     stuck: list[Stuck]
     surprises: int  # charges many times their estimates that a person has yet to see
+    ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
     report: Path | None  # the page to look through, where there is one
     replaced: bool = False  # the database, under this run
     rescued: Path | None = None  # what this run knows, where that could be kept whole
@@ -515,6 +516,9 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
         surprises=len(ledger.surprises(file.conn, settings.name)),
         errors=jobs.last_errors(file.conn, settings.name, 5),
         stuck=stuck(file.conn, settings.name),
+        ended_for=frozenset(
+            (row["state"], row["class"]) for row in reporting.failures(file.conn, settings.name)
+        ),
         report=report,
         replaced=file.replaced is not None,
         rescued=file.rescued if file.rescued_whole else None,

@@ -16,6 +16,7 @@ from runner.cli.asking import Asked, asked
 from runner.cli.browsing import linked, open_live, open_url, page_options, somebody_looks
 from runner.cli.output import complain, console, show
 from runner.errors import Exit, UsageError
+from runner.machine import MODERATION_LIKE
 
 if TYPE_CHECKING:
     from runner.api.planning import Plan
@@ -277,10 +278,15 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
         steps.append(f"{move}    (what this run knows, in the place of what is there now)")
     elif result.replaced:
         steps.append(f"put back the newest copy of {result.database} that you have")
-    if result.counts.get("uncertain"):
+    if any(state == "uncertain" for state, _ in result.ended_for):
         steps.append(f"rivya-batch resolve {manifest} JOB{flag} --resend | --attach TASK | --abandon")
-    if result.counts.get("failed"):
-        steps.append(f"rivya-batch retry {manifest}{flag}    (pays for another round)")
+    classes = {cls for state, cls in result.ended_for if state == "failed"}
+    if classes & MODERATION_LIKE:
+        steps.append(f"change the jobs that were refused for what they hold, then {again}")
+    if classes:
+        steps.append(
+            f"rivya-batch retry {manifest}{flag}    (pays for another round of failed jobs as they are)"
+        )
     steps += troubles.ways_on(result.stuck, manifest, flag)
     code = result.ended.code
     settled = ("done", "failed", "uncertain", "abandoned")

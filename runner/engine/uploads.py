@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.drives import DriveAway
 from runner.engine.floor import Floor
-from runner.errors import Exit
+from runner.errors import Exit, RunnerError
 from runner.machine import Failure, Meaning
 from runner.scheduler import Call
 from runner.steps import upload as uploading
@@ -20,7 +20,7 @@ async def send(floor: Floor, wanted: uploading.Needed, sent_at: float) -> None:
     try:
         done = await uploading.upload(floor.desk, reference, wanted)
     except uploading.REFERENCE_ERRORS as exc:
-        await _unusable(floor, wanted, uploading.reference_failure(exc))
+        _changed(floor, wanted, exc)
         return
     except DriveAway as exc:
         _away(floor, wanted, exc)
@@ -42,6 +42,17 @@ async def send(floor: Floor, wanted: uploading.Needed, sent_at: float) -> None:
             backlog.tries["upload", wanted] += 1
             delay_s = floor.draw_back_off(backlog.tries["upload", wanted], base_s=1.0, cap_s=60.0)
         backlog.after(delay_s, backlog.to_upload, wanted)
+
+
+def _changed(floor: Floor, wanted: uploading.Needed, exc: RunnerError) -> None:
+    """A file is not what was planned: nothing of its jobs was sent, and the next run plans them as it is then."""
+    waiting = floor.backlog.unusable(wanted)
+    floor.told.update(waiting)
+    floor.progress.event("warning", message=exc.message)
+    floor.reasons.note(
+        Exit.INCOMPLETE,
+        f"{exc.message}; of the jobs that need it {len(waiting)} were not sent: `rivya-batch run` plans them anew",
+    )
 
 
 def _away(floor: Floor, wanted: uploading.Needed, exc: DriveAway) -> None:

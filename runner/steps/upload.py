@@ -15,9 +15,8 @@ import anyio.to_thread
 
 from runner.addresses import is_loopback
 from runner.clock import rfc3339
-from runner.errors import RunnerError
 from runner.hiding import MARK
-from runner.machine import Answer, Failure, FailureClass, Meaning, failure_class, number_of, understand
+from runner.machine import Answer, Failure, Meaning, failure_class, number_of, understand
 from runner.model import NEVER_SENT, Job, Json, Reference, Upload
 from runner.references import ReferenceChanged, ReferenceMissing, open_verified
 from runner.steps.desk import Desk
@@ -182,8 +181,3 @@ def fail_for_reference(conn: sqlite3.Connection, desk: Desk, row: int, failure: 
     if job.state not in NEVER_SENT:
         return job
     return fail(conn, desk, job, failure, task_failed=False)
-
-
-def reference_failure(error: RunnerError) -> Failure:
-    """Return the failure of a job whose reference changed or vanished since it was planned."""
-    return Failure(cls=FailureClass.VALIDATION, code="reference_changed", message=str(error))

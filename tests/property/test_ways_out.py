@@ -28,13 +28,13 @@ from runner.cli.retry import in_words
 from runner.clock import rfc3339
 from runner.engine.backlog import _mark_uploading
 from runner.errors import UsageError
-from runner.machine import TaskView, may_become, read_task
+from runner.machine import Failure, FailureClass, TaskView, may_become, read_task
 from runner.model import NEVER_SENT, Artifact, FailedRounds, Limits, Sha256, State
 from runner.steps import poll as polling
 from runner.steps import trouble
 from runner.steps.download import _record as take_home
 from runner.steps.submit import take_back
-from runner.steps.upload import fail_for_reference, reference_failure
+from runner.steps.upload import fail_for_reference
 from runner.store import jobs
 from runner.store.database import StateFile, _connect
 from runner.ways import WAYS, Trouble
@@ -216,10 +216,11 @@ async def partly_on_disk(night: Night) -> None:
     await on_disk_already(night, State.DOWNLOADING)
 
 
-async def reference_is_gone(night: Night) -> None:
+async def reference_is_refused(night: Night) -> None:
     async with night.desk() as desk:
         with night.file.transaction() as conn:
-            fail_for_reference(conn, desk, night.job("a").row, reference_failure(UsageError("it is gone")))
+            failure = Failure(cls=FailureClass.VALIDATION, code="file_too_large", message="it is too large")
+            fail_for_reference(conn, desk, night.job("a").row, failure)
 
 
 async def given_up(night: Night) -> None:
@@ -282,7 +283,7 @@ PLACES: dict[str, tuple[Reach, State, bool]] = {
     "refused": (sent(NO), State.FAILED, True),
     "failed": (hears(ok("failed", code="generation_failed", final=4)), State.FAILED, True),
     "wanted no more": (wanted_no_more, State.FAILED, True),
-    "reference is gone": (reference_is_gone, State.FAILED, True),
+    "reference is refused": (reference_is_refused, State.FAILED, True),
     "given up": (given_up, State.ABANDONED, True),
     "closed": (closed, State.ABANDONED, True),
 }
@@ -347,7 +348,7 @@ async def test_from_every_state_each_way_of_the_table_leads_out(night: Callable[
 
     # What may become of a job of which nothing was sent, whatever it waits for.
     for reach, happens in itertools.product(
-        (nothing, uploads, comes_back_refused), (on_disk_already, partly_on_disk, reference_is_gone)
+        (nothing, uploads, comes_back_refused), (on_disk_already, partly_on_disk, reference_is_refused)
     ):
         here = night()
         await reach(here)

@@ -10,9 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.machine import FailureClass, Meaning
+from runner.machine import Failure, FailureClass, Meaning
 from runner.model import Kind, Reference, Sha256, State
-from runner.references import ReferenceChanged
 from runner.steps import upload as uploading
 from runner.store import jobs
 from tests.desk import LOST, MODEL, NO_CONNECTION, Said, World, accepted, job, reference, refused, rows
@@ -190,7 +189,7 @@ async def test_a_reference_that_cannot_be_uploaded_ends_only_what_was_never_sent
     world = World.of(job("a", references=[item]), job("b", references=[item]))
     world.uploaded(item, "https://f/1")
     await world.submits("b", accepted("t1"))
-    failure = uploading.reference_failure(ReferenceChanged("a.png is another file now"))
+    failure = Failure(cls=FailureClass.VALIDATION, code="file_too_large", message="a.png is too large")
     async with world.desk() as desk:
         for name in ("a", "b"):
             await desk.writer.write(
@@ -198,7 +197,7 @@ async def test_a_reference_that_cannot_be_uploaded_ends_only_what_was_never_sent
             )
 
     assert (world.state("a"), world.state("b")) == (State.FAILED, State.WAITING)
-    assert world.job("a").error_code == "reference_changed"
+    assert world.job("a").error_code == "file_too_large"
     assert world.credits() == (0, 10)
 
 
