@@ -92,7 +92,7 @@ def _is_yaml(name: str) -> bool:
 
 
 def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return ids of jobs of the manifest on the line that are uncertain; all ids when none is."""
+    """Return ids of jobs of the manifest on the line that need a person; all ids when none does."""
     try:
         found = _ids(ctx.params, incomplete)
     except Exception:  # a Tab is no place for an error
@@ -111,8 +111,8 @@ def _ids(given: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
     file = StateFile.open_readonly(workspace.database)
     try:
         name = reporting.name_at(file.conn, str(manifest.resolve())) or _name_in(manifest)
-        for states in (("uncertain",), ()):
-            found = reporting.job_ids(file.conn, name, prefix=prefix, states=states, limit=MOST_IDS)
+        for needed in (True, False):
+            found = reporting.job_ids(file.conn, name, prefix=prefix, for_a_person=needed, limit=MOST_IDS)
             if found:
                 return found
     finally:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from runner.clock import epoch
 from runner.errors import UsageError
 from runner.machine import LONGEST_WORDS
-from runner.model import Json
+from runner.model import Json, State
 from runner.schemas import load_contracts
 from runner.store import catalogue, jobs, reporting
 from runner.words import harmless
@@ -371,13 +371,21 @@ def _failures(rows: Sequence[sqlite3.Row], invocation: Invocation) -> tuple[Fail
             error_class=cls,
             count=messages.total(),
             message=messages.most_common(1)[0][0],
-            command=invocation.command("retry", "--class", cls)
-            if state == "failed"
-            else f"{invocation.command('resolve', 'JOB')} --resend | --attach TASK_ID | --abandon",
+            command=_command(state, cls, invocation),
         )
         for (state, cls), messages in groups.items()
     ]
     return tuple(sorted(found, key=lambda group: (-group.count, group.state, group.error_class)))
+
+
+def _command(state: str, cls: str, invocation: Invocation) -> str:
+    if state == State.FAILED.value:
+        return invocation.command("retry", "--class", cls)
+    resolve = invocation.command("resolve", "JOB")
+    if state == State.UNCERTAIN.value:
+        return f"{resolve} --resend | --attach TASK_ID | --abandon"
+    accept = "--accept | " if state == State.DOWNLOADING.value else ""
+    return f"{resolve} {accept}--abandon, or {invocation.command('retry', '--only', 'JOB')}"
 
 
 def categories_of(models: Sequence[str]) -> dict[str, str]:

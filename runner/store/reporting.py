@@ -90,10 +90,15 @@ def models(conn: sqlite3.Connection, manifest: str) -> list[str]:
 
 
 def failures(conn: sqlite3.Connection, manifest: str) -> list[sqlite3.Row]:
-    """Return `state, class, message, n` of what `v_failures` lists, the commonest message of each kind first."""
+    """Return `state, class, message, n` of what `v_failures` lists, the commonest message of each kind first.
+
+    Tasks that are only overdue are not among them. The class of paid work that does not come home is what keeps it.
+    """
     return conn.execute(
-        "SELECT state, coalesce(error_class, 'other') AS class, coalesce(error_message, '') AS message, count(*) AS n"
-        " FROM jobs WHERE manifest = ? AND (state = 'uncertain' OR (state = 'failed' AND listed = 1))"
+        "SELECT state, coalesce(iif(state IN ('waiting', 'downloading'), error_code, error_class), 'other') AS class,"
+        " coalesce(error_message, '') AS message, count(*) AS n"
+        " FROM jobs WHERE manifest = ? AND (state = 'uncertain' OR (state = 'failed' AND listed = 1)"
+        "   OR (state IN ('waiting', 'downloading') AND error_code IS NOT NULL))"
         " GROUP BY state, class, message ORDER BY n DESC, min(position)",
         (manifest,),
     ).fetchall()
@@ -173,14 +178,27 @@ def reference_file(
 
 
 def job_ids(
-    conn: sqlite3.Connection, manifest: str, *, prefix: str, states: Sequence[str], limit: int
+    conn: sqlite3.Connection, manifest: str, *, prefix: str, for_a_person: bool, limit: int
 ) -> list[tuple[str, str]]:
-    """Return (id, state) of listed and uncertain jobs whose id begins so, in the manifest's order; no states: any."""
+    """Return (id, state) of jobs whose id begins so, in the manifest's order.
+
+    Args:
+        conn: A connection that may be read-only.
+        manifest: The manifest's name.
+        prefix: How the id begins.
+        for_a_person: Only those that `resolve` is for: uncertain, or paid and not coming home, listed or not. Else all
+            that are listed.
+        limit: The most that are returned.
+    """
+    which = (
+        "(state = 'uncertain' OR (state IN ('waiting', 'downloading') AND (error_code IS NOT NULL OR overdue = 1)))"
+        if for_a_person
+        else "listed = 1"
+    )
     rows = conn.execute(
-        "SELECT job, state FROM jobs WHERE manifest = ?1 AND substr(job, 1, length(?2)) = ?2"
-        " AND (listed = 1 OR state = 'uncertain') AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))"
-        " ORDER BY position, id LIMIT ?4",
-        (manifest, prefix, json.dumps(states), limit),
+        f"SELECT job, state FROM jobs WHERE manifest = ?1 AND substr(job, 1, length(?2)) = ?2 AND {which}"
+        " ORDER BY position, id LIMIT ?3",
+        (manifest, prefix, limit),
     )
     return [(row["job"], row["state"]) for row in rows]
 

@@ -88,12 +88,21 @@ def test_failures_are_grouped_and_each_group_names_the_command_for_it(
         Row(id="b", state="failed", error=FAILED),
         Row(id="c", state="failed", error=("policy", "moderation", "refused")),
         Row(id="d", state="failed", error=FAILED, listed=False),
+        Row(id="f", state="downloading", error=("stuck", "no_result", "the service names no result")),
+        Row(id="g", state="waiting", overdue=True),
         Row(id="e", state="uncertain", listed=False, error=("other", "removed", "removed while being sent")),
     )
 
     told = [(group.state, group.error_class, group.count, group.command) for group in report.failures]
     assert told == [
         ("failed", "generation", 2, "rivya-batch retry 'my night.yaml' --class generation"),
+        (
+            "downloading",
+            "no_result",
+            1,
+            "rivya-batch resolve 'my night.yaml' JOB --accept | --abandon,"
+            " or rivya-batch retry 'my night.yaml' --only JOB",
+        ),
         ("failed", "policy", 1, "rivya-batch retry 'my night.yaml' --class policy"),
         (
             "uncertain",

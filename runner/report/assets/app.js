@@ -340,7 +340,7 @@ const showHead = app => {
   $("facts").replaceChildren(...facts.map(([name, value, more, last]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("b", {}, value),
     h("span", {}, more.filter(Boolean).map(together).join("\u00a0· ")), last))));
   const troubled = jobs.filter(NEEDS_A_PERSON).length;
-  const words = head.failures.map(group => `${whole.format(group.count)} ${group.state === "uncertain" ? "uncertain" : `failed: ${group.error_class}`}`);
+  const words = head.failures.map(group => `${whole.format(group.count)} ${group.state === "uncertain" ? "uncertain" : `${group.state}: ${group.error_class}`}`);
   const overdue = jobs.filter(job => job.overdue).length;
   if (overdue) words.push(`${whole.format(overdue)} overdue`);
   const notice = h("div", {}, troubled ? h("div", {class: "notice", role: "note"}, stateMark("failed"),

@@ -2,7 +2,8 @@
 
 const STATES = ["planned", "uploading", "ready", "submitting", "uncertain", "waiting", "downloading", "done", "failed", "abandoned"];
 const ATTENTION = "attention";
-const NEEDS_A_PERSON = job => job.state === "failed" || job.state === "uncertain" || job.overdue;
+const STUCK = job => (job.state === "waiting" || job.state === "downloading") && Boolean(job.error?.[1]);
+const NEEDS_A_PERSON = job => job.state === "failed" || job.state === "uncertain" || job.overdue || STUCK(job);
 
 class Model {
   constructor() {
