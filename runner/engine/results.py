@@ -195,12 +195,11 @@ class Results:
 
     async def _give_up(self, result: DownloadResult, more_tries: int) -> None:
         floor, job = self._floor, result.job
-        charged = await floor.desk.writer.write(
-            lambda conn: note_missing(conn, floor.desk, job.row, result.why)
-        )
+        await floor.desk.writer.write(lambda conn: note_missing(conn, floor.desk, job.row, result.why))
         why = result.why if job.urls else job.error_message or result.why
-        money = "nothing was charged for it" if charged == 0 else "it is paid and kept"
-        self._given_up[job.row] = f"the result of {job.id} cannot be fetched now ({why}); {money}"
+        self._given_up[job.row] = (
+            f"the result of {job.id} cannot be fetched now ({why}); the next run asks again"
+        )
         if not job.listed:
             self._unlisted.add(job.row)
         if result.fetched is not Fetched.NEVER:

@@ -292,12 +292,11 @@ def stem_of(job: Job) -> str:
     return f"orphaned/{job.output}-{job.fingerprint.rpartition(':')[2][:8]}"
 
 
-def note_missing(conn: sqlite3.Connection, desk: Desk, row: int, why: str) -> float | None:
-    """Record in a job's row that its results, or some of them, could not be had in this run; return its charge."""
+def note_missing(conn: sqlite3.Connection, desk: Desk, row: int, why: str) -> None:
+    """Record in a job's row that its results, or some of them, could not be had in this run."""
     job = jobs.get(conn, row)
     if job.state is State.DOWNLOADING and job.urls:
         trouble.note(conn, desk, job, Trouble.NOT_FETCHED, why)
-    return ledger.paid(conn, job)[1]
 
 
 def _not_fetched(

@@ -62,7 +62,8 @@ def note_end(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView) -> 
 def note_no_result(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView) -> Job:
     """Take it that a task has succeeded, and names no result."""
     error = f", but an error ({task.error})" if task.error else ""
-    message = f"its task succeeded, and the service names no result{error}"
+    free = ", and says that nothing was charged" if task.final == 0 else ""
+    message = f"its task succeeded, and the service names no result{error}{free}"
     return note(conn, desk, job, Trouble.NO_RESULT, message)
 
 

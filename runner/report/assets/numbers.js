@@ -69,7 +69,7 @@ const ADVICE = {
   unknown_task: "The service has not known its task for a day. It can be given up, or begun again: that is another payment.",
   odd_end: "Its task ended in a way nobody has documented. It can be given up, or begun again: that is another payment.",
   no_result: "Its task succeeded, and names no result. It can be given up, or begun again: that is another payment.",
-  not_fetched: "It is paid, and the next run asks again. It can be taken as it is, given up, or begun again.",
+  not_fetched: "The next run asks again. It can be taken as it is, given up, or begun again.",
   uncertain: "Nobody but a person can know whether it was accepted. Look into the account's history first.",
 };
 
