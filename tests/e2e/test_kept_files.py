@@ -66,7 +66,7 @@ def test_two_manifests_with_the_same_places_are_told_and_do_not_take_them_unaske
 
     plan = command("plan", twin)
     refused = command("run", twin, "--yes")
-    elsewhere = command("run", twin, "--yes", "--state", "other.db")
+    elsewhere = command("run", twin, "--yes", "--state", "other.db", "--may-pay-twice")
     standing = sorted(path.name for path in films.glob("*.mp4"))
     replaced = command("run", twin, "--yes", "--replace")
     first_again = bench.run()

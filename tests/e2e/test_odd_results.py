@@ -106,6 +106,7 @@ def test_what_came_whole_is_kept_under_the_name_of_what_it_is_with_a_warning(ben
         assert words in outcome.stderr
         assert words in page
     assert {name for name, warning in warnings.items() if warning} == set(odd)
+    assert bench.rows("host", "result_hosts") == [(f"127.0.0.1:{service.host.port}",)]
     assert {row["job"] for row in export if row["warning"]} == set(odd)
     assert status["warned"] == len(odd)
     assert {each["job"] for each in status["warnings"]} <= set(odd)
