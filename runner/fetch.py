@@ -37,7 +37,7 @@ from runner.result_trouble import (
     without_query,
 )
 from runner.surroundings import Finding
-from runner.transports import AddressRefused, in_words, look_at
+from runner.transports import AddressRefused, in_words, look_at, never_left
 from runner.verdict import NoResult, Verdict, judge
 
 T = TypeVar("T")
@@ -202,9 +202,9 @@ class ResultFetcher:
                 with anyio.fail_after(HEAD_S):
                     response = await self._transport.handle_async_request(request)
             except AddressRefused as exc:  # a name that was answered differently a moment after we looked
-                raise _not_public(exc.address, exc.host) from exc
+                raise _not_public(exc.address, url) from exc
             except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
-                raise _no_answer(exc, source, url.host) from exc
+                raise _no_answer(exc, source, url) from exc
             response.request = request
             try:
                 if response.status_code not in _REDIRECTS:
@@ -235,7 +235,7 @@ class ResultFetcher:
         addresses = await self._addresses(url)
         for address in addresses:
             if not may_hold_results(address, loopback=self._allow_loopback):
-                raise _not_public(address, url.host)
+                raise _not_public(address, url)
         loopback = bool(addresses) and all(address.is_loopback for address in addresses)
         if url.scheme == "http" and not (self._allow_loopback and loopback):
             raise ResultUnacceptable(f"{shown} is plain http", hint="results are fetched over https only")
@@ -252,7 +252,7 @@ class ResultFetcher:
             found = await anyio.getaddrinfo(host, url.port or 443, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as exc:
             why = getattr(exc, "strerror", None) or str(exc)
-            raise _out_of_reach(surroundings.no_name(host, why=why), host) from exc
+            raise _out_of_reach(surroundings.no_name(host, why=why), url) from exc
         return [read_address(str(item[4][0])) for item in found]
 
     # --- what they answer ------------------------------------------------------------------------
@@ -398,7 +398,7 @@ def _judged(received: _Received, source: str, part: PartFile) -> Result:
         file=verdict.file,
         sha256=content.sha256,
         size_bytes=content.size_bytes,
-        host=received.url.netloc.decode("ascii"),
+        host=_place(received.url),
         warning=verdict.warning,
         looks=looks,
         framed=received.framed,
@@ -469,25 +469,26 @@ def _refusal(status: int, source: str, response: httpx.Response, *, ranged: bool
     return ResultUnavailable(words, status=status, headers=response.headers)
 
 
-def _not_public(address: Address, host: str) -> ResultUnacceptable:
-    why, hint = not_public(address, host)
-    return ResultUnacceptable(f"the result host {why}", hint=hint, out_of_reach=host)
+def _not_public(address: Address, url: httpx.URL) -> ResultUnacceptable:
+    why, hint = not_public(address, url.host)
+    return ResultUnacceptable(f"the result host {why}", hint=hint, out_of_reach=_place(url))
 
 
-def _no_answer(exc: Exception, source: str, host: str) -> ResultUnavailable:
+def _no_answer(exc: Exception, source: str, url: httpx.URL) -> ResultUnavailable:
     finding = look_at(exc)
     if finding is not None:
-        return _out_of_reach(finding, host)
-    return ResultUnavailable(f"{source} cannot be had: {_in_words(exc)}", reached=False)
+        return _out_of_reach(finding, url)
+    words = f"{source} cannot be had: {_in_words(exc)}"
+    return ResultUnavailable(words, out_of_reach=_place(url) if never_left(exc) else "")
 
 
-def _out_of_reach(finding: Finding, host: str) -> ResultUnavailable:
-    return ResultUnavailable(
-        f"the result host cannot be got to: {finding.found}",
-        hint=finding.do,
-        reached=False,
-        out_of_reach=host,
-    )
+def _out_of_reach(finding: Finding, url: httpx.URL) -> ResultUnavailable:
+    words = f"the result host cannot be got to: {finding.found}"
+    return ResultUnavailable(words, hint=finding.do, out_of_reach=_place(url))
+
+
+def _place(url: httpx.URL) -> str:
+    return url.netloc.decode("ascii")
 
 
 def _parsed(url: str, source: str) -> httpx.URL:

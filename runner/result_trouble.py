@@ -19,7 +19,7 @@ class ResultTrouble(TemporaryTrouble):
     """Whether a fresh url (one status GET) may help."""
 
     out_of_reach = ""
-    """The host, where it is this machine or its network that cannot get there: no name, no route, no proof."""
+    """The host (with its port) that could not be got to: no name, no route, no connection, no proof, no public address."""
 
 
 class ResultRefused(ResultTrouble):
@@ -33,10 +33,7 @@ class ResultRefused(ResultTrouble):
 
 
 class ResultUnavailable(ResultTrouble):
-    """The host or the way to it fails, or broke off: try again later.
-
-    `reached` says whether anything had answered at all.
-    """
+    """The host or the way to it fails, or broke off: try again later."""
 
     def __init__(
         self,
@@ -45,13 +42,11 @@ class ResultUnavailable(ResultTrouble):
         status: int | None = None,
         headers: Mapping[str, str] | None = None,
         hint: str = "run again to go on",
-        reached: bool = True,
         out_of_reach: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.headers = headers or {}  # of the answer: what it asks for, and its own time
-        self.reached = reached
         self.out_of_reach = out_of_reach
 
 

@@ -48,7 +48,7 @@ class Results:
         self._given_up: dict[int, str] = {}  # row: why
         self._unlisted: set[int] = set()  # those of them that the manifest does not list
         self._again_at: dict[int, float] = {}  # those of them that another try may help
-        self._out_of_reach: dict[int, str] = {}  # row: host, where the reason is here
+        self._out_of_reach: dict[int, str] = {}  # row: host
         self._hosts: set[str] = set()  # that delivered
         self._delivered = 0
         self._held = False
@@ -221,10 +221,8 @@ class Results:
         return self._held
 
     def _judge_reach(self, result: DownloadResult) -> None:
-        """Hold new submits while results cannot be got to from this machine, and let them go on once they can."""
+        """Hold new submits while the hosts of results cannot be got to, and let them go on once they can."""
         job, host = result.job, result.out_of_reach
-        if not host and not result.reached and job.row in self._given_up:
-            host = "its host"  # nothing there ever answered
         self._out_of_reach.pop(job.row, None)
         if result.fetched not in (Fetched.DONE, Fetched.STOPPED) and host and host not in self._hosts:
             self._out_of_reach[job.row] = host
@@ -245,8 +243,8 @@ class Results:
         if self._held:
             self._floor.reasons.note(
                 Exit.TEMPORARY,
-                "results cannot be fetched from this machine, so nothing more was submitted;"
-                " what is paid is kept: mend the way there, then run again",
+                "results cannot be fetched from here, so nothing more was submitted;"
+                " what is paid is kept: mend the way there, or wait until their host is back, then run again",
             )
         for row, why in self._given_up.items():
             if row not in self._unlisted:  # nobody asks for those any more: they are told of, and end no run

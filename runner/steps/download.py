@@ -68,8 +68,7 @@ class DownloadResult:
     files: tuple[Path, ...] = ()  # all of the job
     warnings: tuple[str, ...] = ()
     hosts: frozenset[str] = frozenset()  # that delivered
-    out_of_reach: str = ""  # a host that cannot be got to from here
-    reached: bool = True  # something answered
+    out_of_reach: str = ""  # a host that could not be got to
 
 
 @dataclass(slots=True, kw_only=True)
@@ -320,7 +319,6 @@ def _not_fetched(
         from_api=any(desk.account.counts(urls[number]) for number in missing),
         too_fast=any(_too_fast(desk, urls[number], each) for number, each in missing.items()),
         out_of_reach=next((each.out_of_reach for each in missing.values() if each.out_of_reach), ""),
-        reached=any(not isinstance(each, ResultUnavailable) or each.reached for each in missing.values()),
     )
 
 

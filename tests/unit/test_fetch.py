@@ -243,7 +243,7 @@ async def test_a_host_in_trouble_is_asked_again_later(part: PartFile, status: in
     error = await trouble(ResultUnavailable, Host([answer(status, b"", retry_after="7")]), part)
 
     assert error.headers["retry-after"] == "7"
-    assert error.reached
+    assert not error.out_of_reach
     assert not error.renew
 
 
