@@ -20,6 +20,9 @@ from runner.ways import Trouble
 
 TRIES = 7  # for one result; a good 20 s in all
 LONGEST_WAIT_S = 20.0
+RENEW_EVERY = (
+    3  # tries: a host that has been down for some of them may have been given up by the service as well
+)
 # A result that was given up is asked for again when another one comes home: at once, then ever less often.
 SELDOM_S = 600.0
 # What came whole but odd may still be in the making where it is stored: it is looked at again a while later.
@@ -177,11 +180,11 @@ class Results:
         delay_s = max(delay_s, min(result.retry_after_s or 0.0, LONGEST_WAIT_S))
         if result.odd:
             delay_s = SECOND_LOOK_S
-        if result.fetched is Fetched.LATER:
+        if result.fetched is Fetched.LATER and tries["download", job.row] % RENEW_EVERY:
             floor.backlog.after(delay_s, floor.backlog.to_download, job.row)
         else:
             # The first time at once: most often a url has just expired.
-            first = job.row not in self._renewed and not result.odd
+            first = result.fetched is Fetched.RENEW and job.row not in self._renewed and not result.odd
             floor.backlog.after(0.0 if first else delay_s, floor.backlog.to_renew, job.row)
             self._renewed.add(job.row)
 

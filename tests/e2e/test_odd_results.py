@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -253,6 +255,27 @@ def test_a_half_fetched_result_is_gone_on_with_at_a_fresh_url_elsewhere(
     ranges = [dict(row.headers).get("range", "bytes=0-") for row in asked]
     assert ranges[0] == "bytes=0-" != ranges[1] == ranges[2]
     assert asked[-1].status == 206
+
+
+def test_a_host_that_is_gone_for_good_is_got_round_by_a_fresh_url(bench: Bench) -> None:
+    service = bench.service
+    prompts = bench.write(1)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        closed = b"127.0.0.1:%d" % nobody.getsockname()[1]
+    there = b"127.0.0.1:%d" % service.host.port
+    service.rule(
+        "poll",
+        "twist",
+        answer=lambda right: replace(right, body=right.body.replace(there, closed)),
+        where=lambda _: all(task.status(time.monotonic()) == "succeeded" for task in service.tasks.values()),
+    )
+
+    outcome = bench.run(env=HURRIED)
+
+    assert outcome.code == 0, said(outcome)
+    assert "submits go on" in outcome.stderr
+    bench.assert_whole(prompts)
 
 
 def test_nothing_more_is_submitted_while_results_cannot_be_had_from_here(bench: Bench) -> None:
