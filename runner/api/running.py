@@ -50,7 +50,7 @@ from runner.surroundings import Weight
 from runner.transports import check, open_result_transport
 from runner.workspace import ManifestLock, find_workspace, holder_of
 
-MAY_COST = (State.PLANNED, State.UPLOADING, State.READY, State.SUBMITTING)
+ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.READY, State.SUBMITTING, State.WAITING)
 END_IMPORTS = ("runner.api.reporting", "runner.report.page", "rich.console")
 END_IMPORTS_AFTER_S = 2.0
 SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced
@@ -400,7 +400,7 @@ async def _run_async(
         )
         downloads = Downloads.create(desk, folder, results, slow_places=slow_places)
         engine = Engine(desk, scheduler, downloads, request.options, progress)
-        if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in MAY_COST):
+        if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in ASK_THE_SERVICE):
             looked = await look(api, results, catalogue.result_hosts(file.conn, account.service))
             _heed(looked, engine, request.options, announce)
         async with anyio.create_task_group() as group:
