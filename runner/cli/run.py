@@ -232,7 +232,7 @@ def print_result(result: RunResult, request: RunRequest) -> None:
     if troubled > len(result.errors) > 0:
         show(f"           … and {counted(troubled - len(result.errors), 'job')} more")
     for group in result.stuck:
-        out.print(f"stuck      {troubles.in_words(group)}", soft_wrap=True)
+        show(f"stuck      {troubles.in_words(group)}")
     told = {f"{number} {state}" for state, number in result.counts.items()}
     for reason in result.ended.reasons:
         if reason not in told:
