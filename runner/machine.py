@@ -116,6 +116,12 @@ class Answer:
     request_id: str | None = None
     skew_s: float | None = None
     data: Mapping[str, Json] | None = None
+    finding: Finding | None = None
+
+    @property
+    def hint(self) -> str:
+        """What a person can do about it, where it is this machine or its network that is in the way."""
+        return self.finding.do if self.finding is not None else ""
 
     @property
     def about_key(self) -> bool:
@@ -160,6 +166,7 @@ def understand(reply: Reply, *, to_submit: bool = False) -> Answer:
             retry_after_s=reply.retry_after_s,
             request_id=_said(error.get("requestId")) or reply.request_id,
             skew_s=reply.skew_s,
+            finding=reply.finding,
             data=reply.data,
         )
 

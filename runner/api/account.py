@@ -52,5 +52,7 @@ def balance() -> float:
         )
     amount = credits_of((answer.data or {}).get("current_credits")) if answer.meaning is Meaning.OK else None
     if amount is None:
-        raise TemporaryTrouble(f"the balance cannot be read: {answer.words() or 'no proper answer'}")
+        raise TemporaryTrouble(
+            f"the balance cannot be read: {answer.words() or 'no proper answer'}", hint=answer.hint
+        )
     return amount

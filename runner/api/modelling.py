@@ -80,7 +80,9 @@ def sync_models(workspace: Workspace) -> Synced:
     answer = ask(question, key="")
     live = contracts_from_list(answer.data) if answer.meaning is Meaning.OK else {}
     if not live:
-        raise TemporaryTrouble(f"the list of models cannot be read: {answer.words() or 'it names no model'}")
+        raise TemporaryTrouble(
+            f"the list of models cannot be read: {answer.words() or 'it names no model'}", hint=answer.hint
+        )
     path = _list_path(workspace)
     document: dict[str, Any] = {
         "fetched_at": rfc3339(time.time()),

@@ -297,7 +297,9 @@ class Answering:
             raise UsageError(f"the service knows no task {task_id} of this account")
         task = read_task(answer.data) if answer.meaning is Meaning.OK else None
         if task is None or task.id != task_id:
-            raise TemporaryTrouble(f"task {task_id} cannot be read: {answer.words() or 'no proper answer'}")
+            raise TemporaryTrouble(
+                f"task {task_id} cannot be read: {answer.words() or 'no proper answer'}", hint=answer.hint
+            )
         skew_s = answer.skew_s or 0.0
         return task, skew_s if abs(skew_s) >= SKEW_WORTH_S else 0.0
 

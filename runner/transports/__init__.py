@@ -151,10 +151,15 @@ def _proxy(base_url: str) -> httpx.Proxy | None:
     parts = urlsplit(base_url)
     if is_loopback(base_url) or proxy_bypass(parts.netloc):
         return None
-    url = getproxies().get(parts.scheme)
+    proxies = getproxies()
+    name = f"{parts.scheme}_proxy"
+    url = proxies.get(parts.scheme)
+    if not url and proxies.get("all", "").startswith(("http://", "https://")):
+        # Proxy tools set it to a SOCKS one for programs of another kind, beside the two that are for us.
+        name, url = "all_proxy", proxies["all"]
     if not url:
         return None
-    name = f"{parts.scheme.upper()}_PROXY"
+    name = name.upper()
     try:
         proxy = httpx.Proxy(url)
         for word in proxy.auth or ():

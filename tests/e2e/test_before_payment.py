@@ -89,11 +89,13 @@ def test_a_company_s_own_certificate_is_named_at_once_and_nothing_is_sent(
     planned = bench.command("plan", bench.manifest, env=elsewhere)
     began = time.monotonic()
     refused = bench.run("--patience", "10m", env=elsewhere)
+    credits = bench.command("credits", env=elsewhere)
     took_s = time.monotonic() - began
     outcome = bench.run(env={**NOTHING_NAMED, "SSL_CERT_FILE": authority})
 
     assert (planned.code, refused.code, outcome.code) == (0, 5, 0), said(refused) + said(outcome)
-    for told in (planned.stdout, refused.stderr):
+    assert credits.code == 5
+    for told in (planned.stdout, refused.stderr, credits.stderr):
         assert "shows a certificate of an authority that this machine does not know" in told
         assert 'SSL_CERT_FILE="$REQUESTS_CA_BUNDLE"' in told
         assert "CERTIFICATE_VERIFY_FAILED" not in told

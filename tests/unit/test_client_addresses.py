@@ -8,7 +8,7 @@ from runner.addresses import is_loopback
 from runner.client import Account, checked_base_url, same_service
 from runner.errors import UsageError
 from runner.machine import Meaning, understand
-from tests.prepared_bytes import BODY, KEY, api_to, closed_port, http, saying, serving
+from tests.prepared_bytes import BODY, KEY, QUICK, api_to, closed_port, http, saying, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -130,6 +130,20 @@ async def test_a_proxy_of_the_environment_is_used_for_the_service_and_sees_no_ke
     assert proxy.lines == ["CONNECT rivya.example:443 HTTP/1.1"]
     assert KEY.encode() not in b"".join(proxy.heads)
     assert understand(reply).meaning in (Meaning.UNCLEAR, Meaning.NEVER_LEFT)
+
+
+@pytest.mark.parametrize(
+    ("all_proxy", "goes_through"), [("http", True), ("socks5", False), ("socks5h", False)]
+)
+async def test_the_proxy_for_everything_is_used_where_we_can_go_through_it(
+    monkeypatch: pytest.MonkeyPatch, all_proxy: str, goes_through: bool
+) -> None:
+    async with serving(saying(http(403))) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url.replace("http", all_proxy))
+        async with api_to("https://rivya.invalid", QUICK) as api:
+            await api.credits()
+
+    assert bool(proxy.lines) is goes_through
 
 
 async def test_a_proxy_that_is_not_there_never_left(monkeypatch: pytest.MonkeyPatch) -> None:
