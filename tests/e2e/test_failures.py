@@ -132,7 +132,7 @@ def test_the_reason_that_asks_most_of_a_person_is_the_exit_code(bench: Bench) ->
     """Of 4, 8, 10, 5 and 3 that apply at once, the first."""
     service = bench.service
     jobs = [{"id": "bad"}, {"id": "slow"}, *({"id": f"more-{n}"} for n in range(4))]
-    bench.write(jobs, budget={"max_credits": 30}, limits={"in_flight": 2})
+    bench.write(jobs, budget={"max_credits": 15}, limits={"in_flight": 2})
     service.fates |= {"prompt of bad": Fate(status="failed"), "prompt of slow": Fate(status="running")}
 
     # A job has failed, time is over, the cap is reached: 8. Then our key is refused as well: 4.
