@@ -28,6 +28,18 @@ def shape_task(task: Task, rule: Rule, *, failed_charge: bool) -> Task:
         case "succeed_without_urls":
             form = {"no_urls": given.get("polls"), "no_urls_form": given.get("form", "null")}
             task = replace(task, quirks={**task.quirks, **form})
+        case "odd_end":
+            error = {key: str(given[key]) for key in ("code", "message") if key in given}
+            odd = {
+                "status": str(given.get("status", "canceled")),
+                "error": error or None,
+                "result": bool(given.get("result")),
+            }
+            task = replace(task, quirks={**task.quirks, "odd_end": odd})
+        case "vanishes":
+            task = replace(
+                task, quirks={**task.quirks, "gone_at": task.created_at + given.get("seconds", 0.0)}
+            )
         case "results_at":
             task = replace(task, quirks={**task.quirks, "results_at": given.get("host", "198.18.0.7")})
         case "stuck":

@@ -62,6 +62,7 @@ RESULT_KINDS = (
 # Kinds that decide what becomes of a task; judged when it is accepted. `on` may be "task" or "submit".
 TASK_KINDS = (
     "task_fails", "fails_without_error", "unknown_status", "succeed_without_urls", "stuck", "slow_task", "results_at",
+    "odd_end", "vanishes",
     "price", "final_price", "final_null", "final_absent", "final_zero", "told_reserved",
 )  # fmt: skip
 

@@ -132,6 +132,14 @@ def public_task(task: Task, now: float, urls: Sequence[str]) -> dict[str, Any]:
     return body
 
 
+def odd_end(body: Mapping[str, Any], odd: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a generation object that has ended as another one that says so in its own way."""
+    changed = {**body, "status": odd["status"], "error": odd["error"]}
+    if not odd["status"]:
+        del changed["status"]
+    return changed if odd["result"] else {**changed, "result": None}
+
+
 def content_hash(
     model: str, prompt: str | None, params: Mapping[str, Any], reference_sha256: Sequence[str]
 ) -> str:

@@ -76,6 +76,15 @@ PRESETS: Mapping[str, Preset] = {
             {"on": "submit", "do": "drop_after", "probability": 0.02},
         ),
     ),
+    "dead-ends": Preset(
+        about="some tasks vanish, end in words nobody has documented, or succeed without a result",
+        rules=(
+            {"on": "task", "do": "vanishes", "probability": 0.05},
+            {"on": "task", "do": "odd_end", "code": "provider_error", "probability": 0.05},
+            {"on": "task", "do": "odd_end", "status": "completed", "result": True, "probability": 0.1},
+            {"on": "task", "do": "succeed_without_urls", "probability": 0.05},
+        ),
+    ),
     "surprise-prices": Preset(
         about="everything costs four times what is listed",
         rules=({"on": "task", "do": "price", "factor": 4},),

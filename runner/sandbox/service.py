@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import math
 import re
 import secrets
 import time
@@ -171,11 +172,14 @@ class Service:
         """Return a generation of this account, or raise 404."""
         self.settle()
         task = self.storage.find_task(task_id)
-        if task is None or task.account != account:
+        now = self.now()
+        if task is None or task.account != account or now >= task.quirks.get("gone_at", math.inf):
             raise ApiError("not_found", "No such generation.")
-        body = self._public(task, self.now())
+        body = self._public(task, now)
         if body["status"] == "succeeded" and "no_urls" in task.quirks:
             self._hide_urls(task, body)
+        if now >= task.ends_at and "odd_end" in task.quirks:
+            body = life.odd_end(body, task.quirks["odd_end"])
         return body
 
     def _replay(self, record: KeyRecord, body_hash: str) -> Accepted:

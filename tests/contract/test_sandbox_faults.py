@@ -287,6 +287,30 @@ async def test_a_task_can_be_in_a_state_nobody_documented() -> None:
         assert (await sandbox.poll(task["id"])).json()["status"] == "succeeded"
 
 
+async def test_a_task_can_end_in_a_way_nobody_documented() -> None:
+    faults = (
+        rule("odd_end", "task", code="provider_error", message="it broke", times=1),
+        rule("odd_end", "task", status="completed", result=True, after=1, times=1),
+        rule("odd_end", "task", status="", result=True, after=2, times=1),
+    )
+    async with inside(faults=faults) as sandbox:
+        broken, completed, silent = [await sandbox.finished() for _ in range(3)]
+        assert (broken["status"], broken["result"]) == ("canceled", None)
+        assert broken["error"] == {"code": "provider_error", "message": "it broke"}
+        assert (completed["status"], completed["error"]) == ("completed", None)
+        assert completed["result"]["urls"]
+        assert "status" not in silent
+        assert silent["result"]["urls"]
+
+
+async def test_a_task_can_be_forgotten() -> None:
+    async with inside(faults=(rule("vanishes", "task", seconds=30),)) as sandbox:
+        task = (await sandbox.submit()).json()
+        assert (await sandbox.poll(task["id"])).status_code == 200
+        await sandbox.control("advance", {"seconds": 31})
+        assert code(await sandbox.poll(task["id"])) == (404, "not_found")
+
+
 async def test_a_task_can_take_longer_or_for_ever() -> None:
     faults = (rule("slow_task", "task", seconds=1000, times=1), rule("stuck", "task", after=1))
     async with inside(faults=faults) as sandbox:
