@@ -89,15 +89,15 @@ def ways_on(groups: list[Stuck], manifest: str, flag: str = "") -> list[str]:
     """
     if not groups:
         return []
+    first = min(groups, key=lambda group: not (group.settled and group.listed))
+    job = shlex.quote(first.jobs[0])
     lines = []
-    settled = next((group.jobs[0] for group in groups if group.settled and group.listed), None)
-    if settled is not None:
+    if first.settled and first.listed:
         lines.append(
-            f"rivya-batch retry {manifest} --only {shlex.quote(settled)}{flag}"
+            f"rivya-batch retry {manifest} --only {job}{flag}"
             "    (begins a stuck job again: tells the price, and asks)"
         )
     lines.append(
-        f"rivya-batch resolve {manifest} {shlex.quote(groups[0].jobs[0])}{flag} --abandon"
-        "    (closes one; its credits stay counted)"
+        f"rivya-batch resolve {manifest} {job}{flag} --abandon    (closes one; its credits stay counted)"
     )
     return lines
