@@ -31,6 +31,14 @@ PROGRAM = (
     "api/listing.py", "api/modelling.py", "api/opening.py", "clock.py", "containers.py", "contract/*.py", "derive.py",
     "errors.py", "fingerprint.py", "judging.py", "manifest/*.py", "media.py", "model.py", "placeholders.py",
     "pricing.py", "references.py", "schemas.py", "store/jobs.py", "store/staging.py", "yaml12.py",
+    "drives.py",
+    "files.py",
+    "marks.py",
+    "mounts.py",
+    "parts.py",
+    "store/copies.py",
+    "store/place.py",
+    "store/troubles.py",
 )  # fmt: skip
 
 
