@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,9 @@ class Plan:
     problems: list[Problem]
     attention: tuple[str, ...]
     missing: Missing | None  # payments that an earlier run has made and the database does not know
-    marks: Marks | None  # where what is known of payments is written down outside the database
+    marks: Marks | None = field(
+        compare=False
+    )  # where what is known of payments is written down outside the database
     result_hosts: Sequence[str]  # where results have come from before
     taken: tuple[Taken, ...]  # places of other manifests that results would take
 

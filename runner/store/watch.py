@@ -2,7 +2,7 @@
 
 A sync program, a restored backup or a hand at `mv` and `cp` may put others there while a run goes on. SQLite
 would go on writing into the old ones, which nobody finds again, or mix the new with its own. A look costs three
-`stat` and one `pread`, some microseconds.
+`stat` and two `pread`, some microseconds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 HEADER = struct.Struct(">16s44xi")  # the file's first words, and its `user_version`
 MAGIC = b"SQLite format 3\0"
+LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")  # of a write-ahead log, by the order of its bytes
 
 _Identity = tuple[int, int]
 
@@ -80,6 +81,9 @@ class Watch:
                 return Change(words=f"{_short(self._main)} was overwritten with an older one")
             if generation == self._generation and log_bytes < self._log_bytes:
                 return Change(words=f"{_short(self._log)} was cut")
+        # One that was cut just before a commit is as long as ever by now, but begins with a hole.
+        if log_bytes and not self._log_has_a_head():
+            return Change(words=f"{_short(self._log)} was cut")
         self._generation, self._log_bytes = generation, log_bytes
         return None
 
@@ -99,6 +103,17 @@ class Watch:
             return _identity(os.stat(name)) == self._files[name]  # noqa: PTH116
         except OSError:
             return False
+
+    def _log_has_a_head(self) -> bool:
+        """Whether the log begins as every log does. SQLite holds no locks on it, so it may be opened and closed."""
+        try:
+            descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return True  # what has become of the name is the next look's to tell
+        try:
+            return os.pread(descriptor, 4, 0) in LOG_MAGIC
+        finally:
+            os.close(descriptor)
 
     def _read_generation(self) -> int | None:
         """Return the number in the file's first page; -1 where that is no database's, None where nobody can know."""
