@@ -70,6 +70,11 @@ COPIED = "cp ../backup runner.db"
             True,
         ),
         ("truncate -s 32 runner.db-wal", "runner.db-wal was cut", None),
+        (
+            "size=$(wc -c < runner.db-wal); truncate -s 0 runner.db-wal; truncate -s $size runner.db-wal",
+            "runner.db-wal was cut",
+            None,
+        ),
         ("rm runner.db-shm", "runner.db-shm was removed", True),
     ],
 )
