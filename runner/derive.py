@@ -351,7 +351,7 @@ def _rows() -> Schema:
         },
         "dependentSchemas": {"glob": {"maxProperties": 1}},
         "if": {"type": "object"},
-        "then": {"anyOf": [{"required": ["file"]}, {"required": ["glob"]}]},
+        "then": {"anyOf": [{"required": [key], "properties": {key: True}} for key in ("file", "glob")]},
     }
 
 
