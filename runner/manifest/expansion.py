@@ -18,7 +18,7 @@ from runner.manifest.head import Head
 from runner.manifest.inputs import Input
 from runner.manifest.models import find_contract
 from runner.manifest.names import LONGEST_ID, id_trouble, output_trouble
-from runner.manifest.odd_cells import OddCells
+from runner.manifest.odd_cells import OddCells, is_odd
 from runner.manifest.references import References
 from runner.manifest.registry import Registry
 from runner.manifest.rows import Row
@@ -339,8 +339,8 @@ class Expander:
     # Where things are, and saying what is wrong there.
 
     def _look_at(self, value: str, became: str, text: Text) -> None:
-        if self._row is not None and len(value) < 20:
-            self._odd_cells.look_at(value, became, self._where(text), self._job)
+        if self._row is not None and is_odd(value):
+            self._odd_cells.take(value, became, self._where(text), self._job)
 
     def _fill(self, text: Text, scope: Scope) -> str | None:
         try:

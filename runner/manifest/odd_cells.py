@@ -18,20 +18,29 @@ _MISSING: Final = frozenset(
 _LONGEST: Final = max(map(len, _BROKEN | _MISSING))
 
 
+def is_odd(text: str) -> bool:
+    """Say whether the whole text of a cell looks like no text anybody meant.
+
+    >>> is_odd(" #REF! "), is_odd("null and void")
+    (True, False)
+    """
+    if len(text) > _LONGEST + 2:
+        return False
+    said = text.strip().lower()
+    return said in _BROKEN or said in _MISSING
+
+
 class OddCells:
     """Counts them by what they say and what they became; each kind is one warning, at the first of them."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], tuple[int, Spot, str]] = {}
 
-    def look_at(self, text: str, became: str, spot: Spot, job: str) -> None:
-        """Take the whole text of a cell that becomes a prompt, an id or a reference."""
-        if len(text) > _LONGEST + 2:
-            return
+    def take(self, text: str, became: str, spot: Spot, job: str) -> None:
+        """Take an odd cell that becomes a prompt, an id or a reference."""
         said = text.strip()
-        if said.lower() in _BROKEN or said.lower() in _MISSING:
-            count, first, of = self._found.get((said, became), (0, spot, job))
-            self._found[said, became] = count + 1, first, of
+        count, first, of = self._found.get((said, became), (0, spot, job))
+        self._found[said, became] = count + 1, first, of
 
     def report(self, findings: Findings) -> None:
         """Report what was found."""
