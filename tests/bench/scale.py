@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from runner.files import MARKS
 from tests.bench.manifests import write_inline, write_small, write_table
 from tests.bench.nights import first_request_after
 from tests.bench.process import Command, done, environment, runner, use
@@ -121,6 +122,12 @@ class Finished:
         """
         if own:
             manifest = self.manifest
+            # This database knows of fewer payments from now on, and is no old copy for that.
+            for mark in (
+                self.database.with_name(f"{self.database.name}.table-csv.mark"),
+                self.folder / "out" / "table-csv" / MARKS / "table-csv.json",
+            ):
+                mark.unlink(missing_ok=True)
             with closing(sqlite3.connect(self.database)) as conn, conn:
                 conn.execute("PRAGMA foreign_keys = ON")
                 last = f"(SELECT id FROM jobs WHERE manifest = 'table-csv' ORDER BY id DESC LIMIT {RESUMED})"
