@@ -41,7 +41,10 @@ ALSO = (
     "encodings.idna",
     "httpx",
     "httpx_aiohttp",
+    "jsonschema",
+    "referencing.jsonschema",
     "rich.console",
+    "sqlite_utils.migrations",
 )
 SHIFT, SPEED = "TEST_CLOCK_SHIFT_S", "TEST_CLOCK_SPEED"
 SIZE = struct.Struct("!I")
