@@ -20,10 +20,9 @@ from typing import Any
 import anyio
 import httpx
 
-from runner.client import Account, open_api
-from runner.clock import ServiceClock, rfc3339
 from runner.contract import Contract
 from runner.fingerprint import fingerprint
+from runner.host.clock import ServiceClock, rfc3339
 from runner.model import (
     Basis,
     Budget,
@@ -42,7 +41,8 @@ from runner.model import (
     State,
     Upload,
 )
-from runner.pricing import estimate, shape_of
+from runner.money.pricing import estimate, shape_of
+from runner.service.client import Account, open_api
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
 from runner.steps.submit import Held, Submitted, submit

@@ -11,12 +11,12 @@ from typing import Any
 import anyio
 import httpx
 
-from runner.clock import SystemClock
 from runner.engine import Ended, Engine, RunOptions
 from runner.engine.view import Snapshot
+from runner.host.clock import SystemClock
 from runner.model import Limits, Polling, State
-from runner.pacing import Governor
-from runner.scheduler import Durations, Scheduler, Window
+from runner.pace.governor import Governor
+from runner.pace.scheduler import Durations, Scheduler, Window
 from runner.steps.desk import Desk
 from runner.steps.download import DownloadResult, Fetched, Settled
 from runner.store import jobs

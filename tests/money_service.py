@@ -6,8 +6,8 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from runner.clock import rfc3339
-from runner.machine import Reply
+from runner.host.clock import rfc3339
+from runner.lifecycle.machine import Reply
 from runner.model import Json
 from tests.desk import BEGINNING, MODEL, refused
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from runner.client import Account, Api, Timeouts, open_api
+from runner.service.client import Account, Api, Timeouts, open_api
 
 TLS = Path(__file__).resolve().parent / "fixtures" / "tls"
 KEY = "rvya_sk_very-secret-4711"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.clock import rfc3339
+from runner.host.clock import rfc3339
 from runner.store.database import StateFile
 from tests.support import ROOT
 

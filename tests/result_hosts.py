@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from runner.errors import Exit
-from runner.fetch import RESUME_FROM_BYTES, ResultFetcher
-from runner.parts import PartFile, Result
-from runner.result_trouble import ResultTrouble
-from runner.transports import open_result_transport
+from runner.results.fetch import RESUME_FROM_BYTES, ResultFetcher
+from runner.results.parts import PartFile, Result
+from runner.results.trouble import ResultTrouble
+from runner.service.transports import open_result_transport
 
 MEDIA = Path(__file__).resolve().parent / "fixtures" / "media"
 CLIP = (MEDIA / "clip.mp4").read_bytes()

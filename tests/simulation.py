@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from runner.model import Polling
+from runner.pace.scheduler import Call, Durations, Governor, Scheduler, Window
 from runner.sandbox.limiter import Limiter, make_limiter
-from runner.scheduler import Call, Durations, Governor, Scheduler, Window
 
 CONNECTIONS = 10
 

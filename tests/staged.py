@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import replace
 from typing import Any
 
-from runner.clock import rfc3339
+from runner.host.clock import rfc3339
 from runner.model import Basis, Estimate, Job, JobSpec, State
 from runner.store import jobs, ledger, staging
 from runner.store.database import StateFile

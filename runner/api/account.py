@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import anyio
 
-from runner.client import Account, Api, Timeouts, checked_base_url, open_api
-from runner.clock import SystemClock
-from runner.environment import base_url, get_key
 from runner.errors import KeyRefused, TemporaryTrouble
-from runner.machine import Answer, Meaning, credits_of, understand
+from runner.host.clock import SystemClock
+from runner.host.environment import base_url, get_key
+from runner.lifecycle.machine import Answer, Meaning, credits_of, understand
+from runner.service.client import Account, Api, Timeouts, checked_base_url, open_api
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
-from runner.clock import epoch, rfc3339
-from runner.machine import number_of
+from runner.host.clock import epoch, rfc3339
+from runner.lifecycle.machine import number_of
 from runner.model import NEVER_SENT, Job, Settings, State
-from runner.sidecar import Sidecar, SidecarIndex
+from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.steps.rounds import FRESH_ROUND
 from runner.store import catalogue, jobs, ledger, staging
 from runner.store.database import StateFile

@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 
 import anyio
 
-from runner.clock import Clock, rfc3339
 from runner.engine import Engine
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
+from runner.host.clock import Clock, rfc3339
 from runner.store import catalogue
 from runner.store.database import StateFile
 from runner.store.troubles import as_trouble

@@ -21,24 +21,17 @@ from pathlib import Path
 
 import runner
 from runner.api.modelling import contracts_sha256
+from runner.host.workspace import Workspace
 from runner.manifest import Input, Manifest
 from runner.store import catalogue, staging
 from runner.store.database import StateFile
-from runner.workspace import Workspace
 
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
 PROGRAM = (
-    "api/listing.py", "api/modelling.py", "api/opening.py", "clock.py", "containers.py", "contract/*.py", "derive.py",
-    "errors.py", "fingerprint.py", "judging.py", "manifest/*.py", "media.py", "model.py", "placeholders.py",
-    "pricing.py", "references.py", "schemas.py", "store/jobs.py", "store/staging.py", "yaml12.py",
-    "drives.py",
-    "files.py",
-    "marks.py",
-    "mounts.py",
-    "parts.py",
-    "store/copies.py",
-    "store/place.py",
-    "store/troubles.py",
+    "api/listing.py", "api/modelling.py", "api/opening.py", "contract/*.py", "errors.py", "fingerprint.py",
+    "host/clock.py", "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py",
+    "results/containers.py", "results/files.py", "results/media.py", "results/parts.py", "schemas.py",
+    "store/copies.py", "store/jobs.py", "store/marks.py", "store/place.py", "store/staging.py", "store/troubles.py",
 )  # fmt: skip
 
 

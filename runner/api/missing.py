@@ -7,14 +7,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.client import same_service
 from runner.errors import StateError
-from runner.marks import Mark, Marks
 from runner.progress.words import counted
-from runner.sidecar import Sidecar
+from runner.results.sidecar import Sidecar
+from runner.service.client import same_service
 from runner.store import ledger
 from runner.store.copies import beside, knows
 from runner.store.database import StateFile
+from runner.store.marks import Mark, Marks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

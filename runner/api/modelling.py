@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.account import ask
-from runner.client import Api, checked_base_url
-from runner.clock import rfc3339
 from runner.contract import Contract
 from runner.contract.catalogue import Difference, compare_contracts, contracts_from_list, merge_contracts
-from runner.environment import base_url
 from runner.errors import TemporaryTrouble, UsageError
-from runner.machine import Answer, Meaning, understand
+from runner.host.clock import rfc3339
+from runner.host.environment import base_url
+from runner.host.workspace import Workspace
+from runner.lifecycle.machine import Answer, Meaning, understand
 from runner.model import ModelId
 from runner.schemas import bundled_sha256, load_contracts
-from runner.workspace import Workspace
+from runner.service.client import Api, checked_base_url
 
 LIST_FILE = "models.json"
 

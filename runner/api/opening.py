@@ -11,14 +11,14 @@ from runner.api import listing
 from runner.api.modelling import contracts_for
 from runner.contract import Contract, suggest
 from runner.errors import UsageError
-from runner.files import OutputFolder
+from runner.host.workspace import Workspace, find_workspace, workspace_root
 from runner.manifest import Manifest, open_manifest
+from runner.manifest.reference_files import DiskReferences
 from runner.model import Estimate, ModelId, Settings, Severity
-from runner.pricing import estimate, shape_of
-from runner.references import DiskReferences
+from runner.money.pricing import estimate, shape_of
+from runner.results.files import OutputFolder
 from runner.store import catalogue, ledger, staging
 from runner.store.database import StateFile
-from runner.workspace import Workspace, find_workspace, workspace_root
 
 SANDBOX_URL = "sandbox:"  # what the sandbox's rows are bound to: its port is another each time
 SANDBOX_KEY = "rvya_sk_sandbox"

@@ -14,15 +14,15 @@ from runner.api.attention import about_other_names, about_surprises, about_the_p
 from runner.api.missing import Missing, compare
 from runner.api.opening import Opened, read_manifest, stage_all, state_to_read
 from runner.api.sharing import Taken, places_taken
-from runner.budget import EPSILON
-from runner.client import same_service
 from runner.errors import UsageError
-from runner.marks import Marks
+from runner.host.workspace import find_workspace
 from runner.model import Basis, Budget, Problem, Settings
-from runner.sidecar import Sidecar, SidecarIndex
+from runner.money.budget import EPSILON
+from runner.results.sidecar import Sidecar, SidecarIndex
+from runner.service.client import same_service
 from runner.store import catalogue, ledger, staging
 from runner.store.database import StateFile
-from runner.workspace import find_workspace
+from runner.store.marks import Marks
 
 CHANGES = (
     "new",

@@ -1,6 +1,6 @@
 """Looking at this machine, its network and the service before the first payment.
 
-What is found is judged by `runner.surroundings`; here it is only looked for. One question to the service (GET
+What is found is judged by `runner.host.surroundings`; here it is only looked for. One question to the service (GET
 /credits) shows at once whether there is a way to it, whether it knows the key, what its clock says and what the
 account holds. Beside it the hosts that have delivered results before are connected to. A service that does not
 answer, or answers with trouble of its own, is nobody's matter here: the run waits for it the ordinary way.
@@ -17,16 +17,16 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from runner import surroundings
-from runner.addresses import is_loopback, read_address
-from runner.client import USER_AGENT, Account, Api, Timeouts, checked_base_url, open_api
-from runner.clock import SystemClock
-from runner.environment import base_url, find_key, get_key
 from runner.errors import Exit, KeyRefused, TemporaryTrouble, UsageError
-from runner.files import free_room
-from runner.machine import Answer, Meaning, credits_of, understand
-from runner.surroundings import Finding, Weight
-from runner.transports import ResultTransport, check, knock, open_result_transport
+from runner.host import surroundings
+from runner.host.clock import SystemClock
+from runner.host.environment import base_url, find_key, get_key
+from runner.host.surroundings import Finding, Weight
+from runner.lifecycle.machine import Answer, Meaning, credits_of, understand
+from runner.results.files import free_room
+from runner.service.addresses import is_loopback, read_address
+from runner.service.client import USER_AGENT, Account, Api, Timeouts, checked_base_url, open_api
+from runner.service.transports import ResultTransport, check, knock, open_result_transport
 
 LONGEST_S = 10.0  # for all of it: a service that is slower is waited for by the run itself
 HOSTS = 3  # the latest of those that have delivered

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 
-from runner import sidecar
-from runner.files import OLD, Move, OutputFolder
-from runner.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
 from runner.model import Artifact, Job, Settings, Sha256, State
-from runner.parts import disk_error, disk_errors, sha256_of
-from runner.sidecar import Sidecar
+from runner.results import sidecar
+from runner.results.files import OLD, Move, OutputFolder
+from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
+from runner.results.parts import disk_error, disk_errors, sha256_of
+from runner.results.sidecar import Sidecar
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
 

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.api.opening import read_manifest, results_folder
-from runner.clock import rfc3339
 from runner.errors import UsageError
+from runner.host.clock import rfc3339
+from runner.host.workspace import Workspace, find_workspace, no_database
 from runner.model import Settings
-from runner.parts import disk_errors
 from runner.report.data import Invocation, Report, collect
 from runner.report.export import Format, export_rows
 from runner.report.page import page_path, write_report
+from runner.results.parts import disk_errors
 from runner.store import catalogue
 from runner.store.database import StateFile
 from runner.words import harmless
-from runner.workspace import Workspace, find_workspace, no_database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

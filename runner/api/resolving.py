@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner import sidecar
 from runner.api.account import ask
 from runner.api.opening import read_manifest
-from runner.client import Account, Api, same_service
-from runner.clock import epoch, rfc3339
-from runner.environment import base_url, get_key
 from runner.errors import KeyRefused, TemporaryTrouble, UsageError
-from runner.machine import Answer, Meaning, TaskView, read_task, understand
+from runner.host.clock import epoch, rfc3339
+from runner.host.environment import base_url, get_key
+from runner.host.workspace import ManifestLock, no_database
+from runner.lifecycle.machine import Answer, Meaning, TaskView, read_task, understand
+from runner.lifecycle.ways import SO_FAR, Trouble, lasts_s
 from runner.model import Artifact, Job, State, TaskId
 from runner.progress.words import credits_in_words, moment, near
+from runner.results import sidecar
+from runner.service.client import Account, Api, same_service
 from runner.steps.trouble import NO_TROUBLE
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
-from runner.ways import SO_FAR, Trouble, lasts_s
-from runner.workspace import ManifestLock, no_database
 
 # A laptop that is a minute fast must not lose its own task: the service's `Date` tells by how much the
 # clocks differ. Both it and `created_at` may be cut to the second.

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from runner.api.attention import about_surprises
 from runner.api.opening import Opened, read_manifest
-from runner.clock import rfc3339
+from runner.host.clock import rfc3339
+from runner.host.workspace import no_database
 from runner.model import NEVER_SENT, Job, State
-from runner.pricing import estimate
+from runner.money.pricing import estimate
 from runner.steps.rounds import FRESH_ROUND
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
-from runner.workspace import no_database
 
 _NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING, State.UNCERTAIN)
 

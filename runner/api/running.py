@@ -28,27 +28,27 @@ from runner.api.planning import Plan, check_binding, compute
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.sharing import refuse_taken
 from runner.api.troubles import Stuck, stuck
-from runner.client import Account, checked_base_url, open_api
-from runner.clock import Clock, ServiceClock, SystemClock, rfc3339
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
-from runner.environment import base_url as base_url_of_environment
-from runner.environment import descriptors_left, get_key
 from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
-from runner.files import OutputFolder
-from runner.marks import Marks
+from runner.host.clock import Clock, ServiceClock, SystemClock, rfc3339
+from runner.host.environment import base_url as base_url_of_environment
+from runner.host.environment import descriptors_left, get_key
+from runner.host.surroundings import Weight
+from runner.host.workspace import ManifestLock, find_workspace, holder_of
 from runner.model import Settings, State
-from runner.pacing import Governor
+from runner.pace.governor import Governor
+from runner.pace.scheduler import Durations, Scheduler, Window
 from runner.progress.words import counted
-from runner.scheduler import Durations, Scheduler, Window
+from runner.results.files import OutputFolder
+from runner.service.client import Account, checked_base_url, open_api
+from runner.service.transports import check, open_result_transport
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, stem_of
 from runner.store import catalogue, jobs, ledger, reporting, staging
 from runner.store.database import StateFile
+from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
-from runner.surroundings import Weight
-from runner.transports import check, open_result_transport
-from runner.workspace import ManifestLock, find_workspace, holder_of
 
 ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.READY, State.SUBMITTING, State.WAITING)
 END_IMPORTS = ("runner.api.reporting", "runner.report.page", "rich.console")

@@ -10,9 +10,9 @@ from typing import Any
 from runner.api.attention import about_surprises
 from runner.api.troubles import Stuck, stuck
 from runner.errors import UsageError
+from runner.host.workspace import Holder, holder_of
 from runner.store import catalogue, jobs, ledger
 from runner.store.database import StateFile
-from runner.workspace import Holder, holder_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ import shlex
 import sqlite3
 from dataclasses import dataclass, replace
 
+from runner.lifecycle.ways import SO_FAR, Trouble
 from runner.progress.words import credits_in_words, moment
 from runner.store import jobs
-from runner.ways import SO_FAR, Trouble
 from runner.words import harmless
 
 SHOWN = 3  # ids of jobs in a line

@@ -14,8 +14,9 @@ from runner.api.opening import read_manifest
 from runner.api.planning import Plan
 from runner.api.reporting import invocation_of
 from runner.engine import Engine, Snapshot
-from runner.environment import descriptors_left
 from runner.errors import Exit, UsageError
+from runner.host.environment import descriptors_left
+from runner.host.workspace import find_workspace, holder_of, no_database
 from runner.store import catalogue
 from runner.store.database import StateFile
 from runner.web.app import live_app
@@ -23,7 +24,6 @@ from runner.web.door import Door
 from runner.web.feed import Feed
 from runner.web.reading import Hand, Numbers, Reader, Subject
 from runner.web.server import HOST, descriptors_for, hosts_of, listening_socket, serve
-from runner.workspace import find_workspace, holder_of, no_database
 
 TOKEN_BYTES = 24
 STOPPED = "stopped from the live page; tasks go on at the service; run again to go on"

@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if find_spec("fcntl") is None:  # Windows
         complain("rivya-batch runs on Linux and macOS; on Windows, use it inside WSL")
         sys.exit(int(Exit.USAGE))
-    from runner.drives import DRIVES
+    from runner.host.drives import DRIVES
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     hold_streams(for_programs="--json" in given or given[:1] in (["schema"], ["export"]))

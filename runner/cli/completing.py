@@ -42,7 +42,7 @@ class ManifestType(click.Path):
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
         """Return the path, once its drive has answered: every command begins with reading it."""
-        from runner.drives import DRIVES
+        from runner.host.drives import DRIVES
 
         DRIVES.wait_for(os.fspath(value))
         return super().convert(value, param, ctx)
@@ -101,9 +101,9 @@ def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 
 def _ids(given: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
+    from runner.host.workspace import find_workspace
     from runner.store import reporting
     from runner.store.database import StateFile
-    from runner.workspace import find_workspace
 
     manifest = Path(given["manifest"])
     sandbox = bool(given.get("sandbox"))

@@ -19,10 +19,10 @@ from runner.errors import RunnerError
 def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     """Show the balance, and what this workspace estimated, reserved, was charged and got back."""
     from runner.api.account import balance
-    from runner.environment import find_key
+    from runner.host.environment import find_key
+    from runner.host.workspace import find_workspace
     from runner.store import ledger
     from runner.store.database import StateFile
-    from runner.workspace import find_workspace
 
     workspace = find_workspace(None, state=None if sandbox else state, sandbox=sandbox)
     rows: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ import click
 
 from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, json_option, show, state_option
-from runner.surroundings import Finding, Weight
+from runner.host.surroundings import Finding, Weight
 from runner.words import json_text
 
 MARKS = {
@@ -55,8 +55,8 @@ def show_plan(
     from runner.api.opening import SANDBOX_URL
     from runner.api.planning import planned
     from runner.api.preflight import Looked, look_at_room, look_for_plan
-    from runner.client import checked_base_url
-    from runner.environment import base_url
+    from runner.host.environment import base_url
+    from runner.service.client import checked_base_url
 
     identity = SANDBOX_URL if sandbox else checked_base_url(base_url())
     with planned(

@@ -9,11 +9,11 @@ from typing import Any
 
 from runner.api.opening import InvalidManifest
 from runner.cli.output import complain, show_json
-from runner.environment import known_key
 from runner.errors import RunnerError
-from runner.hiding import hider_of
+from runner.host.environment import known_key
 from runner.manifest import in_order, problem_json, problem_line, problem_text
 from runner.model import Problem
+from runner.service.hiding import hider_of
 from runner.words import harmless_lines
 
 

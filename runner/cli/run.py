@@ -16,7 +16,7 @@ from runner.cli.asking import Asked, asked
 from runner.cli.browsing import linked, open_live, open_url, page_options, somebody_looks
 from runner.cli.output import complain, console, show
 from runner.errors import Exit, UsageError
-from runner.machine import MODERATION_LIKE
+from runner.lifecycle.machine import MODERATION_LIKE
 
 if TYPE_CHECKING:
     from runner.api.planning import Plan
@@ -98,7 +98,7 @@ def go(
 ) -> int:
     """Run a request with the progress that suits where we are, and print how it ended."""
     from runner.api.running import run
-    from runner.drives import DRIVES
+    from runner.host.drives import DRIVES
     from runner.progress.choose import choose_progress
 
     if start_at is not None:
@@ -190,7 +190,7 @@ def check_time_of_day(text: str) -> tuple[int, int]:
 
 def wait_until(text: str) -> None:
     """Wait for the next time it is this late, here."""
-    from runner.clock import next_time_of_day
+    from runner.host.clock import next_time_of_day
 
     hour, minute = check_time_of_day(text)
     start = next_time_of_day(hour, minute, now_s=time.time())

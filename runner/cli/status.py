@@ -28,8 +28,8 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
     """Show how MANIFEST (or every manifest of this workspace) stands; works while a run is going."""
     from runner.api.naming import manifest_name
     from runner.api.status import standings
+    from runner.host.workspace import find_workspace, no_database
     from runner.store.database import StateFile
-    from runner.workspace import find_workspace, no_database
 
     workspace = find_workspace(manifest, state=None if sandbox else state, sandbox=sandbox)
     if not workspace.has_database:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from runner.budget import Verdict
 from runner.engine.view import RunOptions
+from runner.money.budget import Verdict
 
 PROBE_LOOKAHEAD = 200  # jobs set aside until the credits of what is on its way are known
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from runner.scheduler import Call
+from runner.pace.scheduler import Call
 
 PLACES = 10
 SLOW_PLACES = 10  # slow polls that hold no place; more of them hold one each

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from runner.backoff import retry_delay_s
-from runner.clock import epoch
 from runner.engine.admission import Admission
 from runner.engine.aside import Aside
 from runner.engine.backlog import LOOKAHEAD, Backlog
@@ -17,14 +15,16 @@ from runner.engine.times import Times
 from runner.engine.view import Progress, RunOptions, Tally
 from runner.engine.waits import Wait, Waits, is_quota
 from runner.errors import Exit, RunnerError
-from runner.machine import Answer, Failure, Meaning, TaskStatus
+from runner.host.clock import epoch
+from runner.lifecycle.machine import Answer, Failure, Meaning, TaskStatus
+from runner.lifecycle.ways import Trouble, is_given_up
 from runner.model import Job
-from runner.scheduler import Call, Scheduler
+from runner.pace.backoff import retry_delay_s
+from runner.pace.scheduler import Call, Scheduler
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
 from runner.store import catalogue
 from runner.store.ledger import Paid, Surprise
-from runner.ways import Trouble, is_given_up
 
 NAMED = 5  # jobs in one sentence
 WORTH_TELLING_S = 5.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from runner.backoff import retry_delay_s
-from runner.machine import Answer, Failure, FailureClass, Meaning, counts_for_breaker
+from runner.lifecycle.machine import Answer, Failure, FailureClass, Meaning, counts_for_breaker
+from runner.pace.backoff import retry_delay_s
 
 TEMPORARY = (Meaning.NEVER_LEFT, Meaning.UNCLEAR, Meaning.DISABLED)
 NOT_THERE = (Meaning.NEVER_LEFT, Meaning.DISABLED)

@@ -15,8 +15,6 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from runner.budget import Verdict
-from runner.clock import epoch
 from runner.engine import polls, questions, submits, uploads
 from runner.engine.connections import Connections
 from runner.engine.ending import look_at_the_ledger
@@ -25,8 +23,10 @@ from runner.engine.pulse import Pulse
 from runner.engine.results import Results
 from runner.engine.view import Ended, Progress, RunOptions
 from runner.errors import Exit, RunnerError
+from runner.host.clock import epoch
 from runner.model import Job, State
-from runner.scheduler import Call, Scheduler
+from runner.money.budget import Verdict
+from runner.pace.scheduler import Call, Scheduler
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads
 from runner.steps.submit import take_back, wait_to_resend_s

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runner.backoff import retry_delay_s
 from runner.engine.floor import Floor
 from runner.errors import Exit
-from runner.machine import Meaning
+from runner.lifecycle.machine import Meaning
+from runner.lifecycle.ways import SO_FAR
 from runner.model import Job, State
-from runner.scheduler import Call
+from runner.pace.backoff import retry_delay_s
+from runner.pace.scheduler import Call
 from runner.steps import poll as polling
 from runner.store import catalogue
-from runner.ways import SO_FAR
 
 
 async def ask(floor: Floor, row: int, sent_at: float) -> None:

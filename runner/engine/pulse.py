@@ -13,9 +13,9 @@ from runner.engine.floor import Floor
 from runner.engine.results import Results
 from runner.engine.view import Snapshot
 from runner.errors import RunnerError
-from runner.marks import Begun
 from runner.model import State
 from runner.store import catalogue, jobs, ledger
+from runner.store.marks import Begun
 
 BEAT_S, SLOW_BEAT_S = 1.0, 3.0
 TELLING_S = 10.0  # of jobs coming home, before their pace says when the last one will

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner.engine.floor import Floor
-from runner.machine import understand
+from runner.lifecycle.machine import understand
 
 
 async def ask(floor: Floor, sent_at: float) -> None:

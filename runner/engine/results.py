@@ -11,12 +11,12 @@ from runner.engine.floor import Floor
 from runner.engine.places import Places
 from runner.engine.waits import RATE_S
 from runner.errors import Exit
-from runner.machine import Meaning
-from runner.scheduler import Call
+from runner.lifecycle.machine import Meaning
+from runner.lifecycle.ways import Trouble
+from runner.pace.scheduler import Call
 from runner.steps import poll as polling
 from runner.steps import trouble
 from runner.steps.download import DownloadResult, Downloads, Fetched, Line, note_missing
-from runner.ways import Trouble
 
 TRIES = 7  # for one result; a good 20 s in all
 LONGEST_WAIT_S = 20.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from runner.budget import Verdict
 from runner.engine.floor import Floor
 from runner.engine.waits import is_quota
 from runner.errors import Exit
-from runner.machine import Failure, FailureClass, Meaning
+from runner.lifecycle.machine import Failure, FailureClass, Meaning
 from runner.model import NEVER_SENT, Job, State
-from runner.scheduler import Call
+from runner.money.budget import Verdict
+from runner.pace.scheduler import Call
 from runner.steps.submit import Held, Submitted, submit
 
 

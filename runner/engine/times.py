@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from urllib.parse import urlsplit
 
-from runner import surroundings
-from runner.backoff import retry_delay_s
-from runner.clock import MOMENT_S
 from runner.engine.backlog import Backlog
 from runner.engine.view import Progress
-from runner.scheduler import Scheduler
+from runner.host import surroundings
+from runner.host.clock import MOMENT_S
+from runner.pace.backoff import retry_delay_s
+from runner.pace.scheduler import Scheduler
 from runner.steps.desk import Desk
 
 # Far beyond what an answer's way and the cut to whole seconds make of two clocks that agree.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from runner.drives import DriveAway
 from runner.engine.floor import Floor
 from runner.errors import Exit, RunnerError
-from runner.machine import Failure, Meaning
-from runner.scheduler import Call
+from runner.host.drives import DriveAway
+from runner.lifecycle.machine import Failure, Meaning
+from runner.pace.scheduler import Call
 from runner.steps import upload as uploading
 
 DRIVE_TRIES = 4  # of half a minute each

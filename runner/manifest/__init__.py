@@ -1,7 +1,7 @@
 """Manifests: read, expanded, checked, and every problem told with its place.
 
 `open_manifest` reads the head and returns a `Manifest` whose `jobs()` stream. What is written where:
-`runner.yaml12` reads YAML with places, `head` the settings, `entry` one item of `jobs:`, `matrix` and
+`runner.manifest.yaml12` reads YAML with places, `head` the settings, `entry` one item of `jobs:`, `matrix` and
 `rows` what multiplies it, `expansion` makes the jobs, `names` judges ids and output names.
 """
 

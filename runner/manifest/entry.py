@@ -19,8 +19,8 @@ from runner.manifest.rows import Reading, Rows
 from runner.manifest.section import Section
 from runner.manifest.texts import Text, Written, filled_in, read_text, spot_of
 from runner.manifest.values import Value, compile_value
+from runner.manifest.yaml12 import YamlMap
 from runner.model import Json, ModelId
-from runner.yaml12 import YamlMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,12 +19,12 @@ from runner.manifest.inputs import Input
 from runner.manifest.models import find_contract
 from runner.manifest.names import LONGEST_ID, id_trouble, output_trouble
 from runner.manifest.odd_cells import OddCells, is_odd
+from runner.manifest.placeholders import BadPlaceholder, Scope
 from runner.manifest.references import References
 from runner.manifest.registry import Registry
 from runner.manifest.rows import Row
 from runner.manifest.texts import Text, spot_of
 from runner.model import JobId, JobSpec, Json, ModelId, Place, Reference, Severity
-from runner.placeholders import BadPlaceholder, Scope
 
 MOST_JOBS: Final = 1_000_000
 LONGEST_AXIS: Final = 200  # characters; longer values of a row are no axis of a grid

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from runner.manifest.yaml12 import At
 from runner.model import Place, Problem, Severity
-from runner.yaml12 import At
 
 Snapshot = tuple[list[Problem], dict[Severity, int], set[tuple[Place, str, str]]]
 

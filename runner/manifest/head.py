@@ -10,6 +10,7 @@ from typing import Final
 
 from runner.contract import Contract
 from runner.manifest.findings import Findings, Spot
+from runner.manifest.placeholders import compile_template
 from runner.manifest.section import Section
 from runner.manifest.settings import read_settings
 from runner.manifest.texts import (
@@ -21,9 +22,8 @@ from runner.manifest.texts import (
     is_scalar,
     read_text,
 )
+from runner.manifest.yaml12 import YamlList, YamlMap
 from runner.model import Json, ModelId, Settings
-from runner.placeholders import compile_template
-from runner.yaml12 import YamlList, YamlMap
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from runner.contract import Contract
-from runner.derive import schema_of_manifests
-from runner.judging import Judge
+from runner.contract.judging import Judge
 from runner.manifest.expansion import Expander
 from runner.manifest.findings import Findings, Snapshot, Source, Spot
 from runner.manifest.head import Head, read_head
@@ -18,9 +17,10 @@ from runner.manifest.reading import read_text
 from runner.manifest.references import ReferenceReader, References
 from runner.manifest.refusals import judge_manifest
 from runner.manifest.row_files import is_as_it_was
+from runner.manifest.schema import schema_of_manifests
 from runner.manifest.section import said
+from runner.manifest.yaml12 import YamlMap, read_yaml
 from runner.model import JobSpec, ModelId, Problem, Reference, Settings
-from runner.yaml12 import YamlMap, read_yaml
 
 
 class Manifest:

@@ -11,8 +11,8 @@ from typing import Final
 from runner.contract.words import listed, shown, suggest
 from runner.manifest.section import Section
 from runner.manifest.texts import check_variable_name, filled_in, is_scalar
+from runner.manifest.yaml12 import YamlList, YamlMap
 from runner.model import Json
-from runner.yaml12 import YamlList, YamlMap
 
 MOST: Final = 1_000_000  # combinations of one job
 

@@ -7,9 +7,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from runner.drives import DRIVES
+from runner.host.drives import DRIVES
+from runner.manifest.yaml12 import MAX_BYTES, decode
 from runner.model import Place, Problem
-from runner.yaml12 import MAX_BYTES, decode
 
 
 class Unreadable(Exception):

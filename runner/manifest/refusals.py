@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from runner.contract import Contract, check_prompt, param_problem
+from runner.contract.judging import Judge, Refusal
 from runner.contract.words import listed, number_text, shown, suggest
-from runner.judging import Judge, Refusal
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.models import likely_contract, param_hints, report_unknown_model
 from runner.manifest.section import said
+from runner.manifest.yaml12 import YamlList, YamlMap
 from runner.model import ModelId
-from runner.yaml12 import YamlList, YamlMap
 
 VERSION: Final = 1
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from runner.contract.words import listed, shown
-from runner.drives import DRIVES
+from runner.host.drives import DRIVES
 from runner.manifest.csv_rows import CsvRows, TsvRows
 from runner.manifest.findings import Findings, Source, Spot
 from runner.manifest.inputs import Input, file_sha256, names_sha256
@@ -18,8 +18,8 @@ from runner.manifest.reading import Unreadable, open_regular, read_text
 from runner.manifest.rows import Reading, Row, Rows, is_row
 from runner.manifest.text_rows import TextRows
 from runner.manifest.xlsx_rows import XlsxRows
+from runner.manifest.yaml12 import YamlList, read_yaml
 from runner.model import Problem
-from runner.yaml12 import YamlList, read_yaml
 
 MOST_FILES: Final = 1_000_000  # of one pattern
 _WILD: Final = re.compile(r"[*?\[]")

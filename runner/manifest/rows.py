@@ -13,7 +13,7 @@ from runner.contract.words import shown
 from runner.manifest.findings import Findings, Source, Spot
 from runner.manifest.inputs import Input, file_sha256
 from runner.manifest.reading import Unreadable
-from runner.yaml12 import YamlMap
+from runner.manifest.yaml12 import YamlMap
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 

@@ -8,10 +8,11 @@ from typing import Final
 
 from runner.contract import Contract, canonical_params
 from runner.contract.words import shown
-from runner.drives import DRIVES
+from runner.host.drives import DRIVES
 from runner.manifest.models import find_contract
 from runner.manifest.section import Section
 from runner.manifest.texts import filled_in
+from runner.manifest.yaml12 import YamlList, YamlMap
 from runner.model import (
     RESEND_AFTER_S,
     RESEND_WITHIN_S,
@@ -25,7 +26,6 @@ from runner.model import (
     PriceRule,
     Settings,
 )
-from runner.yaml12 import YamlList, YamlMap
 
 SHORTEST_RESEND_S: Final = 0.05
 LONGEST_RESEND_S: Final = 3600.0  # retention of keys is undocumented; above this it is a bet

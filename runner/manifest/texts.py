@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from runner.manifest.findings import Findings, Spot
+from runner.manifest.placeholders import BadPlaceholder, Template, compile_template
 from runner.manifest.section import Section
 from runner.model import Json
-from runner.placeholders import BadPlaceholder, Template, compile_template
 
 RESERVED_NAMES: Final = frozenset({"row", "file", "take", "id", "model", "params"})
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from runner.manifest.findings import Findings, Spot
+from runner.manifest.placeholders import Scope, Template
 from runner.manifest.texts import Text, Written, compiled
+from runner.manifest.yaml12 import YamlList, YamlMap
 from runner.model import Json
-from runner.placeholders import Scope, Template
-from runner.yaml12 import YamlList, YamlMap
 
 
 class Value:

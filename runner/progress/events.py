@@ -6,8 +6,8 @@ import time
 from dataclasses import asdict
 from typing import Any, TextIO
 
-from runner.clock import rfc3339
 from runner.engine import Snapshot
+from runner.host.clock import rfc3339
 from runner.progress.plain import Lines
 from runner.words import json_text
 

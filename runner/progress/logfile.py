@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from runner.clock import rfc3339
+from runner.host.clock import rfc3339
 
 LARGE_BYTES = 20_000_000
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from runner.clock import epoch
 from runner.errors import UsageError
-from runner.machine import LONGEST_WORDS
+from runner.host.clock import epoch
+from runner.lifecycle.machine import LONGEST_WORDS
 from runner.model import Json, State
 from runner.schemas import load_contracts
 from runner.store import catalogue, jobs, reporting

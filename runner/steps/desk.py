@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.budget import Verdict, is_capped, judge
-from runner.client import Account, Api
-from runner.clock import Clock, ServiceClock, rfc3339
 from runner.contract import Contract
-from runner.marks import Marks
+from runner.host.clock import Clock, ServiceClock, rfc3339
 from runner.model import Estimate, Job, ModelId, Settings
-from runner.pricing import estimate
+from runner.money.budget import Verdict, is_capped, judge
+from runner.money.pricing import estimate
+from runner.service.client import Account, Api
 from runner.store import catalogue, ledger
+from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
 
 

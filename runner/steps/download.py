@@ -16,14 +16,16 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from runner import sidecar
-from runner.backoff import parse_retry_after
 from runner.errors import UsageError
-from runner.fetch import Meter, ResultFetcher
-from runner.files import OutputFolder
+from runner.lifecycle.ways import Trouble
 from runner.model import Artifact, Job, Kind, State
-from runner.parts import PlaceTrouble, Result
-from runner.result_trouble import (
+from runner.pace.backoff import parse_retry_after
+from runner.results import sidecar
+from runner.results.fetch import Meter, ResultFetcher
+from runner.results.files import OutputFolder
+from runner.results.parts import PlaceTrouble, Result
+from runner.results.sidecar import Sidecar
+from runner.results.trouble import (
     ResultDoubtful,
     ResultRefused,
     ResultTooLarge,
@@ -32,12 +34,10 @@ from runner.result_trouble import (
     ResultUnavailable,
     without_query,
 )
-from runner.sidecar import Sidecar
+from runner.service.transports import ResultTransport
 from runner.steps import trouble
 from runner.steps.desk import Desk
 from runner.store import catalogue, jobs, ledger
-from runner.transports import ResultTransport
-from runner.ways import Trouble
 
 Settled = tuple[Job, ledger.Paid]
 

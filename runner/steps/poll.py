@@ -6,9 +6,9 @@ import json
 import sqlite3
 from dataclasses import dataclass, replace
 
-from runner.clock import epoch
 from runner.errors import Exit
-from runner.machine import (
+from runner.host.clock import epoch
+from runner.lifecycle.machine import (
     AfterTask,
     Answer,
     Failure,
@@ -20,12 +20,12 @@ from runner.machine import (
     task_failure,
     understand,
 )
+from runner.lifecycle.ways import Trouble
 from runner.model import Job, State
 from runner.steps import trouble
 from runner.steps.desk import Desk
 from runner.steps.rounds import take_task
 from runner.store import jobs, ledger
-from runner.ways import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from runner.clock import epoch
-from runner.machine import (
+from runner.host.clock import epoch
+from runner.lifecycle.machine import (
     AfterTask,
     Failure,
     TaskStatus,

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from runner.backoff import retry_delay_s
-from runner.budget import Verdict
-from runner.clock import epoch, rfc3339
 from runner.errors import Exit
 from runner.fingerprint import idempotency_key
-from runner.machine import (
+from runner.host.clock import epoch, rfc3339
+from runner.lifecycle.machine import (
     After,
     Answer,
     Failure,
@@ -31,6 +29,8 @@ from runner.machine import (
     understand,
 )
 from runner.model import NEVER_SENT, Job, State, Upload
+from runner.money.budget import Verdict
+from runner.pace.backoff import retry_delay_s
 from runner.steps.body import body_of
 from runner.steps.desk import Desk
 from runner.steps.rounds import fail, take_task

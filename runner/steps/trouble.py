@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from runner.clock import epoch
-from runner.machine import Answer, TaskView, has_ended_oddly
+from runner.host.clock import epoch
+from runner.lifecycle.machine import Answer, TaskView, has_ended_oddly
+from runner.lifecycle.ways import STUCK, Trouble, is_settled
 from runner.model import Job
 from runner.steps.desk import Desk
 from runner.store import jobs
-from runner.ways import STUCK, Trouble, is_settled
 
 NO_TROUBLE: dict[str, Any] = {
     "trouble": None,

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 
-from runner.addresses import is_loopback
-from runner.clock import rfc3339
-from runner.hiding import MARK
-from runner.machine import Answer, Failure, Meaning, failure_class, number_of, understand
+from runner.host.clock import rfc3339
+from runner.lifecycle.machine import Answer, Failure, Meaning, failure_class, number_of, understand
+from runner.manifest.reference_files import ReferenceChanged, ReferenceMissing, open_verified
 from runner.model import NEVER_SENT, Job, Json, Reference, Upload
-from runner.references import ReferenceChanged, ReferenceMissing, open_verified
+from runner.service.addresses import is_loopback
+from runner.service.hiding import MARK
 from runner.steps.desk import Desk
 from runner.steps.rounds import fail
 from runner.store import catalogue, jobs

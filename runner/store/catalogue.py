@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from runner.clock import epoch
+from runner.host.clock import epoch
 from runner.model import Json, Upload
 
 DURATIONS_KEPT = 300

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.marks import Begun
+from runner.store.marks import Begun
 
 _MAGIC = b"SQLite format 3\0"
 _OURS = re.compile(r"\.(before|rescued)-[0-9TZ]+(-\d+)?")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import RunnerError
-from runner.machine import may_become
+from runner.lifecycle.machine import may_become
 from runner.model import (
     Artifact,
     Job,

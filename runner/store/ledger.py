@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from runner.budget import EPSILON, Committed, OnTheWay, beyond
-from runner.clock import epoch
 from runner.errors import RunnerError
-from runner.marks import Begun
+from runner.host.clock import epoch
 from runner.model import Basis, Estimate, Job, JobId, TaskId
-from runner.pricing import RECENT, Seen, surprises_above
+from runner.money.budget import EPSILON, Committed, OnTheWay, beyond
+from runner.money.pricing import RECENT, Seen, surprises_above
+from runner.store.marks import Begun
 
 _DAY_MINUTES = 24 * 60
 # A service that named no amount in so many payments names none: trying its prices one by one would teach nothing.

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from runner.errors import StateError
-from runner.mounts import SYNC_MARKERS, mount_of, synced_by_name
+from runner.host.mounts import SYNC_MARKERS, mount_of, synced_by_name
 from runner.store.troubles import damaged
 
 SMALL_BYTES = 20_000_000  # looked through in a tenth of a second

@@ -22,8 +22,8 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runner.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
 from runner.report import page
+from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
 from runner.web.feed import Feed
 
 LIVE = json.dumps({"v": 1, "live": "events"})

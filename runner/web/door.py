@@ -13,7 +13,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from runner.processes import is_alive
+from runner.host.processes import is_alive
 
 NAME = "live-{pid}.html"
 PAGE = """\

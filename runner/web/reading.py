@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from runner.clock import epoch, rfc3339
+from runner.host.clock import epoch, rfc3339
+from runner.host.workspace import Holder
 from runner.report import page
 from runner.report.data import Invocation, Place, Report, categories_of, collect, jobs_of
 from runner.store import catalogue, jobs, reporting
 from runner.store.database import StateFile
 from runner.store.troubles import trouble
-from runner.workspace import Holder
 
 ERRORS = 5
 AT_THE_SERVICE = ("submitting", "waiting")

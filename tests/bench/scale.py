@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from runner.files import MARKS
+from runner.results.files import MARKS
 from tests.bench.manifests import write_inline, write_small, write_table
 from tests.bench.nights import first_request_after
 from tests.bench.process import Command, done, environment, runner, use

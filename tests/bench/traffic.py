@@ -4,7 +4,7 @@
 
 Each job is one submit, so many polls (a broken number: some jobs have one more) and one download, over at
 most ten connections, `RATE` requests a second (0: as fast as it goes). Kinds: `ours` (the transport of
-`runner.transports`), `httpcore` (httpx's own). Prints `{"requests": 300, "cpu_s": 0.4, "wall_s": 1.2}`: without
+`runner.service.transports`), `httpcore` (httpx's own). Prints `{"requests": 300, "cpu_s": 0.4, "wall_s": 1.2}`: without
 start-up, imports and the first job.
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import httpx
 
-from runner.client import API_CONNECTIONS
-from runner.transports import make_transport, open_result_transport
+from runner.service.client import API_CONNECTIONS
+from runner.service.transports import make_transport, open_result_transport
 from tests.bench.process import KEY
 
 PARAMS = {"mode": "normal", "duration": 6, "resolution": "480p", "aspect_ratio": "16:9"}

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from runner.contract import canonical_params, minimal_job
 from runner.contract.schema import params_schema
-from runner.derive import manifest_schema, render
+from runner.manifest.schema import manifest_schema, render
 from runner.schemas import load_contract, load_contracts, read_schema, schemas_dir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -267,7 +267,7 @@ def test_a_schema_of_other_contracts_knows_only_them() -> None:
 
 def derive(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "runner.derive", *arguments],
+        [sys.executable, "-m", "runner.manifest.schema", *arguments],
         cwd=checkout,
         env={**os.environ, "PYTHONPATH": str(checkout)},
         capture_output=True,

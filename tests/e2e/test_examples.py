@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.yaml12 import read_yaml
+from runner.manifest.yaml12 import read_yaml
 from tests.support import HURRIED, HURRIED_TASKS, ROOT, Command
 
 EXAMPLES = sorted((ROOT / "manifests").glob("*.yaml"))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner.manifest import open_manifest
+from runner.manifest.reference_files import DiskReferences
 from runner.model import Severity
-from runner.references import DiskReferences
 from runner.report.data import Report
 from runner.schemas import load_contracts
 from tests.browsing import HOSTILE, choose, ids

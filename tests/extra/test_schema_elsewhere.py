@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.judging import Judge
+from runner.contract.judging import Judge
+from runner.manifest.yaml12 import read_yaml
 from runner.schemas import read_schema, schemas_dir
-from runner.yaml12 import read_yaml
 from tests.unit.test_judging import TEXTS
 
 AJV = "8.17.1"

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from runner import budget
-from runner.budget import EPSILON, Verdict, judge
-from runner.clock import rfc3339
+from runner.host.clock import rfc3339
 from runner.model import Budget, Job, TaskId
-from runner.pricing import estimate
+from runner.money import budget
+from runner.money.budget import EPSILON, Verdict, judge
+from runner.money.pricing import estimate
 from runner.store import jobs, ledger
 from runner.store.database import StateFile
 from tests.desk import BEGINNING, CONTRACT, NAME, apply, bind, job

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from runner.fingerprint import canonical, fingerprint
 from runner.manifest import problem_json, problem_text
 from runner.manifest.names import file_key, id_trouble, output_trouble
+from runner.manifest.placeholders import BadPlaceholder, compile_template, slug
+from runner.manifest.yaml12 import plain_value, read_yaml
 from runner.model import JobSpec
-from runner.placeholders import BadPlaceholder, compile_template, slug
-from runner.yaml12 import plain_value, read_yaml
 from tests.manifest_reading import HEAD, load
 
 quick = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))

@@ -30,15 +30,23 @@ from hypothesis.stateful import (
     rule,
 )
 
-from runner import budget
 from runner.api.resolving import Answering
 from runner.api.retrying import Wanted, begin_rounds, may_begin_again
-from runner.budget import Verdict
-from runner.client import Account, Api
-from runner.clock import ServiceClock, rfc3339
 from runner.errors import UsageError
-from runner.machine import Answer, Reply, SubmitOutcome, TaskView, after_submit, read_task, send_age_s
+from runner.host.clock import ServiceClock, rfc3339
+from runner.lifecycle.machine import (
+    Answer,
+    Reply,
+    SubmitOutcome,
+    TaskView,
+    after_submit,
+    read_task,
+    send_age_s,
+)
 from runner.model import NEVER_SENT, Budget, FailedRounds, Job, JobSpec, Limits, Settings, State
+from runner.money import budget
+from runner.money.budget import Verdict
+from runner.service.client import Account, Api
 from runner.steps import desk as desks
 from runner.steps import poll as polling
 from runner.steps import submit as submitting

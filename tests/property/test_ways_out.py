@@ -25,10 +25,11 @@ from runner.api.relocating import _fetch_again
 from runner.api.resolving import CHOICES, Answering
 from runner.api.retrying import begin_rounds, may_begin_again, wanted_jobs
 from runner.cli.retry import in_words
-from runner.clock import rfc3339
 from runner.engine.backlog import _mark_uploading
 from runner.errors import UsageError
-from runner.machine import Failure, FailureClass, TaskView, may_become, read_task
+from runner.host.clock import rfc3339
+from runner.lifecycle.machine import Failure, FailureClass, TaskView, may_become, read_task
+from runner.lifecycle.ways import WAYS, Trouble
 from runner.model import NEVER_SENT, Artifact, FailedRounds, Limits, Sha256, State
 from runner.steps import poll as polling
 from runner.steps import trouble
@@ -37,7 +38,6 @@ from runner.steps.submit import take_back
 from runner.steps.upload import fail_for_reference
 from runner.store import jobs
 from runner.store.database import StateFile, _connect
-from runner.ways import WAYS, Trouble
 from tests.desk import (
     LOST,
     NAME,

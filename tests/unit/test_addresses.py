@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.addresses import is_invented, may_hold_results, not_public, read_address, special
+from runner.service.addresses import is_invented, may_hold_results, not_public, read_address, special
 
 SPECIAL = [
     # (first, last) of a range; the addresses right outside of it are in OUTSIDE where they are public.

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from runner.api import adopting
-from runner.clock import rfc3339
+from runner.host.clock import rfc3339
 from runner.model import NEVER_SENT, Basis, Estimate, Settings, State, TaskId
-from runner.sidecar import Sidecar, SidecarIndex
+from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.store import jobs, ledger, staging
 from tests.desk import BEGINNING, MODEL, NAME, World, job, staged
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.backoff import ABSURD_S, parse_retry_after, retry_delay_s
+from runner.pace.backoff import ABSURD_S, parse_retry_after, retry_delay_s
 
 NOW = datetime(2026, 11, 22, 18, 44, 7, tzinfo=UTC)
 

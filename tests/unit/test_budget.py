@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from runner.budget import (
+from runner.model import Budget
+from runner.money.budget import (
     EPSILON,
     KEPT,
     RISE,
@@ -22,7 +23,6 @@ from runner.budget import (
     judge,
     may_come_to,
 )
-from runner.model import Budget
 
 NOTHING = Committed(total=0, day=0, job=0, probes_out=0)
 

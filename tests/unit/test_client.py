@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.client import MAX_ANSWER_BYTES, Account, Api, Timeouts, ascii_name, open_api
-from runner.machine import Meaning, understand
+from runner.lifecycle.machine import Meaning, understand
 from runner.model import Kind
-from runner.transports import make_transport
+from runner.service.client import MAX_ANSWER_BYTES, Account, Api, Timeouts, ascii_name, open_api
+from runner.service.transports import make_transport
 from tests.prepared_bytes import (
     BODY,
     KEY,

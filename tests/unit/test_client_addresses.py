@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from runner.addresses import is_loopback
-from runner.client import Account, checked_base_url, same_service
 from runner.errors import UsageError
-from runner.machine import Meaning, understand
+from runner.lifecycle.machine import Meaning, understand
+from runner.service.addresses import is_loopback
+from runner.service.client import Account, checked_base_url, same_service
 from tests.prepared_bytes import BODY, KEY, QUICK, api_to, closed_port, http, saying, serving
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.drives import DriveAway, Drives, Reader
+from runner.host.drives import DriveAway, Drives, Reader
 
 HERE = "25 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.durations import Curve, Durations
+from runner.pace.durations import Curve, Durations
 
 SHAPE = ("grok-imagine-video", "6")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from runner.engine.connections import FOR_POLLS, PLACES, SLOW_PLACES, SOONEST_S, Connections
-from runner.scheduler import Call
+from runner.pace.scheduler import Call
 
 
 def polls(connections: Connections, rows: range, now: float) -> list[int]:

@@ -12,9 +12,9 @@ import pytest
 from runner.engine import Engine, results
 from runner.engine.health import Nameless
 from runner.errors import Exit
-from runner.machine import Reply, understand
+from runner.lifecycle.machine import Reply, understand
 from runner.model import Budget, FailedRounds, Limits, State
-from runner.scheduler import Call, Scheduler
+from runner.pace.scheduler import Call, Scheduler
 from runner.steps.desk import Desk
 from runner.steps.download import DownloadResult, Fetched, Settled
 from runner.store import jobs

@@ -12,9 +12,9 @@ import pytest
 
 from runner.engine.key import ASKS, WAVES, KeyCheck
 from runner.errors import Exit
-from runner.machine import Answer, Reply, understand
+from runner.lifecycle.machine import Answer, Reply, understand
 from runner.model import State
-from runner.scheduler import Call
+from runner.pace.scheduler import Call
 from tests.desk import refused
 from tests.live_engine import live
 

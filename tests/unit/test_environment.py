@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import environment
-from runner.environment import find_key, known_key
 from runner.errors import UsageError
+from runner.host import environment
+from runner.host.environment import find_key, known_key
 
 KEY = "rvya_sk_test_0123456789"
 

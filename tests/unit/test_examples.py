@@ -8,8 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from runner.manifest.yaml12 import read_yaml
 from runner.schemas import read_schema
-from runner.yaml12 import read_yaml
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
 EXAMPLES = sorted(MANIFESTS.glob("*.yaml"))

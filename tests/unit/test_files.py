@@ -11,10 +11,18 @@ from typing import Any
 import pytest
 
 from runner.errors import Exit, RunnerError, UsageError
-from runner.files import Move, OutputFolder, free_room
-from runner.media import MP4, PNG, FileType
 from runner.model import Artifact, Sha256
-from runner.parts import DiskTrouble, FolderUnusable, PartFile, PlaceTrouble, Progress, Result, disk_error
+from runner.results.files import Move, OutputFolder, free_room
+from runner.results.media import MP4, PNG, FileType
+from runner.results.parts import (
+    DiskTrouble,
+    FolderUnusable,
+    PartFile,
+    PlaceTrouble,
+    Progress,
+    Result,
+    disk_error,
+)
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
 NOTES = Progress(source="a", validator='"e"', total_bytes=9, boot="b")

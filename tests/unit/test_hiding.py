@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from runner.hiding import MARK, SECRET_CHARS, KeyHider
+from runner.service.hiding import MARK, SECRET_CHARS, KeyHider
 
 KEY = "rvya_sk_test/0123456789+abcdef=="
 Spelled = Callable[[str], str]

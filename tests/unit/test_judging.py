@@ -12,12 +12,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from runner.contract import Contract, contract_from_json
-from runner.derive import manifest_schema
-from runner.judging import Judge
+from runner.contract.judging import Judge
 from runner.manifest import open_manifest
+from runner.manifest.schema import manifest_schema
+from runner.manifest.yaml12 import read_yaml
 from runner.model import ModelId
 from runner.schemas import load_contract, load_contracts, read_schema, schemas_dir
-from runner.yaml12 import read_yaml
 from tests.manifest_reading import HEAD, Pictures, load
 from tests.unit.test_manifest_schema import BAD_HEADS, BAD_JOBS, GOOD_HEADS, GOOD_JOBS, with_head
 
@@ -90,7 +90,7 @@ def test_a_rule_of_the_schema_that_has_no_words_yet_refuses_all_the_same(
 ) -> None:
     stricter = json.loads(json.dumps(SCHEMA))
     stricter["properties"]["vars"]["maxProperties"] = 1
-    monkeypatch.setattr("runner.derive.read_schema", lambda _: stricter)
+    monkeypatch.setattr("runner.manifest.schema.read_schema", lambda _: stricter)
 
     problem = load(tmp_path, HEAD + "vars: {a: 1, b: 2}\njobs: [{id: a}]\n").only("refused")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.errors import Exit
-from runner.machine import (
+from runner.lifecycle.machine import (
     CONFLICT_SPAN_S,
     CONFLICT_TRIES,
     After,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.machine import (
+from runner.lifecycle.machine import (
     MODERATION_LIKE,
     AfterTask,
     FailureClass,

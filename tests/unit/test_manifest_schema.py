@@ -9,8 +9,8 @@ from jsonschema import Draft202012Validator
 
 from runner.contract import minimal_job
 from runner.fingerprint import canonical
+from runner.manifest.yaml12 import read_yaml
 from runner.schemas import load_contracts, read_schema
-from runner.yaml12 import read_yaml
 from tests.manifest_reading import load
 
 VALIDATOR = Draft202012Validator(read_schema("manifest.schema.json"))

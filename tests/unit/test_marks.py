@@ -9,10 +9,10 @@ from typing import Any, cast
 import pytest
 
 from runner.api.missing import Missing, compare
-from runner.marks import Begun, Mark, Marks
 from runner.store import ledger
 from runner.store.copies import knows
 from runner.store.database import StateFile
+from runner.store.marks import Begun, Mark, Marks
 from tests.desk import NAME, World, accepted, job
 
 SERVICE = "https://rivya.ai"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.containers import identify, whole
-from runner.media import HEAD_BYTES, describe, frames_follow, looks_like_text, sniff, unsigned
 from runner.model import Kind
+from runner.results.containers import identify, whole
+from runner.results.media import HEAD_BYTES, describe, frames_follow, looks_like_text, sniff, unsigned
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
 

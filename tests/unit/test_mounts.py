@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from runner.errors import Exit, StateError
-from runner.mounts import Mount, mount_of, synced_by_name
+from runner.host.mounts import Mount, mount_of, synced_by_name
 from runner.store.database import StateFile
 from runner.store.place import synced_by
 

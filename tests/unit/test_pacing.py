@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from runner.model import Polling
-from runner.pacing import Governor
+from runner.pace.governor import Governor
 from tests.simulation import Client, Outcome, World, oracle_s, scheduler
 
 FOR_EVER_S = 1e6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.placeholders import BadPlaceholder, as_text, compile_template, slug
+from runner.manifest.placeholders import BadPlaceholder, as_text, compile_template, slug
 
 SCOPE = {
     "brand": "Acme",

@@ -7,10 +7,10 @@ import tracemalloc
 
 import pytest
 
-from runner.durations import Durations
-from runner.inspection import plan_for
 from runner.model import Polling
-from runner.polling import Waiting
+from runner.pace.durations import Durations
+from runner.pace.inspection import plan_for
+from runner.pace.polling import Waiting
 
 MANNERS = Polling(first_s=2.5, min_s=5.0, max_s=60.0)
 

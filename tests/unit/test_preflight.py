@@ -15,8 +15,8 @@ import pytest
 from runner.api import preflight
 from runner.api.preflight import Looked, look, look_at_room
 from runner.errors import Exit
-from runner.surroundings import LITTLE_ROOM_FOR_RESULTS_BYTES, NO_ROOM_FOR_STATE_BYTES, Weight
-from runner.transports import open_result_transport, trust
+from runner.host.surroundings import LITTLE_ROOM_FOR_RESULTS_BYTES, NO_ROOM_FOR_STATE_BYTES, Weight
+from runner.service.transports import open_result_transport, trust
 from tests.prepared_bytes import TLS, Answering, Wire, api_to, closed_port, http, saying, serving, take
 
 pytestmark = pytest.mark.anyio

@@ -22,7 +22,7 @@ from runner.model import (
     Reference,
     Sha256,
 )
-from runner.pricing import MANY, OPTIONS, RECENT, SMALL, Seen, estimate, shape_of, surprises_above
+from runner.money.pricing import MANY, OPTIONS, RECENT, SMALL, Seen, estimate, shape_of, surprises_above
 
 MODEL = ModelId("grok-imagine-video")
 CONTRACT = Contract(id=MODEL, display_name="Grok", base_credits=20)

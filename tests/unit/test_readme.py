@@ -8,9 +8,9 @@ from pathlib import Path
 import jsonschema
 
 from runner.errors import EXIT_PRECEDENCE, Exit
+from runner.manifest.yaml12 import read_yaml
 from runner.model import State
 from runner.schemas import load_contracts, read_schema
-from runner.yaml12 import read_yaml
 from tests.manifest_reading import HEAD, load
 from tests.readme import PART, PARTS, README, filled
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import Exit, TemporaryTrouble
-from runner.model import Kind, Reference
-from runner.references import (
+from runner.manifest.reference_files import (
     MEMORY_BYTES,
     DiskReferences,
     ReferenceChanged,
@@ -21,6 +20,7 @@ from runner.references import (
     ReferenceProblem,
     open_verified,
 )
+from runner.model import Kind, Reference
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
 

@@ -11,8 +11,8 @@ import pytest
 from runner.api.reporting import write_report_for
 from runner.cli import invoke
 from runner.manifest import open_manifest
+from runner.manifest.reference_files import DiskReferences
 from runner.model import Settings
-from runner.references import DiskReferences
 from runner.schemas import load_contracts
 from runner.store.database import StateFile
 from tests.report_rows import Row, add, new_state

@@ -11,13 +11,13 @@ import pytest
 
 from runner.api.resolving import CHOICES, Answering
 from runner.api.retrying import Wanted, begin_rounds, may_begin_again
-from runner.clock import rfc3339
 from runner.errors import UsageError
-from runner.machine import TaskView, read_task
+from runner.host.clock import rfc3339
+from runner.lifecycle.machine import TaskView, read_task
+from runner.lifecycle.ways import WAYS
 from runner.model import Artifact, Sha256, State
 from runner.steps import poll as polling
 from runner.store import jobs
-from runner.ways import WAYS
 from tests.desk import BEGINNING, LOST, MODEL, NAME, Said, World, accepted, refused, task
 from tests.staged import put
 from tests.submit_answers import A, B

@@ -7,10 +7,10 @@ import statistics
 
 import pytest
 
-from runner.durations import Durations
 from runner.model import Polling
-from runner.polling import Waiting
-from runner.scheduler import Call, Scheduler
+from runner.pace.durations import Durations
+from runner.pace.polling import Waiting
+from runner.pace.scheduler import Call, Scheduler
 from tests.simulation import Client, World, scheduler
 
 MANNERS = Polling(first_s=0.5, min_s=1.0, max_s=10.0)

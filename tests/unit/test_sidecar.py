@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from runner import sidecar as sidecars
-from runner.files import OutputFolder
 from runner.model import Artifact, Fingerprint, JobId, Kind, ModelId, Reference, Sha256, TaskId
-from runner.sidecar import Sidecar, SidecarIndex, find_adoptable, references_of
+from runner.results import sidecar as sidecars
+from runner.results.files import OutputFolder
+from runner.results.sidecar import Sidecar, SidecarIndex, find_adoptable, references_of
 
 WHO = {"manifest": "autumn", "job": "hero", "fingerprint": "fp1:aa", "base_url": "https://rivya.ai"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from runner.migrations import migrations
+from runner.store.migrations import migrations
 
 README = Path(__file__).resolve().parents[2] / "state" / "README.md"
 

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.clock import rfc3339
 from runner.errors import Exit
+from runner.host.clock import rfc3339
+from runner.lifecycle.ways import Trouble
 from runner.model import FailedRounds, Limits, State
 from runner.steps import poll as polling
-from runner.ways import Trouble
 from tests.desk import BEGINNING, LOST, NO_CONNECTION, Said, World, accepted, job, refused, rows, task
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.machine import Failure, FailureClass, Meaning
+from runner.lifecycle.machine import Failure, FailureClass, Meaning
 from runner.model import Kind, Reference, Sha256, State
 from runner.steps import upload as uploading
 from runner.store import jobs

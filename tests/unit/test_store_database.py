@@ -16,9 +16,9 @@ import pytest
 from sqlite_utils import Database
 
 from runner.errors import Exit, RunnerError, StateError, TemporaryTrouble
-from runner.migrations import STEPS, migrations
 from runner.store import database, staging
 from runner.store.database import StateFile
+from runner.store.migrations import STEPS, migrations
 from tests.desk import job, staged
 from tests.state_file import disk_of, kept, put
 

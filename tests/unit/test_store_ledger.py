@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from runner.budget import KEPT, RISE, UNTRIED, Committed, Verdict, judge
-from runner.clock import rfc3339
 from runner.errors import RunnerError
+from runner.host.clock import rfc3339
 from runner.model import Basis, Budget, Estimate, Job, State, TaskId
-from runner.pricing import RECENT, Seen
+from runner.money.budget import KEPT, RISE, UNTRIED, Committed, Verdict, judge
+from runner.money.pricing import RECENT, Seen
 from runner.store import jobs, ledger
 from runner.store.database import StateFile
 from tests.desk import BEGINNING, NAME, apply, bind, job, rows

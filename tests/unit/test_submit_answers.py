@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.clock import rfc3339
 from runner.errors import Exit
-from runner.machine import CONFLICT_SPAN_S, CONFLICT_TRIES
+from runner.host.clock import rfc3339
+from runner.lifecycle.machine import CONFLICT_SPAN_S, CONFLICT_TRIES
 from runner.model import FailedRounds, State
 from runner.steps.submit import submit
 from runner.store import jobs

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runner.budget import Verdict
 from runner.model import Budget, State
+from runner.money.budget import Verdict
 from runner.steps.submit import Held, take_back
 from runner.store import jobs, ledger
 from tests.desk import LOST, NAME, Killed, World, accepted, job, refused, rows

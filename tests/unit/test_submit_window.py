@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from runner.api.resolving import Answering
-from runner.clock import rfc3339
+from runner.host.clock import rfc3339
 from runner.model import State
 from runner.steps.submit import Held, submit, wait_to_resend_s
 from runner.store import ledger

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from runner import surroundings
-from runner.addresses import read_address
-from runner.surroundings import Finding, Weight
+from runner.host import surroundings
+from runner.host.surroundings import Finding, Weight
+from runner.service.addresses import read_address
 
 NOW = "2026-11-29 01:00 UTC"
 

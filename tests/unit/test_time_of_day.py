@@ -9,8 +9,8 @@ from datetime import datetime
 import pytest
 
 from runner.cli.run import check_time_of_day
-from runner.clock import next_time_of_day
 from runner.errors import UsageError
+from runner.host.clock import next_time_of_day
 
 
 @pytest.fixture

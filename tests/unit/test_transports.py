@@ -19,13 +19,13 @@ import httpx
 import pytest
 from anyio.streams.tls import TLSListener
 
-from runner import fetch as fetching
 from runner.errors import UsageError
-from runner.fetch import ResultFetcher
-from runner.files import OutputFolder
-from runner.parts import PartFile
-from runner.result_trouble import ResultRefused, ResultUnacceptable, ResultUnavailable
-from runner.transports import make_transport, open_result_transport
+from runner.results import fetch as fetching
+from runner.results.fetch import ResultFetcher
+from runner.results.files import OutputFolder
+from runner.results.parts import PartFile
+from runner.results.trouble import ResultRefused, ResultUnacceptable, ResultUnavailable
+from runner.service.transports import make_transport, open_result_transport
 from tests.prepared_bytes import Heard
 from tests.result_hosts import CLIP, LARGE, FakeClock, fetch_real, left, serving
 
@@ -279,7 +279,7 @@ import os, ssl
 os.environ["SSL_CERT_FILE"] = "here.pem"
 os.environ.pop("SSL_CERT_DIR", None)
 before = dict(os.environ)
-from runner import transports
+from runner.service import transports
 way = transports.make_transport("https://rivya.ai", 2)
 from aiohttp import connector
 assert dict(os.environ) == before

@@ -15,12 +15,12 @@ from typing import Any
 import certifi
 import pytest
 
-from runner import transports
-from runner.client import Timeouts
 from runner.errors import UsageError
-from runner.machine import Meaning, understand
-from runner.surroundings import Weight
-from runner.transports import check, trust
+from runner.host.surroundings import Weight
+from runner.lifecycle.machine import Meaning, understand
+from runner.service import transports
+from runner.service.client import Timeouts
+from runner.service.transports import check, trust
 from tests.prepared_bytes import (
     BODY,
     KEY,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.media import HEAD_BYTES, sniff
-from runner.verdict import EVERY_TRY, NoResult, Verdict, judge
+from runner.results.media import HEAD_BYTES, sniff
+from runner.results.verdict import EVERY_TRY, NoResult, Verdict, judge
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
 CLIP = (MEDIA / "clip.mp4").read_bytes()

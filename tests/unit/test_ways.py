@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.lifecycle.ways import FEW_TRIES, PATIENCE_S, WAYS, Trouble, is_given_up, is_settled, lasts_s
 from runner.model import State
-from runner.ways import FEW_TRIES, PATIENCE_S, WAYS, Trouble, is_given_up, is_settled, lasts_s
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 UNKNOWN, ODD, NONE, REST = Trouble.UNKNOWN_TASK, Trouble.ODD_END, Trouble.NO_RESULT, Trouble.NOT_FETCHED

@@ -12,12 +12,12 @@ from typing import Any
 import anyio
 import pytest
 
-from runner.clock import rfc3339
+from runner.host.clock import rfc3339
+from runner.host.workspace import Holder
 from runner.report.data import Invocation
 from runner.store.database import StateFile
 from runner.web.feed import Feed
 from runner.web.reading import Hand, Numbers, Reader, Subject
-from runner.workspace import Holder
 from tests.report_rows import BEGAN_S, Row, add, new_state
 
 pytestmark = pytest.mark.anyio

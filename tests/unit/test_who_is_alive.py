@@ -15,18 +15,18 @@ import pytest
 
 from runner.api.status import Standing, standings
 from runner.cli.status import in_words
-from runner.clock import epoch
 from runner.engine import RunOptions
 from runner.engine.floor import Floor
 from runner.engine.pulse import Pulse
 from runner.engine.results import Results
-from runner.machine import Reply, understand
-from runner.pacing import Governor
-from runner.processes import is_stopped
-from runner.scheduler import Call, Durations, Scheduler, Window
+from runner.host.clock import epoch
+from runner.host.processes import is_stopped
+from runner.host.workspace import Holder, ManifestLock, holder_of
+from runner.lifecycle.machine import Reply, understand
+from runner.pace.governor import Governor
+from runner.pace.scheduler import Call, Durations, Scheduler, Window
 from runner.store import catalogue
 from runner.store.database import StateFile
-from runner.workspace import Holder, ManifestLock, holder_of
 from tests.desk import BEGINNING, NAME, World, bind
 from tests.live_engine import Home, Silent
 
@@ -115,7 +115,7 @@ def test_a_run_of_another_machine_is_said_to_be_there(file: StateFile) -> None:
 
 def test_one_that_was_stopped_by_ctrl_z_says_how_it_goes_on(tmp_path: Path, file: StateFile) -> None:
     program = (
-        "import sys\nfrom pathlib import Path\nfrom runner.workspace import ManifestLock\n"
+        "import sys\nfrom pathlib import Path\nfrom runner.host.workspace import ManifestLock\n"
         f"lock = ManifestLock(Path(sys.argv[1]), {NAME!r})\nlock.acquire(0.0, command='x')\nprint('held', flush=True)\n"
         "sys.stdin.read()\n"
     )
@@ -153,7 +153,7 @@ def test_to_ask_who_runs_keeps_nobody_from_running(file: StateFile) -> None:
         [
             sys.executable,
             "-c",
-            "import sys\nfrom pathlib import Path\nfrom runner.workspace import holder_of\nprint('asks', flush=True)\n"
+            "import sys\nfrom pathlib import Path\nfrom runner.host.workspace import holder_of\nprint('asks', flush=True)\n"
             f"while True: holder_of(Path(sys.argv[1]), {NAME!r})",
             str(file.path),
         ],

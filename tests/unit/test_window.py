@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.model import Polling
-from runner.window import Verdict, Window
+from runner.pace.window import Verdict, Window
 from tests.simulation import Client, World, oracle_s, scheduler
 
 MANNERS = Polling(first_s=0.2, min_s=0.2, max_s=2.0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import Exit, RunLocked, UsageError
-from runner.workspace import ManifestLock, find_workspace, workspace_root
+from runner.host.workspace import ManifestLock, find_workspace, workspace_root
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,7 +109,7 @@ def test_one_database_under_two_names_is_one_database(manifest: Path, tmp_path: 
 HOLD = """
 import subprocess, sys, time
 from pathlib import Path
-from runner.workspace import ManifestLock
+from runner.host.workspace import ManifestLock
 lock = ManifestLock(Path(sys.argv[1]), "autumn")
 lock.acquire(1_700_000_000.0, command="rivya-batch run autumn.yaml")
 if len(sys.argv) > 2:
@@ -243,7 +243,7 @@ def test_a_lock_whose_owner_cannot_be_written_down_is_given_back(tmp_path: Path)
         "import resource, sys\n"
         "from pathlib import Path\n"
         "from runner.errors import RunnerError\n"
-        "from runner.workspace import ManifestLock\n"
+        "from runner.host.workspace import ManifestLock\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         "try:\n"
         "    ManifestLock(Path(sys.argv[1]), 'autumn').acquire(0.0, command='test')\n"

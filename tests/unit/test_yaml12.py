@@ -9,9 +9,9 @@ import tracemalloc
 import pytest
 import yaml
 
-from runner import yaml12
+from runner.manifest import yaml12
+from runner.manifest.yaml12 import YamlDocument, YamlList, YamlMap, decode, plain_value, read_yaml
 from runner.model import Problem
-from runner.yaml12 import YamlDocument, YamlList, YamlMap, decode, plain_value, read_yaml
 
 
 def read(text: str) -> YamlDocument:

@@ -22,11 +22,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from runner.durations import Durations
 from runner.model import Polling
-from runner.pacing import Governor
-from runner.polling import Waiting
-from runner.window import Verdict, Window
+from runner.pace.durations import Durations
+from runner.pace.governor import Governor
+from runner.pace.polling import Waiting
+from runner.pace.window import Verdict, Window
 
 __all__ = ["Call", "Choice", "Durations", "Governor", "Scheduler", "Window"]
 

@@ -16,12 +16,12 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from runner import surroundings
-from runner.addresses import Address, is_loopback, may_hold_results, read_address
 from runner.errors import UsageError
-from runner.surroundings import Finding
-from runner.transports.trouble import AddressRefused, in_words, look_at, never_left
-from runner.transports.trust import trusted
+from runner.host import surroundings
+from runner.host.surroundings import Finding
+from runner.service.addresses import Address, is_loopback, may_hold_results, read_address
+from runner.service.transports.trouble import AddressRefused, in_words, look_at, never_left
+from runner.service.transports.trust import trusted
 
 __all__ = (
     "AddressRefused",
@@ -123,7 +123,7 @@ def _transport(
     connections: int, proxy: httpx.Proxy | None, allowed: Callable[[str, Address], bool] = lambda *_: True
 ) -> httpx.AsyncBaseTransport:
     _import_aiohttp()
-    from runner.transports._aiohttp import Transport
+    from runner.service.transports._aiohttp import Transport
 
     return Transport(connections, proxy, proxy_bypass, allowed, trusted)
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runner.model import Budget
-from runner.pricing import MANY, OPTIONS
+from runner.money.pricing import MANY, OPTIONS
 
 # Credits are sums of decimals kept as doubles; a millionth of a credit is nobody's money.
 EPSILON = 1e-6

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 
-from runner import surroundings
-from runner.addresses import Address, not_public
-from runner.surroundings import OTHER_BUNDLES, Finding
+from runner.host import surroundings
+from runner.host.surroundings import OTHER_BUNDLES, Finding
+from runner.service.addresses import Address, not_public
 from runner.words import harmless
 
 

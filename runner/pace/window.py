@@ -12,7 +12,7 @@ import math
 from collections import deque
 from enum import Enum, auto
 
-from runner.pacing import FIRST_BACKOFF_S, LATELY_S, LONG_WAIT_S
+from runner.pace.governor import FIRST_BACKOFF_S, LATELY_S, LONG_WAIT_S
 
 # A window that was met is tried again after this long, ever more seldom, but quickly once it gives way.
 GROW_EVERY_S, SELDOM_GROW_S, QUICK_GROW_S = 20.0, 120.0, 3.0

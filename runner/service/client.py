@@ -22,13 +22,13 @@ import anyio
 import httpx
 
 from runner import __version__
-from runner.addresses import is_loopback
-from runner.backoff import http_date_s, parse_retry_after
 from runner.errors import UsageError
-from runner.hiding import MARK, KeyHider, each_text, hider_of
-from runner.machine import Reply
+from runner.lifecycle.machine import Reply
 from runner.model import Json, Kind
-from runner.transports import in_words, look_at, make_transport, never_left
+from runner.pace.backoff import http_date_s, parse_retry_after
+from runner.service.addresses import is_loopback
+from runner.service.hiding import MARK, KeyHider, each_text, hider_of
+from runner.service.transports import in_words, look_at, make_transport, never_left
 from runner.words import harmless
 
 API_CONNECTIONS = 10

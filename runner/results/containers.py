@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import BinaryIO
 
-from runner.media import HEAD_BYTES, M4A, MKV, MKV_SOUND, MP4, WEBM, WEBM_SOUND, MediaType, sniff
+from runner.results.media import HEAD_BYTES, M4A, MKV, MKV_SOUND, MP4, WEBM, WEBM_SOUND, MediaType, sniff
 
 MAX_PARTS = 2_000_000
 """No honest file has more boxes, chunks, pages or clusters; a walk of more gives up."""

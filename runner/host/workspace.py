@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from runner.clock import rfc3339
-from runner.drives import DRIVES
 from runner.errors import RunLocked, TemporaryTrouble, UsageError
-from runner.processes import is_stopped
+from runner.host.clock import rfc3339
+from runner.host.drives import DRIVES
+from runner.host.processes import is_stopped
 from runner.store.place import has_database, is_folder
 
 SANDBOX_DB = "sandbox.db"

@@ -22,7 +22,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from runner.media import (
+from runner.model import Kind
+from runner.results.media import (
     AAC,
     MP3,
     FileType,
@@ -34,7 +35,6 @@ from runner.media import (
     other,
     unsigned,
 )
-from runner.model import Kind
 
 EVERY_TRY = 1_000
 """So many equal looks no run takes: kept at the last try only."""

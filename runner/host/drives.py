@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import PurePath
 
 from runner.errors import TemporaryTrouble
-from runner.mounts import mounts_in, synced_by_name
+from runner.host.mounts import mounts_in, synced_by_name
 from runner.store.place import read_mounts
 
 NAMED_AFTER_S = 5.0  # a disk that sleeps comes sooner

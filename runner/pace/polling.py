@@ -20,9 +20,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from runner.durations import Curve, Durations
-from runner.inspection import Plan, plan_for
 from runner.model import Polling
+from runner.pace.durations import Curve, Durations
+from runner.pace.inspection import Plan, plan_for
 
 # Where nothing is known of when tasks end, one after another is asked about, the oldest first, each time
 # the oldest has got older by this part: coarser when there are few jobs to spend polls on, finer when the

@@ -15,8 +15,8 @@ from enum import StrEnum
 from typing import assert_never
 
 from runner.errors import Exit
+from runner.host.surroundings import Finding
 from runner.model import FailedRounds, Json, State, TaskId
-from runner.surroundings import Finding
 from runner.words import harmless
 
 LONGEST_WORDS = 1000  # of a message, in characters: a reason fits, a page that somebody put in does not

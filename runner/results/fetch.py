@@ -21,24 +21,30 @@ from typing import TypeVar
 import anyio
 import httpx
 
-from runner import surroundings
-from runner.addresses import Address, may_hold_results, not_public, read_address
-from runner.client import USER_AGENT
-from runner.clock import Clock
-from runner.coding import CodingCut, TooMuchUnpacked, Unpacker, coding_of
-from runner.media import HEAD_BYTES, FileType, looks_like_text, sniff
-from runner.parts import Content, PartFile, Progress, Result
-from runner.ranges import body_length, is_chunked, proves_the_same_elsewhere, rest_total, strong_validator
-from runner.result_trouble import (
+from runner.host import surroundings
+from runner.host.clock import Clock
+from runner.host.surroundings import Finding
+from runner.results.coding import CodingCut, TooMuchUnpacked, Unpacker, coding_of
+from runner.results.media import HEAD_BYTES, FileType, looks_like_text, sniff
+from runner.results.parts import Content, PartFile, Progress, Result
+from runner.results.ranges import (
+    body_length,
+    is_chunked,
+    proves_the_same_elsewhere,
+    rest_total,
+    strong_validator,
+)
+from runner.results.trouble import (
     ResultRefused,
     ResultTooLarge,
     ResultUnacceptable,
     ResultUnavailable,
     without_query,
 )
-from runner.surroundings import Finding
-from runner.transports import AddressRefused, in_words, look_at, never_left
-from runner.verdict import NoResult, Verdict, judge
+from runner.results.verdict import NoResult, Verdict, judge
+from runner.service.addresses import Address, may_hold_results, not_public, read_address
+from runner.service.client import USER_AGENT
+from runner.service.transports import AddressRefused, in_words, look_at, never_left
 
 T = TypeVar("T")
 

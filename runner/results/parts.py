@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from runner.containers import WITHOUT_END, identify, whole
 from runner.errors import TemporaryTrouble, UsageError
-from runner.media import FileType, MediaType
 from runner.model import Sha256
+from runner.results.containers import WITHOUT_END, identify, whole
+from runner.results.media import FileType, MediaType
 
 _PIECE_BYTES = 1_000_000
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from runner.media import sniff
+from runner.results.media import sniff
 
 PIECE_BYTES = 1_000_000
 """No piece of what is unpacked is larger."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from runner.addresses import Address, is_invented, not_public
+from runner.service.addresses import Address, is_invented, not_public
 
 CLOCK_SLACK_S = 60.0  # a `Date` is cut to the second and may have been long on its way; a minute is neither
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runner.errors import UsageError
-from runner.media import EXTENSIONS
 from runner.model import Artifact, Sha256
-from runner.parts import (
+from runner.results.media import EXTENSIONS
+from runner.results.parts import (
     DiskTrouble,
     FolderUnusable,
     PartFile,
@@ -36,7 +36,7 @@ from runner.parts import (
 )
 
 PARTS, OLD, MOVING = ".parts", ".old", ".moving"
-MARKS = ".marks"  # see `runner.marks`
+MARKS = ".marks"  # see `runner.store.marks`
 RESERVED = frozenset({PARTS, OLD, MOVING, MARKS})
 """Names at the top of an output folder that no job may use."""
 

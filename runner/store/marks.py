@@ -16,7 +16,7 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from runner.files import MARKS
+from runner.results.files import MARKS
 
 _VERSION = 1
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from runner.clock import Clock, SystemClock
-from runner.containers import whole
-from runner.drives import DRIVES
 from runner.errors import TemporaryTrouble, UsageError
-from runner.media import HEAD_BYTES, WITH_SIGNATURE, describe, sniff
+from runner.host.clock import Clock, SystemClock
+from runner.host.drives import DRIVES
 from runner.model import Reference, Sha256
+from runner.results.containers import whole
+from runner.results.media import HEAD_BYTES, WITH_SIGNATURE, describe, sniff
 
 PIECE_BYTES = 1_000_000
 MAX_BYTES = 1_000_000_000

@@ -8,8 +8,8 @@ import re
 import resource
 from pathlib import Path
 
-from runner.drives import DRIVES
 from runner.errors import UsageError
+from runner.host.drives import DRIVES
 
 DEFAULT_BASE_URL = "https://rivya.ai"
 KEY_HINT = (

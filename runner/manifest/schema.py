@@ -1,7 +1,7 @@
 """Derives JSON Schemas from the contracts, so that what an editor says cannot drift from them.
 
 `manifest_schema` makes `schemas/manifest.schema.json`, which decides what a manifest may say, in editors and here.
-`python -m runner.derive --write` writes the committed file, `--check` compares it.
+`python -m runner.manifest.schema --write` writes the committed file, `--check` compares it.
 """
 
 from __future__ import annotations
@@ -496,7 +496,7 @@ def main(arguments: list[str]) -> int:
             return 0
         print(f"{file.name} differs from what the contracts say; run `make schemas`", file=sys.stderr)
         return 1
-    print("usage: python -m runner.derive --write | --check", file=sys.stderr)
+    print("usage: python -m runner.manifest.schema --write | --check", file=sys.stderr)
     return 2
 
 

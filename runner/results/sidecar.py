@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runner.files import OutputFolder
 from runner.model import Artifact, Fingerprint, JobId, Json, ModelId, Reference, Sha256, TaskId
-from runner.parts import disk_errors, sha256_of, sync_folder
+from runner.results.files import OutputFolder
+from runner.results.parts import disk_errors, sha256_of, sync_folder
 
 VERSION = 1
 MAX_BYTES = 4_000_000

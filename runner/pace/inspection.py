@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from runner.durations import Curve
 from runner.model import Polling
+from runner.pace.durations import Curve
 
 CELLS = 48  # ages considered, each with the same part of the tasks ending before it
 DEAREST, CHEAPEST = 3.0, 0.006  # cost of a poll, in mean durations

@@ -1,0 +1,1 @@
+"""This machine: clocks, environment, folders and locks, processes."""

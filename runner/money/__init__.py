@@ -1,0 +1,1 @@
+"""What a job is thought to cost, and whether one more payment fits under the caps. Pure."""

@@ -1,0 +1,1 @@
+"""The service and the way to it: requests, answers, addresses, proxies, TLS."""
