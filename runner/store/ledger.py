@@ -266,7 +266,7 @@ def adopt(
     conn: sqlite3.Connection, job: Job, *, credits: float, task_id: TaskId | None, base_url: str, paid_at: str
 ) -> None:
     """Count what was paid for a result that was found on disk: a cap is for ever, whatever became of the ledger."""
-    estimate = Estimate(credits=credits, reserve=credits, basis=Basis.OBSERVED)
+    estimate = Estimate(credits=credits, reserve=credits, basis=Basis.OBSERVED, most=credits)
     reserve(conn, job, estimate=estimate, base_url=base_url, now=paid_at)
     if task_id is not None:
         accept(conn, job, task_id=task_id, reserved=None, now=paid_at)

@@ -130,3 +130,13 @@ def test_what_was_never_sent_is_done_in_the_round_its_result_is_of(state: State,
     again = world_in(state, round_=round_)
     assert taken_over(again, replace(SIDECAR, final_credits=None, reserved_credits=None))
     assert again.credits() == (0, 0), "nobody has ever named an amount"
+
+
+def test_what_was_paid_long_ago_is_no_surprise() -> None:
+    world = world_in(State.PLANNED, round_=1)
+    world.price_was(JOB, 1)
+
+    assert taken_over(world, replace(SIDECAR, final_credits=500))
+
+    assert world.credits() == (500, 0)
+    assert ledger.surprises(world.file.conn, NAME) == []
