@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runner.progress.words import counted
 from runner.store import ledger, staging
-from runner.store.copies import payments_of, strays
+from runner.store.copies import is_backup, payments_of, strays
 from runner.store.database import StateFile
 from runner.store.place import synced_by
 
@@ -35,6 +35,8 @@ def about_the_place(database: Path, file: StateFile, manifest: str) -> Iterator[
     for copy in copies:
         theirs = payments_of(copy, manifest)
         missing = len(theirs - ours) if theirs is not None else 0
+        if is_backup(copy) and not missing:
+            continue
         more = (
             f", which knows {counted(missing, 'payment')} of {manifest} that are unknown here: see which of the two is right"
             if missing

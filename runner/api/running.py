@@ -195,9 +195,10 @@ def run(
                 now=now,
             )
         marks = plan.marks if plan.missing is None or request.may_pay_twice else None
-        if marks is not None and marks.read():
-            since = marks.last if plan.missing is None else None
-            marks.write(ledger.begun(file.conn, settings.name, since), base_url=account.service, at=now)
+        if marks is not None:
+            known = ledger.begun(file.conn, settings.name, marks.last if plan.missing is None else None)
+            if known.number or plan.missing is not None:
+                marks.write(known, base_url=account.service, at=now)
         if plan.adopted:
             announce(
                 f"on disk already and taken over, unpaid: the results of {counted(len(plan.adopted), 'job')}"

@@ -31,6 +31,11 @@ def strays(path: Path) -> list[Path]:
     return [copy for copy in beside(path) if not _OURS.fullmatch(copy.name.removeprefix(path.name))]
 
 
+def is_backup(copy: Path) -> bool:
+    """Say whether a person made a copy to keep it: that it is there is nothing to tell."""
+    return copy.name.endswith((".bak", ".backup", ".old", "~"))
+
+
 def may_be_copy(name: str, of: str) -> bool:
     """Say whether a file has a name that is given to a copy of another one.
 

@@ -247,11 +247,16 @@ class StateFile:
 
     def _move_log(self) -> None:
         """Move the WAL into the file, with a number that grows each time: so an older file is known as one."""
-        if self.path is not None and os.stat(log_of(self.path)).st_size:  # noqa: PTH116
+        (number,) = self.conn.execute("PRAGMA user_version").fetchone()
+        # Where somebody reads, the log stays, and is tried again after each commit: its number is in it already.
+        if self._watch is not None and self._watch.is_in_the_file(number) and self._has_log():
             with _begin(self.conn):
-                (number,) = self.conn.execute("PRAGMA user_version").fetchone()
-                self.conn.execute(f"PRAGMA user_version = {(number + 1) % 2**31}")
+                self.conn.execute(f"PRAGMA user_version = {number + 1}")
         self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _has_log(self) -> bool:
+        assert self.path is not None
+        return os.stat(log_of(self.path)).st_size > 0  # noqa: PTH116
 
     def close(self) -> None:
         """Checkpoint and close; never raises for what a later opening repairs."""

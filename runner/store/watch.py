@@ -87,6 +87,10 @@ class Watch:
         self._generation, self._log_bytes = generation, log_bytes
         return None
 
+    def is_in_the_file(self, generation: int) -> bool:
+        """Say whether a checkpoint has brought this number into the file, as of the last look."""
+        return self._generation is None or generation <= self._generation
+
     @property
     def only_the_log_is_gone(self) -> bool:
         """Whether the file itself and its index are as they were: then all can still be moved into it."""
