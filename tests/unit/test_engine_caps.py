@@ -67,7 +67,7 @@ async def test_a_surprise_stops_new_submits_and_brings_home_what_is_paid(cap: fl
     assert 1 <= len(world.sent) <= 6
     states = Counter(world.state(f"j{number}") for number in range(40))
     assert states == {State.DONE: len(world.sent), State.PLANNED: 40 - len(world.sent)}
-    assert [data["job"] for kind, data in world.shown.events if kind == "surprise"] == ["j0"]
+    assert sum(kind == "surprise" for kind, _ in world.shown.events) == 1, "told once"
 
 
 async def test_a_reservation_that_surprises_stops_before_it_is_charged() -> None:
