@@ -38,7 +38,7 @@ check: .venv/.dev ## formatting, lint, types, layers, and that all generated tex
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/unit/test_layers.py
-	$(BIN)/python -m runner.manifest.schema --check
+	$(BIN)/python -m tests.schemas --check
 	$(BIN)/python -m tests.readme --check
 
 format: .venv/.dev ## format the code and mend what ruff can mend
@@ -46,7 +46,7 @@ format: .venv/.dev ## format the code and mend what ruff can mend
 	$(BIN)/ruff format --quiet .
 
 schemas: .venv/.dev ## derive schemas/manifest.schema.json from the contracts
-	$(BIN)/python -m runner.manifest.schema --write
+	$(BIN)/python -m tests.schemas --write
 
 readme: .venv/.dev ## write the generated parts of README.md
 	$(BIN)/python -m tests.readme --write

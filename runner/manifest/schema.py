@@ -1,14 +1,13 @@
 """Derives JSON Schemas from the contracts, so that what an editor says cannot drift from them.
 
 `manifest_schema` makes `schemas/manifest.schema.json`, which decides what a manifest may say, in editors and here.
-`python -m runner.manifest.schema --write` writes the committed file, `--check` compares it.
+`make schemas` writes the committed file, `make check` compares it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,7 +15,7 @@ from runner.contract import REFERENCE_PARAM, Contract, Param, ParamType
 from runner.contract.schema import DIALECT, Schema, bounds, described, items
 from runner.contract.words import number_text
 from runner.model import ModelId
-from runner.schemas import load_contracts, read_schema, schemas_dir
+from runner.schemas import load_contracts, read_schema
 
 # A `${` that is not escaped as `$${`.
 PLACEHOLDER: Final = r"(^|[^$])(\$\$)*\$\{"
@@ -479,26 +478,3 @@ def _other_spellings(options: tuple[str, ...]) -> list[object]:
         elif re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", option):
             spellings.append(float(option) if "." in option else int(option))
     return spellings
-
-
-# --------------------------------------------------------------------------------------------
-
-
-def main(arguments: list[str]) -> int:
-    """Write or check `schemas/manifest.schema.json` of this checkout; return an exit code."""
-    file = schemas_dir() / "manifest.schema.json"
-    text = render(manifest_schema(load_contracts()))
-    if arguments == ["--write"]:
-        file.write_text(text, encoding="utf-8", newline="\n")
-        return 0
-    if arguments == ["--check"]:
-        if file.is_file() and file.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{file.name} differs from what the contracts say; run `make schemas`", file=sys.stderr)
-        return 1
-    print("usage: python -m runner.manifest.schema --write | --check", file=sys.stderr)
-    return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
