@@ -267,7 +267,7 @@ def test_a_schema_of_other_contracts_knows_only_them() -> None:
 
 def derive(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "runner.manifest.schema", *arguments],
+        [sys.executable, "-m", "tests.schemas", *arguments],
         cwd=checkout,
         env={**os.environ, "PYTHONPATH": str(checkout)},
         capture_output=True,
@@ -282,6 +282,8 @@ def test_the_command_behind_make_schemas_writes_and_checks(tmp_path: Path) -> No
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("sandbox", "__pycache__")
         )
+    (tmp_path / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "schemas.py", tmp_path / "tests")
     file = tmp_path / "schemas" / "contracts" / "z-image.json"
     file.write_text(file.read_text(encoding="utf-8").replace('"base_credits": 1,', '"base_credits": 2,'))
 

@@ -83,11 +83,11 @@ def test_a_page_that_stays_is_named_and_the_key_is_not_blamed(bench: Bench) -> N
     ("said_s", "options", "code"),
     [
         ("30000", (), 5),
-        ("4274.5", (), 5),
+        pytest.param("4274.5", (), 5, marks=pytest.mark.slow),
         ("300", ("--patience", "10m"), 0),
         ("100", (), 0),  # less than two minutes is waited whatever the patience
         (None, (), 5),  # it does not say until when
-        ("315360000", (), 5),  # ten years
+        pytest.param("315360000", (), 5, marks=pytest.mark.slow),  # ten years
     ],
 )
 def test_a_quota_of_the_day_is_told_and_patience_decides(

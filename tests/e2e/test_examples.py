@@ -53,7 +53,9 @@ def test_an_example_runs_to_its_end_and_then_has_nothing_to_do(
 
 def test_an_unquoted_aspect_ratio_arrives_as_text(command: Command, examples: Path) -> None:
     """`16:9` is 969 to a YAML 1.1 reader."""
-    assert command("run", examples / "01-first-steps.yaml", "--sandbox").code == 0
+    assert (
+        command("run", examples / "01-first-steps.yaml", "--sandbox", *HURRIED_TASKS, env=HURRIED).code == 0
+    )
 
     with closing(sqlite3.connect(command.workspace / "state" / "sandbox.db")) as state:
         bodies = dict(state.execute("SELECT job, body FROM jobs").fetchall())

@@ -189,6 +189,7 @@ def test_held_means_nothing_new_is_submitted_and_stop_drains(command: Command, n
     assert any("from the live page" in line for line in run.said)
 
 
+@pytest.mark.slow
 def test_a_browser_that_never_reads_does_not_keep_the_run(command: Command, night: Path) -> None:
     run = run_web(command, night)
     host, port = run.origin.removeprefix("http://").split(":")
@@ -204,6 +205,7 @@ def test_a_browser_that_never_reads_does_not_keep_the_run(command: Command, nigh
         each.close()
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_no_reason_to_fail(command: Command, night: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         run = run_web(command, night, "--port", str(taken.getsockname()[1]))
@@ -245,6 +247,7 @@ def test_serve_has_nothing_to_show_before_a_run(command: Command, night: Path) -
     assert "nothing has been run here yet" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_hundreds_of_idle_connections_of_others_hold_up_neither_the_run_nor_its_page(
     command: Command,
 ) -> None:

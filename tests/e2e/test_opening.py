@@ -134,8 +134,11 @@ def test_without_a_browser_the_run_says_so_and_is_as_good(
 
 @pytest.mark.parametrize(
     "environment",
-    [{"CI": "true"}, {"DISPLAY": ""}, {"SSH_CONNECTION": "10.0.0.1 5 10.0.0.2 22"}],
-    ids=lambda environment: next(iter(environment)),
+    [
+        pytest.param({"CI": "true"}, id="CI", marks=pytest.mark.slow),
+        pytest.param({"DISPLAY": ""}, id="DISPLAY"),
+        pytest.param({"SSH_CONNECTION": "10.0.0.1 5 10.0.0.2 22"}, id="SSH", marks=pytest.mark.slow),
+    ],
 )
 def test_nothing_opens_where_nobody_sits_before_it(
     command: Command, small: Path, tmp_path: Path, environment: dict[str, str]
@@ -166,7 +169,13 @@ def test_a_terminal_that_knows_no_links_gets_none(command: Command, small: Path)
     assert UP in shown
 
 
-@pytest.mark.parametrize("environment", [{"CI": "true"}, {"TERM": "dumb"}], ids=lambda each: next(iter(each)))
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param({"CI": "true"}, id="CI"),
+        pytest.param({"TERM": "dumb"}, id="TERM", marks=pytest.mark.slow),
+    ],
+)
 def test_nothing_moves_on_a_terminal_that_keeps_a_log(
     command: Command, small: Path, environment: dict[str, str]
 ) -> None:

@@ -44,10 +44,12 @@ def folder_copied_over(backup: Path, database: Path) -> None:
     "replace",
     [
         moved_over,
-        folder_swapped,
+        pytest.param(folder_swapped, marks=pytest.mark.slow),
         lambda backup, database: database.unlink(),
         lambda backup, database: database.with_name("runner.db-wal").unlink(),
-        lambda backup, database: database.with_name("runner.db-shm").unlink(),
+        pytest.param(
+            lambda backup, database: database.with_name("runner.db-shm").unlink(), marks=pytest.mark.slow
+        ),
     ],
     ids=["mv", "folder", "rm", "rm log", "rm shm"],
 )
@@ -92,7 +94,7 @@ def test_a_database_that_is_replaced_under_a_run_pays_for_nothing_twice(
 @pytest.mark.parametrize(
     "replace",
     [
-        shutil.copyfile,
+        pytest.param(shutil.copyfile, marks=pytest.mark.slow),
         folder_copied_over,
         lambda backup, database: database.write_bytes(b"not a database any more"),
         lambda backup, database: database.with_name("runner.db-wal").write_bytes(b""),

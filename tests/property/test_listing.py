@@ -204,7 +204,9 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    "seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 12))]
+)
 def test_a_plan_from_the_rows_is_the_plan_of_an_expansion_after_any_edits(folder: Path, seed: int) -> None:
     """Two databases live the same life; one of them expands the manifest every time."""
     draw = random.Random(seed)

@@ -899,7 +899,7 @@ def _settings(examples: int, steps: int, **more: Any) -> settings:
 
 TestMoney = Money.TestCase
 TestMoney.settings = _settings(
-    EXAMPLES or 80, 60 if EXAMPLES else 50, derandomize=not EXAMPLES, print_blob=True
+    EXAMPLES or 50, 60 if EXAMPLES else 50, derandomize=not EXAMPLES, print_blob=True
 )
 
 

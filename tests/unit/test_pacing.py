@@ -82,7 +82,9 @@ def test_a_given_limit_is_used_and_hardly_ever_refused(kind: str, window_s: floa
     assert outcome.per_thousand <= 1.0
 
 
-@pytest.mark.parametrize("retry_after", ["seconds", "exact", "none"])
+@pytest.mark.parametrize(
+    "retry_after", ["seconds", *(pytest.param(each, marks=pytest.mark.slow) for each in ("exact", "none"))]
+)
 @pytest.mark.parametrize("kind", ["bucket", "window", "log"])
 def test_a_limit_found_by_an_earlier_run_is_used(kind: str, retry_after: str) -> None:
     outcome = flood(240.0, rate=20.0, found=20.0, kind=kind, window_s=1.0, retry_after=retry_after)
@@ -91,7 +93,7 @@ def test_a_limit_found_by_an_earlier_run_is_used(kind: str, retry_after: str) ->
     assert outcome.per_thousand <= 20.0
 
 
-@pytest.mark.parametrize("retry_after", ["seconds", "none"])
+@pytest.mark.parametrize("retry_after", [pytest.param("seconds", marks=pytest.mark.slow), "none"])
 @pytest.mark.parametrize(
     ("kind", "window_s"), [("bucket", 1.0), ("window", 1.0), ("log", 1.0), ("window", 60.0)]
 )
