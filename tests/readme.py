@@ -1,4 +1,4 @@
-"""The generated parts of README.md: `python -m tests.readme --write` fills them, `--check` compares.
+"""The generated parts of README.md and runner/README.md: `python -m tests.readme --write` fills, `--check` compares.
 
 A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
@@ -8,13 +8,19 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+from runner.lifecycle.machine import may_become
+from runner.model import State
 from tests.support import clean_environment
+from tests.unit.test_layers import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+MAP = ROOT / "runner" / "README.md"
+PAGES = (README, MAP)
 PART = re.compile(r"(?P<head><!-- generated: (?P<name>\w+) -->\n).*?(?P<tail><!-- end -->)", re.S)
 
 
@@ -38,7 +44,38 @@ def targets() -> str:
     return "| target | does |\n| --- | --- |\n" + "".join(rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"help": help_text, "targets": targets}
+def floors() -> str:
+    """Return the floors of the package, top first, one line each."""
+    lines = [
+        textwrap.fill(
+            ", ".join(names),
+            100,
+            initial_indent=f"{number:>2}  ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+        )
+        for number, names in enumerate(LAYERS, 1)
+    ]
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def states() -> str:
+    """Return the states of a job, what is true in each, and what it may become, as a table."""
+    code = (ROOT / "runner" / "model.py").read_text(encoding="utf-8")
+    true = dict(re.findall(r'^    [A-Z]+ = "(\w+)"  # (.+)$', code.partition("class State(")[2], re.M))
+    rows = []
+    for old in State:
+        after = ", ".join(f"`{new}`" for new in State if new is not old and may_become(old, new))
+        rows.append(f"| `{old}` | {true[old]} | {after} |\n")
+    return "| state | what is true | may become |\n| --- | --- | --- |\n" + "".join(rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "help": help_text,
+    "targets": targets,
+    "floors": floors,
+    "states": states,
+}
 
 
 def filled(text: str) -> str:
@@ -47,18 +84,20 @@ def filled(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check README.md; return 0, or 1 when it is out of date."""
+    """Write or check the pages; return 0, or 1 when one is out of date."""
     if arguments not in (["--write"], ["--check"]):
         print("usage: python -m tests.readme --write | --check", file=sys.stderr)
         return 2
-    old = README.read_text(encoding="utf-8")
-    new = filled(old)
-    if arguments == ["--write"]:
-        README.write_text(new, encoding="utf-8")
-    elif old != new:
-        print("README.md is out of date: run `make readme`", file=sys.stderr)
-        return 1
-    return 0
+    stale = 0
+    for page in PAGES:
+        old = page.read_text(encoding="utf-8")
+        new = filled(old)
+        if arguments == ["--write"]:
+            page.write_text(new, encoding="utf-8")
+        elif old != new:
+            print(f"{page.relative_to(ROOT)} is out of date: run `make readme`", file=sys.stderr)
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

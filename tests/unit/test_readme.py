@@ -12,7 +12,7 @@ from runner.manifest.yaml12 import read_yaml
 from runner.model import State
 from runner.schemas import load_contracts, read_schema
 from tests.manifest_reading import HEAD, load
-from tests.readme import PART, PARTS, README, filled
+from tests.readme import PAGES, PART, PARTS, README, filled
 
 TEXT = README.read_text(encoding="utf-8")
 ROOT = README.parent
@@ -27,8 +27,11 @@ def first_column(text: str) -> list[str]:
 
 
 def test_the_generated_parts_are_up_to_date() -> None:
-    assert {part["name"] for part in PART.finditer(TEXT)} == PARTS.keys()
-    assert filled(TEXT) == TEXT, "run `make readme`"
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+
+    assert {part["name"] for text in pages for part in PART.finditer(text)} == PARTS.keys()
+    for text in pages:
+        assert filled(text) == text, "run `make readme`"
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:

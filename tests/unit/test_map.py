@@ -1,0 +1,58 @@
+"""runner/README.md leads a stranger to files, functions and folders that are there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.readme import MAP, ROOT
+
+TEXT = MAP.read_text(encoding="utf-8")
+PACKAGE = MAP.parent
+QUOTED = sorted({*re.findall(r"`([^`\n]+)`", TEXT)})
+FILES = [text for text in QUOTED if re.fullmatch(r"[\w/]+\.(py|typed)(:\w+)?", text)]
+FOLDERS = [text for text in QUOTED if re.fullmatch(r"[\w/]+/", text)]
+
+
+def test_each_entry_at_the_top_of_the_package_has_one_line() -> None:
+    entries = {
+        path.name + "/" * path.is_dir()
+        for path in PACKAGE.iterdir()
+        if path.name not in {"__pycache__", "_schemas", MAP.name} and not path.name.startswith(".")
+    }
+    table = TEXT.partition("| at the top |")[2].partition("\n## ")[0]
+
+    assert sorted(re.findall(r"^\| `([^`]+)` \|", table, re.M)) == sorted(entries)
+
+
+@pytest.mark.parametrize("named", FILES)
+def test_each_file_and_name_is_there(named: str) -> None:
+    name, _, inside = named.partition(":")
+    file = next((place / name for place in (PACKAGE, ROOT) if (place / name).is_file()), None)
+
+    assert file, f"{name} is not there"
+    if inside:
+        code = file.read_text(encoding="utf-8")
+        assert re.search(rf"^(async def|def|class) {inside}\b", code, re.M), f"{file} has no {inside}"
+
+
+@pytest.mark.parametrize("named", FOLDERS)
+def test_each_folder_is_there(named: str) -> None:
+    assert (PACKAGE / named).is_dir() or (ROOT / named).is_dir()
+
+
+def test_what_the_figure_names_is_there() -> None:
+    figures = "".join(re.findall(r"```text\n(.*?)```", TEXT.partition("## The floors")[0], re.S))
+    named = re.findall(r"\b[\w/]+\.py\b", figures)
+
+    assert named
+    assert not [name for name in named if not (PACKAGE / name).is_file()]
+
+
+def test_the_map_is_short_and_no_word_is_explained_twice() -> None:
+    words = re.findall(r"^\| ([^|`]+) \|", TEXT.partition("\n## Words\n")[2], re.M)[2:]
+
+    assert len(TEXT.splitlines()) < 200
+    assert words == sorted(words, key=str.lower)
+    assert len(words) == len(set(words)) >= 20
