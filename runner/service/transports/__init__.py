@@ -6,8 +6,6 @@ imported when a transport is made, since that takes longer than anything else a 
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -122,29 +120,9 @@ async def knock(way: ResultTransport, host: str, *, agent: str, timeout_s: float
 def _transport(
     connections: int, proxy: httpx.Proxy | None, allowed: Callable[[str, Address], bool] = lambda *_: True
 ) -> httpx.AsyncBaseTransport:
-    _import_aiohttp()
     from runner.service.transports._aiohttp import Transport
 
     return Transport(connections, proxy, proxy_bypass, allowed, trusted)
-
-
-def _import_aiohttp() -> None:
-    """Import aiohttp without having it read the certificates of this machine, twice (50 to 70 ms).
-
-    It makes two TLS contexts for requests that bring none. Each https request of ours brings one; those two
-    come out trusting nobody.
-    """
-    if "aiohttp" in sys.modules:
-        return
-    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-    kept = {name: os.environ[name] for name in names if name in os.environ}
-    os.environ.update(dict.fromkeys(names, os.devnull))
-    try:
-        import aiohttp  # noqa: F401
-    finally:
-        for name in names:
-            os.environ.pop(name, None)
-        os.environ.update(kept)
 
 
 def _proxy(base_url: str) -> httpx.Proxy | None:
