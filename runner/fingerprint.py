@@ -106,7 +106,7 @@ def price_shape(
     """Return the name of what has one price: the model, its params, the kinds of its references.
 
     A metered model may charge by the length of the text, so there each length is its own shape:
-    that can only make us more careful (design §8), never less.
+    that can only make us more careful, never less: each new shape is tried near a cap before others follow.
     """
     parts: list[Json] = [model, dict(params), list(kinds)]
     if metered:

@@ -1,6 +1,6 @@
 """The regimes a scheduler has to do well in, and what well means. `python -m tests.regimes 50` prints the table.
 
-The first wall differs: the rate, the slots at the service, or neither (performance.md, "Theory to use").
+The first wall differs: the rate, the slots at the service, or neither.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The life of a job: what an answer of the service means, and what follows from it.
 
 Pure rules, tested as tables. The words: a send is *definite* when it was certainly not accepted;
-everything else is *unclear*, and only the same key with the same bytes may follow it.
-Source: design §5 and `api.md` §8 and §12.
+everything else is *unclear*, and only the same key with the same bytes may follow it (runner/README.md, rules 2 and 4).
 """
 
 from __future__ import annotations

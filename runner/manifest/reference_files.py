@@ -25,7 +25,7 @@ from runner.results.media import HEAD_BYTES, WITH_SIGNATURE, describe, sniff
 
 PIECE_BYTES = 1_000_000
 MAX_BYTES = 1_000_000_000
-"""Larger files are not even read: the largest documented upload is a tenth of this (`api.md` §6)."""
+"""Larger files are not even read: the largest upload that the service documents is a tenth of this."""
 
 MEMORY_BYTES = 4_000_000
 """What is sent from memory; larger files are copied to an unnamed temporary file."""

@@ -2,9 +2,8 @@
 
 Pure: `now` is the reading of a monotonic clock in seconds, given by the caller; draws are passed in.
 
-Source:
-    performance.md, "Rate limiters against three kinds of service": measure what passes, stay just under
-    it, probe a little now and then. One gate for everyone matters more than the formula.
+Measure what passes, stay just under it, look a little higher now and then. One gate for everyone matters more
+than the formula.
 """
 
 from __future__ import annotations

@@ -285,7 +285,7 @@ class Api:
             with anyio.fail_after(deadline - time.monotonic()):
                 raw = await _read(response)
         except Exception as exc:
-            # Not even the status line of a cut answer counts: truncation is never definite (design §5).
+            # Not even the status line of a cut answer counts: truncation is never definite (runner/README.md, rule 2).
             return Reply(
                 status=None,
                 detail=f"HTTP {response.status_code}, then the answer broke off: {in_words(exc, self._hider.text)}",

@@ -168,8 +168,8 @@ def reserve(conn: sqlite3.Connection, job: Job, *, estimate: Estimate, base_url:
 def accept(conn: sqlite3.Connection, job: Job, *, task_id: TaskId, reserved: float | None, now: str) -> None:
     """Record the task that a round has become, and what the service reserved for it.
 
-    Zero or nothing reserved says nothing about the price ("task record first, credits spent next",
-    `api.md` §7): the estimate stays.
+    Zero or nothing reserved says nothing about the price, for the service makes the task's record first and
+    spends credits next: the estimate stays.
     """
     conn.execute("UPDATE ledger SET task_id = ? WHERE job = ? AND round = ?", (task_id, job.row, job.round))
     if reserved:

@@ -32,7 +32,7 @@ def paths(*jobs: dict[str, Any], **head: Any) -> set[str]:
     return {path for path, _ in errors(*jobs, **head)}
 
 
-# The example of the design, as YAML 1.2 reads it.
+# Every key at once, as YAML 1.2 reads it.
 EXAMPLE: dict[str, Any] = {
     "version": 1,
     "name": "autumn-launch",

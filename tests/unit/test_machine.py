@@ -1,4 +1,4 @@
-"""What an answer of the service means, and what follows for a submit: the design's rules for paying once, as tables."""
+"""What an answer of the service means, and what follows for a submit: the rules for paying once, as tables."""
 
 from __future__ import annotations
 
