@@ -15,9 +15,9 @@ from runner.errors import UsageError
 from runner.host.clock import rfc3339
 from runner.host.workspace import Workspace, find_workspace, no_database
 from runner.model import Settings
-from runner.report.data import Invocation, Report, collect
-from runner.report.export import Format, export_rows
-from runner.report.page import page_path, write_report
+from runner.reports.data import Invocation, Report, collect
+from runner.reports.export import Format, export_rows
+from runner.reports.page import page_path, write_report
 from runner.results.parts import disk_errors
 from runner.store import catalogue
 from runner.store.database import StateFile

@@ -51,7 +51,7 @@ from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
 
 ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.READY, State.SUBMITTING, State.WAITING)
-END_IMPORTS = ("runner.api.reporting", "runner.report.page", "rich.console")
+END_IMPORTS = ("runner.api.reporting", "runner.reports.page", "rich.console")
 END_IMPORTS_AFTER_S = 2.0
 SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced
 
@@ -486,7 +486,7 @@ def _clean(file: StateFile, settings: Settings, folder: OutputFolder) -> None:
 def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, clock: Clock) -> RunResult:
     # What only the end needs is not imported before the first request.
     from runner.api.reporting import write_report_for
-    from runner.report.page import page_path
+    from runner.reports.page import page_path
 
     with file.transaction() as conn:
         catalogue.end_run(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=_now(clock))

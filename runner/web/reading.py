@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from runner.host.clock import epoch, rfc3339
 from runner.host.workspace import Holder
-from runner.report import page
-from runner.report.data import Invocation, Place, Report, categories_of, collect, jobs_of
+from runner.reports import page
+from runner.reports.data import Invocation, Place, Report, categories_of, collect, jobs_of
 from runner.store import catalogue, jobs, reporting
 from runner.store.database import StateFile
 from runner.store.troubles import trouble

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runner.report import page as report_page
-from runner.report.data import Invocation, Report, collect
+from runner.reports import page as report_page
+from runner.reports.data import Invocation, Report, collect
 from tests.browsing import mixed_rows
 from tests.report_rows import Row, add, clips, new_state, night
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner.report.data import Report
+from runner.reports.data import Report
 from tests.browsing import HOSTILE, axe_findings, overflow
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runner.report.data import Report
+from runner.reports.data import Report
 from tests.browsing import choose, ids, overflow, summary
 from tests.report_rows import AUDIO, IMAGE, Row
 

@@ -11,7 +11,7 @@ import pytest
 from runner.manifest import open_manifest
 from runner.manifest.reference_files import DiskReferences
 from runner.model import Severity
-from runner.report.data import Report
+from runner.reports.data import Report
 from runner.schemas import load_contracts
 from tests.browsing import HOSTILE, choose, ids
 from tests.report_rows import AUDIO, Row

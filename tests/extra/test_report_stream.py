@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from runner.report import page as report_page
-from runner.report.data import Report
+from runner.reports import page as report_page
+from runner.reports.data import Report
 from tests.browsing import FAILED, choose, ids, summary
 from tests.report_rows import Row
 

@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli",),
     ("api",),
-    ("web", "report", "progress"),
+    ("web", "reports", "progress"),
     ("engine",),
     ("steps",),
     ("manifest", "results", "service", "store", "host.environment", "host.workspace", "host.drives"),
@@ -309,7 +309,7 @@ def test_the_sandbox_stands_alone(path: Path) -> None:
 
 # --- printing: what a service says goes through one function, all that is printed through one of three doors
 
-PRINTING = ("cli", "progress", "api", "web", "report")
+PRINTING = ("cli", "progress", "api", "web", "reports")
 # Where bytes reach a stream: the one door, lines of progress, and what other programs read as it is.
 DOORS = {
     "cli.output": "show, show_json, complain",

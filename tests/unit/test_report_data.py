@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 from runner.errors import UsageError
-from runner.report.data import Invocation, Report, collect, relative_url
+from runner.reports.data import Invocation, Report, collect, relative_url
 from runner.store.database import StateFile
 from tests.report_rows import AUDIO, BEGAN_S, Row, add, new_state
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.report.export import COLUMNS, Format, export_rows
+from runner.reports.export import COLUMNS, Format, export_rows
 from runner.store.database import StateFile
 from tests.report_rows import Row, add, new_state
 
-README = Path(__file__).resolve().parents[2] / "runner" / "report" / "README.md"
+README = Path(__file__).resolve().parents[2] / "runner" / "reports" / "README.md"
 
 
 @pytest.fixture

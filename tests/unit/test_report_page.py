@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from runner.errors import UsageError
-from runner.report import page
-from runner.report.data import Invocation, Report, collect
+from runner.reports import page
+from runner.reports.data import Invocation, Report, collect
 from tests.report_rows import Row, add, new_state, night
 
 HOSTILE = [

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runner.report.data import Invocation
+from runner.reports.data import Invocation
 from runner.web.app import live_app
 from runner.web.feed import Feed
 from runner.web.reading import Reader, Subject

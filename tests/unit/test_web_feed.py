@@ -14,7 +14,7 @@ import pytest
 
 from runner.host.clock import rfc3339
 from runner.host.workspace import Holder
-from runner.report.data import Invocation
+from runner.reports.data import Invocation
 from runner.store.database import StateFile
 from runner.web.feed import Feed
 from runner.web.reading import Hand, Numbers, Reader, Subject

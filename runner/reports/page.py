@@ -23,7 +23,7 @@ from typing import Any
 from runner import __version__
 from runner.errors import UsageError
 from runner.host.processes import is_alive
-from runner.report.data import Report, ReportFile, ReportJob
+from runner.reports.data import Report, ReportFile, ReportJob
 from runner.results.parts import disk_errors, sync_folder
 
 ASSETS = Path(__file__).with_name("assets")

@@ -1,6 +1,6 @@
 """Rows of jobs for other programs: csv, jsonl, json, and playlists of results. Streams.
 
-The columns are a promise (README of `runner/report`); a new one is added at the end. Credits are sums over
+The columns are a promise (README of `runner/reports`); a new one is added at the end. Credits are sums over
 all rounds of a job. In csv, a list or an object is JSON, and a text that a spreadsheet would take for a
 formula gets a leading apostrophe; jsonl and json hold every value as it is.
 """
