@@ -28,6 +28,9 @@ class Kind(StrEnum):
     AUDIO = "audio"
 
 
+SANDBOX_URL = "sandbox:"  # what the sandbox's rows are bound to: its port is another each time
+
+
 class State(StrEnum):
     """Where a job stands. The comment says what is then true."""
 
@@ -44,7 +47,6 @@ class State(StrEnum):
 
 
 NEVER_SENT = frozenset({State.PLANNED, State.UPLOADING, State.READY})
-ENDED = frozenset({State.DONE, State.FAILED, State.ABANDONED})
 
 
 class Basis(StrEnum):
@@ -127,7 +129,6 @@ class JobSpec:
     output: str
     fingerprint: Fingerprint
     axes: Mapping[str, Json] = field(default_factory=dict)
-    repeated: bool = False  # comes from `repeat`, so an equal fingerprint is meant
     place: Place
 
 

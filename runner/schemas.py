@@ -83,12 +83,3 @@ def bundled_sha256() -> str:
         found.update(f"{path.name}\n".encode())
         found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()
-
-
-def load_contract(model: str) -> Contract:
-    """Return the bundled contract of a model.
-
-    Raises:
-        KeyError: The model is not among the bundled ones.
-    """
-    return load_contracts()[ModelId(model)]

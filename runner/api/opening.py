@@ -20,7 +20,6 @@ from runner.results.files import OutputFolder
 from runner.store import catalogue, ledger, staging
 from runner.store.database import StateFile
 
-SANDBOX_URL = "sandbox:"  # what the sandbox's rows are bound to: its port is another each time
 SANDBOX_KEY = "rvya_sk_sandbox"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -14,7 +13,7 @@ from runner.api.opening import read_manifest, results_folder
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
 from runner.host.workspace import Workspace, find_workspace, no_database
-from runner.model import Settings
+from runner.model import SANDBOX_URL, Settings
 from runner.reports.data import Invocation, Report, collect
 from runner.reports.export import Format, export_rows
 from runner.reports.page import page_path, write_report
@@ -45,25 +44,24 @@ def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> Writ
         return _write(file, settings, invocation_of(manifest, state, sandbox=sandbox))
 
 
-def write_report_for(file: StateFile, settings: Settings) -> Path | None:
-    """Write the report at the end of a run; trouble with it is told in one line and fails nothing.
+def write_report_for(file: StateFile, settings: Settings) -> tuple[Path | None, str]:
+    """Write the report at the end of a run; trouble with it fails nothing.
 
     Args:
         file: The run's open database.
         settings: The run's manifest; its `output_dir` is where the page goes.
 
     Returns:
-        The page, or None when it could not be written.
+        (page, ""), or (None, why) where it could not be written.
     """
     try:
         bound = catalogue.binding(file.conn, settings.name)
-        sandbox = bound is not None and bound["base_url"] == "sandbox:"
+        sandbox = bound is not None and bound["base_url"] == SANDBOX_URL
         usual = find_workspace(settings.path, state=None, sandbox=sandbox).database
         state = None if file.path is None or file.path.resolve() == usual.resolve() else str(file.path)
-        return _write(file, settings, invocation_of(settings.path, state, sandbox=sandbox)).path
+        return _write(file, settings, invocation_of(settings.path, state, sandbox=sandbox)).path, ""
     except Exception as exc:  # a page to look at must never fail what was paid for
-        print(f"no report was written: {harmless(str(exc))}", file=sys.stderr)
-        return None
+        return None, harmless(str(exc))
 
 
 def exported(manifest: Path, *, format_name: str, state: str | None, sandbox: bool) -> Iterator[str]:

@@ -23,7 +23,7 @@ from runner.api.adopting import take_over
 from runner.api.child import Sandbox, sandbox_child
 from runner.api.interruptions import begun, ended_in_any_case, watch_signals
 from runner.api.modelling import contracts_for
-from runner.api.opening import SANDBOX_KEY, SANDBOX_URL, Opened, no_file, read_manifest, results_folder
+from runner.api.opening import SANDBOX_KEY, Opened, no_file, read_manifest, results_folder
 from runner.api.planning import Plan, check_binding, compute
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.sharing import refuse_taken
@@ -36,7 +36,7 @@ from runner.host.environment import base_url as base_url_of_environment
 from runner.host.environment import descriptors_left, get_key
 from runner.host.surroundings import Weight
 from runner.host.workspace import ManifestLock, find_workspace, holder_of
-from runner.model import Settings, State
+from runner.model import SANDBOX_URL, Settings, State
 from runner.pace.governor import Governor
 from runner.pace.scheduler import Durations, Scheduler, Window
 from runner.progress.words import counted
@@ -90,6 +90,7 @@ class RunResult:
     surprises: int  # charges many times their estimates that a person has yet to see
     ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
     report: Path | None  # the page to look through, where there is one
+    no_report: str = ""  # why it could not be written
     replaced: bool = False  # the database, under this run
     rescued: Path | None = None  # what this run knows, where that could be kept whole
 
@@ -493,9 +494,9 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
     # Its page is part of a run's result, but nothing that happens to it changes how the run ended.
     page = page_path(settings.output_dir, settings.name)
     if any(ended.stats[what] for what in ("accepted", "done", "failed")) or not page.is_file():
-        report = write_report_for(file, settings)
+        report, no_report = write_report_for(file, settings)
     else:
-        report = page
+        report, no_report = page, ""
     counts: dict[str, int] = {}
     orphans = 0
     for (state, listed), number in jobs.counts(file.conn, settings.name).items():
@@ -521,6 +522,7 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
             (row["state"], row["class"]) for row in reporting.failures(file.conn, settings.name)
         ),
         report=report,
+        no_report=no_report,
         replaced=file.replaced is not None,
         rescued=file.rescued if file.rescued_whole else None,
     )

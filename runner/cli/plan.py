@@ -52,10 +52,10 @@ def show_plan(
     max_credits: float | None = None,
 ) -> None:
     """Plan a manifest and print it; `max_credits` replaces the manifest's own cap."""
-    from runner.api.opening import SANDBOX_URL
     from runner.api.planning import planned
     from runner.api.preflight import Looked, look_at_room, look_for_plan
     from runner.host.environment import base_url
+    from runner.model import SANDBOX_URL
     from runner.service.client import checked_base_url
 
     identity = SANDBOX_URL if sandbox else checked_base_url(base_url())
@@ -158,6 +158,7 @@ def _note(line: dict[str, Any]) -> str:
 
 def summary_words(plan: Any, credits: dict[str, Any]) -> str:
     """Return the counts and the money of a plan as a few lines."""
+    from runner.money.budget import EPSILON
     from runner.progress.words import basis_in_words, counted, credits_in_words, near, size, span
 
     counts = ", ".join(
@@ -187,7 +188,7 @@ def summary_words(plan: Any, credits: dict[str, Any]) -> str:
     cap = credits["max_credits"]
     # A run sets aside for each job what jobs like it came to at most: it has to find that much room for the last one.
     wanted = credits["to_spend"] + credits["margin"]
-    if cap is not None and wanted + credits["spent"] + credits["reserved"] > cap:
+    if cap is not None and wanted + credits["spent"] + credits["reserved"] > cap + EPSILON:
         lines.append("attention  this is more than max_credits: the run will stop at the cap (exit 8)")
     if above := credits["jobs_above_cap"]:
         lines.append(
@@ -195,7 +196,7 @@ def summary_words(plan: Any, credits: dict[str, Any]) -> str:
             f" max_credits_per_job ({credits_in_words(credits['max_credits_per_job'])}) and will not be sent (exit 8)"
         )
     day = credits["max_credits_per_day"]
-    if day is not None and wanted + credits["last_day"] > day:
+    if day is not None and wanted + credits["last_day"] > day + EPSILON:
         lines.append(
             f"attention  with the {credits_in_words(credits['last_day'])} of the last 24 hours this is more than"
             f" max_credits_per_day ({credits_in_words(day)}): the run will stop there (exit 8)"

@@ -140,6 +140,8 @@ def go(
         print_result_json(result, progress)
     else:
         print_result(result, request)
+    if result.no_report:
+        complain(f"no report was written: {result.no_report}")
     if open_report and result.report is not None and somebody_looks():
         open_url(result.report.absolute().as_uri())
     return int(result.ended.code)

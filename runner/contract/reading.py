@@ -48,7 +48,6 @@ def contract_from_json(obj: Mapping[str, Any]) -> Contract:
         billing_type=_text(obj.get("billing_type")) or None,
         max_prompt_length=int(length) if length is not None and length > 0 else None,
         prompt_required=prompt_required if isinstance(prompt_required, bool) else None,
-        params_required=obj.get("params_required") is True,
         params=MappingProxyType({param.key: param for param in params}),
         uploads=_uploads(obj.get("uploads")),
         api_status=_text(obj.get("api_status")) or None,

@@ -104,7 +104,6 @@ class Contract:
     billing_type: str | None = None
     max_prompt_length: int | None = None  # characters
     prompt_required: bool | None = None
-    params_required: bool = False  # the request must have a `params` object, even an empty one
     params: Mapping[str, Param] = field(default_factory=dict)
     uploads: Uploads = Uploads()
     api_status: str | None = None

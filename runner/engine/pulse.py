@@ -13,7 +13,7 @@ from runner.engine.floor import Floor
 from runner.engine.results import Results
 from runner.engine.view import Snapshot
 from runner.errors import RunnerError
-from runner.model import State
+from runner.model import NEVER_SENT, State
 from runner.store import catalogue, jobs, ledger
 from runner.store.marks import Begun
 
@@ -24,7 +24,6 @@ MANY_JOBS = 20_000  # counting them takes longer
 REMEMBER_EVERY = 2  # beats
 NEAR_THE_CAP = "near the cap no more is sent until it is known what is on its way costs"
 MARK_WITHIN_S = 2.0
-_UNSENT = (State.PLANNED, State.UPLOADING, State.READY)
 _ENDED = (State.DONE, State.FAILED, State.ABANDONED, State.UNCERTAIN)
 
 
@@ -114,7 +113,7 @@ class Pulse:
     @property
     def unsent(self) -> int:
         """Listed jobs of which nothing was sent, at the last count."""
-        return sum(self._counts.get((state, True), 0) for state in _UNSENT)
+        return sum(self._counts.get((state, True), 0) for state in NEVER_SENT)
 
     def _view(self, charged: float, reserved: float) -> Snapshot:
         floor = self._floor

@@ -430,7 +430,7 @@ class After(StrEnum):
     AGAIN = "again"  # same key, same bytes, after a delay
     UNCERTAIN = "uncertain"  # nobody can know; a person decides
     FAILED = "failed"  # definitely refused for ever
-    BACK = "back"  # definitely not accepted, and not the job's fault: back to ready
+    BACK = "back"  # definitely not accepted, and not the job's fault: back to planned
     NEW_BODY = "new_body"  # definitely refused because a reference url is gone: new revision
 
 
@@ -439,7 +439,8 @@ class SubmitOutcome:
     """What follows from an answer to a submit.
 
     `definite` says that this very send was not accepted; `pinned` that only the same key and bytes may follow
-    it all the same. `stop` is the exit code that ends submitting for this run, None to go on.
+    it all the same; `new_revision` that the next send is to have another key. `stop` is the exit code that ends
+    submitting for this run, None to go on.
     """
 
     after: After

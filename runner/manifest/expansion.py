@@ -141,7 +141,6 @@ class Expander:
             output=output,
             fingerprint=digest,
             axes=axes,
-            repeated=take is not None,
             place=self._place(entry),
         )
 

@@ -148,14 +148,6 @@ class Durations:
         for duration_s in seconds:
             self.ended(shape, duration_s, duration_s, kin=kin)
 
-    def known(self, shape: Hashable, *, kin: Hashable = None) -> int:
-        """Return how many durations a curve would rest on; 0: there is no curve."""
-        own = self._shapes.get(shape)
-        if own is not None and own.number:
-            return own.number
-        like = self._kin.get(kin)
-        return min(like.number, 1) if like is not None else 0
-
     def ended(self, shape: Hashable, after_s: float, by_s: float, *, kin: Hashable = None) -> None:
         """Learn that a task was running at `after_s` and had ended by `by_s` (the same if known exactly)."""
         after, by = _place(after_s), _place(by_s)

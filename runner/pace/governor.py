@@ -127,11 +127,6 @@ class Governor:
         return self._ceiling is not None or self._found is not None
 
     @property
-    def closed_until(self) -> float:
-        """When the gate that a 429 closed opens again; in the past when it is open."""
-        return self._closed_until
-
-    @property
     def opened_at(self) -> float:
         """What was sent before this belongs to a refusal already known."""
         return self._opened_at

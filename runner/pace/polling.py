@@ -150,9 +150,6 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def __contains__(self, job: int) -> bool:
-        return job in self._jobs
-
     def add(
         self, job: int, *, shape: Hashable, kin: Hashable, age_s: float, now: float, polled: bool
     ) -> None:

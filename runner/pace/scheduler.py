@@ -128,11 +128,6 @@ class Scheduler:
         """The account's limit as met, to be stored for the next run; None while it was not met."""
         return self.governor.found_per_s
 
-    def next_due(self, now: float) -> float:
-        """Return when the next poll is due; infinite when no job waits."""
-        found = self._waiting.next(now)
-        return found.due if found is not None else math.inf
-
     def choose(
         self,
         now: float,

@@ -20,12 +20,10 @@ from urllib.parse import quote
 from runner.errors import UsageError
 from runner.host.clock import epoch
 from runner.lifecycle.machine import LONGEST_WORDS
-from runner.model import Json, State
+from runner.model import SANDBOX_URL, Json, State
 from runner.schemas import load_contracts
 from runner.store import catalogue, jobs, reporting
 from runner.words import harmless
-
-SANDBOX_URL = "sandbox:"  # what the rows of a rehearsal are bound to
 
 Value = TypeVar("Value")
 

@@ -31,7 +31,6 @@ from runner.service.hiding import MARK, KeyHider, each_text, hider_of
 from runner.service.transports import in_words, look_at, make_transport, never_left
 from runner.words import harmless
 
-API_CONNECTIONS = 10
 MAX_ANSWER_BYTES = 8_000_000
 USER_AGENT = f"rivya-batch/{__version__}"
 _HEADERS = {
@@ -424,7 +423,7 @@ async def open_api(
     account: Account,
     *,
     now: Callable[[], float],
-    connections: int = API_CONNECTIONS,
+    connections: int = 1,
     timeouts: Timeouts | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     heard: Callable[[float | None], None] = lambda _: None,

@@ -236,7 +236,8 @@ def rate(conn: sqlite3.Connection, account: str) -> float | None:
 def any_rate(conn: sqlite3.Connection, base_url: str) -> float | None:
     """Return the latest rate found for any key of a service."""
     row = conn.execute(
-        "SELECT per_s FROM rates WHERE account LIKE ? || ' %' ORDER BY found_at DESC LIMIT 1", (base_url,)
+        "SELECT per_s FROM rates WHERE substr(account, 1, length(?1) + 1) = ?1 || ' ' ORDER BY found_at DESC LIMIT 1",
+        (base_url,),
     ).fetchone()
     return row["per_s"] if row else None
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from runner.service.client import API_CONNECTIONS
+from runner.engine.connections import PLACES
 from runner.service.transports import make_transport, open_result_transport
 from tests.bench.process import KEY
 
@@ -45,9 +45,9 @@ class Pace:
 async def drive(kind: str, base_url: str, jobs: int, polls: float, rate: float) -> dict[str, float]:
     """Do the work of so many jobs, and of one more before the clocks start."""
     transport = (
-        make_transport(base_url, API_CONNECTIONS)
+        make_transport(base_url, PLACES)
         if kind == "ours"
-        else httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=API_CONNECTIONS))
+        else httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=PLACES))
     )
     pace, requests = Pace(rate), 0
     numbers = itertools.count(-1)
@@ -60,7 +60,7 @@ async def drive(kind: str, base_url: str, jobs: int, polls: float, rate: float) 
                 headers={"Authorization": f"Bearer {KEY}"},
                 trust_env=False,
             ) as api,
-            open_result_transport(base_url, API_CONNECTIONS) as way,
+            open_result_transport(base_url, PLACES) as way,
             httpx.AsyncClient(transport=way.http, timeout=60, trust_env=False) as results,
         ):
 
@@ -92,7 +92,7 @@ async def drive(kind: str, base_url: str, jobs: int, polls: float, rate: float) 
             await worker(0)
             numbers = itertools.count()
             requests, before, began = 0, time.process_time(), time.monotonic()
-            await asyncio.gather(*(worker(jobs) for _ in range(API_CONNECTIONS)))
+            await asyncio.gather(*(worker(jobs) for _ in range(PLACES)))
             return {
                 "requests": requests,
                 "cpu_s": time.process_time() - before,

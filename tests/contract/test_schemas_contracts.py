@@ -10,7 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from runner.contract import contract_from_json
-from runner.schemas import load_contract, load_contracts, read_schema, schemas_dir
+from runner.schemas import load_contracts, read_schema, schemas_dir
+from tests.bundled import load_contract
 
 FILES = sorted((schemas_dir() / "contracts").glob("*.json"))
 SCHEMA = read_schema("contract.schema.json")

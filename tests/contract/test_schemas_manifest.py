@@ -15,7 +15,8 @@ from jsonschema import Draft202012Validator
 from runner.contract import canonical_params, minimal_job
 from runner.contract.schema import params_schema
 from runner.manifest.schema import manifest_schema, render
-from runner.schemas import load_contract, load_contracts, read_schema, schemas_dir
+from runner.schemas import load_contracts, read_schema, schemas_dir
+from tests.bundled import load_contract
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = read_schema("manifest.schema.json")

@@ -10,7 +10,8 @@ import pytest
 
 from runner.contract import Contract, ParamProblem, canonical_params, contract_from_json, minimal_job
 from runner.model import Severity
-from runner.schemas import load_contract, load_contracts
+from runner.schemas import load_contracts
+from tests.bundled import load_contract
 
 GROK = load_contract("grok-imagine-video")
 

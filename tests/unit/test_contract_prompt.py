@@ -6,7 +6,7 @@ import pytest
 
 from runner.contract import check_prompt, contract_from_json
 from runner.model import Severity
-from runner.schemas import load_contract
+from tests.bundled import load_contract
 
 Z_IMAGE = load_contract("z-image")  # takes 1000 characters
 

@@ -8,7 +8,7 @@ import pytest
 
 from runner.contract import ParamProblem, check_references
 from runner.model import Kind, Reference, Severity, Sha256
-from runner.schemas import load_contract
+from tests.bundled import load_contract
 
 
 def file(

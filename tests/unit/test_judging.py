@@ -17,7 +17,8 @@ from runner.manifest import open_manifest
 from runner.manifest.schema import manifest_schema
 from runner.manifest.yaml12 import read_yaml
 from runner.model import ModelId
-from runner.schemas import load_contract, load_contracts, read_schema, schemas_dir
+from runner.schemas import load_contracts, read_schema, schemas_dir
+from tests.bundled import load_contract
 from tests.manifest_reading import HEAD, Pictures, load
 from tests.unit.test_manifest_schema import BAD_HEADS, BAD_JOBS, GOOD_HEADS, GOOD_JOBS, with_head
 

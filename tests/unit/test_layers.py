@@ -317,7 +317,6 @@ DOORS = {
     "cli.report": "the path of a file",
     "cli.export": "rows for other programs",
     "cli.plan": "JSON, piece by piece",
-    "api.reporting": "one line, made harmless",
 }
 # Fields whose words are the service's.
 THEIRS = frozenset({"task_id", "message", "what", "code", "request_id", "word", "reason", "note"})

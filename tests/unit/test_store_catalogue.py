@@ -1,0 +1,47 @@
+"""What the workspace has learned of a service is found again under its name, and under no other's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from runner.store.catalogue import any_rate, save_rate
+from runner.store.database import StateFile
+
+NOW, LATER = "2026-11-29T00:00:00.000Z", "2026-11-30T00:00:00.000Z"
+KEY, OTHER_KEY = "0123456789ab", "ba9876543210"
+
+
+@pytest.fixture
+def file() -> Iterator[StateFile]:
+    opened = StateFile.in_memory()
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("service", "other"),
+    [
+        ("https://a_b.example", "https://a-b.example"),
+        ("https://rivya.ai/a%2Fb", "https://rivya.ai/a-2Fb"),
+        ("https://rivya.ai", "https://rivya.ai.example"),
+        ("https://rivya.ai/a", "https://rivya.ai/A"),
+    ],
+)
+def test_a_rate_is_that_of_the_very_service(file: StateFile, service: str, other: str) -> None:
+    with file.transaction() as conn:
+        save_rate(conn, f"{other} {KEY}", 9.0, LATER)
+    assert any_rate(file.conn, service) is None
+
+    with file.transaction() as conn:
+        save_rate(conn, f"{service} {KEY}", 4.0, NOW)
+    assert any_rate(file.conn, service) == 4.0
+
+
+def test_of_several_keys_the_latest_rate_counts(file: StateFile) -> None:
+    with file.transaction() as conn:
+        save_rate(conn, f"https://rivya.ai {OTHER_KEY}", 4.0, LATER)
+        save_rate(conn, f"https://rivya.ai {KEY}", 9.0, NOW)
+
+    assert any_rate(file.conn, "https://rivya.ai") == 4.0
