@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.readme import MAP, ROOT
+from tests.unit.test_layers import top_entries
 
 TEXT = MAP.read_text(encoding="utf-8")
 PACKAGE = MAP.parent
@@ -16,14 +17,10 @@ FOLDERS = [text for text in QUOTED if re.fullmatch(r"[\w/]+/", text)]
 
 
 def test_each_entry_at_the_top_of_the_package_has_one_line() -> None:
-    entries = {
-        path.name + "/" * path.is_dir()
-        for path in PACKAGE.iterdir()
-        if path.name not in {"__pycache__", "_schemas", MAP.name} and not path.name.startswith(".")
-    }
+    entries = [name for name in top_entries() if name != MAP.name]
     table = TEXT.partition("| at the top |")[2].partition("\n## ")[0]
 
-    assert sorted(re.findall(r"^\| `([^`]+)` \|", table, re.M)) == sorted(entries)
+    assert sorted(re.findall(r"^\| `([^`]+)` \|", table, re.M)) == entries
 
 
 @pytest.mark.parametrize("named", FILES)
