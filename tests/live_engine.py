@@ -14,12 +14,12 @@ import httpx
 from runner.engine import Ended, Engine, RunOptions
 from runner.engine.view import Snapshot
 from runner.host.clock import SystemClock
-from runner.model import Limits, Polling, State
+from runner.model import Limits, Polling
 from runner.pace.governor import Governor
 from runner.pace.scheduler import Durations, Scheduler, Window
 from runner.steps.desk import Desk
 from runner.steps.download import DownloadResult, Fetched, Settled
-from runner.store import jobs
+from runner.store import jobs, moves
 from tests.desk import World, job, task
 
 Answerer = Callable[[dict[str, Any]], httpx.Response | None]
@@ -53,7 +53,7 @@ class Home:
 
     async def fetch(self, desk: Desk, row: int, settled: Settled | None = None, **_: Any) -> DownloadResult:
         def done(conn: sqlite3.Connection) -> Any:
-            jobs.advance(conn, jobs.get(conn, row), desk.now(), state=State.DONE.value)
+            moves.done(conn, jobs.get(conn, row), desk.now())
             return jobs.get(conn, row)
 
         return DownloadResult(job=await desk.writer.write(done), fetched=Fetched.DONE)

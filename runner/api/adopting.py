@@ -13,8 +13,7 @@ from runner.host.clock import epoch, rfc3339
 from runner.lifecycle.machine import number_of
 from runner.model import NEVER_SENT, Job, Settings, State
 from runner.results.sidecar import Sidecar, SidecarIndex
-from runner.steps.rounds import FRESH_ROUND
-from runner.store import catalogue, jobs, ledger, staging
+from runner.store import catalogue, jobs, ledger, moves, staging
 from runner.store.database import StateFile
 
 # How a job comes from where it stands to where its result is found: its own task is known now, or what came after
@@ -64,16 +63,13 @@ def take_over(conn: sqlite3.Connection, name: str, adopted: Mapping[int, Sidecar
             job = _of_this_payment(conn, job, sidecar, now)
         else:
             job = _of_its_round(conn, job, sidecar, now)
-        job = jobs.advance(
+        job = moves.found(
             conn,
             job,
             now,
-            state=(State.DOWNLOADING if sidecar.missing and sidecar.task_id else State.DONE).value,
             task_id=sidecar.task_id,
-            finished_at=sidecar.finished_at or now,
-            error_class=None,
-            error_code=None,
-            error_message=None,
+            finished_at=sidecar.finished_at,
+            whole=not (sidecar.missing and sidecar.task_id),
         )
         jobs.save_artifacts(conn, job, list(sidecar.files()))
         catalogue.event(
@@ -92,27 +88,16 @@ def _of_this_payment(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: 
     assert sidecar.task_id is not None
     ledger.accept(conn, job, task_id=sidecar.task_id, reserved=sidecar.reserved_credits, now=now)
     ledger.settle(conn, job, final=_credits(sidecar), succeeded=False, now=now)
-    for state in _OF_THIS_PAYMENT:
-        job = jobs.advance(conn, job, now, state=state.value)
-    return job
+    return moves.through(conn, job, now, _OF_THIS_PAYMENT)
 
 
 def _of_its_round(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str) -> Job:
     """The round it is in has ended unseen, if it was sent; its result is that of the sidecar's round."""
     ledger.settle(conn, job, final=None, succeeded=False, now=now)
-    for state in _OF_A_LATER_ROUND.get(job.state, ()):
-        job = jobs.advance(conn, job, now, state=state.value)
+    job = moves.through(conn, job, now, _OF_A_LATER_ROUND.get(job.state, ()))
     if sidecar.round > job.round:
-        job = jobs.advance(
-            conn,
-            job,
-            now,
-            **{
-                **FRESH_ROUND,
-                "round": sidecar.round,
-                "key": sidecar.key,
-                "submitted_at": sidecar.submitted_at,
-            },
+        job = moves.found_round(
+            conn, job, now, round_=sidecar.round, key=sidecar.key, submitted_at=sidecar.submitted_at
         )
     _count_as_paid(conn, job, sidecar, now)
     return job

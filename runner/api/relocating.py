@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 
-from runner.model import Artifact, Job, Settings, Sha256, State
+from runner.model import Artifact, Job, Settings, Sha256
 from runner.results import sidecar
 from runner.results.files import OLD, Move, OutputFolder
 from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
 from runner.results.parts import disk_error, disk_errors, sha256_of
 from runner.results.sidecar import Sidecar
-from runner.store import catalogue, jobs, ledger
+from runner.store import catalogue, jobs, ledger, moves
 from runner.store.database import StateFile
 
 _EXTENSION = {media.mime: media.extension for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE, *BY_TRACKS)}
@@ -81,28 +81,28 @@ def _put_right(
         job = jobs.get(file.conn, row)
         artifacts = jobs.artifacts(file.conn, row)
         movable.append((job, artifacts, [_move(item, job, folder, names) for item in artifacts]))
-    lost = {id(move) for move in folder.relocate([move for _, _, moves in movable for move in moves])}
-    for job, artifacts, moves in movable:
-        if any(id(move) in lost for move in moves):
+    lost = {id(move) for move in folder.relocate([move for _, _, places in movable for move in places])}
+    for job, artifacts, places in movable:
+        if any(id(move) in lost for move in places):
             if job.task_id is None:
                 found.gone += 1
             else:
                 found.fetched_again += 1
                 _fetch_again(file, job, now)
             continue
-        found.moved += sum(move.source != move.target for move in moves)
+        found.moved += sum(move.source != move.target for move in places)
         placed = [
-            replace(artifact, path=move.target) for artifact, move in zip(artifacts, moves, strict=True)
+            replace(artifact, path=move.target) for artifact, move in zip(artifacts, places, strict=True)
         ]
         _rewrite_sidecar(file, settings, folder, job, artifacts, placed)
-        _drop_kept(moves, job, folder)
+        _drop_kept(places, job, folder)
         with file.transaction() as conn:
             jobs.save_artifacts(conn, job, placed)
 
 
-def _drop_kept(moves: list[Move], job: Job, folder: OutputFolder) -> None:
+def _drop_kept(places: list[Move], job: Job, folder: OutputFolder) -> None:
     """Remove the sidecars in `.old/` of files that have come back from there."""
-    for move in moves:
+    for move in places:
         if move.source == move.target or not move.source.is_relative_to(folder.root / OLD):
             continue
         beside = sidecar.beside(move.source)
@@ -217,7 +217,7 @@ def _sha256(path: Path) -> Sha256:
 def _fetch_again(file: StateFile, job: Job, now: str) -> None:
     """The task is paid and known: one status GET brings fresh urls."""
     with file.transaction() as conn:
-        jobs.advance(conn, job, now, state=State.DOWNLOADING.value, urls="[]")
+        moves.fetch_again(conn, job, now)
         catalogue.event(
             conn,
             at=now,

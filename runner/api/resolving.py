@@ -20,8 +20,7 @@ from runner.model import Artifact, Job, State, TaskId
 from runner.progress.words import credits_in_words, moment, near
 from runner.results import sidecar
 from runner.service.client import Account, Api, same_service
-from runner.steps.trouble import NO_TROUBLE
-from runner.store import catalogue, jobs, ledger
+from runner.store import catalogue, jobs, ledger, moves
 from runner.store.database import StateFile
 
 # A laptop that is a minute fast must not lose its own task: the service's `Date` tells by how much the
@@ -178,25 +177,13 @@ class Answering:
                 raise UsageError(
                     f"job {self.job.id} has no committed body to send again", hint="use --attach or --abandon"
                 )
-            jobs.advance(
-                conn,
-                self.job,
-                now,
-                state=State.SUBMITTING.value,
-                # The window begins with the next send, under whatever key the next run has.
-                reopened=1,
-                conflicts=0,
-                conflict_since=None,
-                error_class=None,
-                error_code=None,
-                error_message=None,
-            )
+            moves.reopen(conn, self.job, now)
             self._event(conn, "resend")
 
     def abandon(self) -> None:
         """Give the job up; its credits stay counted."""
         with self.file.transaction() as conn:
-            jobs.advance(conn, self.job, self._now(), state=State.ABANDONED.value, overdue=0)
+            moves.abandon(conn, self.job, self._now())
             ledger.end_probe(conn, self.job)
             self._event(conn, "abandoned")
 
@@ -221,7 +208,7 @@ class Answering:
                 words = f"{first.warning}; {odd}" if first.warning else odd
                 there = [replace(first, warning=words), *there[1:]]
             jobs.save_artifacts(conn, self.job, there)
-            jobs.advance(conn, self.job, now, state=State.DONE.value, finished_at=now, **NO_TROUBLE)
+            moves.done(conn, self.job, now)
             sidecar.close_gap(there[0], there)
             self._event(conn, "accepted_as_it_is", files=[str(item.path) for item in there], missing=missing)
 
@@ -255,18 +242,14 @@ class Answering:
         now = self._now()
         with self.file.transaction() as conn:
             ledger.accept(conn, self.job, task_id=TaskId(task_id), reserved=task.reserved, now=now)
-            jobs.advance(
+            moves.attach(
                 conn,
                 self.job,
                 now,
-                state=State.WAITING.value,
-                task_id=task_id,
-                task_status=task.word,
-                # The key that could see the task just now: a 404 to it is no sign of another account.
+                task_id=TaskId(task_id),
+                word=task.word,
+                created_at=task.created_at,
                 key12=Account(self.service, get_key()).key12,
-                submitted_at=task.created_at or now,
-                overdue=0,
-                **NO_TROUBLE,
             )
             self._event(conn, "attached", task_id=task_id)
 

@@ -15,8 +15,7 @@ from runner.host.clock import rfc3339
 from runner.host.workspace import no_database
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
-from runner.steps.rounds import FRESH_ROUND
-from runner.store import catalogue, jobs, ledger
+from runner.store import catalogue, jobs, ledger, moves
 from runner.store.database import StateFile
 
 _NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING, State.UNCERTAIN)
@@ -151,7 +150,7 @@ def begin_rounds(conn: sqlite3.Connection, wanted: Wanted) -> None:
         if (job.state, job.round) != seen or not job.listed or not may_begin_again(job, named=True):
             continue
         ledger.settle(conn, job, final=None, succeeded=False, now=now)
-        jobs.advance(conn, job, now, **{**FRESH_ROUND, "state": State.PLANNED.value, "round": job.round + 1})
+        moves.begin_round(conn, job, now)
         catalogue.event(
             conn,
             at=now,

@@ -15,7 +15,7 @@ from runner.model import Job, Reference, State
 from runner.steps import upload as uploading
 from runner.steps.desk import Desk
 from runner.steps.download import Settled
-from runner.store import jobs
+from runner.store import jobs, moves
 
 LOOKAHEAD = 64  # jobs held ready ahead of their submit, or of their download
 
@@ -189,4 +189,4 @@ class Backlog:
 def _mark_uploading(conn: Any, desk: Desk, row: int) -> None:
     job = jobs.get(conn, row)
     if job.state is State.PLANNED:
-        jobs.advance(conn, job, desk.now(), state=State.UPLOADING.value)
+        moves.uploading(conn, job, desk.now())

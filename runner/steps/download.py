@@ -37,7 +37,7 @@ from runner.results.trouble import (
 from runner.service.transports import ResultTransport
 from runner.steps import trouble
 from runner.steps.desk import Desk
-from runner.store import catalogue, jobs, ledger
+from runner.store import catalogue, jobs, ledger, moves
 
 Settled = tuple[Job, ledger.Paid]
 
@@ -392,15 +392,8 @@ def _record(
     warnings = {item.path.name: item.warning for item in artifacts if item.warning}
     if not whole:
         desk.event(conn, "partly", job, files=files, missing=_numbers_missing(job, artifacts))
-        return jobs.advance(conn, job, now)
-    after = jobs.advance(
-        conn,
-        job,
-        now,
-        state=State.DONE.value,
-        finished_at=now,
-        **trouble.NO_TROUBLE,
-    )
+        return moves.partly(conn, job, now)
+    after = moves.done(conn, job, now)
     desk.event(conn, "done", job, files=files, **({"warnings": warnings} if warnings else {}))
     return after
 

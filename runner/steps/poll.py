@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from dataclasses import dataclass, replace
 
@@ -25,7 +24,7 @@ from runner.model import Job, State
 from runner.steps import trouble
 from runner.steps.desk import Desk
 from runner.steps.rounds import take_task
-from runner.store import jobs, ledger
+from runner.store import jobs, ledger, moves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +94,7 @@ def _record(
     late = _is_late(desk, job) and answer.meaning in (Meaning.OK, Meaning.REFUSED)
     if task is None:
         if late and not job.overdue:
-            job = jobs.advance(conn, job, desk.now(), overdue=1)
+            job = moves.overdue(conn, job, desk.now())
         stop = None
         if answer.meaning is Meaning.KEY_REFUSED:
             stop = Exit.REFUSED
@@ -111,14 +110,7 @@ def _record(
             conn, job, reserved=task.reserved or 0.0, now=desk.now()
         )
         if task.word != job.task_status or late != job.overdue:
-            job = jobs.advance(
-                conn,
-                job,
-                desk.now(),
-                task_status=task.word,
-                overdue=int(late),
-                polls=job.polls + 1,
-            )
+            job = moves.still_running(conn, job, desk.now(), word=task.word, overdue=late, polled=True)
         else:
             jobs.count_poll(conn, row)
         found = Polled(
@@ -133,7 +125,7 @@ def _record(
         )
         return _with_trouble(desk, found)
     asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if seen.unwatched else None
-    after = take_task(conn, desk, job, task, asked_at_s=asked_at_s, polls=job.polls + 1)
+    after = take_task(conn, desk, job, task, asked_at_s=asked_at_s, polled=True)
     failure = task_failure(task) if after.state in (State.FAILED, State.PLANNED) else None
     stop = Exit.CREDITS if failure is not None and task.code == "insufficient_credits" else None
     paid = ledger.paid(conn, after) if after.state is State.DOWNLOADING else None
@@ -180,8 +172,7 @@ async def renew(desk: Desk, row: int) -> tuple[Job, Answer]:
         if now.state is not State.DOWNLOADING:
             return now
         if task is not None and task.id == now.task_id and task.urls:
-            urls = json.dumps(task.urls)
-            return trouble.forget(conn, desk, jobs.advance(conn, now, desk.now(), urls=urls))
+            return trouble.forget(conn, desk, moves.new_urls(conn, now, desk.now(), task.urls))
         if now.urls:
             return now  # those it has may still be good
         if task is not None and task.id == now.task_id and after_task(task) is AfterTask.DOWNLOADING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
 
 from runner.host.clock import epoch
 from runner.lifecycle.machine import (
@@ -16,44 +15,14 @@ from runner.lifecycle.machine import (
     task_failure,
     wants_another_round,
 )
-from runner.model import Job, State
+from runner.model import Job
 from runner.steps import trouble
 from runner.steps.desk import Desk
-from runner.store import catalogue, jobs, ledger
+from runner.store import catalogue, ledger, moves
 
 # A change this close to our asking, after a long absence, is more likely due to it than an end.
 ON_ITS_WAY_S = 5.0  # what an answer's way, and times cut to whole seconds, may add to what we count ourselves
 AS_ASKED_S = 3.0
-# What a row holds of one payment: cleared when another begins.
-FRESH_ROUND: dict[str, Any] = {
-    "revision": 1,
-    "key": None,
-    "body": None,
-    "first_sent_at": None,
-    "first_sent_boot_s": None,
-    "first_sent_boot_id": None,
-    "first_sent_service_at": None,
-    "last_unclear_at": None,
-    "in_doubt": 0,
-    "pinned": 0,
-    "reopened": 0,
-    "attempts": 0,
-    "conflicts": 0,
-    "conflict_since": None,
-    "fresh_bodies": 0,
-    "next_at": None,
-    "task_id": None,
-    "task_status": None,
-    "urls": "[]",
-    "submitted_at": None,
-    "finished_at": None,
-    "duration_s": None,
-    "polls": 0,
-    "overdue": 0,
-    "trouble": None,
-    "trouble_since": None,
-    "oddness": None,
-}
 
 
 def fail(
@@ -64,7 +33,8 @@ def fail(
     *,
     task_failed: bool,
     charged: float | None = None,
-    **columns: Any,
+    word: str | None = None,
+    polled: bool = False,
 ) -> Job:
     """End a round as failed; begin another at once where the manifest allows to pay for it.
 
@@ -75,7 +45,8 @@ def fail(
         failure: Why.
         task_failed: Whether a task ran and failed (not: the request was refused).
         charged: What the task says was charged for it, None where it says nothing.
-        columns: Further columns to set when the job stays failed.
+        word: The task's own word for how it ended, where one ran.
+        polled: Whether a poll has told so.
 
     Returns:
         The row, `PLANNED` when another round begins, else `FAILED`.
@@ -88,7 +59,6 @@ def fail(
         charged=charged,
     )
     again = again and job.listed
-    errors = {"error_class": failure.cls.value, "error_code": failure.code, "error_message": failure.message}
     now = desk.now()
     desk.event(
         conn,
@@ -96,14 +66,14 @@ def fail(
         job,
         round=job.round,
         again=again,
-        task_id=columns.get("task_id", job.task_id),
-        **errors,
+        task_id=job.task_id,
+        error_class=failure.cls.value,
+        error_code=failure.code,
+        error_message=failure.message,
     )
     if again:
-        return jobs.advance(
-            conn, job, now, **{**FRESH_ROUND, "state": State.PLANNED.value, "round": job.round + 1, **errors}
-        )
-    return jobs.advance(conn, job, now, state=State.FAILED.value, finished_at=now, **errors, **columns)
+        return moves.begin_round(conn, job, now, failure)
+    return moves.fail(conn, job, now, failure, word=word, polled=polled)
 
 
 def take_task(
@@ -113,7 +83,7 @@ def take_task(
     task: TaskView,
     *,
     asked_at_s: float | None = None,
-    **columns: Any,
+    polled: bool = False,
 ) -> Job:
     """Record what a task says of itself, its money included, and advance the job accordingly.
 
@@ -123,20 +93,18 @@ def take_task(
         job: The row as it is now.
         task: The service's answer.
         asked_at_s: When it was asked, by the service's clock, where nobody had watched the task till then.
-        columns: Further columns to set when the job goes on.
+        polled: Whether a poll has told so, not the answer to a submit.
 
     Returns:
         The row as it is now.
     """
     now = desk.now()
     verdict = after_task(task)
-    if verdict is AfterTask.RUNNING:
-        if task.reserved:
-            ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
-        after = jobs.advance(conn, job, now, state=State.WAITING.value, task_status=task.word, **columns)
-        return trouble.note_end(conn, desk, after, task)
     if task.reserved:
         ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
+    if verdict is AfterTask.RUNNING:
+        after = moves.still_running(conn, job, now, word=task.word, overdue=job.overdue, polled=polled)
+        return trouble.note_end(conn, desk, after, task)
     fetched = verdict is AfterTask.DOWNLOADING
     succeeded = fetched and task.status is not TaskStatus.FAILED
     final = task.final
@@ -149,22 +117,15 @@ def take_task(
             catalogue.save_duration(
                 conn, base_url=desk.account.service, model=job.model, shape=job.shape, seconds=seconds
             )
-        import json
-
-        after = jobs.advance(
+        after = moves.to_download(
             conn,
             job,
             now,
-            **{
-                **columns,
-                "state": State.DOWNLOADING.value,
-                "task_status": task.word,
-                "urls": json.dumps(task.urls),
-                "duration_s": seconds,
-                "overdue": 0,
-                "oddness": oddness(task) or None,
-                **trouble.NO_TROUBLE,
-            },
+            word=task.word,
+            urls=task.urls,
+            duration_s=seconds,
+            oddness=oddness(task) or None,
+            polled=polled,
         )
         if not task.urls:
             after = trouble.note_no_result(conn, desk, after, task)
@@ -172,9 +133,7 @@ def take_task(
         return after
     if verdict is AfterTask.NO_CREDITS:
         # Nothing was charged, and the same key would be answered with the same failure for ever.
-        after = jobs.advance(
-            conn, job, now, **{**FRESH_ROUND, "state": State.PLANNED.value, "revision": job.revision + 1}
-        )
+        after = moves.begin_unpaid(conn, job, now)
         desk.event(conn, "no_credits", job, task_id=task.id)
         return after
     return fail(
@@ -184,7 +143,8 @@ def take_task(
         task_failure(task),
         task_failed=True,
         charged=task.final,
-        **{**columns, "task_status": task.word, "overdue": 0},
+        word=task.word,
+        polled=polled,
     )
 
 

@@ -10,7 +10,6 @@ import math
 import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from runner.errors import Exit
 from runner.fingerprint import idempotency_key
@@ -35,15 +34,12 @@ from runner.steps.body import body_of
 from runner.steps.desk import Desk
 from runner.steps.rounds import fail, take_task
 from runner.steps.upload import fresh_copies
-from runner.store import catalogue, jobs, ledger
+from runner.store import catalogue, jobs, ledger, moves
 
 RETRY_BASE_S = 1.0
 RETRY_CAP_S = 60.0
 # A refused reference url is made anew this often for one round; then it is a refusal like any other.
 FRESH_BODIES = 2
-NOTHING_IN_DOUBT = dict.fromkeys(
-    ("first_sent_at", "first_sent_boot_s", "first_sent_boot_id", "first_sent_service_at", "last_unclear_at")
-)
 
 
 class Held(StrEnum):
@@ -135,7 +131,7 @@ def wait_to_resend_s(desk: Desk, job: Job) -> float:
 
 def _as_new(conn: sqlite3.Connection, desk: Desk, job: Job) -> Job:
     ledger.release(conn, job, now=desk.now())
-    return jobs.advance(conn, job, desk.now(), state=State.PLANNED.value, next_at=None)
+    return moves.back(conn, job, desk.now())
 
 
 def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
@@ -161,36 +157,38 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
         base_url=desk.account.service,
         now=now,
     )
-    revision, key, body = _bytes(job, copies)
-    after = jobs.advance(
+    bytes_ = _bytes(job, copies)
+    after = moves.intend(
         conn,
         job,
         now,
-        state=State.SUBMITTING.value,
-        revision=revision,
-        key=key,
-        body=body,
+        bytes_=bytes_,
+        first=_first_send(desk),
         key12=desk.account.key12,
         base_url=desk.account.service,
-        first_sent_at=now,
-        first_sent_boot_s=desk.clock.boot_s(),
-        first_sent_boot_id=desk.clock.boot_id(),
-        first_sent_service_at=_service_now(desk),
-        last_unclear_at=now,
-        in_doubt=1,
-        attempts=job.attempts + 1,
-        conflicts=0,
-        conflict_since=None,
-        next_at=None,
     )
-    desk.event(conn, "intent", job, key=key, round=job.round, revision=revision, credits=estimate.reserve)
+    desk.event(
+        conn,
+        "intent",
+        job,
+        key=bytes_.key,
+        round=job.round,
+        revision=bytes_.revision,
+        credits=estimate.reserve,
+    )
     return Submitted(job=after, state=after.state, first_send=True)
 
 
-def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
-    """Return (revision, key, body): the old key only for the very same bytes, and those while they are pinned."""
+def _first_send(desk: Desk) -> moves.FirstSend:
+    return moves.FirstSend(
+        boot_s=desk.clock.boot_s(), boot_id=desk.clock.boot_id(), service_at=_service_now(desk)
+    )
 
-    def make(revision: int) -> tuple[str, bytes]:
+
+def _bytes(job: Job, copies: tuple[Upload, ...]) -> moves.Bytes:
+    """Return what to send: under the old key only the very same bytes, and those while they are pinned."""
+
+    def make(revision: int) -> moves.Bytes:
         key = idempotency_key(
             manifest=job.manifest,
             job=job.origin,
@@ -199,14 +197,14 @@ def _bytes(job: Job, copies: tuple[Upload, ...]) -> tuple[int, str, bytes]:
             revision=revision,
             serial=job.serial,
         )
-        return key, body_of(job, copies, key)
+        return moves.Bytes(revision=revision, key=key, body=body_of(job, copies, key))
 
     if job.key is not None and job.body is not None:
         # The id may have changed by a rename since; what was sent keeps its own key.
         if job.pinned or body_of(job, copies, job.key) == job.body:
-            return job.revision, job.key, job.body
-        return job.revision + 1, *make(job.revision + 1)
-    return job.revision, *make(job.revision)
+            return moves.Bytes(revision=job.revision, key=job.key, body=job.body)
+        return make(job.revision + 1)
+    return make(job.revision)
 
 
 def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
@@ -233,25 +231,9 @@ def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
         return _give_up(conn, desk, job, failure)
     if not job.reopened and not desk.service_clock.is_known(job.row):
         return Submitted(job=job, state=job.state, held=Held.TIME)
-    first = {
-        "reopened": 0,
-        "first_sent_at": now,
-        "first_sent_boot_s": desk.clock.boot_s(),
-        "first_sent_boot_id": desk.clock.boot_id(),
-        "first_sent_service_at": _service_now(desk),
-    }
     ledger.move_to(conn, job, now=now)  # it may come to be charged from now on: the rolling day has to know
-    job = jobs.advance(
-        conn,
-        job,
-        now,
-        in_doubt=job.in_doubt + 1,
-        last_unclear_at=now,
-        attempts=job.attempts + 1,
-        key12=desk.account.key12,
-        next_at=None,
-        **(first if job.reopened else {}),
-    )
+    window = _first_send(desk) if job.reopened else None
+    job = moves.send_again(conn, job, now, key12=desk.account.key12, window=window)
     return Submitted(job=job, state=job.state)
 
 
@@ -274,6 +256,13 @@ def _service_now(desk: Desk, *, ago_s: float = 0.0) -> str | None:
     return rfc3339(now_s - ago_s) if now_s is not None else None
 
 
+def _sent_service_at(desk: Desk, job: Job) -> str | None:
+    """Return when bytes were first sent by the service's time, if an answer has told that time since, else None."""
+    if job.first_sent_service_at is not None or math.isinf(age_s := age_of(desk, job)):
+        return None
+    return _service_now(desk, ago_s=age_s)
+
+
 def _in_time(desk: Desk, job: Job) -> bool:
     """Say whether bytes that may have been accepted before may still be sent at this moment."""
     return may_send(
@@ -282,16 +271,7 @@ def _in_time(desk: Desk, job: Job) -> bool:
 
 
 def _give_up(conn: sqlite3.Connection, desk: Desk, job: Job, failure: Failure) -> Submitted:
-    jobs.advance(
-        conn,
-        job,
-        desk.now(),
-        state=State.UNCERTAIN.value,
-        next_at=None,
-        error_class=failure.cls.value,
-        error_code=failure.code,
-        error_message=failure.message,
-    )
+    moves.uncertain(conn, job, desk.now(), failure)
     desk.event(conn, "uncertain", job, code=failure.code, message=failure.message)
     return Submitted(job=job, state=State.UNCERTAIN, held=Held.UNCERTAIN, failure=failure)
 
@@ -341,18 +321,7 @@ def _accepted(
         key=job.key,
     )
     # Two steps in one transaction: it was accepted, and then whatever its first word says.
-    waiting = jobs.advance(
-        conn,
-        job,
-        now,
-        state=State.WAITING.value,
-        task_id=task.id,
-        submitted_at=now,
-        next_at=None,
-        error_class=None,
-        error_code=None,
-        error_message=None,
-    )
+    waiting = moves.accepted(conn, job, now, task_id=task.id)
     asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if job.attempts > 1 else None
     after = take_task(conn, desk, waiting, task, asked_at_s=asked_at_s)
     ended_badly = after.state in (State.PLANNED, State.FAILED)
@@ -370,18 +339,12 @@ def _not_accepted(
     conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, answer: Answer
 ) -> Submitted:
     now = desk.now()
-    in_doubt = job.in_doubt - int(outcome.definite)
-    columns: dict[str, Any] = {"in_doubt": in_doubt}
-    if outcome.pinned:
-        columns["pinned"] = 1
-    if in_doubt == 0:
-        columns |= NOTHING_IN_DOUBT
-    elif not outcome.definite:
-        columns["last_unclear_at"] = now
-        if job.first_sent_service_at is None and not math.isinf(age_s := age_of(desk, job)):
-            columns["first_sent_service_at"] = _service_now(desk, ago_s=age_s)  # known by this answer at last
-    if answer.meaning is Meaning.CONFLICT:
-        columns |= {"conflicts": job.conflicts + 1, "conflict_since": job.conflict_since or now}
+    conflict = answer.meaning is Meaning.CONFLICT
+    if outcome.definite:
+        job = moves.refused(conn, job, now, conflict=conflict, pinned=outcome.pinned)
+    else:
+        since = _sent_service_at(desk, job)
+        job = moves.unclear(conn, job, now, conflict=conflict, pinned=outcome.pinned, sent_service_at=since)
     desk.event(
         conn,
         "not_accepted",
@@ -402,27 +365,23 @@ def _not_accepted(
                     max(job.attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, draw=0.5 + desk.draw() / 2
                 )
                 delay_s = max(backoff_s, min(outcome.retry_after_s or 0.0, RETRY_CAP_S))
-            after = jobs.advance(conn, job, now, **columns)
             return Submitted(
-                job=after, state=State.SUBMITTING, stop=outcome.stop, delay_s=delay_s or 0.0, open_s=open_s
+                job=job, state=State.SUBMITTING, stop=outcome.stop, delay_s=delay_s or 0.0, open_s=open_s
             )
         case After.UNCERTAIN:
             assert outcome.failure is not None
-            return _give_up(conn, desk, jobs.advance(conn, job, now, **columns), outcome.failure)
+            return _give_up(conn, desk, job, outcome.failure)
         case After.FAILED:
             assert outcome.failure is not None
             ledger.release(conn, job, now=now)
-            after = fail(conn, desk, job, outcome.failure, task_failed=False, **columns)
+            after = fail(conn, desk, job, outcome.failure, task_failed=False)
             return Submitted(job=after, state=State.FAILED, failure=outcome.failure)
         case After.BACK | After.NEW_BODY:
             ledger.release(conn, job, now=now)
-            columns["state"] = State.PLANNED.value
-            if outcome.new_revision:
-                columns |= {"revision": job.revision + 1, "key": None, "body": None, "pinned": 0}
-            if outcome.after is After.NEW_BODY:
+            fresh = outcome.after is After.NEW_BODY
+            if fresh:
                 catalogue.forget_uploads(conn, _urls(job))
-                columns["fresh_bodies"] = job.fresh_bodies + 1
-            after = jobs.advance(conn, job, now, **columns)
+            after = moves.back(conn, job, now, new_bytes=outcome.new_revision, fresh_body=fresh)
             return Submitted(job=after, state=State.PLANNED, stop=outcome.stop)
         case After.WAITING:
             raise AssertionError("an accepted submit is recorded elsewhere")

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
 
 from runner.host.clock import epoch
 from runner.lifecycle.machine import Answer, TaskView, has_ended_oddly
 from runner.lifecycle.ways import STUCK, Trouble, is_settled
 from runner.model import Job
 from runner.steps.desk import Desk
-from runner.store import jobs
-
-NO_TROUBLE: dict[str, Any] = {
-    "trouble": None,
-    "trouble_since": None,
-    "error_class": None,
-    "error_code": None,
-    "error_message": None,
-}
+from runner.store import moves
 
 
 def note(conn: sqlite3.Connection, desk: Desk, job: Job, trouble: Trouble, message: str) -> Job:
@@ -35,19 +26,14 @@ def note(conn: sqlite3.Connection, desk: Desk, job: Job, trouble: Trouble, messa
         The row as it is now.
     """
     lasted_s = _lasted_s(desk, job) if job.trouble == trouble.value else None
-    columns: dict[str, Any] = {}
-    if lasted_s is None or lasted_s < 0.0:  # another one before, or the clock was set back
-        columns |= {**NO_TROUBLE, "trouble": trouble.value, "trouble_since": desk.now()}
-    told = {
-        "error_class": STUCK,
-        "error_code": trouble.value,
-        "error_message": message,
-    }
+    begins = lasted_s is None or lasted_s < 0.0  # another one before, or the clock was set back
+    told = None
     if is_settled(trouble, age_s=max(lasted_s or 0.0, 0.0)):
-        columns |= told if columns or (job.error_code, job.error_message) != (trouble.value, message) else {}
+        if begins or (job.error_code, job.error_message) != (trouble.value, message):
+            told = moves.Told(cls=STUCK, code=trouble.value, message=message)
         if job.error_code != trouble.value:
             desk.event(conn, "stuck", job, code=trouble.value, message=message, task_id=job.task_id)
-    return jobs.advance(conn, job, desk.now(), **columns) if columns else job
+    return moves.trouble(conn, job, desk.now(), begins=trouble.value if begins else None, told=told)
 
 
 def note_end(conn: sqlite3.Connection, desk: Desk, job: Job, task: TaskView) -> Job:
@@ -79,7 +65,7 @@ def forget(conn: sqlite3.Connection, desk: Desk, job: Job) -> Job:
     """Take a trouble back: the service has given a better answer."""
     if job.trouble is None and job.error_code is None:
         return job
-    return jobs.advance(conn, job, desk.now(), **NO_TROUBLE)
+    return moves.no_trouble(conn, job, desk.now())
 
 
 def age_s(desk: Desk, job: Job) -> float:

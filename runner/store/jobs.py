@@ -1,4 +1,4 @@
-"""Rows of jobs: read, found, and advanced by one step under a version check."""
+"""Rows of jobs: read and found. What happens to one is written by `runner.store.moves`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import RunnerError
-from runner.lifecycle.machine import may_become
 from runner.model import (
     Artifact,
     Job,
@@ -20,7 +19,7 @@ from runner.model import (
     State,
 )
 
-_COLUMNS = (
+COLUMNS = (
     "id, version, manifest, job, fingerprint, listed, position, origin, serial, state, model, prompt,"
     " params, refs, axes, shape, output, round, revision, key, body, key12, base_url, first_sent_at,"
     " first_sent_boot_s, first_sent_boot_id, first_sent_service_at, last_unclear_at,"
@@ -30,7 +29,7 @@ _COLUMNS = (
 )
 _OTHER_NAMES = {"id": "row", "job": "id", "refs": "references"}
 # Interned, as the names of parameters are: a call finds those at once.
-_FIELDS = tuple(sys.intern(_OTHER_NAMES.get(name, name)) for name in _COLUMNS.split(", "))
+_FIELDS = tuple(sys.intern(_OTHER_NAMES.get(name, name)) for name in COLUMNS.split(", "))
 _STATES = {state.value: state for state in State}
 
 
@@ -73,7 +72,8 @@ def references_from_json(text: str) -> tuple[Reference, ...]:
     )
 
 
-def _job(found: sqlite3.Row) -> Job:
+def read_job(found: sqlite3.Row) -> Job:
+    """Return the job of a row that holds `COLUMNS`."""
     # The columns by the names a Job has for them: to name each of them here takes twice the time.
     row: dict[str, Any] = dict(zip(_FIELDS, found, strict=True))
     row["state"] = _STATES[row["state"]]
@@ -95,20 +95,20 @@ def get(conn: sqlite3.Connection, row: int) -> Job:
     Raises:
         RunnerError: There is none.
     """
-    found = conn.execute(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", (row,)).fetchone()
+    found = conn.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (row,)).fetchone()
     if found is None:
         msg = f"there is no job in row {row}"
         raise RunnerError(msg)
-    return _job(found)
+    return read_job(found)
 
 
 def find(conn: sqlite3.Connection, manifest: str, job: str) -> list[Job]:
     """Return all rows of a job id, the listed one first, then the latest."""
     rows = conn.execute(
-        f"SELECT {_COLUMNS} FROM jobs WHERE manifest = ? AND job = ? ORDER BY listed DESC, id DESC",
+        f"SELECT {COLUMNS} FROM jobs WHERE manifest = ? AND job = ? ORDER BY listed DESC, id DESC",
         (manifest, job),
     )
-    return [_job(row) for row in rows]
+    return [read_job(row) for row in rows]
 
 
 def in_states(
@@ -119,51 +119,20 @@ def in_states(
     marks = ", ".join("?" * len(names))
     where = " AND listed = 1" if listed_only else ""
     rows = conn.execute(
-        f"SELECT {_COLUMNS} FROM jobs WHERE manifest = ? AND state IN ({marks}){where} ORDER BY position, id",
+        f"SELECT {COLUMNS} FROM jobs WHERE manifest = ? AND state IN ({marks}){where} ORDER BY position, id",
         (manifest, *names),
     )
-    return [_job(row) for row in rows]
+    return [read_job(row) for row in rows]
 
 
 def page_to_send(conn: sqlite3.Connection, manifest: str, *, after: tuple[int, int], limit: int) -> list[Job]:
     """Return the next listed jobs of which nothing was sent, in order, after `(position, row)`."""
     rows = conn.execute(
-        f"SELECT {_COLUMNS} FROM jobs INDEXED BY jobs_to_send WHERE manifest = ? AND listed = 1"
+        f"SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_send WHERE manifest = ? AND listed = 1"
         " AND state IN ('planned', 'uploading', 'ready') AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
         (manifest, *after, limit),
     )
-    return [_job(row) for row in rows]
-
-
-def advance(conn: sqlite3.Connection, job: Job, now: str, **columns: Any) -> Job:
-    """Change a row by one step, if it still has the version this step began with.
-
-    Args:
-        conn: The connection, inside a transaction.
-        job: The row as the step saw it.
-        now: RFC 3339 time of the change.
-        columns: Column names and their new values.
-
-    Returns:
-        The row as it is now.
-
-    Raises:
-        StaleJob: Somebody else has advanced the row.
-        RunnerError: No job goes from its state to that one: a fault of ours.
-    """
-    if (new := columns.get("state")) is not None and not may_become(job.state, _STATES[new]):
-        msg = f"job {job.id} cannot go from {job.state.value} to {new}"
-        raise RunnerError(msg, hint="this is a fault of ours; nothing was changed")
-    sets = ", ".join(f"{name} = ?" for name in columns)
-    changed = conn.execute(
-        f"UPDATE jobs SET {sets}{', ' if sets else ''}version = version + 1, updated_at = ?"
-        f" WHERE id = ? AND version = ? RETURNING {_COLUMNS}",
-        (*columns.values(), now, job.row, job.version),
-    ).fetchall()
-    if len(changed) != 1:
-        msg = f"job {job.id} was changed by another step while this one ran"
-        raise StaleJob(msg)
-    return _job(changed[0])
+    return [read_job(row) for row in rows]
 
 
 def count_poll(conn: sqlite3.Connection, row: int) -> None:

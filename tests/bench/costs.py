@@ -109,7 +109,7 @@ def writer(folder: Path, seconds: float) -> list[Line]:
 def _durable(path: Path, seconds: float, fsync_s: float) -> tuple[float, float, float]:
     import anyio
 
-    from runner.store import jobs
+    from runner.store import jobs, moves
     from runner.store.database import StateFile
     from runner.store.writer import GroupWriter
 
@@ -128,7 +128,7 @@ def _durable(path: Path, seconds: float, fsync_s: float) -> tuple[float, float, 
     done = 0
 
     def step(conn: Any, row: int) -> None:
-        jobs.advance(conn, jobs.get(conn, row), "now", state="uploading", task_id="task")
+        moves.uploading(conn, jobs.get(conn, row), "now")
 
     async def caller(row: int, until: float) -> None:
         nonlocal done

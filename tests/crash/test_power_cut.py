@@ -20,11 +20,12 @@ import anyio
 import pytest
 
 from runner.fingerprint import idempotency_key
-from runner.model import Fingerprint, JobId
+from runner.model import Fingerprint, JobId, State
 from runner.store import jobs
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
 from tests.desk import NAME, apply, bind, job
+from tests.staged import changed
 
 pytestmark = pytest.mark.crash
 
@@ -54,7 +55,7 @@ def acknowledged_commits(folder: Path) -> Iterator[Disk]:
         key = idempotency_key(
             manifest=NAME, job=JobId(name), fingerprint=Fingerprint(found.fingerprint), round_=1, revision=1
         )
-        jobs.advance(conn, found, "2026-01-01T00:00:00.000Z", state="submitting", key=key, body=b"x" * 700)
+        changed(conn, found, "2026-01-01T00:00:00.000Z", State.SUBMITTING, key=key, body=b"x" * 700)
         return key
 
     async def one(name: str) -> str:

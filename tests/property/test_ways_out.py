@@ -49,6 +49,7 @@ from tests.desk import (
     refused,
     task,
 )
+from tests.staged import changed
 from tests.submit_answers import FAILED_EMPTY, NO, PICTURE, TOO_FAST
 
 pytestmark = pytest.mark.anyio
@@ -208,7 +209,7 @@ async def gone_from_disk(night: Night) -> None:
 async def on_disk_already(night: Night, state: State = State.DONE) -> None:
     """As `run` adopts what lies on the disk, all of it or a part."""
     with night.file.transaction() as conn:
-        found = jobs.advance(conn, night.job("a"), "", state=state.value, task_id="t1")
+        found = changed(conn, night.job("a"), "", state, task_id="t1")
         jobs.save_artifacts(conn, found, ())
 
 

@@ -308,6 +308,23 @@ def test_all_sql_lives_in_the_store(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", modules(), ids=ids)
+def test_a_row_of_a_job_is_changed_by_a_verb(path: Path) -> None:
+    """Who moves a job says what has happened to it, with named and typed facts; the store knows the columns."""
+    if entry(dotted(path)) == "store":
+        return
+    moved = [
+        f"line {node.lineno}: {ast.unparse(node.func)}"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and ast.unparse(node.func.value) == "moves"
+        and (node.func.attr.startswith("_") or any(keyword.arg is None for keyword in node.keywords))
+    ]
+
+    assert not moved
+
+
+@pytest.mark.parametrize("path", modules(), ids=ids)
 def test_the_sandbox_stands_alone(path: Path) -> None:
     here = dotted(path)
     for name, each in own(path):

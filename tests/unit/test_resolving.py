@@ -19,7 +19,7 @@ from runner.model import Artifact, Sha256, State
 from runner.steps import poll as polling
 from runner.store import jobs
 from tests.desk import BEGINNING, LOST, MODEL, NAME, Said, World, accepted, refused, task
-from tests.staged import put
+from tests.staged import changed, put
 from tests.submit_answers import A, B
 
 pytestmark = pytest.mark.anyio
@@ -261,7 +261,7 @@ async def test_what_is_there_can_be_taken_as_the_whole(gone: bool, tmp_path: Pat
     place.write_bytes(b"12345")
     item = Artifact(number=1, path=place, sha256=Sha256("0" * 64), size_bytes=5, mime="video/mp4")
     with world.file.transaction() as conn:
-        found = jobs.advance(conn, world.job("a"), "", urls='["https://r/1", "https://r/2"]')
+        found = changed(conn, world.job("a"), "", urls='["https://r/1", "https://r/2"]')
         jobs.save_artifacts(conn, found, [item])
     if gone:
         place.unlink()

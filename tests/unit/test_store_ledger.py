@@ -19,6 +19,7 @@ from runner.money.pricing import RECENT, Seen
 from runner.store import jobs, ledger
 from runner.store.database import StateFile
 from tests.desk import BEGINNING, NAME, apply, bind, job, rows
+from tests.staged import changed
 
 URL = "https://rivya.ai"
 NOW = rfc3339(BEGINNING)
@@ -72,7 +73,7 @@ def release(file: StateFile, name: str) -> None:
 def next_round(file: StateFile, name: str) -> None:
     found = the(file, name)
     with file.transaction() as conn:
-        jobs.advance(conn, found, NOW, round=found.round + 1)
+        changed(conn, found, NOW, round=found.round + 1)
 
 
 def row(file: StateFile, name: str) -> dict[str, Any]:
@@ -661,7 +662,7 @@ def test_running_sums_equal_a_plain_addition_after_any_history(file: StateFile, 
                 estimate = Estimate(credits=credits, reserve=credits, basis=Basis.LISTED)
                 ledger.reserve(conn, found, estimate=estimate, base_url=URL, now=now)
             elif state == [("charged",)]:
-                jobs.advance(conn, found, now, round=found.round + 1)
+                changed(conn, found, now, round=found.round + 1)
             else:
                 match draw.randrange(5):
                     case 0:

@@ -11,7 +11,7 @@ from runner.model import NEVER_SENT, State
 from runner.store import jobs, ledger, staging
 from runner.store.database import StateFile
 from tests.desk import NAME, apply, bind, job, rows, staged, takes
-from tests.staged import NOW, A, B, C, pay, plan, row_of, sends, set_state, table
+from tests.staged import NOW, A, B, C, changed, pay, plan, row_of, sends, set_state, table
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def test_an_unlisted_job_that_a_person_sends_again_stays_submitting(file: StateF
     first = pay(file, "b", "submitting", in_doubt=1)
     apply(file, A)
     with file.transaction() as conn:
-        jobs.advance(conn, jobs.get(conn, first), NOW, state="submitting")
+        changed(conn, jobs.get(conn, first), NOW, State.SUBMITTING)
 
     apply(file, A)
 

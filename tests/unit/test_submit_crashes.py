@@ -15,7 +15,7 @@ from runner.money.budget import Verdict
 from runner.steps.submit import Held, take_back
 from runner.store import jobs, ledger
 from tests.desk import LOST, NAME, Killed, World, accepted, job, refused, rows
-from tests.staged import put
+from tests.staged import changed, put
 from tests.submit_answers import NO, PICTURE, TOO_FAST, A, B
 
 pytestmark = pytest.mark.anyio
@@ -193,7 +193,7 @@ async def test_a_row_that_was_changed_while_its_submit_was_on_the_way_is_not_ove
 
     def meanwhile(_: httpx.Request) -> httpx.Response:
         with world.file.transaction() as conn:
-            jobs.advance(conn, world.job("a"), "", state=State.UNCERTAIN.value)
+            changed(conn, world.job("a"), "", State.UNCERTAIN)
         return accepted("t1")
 
     world.says(meanwhile)
