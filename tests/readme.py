@@ -5,6 +5,7 @@ A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -15,12 +16,13 @@ from pathlib import Path
 from runner.lifecycle.machine import may_become
 from runner.model import State
 from tests.support import clean_environment
-from tests.unit.test_layers import LAYERS
+from tests.unit.test_layers import LAYERS, top_entries
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 MAP = ROOT / "runner" / "README.md"
 PAGES = (README, MAP)
+BLANK = "\n\n"
 PART = re.compile(r"(?P<head><!-- generated: (?P<name>\w+) -->\n).*?(?P<tail><!-- end -->)", re.S)
 
 
@@ -59,6 +61,23 @@ def floors() -> str:
     return "```text\n" + "\n".join(lines) + "\n```\n"
 
 
+def top() -> str:
+    """Return what stands at the top of the package, the highest floor first, each with the first words of its code."""
+    order = [entry for layer in LAYERS for entry in layer]
+    rows = []
+    for name in sorted(top_entries(), key=lambda name: (_floor(name, order), name)):
+        code = MAP.parent / name / "__init__.py" if name.endswith("/") else MAP.parent / name
+        if code.suffix == ".py":
+            told = ast.get_docstring(ast.parse(code.read_text(encoding="utf-8"))) or ""
+            rows.append(f"| `{name}` | {' '.join(told.partition(BLANK)[0].split())} |\n")
+    return "| at the top | what it is |\n| --- | --- |\n" + "".join(rows)
+
+
+def _floor(name: str, order: list[str]) -> int:
+    entry = name.rstrip("/").removesuffix(".py")
+    return order.index(entry) if entry in order else len(order)
+
+
 def states() -> str:
     """Return the states of a job, what is true in each, and what it may become, as a table."""
     code = (ROOT / "runner" / "model.py").read_text(encoding="utf-8")
@@ -74,6 +93,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "help": help_text,
     "targets": targets,
     "floors": floors,
+    "top": top,
     "states": states,
 }
 
