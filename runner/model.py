@@ -36,7 +36,6 @@ class State(StrEnum):
 
     PLANNED = "planned"  # nothing was sent
     UPLOADING = "uploading"  # some references may be at the service
-    READY = "ready"  # every reference has a fresh url
     SUBMITTING = "submitting"  # key and body are committed; the request may have arrived
     UNCERTAIN = "uncertain"  # it may or may not have been accepted; a person decides
     WAITING = "waiting"  # the task id is committed
@@ -46,7 +45,7 @@ class State(StrEnum):
     ABANDONED = "abandoned"  # a person gave it up
 
 
-NEVER_SENT = frozenset({State.PLANNED, State.UPLOADING, State.READY})
+NEVER_SENT = frozenset({State.PLANNED, State.UPLOADING})
 
 
 class Basis(StrEnum):
@@ -253,7 +252,6 @@ class Job:
     conflicts: int
     conflict_since: str | None
     fresh_bodies: int
-    next_at: str | None
     task_id: TaskId | None
     task_status: str | None
     urls: tuple[str, ...]

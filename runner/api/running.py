@@ -50,7 +50,7 @@ from runner.store.database import StateFile
 from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
 
-ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.READY, State.SUBMITTING, State.WAITING)
+ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.SUBMITTING, State.WAITING)
 END_IMPORTS = ("runner.api.reporting", "runner.reports.page", "rich.console")
 END_IMPORTS_AFTER_S = 2.0
 SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced

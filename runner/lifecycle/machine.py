@@ -673,9 +673,8 @@ _NEXT: Mapping[State, frozenset[State]] = {
         {State.UPLOADING, State.SUBMITTING, State.DOWNLOADING, State.DONE, State.FAILED}
     ),
     State.UPLOADING: frozenset({State.SUBMITTING, State.DOWNLOADING, State.DONE, State.FAILED}),
-    State.READY: frozenset({State.SUBMITTING, State.DOWNLOADING, State.DONE, State.FAILED}),
-    # Accepted; nobody knows; refused for good; refused, and not for the job's fault. (`ready`: no longer listed.)
-    State.SUBMITTING: frozenset({State.WAITING, State.UNCERTAIN, State.FAILED, State.PLANNED, State.READY}),
+    # Accepted; nobody knows; refused for good; refused, and not for the job's fault.
+    State.SUBMITTING: frozenset({State.WAITING, State.UNCERTAIN, State.FAILED, State.PLANNED}),
     # By a person's word only.
     State.UNCERTAIN: frozenset({State.SUBMITTING, State.WAITING, State.ABANDONED}),
     # By its task's word; the last by a person's. `planned`: another round, or an account that was empty.

@@ -70,7 +70,6 @@ def is_given_up(trouble: Trouble, *, age_s: float, tries: int) -> bool:
 WAYS: Mapping[State, tuple[str, ...]] = {
     State.PLANNED: ("run",),
     State.UPLOADING: ("run",),
-    State.READY: ("run",),
     State.SUBMITTING: ("run",),
     State.UNCERTAIN: ("resolve",),
     State.WAITING: ("run", "resolve", "retry"),

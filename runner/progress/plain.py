@@ -16,7 +16,6 @@ JOB_WIDTH = 24  # columns of a job's id; a longer one pushes its line to the rig
 ORDER = (
     "planned",
     "uploading",
-    "ready",
     "submitting",
     "uncertain",
     "waiting",

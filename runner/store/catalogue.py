@@ -215,7 +215,7 @@ def durations(conn: sqlite3.Connection, *, base_url: str, shape: str) -> list[fl
 def shapes_to_come(conn: sqlite3.Connection, manifest: str, limit: int = 500) -> list[str]:
     """Return the shapes of the jobs that still have to run."""
     rows = conn.execute(
-        "SELECT DISTINCT shape FROM jobs WHERE manifest = ? AND state IN ('planned', 'uploading', 'ready', 'submitting',"
+        "SELECT DISTINCT shape FROM jobs WHERE manifest = ? AND state IN ('planned', 'uploading', 'submitting',"
         " 'uncertain', 'waiting', 'downloading') LIMIT ?",
         (manifest, limit),
     )

@@ -23,7 +23,7 @@ COLUMNS = (
     "id, version, manifest, job, fingerprint, listed, position, origin, serial, state, model, prompt,"
     " params, refs, axes, shape, output, round, revision, key, body, key12, base_url, first_sent_at,"
     " first_sent_boot_s, first_sent_boot_id, first_sent_service_at, last_unclear_at,"
-    " in_doubt, pinned, reopened, attempts, conflicts, conflict_since, fresh_bodies, next_at, task_id, task_status, urls,"
+    " in_doubt, pinned, reopened, attempts, conflicts, conflict_since, fresh_bodies, task_id, task_status, urls,"
     " submitted_at, finished_at, duration_s, polls, overdue, error_class, error_code, error_message,"
     " trouble, trouble_since, oddness"
 )
@@ -129,7 +129,7 @@ def page_to_send(conn: sqlite3.Connection, manifest: str, *, after: tuple[int, i
     """Return the next listed jobs of which nothing was sent, in order, after `(position, row)`."""
     rows = conn.execute(
         f"SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_send WHERE manifest = ? AND listed = 1"
-        " AND state IN ('planned', 'uploading', 'ready') AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
+        " AND state IN ('planned', 'uploading') AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
         (manifest, *after, limit),
     )
     return [read_job(row) for row in rows]

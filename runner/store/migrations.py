@@ -411,6 +411,15 @@ _PRICES = (
     f" BEGIN {_OUT_GONE} END",
 )
 
+# No job was ever `ready` while it was listed, and nothing ever waited for `next_at`. (The CHECK of an old table still
+# knows the word.)
+_STATES = (
+    "UPDATE jobs SET state = 'planned' WHERE state = 'ready'",
+    "DROP INDEX jobs_to_send",
+    "CREATE INDEX jobs_to_send ON jobs (manifest, position) WHERE listed = 1 AND state IN ('planned', 'uploading')",
+    "ALTER TABLE jobs DROP COLUMN next_at",
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -421,6 +430,7 @@ STEPS = {
     "0007_fingerprints": _FINGERPRINTS,
     "0008_drives": _DRIVES,
     "0009_prices": _PRICES,
+    "0010_states": _STATES,
 }
 
 

@@ -14,7 +14,7 @@ from runner.store.place import sync_folder
 _CONTRADICTIONS = (
     "SELECT 1 FROM ledger l LEFT JOIN jobs j ON j.id = l.job WHERE j.id IS NULL OR (j.round = l.round AND"
     " (j.task_id IS NOT l.task_id AND l.task_id IS NOT NULL"
-    " OR l.state = 'reserved' AND j.state IN ('planned', 'uploading', 'ready')))",
+    " OR l.state = 'reserved' AND j.state IN ('planned', 'uploading')))",
     "SELECT 1 FROM credit_totals t WHERE abs(t.charged + t.reserved - (SELECT total(amount) FROM ledger l"
     " WHERE l.manifest = t.manifest AND l.state <> 'released')) > 0.001",
     "SELECT 1 FROM jobs WHERE task_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id)",

@@ -24,7 +24,7 @@ from runner.store.troubles import trouble
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
-NEVER_SENT_SQL = "('planned', 'uploading', 'ready')"
+NEVER_SENT_SQL = "('planned', 'uploading')"
 _UNDER_WAY_SQL = "('submitting', 'waiting', 'downloading', 'uncertain')"
 
 _STAGE = """
@@ -459,7 +459,7 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
             " AND round = ? AND state = 'reserved'",
             (now, row["id"], row["round"]),
         )
-        conn.execute("UPDATE jobs SET state = 'ready', version = version + 1 WHERE id = ?", (row["id"],))
+        conn.execute("UPDATE jobs SET state = 'planned', version = version + 1 WHERE id = ?", (row["id"],))
     uncertain = conn.execute(
         "UPDATE jobs SET state = 'uncertain', listed = 0, version = version + 1, updated_at = ?2, error_class = 'other',"
         " error_code = 'removed', error_message = 'it was removed from the manifest or edited while it was being"

@@ -42,7 +42,6 @@ ENTRIES = {
 }
 STATES = (
     "planned",
-    "ready",
     "submitting",
     "waiting",
     "downloading",

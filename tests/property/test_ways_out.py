@@ -263,7 +263,7 @@ PLACES: dict[str, tuple[Reach, State, bool]] = {
     "new": (nothing, State.PLANNED, False),
     "after an empty account": (planned_again, State.PLANNED, False),
     "uploading": (uploads, State.UPLOADING, False),
-    "refused, removed, listed again": (comes_back_refused, State.READY, False),
+    "refused, removed, listed again": (comes_back_refused, State.PLANNED, False),
     "lost": (sent(LOST), State.SUBMITTING, False),
     "told to wait": (sent(TOO_FAST), State.SUBMITTING, False),
     "nobody knows": (nobody_knows, State.UNCERTAIN, False),

@@ -91,7 +91,6 @@ async def test_a_folder_or_a_file_that_can_no_longer_be_used_ends_with_5(error: 
     [
         (State.WAITING, Exit.TEMPORARY),
         (State.DOWNLOADING, Exit.TEMPORARY),
-        (State.READY, Exit.TEMPORARY),
         (State.FAILED, Exit.INCOMPLETE),
         (State.ABANDONED, Exit.OK),
     ],

@@ -458,7 +458,6 @@ FORBIDDEN = [
         if new not in (old, State.PLANNED)
     ],
     # What is in flight is not begun anew with its bytes thrown away.
-    (State.WAITING, State.READY),
     (State.WAITING, State.SUBMITTING),
     (State.WAITING, State.UNCERTAIN),
 ]

@@ -30,7 +30,7 @@ def killed(tmp_path: Path) -> Path:
     apply(file, *(job(f"j{number}") for number in range(300)))
     file.checkpoint(force=True)
     with file.transaction() as conn:
-        conn.execute("UPDATE jobs SET state = 'ready'")
+        conn.execute("UPDATE jobs SET prompt = ''")
     shutil.copytree(live.parent, tmp_path / "state")
     file.close()
     return tmp_path / "state" / "runner.db"
@@ -64,7 +64,7 @@ def log_of_another(path: Path) -> None:
     apply(other, *(job(f"other-{number}", "x" * 900) for number in range(200)))
     other.checkpoint(force=True)
     with other.transaction() as conn:
-        conn.execute("UPDATE jobs SET state = 'ready'")
+        conn.execute("UPDATE jobs SET prompt = ''")
     shutil.copy(f"{other.path}-wal", f"{path}-wal")
     other.close()
 
@@ -113,20 +113,20 @@ def test_a_damaged_database_is_not_begun_anew(killed: Path, change: Change) -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "state"),
+    ("change", "prompt"),
     [
-        (lambda path: None, "ready"),
-        (lambda path: path.with_name("runner.db-shm").unlink(), "ready"),
-        (lambda path: os.utime(path), "ready"),  # it looks newer than its log, and fits it all the same
+        (lambda path: None, ""),
+        (lambda path: path.with_name("runner.db-shm").unlink(), ""),
+        (lambda path: os.utime(path), ""),  # it looks newer than its log, and fits it all the same
     ],
 )
-def test_what_a_kill_leaves_is_not_damaged(killed: Path, change: Change, state: str) -> None:
+def test_what_a_kill_leaves_is_not_damaged(killed: Path, change: Change, prompt: str) -> None:
     change(killed)
 
     with contextlib.closing(StateFile.open(killed)) as file:
-        found = [row[0] for row in file.conn.execute("SELECT DISTINCT state FROM jobs")]
+        found = [row[0] for row in file.conn.execute("SELECT DISTINCT prompt FROM jobs")]
 
-    assert found == [state]
+    assert found == [prompt]
     assert not file.created
 
 

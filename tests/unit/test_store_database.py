@@ -16,7 +16,8 @@ import pytest
 from sqlite_utils import Database
 
 from runner.errors import Exit, RunnerError, StateError, TemporaryTrouble
-from runner.store import database, staging
+from runner.model import State
+from runner.store import database, jobs, staging
 from runner.store.database import StateFile
 from runner.store.migrations import STEPS, migrations
 from tests.desk import job, staged
@@ -183,6 +184,29 @@ def test_an_older_file_is_copied_aside_before_it_is_changed(path: Path, later: s
     (copy,) = path.parent.glob("*.before-*")
     assert kept(copy) == kept(path) == {"precious"}
     StateFile.open_readonly(path).close()
+
+
+def test_a_job_of_an_older_file_that_was_ready_is_planned(path: Path) -> None:
+    """It had been refused before it was taken out of its manifest; listed again, it is found to be sent."""
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        conn.execute("PRAGMA journal_mode = WAL")
+        migrations().apply(Database(conn), stop_before="0010_states")
+        with conn:
+            conn.execute(
+                "INSERT INTO manifests (name, path, base_url, key12, output_dir, created_at, updated_at)"
+                " VALUES ('night', 'n.yaml', 'u', 'k', 'out', '', '')"
+            )
+            conn.execute(
+                "INSERT INTO jobs (id, manifest, job, fingerprint, position, origin, state, model, params, shape, output,"
+                " created_at, updated_at, listed)"
+                " VALUES (1, 'night', 'a', 'f', 1, 'a', 'ready', 'm', '{}', 's', 'o', '', '', 1)"
+            )
+
+    with contextlib.closing(StateFile.open(path)) as file:
+        (found,) = jobs.page_to_send(file.conn, "night", after=(-1, -1), limit=5)
+
+    assert (found.id, found.state) == ("a", State.PLANNED)
 
 
 def test_the_prices_and_payments_of_an_older_file_go_on_counting(path: Path) -> None:

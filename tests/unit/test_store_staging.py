@@ -65,7 +65,6 @@ def test_an_unchanged_manifest_changes_nothing(file: StateFile) -> None:
     [
         ("planned", "planned"),
         ("uploading", "planned"),
-        ("ready", "planned"),
         ("submitting", "running"),
         ("waiting", "running"),
         ("downloading", "running"),
@@ -287,9 +286,7 @@ def test_no_history_of_edits_loses_a_payment_or_lists_a_job_twice(file: StateFil
         assert set(paid_before) <= set(kept), "a row that has paid is never dropped"
         assert all(kept[row] != "planned" for row in in_doubt)
         assert rows(file, "SELECT 1 FROM jobs WHERE state = 'submitting' AND listed = 0") == []
-        ready = rows(
-            file, "SELECT count(*) FROM jobs WHERE listed = 1 AND state IN ('planned','uploading','ready')"
-        )
+        ready = rows(file, "SELECT count(*) FROM jobs WHERE listed = 1 AND state IN ('planned','uploading')")
         assert ready == [(to_send,)], "what the plan says is what a run would send"
         # No result on disk is left aside while an equal job is paid for.
         wasted = rows(

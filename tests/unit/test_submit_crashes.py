@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
-    "state", [state for state in State if state not in ("planned", "uploading", "ready", "submitting")]
+    "state", [state for state in State if state not in ("planned", "uploading", "submitting")]
 )
 async def test_a_job_that_is_not_to_be_sent_is_not_sent(state: State) -> None:
     world = World.of(A)

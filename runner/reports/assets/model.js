@@ -1,6 +1,6 @@
 // The jobs as objects, and what is asked of them: filter, sort, group.
 
-const STATES = ["planned", "uploading", "ready", "submitting", "uncertain", "waiting", "downloading", "done", "failed", "abandoned"];
+const STATES = ["planned", "uploading", "submitting", "uncertain", "waiting", "downloading", "done", "failed", "abandoned"];
 const ATTENTION = "attention";
 const STUCK = job => (job.state === "waiting" || job.state === "downloading") && Boolean(job.error?.[1]);
 const NEEDS_A_PERSON = job => job.state === "failed" || job.state === "uncertain" || job.overdue || STUCK(job);
