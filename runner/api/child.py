@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,15 +25,53 @@ class Sandbox:
     pid: int
 
 
+@dataclass(slots=True, kw_only=True)
+class _Child:
+    """The process of a sandbox, and how many runs of ours use it."""
+
+    process: subprocess.Popen[str]
+    arguments: tuple[str, ...]
+    sandbox: Sandbox
+    runs: int = 0
+
+
+_children: dict[
+    Path, _Child
+] = {}  # by their state: one sandbox has it, so runs at the same time share that one
+_changing = threading.Lock()
+
+
 @contextmanager
 def sandbox_child(state: Path, arguments: Sequence[str] = ()) -> Iterator[Sandbox]:
-    """Start the sandbox on loopback and stop it at the end of the block.
+    """Start the sandbox on loopback and stop it at the end of the block, or at that of the last run that uses it.
 
     Its standard input is a pipe of ours: when we die, even by kill -9, it reads the end and goes.
 
     Raises:
         RunnerError: It does not start; with its own words.
     """
+    with _changing:
+        child = _children.get(state)
+        if child is None or child.process.poll() is not None:
+            child = _children[state] = _start(state, tuple(arguments))
+        elif child.arguments != tuple(arguments):
+            raise UsageError(
+                "another run of this process uses the sandbox with other options", hint="give both the same"
+            )
+        child.runs += 1
+    try:
+        # The block is outside every `except` here: what fails in the run is not the sandbox's fault.
+        yield child.sandbox
+    finally:
+        with _changing:
+            child.runs -= 1
+            if not child.runs:
+                if _children.get(state) is child:
+                    del _children[state]
+                _stop(child.process)
+
+
+def _start(state: Path, arguments: tuple[str, ...]) -> _Child:
     state.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "runner.sandbox", "--state", str(state), "--die-with-stdin", *arguments]
     # A session of its own: Ctrl-C in the terminal is for the run, which wants to drain first.
@@ -46,23 +85,28 @@ def sandbox_child(state: Path, arguments: Sequence[str] = ()) -> Iterator[Sandbo
         # It asks nobody anything, so it needs no account.
         env={name: value for name, value in os.environ.items() if not name.startswith("RIVYA_")},
     )
+    try:
+        sandbox = Sandbox(base_url=_address(process), pid=process.pid)
+    except BaseException:
+        _stop(process)
+        raise
+    return _Child(process=process, arguments=arguments, sandbox=sandbox)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     assert process.stdin is not None
     assert process.stderr is not None
+    with suppress(OSError):
+        process.stdin.close()
+    process.terminate()
     try:
-        # The block is outside every `except` here: what fails in the run is not the sandbox's fault.
-        yield Sandbox(base_url=_address(process), pid=process.pid)
-    finally:
-        with suppress(OSError):
-            process.stdin.close()
-        process.terminate()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-        process.stderr.close()
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()
+    process.stderr.close()
 
 
 def _address(process: subprocess.Popen[str]) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import random
-import signal
 import socket
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ import anyio.to_thread
 from runner import __version__
 from runner.api.adopting import take_over
 from runner.api.child import Sandbox, sandbox_child
-from runner.api.interruptions import begun, ended_in_any_case, watch_signals
+from runner.api.interruptions import begun, ended_in_any_case
 from runner.api.modelling import contracts_for
 from runner.api.opening import SANDBOX_KEY, Opened, no_file, read_manifest, results_folder
 from runner.api.planning import Plan, check_binding, compute
@@ -30,7 +28,7 @@ from runner.api.sharing import refuse_taken
 from runner.api.troubles import Stuck, stuck
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
-from runner.errors import Exit, RunnerError, TemporaryTrouble, UsageError
+from runner.errors import RunnerError, TemporaryTrouble, UsageError
 from runner.host.clock import Clock, ServiceClock, SystemClock, rfc3339
 from runner.host.environment import base_url as base_url_of_environment
 from runner.host.environment import descriptors_left, get_key
@@ -100,36 +98,47 @@ Announce = Callable[[str], None]
 Beside = Callable[[Engine], Coroutine[Any, Any, None]]
 
 
-def run(
-    request: RunRequest,
-    *,
-    confirm: Confirm,
-    announce: Announce,
-    progress: Progress,
-    prepare: Callable[[sqlite3.Connection], None] | None = None,
-    ready: Callable[[Plan], None] | None = None,
-    beside: Beside | None = None,
-    clock: Clock | None = None,
-) -> RunResult:
-    """Run a manifest to its end, or to a reason to stop.
+class Run:
+    """One run of a manifest, step by step: `begin`, `make_ready`, `go`, `end`, and `close` whatever happened.
+
+    Nothing here is the process's: no signals, no printing, no event loop. `go` is awaited in the loop of whoever runs
+    it; the other steps read and write files, and may be made in a thread.
 
     Args:
         request: What is asked for.
         confirm: Asked before anything is spent; False ends with nothing sent.
         announce: Takes plain lines for people.
-        progress: Takes what happens.
         prepare: Called inside the transaction that applies the manifest (`retry` plans its rounds there).
-        ready: Called with the plan once nothing stands in the way any more.
-        beside: Runs beside the engine until that has ended, then is cancelled; it must not raise.
         clock: For tests.
-
-    Raises:
-        RunnerError: Before anything was sent.
     """
-    clock = clock or SystemClock()
-    if not request.path.exists():
-        raise no_file(request.path)
-    with ExitStack() as stack:
+
+    def __init__(
+        self,
+        request: RunRequest,
+        *,
+        confirm: Confirm,
+        announce: Announce,
+        prepare: Callable[[sqlite3.Connection], None] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._request = request
+        self._confirm = confirm
+        self._announce = announce
+        self._prepare = prepare
+        self._clock = clock or SystemClock()
+        self._stack = ExitStack()
+        self._begun: _Begun | None = None
+
+    def begin(self) -> None:
+        """Check, lock, plan, have the plan agreed to, and apply it.
+
+        Raises:
+            RunnerError: Before anything was sent.
+        """
+        request, stack, prepare, announce = self._request, self._stack, self._prepare, self._announce
+        clock = self._clock
+        if not request.path.exists():
+            raise no_file(request.path)
         account_of: Callable[[], Account]
         if request.sandbox:
             account_of, identity = _sandbox_account(request, stack), SANDBOX_URL
@@ -153,7 +162,7 @@ def run(
             for line in plan.attention:
                 announce(f"attention: {line}")
             # Not `to_spend > 0`: what is thought to be free may cost all the same.
-            if prepare is None and plan.submits and not confirm(plan):
+            if prepare is None and plan.submits and not self._confirm(plan):
                 raise UsageError("nothing was sent: the plan was not confirmed")
 
         file, plan = _open(request, stack, identity=identity, clock=clock, announce=announce, agree=agree)
@@ -208,34 +217,93 @@ def run(
             announce(
                 f"removed or edited while being submitted, now uncertain: {counted(applied.made_uncertain, 'job')}"
             )
-        with ended_in_any_case(file, run_id, clock):
-            _put_files_in_place(file, settings, folder, announce, now)
-            if ready is not None:
-                ready(plan)
-            gc.freeze()  # what was imported stays for good: no need to look through it again and again
-            with begun():
-                ended = anyio.run(
-                    _run_async,
-                    request,
-                    file,
-                    settings,
-                    account,
-                    run_id,
-                    folder,
-                    clock,
-                    progress,
-                    announce,
-                    marks,
-                    beside,
-                    backend_options={"use_uvloop": False},
-                )
-        if ended.code in (Exit.INTERRUPTED, Exit.TERMINATED):
-            # All is recorded but the end itself: another signal now would only lose that.
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
+        self._begun = _Begun(
+            file=file, plan=plan, account=account, run_id=run_id, folder=folder, marks=marks, now=now
+        )
+
+    def make_ready(self) -> Plan:
+        """Put the files of earlier runs in their places; return the plan, with nothing in its way any more."""
+        known = self._known()
+        _put_files_in_place(known.file, known.plan.settings, known.folder, self._announce, known.now)
+        return known.plan
+
+    async def go(self, progress: Progress, beside: Sequence[Beside]) -> Ended:
+        """Run to the end, or to a reason to stop. Wants asyncio's event loop.
+
+        Args:
+            progress: Takes what happens.
+            beside: Run beside the engine until that has ended, then are cancelled; they must not raise.
+        """
+        with begun():
+            return await _go(self._known(), self._request, self._clock, progress, self._announce, beside)
+
+    def end(self, ended: Ended) -> RunResult:
+        """Record the end, and write the page."""
+        known = self._known()
+        file, settings = known.file, known.plan.settings
         with begun(), _of_a_file_that_is_ours(file):
-            _clean(file, settings, folder)
-            return _finish(file, settings, run_id, ended, clock)
+            _clean(file, settings, known.folder)
+            return _finish(file, settings, known.run_id, ended, self._clock)
+
+    def ended_in_any_case(self) -> AbstractContextManager[None]:
+        """Record the end of a run that does not come to its own inside the block."""
+        known = self._known()
+        return ended_in_any_case(known.file, known.run_id, self._clock)
+
+    def close(self) -> None:
+        """Give back the lock, the database and the sandbox."""
+        self._stack.close()
+
+    def _known(self) -> _Begun:
+        assert self._begun is not None, "begin comes first"
+        return self._begun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A run that is recorded as begun."""
+
+    file: StateFile
+    plan: Plan
+    account: Account
+    run_id: int
+    folder: OutputFolder
+    marks: Marks | None
+    now: str
+
+
+async def run_here(
+    request: RunRequest,
+    *,
+    confirm: Confirm,
+    announce: Announce,
+    progress: Progress,
+    ready: Callable[[Plan], None],
+    beside: Sequence[Beside] = (),
+) -> RunResult:
+    """Run a manifest in the event loop of somebody else; what reads and writes files is done in threads.
+
+    Args:
+        request: What is asked for.
+        confirm: As for `Run`; called in a thread.
+        announce: As for `Run`; called in any thread.
+        progress: Takes what happens.
+        ready: Called with the plan once nothing stands in the way any more.
+        beside: As for `Run.go`.
+
+    Raises:
+        RunnerError: Before anything was sent.
+    """
+    run = Run(request, confirm=confirm, announce=announce)
+    try:
+        await anyio.to_thread.run_sync(run.begin)
+        with run.ended_in_any_case():
+            ready(await anyio.to_thread.run_sync(run.make_ready))
+            ended = await run.go(progress, beside)
+        return await anyio.to_thread.run_sync(run.end, ended)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(run.close)
 
 
 @contextmanager
@@ -360,19 +428,15 @@ def _put_files_in_place(
         )
 
 
-async def _run_async(
+async def _go(
+    known: _Begun,
     request: RunRequest,
-    file: StateFile,
-    settings: Settings,
-    account: Account,
-    run_id: int,
-    folder: OutputFolder,
     clock: Clock,
     progress: Progress,
     announce: Announce,
-    marks: Marks | None,
-    beside: Beside | None = None,
+    beside: Sequence[Beside],
 ) -> Ended:
+    file, settings, account = known.file, known.plan.settings, known.account
     writer = GroupWriter(file)
     draws = random.Random()
     workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
@@ -387,7 +451,7 @@ async def _run_async(
         open_result_transport(account.base_url, settings.limits.downloads + slow_places) as results,
     ):
         desk = Desk(
-            run=run_id,
+            run=known.run_id,
             settings=settings,
             account=account,
             api=api,
@@ -397,19 +461,18 @@ async def _run_async(
             contracts=contracts,
             draw=draws.random,
             sandbox=request.sandbox,
-            marks=marks,
+            marks=known.marks,
             is_run=lambda name: holder_of(workspace.database, name) is not None,
         )
-        downloads = Downloads.create(desk, folder, results, slow_places=slow_places)
+        downloads = Downloads.create(desk, known.folder, results, slow_places=slow_places)
         engine = Engine(desk, scheduler, downloads, request.options, progress)
         if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in ASK_THE_SERVICE):
             looked = await look(api, results, catalogue.result_hosts(file.conn, account.service))
             _heed(looked, engine, request.options, announce)
         async with anyio.create_task_group() as group:
-            group.start_soon(watch_signals, engine, announce)
             group.start_soon(_get_ready_for_the_end)
-            if beside is not None:
-                group.start_soon(beside, engine)
+            for each in beside:
+                group.start_soon(each, engine)
             ended = await engine.run()
             group.cancel_scope.cancel()
         return ended

@@ -97,7 +97,7 @@ def go(
     open_report: bool = False,
 ) -> int:
     """Run a request with the progress that suits where we are, and print how it ended."""
-    from runner.api.running import run
+    from runner.cli.process import run
     from runner.host.drives import DRIVES
     from runner.progress.choose import choose_progress
 

@@ -14,6 +14,7 @@ import os
 import shlex
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from runner.store.troubles import BUSY_TIMEOUT_S, damaged, trouble
 from runner.store.watch import Change, Watch, descriptors_of
 
 CHECKPOINT_PAGES = 2_000  # about 8 MB of WAL
+_opening = threading.RLock()  # one thread at a time: which descriptor is whose is seen from what came anew
 
 
 class StateFile:
@@ -65,7 +67,7 @@ class StateFile:
                 program, damaged or not ours.
             TemporaryTrouble: The disk is full, or another program keeps the file locked.
         """
-        with trouble(f"opening the state database {path}", path, opening=True):
+        with _opening, trouble(f"opening the state database {path}", path, opening=True):
             refuse_mount(path, mounts())
             path.parent.mkdir(parents=True, exist_ok=True)
             if has_database(path) and has_doubtful_log(path):
@@ -113,7 +115,7 @@ class StateFile:
         Raises:
             StateError: It cannot be read, is newer or older than this program, or is not ours.
         """
-        with trouble(f"reading the state database {path}", path, opening=True):
+        with _opening, trouble(f"reading the state database {path}", path, opening=True):
             has_database(path)
             conn = _connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
             file = cls(conn, path, created=False, writable=False)

@@ -8,7 +8,8 @@ import pytest
 
 from runner.api import running
 from runner.api.planning import Plan
-from runner.api.running import RunRequest, run
+from runner.api.running import RunRequest
+from runner.cli.process import run
 from runner.errors import Exit, RunnerError, UsageError
 from runner.store.database import StateFile
 

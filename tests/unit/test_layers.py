@@ -206,7 +206,7 @@ def test_there_is_something_to_look_at() -> None:
 def test_imports_are_absolute_and_point_down(path: Path) -> None:
     here = dotted(path)
     assert not [f"line {each.line}: {each.name}" for each in imports(path) if each.name.startswith(".")]
-    if in_sandbox(here):
+    if in_sandbox(here) or here == "__init__":  # the door to `api.programs`: it opens when somebody asks
         return
 
     up = [

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import anyio
+import pytest
+
+import runner
+from runner.api import programs
+from tests.readme import README
 from tests.support import clean_environment
+
+FAST = ("--duration", "0.05:0.2")
+QUICK = runner.Options(sandbox=True, sandbox_arguments=FAST)
 
 LOOK = """
 import gc, os, pkgutil, signal, sys
@@ -36,3 +50,173 @@ def test_to_import_and_use_it_changes_nothing_about_the_process() -> None:
     )
 
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+@pytest.fixture
+def two(examples: Path) -> tuple[Path, Path]:
+    """The first example, twice."""
+    text = (examples / "01-first-steps.yaml").read_text("utf-8")
+    for name in ("one", "two"):
+        (examples / f"{name}.yaml").write_text(text.replace("name: first-steps", f"name: {name}"), "utf-8")
+    return examples / "one.yaml", examples / "two.yaml"
+
+
+def test_what_is_offered_is_there() -> None:
+    assert runner.__all__ == programs.__all__
+    assert not [name for name in runner.__all__ if getattr(runner, name) is not getattr(programs, name)]
+    assert set(runner.__all__) <= set(dir(runner))
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        getattr(runner, "no_such_thing")  # noqa: B009
+
+
+def test_the_example_of_the_readme_runs_two_manifests_at_once(two: tuple[Path, Path]) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.S)
+    quick = program.replace("Options(sandbox=True)", f"Options(sandbox=True, sandbox_arguments={FAST})")
+    assert quick != program
+
+    told = subprocess.run(
+        [sys.executable, "-c", quick],
+        cwd=two[0].parents[1],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (told.returncode, told.stderr) == (0, "")
+    *_, counts = told.stdout.splitlines()
+    assert counts == "{'done': 7}"
+    assert told.stdout.count("'type': 'plan'") == 2
+    assert told.stdout.count("'type': 'done'") == 14
+
+
+@pytest.mark.anyio
+async def test_two_runs_in_one_event_loop_leave_signals_alone(two: tuple[Path, Path]) -> None:
+    before = {each: signal.getsignal(each) for each in signal.valid_signals()}
+    events: list[tuple[str, Mapping[str, Any]]] = []
+    meanwhile: list[bool] = []
+    results = {}
+
+    async def one(path: Path) -> None:
+        def take(event: Mapping[str, Any]) -> None:
+            events.append((path.stem, event))
+            meanwhile.append({each: signal.getsignal(each) for each in signal.valid_signals()} == before)
+
+        results[path.stem] = await runner.run(path, QUICK, take)
+
+    async with anyio.create_task_group() as group:
+        for path in two:
+            group.start_soon(one, path)
+
+    assert all(meanwhile)
+    assert {name: (result.ended.code, result.counts) for name, result in results.items()} == {
+        name: (0, {"done": 7}) for name in ("one", "two")
+    }
+    done = [name for name, event in events if event["type"] == "done"]
+    assert (done.count("one"), done.count("two")) == (7, 7)
+    for path in two:
+        standing = runner.status(path, sandbox=True)
+        assert (standing.counts, standing.running) == ({"done": 7}, None)
+        assert standing.charged == results[path.stem].charged > 0
+        assert runner.plan(path, sandbox=True).submits == 0
+        assert runner.report(path, sandbox=True) == results[path.stem].report
+        assert len(runner.export(path, "csv", sandbox=True).splitlines()) == 8
+
+
+@pytest.mark.anyio
+async def test_one_manifest_is_run_once_at_a_time_in_one_process_too(two: tuple[Path, Path]) -> None:
+    refused: list[str] = []
+
+    async def again() -> None:
+        with pytest.raises(runner.RunnerError) as caught:
+            await runner.run(two[0], QUICK)
+        refused.append(caught.value.message)
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+
+        def take(event: Mapping[str, Any]) -> None:
+            if event["type"] == "plan":
+                group.start_soon(again)
+
+        await runner.run(two[0], QUICK, take)
+
+    assert refused[0].startswith("another run holds one: `runner.run ")
+
+
+@pytest.mark.anyio
+async def test_a_run_that_is_cancelled_goes_on_later_and_pays_nothing_twice(two: tuple[Path, Path]) -> None:
+    with anyio.CancelScope() as scope:
+
+        def take(event: Mapping[str, Any]) -> None:
+            if event["type"] == "submitted":
+                scope.cancel()
+
+        await runner.run(two[0], QUICK, take)
+    assert scope.cancelled_caught
+    last = runner.status(two[0], sandbox=True).last_run
+    assert last is not None
+    assert last["exit_code"] == runner.Exit.INTERRUPTED
+
+    result = await runner.run(two[0], QUICK)
+
+    assert (result.ended.code, result.counts) == (0, {"done": 7})
+    assert len(runner.export(two[0], "jsonl", sandbox=True).splitlines()) == 7
+
+
+@pytest.mark.anyio
+async def test_what_the_program_raises_ends_the_run_in_order_and_is_raised(two: tuple[Path, Path]) -> None:
+    def take(event: Mapping[str, Any]) -> None:
+        if event["type"] == "submitted":
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await runner.run(two[0], QUICK, take)
+
+    last = runner.status(two[0], sandbox=True).last_run
+    assert last is not None
+    assert last["exit_code"] == runner.Exit.FAULT
+
+
+def test_nothing_is_spent_that_nobody_said_yes_to(
+    two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RIVYA_API_KEY", "rvya_sk_test")
+    monkeypatch.setenv("RIVYA_BASE_URL", "http://127.0.0.1:9")
+    asked: list[float] = []
+
+    def no(plan: runner.Plan) -> bool:
+        asked.append(plan.to_spend)
+        return False
+
+    with pytest.raises(runner.RunnerError, match="nobody said yes; nothing was sent"):
+        runner.run_sync(two[0])
+    with pytest.raises(runner.RunnerError, match="was not confirmed"):
+        runner.run_sync(two[0], runner.Options(confirm=no))
+
+    assert asked == [runner.plan(two[0]).to_spend]
+    assert not (two[0].parents[1] / "state" / "runner.db").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"max_credits": float("nan")}, {"limit": -1}, {"canary": 0}])
+def test_a_cap_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(runner.RunnerError, match=next(iter(wrong))):
+        runner.Options(**wrong)
+
+
+def test_the_database_of_the_environment_is_the_one_of_the_commands(
+    two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else a program would pay for what a command has paid for."""
+    monkeypatch.setenv("RIVYA_STATE", str(tmp_path / "other.db"))
+
+    assert runner.plan(two[0]).database == tmp_path / "other.db"
+    assert runner.plan(two[0], state=tmp_path / "third.db").database == tmp_path / "third.db"
+
+
+def test_a_manifest_with_mistakes_is_refused_with_all_of_them(two: tuple[Path, Path]) -> None:
+    assert len(list(runner.load_manifest(two[0]).jobs())) == 7
+    two[0].write_text(two[0].read_text("utf-8").replace("duration: 6", "duration: 600"), "utf-8")
+
+    with pytest.raises(runner.RunnerError, match="problem"):
+        runner.load_manifest(two[0])

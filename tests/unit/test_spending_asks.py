@@ -10,8 +10,9 @@ import pytest
 
 from runner.api.opening import check_all, read_manifest
 from runner.api.planning import Plan
-from runner.api.running import RunRequest, run
+from runner.api.running import RunRequest
 from runner.cli.asking import CREDITS
+from runner.cli.process import run
 from runner.errors import UsageError
 from runner.model import Budget
 

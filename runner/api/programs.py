@@ -1,0 +1,349 @@
+"""For programs: what `import runner` offers. The functions below are reached as `runner.run` and so on.
+
+They do what the commands do, with the same database, locks and caps, and leave the process alone: no signals, no
+printing, no event loop of their own but in `run_sync`. Paths may be text. `RIVYA_API_KEY`, `RIVYA_BASE_URL` and
+`RIVYA_STATE` mean what they mean to the commands, so that nothing is paid twice because two programs looked into two
+databases. Money is in credits, times are in seconds. All errors are `RunnerError`; its `hint` says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import anyio.from_thread
+
+from runner.api.opening import check_all, read_manifest, refuse_errors
+from runner.api.planning import Plan, planned
+from runner.api.reporting import exported, write_report_of
+from runner.api.running import RunRequest, RunResult, run_here
+from runner.api.status import Standing, standings
+from runner.engine import Engine, RunOptions, Snapshot
+from runner.errors import Exit, RunnerError, UsageError
+from runner.host.clock import rfc3339
+from runner.host.environment import base_url
+from runner.host.workspace import find_workspace, no_database
+from runner.manifest import Manifest
+from runner.model import SANDBOX_URL
+from runner.service.client import checked_base_url
+from runner.store.database import StateFile
+from runner.words import json_text
+
+__all__ = (
+    "Exit",
+    "Manifest",
+    "Options",
+    "Plan",
+    "RunResult",
+    "RunnerError",
+    "Standing",
+    "export",
+    "load_manifest",
+    "plan",
+    "report",
+    "run",
+    "run_sync",
+    "status",
+)
+
+Event = Mapping[str, Any]
+EVENTS_VERSION = 1
+STATUS_EVERY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What one run is asked for beyond its manifest.
+
+    Args:
+        sandbox: Rehearse against the bundled imitation: no key, no network, no cost, a database of its own.
+        sandbox_arguments: Options for it: `("--duration", "0.1:0.4")`. Runs of one workspace at the same time share it.
+        state: Another database file than `state/runner.db`; ignored in the sandbox.
+        confirm: Takes the plan and says whether to spend; called in the event loop, so it must not wait. Without it
+            nothing is spent: there is no default that says yes. The sandbox asks nobody.
+        max_credits: Replaces `budget.max_credits`, in credits.
+        only: Submit only jobs whose id is like this: `"cat-*"`.
+        limit: Submit at most so many new jobs.
+        canary: Finish so many jobs first, and go on only if none fails.
+        stop_after_s: Stop after so many seconds.
+        patience_s: How many seconds to keep trying while the service does not answer.
+        replace: Let results take the places of another manifest's in the same folder.
+        may_pay_twice: Go on although payments of earlier runs are missing from the database.
+
+    Raises:
+        UsageError: A number is none, or too small.
+    """
+
+    sandbox: bool = False
+    sandbox_arguments: tuple[str, ...] = ()
+    state: str | Path | None = None
+    confirm: Callable[[Plan], bool] | None = None
+    max_credits: float | None = None
+    only: str | None = None
+    limit: int | None = None
+    canary: int | None = None
+    stop_after_s: float | None = None
+    patience_s: float | None = None
+    replace: bool = False
+    may_pay_twice: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("max_credits", 0),
+            ("limit", 0),
+            ("canary", 1),
+            ("stop_after_s", 0),
+            ("patience_s", 0),
+        ):
+            value = getattr(self, name)
+            # Nothing is above nan, so that would be no cap at all.
+            if value is not None and not least <= value <= 1e15:
+                raise UsageError(f"{name} is {value!r}", hint=f"a number of at least {least}, or None")
+        if self.sandbox_arguments and not self.sandbox:
+            raise UsageError("sandbox_arguments are given without sandbox", hint="sandbox=True rehearses")
+
+
+def load_manifest(manifest: str | Path, *, sandbox: bool = False) -> Manifest:
+    """Read a manifest and check every job; offline. `jobs()` of what comes back yields them, `settings` is its head.
+
+    Raises:
+        InvalidManifest: With every problem of it in `problems`.
+        UsageError: The file is not there, or cannot be read.
+    """
+    opened = read_manifest(Path(manifest), state=None, sandbox=sandbox)
+    check_all(opened)
+    refuse_errors(opened)
+    return opened.manifest
+
+
+def plan(
+    manifest: str | Path,
+    *,
+    sandbox: bool = False,
+    state: str | Path | None = None,
+    max_credits: float | None = None,
+) -> Plan:
+    """Return what a run would do now and what it would cost, in credits; sends nothing, asks nobody, writes nothing.
+
+    Raises:
+        InvalidManifest: With every problem of it.
+        StateError: The database cannot be read, or the manifest's name belongs to another file or service in it.
+    """
+    identity = SANDBOX_URL if sandbox else checked_base_url(base_url())
+    with planned(
+        Path(manifest), state=_state(state, sandbox), sandbox=sandbox, base_url=identity, now_s=time.time()
+    ) as (found, _):
+        if max_credits is not None:
+            return replace(found, credits={**found.credits, "max_credits": max_credits})
+        return found
+
+
+async def run(
+    manifest: str | Path, options: Options | None = None, on_event: Callable[[Event], None] | None = None
+) -> RunResult:
+    """Run a manifest, or go on with it, in the event loop of the caller (asyncio's); every job is paid once.
+
+    Several manifests may be run at the same time. To cancel it leaves at once, which is as safe as to kill the command:
+    tasks go on at the service, and the next run goes on from there.
+
+    Args:
+        manifest: Its path.
+        options: What is asked for.
+        on_event: Takes what happens, as `run --json` prints it (`schemas/events.schema.json`), in the event loop's own
+            thread. What it raises ends the run as a stop does, open requests recorded, and is raised then.
+
+    Returns:
+        What it came to. `ended.code` is the exit code that the command would have: 0 when all is done.
+
+    Raises:
+        UsageError: Nothing was sent: mistakes in the manifest, no key, a plan that was not confirmed.
+        RunLocked: Nothing was sent: another run holds this manifest.
+        TemporaryTrouble: A disk, a database or the network cannot be used; run again to go on.
+    """
+    options = options or Options()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "runner.run wants the event loop of asyncio", hint="runner.run_sync brings one"
+        ) from None
+    path = Path(manifest)
+    listener = _Listener(loop, on_event)
+    request = RunRequest(
+        path=path,
+        state=_state(options.state, options.sandbox),
+        sandbox=options.sandbox,
+        sandbox_arguments=options.sandbox_arguments,
+        command=f"runner.run {shlex.quote(str(path))}",
+        max_credits=options.max_credits,
+        may_pay_twice=options.may_pay_twice,
+        replace=options.replace,
+        options=RunOptions(
+            only=options.only,
+            limit=options.limit,
+            canary=options.canary,
+            stop_after_s=options.stop_after_s,
+            patience_s=options.patience_s,
+        ),
+    )
+    result = await run_here(
+        request,
+        confirm=partial(_confirmed, options),
+        announce=listener.announce,
+        progress=listener,
+        ready=listener.begin,
+        beside=[listener.stop_on_error],
+    )
+    listener.raise_error()
+    return result
+
+
+def run_sync(
+    manifest: str | Path, options: Options | None = None, on_event: Callable[[Event], None] | None = None
+) -> RunResult:
+    """Run a manifest as `run` does, for programs that have no event loop.
+
+    Raises:
+        RunnerError: As for `run`.
+        RuntimeError: There is an event loop in this thread: await `run` there.
+    """
+    return anyio.run(run, manifest, options, on_event)
+
+
+def status(manifest: str | Path, *, sandbox: bool = False, state: str | Path | None = None) -> Standing:
+    """Return how a manifest stands: jobs by state, credits, the run that is going on; reads the database only.
+
+    Raises:
+        UsageError: It was never run here.
+    """
+    settings = read_manifest(Path(manifest), state=_state(state, sandbox), sandbox=sandbox).manifest.settings
+    assert settings is not None
+    workspace = find_workspace(Path(manifest), state=_state(state, sandbox), sandbox=sandbox)
+    if not workspace.has_database:
+        raise no_database(workspace, sandbox=sandbox)
+    file = StateFile.open_readonly(workspace.database)
+    try:
+        return standings(file, names=[settings.name], now_s=time.time())[0]
+    finally:
+        file.close()
+
+
+def report(manifest: str | Path, *, sandbox: bool = False, state: str | Path | None = None) -> Path:
+    """Write the HTML page about a manifest beside its results, and return where it is.
+
+    Raises:
+        UsageError: Nothing was ever run here, or the page cannot be written.
+    """
+    return write_report_of(Path(manifest), state=_state(state, sandbox), sandbox=sandbox).path
+
+
+def export(
+    manifest: str | Path,
+    format_name: Literal["csv", "jsonl", "json", "xspf", "m3u"] = "csv",
+    *,
+    sandbox: bool = False,
+    state: str | Path | None = None,
+) -> str:
+    """Return the jobs of a manifest as rows for other programs, or its results as a playlist.
+
+    Raises:
+        UsageError: Nothing was ever run here, or there is no such format.
+    """
+    if format_name not in ("csv", "jsonl", "json", "xspf", "m3u"):
+        raise UsageError(f"there is no format {format_name!r}", hint="csv, jsonl, json, xspf or m3u")
+    return "".join(
+        exported(Path(manifest), format_name=format_name, state=_state(state, sandbox), sandbox=sandbox)
+    )
+
+
+def _state(state: str | Path | None, sandbox: bool) -> str | None:
+    if sandbox:
+        return None
+    return str(state) if state is not None else os.environ.get("RIVYA_STATE") or None
+
+
+def _confirmed(options: Options, plan: Plan) -> bool:
+    """Ask the program before spending; called in a thread."""
+    if options.sandbox:
+        return True
+    if options.confirm is None:
+        raise UsageError(
+            f"this would spend about {plan.to_spend:g} credits, and nobody said yes; nothing was sent",
+            hint="give Options a `confirm` that looks at the plan",
+        )
+    return bool(anyio.from_thread.run_sync(options.confirm, plan))
+
+
+class _Listener:
+    """Brings what happens to the program that runs us, in the thread of its event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[Event], None] | None) -> None:
+        self._loop = loop
+        self._take = take
+        self._error: BaseException | None = None
+        self._failed = asyncio.Event()
+        self._status_at = 0.0
+
+    def event(self, kind: str, **data: Any) -> None:
+        """Pass on what happened."""
+        self._tell(kind, data)
+
+    def announce(self, text: str) -> None:
+        """Pass on a line for people."""
+        self._tell("notice", {"message": text})
+
+    def snapshot(self, view: Snapshot) -> None:
+        """Pass on how it goes, every other second."""
+        now = time.monotonic()
+        if now - self._status_at >= STATUS_EVERY_S:
+            self._status_at = now
+            self._tell("status", asdict(view))
+
+    def begin(self, plan: Plan) -> None:
+        """Tell the plan of a run that is about to begin; nothing was sent yet."""
+        self._tell(
+            "plan", {"manifest": plan.name, "summary": dict(plan.summary), "credits": dict(plan.credits)}
+        )
+        self.raise_error()
+
+    async def stop_on_error(self, engine: Engine) -> None:
+        """Stop the run once the program has failed to take something."""
+        await self._failed.wait()
+        engine.stop(Exit.FAULT, f"what takes the events has failed: {self._error!r}")
+
+    def raise_error(self) -> None:
+        """Raise what the program raised, once nothing is under way."""
+        if self._error is not None:
+            raise self._error
+
+    def _tell(self, kind: str, data: dict[str, Any]) -> None:
+        if self._take is None:
+            return
+        line = {"v": EVENTS_VERSION, "type": kind, "at": rfc3339(time.time()), **data}
+        event = json.loads(json_text(line, default=str))
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            self._give(event)
+        else:
+            self._loop.call_soon_threadsafe(self._give, event)
+
+    def _give(self, event: Event) -> None:
+        if self._take is None or self._error is not None:
+            return
+        try:
+            self._take(event)
+        except Exception as exc:  # it must not fail what is being paid for
+            self._error = exc
+            self._failed.set()
