@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from runner.api.programs import (
         Exit,
+        InvalidManifest,
         Manifest,
         Options,
         Plan,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = (
     "Exit",
+    "InvalidManifest",
     "Manifest",
     "Options",
     "Plan",

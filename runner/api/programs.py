@@ -3,7 +3,8 @@
 They do what the commands do, with the same database, locks and caps, and leave the process alone: no signals, no
 printing, no event loop of their own but in `run_sync`. Paths may be text. `RIVYA_API_KEY`, `RIVYA_BASE_URL` and
 `RIVYA_STATE` mean what they mean to the commands, so that nothing is paid twice because two programs looked into two
-databases. Money is in credits, times are in seconds. All errors are `RunnerError`; its `hint` says what to do.
+databases. Money is in credits, times are in seconds. All errors are `RunnerError`
+(`runner.errors` has the kinds); its `hint` says what to do.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, Literal
 import anyio
 import anyio.from_thread
 
-from runner.api.opening import check_all, read_manifest, refuse_errors
+from runner.api.opening import InvalidManifest, check_all, read_manifest, refuse_errors
 from runner.api.planning import Plan, planned
 from runner.api.reporting import exported, write_report_of
 from runner.api.running import RunRequest, RunResult, run_here
@@ -40,6 +41,7 @@ from runner.words import json_text
 
 __all__ = (
     "Exit",
+    "InvalidManifest",
     "Manifest",
     "Options",
     "Plan",

@@ -40,7 +40,7 @@ from runner.pace.scheduler import Durations, Scheduler, Window
 from runner.progress.words import counted
 from runner.results.files import OutputFolder
 from runner.service.client import Account, checked_base_url, open_api
-from runner.service.transports import check, open_result_transport
+from runner.service.transports import check, get_ready, open_result_transport
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, stem_of
 from runner.store import catalogue, jobs, ledger, reporting, staging
@@ -298,6 +298,7 @@ async def run_here(
     try:
         await anyio.to_thread.run_sync(run.begin)
         with run.ended_in_any_case():
+            await anyio.to_thread.run_sync(get_ready)
             ready(await anyio.to_thread.run_sync(run.make_ready))
             ended = await run.go(progress, beside)
         return await anyio.to_thread.run_sync(run.end, ended)

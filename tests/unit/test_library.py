@@ -216,7 +216,12 @@ def test_the_database_of_the_environment_is_the_one_of_the_commands(
 
 def test_a_manifest_with_mistakes_is_refused_with_all_of_them(two: tuple[Path, Path]) -> None:
     assert len(list(runner.load_manifest(two[0]).jobs())) == 7
-    two[0].write_text(two[0].read_text("utf-8").replace("duration: 6", "duration: 600"), "utf-8")
+    two[0].write_text(
+        two[0].read_text("utf-8").replace("mode: normal", "mode: odd").replace("duration: 6", "duration: 60"),
+        "utf-8",
+    )
 
-    with pytest.raises(runner.RunnerError, match="problem"):
+    with pytest.raises(runner.InvalidManifest) as caught:
         runner.load_manifest(two[0])
+
+    assert [problem.path for problem in caught.value.problems] == ["params.mode", "params.duration"]

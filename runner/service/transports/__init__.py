@@ -25,6 +25,7 @@ __all__ = (
     "AddressRefused",
     "ResultTransport",
     "check",
+    "get_ready",
     "in_words",
     "knock",
     "look_at",
@@ -115,6 +116,11 @@ async def knock(way: ResultTransport, host: str, *, agent: str, timeout_s: float
         return look_at(exc)
     await response.aclose()
     return surroundings.answers(host)
+
+
+def get_ready() -> None:
+    """Import what transports are made of; for whoever must not be kept waiting as the first is made."""
+    import runner.service.transports._aiohttp  # noqa: F401
 
 
 def _transport(
