@@ -12,7 +12,7 @@ def body_of(job: Job, uploads: Sequence[Upload], key: str) -> bytes:
     """Return the body of POST /generations for a job under a key.
 
     The key goes in as `client_request_id` too. Reference media go into `params.referenceMediaItems`
-    with what the service told us at upload (`api.md` §4).
+    with what the service told us at upload.
     """
     params: dict[str, Json] = dict(job.params)
     if job.references:

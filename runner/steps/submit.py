@@ -1,6 +1,6 @@
 """Submit: commit key and bytes, send, commit the answer. The most careful module of all.
 
-Design §1 and §5. Nothing here makes a new key but `_intent`, and it does so only where every send
+See `runner/README.md`, rules 1 and 2. Nothing here makes a new key but `_intent`, and it does so only where every send
 of the old bytes was definitely refused.
 """
 

@@ -1,6 +1,6 @@
 """Upload: bring the references of a job to the service, just before they are needed.
 
-An upload is not idempotent at the service and costs nothing that is known (`api.md` §6), so an
+An upload is not idempotent at the service and costs nothing that is known, so an
 unclear one is simply made again; a fresh remote copy is used for every job that needs the file.
 """
 
