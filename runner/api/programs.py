@@ -15,7 +15,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,16 +28,15 @@ from runner.api.planning import Plan, planned
 from runner.api.reporting import exported, write_report_of
 from runner.api.running import RunRequest, RunResult, run_here
 from runner.api.status import Standing, standings
-from runner.engine import Engine, RunOptions, Snapshot
+from runner.engine import Engine, RunOptions
 from runner.errors import Exit, RunnerError, UsageError
-from runner.host.clock import rfc3339
 from runner.host.environment import base_url
-from runner.host.workspace import find_workspace, no_database
+from runner.host.workspace import no_database
 from runner.manifest import Manifest
 from runner.model import SANDBOX_URL
+from runner.progress.events import EventLines
 from runner.service.client import checked_base_url
 from runner.store.database import StateFile
-from runner.words import json_text
 
 __all__ = (
     "Exit",
@@ -58,8 +57,6 @@ __all__ = (
 )
 
 Event = Mapping[str, Any]
-EVENTS_VERSION = 1
-STATUS_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,9 +224,9 @@ def status(manifest: str | Path, *, sandbox: bool = False, state: str | Path | N
     Raises:
         UsageError: It was never run here.
     """
-    settings = read_manifest(Path(manifest), state=_state(state, sandbox), sandbox=sandbox).manifest.settings
+    opened = read_manifest(Path(manifest), state=_state(state, sandbox), sandbox=sandbox)
+    settings, workspace = opened.manifest.settings, opened.workspace
     assert settings is not None
-    workspace = find_workspace(Path(manifest), state=_state(state, sandbox), sandbox=sandbox)
     if not workspace.has_database:
         raise no_database(workspace, sandbox=sandbox)
     file = StateFile.open_readonly(workspace.database)
@@ -285,34 +282,28 @@ def _confirmed(options: Options, plan: Plan) -> bool:
     return bool(anyio.from_thread.run_sync(options.confirm, plan))
 
 
-class _Listener:
+class _Listener(EventLines):
     """Brings what happens to the program that runs us, in the thread of its event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[Event], None] | None) -> None:
+        super().__init__(self._bring)
         self._loop = loop
         self._take = take
         self._error: BaseException | None = None
         self._failed = asyncio.Event()
-        self._status_at = 0.0
 
-    def event(self, kind: str, **data: Any) -> None:
-        """Pass on what happened."""
-        self._tell(kind, data)
+    def write(self, kind: str, data: dict[str, Any]) -> None:
+        """Make a line only where somebody takes it."""
+        if self._take is not None:
+            super().write(kind, data)
 
     def announce(self, text: str) -> None:
         """Pass on a line for people."""
-        self._tell("notice", {"message": text})
-
-    def snapshot(self, view: Snapshot) -> None:
-        """Pass on how it goes, every other second."""
-        now = time.monotonic()
-        if now - self._status_at >= STATUS_EVERY_S:
-            self._status_at = now
-            self._tell("status", asdict(view))
+        self.write("notice", {"message": text})
 
     def begin(self, plan: Plan) -> None:
         """Tell the plan of a run that is about to begin; nothing was sent yet."""
-        self._tell(
+        self.write(
             "plan", {"manifest": plan.name, "summary": dict(plan.summary), "credits": dict(plan.credits)}
         )
         self.raise_error()
@@ -327,11 +318,8 @@ class _Listener:
         if self._error is not None:
             raise self._error
 
-    def _tell(self, kind: str, data: dict[str, Any]) -> None:
-        if self._take is None:
-            return
-        line = {"v": EVENTS_VERSION, "type": kind, "at": rfc3339(time.time()), **data}
-        event = json.loads(json_text(line, default=str))
+    def _bring(self, line: str) -> None:
+        event = json.loads(line)
         try:
             here = asyncio.get_running_loop() is self._loop
         except RuntimeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, TextIO
 
@@ -15,11 +16,15 @@ EVENTS_VERSION = 1
 STATUS_EVERY_S = 2.0
 
 
-class EventStream:
-    """Writes `{"v": 1, "type": …, "at": …, …}` lines."""
+class EventLines:
+    """Makes `{"v": 1, "type": …, "at": …, …}` lines of what happens.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._lines = Lines(stream)
+    Args:
+        say: Takes each line.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
         self._last = 0.0
 
     def event(self, kind: str, **data: Any) -> None:
@@ -29,7 +34,7 @@ class EventStream:
     def write(self, kind: str, data: dict[str, Any]) -> None:
         """Write one line of a type."""
         line = {"v": EVENTS_VERSION, "type": kind, "at": rfc3339(time.time()), **data}
-        self._lines.say(json_text(line, default=str))
+        self._say(json_text(line, default=str))
 
     def snapshot(self, view: Snapshot) -> None:
         """Write a `status` line every other second."""
@@ -37,6 +42,13 @@ class EventStream:
         if now - self._last >= STATUS_EVERY_S:
             self._last = now
             self.write("status", asdict(view))
+
+
+class EventStream(EventLines):
+    """Writes the lines to a stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(Lines(stream).say)
 
     def close(self) -> None:
         """Nothing to put back."""

@@ -19,6 +19,7 @@ from runner.model import (
     State,
 )
 
+NEVER_SENT_SQL = "('planned', 'uploading')"  # `model.NEVER_SENT`, as the index of jobs to send has it
 COLUMNS = (
     "id, version, manifest, job, fingerprint, listed, position, origin, serial, state, model, prompt,"
     " params, refs, axes, shape, output, round, revision, key, body, key12, base_url, first_sent_at,"
@@ -129,7 +130,7 @@ def page_to_send(conn: sqlite3.Connection, manifest: str, *, after: tuple[int, i
     """Return the next listed jobs of which nothing was sent, in order, after `(position, row)`."""
     rows = conn.execute(
         f"SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_send WHERE manifest = ? AND listed = 1"
-        " AND state IN ('planned', 'uploading') AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
+        f" AND state IN {NEVER_SENT_SQL} AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
         (manifest, *after, limit),
     )
     return [read_job(row) for row in rows]

@@ -8,13 +8,14 @@ import os
 import sqlite3
 from pathlib import Path
 
+from runner.store.jobs import NEVER_SENT_SQL
 from runner.store.place import sync_folder
 
 # Pages of another file may have come in between. What each payment has changed in three places tells.
 _CONTRADICTIONS = (
     "SELECT 1 FROM ledger l LEFT JOIN jobs j ON j.id = l.job WHERE j.id IS NULL OR (j.round = l.round AND"
     " (j.task_id IS NOT l.task_id AND l.task_id IS NOT NULL"
-    " OR l.state = 'reserved' AND j.state IN ('planned', 'uploading')))",
+    f" OR l.state = 'reserved' AND j.state IN {NEVER_SENT_SQL}))",
     "SELECT 1 FROM credit_totals t WHERE abs(t.charged + t.reserved - (SELECT total(amount) FROM ledger l"
     " WHERE l.manifest = t.manifest AND l.state <> 'released')) > 0.001",
     "SELECT 1 FROM jobs WHERE task_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id)",

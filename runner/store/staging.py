@@ -19,12 +19,11 @@ from typing import Any, NamedTuple
 from runner.fingerprint import canonical
 from runner.model import Estimate, Job, JobSpec, Reference
 from runner.store import catalogue
-from runner.store.jobs import get, references_from_json, references_json
+from runner.store.jobs import NEVER_SENT_SQL, get, references_from_json, references_json
 from runner.store.troubles import trouble
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
-NEVER_SENT_SQL = "('planned', 'uploading')"
 _UNDER_WAY_SQL = "('submitting', 'waiting', 'downloading', 'uncertain')"
 
 _STAGE = """

@@ -172,6 +172,18 @@ def make_older(path: Path, *, before: str) -> None:
             put(conn, "precious")
 
 
+@contextlib.contextmanager
+def an_older_night(path: Path, *, before: str) -> Iterator[sqlite3.Connection]:
+    """Such a file, with a manifest in it, to be filled."""
+    make_older(path, before=before)
+    with contextlib.closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute(
+            "INSERT INTO manifests (name, path, base_url, key12, output_dir, created_at, updated_at)"
+            " VALUES ('night', 'n.yaml', 'u', 'k', 'out', '', '')"
+        )
+        yield conn
+
+
 @pytest.mark.parametrize("later", list(STEPS)[1:])
 def test_an_older_file_is_copied_aside_before_it_is_changed(path: Path, later: str) -> None:
     make_older(path, before=later)
@@ -188,20 +200,12 @@ def test_an_older_file_is_copied_aside_before_it_is_changed(path: Path, later: s
 
 def test_a_job_of_an_older_file_that_was_ready_is_planned(path: Path) -> None:
     """It had been refused before it was taken out of its manifest; listed again, it is found to be sent."""
-    path.parent.mkdir()
-    with contextlib.closing(sqlite3.connect(path)) as conn:
-        conn.execute("PRAGMA journal_mode = WAL")
-        migrations().apply(Database(conn), stop_before="0010_states")
-        with conn:
-            conn.execute(
-                "INSERT INTO manifests (name, path, base_url, key12, output_dir, created_at, updated_at)"
-                " VALUES ('night', 'n.yaml', 'u', 'k', 'out', '', '')"
-            )
-            conn.execute(
-                "INSERT INTO jobs (id, manifest, job, fingerprint, position, origin, state, model, params, shape, output,"
-                " created_at, updated_at, listed)"
-                " VALUES (1, 'night', 'a', 'f', 1, 'a', 'ready', 'm', '{}', 's', 'o', '', '', 1)"
-            )
+    with an_older_night(path, before="0010_states") as conn:
+        conn.execute(
+            "INSERT INTO jobs (id, manifest, job, fingerprint, position, origin, state, model, params, shape, output,"
+            " created_at, updated_at, listed)"
+            " VALUES (1, 'night', 'a', 'f', 1, 'a', 'ready', 'm', '{}', 's', 'o', '', '', 1)"
+        )
 
     with contextlib.closing(StateFile.open(path)) as file:
         (found,) = jobs.page_to_send(file.conn, "night", after=(-1, -1), limit=5)
@@ -211,33 +215,25 @@ def test_a_job_of_an_older_file_that_was_ready_is_planned(path: Path) -> None:
 
 def test_the_prices_and_payments_of_an_older_file_go_on_counting(path: Path) -> None:
     """What was on its way counted until a reservation was named; of a price the last charge was kept."""
-    path.parent.mkdir()
-    with contextlib.closing(sqlite3.connect(path)) as conn:
-        conn.execute("PRAGMA journal_mode = WAL")
-        migrations().apply(Database(conn), stop_before="0009_prices")
-        with conn:
-            conn.execute(
-                "INSERT INTO manifests (name, path, base_url, key12, output_dir, created_at, updated_at)"
-                " VALUES ('night', 'n.yaml', 'u', 'k', 'out', '', '')"
-            )
-            conn.executemany(
-                "INSERT INTO jobs (id, manifest, job, fingerprint, position, origin, state, model, params, shape, output,"
-                " created_at, updated_at) VALUES (?1, 'night', ?2, 'f', ?1, ?2, ?3, 'm', '{}', 's', 'o', '', '')",
-                [(1, "a", "waiting"), (2, "b", "abandoned"), (3, "c", "uncertain"), (4, "d", "done")],
-            )
-            conn.executemany(
-                "INSERT INTO ledger (job, manifest, round, model, shape, base_url, state, estimated, basis, probe,"
-                " reserved, charged, amount, opened_at, minute) VALUES (?1, 'night', 1, 'm', 's', 'u', ?2, 10, 'listed',"
-                " ?3, ?4, ?5, 10, '', 5)",
-                [
-                    (1, "reserved", 0, 10, None),
-                    (2, "reserved", 0, None, None),
-                    (3, "reserved", 1, None, None),
-                    (4, "charged", 0, 10, 10),
-                ],
-            )
-            conn.execute("INSERT INTO prices VALUES ('u', 's', 'm', 10, 12, 3, '')")
-            conn.execute("INSERT INTO prices VALUES ('u', 't', 'm', 10, NULL, 1, '')")
+    with an_older_night(path, before="0009_prices") as conn:
+        conn.executemany(
+            "INSERT INTO jobs (id, manifest, job, fingerprint, position, origin, state, model, params, shape, output,"
+            " created_at, updated_at) VALUES (?1, 'night', ?2, 'f', ?1, ?2, ?3, 'm', '{}', 's', 'o', '', '')",
+            [(1, "a", "waiting"), (2, "b", "abandoned"), (3, "c", "uncertain"), (4, "d", "done")],
+        )
+        conn.executemany(
+            "INSERT INTO ledger (job, manifest, round, model, shape, base_url, state, estimated, basis, probe,"
+            " reserved, charged, amount, opened_at, minute) VALUES (?1, 'night', 1, 'm', 's', 'u', ?2, 10, 'listed',"
+            " ?3, ?4, ?5, 10, '', 5)",
+            [
+                (1, "reserved", 0, 10, None),
+                (2, "reserved", 0, None, None),
+                (3, "reserved", 1, None, None),
+                (4, "charged", 0, 10, 10),
+            ],
+        )
+        conn.execute("INSERT INTO prices VALUES ('u', 's', 'm', 10, 12, 3, '')")
+        conn.execute("INSERT INTO prices VALUES ('u', 't', 'm', 10, NULL, 1, '')")
 
     file = StateFile.open(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from runner.errors import RunnerError
-from runner.model import JobSpec
+from runner.model import NEVER_SENT, JobSpec
 from runner.store import jobs, ledger, staging
 from runner.store.database import StateFile
 from runner.store.staging import StagedJob
@@ -312,3 +313,7 @@ def test_foreign_keys_are_whole_after_any_of_this(file: StateFile) -> None:
     with pytest.raises(sqlite3.IntegrityError), file.conn:
         file.conn.execute("DELETE FROM jobs")
     assert CONTRACT.base_credits == 10
+
+
+def test_the_database_and_the_rules_agree_on_what_was_never_sent() -> None:
+    assert set(re.findall(r"'(\w+)'", jobs.NEVER_SENT_SQL)) == {state.value for state in NEVER_SENT}
