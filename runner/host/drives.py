@@ -4,6 +4,8 @@ A read that such a drive does not answer cannot be broken off, by Ctrl-C or by k
 waits until the drive answers. So another process does: it reads what we are about to read, and we wait for that
 process only, say so after some seconds, and can leave at any time. What has come once comes at once.
 
+What is sent away comes from that process, as a copy: a drive may go away just after it was read.
+
 Files on disks of this machine are not looked at twice.
 """
 
@@ -30,30 +32,48 @@ NAMED_AFTER_S = 5.0  # a disk that sleeps comes sooner
 NAMED_AGAIN_S = 60.0
 MOST_LINKS = 40  # as many as Linux follows
 
-# One path a line, in hexadecimal digits, and whether all of it is wanted; an empty line back. What is wrong with
-# a file is found out by whoever reads it then.
+# A line in: how much is wanted (`head`, `all`), a path, and another that the file is copied to; both in hexadecimal
+# digits. Out: a dot for each piece, and the number of what went wrong. It is negative where that was the copy.
 _READER = """
 import os, stat, sys
-for line in sys.stdin:
-    wanted, path = line.split()
+def serve(wanted, path, copy):
+    about = os.stat(path)
+    if stat.S_ISDIR(about.st_mode) and not copy:
+        os.listdir(path), os.statvfs(path)
+        return 0
+    if not stat.S_ISREG(about.st_mode):
+        return 21
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        path = bytes.fromhex(path)
-        about = os.stat(path)
-        if stat.S_ISDIR(about.st_mode):
-            os.listdir(path), os.statvfs(path)
-        elif stat.S_ISREG(about.st_mode):
-            file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            while os.read(file, 1000000) and wanted == "all":
-                pass
-            os.close(file)
-    except (OSError, ValueError):
-        pass
-    print(flush=True)
+        while piece := os.read(file, 1000000):
+            print(end=".", flush=True)
+            try:
+                if copy:
+                    with open(copy, "ab") as there:
+                        there.write(piece)
+            except OSError as exc:
+                return -(exc.errno or 5)
+            if wanted == "head":
+                break
+    finally:
+        os.close(file)
+    return 0
+for line in sys.stdin:
+    wanted, path, copy = line.rstrip("\\n").split(" ")
+    try:
+        number = serve(wanted, bytes.fromhex(path), bytes.fromhex(copy))
+    except (OSError, ValueError) as exc:
+        number = getattr(exc, "errno", None) or 5
+    print(number, flush=True)
 """
 
 
 class DriveAway(TemporaryTrouble):
     """A drive has not answered for as long as we would wait."""
+
+
+class CopyFailed(OSError):
+    """There is no room for a copy, or it may not be written."""
 
 
 class Reader:
@@ -71,21 +91,35 @@ class Reader:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._orders, self._answers = self._process.stdin, self._process.stdout
+        self._said = b""
         self._process.returncode = (
             0  # nobody waits for its end: it goes when its pipe is closed, or much later
         )
 
-    def begin(self, path: str, *, whole: bool) -> None:
-        """Tell it what to read."""
-        self._orders.write(f"{'all' if whole else 'head'} {os.fsencode(path).hex()}\n".encode())
+    def begin(self, path: str, *, whole: bool, copy: str = "") -> None:
+        """Tell it what to read, and where to copy it to, if anywhere."""
+        self._said = b""
+        names = " ".join(os.fsencode(name).hex() for name in (path, copy))
+        self._orders.write(f"{'all' if whole else 'head'} {names}\n".encode())
 
-    def is_done(self, wait_s: float) -> bool:
-        """Say whether it has read what it was told to, or has died of it."""
+    def hears(self, wait_s: float) -> bool:
+        """Wait so long for a sign of it; say whether one came.
+
+        Raises:
+            BrokenPipeError: It died.
+        """
         if not _comes(self._answers.fileno(), wait_s):
             return False
-        if not self._answers.read(1):
+        said = self._answers.read(4096)
+        if not said:
             raise BrokenPipeError
+        self._said += said
         return True
+
+    @property
+    def ended(self) -> int | None:
+        """The number of what went wrong, 0 where nothing did, negative where it was the copy; None: it still reads."""
+        return int(self._said.strip(b".\n")) if self._said.endswith(b"\n") else None
 
     def leave(self) -> None:
         """Have it go; where it waits for a drive that does not answer, it goes when that does."""
@@ -132,24 +166,50 @@ class Drives:
         Raises:
             DriveAway: It did not come in that time.
         """
+        self._ask(path, whole=whole, most_s=most_s)
+
+    def copy_of(self, path: PurePath | str, copy: str, *, most_s: float = math.inf) -> bool:
+        """Have a file copied to another, where it is on a drive that may not answer; say whether it was.
+
+        Args:
+            path: What to copy.
+            copy: An empty file on a disk of this machine.
+            most_s: How long to wait for each piece of it.
+
+        Raises:
+            DriveAway: A piece did not come in that time.
+            CopyFailed: The copy could not be written.
+            OSError: The file cannot be read.
+        """
+        number = self._ask(path, whole=True, most_s=most_s, copy=copy)
+        if number is None:
+            return False
+        if number:
+            trouble = OSError(abs(number), os.strerror(abs(number)), os.fspath(path))
+            raise trouble if number > 0 else CopyFailed(*trouble.args)
+        return True
+
+    def _ask(self, path: PurePath | str, *, whole: bool, most_s: float, copy: str = "") -> int | None:
+        """Have another process read; return how that ended, or None where nobody had to or could."""
         there = self.leads_away(posixpath.abspath(os.fspath(path)))
         if there is None:
-            return
+            return None
         reader = None
         try:
             reader = self._take()
-            reader.begin(there, whole=whole)
-            self._wait(reader, str(path), most_s)
+            reader.begin(there, whole=whole, copy=copy)
+            number = self._wait(reader, str(path), most_s)
         except OSError:  # no process is to be had, or it died: then we wait ourselves
             if reader is not None:
                 reader.leave()
-            return
+            return None
         except BaseException:
             if reader is not None:
                 reader.leave()
             raise
         with self._lock:
             self._idle.append(reader)
+        return number
 
     def wait_for_pipe(self, number: int, path: PurePath | str) -> None:
         """Wait until an open pipe has something to be read, or has come to its end; a file always has."""
@@ -167,9 +227,12 @@ class Drives:
                 return self._idle.pop()
         return self._start()
 
-    def _wait(self, reader: Reader, path: str, most_s: float) -> None:
+    def _wait(self, reader: Reader, path: str, most_s: float) -> int:
         began, next_s = self._clock(), min(NAMED_AFTER_S, most_s)
-        while not reader.is_done(max(next_s - (self._clock() - began), 0.0)):
+        while (number := reader.ended) is None:
+            if reader.hears(max(next_s - (self._clock() - began), 0.0)):
+                began, next_s = self._clock(), min(NAMED_AFTER_S, most_s)
+                continue
             waited_s = self._clock() - began
             if waited_s >= most_s:
                 raise DriveAway(
@@ -182,6 +245,7 @@ class Drives:
                         f"waiting for {path}: its drive has not answered for {waited_s:.0f} s; Ctrl-C leaves"
                     )
                 next_s = min(next_s + NAMED_AGAIN_S, most_s)
+        return number
 
     def leads_away(self, path: str) -> str | None:
         """Return where an absolute path leads if that is on a drive that may not answer; None for our own disks."""

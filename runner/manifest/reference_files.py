@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol
 
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import Clock, SystemClock
-from runner.host.drives import DRIVES
+from runner.host.drives import DRIVES, CopyFailed
 from runner.model import Reference, Sha256
 from runner.results.containers import whole
 from runner.results.media import HEAD_BYTES, WITH_SIGNATURE, describe, sniff
@@ -218,11 +218,14 @@ def open_verified(reference: Reference) -> BinaryIO:
         DriveAway: The drive it is on does not answer.
         TemporaryTrouble: There is no room for the temporary copy.
     """
-    DRIVES.wait_for(reference.file, whole=True, most_s=AWAY_AFTER_S)
     try:
-        source = _open_regular(reference.file, reference.path, most_s=AWAY_AFTER_S)
+        source = _copied_from_afar(reference) or _open_regular(
+            reference.file, reference.path, most_s=AWAY_AFTER_S
+        )
     except _UnfitError as exc:
         raise ReferenceChanged(exc.problem.what, hint=_PLAN_AGAIN) from exc
+    except CopyFailed as exc:
+        raise _no_room(exc) from exc
     except OSError as exc:
         raise ReferenceMissing(_unreadable(reference.path, exc).what, hint=_PLAN_AGAIN) from exc
     with source:
@@ -233,6 +236,27 @@ def open_verified(reference: Reference) -> BinaryIO:
             copy.close()
             raise
     return copy
+
+
+def _copied_from_afar(reference: Reference) -> BinaryIO | None:
+    """Return a copy of a file whose drive may go away at any time; None where it is on a disk of this machine."""
+    if DRIVES.leads_away(os.path.abspath(reference.file)) is None:  # noqa: PTH100  # links are followed there
+        return None
+    try:
+        number, name = tempfile.mkstemp(prefix="rivya-batch-")
+    except OSError as exc:
+        raise CopyFailed(*exc.args) from exc
+    file = os.fdopen(number, "rb")
+    try:
+        if DRIVES.copy_of(reference.file, name, most_s=AWAY_AFTER_S):
+            return file
+    except BaseException:
+        file.close()
+        raise
+    finally:
+        os.unlink(name)  # noqa: PTH108
+    file.close()
+    return None
 
 
 _PLAN_AGAIN = "put the file back, or run again to plan with the file as it is"

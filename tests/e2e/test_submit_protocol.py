@@ -92,10 +92,13 @@ def test_a_machine_whose_clocks_all_stood_still_sends_nothing_again_that_the_ser
         outcome = bench.run()
 
     assert outcome.code == 3, said(outcome)
-    # Others were on their way when it was killed.
-    assert bench.states()["uncertain"] == 1 or (killed and bench.states().total() == 8)
-    assert dict(bench.rows())["job-8"] == "uncertain"
-    assert service.ledger.paid == Counter(prompts)
+    uncertain = {name for name, state in bench.rows() if state == "uncertain"}
+    assert uncertain == {"job-8"} or (killed and "job-8" in uncertain)
+    # Others were on their way when it was killed: they arrived, or they did not.
+    arrived = {f"prompt of {name}" for name, _ in bench.rows() if name not in uncertain}
+    assert set(service.ledger.paid.values()) == {1}
+    assert arrived | {prompts[7]} <= set(service.ledger.paid) <= set(prompts)
+    assert killed or service.ledger.paid == Counter(prompts)
     assert outcome.stderr.count("is 10 hours behind that of 127.0.0.1") == 1
 
 

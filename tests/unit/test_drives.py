@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.host.drives import DriveAway, Drives, Reader
+from runner.host.drives import CopyFailed, DriveAway, Drives, Reader
 
 HERE = "25 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
 
@@ -25,12 +25,16 @@ class Silent(Reader):
         self.gone = False
         self._clock, self._answers_at_s = clock, answers_at_s
 
-    def begin(self, path: str, *, whole: bool) -> None:
+    def begin(self, path: str, *, whole: bool, copy: str = "") -> None:
         self.read.append((path, whole))
 
-    def is_done(self, wait_s: float) -> bool:
+    def hears(self, wait_s: float) -> bool:
         self._clock[0] = min(self._clock[0] + wait_s, max(self._answers_at_s, self._clock[0]))
         return self._clock[0] >= self._answers_at_s
+
+    @property
+    def ended(self) -> int | None:
+        return 0 if self._clock[0] >= self._answers_at_s else None
 
     def leave(self) -> None:
         self.gone = True
@@ -120,6 +124,49 @@ def test_a_real_reader_reads_and_a_dead_one_is_done_without(tmp_path: Path) -> N
     drives.wait_for(tmp_path / "gone\n'\".png")
     os.kill(reader._process.pid, signal.SIGKILL)
     drives.wait_for(tmp_path / "x.png")
+
+
+def test_a_drive_that_is_slow_and_goes_on_answering_is_waited_for_until_all_has_come(tmp_path: Path) -> None:
+    clock = [0.0]
+
+    class Slow(Silent):
+        pieces = 5
+
+        def hears(self, wait_s: float) -> bool:
+            self.pieces -= 1
+            clock[0] += 20.0
+            return True
+
+        @property
+        def ended(self) -> int | None:
+            return None if self.pieces else 0
+
+    drives = Drives(
+        pytest.fail, mounts=lambda: table(tmp_path), start=lambda: Slow(clock), clock=lambda: clock[0]
+    )
+
+    drives.wait_for(tmp_path / "x.png", whole=True, most_s=30.0)
+
+    assert clock == [100.0]
+
+
+def test_a_copy_comes_from_the_other_process_and_says_what_went_wrong(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(content := os.urandom(2_500_000))
+    (copy := tmp_path / "copy").touch()
+    reader = Reader()
+    drives = Drives(pytest.fail, mounts=lambda: table(tmp_path.resolve()), start=lambda: reader)
+    of_our_own = Drives(pytest.fail, mounts=lambda: HERE)
+
+    assert not of_our_own.copy_of(tmp_path / "x.png", str(copy))
+    assert drives.copy_of(tmp_path / "x.png", str(copy))
+    assert copy.read_bytes() == content
+    with pytest.raises(FileNotFoundError):
+        drives.copy_of(tmp_path / "gone.png", str(copy))
+    with pytest.raises(IsADirectoryError):
+        drives.copy_of(tmp_path, str(copy))
+    with pytest.raises(CopyFailed):
+        drives.copy_of(tmp_path / "x.png", str(tmp_path))
+    reader.leave()
 
 
 def test_a_pipe_is_waited_for_and_named(tmp_path: Path) -> None:
