@@ -7,10 +7,8 @@ from typing import TypeVar
 
 import anyio
 
-from runner.errors import KeyRefused, TemporaryTrouble
 from runner.host.clock import SystemClock
 from runner.host.environment import base_url, get_key
-from runner.lifecycle.machine import Answer, Meaning, credits_of, understand
 from runner.service.client import Account, Api, Timeouts, checked_base_url, open_api
 
 T = TypeVar("T")
@@ -32,27 +30,3 @@ def ask(question: Callable[[Api], Awaitable[T]], *, key: str | None = None) -> T
             return await question(api)
 
     return anyio.run(asked)
-
-
-def balance() -> float:
-    """Return the account's credits.
-
-    Raises:
-        KeyRefused: The key or its scope is refused.
-        TemporaryTrouble: There is no proper answer.
-    """
-
-    async def question(api: Api) -> Answer:
-        return understand(await api.credits())
-
-    answer = ask(question)
-    if answer.meaning is Meaning.KEY_REFUSED:
-        raise KeyRefused(
-            f"the service refuses our key: {answer.words()}", hint="check RIVYA_API_KEY and its scopes"
-        )
-    amount = credits_of((answer.data or {}).get("current_credits")) if answer.meaning is Meaning.OK else None
-    if amount is None:
-        raise TemporaryTrouble(
-            f"the balance cannot be read: {answer.words() or 'no proper answer'}", hint=answer.hint
-        )
-    return amount

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.api import listing
-from runner.api.modelling import contracts_for
+from runner.api import unchanged
+from runner.api.models import contracts_for
 from runner.contract import Contract, suggest
 from runner.errors import UsageError
-from runner.host.workspace import Workspace, find_workspace, workspace_root
+from runner.host.workspace import Workspace, find_workspace, no_database, workspace_root
 from runner.manifest import Manifest, open_manifest
 from runner.manifest.reference_files import DiskReferences
 from runner.model import Estimate, ModelId, Settings, Severity
@@ -120,6 +120,27 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
     )
 
 
+def manifest_name(path: Path) -> str:
+    """Return `name:` of a manifest, whatever is wrong with the rest of it."""
+    opened = read_manifest(path, state=None, sandbox=False)
+    assert opened.manifest.settings is not None
+    return opened.manifest.settings.name
+
+
+def find_results(path: Path, *, state: str | None, sandbox: bool) -> tuple[Settings, Workspace]:
+    """Return the head of a manifest that was run, and the workspace with its database.
+
+    Raises:
+        InvalidManifest: The head cannot be read at all.
+        UsageError: Nothing was ever run here.
+    """
+    opened = read_manifest(path, state=state, sandbox=sandbox)
+    assert opened.manifest.settings is not None
+    if not opened.workspace.has_database:
+        raise no_database(opened.workspace, sandbox=sandbox)
+    return opened.manifest.settings, opened.workspace
+
+
 def results_folder(file: StateFile, settings: Settings) -> OutputFolder:
     """Return where the results of a manifest go.
 
@@ -154,14 +175,14 @@ def stage_all(opened: Opened, file: StateFile, *, base_url: str) -> None:
     """
     settings = opened.manifest.settings
     assert settings is not None
-    basis = listing.basis_of(opened.manifest, opened.workspace, sandbox=opened.sandbox)
-    if listing.is_listed(file, opened.manifest, basis):
+    basis = unchanged.basis_of(opened.manifest, opened.workspace, sandbox=opened.sandbox)
+    if unchanged.is_listed(file, opened.manifest, basis):
         staging.restage(file.conn, settings.name, _prices(opened, file, base_url))
-        listing.expect_the_same(file, settings.name)
+        unchanged.expect_the_same(file, settings.name)
         return
     staging.stage(file.conn, settings.name, _priced(opened, file, base_url))
     refuse_errors(opened)
-    listing.expect(file, opened.manifest, basis)
+    unchanged.expect(file, opened.manifest, basis)
 
 
 def _prices(opened: Opened, file: StateFile, base_url: str) -> dict[str, Estimate]:

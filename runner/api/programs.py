@@ -23,15 +23,15 @@ from typing import Any, Literal
 import anyio
 import anyio.from_thread
 
-from runner.api.opening import InvalidManifest, check_all, read_manifest, refuse_errors
-from runner.api.planning import Plan, planned
-from runner.api.reporting import exported, write_report_of
-from runner.api.running import RunRequest, RunResult, run_here
+from runner.api.export import exported
+from runner.api.opening import InvalidManifest, check_all, find_results, read_manifest, refuse_errors
+from runner.api.plan import Plan, planned
+from runner.api.report import write_report_of
+from runner.api.run import RunRequest, RunResult, run_here
 from runner.api.status import Standing, standings
 from runner.engine import Engine, RunOptions
 from runner.errors import Exit, RunnerError, UsageError
 from runner.host.environment import base_url
-from runner.host.workspace import no_database
 from runner.manifest import Manifest
 from runner.model import SANDBOX_URL
 from runner.progress.events import EventLines
@@ -224,11 +224,7 @@ def status(manifest: str | Path, *, sandbox: bool = False, state: str | Path | N
     Raises:
         UsageError: It was never run here.
     """
-    opened = read_manifest(Path(manifest), state=_state(state, sandbox), sandbox=sandbox)
-    settings, workspace = opened.manifest.settings, opened.workspace
-    assert settings is not None
-    if not workspace.has_database:
-        raise no_database(workspace, sandbox=sandbox)
+    settings, workspace = find_results(Path(manifest), state=_state(state, sandbox), sandbox=sandbox)
     file = StateFile.open_readonly(workspace.database)
     try:
         return standings(file, names=[settings.name], now_s=time.time())[0]

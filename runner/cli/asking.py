@@ -17,7 +17,7 @@ from runner.cli.output import json_option, state_option, verbose_option
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from runner.api.running import RunRequest
+    from runner.api.run import RunRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Asked:
             command: The command's name: `run`.
             **options: More of the engine's options.
         """
-        from runner.api.running import RunRequest
+        from runner.api.run import RunRequest
         from runner.engine import RunOptions
 
         return RunRequest(

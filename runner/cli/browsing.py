@@ -16,7 +16,7 @@ from runner.cli.output import complain
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from runner.api.watching import LivePage
+    from runner.api.serve import LivePage
 
 OPENERS = (("xdg-open",), ("gio", "open"), ("wslview",))
 # These show the codes of a link as rubbish, or are no terminal at all.

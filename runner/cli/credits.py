@@ -18,7 +18,7 @@ from runner.errors import RunnerError
 @click.option("--sandbox", is_flag=True, help="Look at the sandbox's database; there is no balance then.")
 def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     """Show the balance, and what this workspace estimated, reserved, was charged and got back."""
-    from runner.api.account import balance
+    from runner.api.credits import balance
     from runner.host.environment import find_key
     from runner.host.workspace import find_workspace
     from runner.store import ledger

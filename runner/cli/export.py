@@ -33,7 +33,7 @@ def command(
     manifest: Path, format_name: str, as_json: bool, output: Path | None, sandbox: bool, state: str | None
 ) -> None:
     """Write the jobs of MANIFEST as rows for other programs, or its results as a playlist."""
-    from runner.api.reporting import exported, write_text
+    from runner.api.export import exported, write_text
 
     pieces = exported(
         manifest,

@@ -17,7 +17,7 @@ from runner.errors import UsageError
 @click.option("--force", is_flag=True, help="Overwrite a file that exists.")
 def command(file: Path, model: str, force: bool) -> None:
     """Write a commented starter manifest to FILE."""
-    from runner.api.starting import starter_manifest
+    from runner.api.init import starter_manifest
 
     text = starter_manifest(file, model)
     if file.exists() and not force:

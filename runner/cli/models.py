@@ -48,7 +48,7 @@ def command(model: str | None, as_json: bool) -> None:
 
 def sync(*, as_json: bool) -> None:
     """Read the service's list, store it, and print what differs."""
-    from runner.api.modelling import sync_models
+    from runner.api.models import sync_models
     from runner.host.workspace import find_workspace
 
     found = sync_models(find_workspace(None, state=None, sandbox=False))

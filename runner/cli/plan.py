@@ -52,7 +52,7 @@ def show_plan(
     max_credits: float | None = None,
 ) -> None:
     """Plan a manifest and print it; `max_credits` replaces the manifest's own cap."""
-    from runner.api.planning import planned
+    from runner.api.plan import planned
     from runner.api.preflight import Looked, look_at_room, look_for_plan
     from runner.host.environment import base_url
     from runner.model import SANDBOX_URL
@@ -76,7 +76,7 @@ def show_plan(
 
 
 def _print_json(plan: Any, file: Any, credits: dict[str, Any], findings: list[Finding]) -> None:
-    from runner.api.planning import plan_lines
+    from runner.api.plan import plan_lines
     from runner.manifest import problem_json
 
     head = {
@@ -111,7 +111,7 @@ def _print_json(plan: Any, file: Any, credits: dict[str, Any], findings: list[Fi
 def _print_words(
     plan: Any, file: Any, credits: dict[str, Any], findings: list[Finding], *, show_all: bool
 ) -> None:
-    from runner.api.planning import plan_lines
+    from runner.api.plan import plan_lines
     from runner.cli.problems import show_problems
     from runner.progress.words import columns, counted, padded
     from runner.words import harmless

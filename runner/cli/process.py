@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runner.api.running import Announce, Beside, Confirm, Run, RunRequest, RunResult
+from runner.api.run import Announce, Beside, Confirm, Run, RunRequest, RunResult
 from runner.errors import Exit, Terminated
 
 if TYPE_CHECKING:
-    from runner.api.planning import Plan
+    from runner.api.plan import Plan
     from runner.engine import Engine, Progress
     from runner.host.clock import Clock
 

@@ -23,7 +23,7 @@ def command(manifest: Path, open_it: bool, sandbox: bool, as_json: bool, state: 
     The page needs no network and no server. A run writes it at its end; this brings it up to date, also
     while a run is going on.
     """
-    from runner.api.reporting import write_report_of
+    from runner.api.report import write_report_of
 
     written = write_report_of(manifest, state=state, sandbox=sandbox)
     if as_json:

@@ -46,7 +46,7 @@ def command(
 
     Nothing here pays for another round: that is `retry`.
     """
-    from runner.api.resolving import Answering
+    from runner.api.resolve import Answering
 
     given = {"resend": resend, "attach": attach is not None, "accept": accept, "abandon": abandon}
     chosen = [name for name, wanted in given.items() if wanted]

@@ -17,7 +17,7 @@ from runner.lifecycle.ways import STUCK
 from runner.model import State
 
 if TYPE_CHECKING:
-    from runner.api.retrying import Kind, Wanted
+    from runner.api.retry import Kind, Wanted
 
 
 @click.command("retry")
@@ -35,7 +35,7 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
     A new round is a new payment. With --only it takes jobs that were given up as well, and those whose result does
     not come home (`status` shows them). Jobs whose submit is uncertain are not touched: see `resolve`.
     """
-    from runner.api.retrying import begin_rounds, wanted_jobs
+    from runner.api.retry import begin_rounds, wanted_jobs
     from runner.progress.events import EventStream
 
     wanted = wanted_jobs(

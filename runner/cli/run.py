@@ -19,9 +19,9 @@ from runner.errors import Exit, UsageError
 from runner.lifecycle.machine import MODERATION_LIKE
 
 if TYPE_CHECKING:
-    from runner.api.planning import Plan
-    from runner.api.running import RunRequest, RunResult
-    from runner.api.watching import LivePage
+    from runner.api.plan import Plan
+    from runner.api.run import RunRequest, RunResult
+    from runner.api.serve import LivePage
     from runner.engine import RunOptions
 
 
@@ -34,7 +34,7 @@ class WebPage:
 
     def listen(self, announce: Callable[[str], None]) -> LivePage:
         """Take its address; nothing is served before the run begins."""
-        from runner.api.watching import LivePage
+        from runner.api.serve import LivePage
 
         return LivePage(port=self.port, announce=announce)
 

@@ -12,7 +12,7 @@ from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, json_option, show, show_json, state_option
 
 if TYPE_CHECKING:
-    from runner.api.watching import LivePage
+    from runner.api.serve import LivePage
 
 
 @click.command("serve")
@@ -34,7 +34,7 @@ def command(
     It follows a run that is going on in another process. It can only be looked at; `run --web` has a page
     that can hold and stop its run.
     """
-    from runner.api.watching import serve_page, subject_of
+    from runner.api.serve import serve_page, subject_of
 
     subject = subject_of(manifest, state=None if sandbox else state, sandbox=sandbox)
 

@@ -52,7 +52,7 @@ def manifests(conn: sqlite3.Connection) -> list[sqlite3.Row]:
 
 
 def listing(conn: sqlite3.Connection, manifest: str) -> tuple[str, str] | None:
-    """Return (basis, inputs) of what the listed jobs of a manifest were read from (see `api.listing`).
+    """Return (basis, inputs) of what the listed jobs of a manifest were read from (see `api.unchanged`).
 
     None where that is not known, or where rows were put in or taken out by hand since.
     """

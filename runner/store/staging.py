@@ -3,7 +3,7 @@
 All expanded jobs are staged in a temporary table first, so 100,000 of them never sit in memory and
 a mistake in the last one leaves the database untouched. `plan` reads the diff; `run` applies it in
 one transaction. Where it is known that a manifest lists just what it listed when it was last applied
-(`api.listing`), `restage` puts a view of the listed rows in the table's place: the same diff, in no time.
+(`api.unchanged`), `restage` puts a view of the listed rows in the table's place: the same diff, in no time.
 """
 
 from __future__ import annotations

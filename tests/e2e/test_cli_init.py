@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.api.starting import starter_manifest
+from runner.api.init import starter_manifest
 from tests.support import HURRIED, HURRIED_TASKS, Command
 
 

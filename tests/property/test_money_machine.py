@@ -30,8 +30,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from runner.api.resolving import Answering
-from runner.api.retrying import Wanted, begin_rounds, may_begin_again
+from runner.api.resolve import Answering
+from runner.api.retry import Wanted, begin_rounds, may_begin_again
 from runner.errors import UsageError
 from runner.host.clock import ServiceClock, rfc3339
 from runner.lifecycle.machine import (

@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.api.relocating import _fetch_again
-from runner.api.resolving import CHOICES, Answering
-from runner.api.retrying import begin_rounds, may_begin_again, wanted_jobs
+from runner.api.resolve import CHOICES, Answering
+from runner.api.retry import begin_rounds, may_begin_again, wanted_jobs
 from runner.cli.retry import in_words
 from runner.engine.backlog import _mark_uploading
 from runner.errors import UsageError

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.api import running
-from runner.api.planning import Plan
-from runner.api.running import RunRequest
+from runner.api.plan import Plan
+from runner.api.run import RunRequest, _get_ready_for_the_end
 from runner.cli.process import run
 from runner.errors import Exit, RunnerError, UsageError
 from runner.store.database import StateFile
@@ -88,7 +87,7 @@ def test_mistakes_of_the_manifest_are_told_before_a_missing_key(
 
 @pytest.mark.anyio
 async def test_what_cannot_be_imported_for_the_end_hurts_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "END_IMPORTS", ("runner.no_such_module",))
-    monkeypatch.setattr(running, "END_IMPORTS_AFTER_S", 0.0)
+    monkeypatch.setattr("runner.api.run.END_IMPORTS", ("runner.no_such_module",))
+    monkeypatch.setattr("runner.api.run.END_IMPORTS_AFTER_S", 0.0)
 
-    await running._get_ready_for_the_end()
+    await _get_ready_for_the_end()

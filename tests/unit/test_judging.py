@@ -123,7 +123,7 @@ def test_a_misspelt_model_does_not_hide_the_other_mistakes(tmp_path: Path) -> No
 PROGRAM = """
 import sys
 from pathlib import Path
-from runner.api.planning import Plan, compute
+from runner.api.plan import Plan, compute
 from runner.api.opening import read_manifest
 from runner.store.database import StateFile
 from runner.store import catalogue, staging

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.api.planning import CHANGES
+from runner.api.plan import CHANGES
 from runner.cli.plan import summary_words
 from runner.model import Budget
 from runner.money.budget import Committed, Verdict, judge

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.api.reporting import write_report_for
+from runner.api.report import write_report_for
 from runner.cli import invoke
 from runner.manifest import open_manifest
 from runner.manifest.reference_files import DiskReferences

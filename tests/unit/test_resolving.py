@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.api.resolving import CHOICES, Answering
-from runner.api.retrying import Wanted, begin_rounds, may_begin_again
+from runner.api.resolve import CHOICES, Answering
+from runner.api.retry import Wanted, begin_rounds, may_begin_again
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
 from runner.lifecycle.machine import TaskView, read_task

@@ -9,8 +9,8 @@ import click
 import pytest
 
 from runner.api.opening import check_all, read_manifest
-from runner.api.planning import Plan
-from runner.api.running import RunRequest
+from runner.api.plan import Plan
+from runner.api.run import RunRequest
 from runner.cli.asking import CREDITS
 from runner.cli.process import run
 from runner.errors import UsageError

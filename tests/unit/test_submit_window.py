@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.api.resolving import Answering
+from runner.api.resolve import Answering
 from runner.host.clock import rfc3339
 from runner.model import State
 from runner.steps.submit import Held, submit, wait_to_resend_s

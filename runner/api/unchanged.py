@@ -20,7 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import runner
-from runner.api.modelling import contracts_sha256
+from runner.api.models import contracts_sha256
 from runner.host.workspace import Workspace
 from runner.manifest import Input, Manifest
 from runner.store import catalogue, staging
@@ -28,7 +28,7 @@ from runner.store.database import StateFile
 
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
 PROGRAM = (
-    "api/listing.py", "api/modelling.py", "api/opening.py", "contract/*.py", "errors.py", "fingerprint.py",
+    "api/unchanged.py", "api/models.py", "api/opening.py", "contract/*.py", "errors.py", "fingerprint.py",
     "host/clock.py", "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py",
     "results/containers.py", "results/files.py", "results/media.py", "results/parts.py", "schemas.py",
     "store/copies.py", "store/jobs.py", "store/marks.py", "store/place.py", "store/staging.py", "store/troubles.py",

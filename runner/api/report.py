@@ -1,23 +1,19 @@
-"""`report` and `export`, and the report a run writes at its end."""
+"""`report`, and the report a run writes at its end."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.api.opening import read_manifest, results_folder
-from runner.errors import UsageError
+from runner.api.opening import find_results, results_folder
 from runner.host.clock import rfc3339
-from runner.host.workspace import Workspace, find_workspace, no_database
+from runner.host.workspace import find_workspace
 from runner.model import SANDBOX_URL, Settings
 from runner.reports.data import Invocation, Report, collect
-from runner.reports.export import Format, export_rows
 from runner.reports.page import page_path, write_report
-from runner.results.parts import disk_errors
 from runner.store import catalogue
 from runner.store.database import StateFile
 from runner.words import harmless
@@ -38,7 +34,7 @@ def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> Writ
     Raises:
         UsageError: Nothing was ever run here, or the page cannot be written.
     """
-    settings, workspace = _opened(manifest, state=None if sandbox else state, sandbox=sandbox)
+    settings, workspace = find_results(manifest, state=None if sandbox else state, sandbox=sandbox)
     with closing(StateFile.open_readonly(workspace.database)) as file:
         results_folder(file, settings)
         return _write(file, settings, invocation_of(manifest, state, sandbox=sandbox))
@@ -62,47 +58,6 @@ def write_report_for(file: StateFile, settings: Settings) -> tuple[Path | None, 
         return _write(file, settings, invocation_of(settings.path, state, sandbox=sandbox)).path, ""
     except Exception as exc:  # a page to look at must never fail what was paid for
         return None, harmless(str(exc))
-
-
-def exported(manifest: Path, *, format_name: str, state: str | None, sandbox: bool) -> Iterator[str]:
-    """Yield an export of a manifest's jobs piece by piece.
-
-    Raises:
-        UsageError: Nothing was ever run here.
-    """
-    settings, workspace = _opened(manifest, state=state, sandbox=sandbox)
-    with closing(StateFile.open_readonly(workspace.database)) as file:
-        if catalogue.binding(file.conn, settings.name) is None:
-            raise UsageError(
-                f"{settings.name} has never been run with {workspace.database}",
-                hint="`rivya-batch plan` shows what a run would do",
-            )
-        yield from export_rows(file.conn, settings.name, Format(format_name))
-
-
-def write_text(path: Path, pieces: Iterable[str]) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        UsageError: The folder cannot be written to.
-    """
-    new = path.with_name(path.name + ".new")
-    with disk_errors(path.parent):
-        try:
-            with new.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
-                out.writelines(pieces)
-            new.replace(path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
-
-
-def _opened(manifest: Path, *, state: str | None, sandbox: bool) -> tuple[Settings, Workspace]:
-    opened = read_manifest(manifest, state=state, sandbox=sandbox)
-    assert opened.manifest.settings is not None
-    if not opened.workspace.has_database:
-        raise no_database(opened.workspace, sandbox=sandbox)
-    return opened.manifest.settings, opened.workspace
 
 
 def _write(file: StateFile, settings: Settings, invocation: Invocation) -> Written:

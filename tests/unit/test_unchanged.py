@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import runner
-from runner.api import listing
+from runner.api import unchanged
 from runner.api.opening import read_manifest, stage_all
 from runner.store import catalogue, jobs, staging
 from runner.store.database import StateFile
@@ -106,7 +106,7 @@ def test_a_result_found_on_the_disk_is_taken_over_without_an_expansion(place: Pl
 def test_another_contract_is_a_reason_to_expand(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.apply()
 
-    monkeypatch.setattr(listing, "contracts_sha256", lambda *_, **__: "another")
+    monkeypatch.setattr(unchanged, "contracts_sha256", lambda *_, **__: "another")
 
     assert not place.stage()
 
@@ -122,7 +122,7 @@ def test_a_list_of_models_that_was_synced_is_a_reason_to_expand(place: Place) ->
 def test_another_program_is_a_reason_to_expand(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.apply()
 
-    monkeypatch.setattr(listing, "_program", lambda: "another")
+    monkeypatch.setattr(unchanged, "_program", lambda: "another")
 
     assert not place.stage()
 
@@ -187,7 +187,7 @@ def test_a_payment_under_way_keeps_its_shape_and_is_held_against_its_manifest(
 
 def test_all_code_that_has_a_part_in_an_expansion_is_part_of_its_basis() -> None:
     """Another program may make other jobs; so may any module the manifest, contracts and prices stand on."""
-    counted = {path for pattern in listing.PROGRAM for path in PACKAGE.glob(pattern)}
+    counted = {path for pattern in unchanged.PROGRAM for path in PACKAGE.glob(pattern)}
     seen: set[Path] = set()
     to_look_at = {
         _file(f"runner.{name}") for name in ("manifest", "contract", "references", "pricing", "schemas")

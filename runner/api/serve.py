@@ -11,8 +11,8 @@ from pathlib import Path
 import anyio
 
 from runner.api.opening import read_manifest
-from runner.api.planning import Plan
-from runner.api.reporting import invocation_of
+from runner.api.plan import Plan
+from runner.api.report import invocation_of
 from runner.engine import Engine, Snapshot
 from runner.errors import Exit, UsageError
 from runner.host.environment import descriptors_left

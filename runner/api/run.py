@@ -20,9 +20,9 @@ from runner import __version__
 from runner.api.adopting import take_over
 from runner.api.child import Sandbox, sandbox_child
 from runner.api.interruptions import begun, ended_in_any_case
-from runner.api.modelling import contracts_for
+from runner.api.models import contracts_for
 from runner.api.opening import SANDBOX_KEY, Opened, no_file, read_manifest, results_folder
-from runner.api.planning import Plan, check_binding, compute
+from runner.api.plan import Plan, check_binding, compute
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.sharing import refuse_taken
 from runner.api.troubles import Stuck, stuck
@@ -49,7 +49,7 @@ from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
 
 ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.SUBMITTING, State.WAITING)
-END_IMPORTS = ("runner.api.reporting", "runner.reports.page", "rich.console")
+END_IMPORTS = ("runner.api.report", "runner.reports.page", "rich.console")
 END_IMPORTS_AFTER_S = 2.0
 SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced
 
@@ -550,7 +550,7 @@ def _clean(file: StateFile, settings: Settings, folder: OutputFolder) -> None:
 
 def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, clock: Clock) -> RunResult:
     # What only the end needs is not imported before the first request.
-    from runner.api.reporting import write_report_for
+    from runner.api.report import write_report_for
     from runner.reports.page import page_path
 
     with file.transaction() as conn:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from runner.api import listing
+from runner.api import unchanged
 from runner.api.opening import InvalidManifest, read_manifest
-from runner.api.planning import Plan, compute, plan_lines
+from runner.api.plan import Plan, compute, plan_lines
 from runner.fingerprint import canonical
 from runner.store import catalogue, staging
 from runner.store.database import StateFile
@@ -144,7 +144,7 @@ class Workspace:
         opened = read_manifest(self.path, state=str(self.database), sandbox=False, file=self.file)
         with pytest.MonkeyPatch.context() as patch:
             if expand:
-                patch.setattr(listing, "is_listed", lambda *_: False)
+                patch.setattr(unchanged, "is_listed", lambda *_: False)
             try:
                 found = compute(opened, self.file, base_url=SERVICE, now_s=NOW_S)
             except InvalidManifest as exc:

@@ -1,0 +1,47 @@
+"""`export`: the jobs of a manifest as rows for other programs, or its results as a playlist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from runner.api.opening import find_results
+from runner.errors import UsageError
+from runner.reports.export import Format, export_rows
+from runner.results.parts import disk_errors
+from runner.store import catalogue
+from runner.store.database import StateFile
+
+
+def exported(manifest: Path, *, format_name: str, state: str | None, sandbox: bool) -> Iterator[str]:
+    """Yield an export of a manifest's jobs piece by piece.
+
+    Raises:
+        UsageError: Nothing was ever run here.
+    """
+    settings, workspace = find_results(manifest, state=state, sandbox=sandbox)
+    with closing(StateFile.open_readonly(workspace.database)) as file:
+        if catalogue.binding(file.conn, settings.name) is None:
+            raise UsageError(
+                f"{settings.name} has never been run with {workspace.database}",
+                hint="`rivya-batch plan` shows what a run would do",
+            )
+        yield from export_rows(file.conn, settings.name, Format(format_name))
+
+
+def write_text(path: Path, pieces: Iterable[str]) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        UsageError: The folder cannot be written to.
+    """
+    new = path.with_name(path.name + ".new")
+    with disk_errors(path.parent):
+        try:
+            with new.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
+                out.writelines(pieces)
+            new.replace(path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
