@@ -46,7 +46,7 @@ from runner.service.client import Account, open_api
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
 from runner.steps.submit import Held, Submitted, submit
-from runner.store import catalogue, jobs, ledger, staging
+from runner.store import jobs, ledger, manifests, staging, uploads
 from runner.store.database import StateFile
 from runner.store.staging import Applied, StagedJob
 from runner.store.writer import GroupWriter
@@ -144,7 +144,7 @@ def staged(spec: JobSpec, file: StateFile | None = None, service: str = "https:/
 def bind(file: StateFile, name: str = NAME, key12: str = "0" * 12) -> None:
     """Make a manifest name known."""
     with file.transaction() as conn:
-        catalogue.bind(
+        manifests.bind(
             conn,
             name=name,
             path=f"/m/{name}.yaml",
@@ -375,7 +375,7 @@ class World:
         """Say that a file is at the service."""
         copy = Upload(url=url, uploaded_at=rfc3339(self.clock.wall_s()), **more)
         with self.file.transaction() as conn:
-            catalogue.save_upload(
+            uploads.save(
                 conn,
                 sha256=item.sha256,
                 kind=item.kind.value,

@@ -13,7 +13,7 @@ from runner.host.clock import epoch, rfc3339
 from runner.lifecycle.machine import number_of
 from runner.model import NEVER_SENT, Job, Settings, State
 from runner.results.sidecar import Sidecar, SidecarIndex
-from runner.store import catalogue, jobs, ledger, moves, staging
+from runner.store import events, jobs, ledger, moves, staging
 from runner.store.database import StateFile
 
 # How a job comes from where it stands to where its result is found: its own task is known now, or what came after
@@ -72,7 +72,7 @@ def take_over(conn: sqlite3.Connection, name: str, adopted: Mapping[int, Sidecar
             whole=not (sidecar.missing and sidecar.task_id),
         )
         jobs.save_artifacts(conn, job, list(sidecar.files()))
-        catalogue.event(
+        events.append(
             conn,
             at=now,
             run=None,

@@ -10,7 +10,7 @@ from runner.api.opening import find_results
 from runner.errors import UsageError
 from runner.reports.export import Format, export_rows
 from runner.results.parts import disk_errors
-from runner.store import catalogue
+from runner.store import manifests
 from runner.store.database import StateFile
 
 
@@ -22,7 +22,7 @@ def exported(manifest: Path, *, format_name: str, state: str | None, sandbox: bo
     """
     settings, workspace = find_results(manifest, state=state, sandbox=sandbox)
     with closing(StateFile.open_readonly(workspace.database)) as file:
-        if catalogue.binding(file.conn, settings.name) is None:
+        if manifests.binding(file.conn, settings.name) is None:
             raise UsageError(
                 f"{settings.name} has never been run with {workspace.database}",
                 hint="`rivya-batch plan` shows what a run would do",

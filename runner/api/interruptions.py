@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
 from runner.host.clock import Clock, rfc3339
-from runner.store import catalogue
+from runner.store import runs
 from runner.store.database import StateFile
 from runner.store.troubles import as_trouble
 
@@ -20,7 +20,7 @@ def ended_in_any_case(file: StateFile, run_id: int, clock: Clock) -> Iterator[No
         yield
     except BaseException as exc:
         with suppress(Exception), file.transaction() as conn:
-            catalogue.end_run(conn, run_id, exit_code=_exit_code(exc), stats={}, now=rfc3339(clock.wall_s()))
+            runs.end(conn, run_id, exit_code=_exit_code(exc), stats={}, now=rfc3339(clock.wall_s()))
         raise
 
 

@@ -17,7 +17,7 @@ from runner.manifest.reference_files import DiskReferences
 from runner.model import Estimate, ModelId, Settings, Severity
 from runner.money.pricing import estimate, shape_of
 from runner.results.files import OutputFolder
-from runner.store import catalogue, ledger, staging
+from runner.store import hashes, ledger, manifests, staging
 from runner.store.database import StateFile
 
 SANDBOX_KEY = "rvya_sk_sandbox"
@@ -64,7 +64,7 @@ class Hashes:
         """Return the remembered SHA-256 of a file that looks just as it did."""
         if self._file is None:
             return None
-        return catalogue.hashed(self._file.conn, path, size=size, mtime_ns=mtime_ns, inode=inode)
+        return hashes.find(self._file.conn, path, size=size, mtime_ns=mtime_ns, inode=inode)
 
     def put(self, path: str, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
         """Remember a hash once the database is written to."""
@@ -74,7 +74,7 @@ class Hashes:
         """Write what was learned."""
         if self.fresh:
             with file.transaction() as conn:
-                catalogue.save_hashes(conn, self.fresh)
+                hashes.save(conn, self.fresh)
             self.fresh = []
 
 
@@ -101,9 +101,9 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
         raise no_file(path)
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)
-    hashes = Hashes(file)
+    cache = Hashes(file)
     manifest = open_manifest(
-        path, contracts=contracts, references=DiskReferences(cache=hashes), workspace=workspace_root(path)
+        path, contracts=contracts, references=DiskReferences(cache=cache), workspace=workspace_root(path)
     )
     if manifest.settings is None:
         raise InvalidManifest(path, manifest)
@@ -115,7 +115,7 @@ def read_manifest(path: Path, *, state: str | None, sandbox: bool, file: StateFi
         manifest=manifest,
         workspace=workspace,
         contracts=contracts,
-        hashes=hashes,
+        hashes=cache,
         sandbox=sandbox,
     )
 
@@ -148,7 +148,7 @@ def results_folder(file: StateFile, settings: Settings) -> OutputFolder:
         DiskTrouble: The drive they were on is not mounted: an empty folder in its place must not be filled anew.
     """
     folder = OutputFolder(settings.output_dir, owner=settings.name)
-    bound = catalogue.binding(file.conn, settings.name)
+    bound = manifests.binding(file.conn, settings.name)
     if bound is not None and bound["output_dir"] == str(settings.output_dir):
         folder.refuse_without_drive(bound["output_mount"])
     return folder

@@ -20,7 +20,7 @@ from runner.model import Basis, Budget, Problem, Settings
 from runner.money.budget import EPSILON
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.service.client import same_service
-from runner.store import catalogue, ledger, staging
+from runner.store import durations, jobs, ledger, manifests, rates, result_hosts, staging
 from runner.store.database import StateFile
 from runner.store.marks import Marks
 
@@ -93,7 +93,7 @@ def compute(
     summary = {"total": sum(summary.values()), **summary}
     spend = staging.to_spend(file.conn)
     charged, reserved = ledger.totals(file.conn, settings.name)
-    submits = sum(jobs for jobs, _ in spend.values())
+    submits = sum(count for count, _ in spend.values())
     uploads, upload_bytes = _uploads(file)
     to_spend = sum(credits for _, credits in spend.values())
     running = summary["running"]
@@ -132,7 +132,7 @@ def compute(
         upload_bytes=upload_bytes,
         submits=submits,
         requests=requests,
-        seconds=_seconds(file, settings, base_url, requests=requests, jobs=submits + running),
+        seconds=_seconds(file, settings, base_url, requests=requests, tasks=submits + running),
         adopted=adopted,
         problems=opened.manifest.problems,
         taken=taken,
@@ -143,7 +143,7 @@ def compute(
             *_attention(opened, file, base_url, submits),
             *(each.words(settings.name, settings.output_dir) for each in taken),
         ),
-        result_hosts=catalogue.result_hosts(file.conn, base_url),
+        result_hosts=result_hosts.known(file.conn, base_url),
     )
 
 
@@ -182,22 +182,24 @@ def _uploads(file: StateFile) -> tuple[int, int]:
     return len(files), sum(files.values())
 
 
-def _seconds(file: StateFile, settings: Settings, base_url: str, *, requests: int, jobs: int) -> float | None:
+def _seconds(
+    file: StateFile, settings: Settings, base_url: str, *, requests: int, tasks: int
+) -> float | None:
     """Return a rough time: the requests at the rate we know, plus one task's length."""
-    if not jobs:
+    if not tasks:
         return 0.0
-    known = catalogue.any_rate(file.conn, base_url)
+    known = rates.latest_of_service(file.conn, base_url)
     rate = settings.limits.requests_per_second or known or 5.0
-    shapes = {*staging.shapes_to_send(file.conn), *catalogue.shapes_to_come(file.conn, settings.name)}
+    shapes = {*staging.shapes_to_send(file.conn), *jobs.shapes_to_come(file.conn, settings.name)}
     lengths = [
         seconds
         for shape in sorted(shapes)
-        for seconds in catalogue.durations(file.conn, base_url=base_url, shape=shape)[-20:]
+        for seconds in durations.latest(file.conn, base_url=base_url, shape=shape)[-20:]
     ]
     length_s = sum(lengths) / len(lengths) if lengths else 60.0
     waves = 1.0
     if settings.limits.in_flight:
-        waves = max(1.0, jobs / settings.limits.in_flight)
+        waves = max(1.0, tasks / settings.limits.in_flight)
     return max(requests / rate, 0.0) + waves * length_s
 
 
@@ -227,7 +229,7 @@ def check_binding(file: StateFile, settings: Settings, *, base_url: str) -> str 
     Raises:
         UsageError: It is bound to another base URL, or to another file that still exists.
     """
-    bound = catalogue.binding(file.conn, settings.name)
+    bound = manifests.binding(file.conn, settings.name)
     if bound is None:
         return None
     if not same_service(bound["base_url"], base_url):

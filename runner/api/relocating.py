@@ -16,7 +16,7 @@ from runner.results.files import OLD, Move, OutputFolder
 from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
 from runner.results.parts import disk_error, disk_errors, sha256_of
 from runner.results.sidecar import Sidecar
-from runner.store import catalogue, jobs, ledger, moves
+from runner.store import events, jobs, ledger, manifests, moves
 from runner.store.database import StateFile
 
 _EXTENSION = {media.mime: media.extension for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE, *BY_TRACKS)}
@@ -218,7 +218,7 @@ def _fetch_again(file: StateFile, job: Job, now: str) -> None:
     """The task is paid and known: one status GET brings fresh urls."""
     with file.transaction() as conn:
         moves.fetch_again(conn, job, now)
-        catalogue.event(
+        events.append(
             conn,
             at=now,
             run=None,
@@ -239,7 +239,7 @@ def _rewrite_sidecar(
 ) -> None:
     """The sidecar goes with its files, under the job's name of today."""
     reserved, charged = ledger.paid(file.conn, job)
-    bound = catalogue.binding(file.conn, settings.name)
+    bound = manifests.binding(file.conn, settings.name)
     there = sidecar.read(sidecar.beside(old[0].path)) if old and old[0].path.name else None
     sidecar.write(
         folder,

@@ -14,7 +14,7 @@ from runner.host.workspace import find_workspace
 from runner.model import SANDBOX_URL, Settings
 from runner.reports.data import Invocation, Report, collect
 from runner.reports.page import page_path, write_report
-from runner.store import catalogue
+from runner.store import manifests
 from runner.store.database import StateFile
 from runner.words import harmless
 
@@ -51,7 +51,7 @@ def write_report_for(file: StateFile, settings: Settings) -> tuple[Path | None, 
         (page, ""), or (None, why) where it could not be written.
     """
     try:
-        bound = catalogue.binding(file.conn, settings.name)
+        bound = manifests.binding(file.conn, settings.name)
         sandbox = bound is not None and bound["base_url"] == SANDBOX_URL
         usual = find_workspace(settings.path, state=None, sandbox=sandbox).database
         state = None if file.path is None or file.path.resolve() == usual.resolve() else str(file.path)

@@ -20,7 +20,7 @@ from runner.model import Artifact, Job, State, TaskId
 from runner.progress.words import credits_in_words, moment, near
 from runner.results import sidecar
 from runner.service.client import Account, Api, same_service
-from runner.store import catalogue, jobs, ledger, moves
+from runner.store import events, jobs, ledger, manifests, moves
 from runner.store.database import StateFile
 
 # A laptop that is a minute fast must not lose its own task: the service's `Date` tells by how much the
@@ -92,7 +92,7 @@ class Answering:
         if not waiting:
             raise _nothing_to_say(rows[0], choice)
         job = min(waiting, key=lambda row: (row.state is not State.UNCERTAIN, not row.is_stuck))
-        bound = catalogue.binding(file.conn, name)
+        bound = manifests.binding(file.conn, name)
         return cls(
             file=file,
             job=job,
@@ -290,7 +290,7 @@ class Answering:
         import sqlite3
 
         assert isinstance(conn, sqlite3.Connection)
-        catalogue.event(
+        events.append(
             conn, at=self._now(), run=None, manifest=self.job.manifest, job=self.job.id, kind=kind, data=data
         )
 

@@ -15,7 +15,7 @@ from runner.host.clock import rfc3339
 from runner.host.workspace import no_database
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
-from runner.store import catalogue, jobs, ledger, moves
+from runner.store import events, jobs, ledger, manifests, moves
 from runner.store.database import StateFile
 
 _NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING, State.UNCERTAIN)
@@ -116,7 +116,7 @@ def _why_not(job: Job) -> str:
 def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tuple[Kind, ...]:
     settings = opened.manifest.settings
     assert settings is not None
-    bound = catalogue.binding(conn, settings.name)
+    bound = manifests.binding(conn, settings.name)
     service = bound["base_url"] if bound else ""
     kinds: dict[tuple[State, str], Kind] = {}
     for job in found:
@@ -151,7 +151,7 @@ def begin_rounds(conn: sqlite3.Connection, wanted: Wanted) -> None:
             continue
         ledger.settle(conn, job, final=None, succeeded=False, now=now)
         moves.begin_round(conn, job, now)
-        catalogue.event(
+        events.append(
             conn,
             at=now,
             run=None,

@@ -43,7 +43,7 @@ from runner.service.client import Account, checked_base_url, open_api
 from runner.service.transports import check, get_ready, open_result_transport
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, stem_of
-from runner.store import catalogue, jobs, ledger, reporting, staging
+from runner.store import durations, jobs, ledger, manifests, rates, reporting, result_hosts, runs, staging
 from runner.store.database import StateFile
 from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
@@ -179,7 +179,7 @@ class Run:
         if last_key is not None and last_key != account.key12:
             announce("another key than last time: its account must own the tasks that are under way")
         with file.transaction() as conn:
-            catalogue.bind(
+            manifests.bind(
                 conn,
                 name=settings.name,
                 path=str(settings.path),
@@ -194,8 +194,8 @@ class Run:
             ledger.surprises_told(conn, settings.name, now)
             if prepare is not None:
                 prepare(conn)
-            catalogue.prune_durations(conn)
-            run_id = catalogue.begin_run(
+            durations.prune(conn)
+            run_id = runs.begin(
                 conn,
                 manifest=settings.name,
                 command=request.command,
@@ -468,7 +468,7 @@ async def _go(
         downloads = Downloads.create(desk, known.folder, results, slow_places=slow_places)
         engine = Engine(desk, scheduler, downloads, request.options, progress)
         if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in ASK_THE_SERVICE):
-            looked = await look(api, results, catalogue.result_hosts(file.conn, account.service))
+            looked = await look(api, results, result_hosts.known(file.conn, account.service))
             _heed(looked, engine, request.options, announce)
         async with anyio.create_task_group() as group:
             group.start_soon(_get_ready_for_the_end)
@@ -525,19 +525,19 @@ def _with_descriptors(
 
 
 def _scheduler(file: StateFile, settings: Settings, account: Account) -> Scheduler:
-    durations = Durations()
-    for shape in catalogue.shapes_to_come(file.conn, settings.name):
-        known = catalogue.durations(file.conn, base_url=account.service, shape=shape)
+    learned = Durations()
+    for shape in jobs.shapes_to_come(file.conn, settings.name):
+        known = durations.latest(file.conn, base_url=account.service, shape=shape)
         if known:
-            durations.seed(shape, known)
+            learned.seed(shape, known)
     governor = Governor(
-        ceiling_per_s=settings.limits.requests_per_second, found_per_s=catalogue.rate(file.conn, account.name)
+        ceiling_per_s=settings.limits.requests_per_second, found_per_s=rates.find(file.conn, account.name)
     )
     return Scheduler(
         polling=settings.polling,
         governor=governor,
         window=Window(limit=settings.limits.in_flight),
-        durations=durations,
+        durations=learned,
     )
 
 
@@ -554,7 +554,7 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
     from runner.reports.page import page_path
 
     with file.transaction() as conn:
-        catalogue.end_run(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=_now(clock))
+        runs.end(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=_now(clock))
     # Its page is part of a run's result, but nothing that happens to it changes how the run ended.
     page = page_path(settings.output_dir, settings.name)
     if any(ended.stats[what] for what in ("accepted", "done", "failed")) or not page.is_file():

@@ -17,7 +17,7 @@ from runner.engine import Engine, Snapshot
 from runner.errors import Exit, UsageError
 from runner.host.environment import descriptors_left
 from runner.host.workspace import find_workspace, holder_of, no_database
-from runner.store import catalogue
+from runner.store import manifests, runs
 from runner.store.database import StateFile
 from runner.web.app import live_app
 from runner.web.door import Door
@@ -175,11 +175,11 @@ def subject_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Su
             assert settings is not None
             name = settings.name
         else:
-            latest = catalogue.latest_manifest(file.conn)
+            latest = runs.latest_manifest(file.conn)
             if latest is None:
                 raise UsageError("no manifest has been run here yet")
             name = latest
-        bound = catalogue.binding(file.conn, name)
+        bound = manifests.binding(file.conn, name)
     finally:
         file.close()
     if bound is None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from runner.errors import UsageError
 from runner.model import Settings
 from runner.progress.words import counted
-from runner.store import catalogue, jobs, staging
+from runner.store import jobs, manifests, staging
 from runner.store.database import StateFile
 
 SHOWN = 3  # output names
@@ -45,7 +45,7 @@ def places_taken(
     found = {name: dict.fromkeys(outputs) for name, outputs in on_disk.items()}
     near = [
         (row["name"], Path(row["output_dir"]))
-        for row in catalogue.manifests(file.conn)
+        for row in manifests.bindings(file.conn)
         if row["name"] != settings.name and _overlap(Path(row["output_dir"]), settings.output_dir)
     ]
     if near:  # nearly always there is none, and there may be a hundred thousand jobs

@@ -11,7 +11,7 @@ from runner.api.attention import about_surprises
 from runner.api.troubles import Stuck, stuck
 from runner.errors import UsageError
 from runner.host.workspace import Holder, holder_of
-from runner.store import catalogue, jobs, ledger
+from runner.store import jobs, ledger, manifests, runs
 from runner.store.database import StateFile
 
 
@@ -43,7 +43,7 @@ def standings(file: StateFile, *, names: list[str] | None, now_s: float) -> list
     Raises:
         UsageError: A name is not in the database.
     """
-    known = [row["name"] for row in catalogue.manifests(file.conn)]
+    known = [row["name"] for row in manifests.bindings(file.conn)]
     for name in names or []:
         if name not in known:
             raise UsageError(
@@ -63,8 +63,8 @@ def _standing(file: StateFile, name: str, now_s: float) -> Standing:
         else:
             orphaned += number
     charged, reserved = ledger.totals(conn, name)
-    bound = catalogue.binding(conn, name)
-    run = catalogue.last_run(conn, name)
+    bound = manifests.binding(conn, name)
+    run = runs.last(conn, name)
     last = _run(run) if run is not None else None
     holder = _holder(file, run)
     running = None
@@ -86,9 +86,7 @@ def _standing(file: StateFile, name: str, now_s: float) -> Standing:
         warnings=[dict(row) for row in jobs.last_warnings(conn, name, 5)],
         stuck=stuck(conn, name),
         attention=list(about_surprises(ledger.surprises(conn, name))),
-        eta_s=catalogue.time_left_s(run, now_s)
-        if run is not None and running and not running["paused"]
-        else None,
+        eta_s=runs.time_left_s(run, now_s) if run is not None and running and not running["paused"] else None,
     )
 
 

@@ -23,7 +23,7 @@ import runner
 from runner.api.models import contracts_sha256
 from runner.host.workspace import Workspace
 from runner.manifest import Input, Manifest
-from runner.store import catalogue, staging
+from runner.store import listings, staging
 from runner.store.database import StateFile
 
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
@@ -63,7 +63,7 @@ def _program() -> str:
 def is_listed(file: StateFile, manifest: Manifest, basis: str | None) -> bool:
     """Return whether the rows listed in the database are what an expansion would give now."""
     assert manifest.settings is not None
-    known = catalogue.listing(file.conn, manifest.settings.name)
+    known = listings.find(file.conn, manifest.settings.name)
     if known is None or basis is None or known[0] != basis:
         return False
     read_from = json.loads(known[1])
@@ -77,7 +77,7 @@ def is_listed(file: StateFile, manifest: Manifest, basis: str | None) -> bool:
 
 def expect_the_same(file: StateFile, name: str) -> None:
     """Have what the listed jobs were read from remembered on: they are staged as they are."""
-    known = catalogue.listing(file.conn, name)
+    known = listings.find(file.conn, name)
     if known is not None:
         staging.expect(file.conn, *known)
 

@@ -23,7 +23,7 @@ from runner.pace.backoff import retry_delay_s
 from runner.pace.scheduler import Call, Scheduler
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
-from runner.store import catalogue
+from runner.store import rates
 from runner.store.ledger import Paid, Surprise
 
 NAMED = 5  # jobs in one sentence
@@ -198,9 +198,7 @@ class Floor:
         """Record the rate as soon as it is found: a run that lives for a second only has learned it all the same."""
         desk, found = self.desk, self.scheduler.found_rate
         if found is not None:
-            desk.writer.write_soon(
-                lambda conn: catalogue.save_rate(conn, desk.account.name, found, desk.now())
-            )
+            desk.writer.write_soon(lambda conn: rates.save(conn, desk.account.name, found, desk.now()))
 
     def wait_for(
         self, job: Job, *, age_s: float, polled: bool = False, reserved: float | None = None

@@ -12,7 +12,7 @@ from runner.model import Job, State
 from runner.pace.backoff import retry_delay_s
 from runner.pace.scheduler import Call
 from runner.steps import poll as polling
-from runner.store import catalogue
+from runner.store import durations
 
 
 async def ask(floor: Floor, row: int, sent_at: float) -> None:
@@ -139,7 +139,5 @@ def _learn(floor: Floor, job: Job, seconds: float) -> None:
     """Keep a duration the service did not name, as well as our polls tell it."""
     service = floor.desk.account.service
     floor.desk.writer.write_soon(
-        lambda conn: catalogue.save_duration(
-            conn, base_url=service, model=job.model, shape=job.shape, seconds=seconds
-        )
+        lambda conn: durations.save(conn, base_url=service, model=job.model, shape=job.shape, seconds=seconds)
     )

@@ -14,7 +14,7 @@ from runner.engine.results import Results
 from runner.engine.view import Snapshot
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, State
-from runner.store import catalogue, jobs, ledger
+from runner.store import jobs, ledger, rates, runs
 from runner.store.marks import Begun
 
 BEAT_S, SLOW_BEAT_S = 1.0, 3.0
@@ -68,19 +68,19 @@ class Pulse:
         found, stats = scheduler.found_rate, self.stats()
 
         def record(conn: Any) -> tuple[int, Begun | None]:
-            catalogue.touch_run(conn, desk.run, stats=stats, now=desk.now())
+            runs.touch(conn, desk.run, stats=stats, now=desk.now())
             if found is not None:
-                catalogue.save_rate(conn, desk.account.name, found, desk.now())
-            others = catalogue.unended_runs(conn, base_url=desk.account.service, key12=desk.account.key12)
-            runs = 1 + sum(desk.is_run(name) for name in others if name != desk.settings.name)
-            return runs, ledger.begun(conn, desk.settings.name, desk.marks.last) if desk.marks else None
+                rates.save(conn, desk.account.name, found, desk.now())
+            others = runs.unended(conn, base_url=desk.account.service, key12=desk.account.key12)
+            sharers = 1 + sum(desk.is_run(name) for name in others if name != desk.settings.name)
+            return sharers, ledger.begun(conn, desk.settings.name, desk.marks.last) if desk.marks else None
 
         # One account, one rate: runs that live side by side share it.
-        runs, begun = await desk.writer.write(record)
+        sharers, begun = await desk.writer.write(record)
         if begun is not None:
             await self._mark(begun)
-        scheduler.governor.share = 1.0 / runs
-        return runs
+        scheduler.governor.share = 1.0 / sharers
+        return sharers
 
     async def _mark(self, begun: Begun) -> None:
         """Write down outside the database what is committed in it; a drive that hangs holds nobody up."""

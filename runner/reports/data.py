@@ -22,7 +22,7 @@ from runner.host.clock import epoch
 from runner.lifecycle.machine import LONGEST_WORDS
 from runner.model import SANDBOX_URL, Json, State
 from runner.schemas import load_contracts
-from runner.store import catalogue, jobs, reporting
+from runner.store import jobs, manifests, reporting
 from runner.words import harmless
 
 Value = TypeVar("Value")
@@ -197,7 +197,7 @@ def collect(
         UsageError: The database does not know this manifest.
     """
     with reporting.snapshot(conn):
-        bound = catalogue.binding(conn, manifest)
+        bound = manifests.binding(conn, manifest)
         if bound is None:
             raise UsageError(
                 f"{manifest} has never been run with this database",

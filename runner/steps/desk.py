@@ -13,7 +13,7 @@ from runner.model import Estimate, Job, ModelId, Settings
 from runner.money.budget import Verdict, is_capped, judge
 from runner.money.pricing import estimate
 from runner.service.client import Account, Api
-from runner.store import catalogue, ledger
+from runner.store import events, ledger
 from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
 
@@ -63,7 +63,7 @@ class Desk:
 
     def event(self, conn: sqlite3.Connection, kind: str, job: Job | None = None, **data: Any) -> None:
         """Append to the story of the run."""
-        catalogue.event(
+        events.append(
             conn,
             at=self.now(),
             run=self.run,

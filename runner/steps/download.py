@@ -37,7 +37,7 @@ from runner.results.trouble import (
 from runner.service.transports import ResultTransport
 from runner.steps import trouble
 from runner.steps.desk import Desk
-from runner.store import catalogue, jobs, ledger, moves
+from runner.store import jobs, ledger, moves, result_hosts
 
 Settled = tuple[Job, ledger.Paid]
 
@@ -387,7 +387,7 @@ def _record(
     now = desk.now()
     jobs.save_artifacts(conn, job, artifacts)
     for host in hosts:
-        catalogue.save_result_host(conn, base_url=desk.account.service, host=host, now=now)
+        result_hosts.save(conn, base_url=desk.account.service, host=host, now=now)
     files = [str(item.path) for item in artifacts]
     warnings = {item.path.name: item.warning for item in artifacts if item.warning}
     if not whole:

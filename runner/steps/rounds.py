@@ -18,7 +18,7 @@ from runner.lifecycle.machine import (
 from runner.model import Job
 from runner.steps import trouble
 from runner.steps.desk import Desk
-from runner.store import catalogue, ledger, moves
+from runner.store import durations, ledger, moves
 
 # A change this close to our asking, after a long absence, is more likely due to it than an end.
 ON_ITS_WAY_S = 5.0  # what an answer's way, and times cut to whole seconds, may add to what we count ourselves
@@ -114,7 +114,7 @@ def take_task(
     if fetched:
         seconds = _duration_s(task, asked_at_s, sent_ago_s=_sent_ago_s(desk, job))
         if seconds is not None and succeeded:
-            catalogue.save_duration(
+            durations.save(
                 conn, base_url=desk.account.service, model=job.model, shape=job.shape, seconds=seconds
             )
         after = moves.to_download(

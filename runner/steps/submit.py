@@ -34,7 +34,7 @@ from runner.steps.body import body_of
 from runner.steps.desk import Desk
 from runner.steps.rounds import fail, take_task
 from runner.steps.upload import fresh_copies
-from runner.store import catalogue, jobs, ledger, moves
+from runner.store import jobs, ledger, moves, uploads
 
 RETRY_BASE_S = 1.0
 RETRY_CAP_S = 60.0
@@ -380,7 +380,7 @@ def _not_accepted(
             ledger.release(conn, job, now=now)
             fresh = outcome.after is After.NEW_BODY
             if fresh:
-                catalogue.forget_uploads(conn, _urls(job))
+                uploads.forget(conn, _urls(job))
             after = moves.back(conn, job, now, new_bytes=outcome.new_revision, fresh_body=fresh)
             return Submitted(job=after, state=State.PLANNED, stop=outcome.stop)
         case After.WAITING:

@@ -21,7 +21,7 @@ from runner.service.addresses import is_loopback
 from runner.service.hiding import MARK
 from runner.steps.desk import Desk
 from runner.steps.rounds import fail
-from runner.store import catalogue, jobs
+from runner.store import jobs, uploads
 
 # A remote copy this young serves whatever `reuse_within` says: one that is too old before its job can be
 # submitted would be uploaded anew for ever.
@@ -65,7 +65,7 @@ def missing(conn: sqlite3.Connection, desk: Desk, job: Job) -> list[Reference]:
 
 def _copy(conn: sqlite3.Connection, desk: Desk, wanted: Needed) -> Upload | None:
     now_s = desk.clock.wall_s()
-    copy = catalogue.upload(
+    copy = uploads.find(
         conn,
         sha256=wanted.sha256,
         kind=wanted.kind,
@@ -104,7 +104,7 @@ async def upload(desk: Desk, reference: Reference, wanted: Needed) -> Uploaded:
             return Uploaded(copy=None, answer=_unclear(answer))
         raw = json.dumps(answer.data, ensure_ascii=False)
         await desk.writer.write(
-            lambda conn: catalogue.save_upload(
+            lambda conn: uploads.save(
                 conn,
                 sha256=wanted.sha256,
                 kind=wanted.kind,

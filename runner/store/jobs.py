@@ -20,6 +20,7 @@ from runner.model import (
 )
 
 NEVER_SENT_SQL = "('planned', 'uploading')"  # `model.NEVER_SENT`, as the index of jobs to send has it
+UNDER_WAY_SQL = "('submitting', 'waiting', 'downloading', 'uncertain')"  # sent, and not settled
 COLUMNS = (
     "id, version, manifest, job, fingerprint, listed, position, origin, serial, state, model, prompt,"
     " params, refs, axes, shape, output, round, revision, key, body, key12, base_url, first_sent_at,"
@@ -169,6 +170,16 @@ def overdue(conn: sqlite3.Connection, manifest: str) -> int:
         (manifest,),
     ).fetchone()
     return int(found[0])
+
+
+def shapes_to_come(conn: sqlite3.Connection, manifest: str, limit: int = 500) -> list[str]:
+    """Return the shapes of the jobs that still have to run."""
+    rows = conn.execute(
+        f"SELECT shape FROM jobs WHERE manifest = ?1 AND state IN {NEVER_SENT_SQL}"
+        f" UNION SELECT shape FROM jobs WHERE manifest = ?1 AND state IN {UNDER_WAY_SQL} LIMIT ?2",
+        (manifest, limit),
+    )
+    return [row["shape"] for row in rows]
 
 
 def holder_of_task(conn: sqlite3.Connection, base_url: str, task_id: str) -> tuple[int, int] | None:

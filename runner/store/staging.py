@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 
 from runner.fingerprint import canonical
 from runner.model import Estimate, Job, JobSpec, Reference
-from runner.store import catalogue
-from runner.store.jobs import NEVER_SENT_SQL, get, references_from_json, references_json
+from runner.store import listings
+from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
 from runner.store.troubles import trouble
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
-_UNDER_WAY_SQL = "('submitting', 'waiting', 'downloading', 'uncertain')"
 
 _STAGE = """
     CREATE TEMP TABLE incoming (
@@ -317,10 +316,10 @@ def paid_under_other_names(
     """Return (name, jobs done, jobs under way) for each other manifest that has paid for what a run would submit."""
     rows = conn.execute(
         "SELECT j.manifest, count(DISTINCT iif(j.state = 'done', i.position, NULL)) AS done,"
-        f" count(DISTINCT iif(j.state IN {_UNDER_WAY_SQL}, i.position, NULL)) AS under_way"
+        f" count(DISTINCT iif(j.state IN {UNDER_WAY_SQL}, i.position, NULL)) AS under_way"
         " FROM incoming i CROSS JOIN main.jobs j INDEXED BY jobs_by_fingerprint ON j.fingerprint = i.fingerprint"
         f" CROSS JOIN manifests m ON m.name = j.manifest WHERE i.sends AND j.manifest <> ?1 AND m.base_url = ?2"
-        f" AND (j.state = 'done' OR j.state IN {_UNDER_WAY_SQL}) GROUP BY j.manifest ORDER BY done + under_way DESC",
+        f" AND (j.state = 'done' OR j.state IN {UNDER_WAY_SQL}) GROUP BY j.manifest ORDER BY done + under_way DESC",
         (manifest, base_url),
     )
     return [(row["manifest"], row["done"], row["under_way"]) for row in rows]
@@ -493,7 +492,7 @@ def _list(conn: sqlite3.Connection, manifest: str, now: str) -> tuple[tuple[int,
         "UPDATE jobs SET job = job || char(1) || id WHERE id IN (SELECT row FROM incoming WHERE change = 'renamed')"
     )
     # A payment under way keeps the shape it was reserved under; what comes next is priced as of today.
-    shape = f"iif(jobs.state IN {_UNDER_WAY_SQL}, jobs.shape, i.shape)"
+    shape = f"iif(jobs.state IN {UNDER_WAY_SQL}, jobs.shape, i.shape)"
     conn.execute(
         "UPDATE jobs SET job = i.job, position = i.position, output = i.output, axes = i.axes, refs = i.refs,"
         f" shape = {shape}, listed = 1 FROM incoming i WHERE jobs.id = i.row AND (jobs.job IS NOT i.job"
@@ -516,18 +515,18 @@ def _remember(conn: sqlite3.Connection, manifest: str) -> None:
     """Remember what the listed rows were read from; forget what an earlier list was read from."""
     if _is_restaged(conn):
         return
-    catalogue.forget_listing(conn, manifest)
+    listings.forget(conn, manifest)
     if not conn.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'read_from'").fetchone():
         return
     # A row with the shape of another day could not be priced without its manifest.
     odd = conn.execute(
         "SELECT 1 FROM jobs j CROSS JOIN incoming i ON i.row = j.id WHERE j.manifest = ? AND j.listed = 1"
-        f" AND j.state IN {_UNDER_WAY_SQL} AND j.shape IS NOT i.shape LIMIT 1",
+        f" AND j.state IN {UNDER_WAY_SQL} AND j.shape IS NOT i.shape LIMIT 1",
         (manifest,),
     ).fetchone()
     if not odd:
         basis, inputs = conn.execute("SELECT basis, inputs FROM temp.read_from").fetchone()
-        catalogue.save_listing(conn, manifest, basis=basis, inputs=inputs)
+        listings.save(conn, manifest, basis=basis, inputs=inputs)
 
 
 def references_to_send(conn: sqlite3.Connection) -> Iterator[tuple[str, str]]:

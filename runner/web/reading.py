@@ -18,7 +18,7 @@ from runner.host.clock import epoch, rfc3339
 from runner.host.workspace import Holder
 from runner.reports import page
 from runner.reports.data import Invocation, Place, Report, categories_of, collect, jobs_of
-from runner.store import catalogue, jobs, reporting
+from runner.store import jobs, reporting, runs
 from runner.store.database import StateFile
 from runner.store.troubles import trouble
 
@@ -212,7 +212,7 @@ class Reader:
 
     def _now(self, conn: sqlite3.Connection, report: Report, hand: Hand) -> dict[str, Any]:
         """Return what is happening now: `{"phase": "running", "rate_per_s": 9.8, …}`."""
-        run = catalogue.last_run(conn, self.subject.manifest)
+        run = runs.last(conn, self.subject.manifest)
         stats = json.loads(run["stats"]) if run is not None else {}
         return {
             "phase": self._phase(conn, hand),
@@ -234,12 +234,12 @@ class Reader:
         if run is None or run["ended_at"] is not None:
             return told
         told["in_flight"] = sum(report.counts.get(state, 0) for state in AT_THE_SERVICE)
-        told["eta_s"] = catalogue.time_left_s(run, self._wall_s())
+        told["eta_s"] = runs.time_left_s(run, self._wall_s())
         return told
 
     def _phase(self, conn: sqlite3.Connection, hand: Hand) -> str:
         """Return `none`, `running`, `held`, `stopping`, `paused` (Ctrl-Z), `ended` or `killed`."""
-        run = catalogue.last_run(conn, self.subject.manifest)
+        run = runs.last(conn, self.subject.manifest)
         if run is None:
             return "none"
         if run["ended_at"] is not None or hand.over:

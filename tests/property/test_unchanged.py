@@ -16,7 +16,7 @@ from runner.api import unchanged
 from runner.api.opening import InvalidManifest, read_manifest
 from runner.api.plan import Plan, compute, plan_lines
 from runner.fingerprint import canonical
-from runner.store import catalogue, staging
+from runner.store import manifests, staging
 from runner.store.database import StateFile
 
 SERVICE = "https://rivya.ai"
@@ -159,7 +159,7 @@ class Workspace:
 
     def apply(self) -> staging.Applied:
         with self.file.transaction() as conn:
-            catalogue.bind(
+            manifests.bind(
                 conn,
                 name="edited",
                 path=str(self.path),

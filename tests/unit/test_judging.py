@@ -126,14 +126,14 @@ from pathlib import Path
 from runner.api.plan import Plan, compute
 from runner.api.opening import read_manifest
 from runner.store.database import StateFile
-from runner.store import catalogue, staging
+from runner.store import manifests, staging
 
 path = Path(sys.argv[1])
 with_file = StateFile.open(path.parent / "state.db")
 opened = read_manifest(path, state=str(path.parent / "state.db"), sandbox=False, file=with_file)
 plan = compute(opened, with_file, base_url="https://rivya.ai", now_s=0.0)
 with with_file.transaction() as conn:
-    catalogue.bind(conn, name=plan.name, path=str(path), base_url="https://rivya.ai", key12="k", output_dir="o", now="n")
+    manifests.bind(conn, name=plan.name, path=str(path), base_url="https://rivya.ai", key12="k", output_dir="o", now="n")
     staging.apply(conn, plan.name, "2026-01-01T00:00:00Z")
 print(plan.name, "jsonschema" in sys.modules)
 """

@@ -12,7 +12,7 @@ import pytest
 import runner
 from runner.api import unchanged
 from runner.api.opening import read_manifest, stage_all
-from runner.store import catalogue, jobs, staging
+from runner.store import jobs, manifests, staging
 from runner.store.database import StateFile
 from tests.staged import put
 
@@ -49,7 +49,7 @@ class Place:
         """Stage the manifest and apply it."""
         self.stage()
         with self.file.transaction() as conn:
-            catalogue.bind(
+            manifests.bind(
                 conn,
                 name="listed",
                 path=str(self.manifest),

@@ -25,7 +25,7 @@ from runner.host.workspace import Holder, ManifestLock, holder_of
 from runner.lifecycle.machine import Reply, understand
 from runner.pace.governor import Governor
 from runner.pace.scheduler import Call, Durations, Scheduler, Window
-from runner.store import catalogue
+from runner.store import rates, runs
 from runner.store.database import StateFile
 from tests.desk import BEGINNING, NAME, World, bind
 from tests.live_engine import Home, Silent
@@ -44,7 +44,7 @@ def begin(file: StateFile, name: str = NAME, *, pid: int | None = None, host: st
     """Record the start of a run that is not ended."""
     bind(file, name)
     with file.transaction() as conn:
-        run = catalogue.begin_run(
+        run = runs.begin(
             conn,
             manifest=name,
             command="rivya-batch run",
@@ -53,7 +53,7 @@ def begin(file: StateFile, name: str = NAME, *, pid: int | None = None, host: st
             version="1",
             now=NOW,
         )
-        catalogue.touch_run(conn, run, stats={"rate_per_s": 4.0, "eta_s": 100.0}, now=NOW)
+        runs.touch(conn, run, stats={"rate_per_s": 4.0, "eta_s": 100.0}, now=NOW)
     return run
 
 
@@ -212,9 +212,9 @@ async def test_the_rate_is_shared_with_those_who_run_and_with_no_ghosts(
 
     async with world.desk() as desk:
         floor = Floor(desk, at_service, RunOptions(), Silent(), lambda: None)
-        runs = await Pulse(floor, Results(floor, Home())).remember()  # type: ignore[arg-type]
+        sharers = await Pulse(floor, Results(floor, Home())).remember()  # type: ignore[arg-type]
 
-    assert runs == 1 + len(alive)
+    assert sharers == 1 + len(alive)
     assert at_service.governor.share == share
 
 
@@ -232,7 +232,7 @@ async def test_a_rate_is_recorded_as_soon_as_it_is_found() -> None:
             at_service.sent(floor.now(), Call.SUBMIT)
             floor.answered(Call.SUBMIT, refused, floor.now())
         await desk.writer.flush()
-        found = catalogue.rate(world.file.conn, desk.account.name)
+        found = rates.find(world.file.conn, desk.account.name)
 
     assert found is not None
     assert found == at_service.found_rate

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from runner.store.catalogue import any_rate, save_rate
+from runner.store import rates
 from runner.store.database import StateFile
 
 NOW, LATER = "2026-11-29T00:00:00.000Z", "2026-11-30T00:00:00.000Z"
@@ -31,17 +31,17 @@ def file() -> Iterator[StateFile]:
 )
 def test_a_rate_is_that_of_the_very_service(file: StateFile, service: str, other: str) -> None:
     with file.transaction() as conn:
-        save_rate(conn, f"{other} {KEY}", 9.0, LATER)
-    assert any_rate(file.conn, service) is None
+        rates.save(conn, f"{other} {KEY}", 9.0, LATER)
+    assert rates.latest_of_service(file.conn, service) is None
 
     with file.transaction() as conn:
-        save_rate(conn, f"{service} {KEY}", 4.0, NOW)
-    assert any_rate(file.conn, service) == 4.0
+        rates.save(conn, f"{service} {KEY}", 4.0, NOW)
+    assert rates.latest_of_service(file.conn, service) == 4.0
 
 
 def test_of_several_keys_the_latest_rate_counts(file: StateFile) -> None:
     with file.transaction() as conn:
-        save_rate(conn, f"https://rivya.ai {OTHER_KEY}", 4.0, LATER)
-        save_rate(conn, f"https://rivya.ai {KEY}", 9.0, NOW)
+        rates.save(conn, f"https://rivya.ai {OTHER_KEY}", 4.0, LATER)
+        rates.save(conn, f"https://rivya.ai {KEY}", 9.0, NOW)
 
-    assert any_rate(file.conn, "https://rivya.ai") == 4.0
+    assert rates.latest_of_service(file.conn, "https://rivya.ai") == 4.0

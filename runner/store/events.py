@@ -1,0 +1,25 @@
+"""The story of the workspace: one row for each thing that happened."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+
+def append(
+    conn: sqlite3.Connection,
+    *,
+    at: str,
+    run: int | None,
+    manifest: str | None,
+    job: str | None,
+    kind: str,
+    data: Mapping[str, Any],
+) -> None:
+    """Append one row to the story of the workspace."""
+    conn.execute(
+        "INSERT INTO events (at, run, manifest, job, kind, data) VALUES (?, ?, ?, ?, ?, ?)",
+        (at, run, manifest, job, kind, json.dumps(data, ensure_ascii=False)),
+    )

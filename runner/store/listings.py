@@ -1,0 +1,34 @@
+"""What the listed jobs of a manifest were read from, so that what is as it was is not read again."""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+def find(conn: sqlite3.Connection, manifest: str) -> tuple[str, str] | None:
+    """Return (basis, inputs) of what the listed jobs of a manifest were read from (see `api.unchanged`).
+
+    None where that is not known, or where rows were put in or taken out by hand since.
+    """
+    row = conn.execute("SELECT basis, inputs, jobs FROM listings WHERE manifest = ?", (manifest,)).fetchone()
+    return (row["basis"], row["inputs"]) if row and row["jobs"] == _listed(conn, manifest) else None
+
+
+def save(conn: sqlite3.Connection, manifest: str, *, basis: str, inputs: str) -> None:
+    """Remember what the jobs listed now were read from."""
+    conn.execute(
+        "INSERT OR REPLACE INTO listings (manifest, basis, inputs, jobs) VALUES (?, ?, ?, ?)",
+        (manifest, basis, inputs, _listed(conn, manifest)),
+    )
+
+
+def forget(conn: sqlite3.Connection, manifest: str) -> None:
+    """Forget what the jobs of a manifest were read from."""
+    conn.execute("DELETE FROM listings WHERE manifest = ?", (manifest,))
+
+
+def _listed(conn: sqlite3.Connection, manifest: str) -> int:
+    found = conn.execute(
+        "SELECT count(*) FROM jobs WHERE manifest = ? AND listed = 1", (manifest,)
+    ).fetchone()
+    return int(found[0])

@@ -1,0 +1,68 @@
+"""Runs: when each began, how it goes, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+
+from runner.host.clock import epoch
+from runner.model import Json
+
+
+def begin(
+    conn: sqlite3.Connection, *, manifest: str, command: str, pid: int, host: str, version: str, now: str
+) -> int:
+    """Record the start of a run and return its number."""
+    cursor = conn.execute(
+        "INSERT INTO runs (manifest, command, pid, host, version, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (manifest, command, pid, host, version, now, now),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def touch(conn: sqlite3.Connection, run: int, *, stats: Mapping[str, Json], now: str) -> None:
+    """Say that a run is alive, and how it goes."""
+    conn.execute("UPDATE runs SET seen_at = ?, stats = ? WHERE id = ?", (now, json.dumps(stats), run))
+
+
+def end(conn: sqlite3.Connection, run: int, *, exit_code: int, stats: Mapping[str, Json], now: str) -> None:
+    """Record the end of a run."""
+    conn.execute(
+        "UPDATE runs SET ended_at = ?, seen_at = ?, exit_code = ?, stats = ? WHERE id = ?",
+        (now, now, exit_code, json.dumps(stats), run),
+    )
+
+
+def last(conn: sqlite3.Connection, manifest: str) -> sqlite3.Row | None:
+    """Return the latest run of a manifest."""
+    found: sqlite3.Row | None = conn.execute(
+        "SELECT * FROM runs WHERE manifest = ? ORDER BY id DESC LIMIT 1", (manifest,)
+    ).fetchone()
+    return found
+
+
+def latest_manifest(conn: sqlite3.Connection) -> str | None:
+    """Return the name of the manifest that was run last."""
+    row = conn.execute("SELECT manifest FROM runs ORDER BY id DESC LIMIT 1").fetchone()
+    return row["manifest"] if row else None
+
+
+def unended(conn: sqlite3.Connection, *, base_url: str, key12: str) -> list[str]:
+    """Return the manifests with a run of this account whose end is not recorded: it goes on, or was killed."""
+    rows = conn.execute(
+        "SELECT DISTINCT r.manifest FROM runs r JOIN manifests m ON m.name = r.manifest WHERE r.ended_at IS NULL"
+        " AND m.base_url = ? AND m.key12 = ?",
+        (base_url, key12),
+    )
+    return [row["manifest"] for row in rows]
+
+
+def time_left_s(run: sqlite3.Row, now_s: float) -> float | None:
+    """Return what a run has last recorded of its time left, in seconds, brought up to now; None if nothing."""
+    told = json.loads(run["stats"]).get("eta_s")
+    if told is None:
+        return None
+    age_s = max(now_s - (epoch(run["seen_at"]) or now_s), 0.0)
+    return max(float(told) - age_s, 0.0)

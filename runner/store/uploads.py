@@ -1,0 +1,53 @@
+"""Remote copies of reference files, each at the service for one kind, model and account."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from runner.model import Upload
+
+
+def find(
+    conn: sqlite3.Connection, *, sha256: str, kind: str, model: str, account: str, since: str
+) -> Upload | None:
+    """Return the remote copy of a file made at or after `since` (and not in the future), if any."""
+    row = conn.execute(
+        "SELECT * FROM uploads WHERE sha256 = ? AND kind = ? AND model = ? AND account = ? AND uploaded_at >= ?",
+        (sha256, kind, model, account, since),
+    ).fetchone()
+    if row is None:
+        return None
+    return Upload(
+        url=row["url"],
+        file_id=row["file_id"],
+        duration_token=row["duration_token"],
+        duration_s=row["duration_s"],
+        uploaded_at=row["uploaded_at"],
+    )
+
+
+def save(
+    conn: sqlite3.Connection, *, sha256: str, kind: str, model: str, account: str, copy: Upload, raw: str
+) -> None:
+    """Remember the remote copy of a file."""
+    conn.execute(
+        "INSERT OR REPLACE INTO uploads (sha256, kind, model, account, url, file_id, duration_token, duration_s, raw,"
+        " uploaded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            sha256,
+            kind,
+            model,
+            account,
+            copy.url,
+            copy.file_id,
+            copy.duration_token,
+            copy.duration_s,
+            raw,
+            copy.uploaded_at,
+        ),
+    )
+
+
+def forget(conn: sqlite3.Connection, urls: tuple[str, ...]) -> None:
+    """Forget remote copies that the service no longer accepts."""
+    conn.executemany("DELETE FROM uploads WHERE url = ?", [(url,) for url in urls])
