@@ -149,8 +149,8 @@ def results_folder(file: StateFile, settings: Settings) -> OutputFolder:
     """
     folder = OutputFolder(settings.output_dir, owner=settings.name)
     bound = manifests.binding(file.conn, settings.name)
-    if bound is not None and bound["output_dir"] == str(settings.output_dir):
-        folder.refuse_without_drive(bound["output_mount"])
+    if bound is not None and bound.output_dir == settings.output_dir:
+        folder.refuse_without_drive(bound.output_mount)
     return folder
 
 

@@ -232,20 +232,20 @@ def check_binding(file: StateFile, settings: Settings, *, base_url: str) -> str 
     bound = manifests.binding(file.conn, settings.name)
     if bound is None:
         return None
-    if not same_service(bound["base_url"], base_url):
+    if not same_service(bound.base_url, base_url):
         raise UsageError(
-            f"the manifest name {settings.name} belongs to {bound['base_url']} in {file.path}, not to {base_url}",
-            hint=f"set RIVYA_BASE_URL={bound['base_url']} to go on with it, or give the manifest another `name:`,"
+            f"the manifest name {settings.name} belongs to {bound.base_url} in {file.path}, not to {base_url}",
+            hint=f"set RIVYA_BASE_URL={bound.base_url} to go on with it, or give the manifest another `name:`,"
             " or name another database with --state",
         )
-    old = Path(bound["path"])
+    old = bound.path
     if old != settings.path and old.exists() and not _same_file(old, settings.path):
         raise UsageError(
             f"the manifest name {settings.name} belongs to {old}; a second file with the same name would share its"
             " jobs, credits and output",
             hint="give one of them another `name:`; if the file was moved, remove the old copy",
         )
-    return str(bound["key12"])
+    return bound.key12
 
 
 def _same_file(one: Path, other: Path) -> bool:

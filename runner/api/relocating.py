@@ -250,7 +250,7 @@ def _rewrite_sidecar(
             fingerprint=job.fingerprint,
             round=job.round,
             key=job.key,
-            base_url=job.base_url or (bound["base_url"] if bound else ""),
+            base_url=job.base_url or (bound.base_url if bound else ""),
             sandbox=there.sandbox if there is not None else False,
             model=job.model,
             prompt=job.prompt,

@@ -52,7 +52,7 @@ def write_report_for(file: StateFile, settings: Settings) -> tuple[Path | None, 
     """
     try:
         bound = manifests.binding(file.conn, settings.name)
-        sandbox = bound is not None and bound["base_url"] == SANDBOX_URL
+        sandbox = bound is not None and bound.base_url == SANDBOX_URL
         usual = find_workspace(settings.path, state=None, sandbox=sandbox).database
         state = None if file.path is None or file.path.resolve() == usual.resolve() else str(file.path)
         return _write(file, settings, invocation_of(settings.path, state, sandbox=sandbox)).path, ""

@@ -97,7 +97,7 @@ class Answering:
             file=file,
             job=job,
             reserved=ledger.amount_of(file.conn, job),
-            service=bound["base_url"] if bound else "",
+            service=bound.base_url if bound else "",
             sandbox=sandbox,
         )
 

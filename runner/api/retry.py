@@ -117,7 +117,7 @@ def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tu
     settings = opened.manifest.settings
     assert settings is not None
     bound = manifests.binding(conn, settings.name)
-    service = bound["base_url"] if bound else ""
+    service = bound.base_url if bound else ""
     kinds: dict[tuple[State, str], Kind] = {}
     for job in found:
         price = estimate(

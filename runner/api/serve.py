@@ -190,8 +190,8 @@ def subject_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Su
     return Subject(
         database=workspace.database,
         manifest=name,
-        output_dir=Path(bound["output_dir"]),
-        invocation=invocation_of(manifest or Path(bound["path"]), state, sandbox=sandbox),
+        output_dir=bound.output_dir,
+        invocation=invocation_of(manifest or bound.path, state, sandbox=sandbox),
     )
 
 

@@ -44,9 +44,9 @@ def places_taken(
     """
     found = {name: dict.fromkeys(outputs) for name, outputs in on_disk.items()}
     near = [
-        (row["name"], Path(row["output_dir"]))
-        for row in manifests.bindings(file.conn)
-        if row["name"] != settings.name and _overlap(Path(row["output_dir"]), settings.output_dir)
+        (bound.name, bound.output_dir)
+        for bound in manifests.bindings(file.conn)
+        if bound.name != settings.name and _overlap(bound.output_dir, settings.output_dir)
     ]
     if near:  # nearly always there is none, and there may be a hundred thousand jobs
         ours = {_place(settings.output_dir, output): output for output in staging.to_be_written(file.conn)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +41,7 @@ def standings(file: StateFile, *, names: list[str] | None, now_s: float) -> list
     Raises:
         UsageError: A name is not in the database.
     """
-    known = [row["name"] for row in manifests.bindings(file.conn)]
+    known = [bound.name for bound in manifests.bindings(file.conn)]
     for name in names or []:
         if name not in known:
             raise UsageError(
@@ -72,7 +70,7 @@ def _standing(file: StateFile, name: str, now_s: float) -> Standing:
         running = {**last, "paused": holder.paused, "elsewhere": not holder.is_here}
     return Standing(
         name=name,
-        path=bound["path"] if bound else "",
+        path=str(bound.path) if bound else "",
         counts=counts,
         total=sum(counts.values()),
         orphaned=orphaned,
@@ -90,23 +88,23 @@ def _standing(file: StateFile, name: str, now_s: float) -> Standing:
     )
 
 
-def _holder(file: StateFile, run: sqlite3.Row | None) -> Holder | None:
+def _holder(file: StateFile, run: runs.Run | None) -> Holder | None:
     """Return who carries on a run; None when it has ended, or was killed."""
-    if run is None or run["ended_at"] is not None or file.path is None:
+    if run is None or run.ended_at is not None or file.path is None:
         return None
-    holder = holder_of(file.path, run["manifest"])
-    return holder if holder is not None and holder.is_of(pid=run["pid"], host=run["host"]) else None
+    holder = holder_of(file.path, run.manifest)
+    return holder if holder is not None and holder.is_of(pid=run.pid, host=run.host) else None
 
 
-def _run(row: sqlite3.Row) -> dict[str, Any]:
+def _run(run: runs.Run) -> dict[str, Any]:
     return {
-        "id": row["id"],
-        "command": row["command"],
-        "pid": row["pid"],
-        "host": row["host"],
-        "started_at": row["started_at"],
-        "seen_at": row["seen_at"],
-        "ended_at": row["ended_at"],
-        "exit_code": row["exit_code"],
-        "stats": json.loads(row["stats"]),
+        "id": run.id,
+        "command": run.command,
+        "pid": run.pid,
+        "host": run.host,
+        "started_at": run.started_at,
+        "seen_at": run.seen_at,
+        "ended_at": run.ended_at,
+        "exit_code": run.exit_code,
+        "stats": dict(run.stats),
     }

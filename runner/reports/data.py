@@ -203,9 +203,9 @@ def collect(
                 f"{manifest} has never been run with this database",
                 hint="`rivya-batch plan` shows what a run would do",
             )
-        sandbox = bound["base_url"] == SANDBOX_URL
+        sandbox = bound.base_url == SANDBOX_URL
         invocation = invocation or Invocation(
-            manifest=bound["path"], options=("--sandbox",) if sandbox else ()
+            manifest=str(bound.path), options=("--sandbox",) if sandbox else ()
         )
         found = jobs_of(conn, manifest, rows, url_of or (lambda place: relative_url(place.path, output_dir)))
         counts, orphaned = _counts(conn, manifest)

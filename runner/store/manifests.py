@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+_COLUMNS = "name, path, base_url, key12, output_dir, output_mount"
 
 
-def binding(conn: sqlite3.Connection, name: str) -> sqlite3.Row | None:
-    """Return the row of a manifest name: `path`, `base_url`, `key12`, `output_dir`; None if unknown."""
-    found: sqlite3.Row | None = conn.execute("SELECT * FROM manifests WHERE name = ?", (name,)).fetchone()
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """What a manifest's name is bound to.
+
+    `key12` names the key: the first 12 hex digits of its hash. `output_mount` is where the drive of the results begins;
+    None where an older version has bound it.
+    """
+
+    name: str
+    path: Path
+    base_url: str
+    key12: str
+    output_dir: Path
+    output_mount: str | None
+
+
+def binding(conn: sqlite3.Connection, name: str) -> Binding | None:
+    """Return what a manifest name is bound to; None if it is unknown."""
+    found = conn.execute(f"SELECT {_COLUMNS} FROM manifests WHERE name = ?", (name,)).fetchone()
+    return _binding(found) if found else None
 
 
 def bind(
@@ -32,6 +52,17 @@ def bind(
     )
 
 
-def bindings(conn: sqlite3.Connection) -> list[sqlite3.Row]:
-    """Return all manifest names with what they are bound to."""
-    return conn.execute("SELECT * FROM manifests ORDER BY name").fetchall()
+def bindings(conn: sqlite3.Connection) -> list[Binding]:
+    """Return what all manifest names are bound to, by name."""
+    return [_binding(row) for row in conn.execute(f"SELECT {_COLUMNS} FROM manifests ORDER BY name")]
+
+
+def _binding(row: sqlite3.Row) -> Binding:
+    return Binding(
+        name=row["name"],
+        path=Path(row["path"]),
+        base_url=row["base_url"],
+        key12=row["key12"],
+        output_dir=Path(row["output_dir"]),
+        output_mount=row["output_mount"],
+    )

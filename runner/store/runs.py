@@ -5,9 +5,30 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from runner.host.clock import epoch
 from runner.model import Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of a manifest. Times are RFC 3339; `ended_at` and `exit_code` are None until its end is recorded.
+
+    `stats` is what it has last recorded of how it goes, at `seen_at`.
+    """
+
+    id: int
+    manifest: str
+    command: str
+    pid: int
+    host: str
+    started_at: str
+    seen_at: str
+    ended_at: str | None
+    exit_code: int | None
+    stats: Mapping[str, Any]
 
 
 def begin(
@@ -35,12 +56,14 @@ def end(conn: sqlite3.Connection, run: int, *, exit_code: int, stats: Mapping[st
     )
 
 
-def last(conn: sqlite3.Connection, manifest: str) -> sqlite3.Row | None:
-    """Return the latest run of a manifest."""
-    found: sqlite3.Row | None = conn.execute(
-        "SELECT * FROM runs WHERE manifest = ? ORDER BY id DESC LIMIT 1", (manifest,)
+def last(conn: sqlite3.Connection, manifest: str) -> Run | None:
+    """Return the latest run of a manifest, if any."""
+    found = conn.execute(
+        "SELECT id, manifest, command, pid, host, started_at, seen_at, ended_at, exit_code, stats FROM runs"
+        " WHERE manifest = ? ORDER BY id DESC LIMIT 1",
+        (manifest,),
     ).fetchone()
-    return found
+    return Run(**{**dict(found), "stats": json.loads(found["stats"])}) if found else None
 
 
 def latest_manifest(conn: sqlite3.Connection) -> str | None:
@@ -59,10 +82,10 @@ def unended(conn: sqlite3.Connection, *, base_url: str, key12: str) -> list[str]
     return [row["manifest"] for row in rows]
 
 
-def time_left_s(run: sqlite3.Row, now_s: float) -> float | None:
+def time_left_s(run: Run, now_s: float) -> float | None:
     """Return what a run has last recorded of its time left, in seconds, brought up to now; None if nothing."""
-    told = json.loads(run["stats"]).get("eta_s")
+    told = run.stats.get("eta_s")
     if told is None:
         return None
-    age_s = max(now_s - (epoch(run["seen_at"]) or now_s), 0.0)
+    age_s = max(now_s - (epoch(run.seen_at) or now_s), 0.0)
     return max(float(told) - age_s, 0.0)

@@ -213,25 +213,23 @@ class Reader:
     def _now(self, conn: sqlite3.Connection, report: Report, hand: Hand) -> dict[str, Any]:
         """Return what is happening now: `{"phase": "running", "rate_per_s": 9.8, …}`."""
         run = runs.last(conn, self.subject.manifest)
-        stats = json.loads(run["stats"]) if run is not None else {}
+        stats = run.stats if run is not None else {}
         return {
             "phase": self._phase(conn, hand),
             "hand": hand.on_it,
             "serve": self.subject.invocation.command("serve"),
             "report": str(page.page_path(self.subject.output_dir, self.subject.manifest)),
-            "started_at": run["started_at"] if run is not None else None,
-            "ended_at": run["ended_at"] if run is not None else None,
-            "exit_code": run["exit_code"] if run is not None else None,
+            "started_at": run.started_at if run is not None else None,
+            "ended_at": run.ended_at if run is not None else None,
+            "exit_code": run.exit_code if run is not None else None,
             **(asdict(hand.numbers) if hand.numbers else self._recorded(stats, run, report)),
             "errors": [dict(error) for error in jobs.last_errors(conn, self.subject.manifest, ERRORS)],
         }
 
-    def _recorded(
-        self, stats: Mapping[str, Any], run: sqlite3.Row | None, report: Report
-    ) -> Mapping[str, Any]:
+    def _recorded(self, stats: Mapping[str, Any], run: runs.Run | None, report: Report) -> Mapping[str, Any]:
         """Return the numbers of a run elsewhere; what it recorded some seconds ago is brought up to now."""
         told = {name: stats.get(name) for name in ("rate_per_s", "in_flight", "eta_s", "cap", "note")}
-        if run is None or run["ended_at"] is not None:
+        if run is None or run.ended_at is not None:
             return told
         told["in_flight"] = sum(report.counts.get(state, 0) for state in AT_THE_SERVICE)
         told["eta_s"] = runs.time_left_s(run, self._wall_s())
@@ -242,14 +240,14 @@ class Reader:
         run = runs.last(conn, self.subject.manifest)
         if run is None:
             return "none"
-        if run["ended_at"] is not None or hand.over:
+        if run.ended_at is not None or hand.over:
             return "ended"
-        holder = self._holder(run["manifest"])
-        if holder is None or not holder.is_of(pid=run["pid"], host=run["host"]):
+        holder = self._holder(run.manifest)
+        if holder is None or not holder.is_of(pid=run.pid, host=run.host):
             return "killed"
         if holder.paused is not None:
             return "paused"
-        stats = json.loads(run["stats"])
+        stats = run.stats
         if hand.stopping or (not hand.on_it and stats.get("stopping")):
             return "stopping"
         if hand.held or (not hand.on_it and stats.get("held")):
