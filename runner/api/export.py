@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from runner.api.opening import find_results
+from runner.api.reading import read_known
 from runner.errors import UsageError
 from runner.reports.export import Format, export_rows
 from runner.results.parts import disk_errors
@@ -20,14 +20,15 @@ def exported(manifest: Path, *, format_name: str, state: str | None, sandbox: bo
     Raises:
         UsageError: Nothing was ever run here.
     """
-    settings, workspace = find_results(manifest, state=state, sandbox=sandbox)
-    with closing(StateFile.open_readonly(workspace.database)) as file:
-        if manifests.binding(file.conn, settings.name) is None:
+    opened = read_known(manifest, state=state, sandbox=sandbox)
+    name, database = opened.settings.name, opened.workspace.database
+    with closing(StateFile.open_readonly(database)) as file:
+        if manifests.binding(file.conn, name) is None:
             raise UsageError(
-                f"{settings.name} has never been run with {workspace.database}",
+                f"{name} has never been run with {database}",
                 hint="`rivya-batch plan` shows what a run would do",
             )
-        yield from export_rows(file.conn, settings.name, Format(format_name))
+        yield from export_rows(file.conn, name, Format(format_name))
 
 
 def write_text(path: Path, pieces: Iterable[str]) -> None:

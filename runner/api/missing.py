@@ -58,7 +58,7 @@ class Missing:
         return StateError(self.in_words(), hint=self.way_out())
 
 
-def compare(
+def find_missing(
     marks: Marks,
     found: Collection[Mark],
     file: StateFile,

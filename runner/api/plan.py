@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,18 +11,19 @@ from typing import Any
 
 from runner.api.adopting import adoptable
 from runner.api.attention import about_other_names, about_surprises, about_the_place
-from runner.api.missing import Missing, compare
-from runner.api.opening import Opened, read_manifest, stage_all, state_to_read
+from runner.api.binding import check_binding
+from runner.api.expanding import stage
+from runner.api.missing import Missing, find_missing
+from runner.api.reading import Opened, read_manifest
 from runner.api.sharing import Taken, places_taken
-from runner.errors import UsageError
-from runner.host.workspace import find_workspace
+from runner.host.workspace import Workspace, find_workspace
 from runner.model import Basis, Budget, Problem, Settings
 from runner.money.budget import EPSILON
 from runner.results.sidecar import Sidecar, SidecarIndex
-from runner.service.client import same_service
-from runner.store import durations, jobs, ledger, manifests, rates, result_hosts, staging
+from runner.store import durations, jobs, ledger, rates, result_hosts, staging
 from runner.store.database import StateFile
-from runner.store.marks import Marks
+from runner.store.listings import Source
+from runner.store.marks import Mark, Marks
 
 CHANGES = (
     "new",
@@ -51,6 +52,7 @@ class Plan:
     database: Path
     database_exists: bool
     settings: Settings
+    source: Source | None  # what its jobs were read from, where that tells them
     summary: Mapping[str, int]
     credits: Mapping[str, Any]
     uploads: int
@@ -74,33 +76,54 @@ class Plan:
         return float(self.credits["to_spend"])
 
 
-def compute(
-    opened: Opened, file: StateFile, *, base_url: str, now_s: float, balance: float | None = None
-) -> Plan:
-    """Stage a manifest and count what a run would do."""
-    settings = opened.manifest.settings
-    assert settings is not None
-    marks = None if opened.sandbox else Marks(opened.workspace.database, settings.output_dir, settings.name)
+def make_plan(opened: Opened, file: StateFile, *, base_url: str, now_s: float) -> Plan:
+    """Stage a manifest, hold it against what is known of it anywhere, and count what a run would do.
+
+    Args:
+        opened: The manifest.
+        file: The database, or an empty one where there is none; all that is written to it is temporary.
+        base_url: The service it is for.
+        now_s: The time, in seconds since 1970.
+
+    Raises:
+        InvalidManifest: With every problem of it.
+    """
+    marks = _marks_of(opened)
     # Before the database: a run that goes on writes there first, and marks it then.
     marked = marks.read() if marks is not None else []
-    stage_all(opened, file, base_url=base_url)
+    source = stage(opened, file, base_url=base_url)
+    found = compare(opened, file, marks, marked, base_url=base_url)
+    return judge(opened, file, source, found, base_url=base_url, now_s=now_s)
+
+
+def _marks_of(opened: Opened) -> Marks | None:
+    """Return where payments are written down outside the database; rehearsals have none."""
+    settings = opened.settings
+    return None if opened.sandbox else Marks(opened.workspace.database, settings.output_dir, settings.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is known of staged jobs elsewhere than in their rows."""
+
+    adopted: Mapping[int, Sidecar]  # results on disk that the database does not know, by position
+    taken: tuple[Taken, ...]  # places of other manifests that results would take
+    marks: Marks | None
+    missing: Missing | None  # payments that an earlier run has made and the database does not know
+
+
+def compare(
+    opened: Opened, file: StateFile, marks: Marks | None, marked: Collection[Mark], *, base_url: str
+) -> Found:
+    """Hold the staged jobs against what is on disk, other manifests, and what earlier runs have written down."""
+    settings = opened.settings
     index = SidecarIndex(settings.output_dir)
     adopted = {} if opened.sandbox else adoptable(file, settings, base_url, index)
     taken = places_taken(file, settings, index.others)
     staging.adopt(file.conn, adopted)
-    counts = staging.summary(file.conn, settings.name)
-    summary = {change: counts.get(change, 0) for change in CHANGES}
-    summary = {"total": sum(summary.values()), **summary}
-    spend = staging.to_spend(file.conn)
-    charged, reserved = ledger.totals(file.conn, settings.name)
-    submits = sum(count for count, _ in spend.values())
-    uploads, upload_bytes = _uploads(file)
-    to_spend = sum(credits for _, credits in spend.values())
-    running = summary["running"]
-    requests = submits + uploads + 2 * (submits + running)
     missing = None
     if marks is not None:
-        missing = compare(
+        missing = find_missing(
             marks,
             marked,
             file,
@@ -109,18 +132,36 @@ def compute(
             base_url=base_url,
             adopted=adopted.values(),
         )
+    return Found(adopted=adopted, taken=taken, marks=marks, missing=missing)
+
+
+def judge(
+    opened: Opened, file: StateFile, source: Source | None, found: Found, *, base_url: str, now_s: float
+) -> Plan:
+    """Count what a run would do with the staged jobs, what it would cost, and what a person should know before."""
+    settings = opened.settings
+    counts = staging.summary(file.conn, settings.name)
+    summary = {change: counts.get(change, 0) for change in CHANGES}
+    summary = {"total": sum(summary.values()), **summary}
+    spend = staging.to_spend(file.conn)
+    charged, reserved = ledger.totals(file.conn, settings.name)
+    submits = sum(count for count, _ in spend.values())
+    uploads, upload_bytes = _uploads(file)
+    running = summary["running"]
+    requests = submits + uploads + 2 * (submits + running)
     return Plan(
         name=settings.name,
         path=opened.path,
         database=opened.workspace.database,
         database_exists=opened.workspace.has_database,
         settings=settings,
+        source=source,
         summary=summary,
         credits={
-            "to_spend": to_spend,
+            "to_spend": sum(credits for _, credits in spend.values()),
             "spent": charged,
             "reserved": reserved,
-            "balance": balance,
+            "balance": None,
             "basis": next((basis for basis in reversed(_WEAKEST) if basis in spend), None),
             "by_basis": {basis: spend[basis][1] for basis in _WEAKEST if basis in spend},
             "margin": staging.margin(file.conn),
@@ -133,30 +174,30 @@ def compute(
         submits=submits,
         requests=requests,
         seconds=_seconds(file, settings, base_url, requests=requests, tasks=submits + running),
-        adopted=adopted,
+        adopted=found.adopted,
         problems=opened.manifest.problems,
-        taken=taken,
-        missing=missing,
-        marks=marks,
-        attention=(
-            *(() if missing is None else (f"{missing.in_words()}; {missing.way_out()}",)),
-            *_attention(opened, file, base_url, submits),
-            *(each.words(settings.name, settings.output_dir) for each in taken),
-        ),
+        taken=found.taken,
+        missing=found.missing,
+        marks=found.marks,
+        attention=tuple(_attention(opened, file, found, base_url=base_url, submits=submits)),
         result_hosts=result_hosts.known(file.conn, base_url),
     )
 
 
-def _attention(opened: Opened, file: StateFile, base_url: str, submits: int) -> Iterator[str]:
+def _attention(
+    opened: Opened, file: StateFile, found: Found, *, base_url: str, submits: int
+) -> Iterator[str]:
     """Yield what a person should know before this is paid for; rehearsals cost nothing."""
-    settings = opened.manifest.settings
-    assert settings is not None
+    settings = opened.settings
+    if found.missing is not None:
+        yield f"{found.missing.in_words()}; {found.missing.way_out()}"
     yield from about_surprises(ledger.surprises(file.conn, settings.name))
-    if opened.sandbox:
-        return
-    yield from about_the_place(opened.workspace.database, file, settings.name)
-    if submits:
-        yield from about_other_names(file, settings.name, base_url)
+    if not opened.sandbox:
+        yield from about_the_place(opened.workspace.database, file, settings.name)
+        if submits:
+            yield from about_other_names(file, settings.name, base_url)
+    for each in found.taken:
+        yield each.words(settings.name, settings.output_dir)
 
 
 def _caps(budget: Budget) -> dict[str, float | None]:
@@ -204,55 +245,47 @@ def _seconds(
 
 
 @contextmanager
+def state_to_read(workspace: Workspace) -> Iterator[StateFile]:
+    """Open the database without writing a byte; an empty one in memory where none exists yet."""
+    if workspace.has_database:
+        file = StateFile.open_readonly(workspace.database)
+    else:
+        file = StateFile.in_memory()
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+@contextmanager
 def planned(
-    path: Path, *, state: str | None, sandbox: bool, base_url: str, now_s: float, balance: float | None = None
+    path: Path,
+    *,
+    state: str | None,
+    sandbox: bool,
+    base_url: str,
+    now_s: float,
+    max_credits: float | None = None,
 ) -> Iterator[tuple[Plan, StateFile]]:
     """Plan a manifest; the database is open, and read only, inside the block.
 
+    Args:
+        path: The manifest's path.
+        state: The database's path, if it was named.
+        sandbox: Whether it is a rehearsal.
+        base_url: The service it is for.
+        now_s: The time, in seconds since 1970.
+        max_credits: Replaces `budget.max_credits`, in credits.
+
     Raises:
         InvalidManifest: With every problem of it.
-        StateError: The database cannot be read, or is bound to another service or file.
+        StateError: The database cannot be read.
+        UsageError: The manifest's name belongs to another service or file in it.
     """
     with state_to_read(find_workspace(path, state=state, sandbox=sandbox)) as file:
-        opened = read_manifest(path, state=state, sandbox=sandbox, file=file)
-        assert opened.manifest.settings is not None
-        check_binding(file, opened.manifest.settings, base_url=base_url)
-        yield compute(opened, file, base_url=base_url, now_s=now_s, balance=balance), file
-
-
-def check_binding(file: StateFile, settings: Settings, *, base_url: str) -> str | None:
-    """Check that a manifest name still means the same file and service.
-
-    Returns:
-        The first 12 hex digits of the key it was last run with; None when it is new.
-
-    Raises:
-        UsageError: It is bound to another base URL, or to another file that still exists.
-    """
-    bound = manifests.binding(file.conn, settings.name)
-    if bound is None:
-        return None
-    if not same_service(bound.base_url, base_url):
-        raise UsageError(
-            f"the manifest name {settings.name} belongs to {bound.base_url} in {file.path}, not to {base_url}",
-            hint=f"set RIVYA_BASE_URL={bound.base_url} to go on with it, or give the manifest another `name:`,"
-            " or name another database with --state",
-        )
-    old = bound.path
-    if old != settings.path and old.exists() and not _same_file(old, settings.path):
-        raise UsageError(
-            f"the manifest name {settings.name} belongs to {old}; a second file with the same name would share its"
-            " jobs, credits and output",
-            hint="give one of them another `name:`; if the file was moved, remove the old copy",
-        )
-    return bound.key12
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
+        opened = read_manifest(path, state=state, sandbox=sandbox, max_credits=max_credits, file=file)
+        check_binding(file, opened.settings, base_url=base_url)
+        yield make_plan(opened, file, base_url=base_url, now_s=now_s), file
 
 
 def plan_lines(file: StateFile, plan: Plan) -> Iterator[dict[str, Any]]:

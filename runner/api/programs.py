@@ -15,7 +15,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,8 +24,8 @@ import anyio
 import anyio.from_thread
 
 from runner.api.export import exported
-from runner.api.opening import InvalidManifest, check_all, find_results, read_manifest, refuse_errors
 from runner.api.plan import Plan, planned
+from runner.api.reading import InvalidManifest, check_all, read_known, read_manifest, refuse_errors
 from runner.api.report import write_report_of
 from runner.api.run import RunRequest, RunResult, run_here
 from runner.api.status import Standing, standings
@@ -139,10 +139,13 @@ def plan(
     """
     identity = SANDBOX_URL if sandbox else checked_base_url(base_url())
     with planned(
-        Path(manifest), state=_state(state, sandbox), sandbox=sandbox, base_url=identity, now_s=time.time()
+        Path(manifest),
+        state=_state(state, sandbox),
+        sandbox=sandbox,
+        base_url=identity,
+        now_s=time.time(),
+        max_credits=max_credits,
     ) as (found, _):
-        if max_credits is not None:
-            return replace(found, credits={**found.credits, "max_credits": max_credits})
         return found
 
 
@@ -224,10 +227,10 @@ def status(manifest: str | Path, *, sandbox: bool = False, state: str | Path | N
     Raises:
         UsageError: It was never run here.
     """
-    settings, workspace = find_results(Path(manifest), state=_state(state, sandbox), sandbox=sandbox)
-    file = StateFile.open_readonly(workspace.database)
+    opened = read_known(Path(manifest), state=_state(state, sandbox), sandbox=sandbox)
+    file = StateFile.open_readonly(opened.workspace.database)
     try:
-        return standings(file, names=[settings.name], now_s=time.time())[0]
+        return standings(file, names=[opened.settings.name], now_s=time.time())[0]
     finally:
         file.close()
 

@@ -8,7 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.api.opening import find_results, results_folder
+from runner.api.binding import results_folder
+from runner.api.reading import read_known
 from runner.host.clock import rfc3339
 from runner.host.workspace import find_workspace
 from runner.model import SANDBOX_URL, Settings
@@ -34,10 +35,10 @@ def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> Writ
     Raises:
         UsageError: Nothing was ever run here, or the page cannot be written.
     """
-    settings, workspace = find_results(manifest, state=None if sandbox else state, sandbox=sandbox)
-    with closing(StateFile.open_readonly(workspace.database)) as file:
-        results_folder(file, settings)
-        return _write(file, settings, invocation_of(manifest, state, sandbox=sandbox))
+    opened = read_known(manifest, state=None if sandbox else state, sandbox=sandbox)
+    with closing(StateFile.open_readonly(opened.workspace.database)) as file:
+        results_folder(file, opened.settings)
+        return _write(file, opened.settings, invocation_of(manifest, state, sandbox=sandbox))
 
 
 def write_report_for(file: StateFile, settings: Settings) -> tuple[Path | None, str]:

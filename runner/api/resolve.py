@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.api.account import ask
-from runner.api.opening import read_manifest
+from runner.api.reading import read_known
 from runner.errors import KeyRefused, TemporaryTrouble, UsageError
 from runner.host.clock import epoch, rfc3339
 from runner.host.environment import base_url, get_key
-from runner.host.workspace import ManifestLock, no_database
+from runner.host.workspace import ManifestLock
 from runner.lifecycle.machine import Answer, Meaning, TaskView, read_task, understand
 from runner.lifecycle.ways import SO_FAR, Trouble, lasts_s
 from runner.model import Artifact, Job, State, TaskId
@@ -63,18 +63,14 @@ class Answering:
             RunLocked: A run is going.
             UsageError: The job is not there, or this cannot be said of it.
         """
-        opened = read_manifest(manifest, state=state, sandbox=sandbox)
-        settings = opened.manifest.settings
-        assert settings is not None
-        if not opened.workspace.has_database:
-            raise no_database(opened.workspace, sandbox=sandbox)
+        opened = read_known(manifest, state=state, sandbox=sandbox)
         database = opened.workspace.database
-        lock = ManifestLock(database, settings.name)
+        lock = ManifestLock(database, opened.settings.name)
         lock.acquire(time.time(), command=f"rivya-batch resolve {manifest}")
         try:
             file = StateFile.open(database)
             try:
-                yield cls._find(file, settings.name, job_id, choice, sandbox=sandbox)
+                yield cls._find(file, opened.settings.name, job_id, choice, sandbox=sandbox)
             finally:
                 file.close()
         finally:

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.api.attention import about_surprises
-from runner.api.opening import Opened, read_manifest
+from runner.api.reading import Opened, read_known
 from runner.host.clock import rfc3339
-from runner.host.workspace import no_database
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
 from runner.store import events, jobs, ledger, manifests, moves
@@ -63,11 +62,8 @@ def wanted_jobs(
     Raises:
         UsageError: Nothing was ever run here.
     """
-    opened = read_manifest(manifest, state=state, sandbox=sandbox)
-    settings = opened.manifest.settings
-    assert settings is not None
-    if not opened.workspace.has_database:
-        raise no_database(opened.workspace, sandbox=sandbox)
+    opened = read_known(manifest, state=state, sandbox=sandbox)
+    settings = opened.settings
     file = StateFile.open_readonly(opened.workspace.database)
     try:
         found, left_out = [], []
@@ -114,8 +110,7 @@ def _why_not(job: Job) -> str:
 
 
 def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tuple[Kind, ...]:
-    settings = opened.manifest.settings
-    assert settings is not None
+    settings = opened.settings
     bound = manifests.binding(conn, settings.name)
     service = bound.base_url if bound else ""
     kinds: dict[tuple[State, str], Kind] = {}

@@ -18,12 +18,13 @@ import anyio.to_thread
 
 from runner import __version__
 from runner.api.adopting import take_over
+from runner.api.binding import check_binding, results_folder
 from runner.api.child import Sandbox, sandbox_child
 from runner.api.interruptions import begun, ended_in_any_case
 from runner.api.models import contracts_for
-from runner.api.opening import SANDBOX_KEY, Opened, no_file, read_manifest, results_folder
-from runner.api.plan import Plan, check_binding, compute
+from runner.api.plan import Plan, make_plan
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
+from runner.api.reading import Opened, no_file, read_manifest
 from runner.api.sharing import refuse_taken
 from runner.api.troubles import Stuck, stuck
 from runner.engine import Ended, Engine, Progress, RunOptions
@@ -48,6 +49,7 @@ from runner.store.database import StateFile
 from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
 
+SANDBOX_KEY = "rvya_sk_sandbox"
 ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.SUBMITTING, State.WAITING)
 END_IMPORTS = ("runner.api.report", "runner.reports.page", "rich.console")
 END_IMPORTS_AFTER_S = 2.0
@@ -189,7 +191,7 @@ class Run:
                 output_mount=str(folder.mount()),
                 now=now,
             )
-            applied = staging.apply(conn, settings.name, now)
+            applied = staging.apply(conn, settings.name, now, source=plan.source)
             take_over(conn, settings.name, plan.adopted, now)
             ledger.surprises_told(conn, settings.name, now)
             if prepare is not None:
@@ -350,7 +352,7 @@ def _open(
         nothing = StateFile.in_memory()
         stack.callback(nothing.close)
         opened = _read(request, nothing)
-        plan = compute(opened, nothing, base_url=identity, now_s=clock.wall_s())
+        plan = make_plan(opened, nothing, base_url=identity, now_s=clock.wall_s())
         announce(f"new state database {database}: nothing is known of earlier runs")
         agree(plan)
         _lock(request, stack, database, plan.name, clock)
@@ -365,12 +367,9 @@ def _open(
         file = StateFile.open(database)
         stack.callback(file.close)
         opened = _read(request, file)
-        assert opened.manifest.settings is not None
-        _lock(request, stack, database, opened.manifest.settings.name, clock)
-    settings = opened.manifest.settings
-    assert settings is not None
-    check_binding(file, settings, base_url=identity)
-    plan = compute(opened, file, base_url=identity, now_s=clock.wall_s())
+        _lock(request, stack, database, opened.settings.name, clock)
+    check_binding(file, opened.settings, base_url=identity)
+    plan = make_plan(opened, file, base_url=identity, now_s=clock.wall_s())
     opened.hashes.save(file)
     known = "new state database" if file.created else "state database"
     announce(f"{known} {database}" + (": nothing is known of earlier runs" if file.created else ""))
@@ -379,13 +378,13 @@ def _open(
 
 
 def _read(request: RunRequest, file: StateFile) -> Opened:
-    opened = read_manifest(request.path, state=request.state, sandbox=request.sandbox, file=file)
-    settings = opened.manifest.settings
-    assert settings is not None
-    if request.max_credits is not None:
-        budget = replace(settings.budget, max_credits=request.max_credits)
-        opened.manifest.settings = replace(settings, budget=budget)
-    return opened
+    return read_manifest(
+        request.path,
+        state=request.state,
+        sandbox=request.sandbox,
+        max_credits=request.max_credits,
+        file=file,
+    )
 
 
 def _lock(request: RunRequest, stack: ExitStack, database: Path, name: str, clock: Clock) -> None:

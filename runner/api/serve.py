@@ -10,8 +10,8 @@ from pathlib import Path
 
 import anyio
 
-from runner.api.opening import read_manifest
 from runner.api.plan import Plan
+from runner.api.reading import read_manifest
 from runner.api.report import invocation_of
 from runner.engine import Engine, Snapshot
 from runner.errors import Exit, UsageError
@@ -171,9 +171,7 @@ def subject_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Su
     file = StateFile.open_readonly(workspace.database)
     try:
         if manifest is not None:
-            settings = read_manifest(manifest, state=state, sandbox=sandbox).manifest.settings
-            assert settings is not None
-            name = settings.name
+            name = read_manifest(manifest, state=state, sandbox=sandbox).settings.name
         else:
             latest = runs.latest_manifest(file.conn)
             if latest is None:

@@ -21,27 +21,28 @@ from pathlib import Path
 
 import runner
 from runner.api.models import contracts_sha256
-from runner.host.workspace import Workspace
-from runner.manifest import Input, Manifest
+from runner.api.reading import Opened
+from runner.manifest import Input
 from runner.store import listings, staging
 from runner.store.database import StateFile
+from runner.store.listings import Source
 
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
 PROGRAM = (
-    "api/unchanged.py", "api/models.py", "api/opening.py", "contract/*.py", "errors.py", "fingerprint.py",
-    "host/clock.py", "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py",
+    "api/expanding.py", "api/models.py", "api/reading.py", "api/unchanged.py", "contract/*.py", "errors.py",
+    "fingerprint.py", "host/clock.py", "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py",
     "results/containers.py", "results/files.py", "results/media.py", "results/parts.py", "schemas.py",
     "store/copies.py", "store/jobs.py", "store/marks.py", "store/place.py", "store/staging.py", "store/troubles.py",
 )  # fmt: skip
 
 
-def basis_of(manifest: Manifest, workspace: Workspace, *, sandbox: bool) -> str | None:
+def basis_of(opened: Opened) -> str | None:
     """Return a hash of all that tells a manifest's jobs but its inputs; None where that cannot be told."""
     try:
-        program, contracts = _program(), contracts_sha256(workspace, sandbox=sandbox)
+        program, contracts = _program(), contracts_sha256(opened.workspace, sandbox=opened.sandbox)
     except (OSError, PackageNotFoundError):
         return None
-    parts = (program, contracts, str(manifest.folder), manifest.sha256)
+    parts = (program, contracts, str(opened.manifest.folder), opened.manifest.sha256)
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -60,32 +61,27 @@ def _program() -> str:
     return found.hexdigest()
 
 
-def is_listed(file: StateFile, manifest: Manifest, basis: str | None) -> bool:
-    """Return whether the rows listed in the database are what an expansion would give now."""
-    assert manifest.settings is not None
-    known = listings.find(file.conn, manifest.settings.name)
-    if known is None or basis is None or known[0] != basis:
-        return False
-    read_from = json.loads(known[1])
-    if not manifest.reads_the_same(Input(**item) for item in read_from["rows"]):
-        return False
-    return not read_from["references"] or all(
-        manifest.has_the_same(reference)
-        for reference in staging.references_listed(file.conn, manifest.settings.name)
-    )
+def listed_from(opened: Opened, file: StateFile, basis: str | None) -> Source | None:
+    """Return what the rows listed in the database were read from; None unless an expansion would give just these."""
+    manifest, name = opened.manifest, opened.settings.name
+    source = listings.find(file.conn, name)
+    if source is None or source.basis != basis:
+        return None
+    read = json.loads(source.inputs)
+    if not manifest.reads_the_same(Input(**item) for item in read["rows"]):
+        return None
+    if read["references"] and not all(
+        manifest.has_the_same(reference) for reference in staging.references_listed(file.conn, name)
+    ):
+        return None
+    return source
 
 
-def expect_the_same(file: StateFile, name: str) -> None:
-    """Have what the listed jobs were read from remembered on: they are staged as they are."""
-    known = listings.find(file.conn, name)
-    if known is not None:
-        staging.expect(file.conn, *known)
-
-
-def expect(file: StateFile, manifest: Manifest, basis: str | None) -> None:
-    """Have what the staged jobs were read from remembered once they are applied."""
-    inputs = manifest.read_from()
-    if basis is not None and inputs is not None:
-        rows = [asdict(known) for known in dict.fromkeys(inputs)]
-        read_from = {"rows": rows, "references": manifest.uses_references}
-        staging.expect(file.conn, basis, json.dumps(read_from, ensure_ascii=False))
+def read_from(opened: Opened, basis: str | None) -> Source | None:
+    """Return what the jobs of a manifest were read from, once all were; None where that does not tell them."""
+    inputs = opened.manifest.read_from()
+    if basis is None or inputs is None:
+        return None
+    rows = [asdict(known) for known in dict.fromkeys(inputs)]
+    read = {"rows": rows, "references": opened.manifest.uses_references}
+    return Source(basis=basis, inputs=json.dumps(read, ensure_ascii=False))

@@ -60,13 +60,16 @@ def show_plan(
 
     identity = SANDBOX_URL if sandbox else checked_base_url(base_url())
     with planned(
-        manifest, state=None if sandbox else state, sandbox=sandbox, base_url=identity, now_s=time.time()
+        manifest,
+        state=None if sandbox else state,
+        sandbox=sandbox,
+        base_url=identity,
+        now_s=time.time(),
+        max_credits=max_credits,
     ) as (plan, file):
         looked = Looked() if sandbox else look_for_plan(plan.result_hosts)
         findings = [*look_at_room(plan.settings.output_dir, plan.database), *looked.all]
         credits = {**plan.credits, "balance": looked.balance}
-        if max_credits is not None:
-            credits["max_credits"] = max_credits
         if as_json:
             _print_json(plan, file, credits, findings)
         else:

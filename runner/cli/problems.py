@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from runner.api.opening import InvalidManifest
+from runner.api.reading import InvalidManifest
 from runner.cli.output import complain, show_json
 from runner.errors import RunnerError
 from runner.host.environment import known_key

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--watch", "-w", is_flag=True, help="Keep showing it, until Ctrl-C.")
 def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bool, watch: bool) -> None:
     """Show how MANIFEST (or every manifest of this workspace) stands; works while a run is going."""
-    from runner.api.opening import manifest_name
+    from runner.api.reading import manifest_name
     from runner.api.status import standings
     from runner.host.workspace import find_workspace, no_database
     from runner.store.database import StateFile

@@ -16,7 +16,7 @@ from runner.errors import Exit
 @json_option
 def command(manifests: tuple[Path, ...], as_json: bool) -> int:
     """Report every problem of MANIFESTS with its place and a hint. Needs no key and no network."""
-    from runner.api.opening import InvalidManifest, check_all, read_manifest
+    from runner.api.reading import InvalidManifest, check_all, read_manifest
     from runner.cli.problems import show_problems
     from runner.manifest import in_order, problem_json
     from runner.progress.words import counted

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import NamedTuple
 
 
-def find(conn: sqlite3.Connection, manifest: str) -> tuple[str, str] | None:
-    """Return (basis, inputs) of what the listed jobs of a manifest were read from (see `api.unchanged`).
+class Source(NamedTuple):
+    """What jobs were read from, in the words of `api.unchanged`."""
+
+    basis: str  # a hash of all but the inputs
+    inputs: str  # JSON
+
+
+def find(conn: sqlite3.Connection, manifest: str) -> Source | None:
+    """Return what the listed jobs of a manifest were read from.
 
     None where that is not known, or where rows were put in or taken out by hand since.
     """
     row = conn.execute("SELECT basis, inputs, jobs FROM listings WHERE manifest = ?", (manifest,)).fetchone()
-    return (row["basis"], row["inputs"]) if row and row["jobs"] == _listed(conn, manifest) else None
+    return Source(row["basis"], row["inputs"]) if row and row["jobs"] == _listed(conn, manifest) else None
 
 
-def save(conn: sqlite3.Connection, manifest: str, *, basis: str, inputs: str) -> None:
+def save(conn: sqlite3.Connection, manifest: str, source: Source) -> None:
     """Remember what the jobs listed now were read from."""
     conn.execute(
         "INSERT OR REPLACE INTO listings (manifest, basis, inputs, jobs) VALUES (?, ?, ?, ?)",
-        (manifest, basis, inputs, _listed(conn, manifest)),
+        (manifest, *source, _listed(conn, manifest)),
     )
 
 

@@ -20,6 +20,7 @@ from runner.fingerprint import canonical
 from runner.model import Estimate, Job, JobSpec, Reference
 from runner.store import listings
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
+from runner.store.listings import Source
 from runner.store.troubles import trouble
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
@@ -106,8 +107,6 @@ def carry(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
                 f"INSERT INTO incoming VALUES ({', '.join('?' * 18)})",
                 (tuple(row) for row in source.execute("SELECT * FROM incoming ORDER BY position")),
             )
-        if source.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'read_from'").fetchone():
-            expect(target, *source.execute("SELECT basis, inputs FROM temp.read_from").fetchone())
 
 
 def restage(conn: sqlite3.Connection, manifest: str, prices: Mapping[str, Estimate]) -> None:
@@ -150,16 +149,9 @@ def references_listed(conn: sqlite3.Connection, manifest: str) -> Iterator[Refer
                 yield reference
 
 
-def expect(conn: sqlite3.Connection, basis: str, inputs: str) -> None:
-    """Say what the staged jobs were read from, to be remembered once they are applied."""
-    conn.execute("CREATE TEMP TABLE read_from (basis TEXT, inputs TEXT)")
-    conn.execute("INSERT INTO temp.read_from VALUES (?, ?)", (basis, inputs))
-
-
 def _clear(conn: sqlite3.Connection) -> None:
     conn.execute(f"DROP {'VIEW' if _is_restaged(conn) else 'TABLE'} IF EXISTS temp.incoming")
     conn.execute("DROP TABLE IF EXISTS temp.priced")
-    conn.execute("DROP TABLE IF EXISTS temp.read_from")
 
 
 def _is_restaged(conn: sqlite3.Connection) -> bool:
@@ -439,8 +431,8 @@ class Applied:
     renamed: tuple[int, ...]
 
 
-def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
-    """Make the staged jobs the listed ones; inside one write transaction.
+def apply(conn: sqlite3.Connection, manifest: str, now: str, *, source: Source | None = None) -> Applied:
+    """Make the staged jobs the listed ones, and remember what they were read from; inside one write transaction.
 
     A row no longer listed: never sent and unpaid, dropped; `submitting`, uncertain (or dropped, its
     credits released, when every send was definitely refused); anything else is kept, unlisted.
@@ -480,7 +472,7 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str) -> Applied:
     )
     conn.execute(f"UPDATE jobs SET listed = 0 WHERE {gone} AND listed = 1", (manifest,))
     renamed, inserted = ((), 0) if _is_restaged(conn) else _list(conn, manifest, now)
-    _remember(conn, manifest)
+    _remember(conn, manifest, source)
     return Applied(inserted=inserted, dropped=dropped, made_uncertain=uncertain, renamed=renamed)
 
 
@@ -511,12 +503,12 @@ def _list(conn: sqlite3.Connection, manifest: str, now: str) -> tuple[tuple[int,
     return renamed, inserted
 
 
-def _remember(conn: sqlite3.Connection, manifest: str) -> None:
+def _remember(conn: sqlite3.Connection, manifest: str, source: Source | None) -> None:
     """Remember what the listed rows were read from; forget what an earlier list was read from."""
     if _is_restaged(conn):
         return
     listings.forget(conn, manifest)
-    if not conn.execute("SELECT 1 FROM temp.sqlite_master WHERE name = 'read_from'").fetchone():
+    if source is None:
         return
     # A row with the shape of another day could not be priced without its manifest.
     odd = conn.execute(
@@ -525,8 +517,7 @@ def _remember(conn: sqlite3.Connection, manifest: str) -> None:
         (manifest,),
     ).fetchone()
     if not odd:
-        basis, inputs = conn.execute("SELECT basis, inputs FROM temp.read_from").fetchone()
-        listings.save(conn, manifest, basis=basis, inputs=inputs)
+        listings.save(conn, manifest, source)
 
 
 def references_to_send(conn: sqlite3.Connection) -> Iterator[tuple[str, str]]:

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from runner.api import unchanged
-from runner.api.opening import InvalidManifest, read_manifest
-from runner.api.plan import Plan, compute, plan_lines
+from runner.api.plan import Plan, make_plan, plan_lines
+from runner.api.reading import InvalidManifest, read_manifest
 from runner.fingerprint import canonical
 from runner.store import manifests, staging
 from runner.store.database import StateFile
+from runner.store.listings import Source
 
 SERVICE = "https://rivya.ai"
 NOW, NOW_S = "2026-01-01T00:00:00.000Z", 1_767_225_600.0
@@ -138,18 +139,20 @@ class Workspace:
         self.database = writer.folder / "state" / name
         self.file = StateFile.open(self.database)
         self.staged_from_rows = False
+        self.source: Source | None = None
 
     def plan(self, *, expand: bool = False) -> tuple[Plan, list[dict[str, Any]]] | list[str]:
         """Return the plan and its lines; the problems where there are any."""
         opened = read_manifest(self.path, state=str(self.database), sandbox=False, file=self.file)
         with pytest.MonkeyPatch.context() as patch:
             if expand:
-                patch.setattr(unchanged, "is_listed", lambda *_: False)
+                patch.setattr(unchanged, "listed_from", lambda *_: None)
             try:
-                found = compute(opened, self.file, base_url=SERVICE, now_s=NOW_S)
+                found = make_plan(opened, self.file, base_url=SERVICE, now_s=NOW_S)
             except InvalidManifest as exc:
                 return [problem.what for problem in exc.problems]
         opened.hashes.save(self.file)
+        self.source = found.source
         self.staged_from_rows = staging._is_restaged(self.file.conn)
         lines = list(plan_lines(self.file, found))
         for line in lines:
@@ -168,7 +171,7 @@ class Workspace:
                 output_dir="out",
                 now=NOW,
             )
-            return staging.apply(conn, "edited", NOW)
+            return staging.apply(conn, "edited", NOW, source=self.source)
 
     def rows(self) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self.file.conn.execute("SELECT * FROM jobs ORDER BY id")]

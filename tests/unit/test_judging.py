@@ -123,18 +123,18 @@ def test_a_misspelt_model_does_not_hide_the_other_mistakes(tmp_path: Path) -> No
 PROGRAM = """
 import sys
 from pathlib import Path
-from runner.api.plan import Plan, compute
-from runner.api.opening import read_manifest
+from runner.api.plan import make_plan
+from runner.api.reading import read_manifest
 from runner.store.database import StateFile
 from runner.store import manifests, staging
 
 path = Path(sys.argv[1])
 with_file = StateFile.open(path.parent / "state.db")
 opened = read_manifest(path, state=str(path.parent / "state.db"), sandbox=False, file=with_file)
-plan = compute(opened, with_file, base_url="https://rivya.ai", now_s=0.0)
+plan = make_plan(opened, with_file, base_url="https://rivya.ai", now_s=0.0)
 with with_file.transaction() as conn:
     manifests.bind(conn, name=plan.name, path=str(path), base_url="https://rivya.ai", key12="k", output_dir="o", now="n")
-    staging.apply(conn, plan.name, "2026-01-01T00:00:00Z")
+    staging.apply(conn, plan.name, "2026-01-01T00:00:00Z", source=plan.source)
 print(plan.name, "jsonschema" in sys.modules)
 """
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from runner.api.missing import Missing, compare
+from runner.api.missing import Missing, find_missing
 from runner.store import ledger
 from runner.store.copies import knows
 from runner.store.database import StateFile
@@ -40,7 +40,7 @@ def missing(
     world: World | None, tmp_path: Path, *marks: Mark, adopted: tuple[str, ...] = (), base_url: str = SERVICE
 ) -> Missing | None:
     file = world.file if world is not None else StateFile.in_memory()
-    return compare(
+    return find_missing(
         Marks(tmp_path / "runner.db", tmp_path, NAME),
         marks,
         file,

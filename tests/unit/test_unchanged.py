@@ -11,9 +11,11 @@ import pytest
 
 import runner
 from runner.api import unchanged
-from runner.api.opening import read_manifest, stage_all
+from runner.api.expanding import stage
+from runner.api.reading import read_manifest
 from runner.store import jobs, manifests, staging
 from runner.store.database import StateFile
+from runner.store.listings import Source
 from tests.staged import put
 
 MANIFEST = """version: 1
@@ -38,11 +40,12 @@ class Place:
         self.manifest.write_text(MANIFEST, encoding="utf-8")
         self.rows.write_text("n\n1\n2\n", encoding="utf-8")
         self.file = StateFile.open(folder / "state" / "runner.db")
+        self.source: Source | None = None
 
     def stage(self) -> bool:
         """Stage the manifest; return whether that was done from the rows."""
         opened = read_manifest(self.manifest, state=None, sandbox=False, file=self.file)
-        stage_all(opened, self.file, base_url=SERVICE)
+        self.source = stage(opened, self.file, base_url=SERVICE)
         return staging._is_restaged(self.file.conn)
 
     def apply(self) -> None:
@@ -58,7 +61,7 @@ class Place:
                 output_dir="out",
                 now=NOW,
             )
-            staging.apply(conn, "listed", NOW)
+            staging.apply(conn, "listed", NOW, source=self.source)
 
     def set(self, job: str, **columns: Any) -> None:
         """Change a job's row."""
@@ -97,7 +100,7 @@ def test_a_result_found_on_the_disk_is_taken_over_without_an_expansion(place: Pl
     assert [position for position, *_ in staging.candidates(conn)] == [0, 2]
     assert staging.to_spend(conn)["listed"][0] == 2
     with place.file.transaction():
-        done = staging.apply(conn, "listed", NOW)
+        done = staging.apply(conn, "listed", NOW, source=place.source)
         assert jobs.get(conn, staging.row_at(conn, "listed", 1)).id == "row-1"
     assert (done.inserted, done.dropped, done.renamed) == (0, 0, ())
     assert place.stage(), "what the jobs were read from is still known"
@@ -150,10 +153,10 @@ def test_a_row_taken_out_by_hand_is_a_reason_to_expand(place: Place) -> None:
 def test_rows_that_change_while_they_are_read_are_not_trusted(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = staging.stage
+    at_once = staging.stage
 
     def stage_slowly(*arguments: Any) -> int:
-        found = stage(*arguments)
+        found = at_once(*arguments)
         place.rows.write_text("n\n1\n2\n3\n", encoding="utf-8")
         return found
 
@@ -189,9 +192,9 @@ def test_all_code_that_has_a_part_in_an_expansion_is_part_of_its_basis() -> None
     """Another program may make other jobs; so may any module the manifest, contracts and prices stand on."""
     counted = {path for pattern in unchanged.PROGRAM for path in PACKAGE.glob(pattern)}
     seen: set[Path] = set()
-    to_look_at = {
-        _file(f"runner.{name}") for name in ("manifest", "contract", "references", "pricing", "schemas")
-    }
+    starts = ("manifest", "manifest.reference_files", "contract", "money.pricing", "schemas")
+    to_look_at = {_file(f"runner.{name}") for name in starts}
+    assert None not in to_look_at
     while to_look_at:
         path = to_look_at.pop()
         if path is None or path in seen:

@@ -1,0 +1,60 @@
+"""What a manifest's name belongs to in a database: its file, its service, the folder of its results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner.errors import UsageError
+from runner.model import Settings
+from runner.results.files import OutputFolder
+from runner.service.client import same_service
+from runner.store import manifests
+from runner.store.database import StateFile
+
+
+def check_binding(file: StateFile, settings: Settings, *, base_url: str) -> str | None:
+    """Check that a manifest name still means the same file and service.
+
+    Returns:
+        The first 12 hex digits of the key it was last run with; None when it is new.
+
+    Raises:
+        UsageError: It is bound to another base URL, or to another file that still exists.
+    """
+    bound = manifests.binding(file.conn, settings.name)
+    if bound is None:
+        return None
+    if not same_service(bound.base_url, base_url):
+        raise UsageError(
+            f"the manifest name {settings.name} belongs to {bound.base_url} in {file.path}, not to {base_url}",
+            hint=f"set RIVYA_BASE_URL={bound.base_url} to go on with it, or give the manifest another `name:`,"
+            " or name another database with --state",
+        )
+    old = bound.path
+    if old != settings.path and old.exists() and not _same_file(old, settings.path):
+        raise UsageError(
+            f"the manifest name {settings.name} belongs to {old}; a second file with the same name would share its"
+            " jobs, credits and output",
+            hint="give one of them another `name:`; if the file was moved, remove the old copy",
+        )
+    return bound.key12
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def results_folder(file: StateFile, settings: Settings) -> OutputFolder:
+    """Return where the results of a manifest go.
+
+    Raises:
+        DiskTrouble: The drive they were on is not mounted: an empty folder in its place must not be filled anew.
+    """
+    folder = OutputFolder(settings.output_dir, owner=settings.name)
+    bound = manifests.binding(file.conn, settings.name)
+    if bound is not None and bound.output_dir == settings.output_dir:
+        folder.refuse_without_drive(bound.output_mount)
+    return folder

@@ -1,0 +1,82 @@
+"""Expanding a manifest: each of its jobs, with what it is expected to cost, staged beside what is known already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runner.api import unchanged
+from runner.api.reading import Opened, refuse_errors
+from runner.model import Estimate, Job, JobSpec
+from runner.money.pricing import estimate, shape_of
+from runner.store import ledger, staging
+from runner.store.database import StateFile
+from runner.store.listings import Source
+
+
+def stage(opened: Opened, file: StateFile, *, base_url: str) -> Source | None:
+    """Stage what a manifest lists, and compare it with what is known; return what its jobs were read from.
+
+    A manifest that lists just what it listed when it was last applied is not expanded again.
+
+    Raises:
+        InvalidManifest: Any job has a problem; the database is as it was.
+    """
+    name, prices = opened.settings.name, Prices(opened, file, base_url)
+    basis = unchanged.basis_of(opened)
+    source = unchanged.listed_from(opened, file, basis)
+    if source is not None:
+        listed = staging.to_price(file.conn, name)
+        staging.restage(file.conn, name, {job.shape: prices.of(job, job.shape) for job in listed})
+        return source
+    staging.stage(file.conn, name, expand(opened, prices))
+    refuse_errors(opened)
+    return unchanged.read_from(opened, basis)
+
+
+class Prices:
+    """What each shape is expected to cost. All that a price depends on is in the shape.
+
+    Args:
+        opened: The manifest, with its `prices:` and contracts.
+        file: The database that remembers what was charged before.
+        base_url: The service that would charge.
+    """
+
+    def __init__(self, opened: Opened, file: StateFile, base_url: str) -> None:
+        self._opened = opened
+        self._file = file
+        self._base_url = base_url
+        self._known: dict[str, Estimate] = {}
+
+    def of(self, job: Job | JobSpec, shape: str) -> Estimate:
+        """Return what a job of this shape is expected to cost."""
+        found = self._known.get(shape)
+        if found is None:
+            found = self._known[shape] = estimate(
+                job,
+                contract=self._opened.contracts[job.model],
+                rules=self._opened.settings.prices,
+                seen=ledger.price_seen(self._file.conn, self._base_url, shape),
+            )
+        return found
+
+
+def expand(opened: Opened, prices: Prices) -> Iterator[staging.StagedJob]:
+    """Yield each job of a manifest as it is staged; problems of jobs are in `opened.manifest` at the end."""
+    shapes: dict[tuple[int, str, int, int], str] = {}
+    kept: list[object] = []  # what a shape was computed from stays alive, so that its id stays its own
+    for spec in opened.manifest.jobs():
+        contract = opened.contracts[spec.model]
+        quick = (
+            id(spec.params),
+            spec.model,
+            len(spec.references),
+            len(spec.prompt or "") if contract.metered else 0,
+        )
+        shape = shapes.get(quick) if not spec.references else None
+        if shape is None:
+            shape = shape_of(spec, contract)
+            if len(shapes) < 10_000:
+                shapes[quick] = shape
+                kept.append(spec.params)
+        yield staging.StagedJob(spec=spec, shape=shape, estimate=prices.of(spec, shape))

@@ -1,0 +1,166 @@
+"""Reading a manifest: the workspace it is in, the contracts there, its head, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner.api.models import contracts_for
+from runner.contract import Contract, suggest
+from runner.errors import UsageError
+from runner.host.workspace import Workspace, find_workspace, no_database, workspace_root
+from runner.manifest import Manifest, open_manifest
+from runner.manifest.reference_files import DiskReferences
+from runner.model import ModelId, Settings, Severity
+from runner.store import hashes
+from runner.store.database import StateFile
+
+
+class InvalidManifest(UsageError):
+    """A manifest has mistakes; nothing was sent.
+
+    Args:
+        path: As it was typed.
+        manifest: It, read as far as it can be.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.problems = manifest.problems
+        self.errors, self.warnings = manifest.errors, manifest.warnings
+        plural = "s" if self.errors != 1 else ""
+        super().__init__(f"{path} has {self.errors} problem{plural}; nothing was sent")
+
+
+def no_file(path: Path) -> UsageError:
+    """Return the error for a manifest that is not there, with the file that was probably meant."""
+    try:
+        beside = [entry.name for entry in path.parent.iterdir() if entry.suffix in (".yaml", ".yml")]
+    except OSError:
+        beside = []
+    like = suggest(path.name, beside)
+    hint = (
+        f"did you mean {path.with_name(like)}?"
+        if like
+        else "`rivya-batch init` writes a manifest to start from"
+    )
+    return UsageError(f"there is no file {path}", hint=hint)
+
+
+class Hashes:
+    """Hashes of reference files, remembered in the state database."""
+
+    def __init__(self, file: StateFile | None) -> None:
+        self._file = file
+        self.fresh: list[tuple[str, int, int, int, str]] = []
+
+    def get(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
+        """Return the remembered SHA-256 of a file that looks just as it did."""
+        if self._file is None:
+            return None
+        return hashes.find(self._file.conn, path, size=size, mtime_ns=mtime_ns, inode=inode)
+
+    def put(self, path: str, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
+        """Remember a hash once the database is written to."""
+        self.fresh.append((path, size, mtime_ns, inode, sha256))
+
+    def save(self, file: StateFile) -> None:
+        """Write what was learned."""
+        if self.fresh:
+            with file.transaction() as conn:
+                hashes.save(conn, self.fresh)
+            self.fresh = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A manifest read as far as its head; its jobs stream from `manifest.jobs()`."""
+
+    path: Path
+    manifest: Manifest
+    workspace: Workspace
+    contracts: Mapping[ModelId, Contract]
+    hashes: Hashes
+    sandbox: bool
+
+    @property
+    def settings(self) -> Settings:
+        """What its head says, and what was asked for in the place of that."""
+        assert self.manifest.settings is not None
+        return self.manifest.settings
+
+
+def read_manifest(
+    path: Path,
+    *,
+    state: str | None,
+    sandbox: bool,
+    max_credits: float | None = None,
+    file: StateFile | None = None,
+) -> Opened:
+    """Read the head of a manifest.
+
+    Args:
+        path: Its path, as it was typed.
+        state: The database's path, if it was named.
+        sandbox: Whether it is a rehearsal.
+        max_credits: Replaces `budget.max_credits`, in credits.
+        file: The database that remembers hashes of reference files.
+
+    Raises:
+        InvalidManifest: The head cannot be read at all.
+        UsageError: The file cannot be opened.
+    """
+    if not path.exists():
+        raise no_file(path)
+    workspace = find_workspace(path, state=state, sandbox=sandbox)
+    contracts = contracts_for(workspace, sandbox=sandbox)
+    cache = Hashes(file)
+    manifest = open_manifest(
+        path, contracts=contracts, references=DiskReferences(cache=cache), workspace=workspace_root(path)
+    )
+    if manifest.settings is None:
+        raise InvalidManifest(path, manifest)
+    settings = manifest.settings
+    if sandbox:
+        settings = replace(settings, output_dir=settings.output_dir / "sandbox")
+    if max_credits is not None:
+        settings = replace(settings, budget=replace(settings.budget, max_credits=max_credits))
+    manifest.settings = settings
+    return Opened(
+        path=path,
+        manifest=manifest,
+        workspace=workspace,
+        contracts=contracts,
+        hashes=cache,
+        sandbox=sandbox,
+    )
+
+
+def manifest_name(path: Path) -> str:
+    """Return `name:` of a manifest, whatever is wrong with the rest of it."""
+    return read_manifest(path, state=None, sandbox=False).settings.name
+
+
+def read_known(path: Path, *, state: str | None, sandbox: bool) -> Opened:
+    """Read the head of a manifest in a workspace that has a database.
+
+    Raises:
+        InvalidManifest: The head cannot be read at all.
+        UsageError: Nothing was ever run here.
+    """
+    opened = read_manifest(path, state=state, sandbox=sandbox)
+    if not opened.workspace.has_database:
+        raise no_database(opened.workspace, sandbox=sandbox)
+    return opened
+
+
+def check_all(opened: Opened) -> int:
+    """Expand and check every job, keeping none; return how many are good."""
+    return sum(1 for _ in opened.manifest.jobs())
+
+
+def refuse_errors(opened: Opened) -> None:
+    """Raise `InvalidManifest` when any problem found so far is an error."""
+    if any(problem.severity is Severity.ERROR for problem in opened.manifest.problems):
+        raise InvalidManifest(opened.path, opened.manifest)
