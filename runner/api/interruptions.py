@@ -25,7 +25,7 @@ def ended_in_any_case(file: StateFile, run_id: int, clock: Clock) -> Iterator[No
 
 
 @contextmanager
-def begun() -> Iterator[None]:
+def once_begun() -> Iterator[None]:
     """Whatever can no longer be used once a run has begun is trouble to be mended: something may have been sent."""
     try:
         yield

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
 import random
-import socket
-import sqlite3
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -16,15 +13,15 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from runner import __version__
-from runner.api.adopting import take_over
+from runner.api.applying import Begun, apply
 from runner.api.binding import check_binding, results_folder
 from runner.api.child import Sandbox, sandbox_child
-from runner.api.interruptions import begun, ended_in_any_case
+from runner.api.interruptions import ended_in_any_case, once_begun
 from runner.api.models import contracts_for
 from runner.api.plan import Plan, make_plan
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.reading import Opened, no_file, read_manifest
+from runner.api.retry import Wanted
 from runner.api.sharing import refuse_taken
 from runner.api.troubles import Stuck, stuck
 from runner.engine import Ended, Engine, Progress, RunOptions
@@ -44,9 +41,8 @@ from runner.service.client import Account, checked_base_url, open_api
 from runner.service.transports import check, get_ready, open_result_transport
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, stem_of
-from runner.store import durations, jobs, ledger, manifests, rates, reporting, result_hosts, runs, staging
+from runner.store import durations, jobs, ledger, rates, reporting, result_hosts, runs, staging
 from runner.store.database import StateFile
-from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
 
 SANDBOX_KEY = "rvya_sk_sandbox"
@@ -68,6 +64,7 @@ class RunRequest:
     max_credits: float | None = None
     may_pay_twice: bool = False  # though payments of earlier runs are missing from the database
     replace: bool = False  # its results may take the places of another manifest's
+    rounds: Wanted | None = None  # other rounds of these jobs, agreed to already (`retry`)
     options: RunOptions = field(default_factory=RunOptions)
     descriptors_kept: int = 0  # for who runs beside: a page and its visitors
     now_s: float = 0.0
@@ -110,7 +107,6 @@ class Run:
         request: What is asked for.
         confirm: Asked before anything is spent; False ends with nothing sent.
         announce: Takes plain lines for people.
-        prepare: Called inside the transaction that applies the manifest (`retry` plans its rounds there).
         clock: For tests.
     """
 
@@ -120,108 +116,51 @@ class Run:
         *,
         confirm: Confirm,
         announce: Announce,
-        prepare: Callable[[sqlite3.Connection], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._request = request
         self._confirm = confirm
         self._announce = announce
-        self._prepare = prepare
         self._clock = clock or SystemClock()
         self._stack = ExitStack()
-        self._begun: _Begun | None = None
+        self._begun: Begun | None = None
 
     def begin(self) -> None:
-        """Check, lock, plan, have the plan agreed to, and apply it.
+        """Read, plan, have the plan agreed to, and apply it.
 
         Raises:
             RunnerError: Before anything was sent.
         """
-        request, stack, prepare, announce = self._request, self._stack, self._prepare, self._announce
-        clock = self._clock
+        request, announce = self._request, self._announce
         if not request.path.exists():
             raise no_file(request.path)
-        account_of: Callable[[], Account]
-        if request.sandbox:
-            account_of, identity = _sandbox_account(request, stack), SANDBOX_URL
-        else:
-            identity = checked_base_url(base_url_of_environment())
-            account_of = lambda: Account(identity, get_key())  # noqa: E731
-
-        def agree(plan: Plan) -> None:
-            if not request.sandbox:
-                account_of()  # no key: said after all mistakes of the manifest, before anything is asked or made
-            if (
-                plan.missing is not None
-                and not request.may_pay_twice
-                and (plan.submits or prepare is not None)
-            ):
-                raise plan.missing.error()
-            if not request.replace:
-                refuse_taken(plan.taken, plan.settings)
-            if not request.sandbox:
-                check(identity)
-            for line in plan.attention:
-                announce(f"attention: {line}")
-            # Not `to_spend > 0`: what is thought to be free may cost all the same.
-            if prepare is None and plan.submits and not self._confirm(plan):
-                raise UsageError("nothing was sent: the plan was not confirmed")
-
-        file, plan = _open(request, stack, identity=identity, clock=clock, announce=announce, agree=agree)
+        file, plan = self._plan(_service_of(request))
         only = request.options.only
-        if prepare is None and only is not None and not staging.names_any(file.conn, only):
+        if request.rounds is None and only is not None and not staging.names_any(file.conn, only):
             announce(f"--only {only}: no job has an id like that, so nothing new is submitted")
-        account = account_of()
-        settings = plan.settings
-        folder = results_folder(file, settings)
+        account = self._account()
+        folder = results_folder(file, plan.settings)
         folder.prepare()
         _look_at_room(folder, file, announce)
-        now = _now(clock)
-        last_key = check_binding(file, settings, base_url=identity)
+        last_key = check_binding(file, plan.settings, base_url=account.service)
         if last_key is not None and last_key != account.key12:
             announce("another key than last time: its account must own the tasks that are under way")
-        with file.transaction() as conn:
-            manifests.bind(
-                conn,
-                name=settings.name,
-                path=str(settings.path),
-                base_url=identity,
-                key12=account.key12,
-                output_dir=str(settings.output_dir),
-                output_mount=str(folder.mount()),
-                now=now,
-            )
-            applied = staging.apply(conn, settings.name, now, source=plan.source)
-            take_over(conn, settings.name, plan.adopted, now)
-            ledger.surprises_told(conn, settings.name, now)
-            if prepare is not None:
-                prepare(conn)
-            durations.prune(conn)
-            run_id = runs.begin(
-                conn,
-                manifest=settings.name,
-                command=request.command,
-                pid=os.getpid(),
-                host=socket.gethostname(),
-                version=__version__,
-                now=now,
-            )
-        marks = plan.marks if plan.missing is None or request.may_pay_twice else None
-        if marks is not None:
-            known = ledger.begun(file.conn, settings.name, marks.last if plan.missing is None else None)
-            if known.number or plan.missing is not None:
-                marks.write(known, base_url=account.service, at=now)
+        self._begun = apply(
+            plan,
+            file,
+            account,
+            folder,
+            rounds=request.rounds,
+            may_pay_twice=request.may_pay_twice,
+            command=request.command,
+            now=_now(self._clock),
+        )
         if plan.adopted:
             announce(
                 f"on disk already and taken over, unpaid: the results of {counted(len(plan.adopted), 'job')}"
             )
-        if applied.made_uncertain:
-            announce(
-                f"removed or edited while being submitted, now uncertain: {counted(applied.made_uncertain, 'job')}"
-            )
-        self._begun = _Begun(
-            file=file, plan=plan, account=account, run_id=run_id, folder=folder, marks=marks, now=now
-        )
+        if uncertain := self._begun.applied.made_uncertain:
+            announce(f"removed or edited while being submitted, now uncertain: {counted(uncertain, 'job')}")
 
     def make_ready(self) -> Plan:
         """Put the files of earlier runs in their places; return the plan, with nothing in its way any more."""
@@ -236,14 +175,14 @@ class Run:
             progress: Takes what happens.
             beside: Run beside the engine until that has ended, then are cancelled; they must not raise.
         """
-        with begun():
+        with once_begun():
             return await _go(self._known(), self._request, self._clock, progress, self._announce, beside)
 
     def end(self, ended: Ended) -> RunResult:
         """Record the end, and write the page."""
         known = self._known()
         file, settings = known.file, known.plan.settings
-        with begun(), _of_a_file_that_is_ours(file):
+        with once_begun(), _of_a_file_that_is_ours(file):
             _clean(file, settings, known.folder)
             return _finish(file, settings, known.run_id, ended, self._clock)
 
@@ -256,22 +195,95 @@ class Run:
         """Give back the lock, the database and the sandbox."""
         self._stack.close()
 
-    def _known(self) -> _Begun:
+    def _known(self) -> Begun:
         assert self._begun is not None, "begin comes first"
         return self._begun
 
+    def _plan(self, service: str) -> tuple[StateFile, Plan]:
+        """Lock the manifest, open the database, plan, and have the plan agreed to."""
+        request, announce = self._request, self._announce
+        workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
+        database = workspace.database
+        if workspace.has_database:
+            file = self._open(database)
+            opened = self._read(file)
+            self._lock(database, opened.settings.name)
+        else:
+            # None is made for a manifest with mistakes in it, nor for a plan that nobody wants.
+            nothing = StateFile.in_memory()
+            self._stack.callback(nothing.close)
+            opened = self._read(nothing)
+            plan = make_plan(opened, nothing, base_url=service, now_s=self._clock.wall_s())
+            announce(f"new state database {database}: nothing is known of earlier runs")
+            self._agree(plan)
+            self._lock(database, plan.name)
+            file = self._open(database)
+            if file.created:
+                staging.carry(nothing.conn, file.conn)
+                nothing.close()
+                opened.hashes.save(file)
+                return file, plan
+        check_binding(file, opened.settings, base_url=service)
+        plan = make_plan(opened, file, base_url=service, now_s=self._clock.wall_s())
+        opened.hashes.save(file)
+        known = "new state database" if file.created else "state database"
+        announce(f"{known} {database}" + (": nothing is known of earlier runs" if file.created else ""))
+        self._agree(plan)
+        return file, plan
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Begun:
-    """A run that is recorded as begun."""
+    def _open(self, database: Path) -> StateFile:
+        file = StateFile.open(database)
+        self._stack.callback(file.close)
+        return file
 
-    file: StateFile
-    plan: Plan
-    account: Account
-    run_id: int
-    folder: OutputFolder
-    marks: Marks | None
-    now: str
+    def _read(self, file: StateFile) -> Opened:
+        request = self._request
+        return read_manifest(
+            request.path,
+            state=request.state,
+            sandbox=request.sandbox,
+            max_credits=request.max_credits,
+            file=file,
+        )
+
+    def _lock(self, database: Path, name: str) -> None:
+        lock = ManifestLock(database, name)
+        lock.acquire(self._clock.wall_s(), command=self._request.command)
+        self._stack.callback(lock.release)
+
+    def _agree(self, plan: Plan) -> None:
+        """Refuse what must not be run as it is, and ask before anything is spent."""
+        request = self._request
+        if not request.sandbox:
+            self._account()  # no key: said after all mistakes of the manifest, before anything is asked or made
+        pays = plan.submits or request.rounds is not None
+        if plan.missing is not None and not request.may_pay_twice and pays:
+            raise plan.missing.error()
+        if not request.replace:
+            refuse_taken(plan.taken, plan.settings)
+        if not request.sandbox:
+            check(_service_of(request))
+        for line in plan.attention:
+            self._announce(f"attention: {line}")
+        # Not `to_spend > 0`: what is thought to be free may cost all the same.
+        if request.rounds is None and plan.submits and not self._confirm(plan):
+            raise UsageError("nothing was sent: the plan was not confirmed")
+
+    def _account(self) -> Account:
+        """Return who pays; for a rehearsal, start the service that takes nothing."""
+        request = self._request
+        if not request.sandbox:
+            return Account(_service_of(request), get_key())
+        workspace = find_workspace(request.path, state=None, sandbox=True)
+        child: Sandbox = self._stack.enter_context(
+            sandbox_child(workspace.root / "state" / "sandbox-service.db", request.sandbox_arguments)
+        )
+        return Account(child.base_url, SANDBOX_KEY, alias=SANDBOX_URL)
+
+
+def _service_of(request: RunRequest) -> str:
+    """Return the name under which what is asked of the service is remembered."""
+    return SANDBOX_URL if request.sandbox else checked_base_url(base_url_of_environment())
 
 
 async def run_here(
@@ -324,75 +336,6 @@ def _now(clock: Clock) -> str:
     return rfc3339(clock.wall_s())
 
 
-def _sandbox_account(request: RunRequest, stack: ExitStack) -> Callable[[], Account]:
-    def start() -> Account:
-        workspace = find_workspace(request.path, state=None, sandbox=True)
-        child: Sandbox = stack.enter_context(
-            sandbox_child(workspace.root / "state" / "sandbox-service.db", request.sandbox_arguments)
-        )
-        return Account(child.base_url, SANDBOX_KEY, alias=SANDBOX_URL)
-
-    return start
-
-
-def _open(
-    request: RunRequest,
-    stack: ExitStack,
-    *,
-    identity: str,
-    clock: Clock,
-    announce: Announce,
-    agree: Callable[[Plan], None],
-) -> tuple[StateFile, Plan]:
-    """Check everything, lock the manifest, open the database, plan, and have the plan agreed to."""
-    workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
-    database = workspace.database
-    if not workspace.has_database:
-        # None is made for a manifest with mistakes in it, nor for a plan that nobody wants.
-        nothing = StateFile.in_memory()
-        stack.callback(nothing.close)
-        opened = _read(request, nothing)
-        plan = make_plan(opened, nothing, base_url=identity, now_s=clock.wall_s())
-        announce(f"new state database {database}: nothing is known of earlier runs")
-        agree(plan)
-        _lock(request, stack, database, plan.name, clock)
-        file = StateFile.open(database)
-        stack.callback(file.close)
-        if file.created:
-            staging.carry(nothing.conn, file.conn)
-            nothing.close()
-            opened.hashes.save(file)
-            return file, plan
-    else:
-        file = StateFile.open(database)
-        stack.callback(file.close)
-        opened = _read(request, file)
-        _lock(request, stack, database, opened.settings.name, clock)
-    check_binding(file, opened.settings, base_url=identity)
-    plan = make_plan(opened, file, base_url=identity, now_s=clock.wall_s())
-    opened.hashes.save(file)
-    known = "new state database" if file.created else "state database"
-    announce(f"{known} {database}" + (": nothing is known of earlier runs" if file.created else ""))
-    agree(plan)
-    return file, plan
-
-
-def _read(request: RunRequest, file: StateFile) -> Opened:
-    return read_manifest(
-        request.path,
-        state=request.state,
-        sandbox=request.sandbox,
-        max_credits=request.max_credits,
-        file=file,
-    )
-
-
-def _lock(request: RunRequest, stack: ExitStack, database: Path, name: str, clock: Clock) -> None:
-    lock = ManifestLock(database, name)
-    lock.acquire(clock.wall_s(), command=request.command)
-    stack.callback(lock.release)
-
-
 def _look_at_room(folder: OutputFolder, file: StateFile, announce: Announce) -> None:
     assert file.path is not None
     for finding in look_at_room(folder.root, file.path):
@@ -429,7 +372,7 @@ def _put_files_in_place(
 
 
 async def _go(
-    known: _Begun,
+    known: Begun,
     request: RunRequest,
     clock: Clock,
     progress: Progress,

@@ -17,6 +17,7 @@ from runner.cli.output import json_option, state_option, verbose_option
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
+    from runner.api.retry import Wanted
     from runner.api.run import RunRequest
 
 
@@ -38,11 +39,12 @@ class Asked:
     state: str | None
     verbose: int
 
-    def request(self, command: str, **options: Any) -> RunRequest:
+    def request(self, command: str, *, rounds: Wanted | None = None, **options: Any) -> RunRequest:
         """Return what the engine is asked for.
 
         Args:
             command: The command's name: `run`.
+            rounds: Jobs of which another round was agreed to.
             **options: More of the engine's options.
         """
         from runner.api.run import RunRequest
@@ -57,6 +59,7 @@ class Asked:
             max_credits=self.max_credits,
             may_pay_twice=self.may_pay_twice,
             replace=self.replace,
+            rounds=rounds,
             options=RunOptions(
                 only=self.only, stop_after_s=self.stop_after_s, patience_s=self.patience_s, **options
             ),

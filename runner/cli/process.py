@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sqlite3
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,7 +26,6 @@ def run(
     confirm: Confirm,
     announce: Announce,
     progress: Progress,
-    prepare: Callable[[sqlite3.Connection], None] | None = None,
     ready: Callable[[Plan], None] | None = None,
     beside: Beside | None = None,
     clock: Clock | None = None,
@@ -39,7 +37,6 @@ def run(
         confirm: Asked before anything is spent; False ends with nothing sent.
         announce: Takes plain lines for people.
         progress: Takes what happens.
-        prepare: Called inside the transaction that applies the manifest (`retry` plans its rounds there).
         ready: Called with the plan once nothing stands in the way any more.
         beside: Runs beside the engine until that has ended, then is cancelled; it must not raise.
         clock: For tests.
@@ -47,7 +44,7 @@ def run(
     Raises:
         RunnerError: Before anything was sent.
     """
-    run = Run(request, confirm=confirm, announce=announce, prepare=prepare, clock=clock)
+    run = Run(request, confirm=confirm, announce=announce, clock=clock)
     try:
         run.begin()
         with run.ended_in_any_case():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -35,7 +35,7 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
     A new round is a new payment. With --only it takes jobs that were given up as well, and those whose result does
     not come home (`status` shows them). Jobs whose submit is uncertain are not touched: see `resolve`.
     """
-    from runner.api.retry import begin_rounds, wanted_jobs
+    from runner.api.retry import wanted_jobs
     from runner.progress.events import EventStream
 
     wanted = wanted_jobs(
@@ -60,15 +60,11 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
         if not click.confirm("Pay for these rounds?", default=False, err=True):
             raise UsageError("nothing was sent")
 
-    def prepare(conn: Any) -> None:
-        begin_rounds(conn, wanted)
-
     return go(
-        asked.request("retry", rows=frozenset(wanted.rows)),
+        asked.request("retry", rounds=wanted, rows=frozenset(wanted.rows)),
         yes=True,
         as_json=asked.as_json,
         verbose=asked.verbose,
-        prepare=prepare,
     )
 
 

@@ -91,8 +91,6 @@ def go(
     as_json: bool,
     verbose: int,
     start_at: str | None = None,
-    confirm: Any = None,
-    prepare: Any = None,
     web: WebPage | None = None,
     open_report: bool = False,
 ) -> int:
@@ -125,10 +123,9 @@ def go(
     try:
         result = run(
             request,
-            confirm=confirm or (lambda plan: confirmed(plan, yes=yes, options=request.options)),
+            confirm=lambda plan: confirmed(plan, yes=yes, options=request.options),
             announce=progress.announce,
             progress=progress,
-            prepare=prepare,
             ready=ready,
             beside=page.beside if page is not None else None,
         )
