@@ -56,11 +56,9 @@ def plan(file: StateFile, *specs: JobSpec) -> dict[str, str]:
     assert sum(counts.values()) == len(lines)
     assert sum(counts.values()) == len(specs) + counts["orphaned"]
     spent = staging.to_spend(file.conn)
-    assert sum(number for number, _ in spent.values()) == sum(bool(line["sends"]) for line in lines)
-    assert [line["job"] for line in lines[: len(specs)]] == [spec.id for spec in specs]
-    return {
-        line["job"] if line["change"] != "orphaned" else f"({line['job']})": line["change"] for line in lines
-    }
+    assert sum(number for number, _ in spent.values()) == sum(bool(line.sends) for line in lines)
+    assert [line.job for line in lines[: len(specs)]] == [spec.id for spec in specs]
+    return {line.job if line.change != "orphaned" else f"({line.job})": line.change for line in lines}
 
 
 def table(file: StateFile) -> dict[tuple[str, int], str]:

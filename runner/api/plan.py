@@ -20,7 +20,7 @@ from runner.host.workspace import Workspace, find_workspace
 from runner.model import Basis, Budget, Problem, Settings
 from runner.money.budget import EPSILON
 from runner.results.sidecar import Sidecar, SidecarIndex
-from runner.store import durations, jobs, ledger, rates, result_hosts, staging
+from runner.store import durations, jobs, ledger, rates, reporting, result_hosts, staging
 from runner.store.database import StateFile
 from runner.store.listings import Source
 from runner.store.marks import Mark, Marks
@@ -146,7 +146,7 @@ def judge(
     spend = staging.to_spend(file.conn)
     charged, reserved = ledger.totals(file.conn, settings.name)
     submits = sum(count for count, _ in spend.values())
-    uploads, upload_bytes = _uploads(file)
+    uploads, upload_bytes = staging.to_upload(file.conn)
     running = summary["running"]
     requests = submits + uploads + 2 * (submits + running)
     return Plan(
@@ -212,15 +212,6 @@ def _above_cap(file: StateFile, budget: Budget) -> int:
     """Return how many jobs `max_credits_per_job` will hold back."""
     cap = budget.max_credits_per_job
     return staging.above(file.conn, cap + EPSILON) if cap is not None else 0
-
-
-def _uploads(file: StateFile) -> tuple[int, int]:
-    """Return how many distinct files a run would upload, at most, and their bytes."""
-    files: dict[tuple[str, str], int] = {}
-    for model, refs in staging.references_to_send(file.conn):
-        for item in json.loads(refs):
-            files[item["sha256"], model] = item["size_bytes"]
-    return len(files), sum(files.values())
 
 
 def _seconds(
@@ -291,29 +282,27 @@ def planned(
 def plan_lines(file: StateFile, plan: Plan) -> Iterator[dict[str, Any]]:
     """Yield a plan job by job, as `plan --json` prints it."""
     adopted = plan.adopted
-    for row in staging.lines(file.conn, plan.name):
-        sends = bool(row["sends"])
+    for line in staging.lines(file.conn, plan.name):
+        sends = bool(line.sends)
         yield {
-            "id": row["job"],
-            "status": row["change"],
-            "cause": row["cause"].split() if row["cause"] else [],
-            "was": row["was"] or None,
-            "state": row["state"],
-            "model": row["model"],
-            "prompt": row["prompt"],
-            "params": json.loads(row["params"]),
-            "references": [item["path"] for item in json.loads(row["refs"])],
-            "output": row["output"],
-            "fingerprint": row["fingerprint"],
-            "round": row["round"],
+            "id": line.job,
+            "status": line.change,
+            "cause": line.cause.split() if line.cause else [],
+            "was": line.was or None,
+            "state": line.state,
+            "model": line.model,
+            "prompt": line.prompt,
+            "params": json.loads(line.params),
+            "references": [item.path for item in reporting.references(line.refs)],
+            "output": line.output,
+            "fingerprint": line.fingerprint,
+            "round": line.round,
             "sends": sends,
-            "credits": row["estimate"] if sends else 0.0,
-            "basis": row["basis"] if sends else None,
-            "charged": row["charged"],
-            "reserved": row["reserved"],
-            "task_id": row["task_id"],
-            "adopted": row["change"] == "done" and row["position"] in adopted,
-            "error": {"class": row["error_class"], "message": row["error_message"]}
-            if row["error_class"]
-            else None,
+            "credits": line.estimate if sends else 0.0,
+            "basis": line.basis if sends else None,
+            "charged": line.charged,
+            "reserved": line.reserved,
+            "task_id": line.task_id,
+            "adopted": line.change == "done" and line.position in adopted,
+            "error": {"class": line.error_class, "message": line.error_message} if line.error_class else None,
         }

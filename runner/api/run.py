@@ -82,7 +82,7 @@ class RunResult:
     orphans: int
     charged: float
     reserved: float
-    errors: list[Mapping[str, Any]]
+    errors: list[dict[str, Any]]
     stuck: list[Stuck]
     surprises: int  # charges many times their estimates that a person has yet to see
     ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
@@ -525,7 +525,7 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
         errors=jobs.last_errors(file.conn, settings.name, 5),
         stuck=stuck(file.conn, settings.name),
         ended_for=frozenset(
-            (row["state"], row["class"]) for row in reporting.failures(file.conn, settings.name)
+            (each.state, each.error_class) for each in reporting.failures(file.conn, settings.name)
         ),
         report=report,
         no_report=no_report,

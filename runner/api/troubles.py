@@ -34,25 +34,25 @@ class Stuck:
 def stuck(conn: sqlite3.Connection, manifest: str) -> list[Stuck]:
     """Return what keeps accepted jobs of a manifest from coming home, the most frequent reason first."""
     found: dict[tuple[str, str, bool, bool], Stuck] = {}
-    for row in jobs.not_coming(conn, manifest):
-        key = (row["state"], row["code"], bool(row["listed"]), bool(row["settled"]))
+    for each in jobs.not_coming(conn, manifest):
+        key = (each.state, each.code, each.listed, each.settled)
         group = found.get(key)
         if group is None:
             group = Stuck(
-                state=row["state"],
-                code=row["code"],
-                listed=bool(row["listed"]),
-                settled=bool(row["settled"]),
-                message=row["message"] or "",
-                since=row["since"],
+                state=each.state,
+                code=each.code,
+                listed=each.listed,
+                settled=each.settled,
+                message=each.message or "",
+                since=each.since,
             )
         found[key] = replace(
             group,
-            jobs=(*group.jobs, row["job"])[:SHOWN],
+            jobs=(*group.jobs, each.job)[:SHOWN],
             count=group.count + 1,
-            since=min(filter(None, (group.since, row["since"])), default=None),
-            charged=group.charged + row["charged"],
-            reserved=group.reserved + row["reserved"],
+            since=min(filter(None, (group.since, each.since)), default=None),
+            charged=group.charged + each.charged,
+            reserved=group.reserved + each.reserved,
         )
     return sorted(found.values(), key=lambda group: (not group.listed, -group.count))
 

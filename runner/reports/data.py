@@ -99,36 +99,6 @@ class ReportJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportRun:
-    """One invocation. What a killed run did not come to record is None."""
-
-    id: int
-    command: str
-    started_at: str
-    ended_at: str | None
-    exit_code: int | None
-    seconds: float | None
-    accepted: int | None
-    done: int | None
-    failed: int | None
-    requests: int | None
-    rejections: int | None
-    rate_per_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCredits:
-    """Credits of one model over all runs and rounds."""
-
-    model: str
-    payments: int
-    estimated: float
-    reserved: float
-    charged: float
-    released: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FailureGroup:
     """Jobs that ended in one kind of trouble, and the command that does something about it."""
 
@@ -152,8 +122,8 @@ class Report:
     orphaned: int  # jobs the manifest no longer lists
     charged: float
     reserved: float
-    credits: tuple[ModelCredits, ...]
-    runs: tuple[ReportRun, ...]
+    credits: tuple[reporting.ModelCredits, ...]
+    runs: tuple[reporting.ReportRun, ...]
     failures: tuple[FailureGroup, ...]
     categories: Mapping[str, str]  # of each model: image, video, audio
     jobs: tuple[ReportJob, ...] = field(repr=False)
@@ -211,8 +181,8 @@ def collect(
         counts, orphaned = _counts(conn, manifest)
         failures = _failures(reporting.failures(conn, manifest), invocation)
         models = reporting.models(conn, manifest) if rows is None else sorted({job.model for job in found})
-        credits = tuple(ModelCredits(**dict(row)) for row in reporting.credits_by_model(conn, manifest))
-        runs = tuple(_run(row) for row in reporting.runs(conn, manifest))
+        credits = tuple(reporting.credits_by_model(conn, manifest))
+        runs = tuple(reporting.runs(conn, manifest))
     return Report(
         manifest=manifest,
         sandbox=sandbox,
@@ -248,56 +218,55 @@ def jobs_of(
 ) -> tuple[ReportJob, ...]:
     """Read some jobs, or all of them, in the order in which a report shows them."""
     files: dict[int, list[ReportFile]] = {}
-    for row in reporting.artifact_rows(conn, manifest, rows):
-        place = Place(kind="result", row=row["job"], number=row["number"], path=row["path"])
-        files.setdefault(row["job"], []).append(
+    for item in reporting.artifact_rows(conn, manifest, rows):
+        place = Place(kind="result", row=item.row, number=item.number, path=item.path)
+        files.setdefault(item.row, []).append(
             ReportFile(
                 url=url_of(place),
-                name=Path(row["path"]).name,
-                mime=row["mime"],
-                size_bytes=row["size_bytes"],
-                warning=row["warning"],
+                name=Path(item.path).name,
+                mime=item.mime,
+                size_bytes=item.size_bytes,
+                warning=item.warning,
             )
         )
     params: _Once[dict[str, Json]] = _Once(_json_for_browsers)
     axes: _Once[dict[str, Json]] = _Once(_json_for_browsers)
     references: dict[str, tuple[ReportFile, ...]] = {}
 
-    def references_of(row: sqlite3.Row) -> tuple[ReportFile, ...]:
+    def references_of(job: reporting.JobRow) -> tuple[ReportFile, ...]:
         # Jobs with the same references share them, also the row by which they are named.
-        text = row["refs"]
-        if text not in references:
-            references[text] = _references(json.loads(text), row["id"], url_of)
-        return references[text]
+        if job.refs not in references:
+            references[job.refs] = _references(reporting.references(job.refs), job.row, url_of)
+        return references[job.refs]
 
     return tuple(
         ReportJob(
-            row=row["id"],
-            id=row["job"],
-            listed=bool(row["listed"]),
-            state=row["state"],
-            model=row["model"],
-            prompt=row["prompt"],
-            params=params(row["params"]),
-            references=references_of(row),
-            axes=axes(row["axes"]),
-            round=row["round"],
-            task_id=_said(row["task_id"]),
-            estimated=row["estimated"],
-            reserved=row["reserved"],
-            charged=row["charged"],
-            submitted_s=epoch(row["submitted_at"]),
-            finished_s=epoch(row["finished_at"]),
-            duration_s=row["duration_s"],
-            attempts=row["attempts"],
-            polls=row["polls"],
-            overdue=bool(row["overdue"]),
-            error_class=row["error_class"],
-            error_code=_said(row["error_code"]),
-            error_message=_said(row["error_message"]),
-            files=tuple(files.get(row["id"], ())),
+            row=job.row,
+            id=job.job,
+            listed=bool(job.listed),
+            state=job.state,
+            model=job.model,
+            prompt=job.prompt,
+            params=params(job.params),
+            references=references_of(job),
+            axes=axes(job.axes),
+            round=job.round,
+            task_id=_said(job.task_id),
+            estimated=job.estimated,
+            reserved=job.reserved,
+            charged=job.charged,
+            submitted_s=epoch(job.submitted_at),
+            finished_s=epoch(job.finished_at),
+            duration_s=job.duration_s,
+            attempts=job.attempts,
+            polls=job.polls,
+            overdue=bool(job.overdue),
+            error_class=job.error_class,
+            error_code=_said(job.error_code),
+            error_message=_said(job.error_message),
+            files=tuple(files.get(job.row, ())),
         )
-        for row in reporting.job_rows(conn, manifest, rows)
+        for job in reporting.job_rows(conn, manifest, rows)
     )
 
 
@@ -316,13 +285,13 @@ def _json_for_browsers(text: str) -> Any:
     )
 
 
-def _references(items: Sequence[Mapping[str, Any]], row: int, url_of: UrlOf) -> tuple[ReportFile, ...]:
+def _references(items: Sequence[reporting.ReferenceRow], row: int, url_of: UrlOf) -> tuple[ReportFile, ...]:
     return tuple(
         ReportFile(
-            url=url_of(Place(kind="reference", row=row, number=number, path=item["file"])),
-            name=item["path"],
-            mime=item["mime"],
-            size_bytes=item["size_bytes"],
+            url=url_of(Place(kind="reference", row=row, number=number, path=item.file)),
+            name=item.path,
+            mime=item.mime,
+            size_bytes=item.size_bytes,
         )
         for number, item in enumerate(items, start=1)
     )
@@ -340,29 +309,11 @@ def _counts(conn: sqlite3.Connection, manifest: str) -> tuple[dict[str, int], in
     return dict(counts), orphaned
 
 
-def _run(row: sqlite3.Row) -> ReportRun:
-    requests = [row[name] for name in ("submits", "polls", "uploads") if row[name] is not None]
-    return ReportRun(
-        id=row["run"],
-        command=row["command"],
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        exit_code=row["exit_code"],
-        seconds=row["seconds"],
-        accepted=row["accepted"],
-        done=row["done"],
-        failed=row["failed"],
-        requests=sum(requests) if requests else None,
-        rejections=row["rejections"],
-        rate_per_s=row["rate_per_s"],
-    )
-
-
-def _failures(rows: Sequence[sqlite3.Row], invocation: Invocation) -> tuple[FailureGroup, ...]:
+def _failures(told: Sequence[reporting.Failures], invocation: Invocation) -> tuple[FailureGroup, ...]:
     """Group what needs a person: the same jobs as the view `v_failures`."""
     groups: dict[tuple[str, str], Counter[str]] = {}
-    for row in rows:
-        groups.setdefault((row["state"], row["class"]), Counter())[_said(row["message"]) or ""] += row["n"]
+    for each in told:
+        groups.setdefault((each.state, each.error_class), Counter())[_said(each.message) or ""] += each.number
     found = [
         FailureGroup(
             state=state,

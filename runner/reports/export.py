@@ -52,16 +52,6 @@ COLUMNS = (
     "warning",
 )
 
-_PLAIN = frozenset(COLUMNS) - {
-    "listed",
-    "overdue",
-    "params",
-    "axes",
-    "references",
-    "artifact",
-    "artifacts",
-    "warning",
-}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # obeyed by the terminal it is looked at in
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -106,21 +96,20 @@ def rows(conn: sqlite3.Connection, manifest: str) -> Iterator[dict[str, Any]]:
         files: dict[int, list[str]] = {}
         warnings: dict[int, list[str]] = {}
         for item in reporting.artifact_rows(conn, manifest):
-            files.setdefault(item["job"], []).append(item["path"])
-            if item["warning"]:
-                warnings.setdefault(item["job"], []).append(f"{Path(item['path']).name}: {item['warning']}")
-        for row in reporting.job_rows(conn, manifest):
-            yield _row(row, files.get(row["id"], []), warnings.get(row["id"], []))
+            files.setdefault(item.row, []).append(item.path)
+            if item.warning:
+                warnings.setdefault(item.row, []).append(f"{Path(item.path).name}: {item.warning}")
+        for job in reporting.job_rows(conn, manifest):
+            yield _row(job, files.get(job.row, []), warnings.get(job.row, []))
 
 
-def _row(row: sqlite3.Row, files: list[str], warnings: list[str]) -> dict[str, Any]:
-    values = {name: row[name] for name in _PLAIN}
-    values |= {
-        "listed": bool(row["listed"]),
-        "overdue": bool(row["overdue"]),
-        "params": json.loads(row["params"]),
-        "axes": json.loads(row["axes"]),
-        "references": [item["path"] for item in json.loads(row["refs"])],
+def _row(job: reporting.JobRow, files: list[str], warnings: list[str]) -> dict[str, Any]:
+    values = job._asdict() | {
+        "listed": bool(job.listed),
+        "overdue": bool(job.overdue),
+        "params": json.loads(job.params),
+        "axes": json.loads(job.axes),
+        "references": [item.path for item in reporting.references(job.refs)],
         "artifact": files[0] if files else None,
         "artifacts": files,
         "warning": "; ".join(warnings) or None,

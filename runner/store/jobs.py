@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.errors import RunnerError
 from runner.model import (
@@ -271,7 +271,7 @@ def warned(conn: sqlite3.Connection, manifest: str) -> int:
     return int(found[0])
 
 
-def last_warnings(conn: sqlite3.Connection, manifest: str, limit: int) -> list[Mapping[str, Any]]:
+def last_warnings(conn: sqlite3.Connection, manifest: str, limit: int) -> list[dict[str, Any]]:
     """Return the latest of them: `{"job", "path", "warning"}`."""
     rows = conn.execute(
         f"SELECT j.job, a.path, a.warning {_WARNED} ORDER BY j.finished_at DESC, j.id DESC LIMIT ?",
@@ -283,13 +283,27 @@ def last_warnings(conn: sqlite3.Connection, manifest: str, limit: int) -> list[M
 _WARNED = "FROM artifacts a JOIN jobs j ON j.id = a.job WHERE a.warning IS NOT NULL AND j.manifest = ? AND j.listed = 1"
 
 
-def not_coming(conn: sqlite3.Connection, manifest: str) -> Iterable[sqlite3.Row]:
-    """Return the accepted jobs that something keeps from coming home, in the manifest's order.
+class NotComing(NamedTuple):
+    """An accepted job that something keeps from coming home.
 
-    Each has `job`, `state`, `listed`, `code` (what it is; `overdue` for a task beyond its deadline), `settled`
-    (it is not expected to pass), `message`, `since`, and `charged` and `reserved` credits of its present round.
+    `code` says what it is: `overdue` for a task beyond its deadline. `settled`: it is not expected to pass. Credits
+    are those of the present round.
     """
-    return conn.execute(
+
+    job: str
+    state: str
+    listed: bool
+    code: str
+    settled: bool
+    message: str | None
+    since: str | None
+    charged: float
+    reserved: float
+
+
+def not_coming(conn: sqlite3.Connection, manifest: str) -> Iterator[NotComing]:
+    """Yield the accepted jobs that something keeps from coming home, in the manifest's order."""
+    rows = conn.execute(
         "SELECT j.job, j.state, j.listed, coalesce(j.error_code, j.trouble, 'overdue') AS code,"
         " j.error_code IS NOT NULL OR j.trouble IS NULL AS settled, j.error_message AS message,"
         " j.trouble_since AS since, coalesce(l.charged, 0) AS charged,"
@@ -299,9 +313,11 @@ def not_coming(conn: sqlite3.Connection, manifest: str) -> Iterable[sqlite3.Row]
         " AND (j.error_code IS NOT NULL OR j.trouble IS NOT NULL OR j.overdue = 1) ORDER BY j.position, j.id",
         (manifest,),
     )
+    for job, state, listed, code, settled, message, since, charged, reserved in rows:
+        yield NotComing(job, state, bool(listed), code, bool(settled), message, since, charged, reserved)
 
 
-def last_errors(conn: sqlite3.Connection, manifest: str, limit: int) -> list[Mapping[str, Any]]:
+def last_errors(conn: sqlite3.Connection, manifest: str, limit: int) -> list[dict[str, Any]]:
     """Return the latest failed and uncertain jobs: `{"job", "state", "class", "code", "message", "at"}`."""
     rows = conn.execute(
         "SELECT job, state, error_class AS class, error_code AS code, error_message AS message, updated_at AS at"

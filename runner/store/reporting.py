@@ -1,4 +1,7 @@
-"""Read-only queries for those who look back: the report page and `export`."""
+"""Read-only queries for those who look back: the report page and `export`.
+
+What there may be a hundred thousand of comes as plain tuples.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-# Credits are sums over all rounds of a job; `round` says how many there were.
 _JOBS = """
     SELECT j.id, j.manifest, j.job, j.listed, j.state, j.model, j.prompt, j.params, j.refs, j.axes, j.round,
         j.task_id, j.submitted_at, j.finished_at, j.duration_s, j.attempts, j.polls, j.overdue,
@@ -36,24 +40,111 @@ def snapshot(conn: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         conn.execute("ROLLBACK")
 
 
-def runs(conn: sqlite3.Connection, manifest: str) -> list[sqlite3.Row]:
-    """Return the rows of `v_runs` of a manifest, oldest first."""
-    return conn.execute("SELECT * FROM v_runs WHERE manifest = ? ORDER BY run", (manifest,)).fetchall()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRun:
+    """One invocation. What a killed run did not come to record is None."""
+
+    id: int
+    command: str
+    started_at: str
+    ended_at: str | None
+    exit_code: int | None
+    seconds: float | None
+    accepted: int | None
+    done: int | None
+    failed: int | None
+    requests: int | None
+    rejections: int | None
+    rate_per_s: float | None
 
 
-def credits_by_model(conn: sqlite3.Connection, manifest: str) -> list[sqlite3.Row]:
-    """Return `model, payments, estimated, reserved, charged, released` over all days and rounds."""
-    return conn.execute(
+def runs(conn: sqlite3.Connection, manifest: str) -> list[ReportRun]:
+    """Return the runs of a manifest, oldest first."""
+    rows = conn.execute(
+        "SELECT run AS id, command, started_at, ended_at, exit_code, seconds, accepted, done, failed,"
+        " iif(coalesce(submits, polls, uploads) IS NULL, NULL, coalesce(submits, 0) + coalesce(polls, 0)"
+        " + coalesce(uploads, 0)) AS requests, rejections, rate_per_s FROM v_runs WHERE manifest = ? ORDER BY run",
+        (manifest,),
+    )
+    return [ReportRun(**dict(row)) for row in rows]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCredits:
+    """Credits of one model over all runs and rounds."""
+
+    model: str
+    payments: int
+    estimated: float
+    reserved: float
+    charged: float
+    released: float
+
+
+def credits_by_model(conn: sqlite3.Connection, manifest: str) -> list[ModelCredits]:
+    """Return the credits of each model over all days and rounds, by the model's name."""
+    rows = conn.execute(
         "SELECT model, sum(payments) AS payments, sum(estimated) AS estimated, sum(reserved) AS reserved,"
         " sum(charged) AS charged, sum(released) AS released FROM v_credits WHERE manifest = ?"
         " GROUP BY model ORDER BY model",
         (manifest,),
-    ).fetchall()
+    )
+    return [ModelCredits(**dict(row)) for row in rows]
 
 
-def job_rows(
-    conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None = None
-) -> Iterator[sqlite3.Row]:
+class ReferenceRow(NamedTuple):
+    """A reference of a job: its path as the manifest names it, and as the system does."""
+
+    path: str
+    file: str
+    mime: str
+    size_bytes: int
+
+
+def references(text: str) -> list[ReferenceRow]:
+    """Read the column `refs`."""
+    if text == "[]":
+        return []
+    return [
+        ReferenceRow(item["path"], item["file"], item["mime"], item["size_bytes"])
+        for item in json.loads(text)
+    ]
+
+
+class JobRow(NamedTuple):
+    """A job, listed or not. Credits are sums over all its rounds; `round` says how many there were.
+
+    `params` and `axes` are JSON, `refs` is read by `references`.
+    """
+
+    row: int
+    manifest: str
+    job: str
+    listed: int  # 0 or 1
+    state: str
+    model: str
+    prompt: str | None
+    params: str
+    refs: str
+    axes: str
+    round: int
+    task_id: str | None
+    submitted_at: str | None
+    finished_at: str | None
+    duration_s: float | None
+    attempts: int
+    polls: int
+    overdue: int  # 0 or 1
+    error_class: str | None
+    error_code: str | None
+    error_message: str | None
+    fingerprint: str
+    estimated: float | None
+    reserved: float | None
+    charged: float | None
+
+
+def job_rows(conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None = None) -> Iterator[JobRow]:
     """Yield the jobs of a manifest: the listed ones in its order, then those it no longer lists.
 
     Args:
@@ -62,25 +153,37 @@ def job_rows(
         rows: Row numbers of the jobs wanted; None for every job.
     """
     if rows is None:
-        yield from conn.execute(_JOBS.format(ledger="", jobs=""), (manifest,))
+        yield from map(JobRow._make, conn.execute(_JOBS.format(ledger="", jobs=""), (manifest,)))
         return
     chosen = "IN (SELECT value FROM json_each(?2))"
     query = _JOBS.format(ledger=f"AND job {chosen}", jobs=f"AND j.id {chosen}")
-    yield from conn.execute(query, (manifest, json.dumps(rows)))
+    yield from map(JobRow._make, conn.execute(query, (manifest, json.dumps(rows))))
+
+
+class ArtifactRow(NamedTuple):
+    """A result that has a file; `row` is its job's."""
+
+    row: int
+    number: int
+    path: str
+    size_bytes: int
+    mime: str
+    warning: str | None
 
 
 def artifact_rows(
     conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None = None
-) -> Iterator[sqlite3.Row]:
-    """Yield `job` (row number), `number`, `path`, `size_bytes`, `mime`, `warning` of results that have a file."""
+) -> Iterator[ArtifactRow]:
+    """Yield the results that have a file, by job and number."""
     chosen, given = (
         ("", ()) if rows is None else (" AND a.job IN (SELECT value FROM json_each(?2))", (json.dumps(rows),))
     )
-    yield from conn.execute(
+    found = conn.execute(
         "SELECT a.job, a.number, a.path, a.size_bytes, a.mime, a.warning FROM artifacts a JOIN jobs j ON j.id = a.job"
         f" WHERE j.manifest = ?1{chosen} AND a.path <> '' ORDER BY a.job, a.number",
         (manifest, *given),
     )
+    yield from map(ArtifactRow._make, found)
 
 
 def models(conn: sqlite3.Connection, manifest: str) -> list[str]:
@@ -89,19 +192,29 @@ def models(conn: sqlite3.Connection, manifest: str) -> list[str]:
     return [row["model"] for row in rows]
 
 
-def failures(conn: sqlite3.Connection, manifest: str) -> list[sqlite3.Row]:
-    """Return `state, class, message, n` of what `v_failures` lists, the commonest message of each kind first.
+class Failures(NamedTuple):
+    """How many jobs are in one state for one reason, in the same words."""
+
+    state: str
+    error_class: str
+    message: str
+    number: int
+
+
+def failures(conn: sqlite3.Connection, manifest: str) -> list[Failures]:
+    """Return what `v_failures` lists, the commonest message of each kind first.
 
     Tasks that are only overdue are not among them. The class of paid work that does not come home is what keeps it.
     """
-    return conn.execute(
+    rows = conn.execute(
         "SELECT state, coalesce(iif(state IN ('waiting', 'downloading'), error_code, error_class), 'other') AS class,"
         " coalesce(error_message, '') AS message, count(*) AS n"
         " FROM jobs WHERE manifest = ? AND (state = 'uncertain' OR (state = 'failed' AND listed = 1)"
         "   OR (state IN ('waiting', 'downloading') AND error_code IS NOT NULL))"
         " GROUP BY state, class, message ORDER BY n DESC, min(position)",
         (manifest,),
-    ).fetchall()
+    )
+    return [Failures._make(row) for row in rows]
 
 
 # --- following a manifest while it runs --------------------------------------------------------
@@ -171,10 +284,10 @@ def reference_file(
 ) -> tuple[str, str] | None:
     """Return (absolute path, mime) of one reference of a job of this manifest, counted from 1."""
     found = conn.execute("SELECT refs FROM jobs WHERE manifest = ? AND id = ?", (manifest, row)).fetchone()
-    references = json.loads(found["refs"]) if found else []
-    if not 1 <= number <= len(references):
+    named = references(found["refs"]) if found else []
+    if not 1 <= number <= len(named):
         return None
-    return references[number - 1]["file"], references[number - 1]["mime"]
+    return named[number - 1].file, named[number - 1].mime
 
 
 def job_ids(

@@ -338,28 +338,54 @@ def names_any(conn: sqlite3.Connection, pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(row["job"], pattern) for row in conn.execute("SELECT job FROM incoming"))
 
 
-def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the plan job by job, orphans last.
+class Line(NamedTuple):
+    """One job of the plan, as it is staged; `state` and what follows from payments are the database's.
 
-    Each is `{"job", "change", "cause", "was", "state", "model", "prompt", "params", "refs", "output", "estimate",
-    "basis", "sends", "charged", "reserved", "round", "error_class", "error_message", "task_id", "row",
-    "fingerprint"}`.
+    `params` is JSON, `refs` is read by `reporting.references`. A plain tuple: there may be a hundred thousand.
     """
-    yield from conn.execute(
+
+    position: int
+    job: str
+    change: str
+    cause: str  # what has changed, with spaces between: "prompt params"
+    was: str  # the name it had, where it is renamed
+    state: str
+    model: str
+    prompt: str | None
+    params: str
+    refs: str
+    output: str
+    estimate: float | None  # this and `basis`: of what a run would submit
+    basis: str | None
+    sends: int  # 1 where a run would submit it
+    charged: float | None
+    reserved: float | None
+    round: int
+    error_class: str | None
+    error_message: str | None
+    task_id: str | None
+    fingerprint: str
+
+
+def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[Line]:
+    """Yield the plan job by job, orphans last."""
+    staged = conn.execute(
         "SELECT i.position, i.job, i.change, i.cause, i.was, coalesce(j.state, 'new') AS state, i.model, i.prompt, i.params,"
         " i.refs, i.output, i.estimate, i.basis, i.sends, l.charged, iif(l.state = 'reserved', l.amount, NULL) AS reserved,"
-        " coalesce(j.round, 1) AS round, j.error_class, j.error_message, j.task_id, i.row, i.fingerprint"
+        " coalesce(j.round, 1) AS round, j.error_class, j.error_message, j.task_id, i.fingerprint"
         " FROM incoming i LEFT JOIN jobs j ON j.id = i.row LEFT JOIN ledger l ON l.job = j.id AND l.round = j.round"
         " ORDER BY i.position"
     )
-    yield from conn.execute(
+    yield from map(Line._make, staged)
+    orphaned = conn.execute(
         "SELECT orphans.position, orphans.job, 'orphaned' AS change, '' AS cause, '' AS was, orphans.state, orphans.model,"
         " orphans.prompt, orphans.params, orphans.refs, orphans.output, 0.0 AS estimate, '' AS basis, 0 AS sends, l.charged,"
         " iif(l.state = 'reserved', l.amount, NULL) AS reserved, orphans.round, orphans.error_class,"
-        " orphans.error_message, orphans.task_id, orphans.id AS row, orphans.fingerprint"
+        " orphans.error_message, orphans.task_id, orphans.fingerprint"
         f" FROM {_orphans(conn)} LEFT JOIN ledger l ON l.job = orphans.id AND l.round = orphans.round ORDER BY orphans.id",
         (manifest,),
     )
+    yield from map(Line._make, orphaned)
 
 
 def adopt(conn: sqlite3.Connection, positions: Iterable[int]) -> None:
@@ -520,10 +546,13 @@ def _remember(conn: sqlite3.Connection, manifest: str, source: Source | None) ->
         listings.save(conn, manifest, source)
 
 
-def references_to_send(conn: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """Yield (model, refs) of each distinct set of references a run may have to upload."""
+def to_upload(conn: sqlite3.Connection) -> tuple[int, int]:
+    """Return how many distinct files a run would upload, at most, and their bytes."""
+    files: dict[tuple[str, str], int] = {}
     for row in conn.execute("SELECT DISTINCT model, refs FROM incoming WHERE sends AND refs <> '[]'"):
-        yield row["model"], row["refs"]
+        for item in json.loads(row["refs"]):
+            files[item["sha256"], row["model"]] = item["size_bytes"]
+    return len(files), sum(files.values())
 
 
 def shapes_to_send(conn: sqlite3.Connection, limit: int = 200) -> list[str]:

@@ -223,7 +223,7 @@ class Reader:
             "ended_at": run.ended_at if run is not None else None,
             "exit_code": run.exit_code if run is not None else None,
             **(asdict(hand.numbers) if hand.numbers else self._recorded(stats, run, report)),
-            "errors": [dict(error) for error in jobs.last_errors(conn, self.subject.manifest, ERRORS)],
+            "errors": jobs.last_errors(conn, self.subject.manifest, ERRORS),
         }
 
     def _recorded(self, stats: Mapping[str, Any], run: runs.Run | None, report: Report) -> Mapping[str, Any]:

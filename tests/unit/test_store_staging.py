@@ -135,7 +135,7 @@ def test_an_edited_job_is_paid_again_and_says_why(file: StateFile, edited: JobSp
 
     assert plan(file, edited, B) == {"a": "changed", "b": "planned", "(a)": "orphaned"}
     (line, *_) = staging.lines(file.conn, NAME)
-    assert (line["cause"], line["sends"], line["estimate"]) == (cause, 1, 10.0)
+    assert (line.cause, line.sends, line.estimate) == (cause, 1, 10.0)
 
 
 def test_the_cause_is_what_differs_from_the_version_that_was_listed_last(file: StateFile) -> None:
@@ -150,7 +150,7 @@ def test_the_cause_is_what_differs_from_the_version_that_was_listed_last(file: S
     plan(file, job("a", "two", params={"duration": 10}))
 
     (line, *_) = staging.lines(file.conn, NAME)
-    assert line["cause"] == "prompt params"
+    assert line.cause == "prompt params"
 
 
 def test_a_reference_that_only_moved_is_no_cause(file: StateFile) -> None:
@@ -162,7 +162,7 @@ def test_a_reference_that_only_moved_is_no_cause(file: StateFile) -> None:
     plan(file, job("a", "edited", references=[there]))
     (line, *_) = staging.lines(file.conn, NAME)
 
-    assert line["cause"] == "prompt"
+    assert line.cause == "prompt"
 
 
 def test_params_written_in_another_order_or_as_another_kind_of_number_are_no_cause(file: StateFile) -> None:
@@ -173,7 +173,7 @@ def test_params_written_in_another_order_or_as_another_kind_of_number_are_no_cau
     plan(file, job("a", "edited", params={"y": 6.0, "x": 1}))
     (line, *_) = staging.lines(file.conn, NAME)
 
-    assert line["cause"] == "prompt"
+    assert line.cause == "prompt"
 
 
 @pytest.mark.parametrize("state", ["done", "waiting", "downloading", "uncertain", "failed", "abandoned"])

@@ -32,8 +32,8 @@ def test_a_new_id_with_the_same_request_takes_the_row_over(file: StateFile, stat
 
     assert plan(file, replace(A, id=C.id, output="c"), B) == {"c": "renamed", "b": "planned"}
     (line, *_) = staging.lines(file.conn, NAME)
-    assert line["was"] == "a"
-    assert bool(line["sends"]) is (State(state) in NEVER_SENT)
+    assert line.was == "a"
+    assert bool(line.sends) is (State(state) in NEVER_SENT)
     apply(file, replace(A, id=C.id, output="c"), B)
 
     found = jobs.find(file.conn, NAME, "c")[0]
@@ -136,7 +136,7 @@ def test_what_is_paid_is_taken_over_before_what_would_be_paid_again(file: StateF
 
     for count in range(1, len(BEST_FIRST) + 1):
         plan(file, *takes("y", count))
-        taken = [line["state"] for line in staging.lines(file.conn, NAME)][:count]
+        taken = [line.state for line in staging.lines(file.conn, NAME)][:count]
         assert taken == BEST_FIRST[:count]
 
 
