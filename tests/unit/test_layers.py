@@ -6,6 +6,7 @@ The order is data. A new module fails the first test until someone decides where
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -288,23 +289,63 @@ def test_each_kind_of_io_has_one_home(path: Path) -> None:
     assert not astray
 
 
-@pytest.mark.parametrize("path", modules(), ids=ids)
+SPOKEN_TO_SQLITE = frozenset(
+    {"execute", "executemany", "executescript", "cursor", "fetchone", "fetchmany", "fetchall"}
+)
+# What the store gives to be printed as it is: its keys are a promise to programs, not the names of columns.
+PRINTED_AS_IT_IS = frozenset({"jobs.last_errors", "jobs.last_warnings", "ledger.by_manifest_model_day"})
+
+
+def in_store(path: Path) -> bool:
+    return entry(dotted(path)) in {"store", "store.migrations"}
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if not in_store(path)], ids=ids)
 def test_all_sql_lives_in_the_store(path: Path) -> None:
-    """Others may pass a transaction on, and so name its type; they say nothing to it themselves."""
-    here = dotted(path)
-    if in_sandbox(here) or entry(here) in {"store", "store.migrations"}:
+    """Others may pass a transaction on, and so name its type; they say nothing to it, and see no row of it."""
+    if in_sandbox(dotted(path)):
         return
     spoken = []
     for node in ast.walk(tree(path)):
         match node:
-            case ast.Attribute(value=ast.Name(id="sqlite3"), attr=name) if name not in {"Connection", "Row"}:
+            case ast.Attribute(value=ast.Name(id="sqlite3"), attr=name) if name != "Connection":
                 spoken.append(f"line {node.lineno}: sqlite3.{name}")
-            case ast.Call(func=ast.Attribute(attr="execute" | "executemany" | "executescript" as name)):
+            case ast.Call(func=ast.Attribute(attr=name)) if name in SPOKEN_TO_SQLITE:
                 spoken.append(f"line {node.lineno}: .{name}()")
             case ast.ImportFrom(module="sqlite3"):
                 spoken.append(f"line {node.lineno}: from sqlite3 import; write sqlite3.Connection")
 
     assert not spoken
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if in_store(path)], ids=ids)
+def test_the_store_gives_records_and_no_rows(path: Path) -> None:
+    """Each value that leaves it has a name that mypy knows; what a column is called is nobody else's to know."""
+    functions = [
+        node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    loose = [
+        f"line {node.lineno}: {node.name} gives {ast.unparse(node.returns)}; make it a record"
+        for node in functions
+        if node.returns is not None
+        and not node.name.startswith("_")
+        and f"{path.stem}.{node.name}" not in PRINTED_AS_IT_IS
+        and {"Row", "Cursor", "Any", "object"} & set(re.findall(r"\w+", ast.unparse(node.returns)))
+    ]
+
+    assert not loose
+
+
+def test_what_the_store_gives_to_be_printed_is_there() -> None:
+    known = {
+        f"{path.stem}.{node.name}"
+        for path in modules()
+        if in_store(path)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef)
+    }
+
+    assert known >= PRINTED_AS_IT_IS
 
 
 @pytest.mark.parametrize("path", modules(), ids=ids)
