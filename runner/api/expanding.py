@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from runner.api import unchanged
 from runner.api.reading import Opened, refuse_errors
@@ -11,6 +12,7 @@ from runner.money.pricing import estimate, shape_of
 from runner.store import ledger, staging
 from runner.store.database import StateFile
 from runner.store.listings import Source
+from runner.store.once import OncePerObject
 
 
 def stage(opened: Opened, file: StateFile, *, base_url: str) -> Source | None:
@@ -63,20 +65,14 @@ class Prices:
 
 def expand(opened: Opened, prices: Prices) -> Iterator[staging.StagedJob]:
     """Yield each job of a manifest as it is staged; problems of jobs are in `opened.manifest` at the end."""
-    shapes: dict[tuple[int, str, int, int], str] = {}
-    kept: list[object] = []  # what a shape was computed from stays alive, so that its id stays its own
+    shapes = OncePerObject[str]()
     for spec in opened.manifest.jobs():
         contract = opened.contracts[spec.model]
-        quick = (
-            id(spec.params),
+        shape = shapes.get(
+            spec.params,
+            partial(shape_of, spec, contract),
             spec.model,
-            len(spec.references),
+            tuple(reference.kind for reference in spec.references),
             len(spec.prompt or "") if contract.metered else 0,
         )
-        shape = shapes.get(quick) if not spec.references else None
-        if shape is None:
-            shape = shape_of(spec, contract)
-            if len(shapes) < 10_000:
-                shapes[quick] = shape
-                kept.append(spec.params)
         yield staging.StagedJob(spec=spec, shape=shape, estimate=prices.of(spec, shape))

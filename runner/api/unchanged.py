@@ -32,7 +32,8 @@ PROGRAM = (
     "api/expanding.py", "api/models.py", "api/reading.py", "api/unchanged.py", "contract/*.py", "errors.py",
     "fingerprint.py", "host/clock.py", "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py",
     "results/containers.py", "results/files.py", "results/media.py", "results/parts.py", "schemas.py",
-    "store/copies.py", "store/jobs.py", "store/marks.py", "store/place.py", "store/staging.py", "store/troubles.py",
+    "store/copies.py", "store/jobs.py", "store/marks.py", "store/once.py", "store/place.py",
+    "store/staging.py", "store/troubles.py",
 )  # fmt: skip
 
 

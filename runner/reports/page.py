@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from runner.errors import UsageError
 from runner.host.processes import is_alive
 from runner.reports.data import Report, ReportFile, ReportJob
 from runner.results.parts import disk_errors, sync_folder
+from runner.store.once import OncePerObject
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = (
@@ -217,7 +218,7 @@ class _Table:
     def __init__(self) -> None:
         self.values: list[Any] = []
         self._numbers: dict[object, int] = {}
-        self._kept: list[object] = []  # an object must stay alive while its id stands for it
+        self._objects = OncePerObject[int]()
 
     def add(self, value: Any) -> int:
         """Return the number of a text, number, list, …; `1` and `true` are two values."""
@@ -227,14 +228,11 @@ class _Table:
 
     def add_object(self, value: Any, shown: Any = None) -> int:
         """Return the number of a mapping or a sequence; equal ones have one number."""
-        known = self._numbers.get(("id", id(value)))
-        if known is not None:
-            return known
-        self._kept.append(value)
+        return self._objects.get(value, partial(self._add_form, value, shown))
+
+    def _add_form(self, value: Any, shown: Any) -> int:
         form = shown(value) if shown else dict(value)
-        number = self._number(("json", json.dumps(form, ensure_ascii=False)), form)
-        self._numbers["id", id(value)] = number
-        return number
+        return self._number(("json", json.dumps(form, ensure_ascii=False)), form)
 
     def _number(self, key: object, value: Any) -> int:
         number = self._numbers.setdefault(key, len(self.values))

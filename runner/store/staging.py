@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from runner.fingerprint import canonical
@@ -21,6 +22,7 @@ from runner.model import Estimate, Job, JobSpec, Reference
 from runner.store import listings
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
 from runner.store.listings import Source
+from runner.store.once import OncePerObject
 from runner.store.troubles import trouble
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
@@ -173,24 +175,16 @@ def _temporary(conn: sqlite3.Connection) -> Iterator[None]:
 
 
 def _rows(jobs: Iterable[StagedJob]) -> Iterator[tuple[Any, ...]]:
-    texts: dict[int, str] = {}
-    keep: list[object] = []
+    texts = OncePerObject[str]()
     for position, item in enumerate(jobs):
         spec = item.spec
-        # Most jobs of a run share one params object: dump each object once.
-        params = texts.get(id(spec.params))
-        if params is None:
-            params = _encode(spec.params)
-            if len(texts) < 10_000:
-                texts[id(spec.params)] = params
-                keep.append(spec.params)
         yield (
             position,
             spec.id,
             spec.fingerprint,
             spec.model,
             spec.prompt,
-            params,
+            texts.get(spec.params, partial(_encode, spec.params)),
             references_json(spec.references) if spec.references else "[]",
             _encode(spec.axes) if spec.axes else "{}",
             item.shape,
