@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -282,10 +283,7 @@ class Answering:
         skew_s = answer.skew_s or 0.0
         return task, skew_s if abs(skew_s) >= SKEW_WORTH_S else 0.0
 
-    def _event(self, conn: object, kind: str, **data: object) -> None:
-        import sqlite3
-
-        assert isinstance(conn, sqlite3.Connection)
+    def _event(self, conn: sqlite3.Connection, kind: str, **data: object) -> None:
         events.append(
             conn, at=self._now(), run=None, manifest=self.job.manifest, job=self.job.id, kind=kind, data=data
         )

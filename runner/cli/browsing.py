@@ -6,8 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
     from runner.api.serve import LivePage
 
+T = TypeVar("T")
+
 OPENERS = (("xdg-open",), ("gio", "open"), ("wslview",))
 # These show the codes of a link as rubbish, or are no terminal at all.
 LINKLESS_TERMINALS = ("dumb", "linux", "unknown", "vt")
 
 
-def page_options(function: Any) -> Any:
+def page_options(function: Callable[..., T]) -> Callable[..., T]:
     """Add `--port` and `--open/--no-open`."""
     port = click.option(
         "--port",

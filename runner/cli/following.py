@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runner.cli.output import complain, console, show
 from runner.errors import RunnerError
 from runner.words import harmless_lines, json_text
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from runner.api.status import Standing
 
 TERMINAL_EVERY_S = 1.0
@@ -20,7 +22,7 @@ LINES_EVERY_S = 5.0
 Look = Callable[[], "list[Standing]"]
 
 
-def follow(look: Look, *, as_json: bool, in_words: Callable[[Any], str]) -> None:
+def follow(look: Look, *, as_json: bool, in_words: Callable[[Standing], str]) -> None:
     """Show how manifests stand until Ctrl-C, which is how this ends and no error."""
     screen = console()
     try:
@@ -34,7 +36,7 @@ def follow(look: Look, *, as_json: bool, in_words: Callable[[Any], str]) -> None
         return
 
 
-def _in_place(screen: Any, look: Look, in_words: Callable[[Any], str]) -> None:
+def _in_place(screen: Console, look: Look, in_words: Callable[[Standing], str]) -> None:
     from rich.live import Live
     from rich.text import Text
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.output import json_option, show, show_json
 from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.contract import Contract
 
 
 @click.command("models")
@@ -72,17 +75,17 @@ def sync(*, as_json: bool) -> None:
     )
 
 
-def line(contract: Any) -> str:
+def line(contract: Contract) -> str:
     """Return one model as one line."""
     from runner.progress.words import counted
 
     gaps = "" if contract.complete else "  (contract has gaps)"
-    uploads = contract.uploads.max_files if contract.uploads else 0
+    uploads = contract.uploads.max_files
     takes = f"  up to {counted(uploads, 'reference')}" if uploads else ""
     return f"{contract.id:<28} {contract.category:<6} {contract.base_credits:>4} credits{takes}{gaps}"
 
 
-def page(contract: Any) -> list[str]:
+def page(contract: Contract) -> list[str]:
     """Return one model as a page."""
     lines = [
         f"{contract.id}: {contract.display_name}, {contract.category}",
@@ -102,17 +105,15 @@ def page(contract: Any) -> list[str]:
             most = "" if param.maximum is None else f"{param.maximum:g}"
             accepts = f"{least}..{most}" + (f" step {param.step:g}" if param.step else "")
         else:
-            accepts = str(param.type.value if hasattr(param.type, "value") else param.type)
+            accepts = param.type.value
         default = f"  default {param.default}" if param.default is not None else ""
         need = "  required" if param.required else ""
         lines.append(f"  {param.key:<22} {accepts}{default}{need}")
     uploads = contract.uploads
-    if uploads and uploads.kinds:
-        for kind in uploads.kinds:
-            lines.append(
-                f"references up to {uploads.max_files or '?'}: {kind.kind} {', '.join(kind.mime) or ''}"
-            )
-    elif uploads and uploads.max_files == 0:
+    for kind in uploads.kinds:
+        types = "of types nobody has documented" if kind.mime is None else ", ".join(kind.mime)
+        lines.append(f"references up to {uploads.max_files or '?'}: {kind.kind} {types}".rstrip())
+    if not uploads.kinds and uploads.max_files == 0:
         lines.append("references none")
     if not contract.complete:
         lines.append("attention  this contract has gaps: unknown params are sent with a warning")
@@ -120,7 +121,7 @@ def page(contract: Any) -> list[str]:
     return lines
 
 
-def as_object(contract: Any) -> dict[str, Any]:
+def as_object(contract: Contract) -> dict[str, Any]:
     """Return a contract as its file holds it."""
     from runner.schemas import schemas_dir
 

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,10 @@ from runner.cli.completing import MANIFEST
 from runner.cli.output import complain, json_option, show, state_option
 from runner.host.surroundings import Finding, Weight
 from runner.words import json_text
+
+if TYPE_CHECKING:
+    from runner.api.plan import Plan
+    from runner.store.database import StateFile
 
 MARKS = {
     "new": "+",
@@ -78,7 +82,7 @@ def show_plan(
                 complain(looked.why_no_balance)
 
 
-def _print_json(plan: Any, file: Any, credits: dict[str, Any], findings: list[Finding]) -> None:
+def _print_json(plan: Plan, file: StateFile, credits: dict[str, Any], findings: list[Finding]) -> None:
     from runner.api.plan import plan_lines
     from runner.manifest import problem_json
 
@@ -112,7 +116,7 @@ def _print_json(plan: Any, file: Any, credits: dict[str, Any], findings: list[Fi
 
 
 def _print_words(
-    plan: Any, file: Any, credits: dict[str, Any], findings: list[Finding], *, show_all: bool
+    plan: Plan, file: StateFile, credits: dict[str, Any], findings: list[Finding], *, show_all: bool
 ) -> None:
     from runner.api.plan import plan_lines
     from runner.cli.problems import show_problems
@@ -134,8 +138,8 @@ def _print_words(
         show(f"… and {counted(total - len(shown), 'job')} more; --all shows them")
     show("")
     show(summary_words(plan, credits))
-    for line in plan.attention:
-        show(f"attention  {line}")
+    for each in plan.attention:
+        show(f"attention  {each}")
     for finding in findings:
         if finding.weight is not Weight.FINE:
             show(f"attention  {finding.words()}")
@@ -159,7 +163,7 @@ def _note(line: dict[str, Any]) -> str:
     return cost
 
 
-def summary_words(plan: Any, credits: dict[str, Any]) -> str:
+def summary_words(plan: Plan, credits: dict[str, Any]) -> str:
     """Return the counts and the money of a plan as a few lines."""
     from runner.money.budget import EPSILON
     from runner.progress.words import basis_in_words, counted, credits_in_words, near, size, span

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runner.api.run import RunRequest, RunResult
     from runner.api.serve import LivePage
     from runner.engine import RunOptions
+    from runner.progress.choose import Chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,7 +303,7 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     return steps
 
 
-def print_result_json(result: RunResult, progress: Any) -> None:
+def print_result_json(result: RunResult, progress: Chosen) -> None:
     """Write the last event of the stream."""
     progress.write(
         "summary",

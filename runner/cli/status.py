@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -64,7 +64,7 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
     show("\n\n".join(words(standing) for standing in found) or "no manifest has been run here yet")
 
 
-def in_words(standing: Any, *, flag: str = "") -> str:
+def in_words(standing: Standing, *, flag: str = "") -> str:
     """Return how a manifest stands as a few lines; `flag` is what commands about it need besides."""
     from runner.api import troubles
     from runner.progress.plain import states
@@ -77,10 +77,10 @@ def in_words(standing: Any, *, flag: str = "") -> str:
         f"credits    {credits_in_words(standing.charged)} spent, {credits_in_words(standing.reserved)} reserved;"
         f" {credits_in_words(standing.last_day)} in the last 24 h in this workspace"
     )
-    run = standing.running or standing.last_run
-    if standing.running and run["paused"]:
+    run, last = standing.running, standing.last_run
+    if run and run["paused"]:
         lines.append(f"stopped    process {run['pid']} on {run['host']}; {run['paused']}")
-    elif standing.running:
+    elif run:
         rate = run["stats"].get("rate_per_s")
         eta = f", about {span(standing.eta_s)} left" if standing.eta_s is not None else ""
         lines.append(
@@ -89,10 +89,10 @@ def in_words(standing: Any, *, flag: str = "") -> str:
             + (f", {rate:.1f} requests/s" if rate else "")
             + eta
         )
-    elif run and run["ended_at"]:
-        lines.append(f"last run   ended {moment(run['ended_at'])} with exit code {run['exit_code']}")
-    elif run:
-        lines.append(f"last run   was killed (last seen {moment(run['seen_at'])}); run again to go on")
+    elif last and last["ended_at"]:
+        lines.append(f"last run   ended {moment(last['ended_at'])} with exit code {last['exit_code']}")
+    elif last:
+        lines.append(f"last run   was killed (last seen {moment(last['seen_at'])}); run again to go on")
     width = min(max((len(str(error["job"])) for error in standing.errors), default=0), 40)
     for error in reversed(standing.errors):
         cls = f"{error['class']}: " if error["class"] and error["state"] == "failed" else ""
