@@ -12,6 +12,7 @@ import unicodedata
 from typing import Any
 
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # emoji and some scripts cannot do without
+LONGEST_WORDS = 1000  # of a message, in characters: a reason fits, a page that somebody put in does not
 LINE_CHARS = 300  # of somebody's words, where a line is to hold more than them
 
 _SPACES = frozenset("\n\r\t\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029")

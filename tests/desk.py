@@ -42,7 +42,8 @@ from runner.model import (
     Upload,
 )
 from runner.money.pricing import estimate, shape_of
-from runner.service.client import Account, open_api
+from runner.service.account import Account
+from runner.service.rivya.endpoints import open_service
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
 from runner.steps.submit import Held, Submitted, submit
@@ -288,12 +289,12 @@ class World:
         writer = GroupWriter(self.file, inline=True)
         service_clock = ServiceClock(self.clock)
         async with (
-            open_api(
+            open_service(
                 self.account,
                 now=self.clock.wall_s,
                 transport=httpx.MockTransport(self._dated),
                 heard=service_clock.heard,
-            ) as api,
+            ) as service,
             anyio.create_task_group() as group,
         ):
             group.start_soon(writer.serve)
@@ -301,7 +302,7 @@ class World:
                 run=1,
                 settings=self.settings,
                 account=self.account,
-                api=api,
+                service=service,
                 writer=writer,
                 clock=self.clock,
                 service_clock=service_clock,
@@ -320,10 +321,10 @@ class World:
         async with self.desk() as desk:
             try:
                 if self.ahead_s is not None:
-                    await desk.api.credits()
+                    await desk.service.credits()
                 done = await submit(desk, self.job(name).row)
                 if done.held is Held.TIME:
-                    await desk.api.credits()
+                    await desk.service.credits()
                     done = await submit(desk, self.job(name).row)
             except (Exception, Killed) as exc:
                 done = exc

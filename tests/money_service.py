@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from runner.host.clock import rfc3339
-from runner.lifecycle.machine import Reply
 from runner.model import Json
+from runner.service.reply import Reply
 from tests.desk import BEGINNING, MODEL, refused
 
 # What the service really charges, by `duration`; the catalogue says 10 for all. One day all cost the most.

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import httpx
 
-from runner.service.client import Account, Api, Timeouts, open_api
+from runner.service.account import Account
+from runner.service.http import Timeouts
+from runner.service.protocol import Service
+from runner.service.rivya.endpoints import open_service
 
 TLS = Path(__file__).resolve().parent / "fixtures" / "tls"
 KEY = "rvya_sk_very-secret-4711"
@@ -114,8 +117,8 @@ async def serving(answering: Answering, certificate: str = "") -> AsyncIterator[
 
 
 @asynccontextmanager
-async def api_to(url: str, timeouts: Timeouts = PATIENT, now: float = 0.0) -> AsyncIterator[Api]:
-    async with open_api(Account(url, KEY), now=lambda: now, timeouts=timeouts) as api:
+async def api_to(url: str, timeouts: Timeouts = PATIENT, now: float = 0.0) -> AsyncIterator[Service]:
+    async with open_service(Account(url, KEY), now=lambda: now, timeouts=timeouts) as api:
         yield api
 
 

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.lifecycle.machine import may_become
+from runner.lifecycle.rules import may_become
 from runner.model import State
 from tests.support import clean_environment
 from tests.unit.test_layers import LAYERS, top_entries

@@ -9,14 +9,17 @@ import anyio
 
 from runner.host.clock import SystemClock
 from runner.host.environment import base_url, get_key
-from runner.service.client import Account, Api, Timeouts, checked_base_url, open_api
+from runner.service.account import Account, checked_base_url
+from runner.service.http import Timeouts
+from runner.service.protocol import Service
+from runner.service.rivya.endpoints import open_service
 
 T = TypeVar("T")
 
 QUICK = Timeouts(connect_s=5.0, read_s=10.0, total_s=15.0)
 
 
-def ask(question: Callable[[Api], Awaitable[T]], *, key: str | None = None) -> T:
+def ask(question: Callable[[Service], Awaitable[T]], *, key: str | None = None) -> T:
     """Open the API, ask one thing, close it.
 
     Args:
@@ -26,7 +29,7 @@ def ask(question: Callable[[Api], Awaitable[T]], *, key: str | None = None) -> T
     account = Account(checked_base_url(base_url()), get_key() if key is None else key)
 
     async def asked() -> T:
-        async with open_api(account, now=SystemClock().wall_s, connections=1, timeouts=QUICK) as api:
-            return await question(api)
+        async with open_service(account, now=SystemClock().wall_s, connections=1, timeouts=QUICK) as service:
+            return await question(service)
 
     return anyio.run(asked)

@@ -10,9 +10,9 @@ import sqlite3
 from collections.abc import Mapping
 
 from runner.host.clock import epoch, rfc3339
-from runner.lifecycle.machine import number_of
 from runner.model import NEVER_SENT, Job, Settings, State
 from runner.results.sidecar import Sidecar, SidecarIndex
+from runner.service.amounts import number_of
 from runner.store import events, jobs, ledger, moves, staging
 from runner.store.database import StateFile
 

@@ -11,7 +11,7 @@ from runner.api.adopting import take_over
 from runner.api.plan import Plan
 from runner.api.retry import Wanted, begin_rounds
 from runner.results.files import OutputFolder
-from runner.service.client import Account
+from runner.service.account import Account
 from runner.store import durations, ledger, manifests, runs, staging
 from runner.store.database import StateFile
 from runner.store.marks import Marks

@@ -7,7 +7,7 @@ from pathlib import Path
 from runner.errors import UsageError
 from runner.model import Settings
 from runner.results.files import OutputFolder
-from runner.service.client import same_service
+from runner.service.account import same_service
 from runner.store import manifests
 from runner.store.database import StateFile
 

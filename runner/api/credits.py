@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from runner.api.account import ask
 from runner.errors import KeyRefused, TemporaryTrouble
-from runner.lifecycle.machine import Answer, Meaning, credits_of, understand
-from runner.service.client import Api
+from runner.service.protocol import Answer, Meaning, Service
 
 
 def balance() -> float:
@@ -16,17 +15,16 @@ def balance() -> float:
         TemporaryTrouble: There is no proper answer.
     """
 
-    async def question(api: Api) -> Answer:
-        return understand(await api.credits())
+    async def question(service: Service) -> Answer:
+        return await service.credits()
 
     answer = ask(question)
     if answer.meaning is Meaning.KEY_REFUSED:
         raise KeyRefused(
             f"the service refuses our key: {answer.words()}", hint="check RIVYA_API_KEY and its scopes"
         )
-    amount = credits_of((answer.data or {}).get("current_credits")) if answer.meaning is Meaning.OK else None
-    if amount is None:
+    if answer.balance is None:
         raise TemporaryTrouble(
             f"the balance cannot be read: {answer.words() or 'no proper answer'}", hint=answer.hint
         )
-    return amount
+    return answer.balance

@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.progress.words import counted
 from runner.results.sidecar import Sidecar
-from runner.service.client import same_service
+from runner.service.account import same_service
 from runner.store import ledger
 from runner.store.copies import beside, knows
 from runner.store.database import StateFile

@@ -18,10 +18,10 @@ from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import rfc3339
 from runner.host.environment import base_url
 from runner.host.workspace import Workspace
-from runner.lifecycle.machine import Answer, Meaning, understand
 from runner.model import ModelId
 from runner.schemas import bundled_sha256, load_contracts
-from runner.service.client import Api, checked_base_url
+from runner.service.account import checked_base_url
+from runner.service.protocol import Answer, Meaning, Service
 
 LIST_FILE = "models.json"
 
@@ -74,8 +74,8 @@ def sync_models(workspace: Workspace) -> Synced:
         UsageError: The list cannot be stored.
     """
 
-    async def question(api: Api) -> Answer:
-        return understand(await api.models())
+    async def question(service: Service) -> Answer:
+        return await service.models()
 
     answer = ask(question, key="")
     live = contracts_from_list(answer.data) if answer.meaning is Meaning.OK else {}

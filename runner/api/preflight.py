@@ -22,10 +22,12 @@ from runner.host import surroundings
 from runner.host.clock import SystemClock
 from runner.host.environment import base_url, find_key, get_key
 from runner.host.surroundings import Finding, Weight
-from runner.lifecycle.machine import Answer, Meaning, credits_of, understand
 from runner.results.files import free_room
+from runner.service.account import Account, checked_base_url
 from runner.service.addresses import is_loopback, read_address
-from runner.service.client import USER_AGENT, Account, Api, Timeouts, checked_base_url, open_api
+from runner.service.http import USER_AGENT, Timeouts
+from runner.service.protocol import Answer, Meaning, Service
+from runner.service.rivya.endpoints import open_service
 from runner.service.transports import ResultTransport, check, knock, open_result_transport
 
 LONGEST_S = 10.0  # for all of it: a service that is slower is waited for by the run itself
@@ -92,10 +94,10 @@ def look_now(account: Account, hosts: Sequence[str]) -> Looked:
 
     async def looked() -> Looked:
         async with (
-            open_api(account, now=SystemClock().wall_s, connections=2, timeouts=_TIMES) as api,
+            open_service(account, now=SystemClock().wall_s, connections=2, timeouts=_TIMES) as service,
             open_result_transport(account.base_url, HOSTS) as results,
         ):
-            return await look(api, results, hosts)
+            return await look(service, results, hosts)
 
     return anyio.run(looked)
 
@@ -130,21 +132,21 @@ def look_for_plan(hosts: Sequence[str]) -> Looked:
     return Looked()
 
 
-async def look(api: Api, results: ResultTransport, hosts: Sequence[str]) -> Looked:
+async def look(service: Service, results: ResultTransport, hosts: Sequence[str]) -> Looked:
     """Ask the service one question, and connect to the hosts its results came from; `LONGEST_S` at most.
 
     Args:
-        api: The service.
+        service: The service.
         results: The way to hosts of results.
         hosts: Which have delivered before, the latest first, each with its port if it has one.
     """
-    sight = _Sight(api, results, hosts)
+    sight = _Sight(service, results, hosts)
     with anyio.move_on_after(LONGEST_S):
         async with anyio.create_task_group() as group:
             group.start_soon(sight.ask)
             for host in sight.hosts:
                 group.start_soon(sight.knock, host)
-            if not (sight.hosts or results.proxied or api.account.loopback):
+            if not (sight.hosts or results.proxied or service.account.loopback):
                 group.start_soon(sight.look_up)
     return sight.looked()
 
@@ -152,10 +154,10 @@ async def look(api: Api, results: ResultTransport, hosts: Sequence[str]) -> Look
 class _Sight:
     """What comes of one look, whenever that ends."""
 
-    def __init__(self, api: Api, results: ResultTransport, hosts: Sequence[str]) -> None:
-        self._api = api
+    def __init__(self, service: Service, results: ResultTransport, hosts: Sequence[str]) -> None:
+        self._service = service
         self._results = results
-        self._name = urlsplit(api.account.base_url).hostname or ""
+        self._name = urlsplit(service.account.base_url).hostname or ""
         self.hosts = [host for host in hosts if not is_loopback(f"https://{host}")][:HOSTS]
         self._answer: Answer | None = None
         self._way: Finding | None = None
@@ -163,11 +165,11 @@ class _Sight:
         self._made_up: Finding | None = None
 
     async def ask(self) -> None:
-        reply = await self._api.credits()
-        self._way, self._answer = reply.finding, understand(reply)
+        self._answer = await self._service.credits()
+        self._way = self._answer.finding
         if _refuses_the_key(self._answer):
             await anyio.sleep(AGAIN_S)
-            self._answer = understand(await self._api.credits())
+            self._answer = await self._service.credits()
 
     async def knock(self, host: str) -> None:
         self._knocked[host] = await knock(self._results, host, agent=USER_AGENT, timeout_s=LONGEST_S / 2)
@@ -184,9 +186,7 @@ class _Sight:
         findings = [self._way] if self._way is not None else []
         if answer.skew_s is not None:
             findings.append(surroundings.clock(answer.skew_s, self._name))
-        balance = (
-            credits_of((answer.data or {}).get("current_credits")) if answer.meaning is Meaning.OK else None
-        )
+        balance = answer.balance
         online = answer.status is not None
         return Looked(
             findings=findings,

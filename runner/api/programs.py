@@ -35,7 +35,7 @@ from runner.host.environment import base_url
 from runner.manifest import Manifest
 from runner.model import SANDBOX_URL
 from runner.progress.events import EventLines
-from runner.service.client import checked_base_url
+from runner.service.account import checked_base_url
 from runner.store.database import StateFile
 
 __all__ = (

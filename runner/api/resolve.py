@@ -15,12 +15,12 @@ from runner.errors import KeyRefused, TemporaryTrouble, UsageError
 from runner.host.clock import epoch, rfc3339
 from runner.host.environment import base_url, get_key
 from runner.host.workspace import ManifestLock
-from runner.lifecycle.machine import Answer, Meaning, TaskView, read_task, understand
 from runner.lifecycle.ways import SO_FAR, Trouble, lasts_s
 from runner.model import Artifact, Job, State, TaskId
 from runner.progress.words import credits_in_words, moment, near
 from runner.results import sidecar
-from runner.service.client import Account, Api, same_service
+from runner.service.account import Account, same_service
+from runner.service.protocol import Answer, Meaning, Service, TaskView
 from runner.store import events, jobs, ledger, manifests, moves
 from runner.store.database import StateFile
 
@@ -267,15 +267,15 @@ class Answering:
                 f"this manifest belongs to {self.service}", hint=f"set RIVYA_BASE_URL={self.service}"
             )
 
-        async def question(api: Api) -> Answer:
-            return understand(await api.poll(task_id))
+        async def question(service: Service) -> Answer:
+            return await service.poll(task_id)
 
         answer = ask(question)
         if answer.meaning is Meaning.KEY_REFUSED:
             raise KeyRefused(f"the service refuses our key: {answer.words()}")
         if answer.status == 404:
             raise UsageError(f"the service knows no task {task_id} of this account")
-        task = read_task(answer.data) if answer.meaning is Meaning.OK else None
+        task = answer.task
         if task is None or task.id != task_id:
             raise TemporaryTrouble(
                 f"task {task_id} cannot be read: {answer.words() or 'no proper answer'}", hint=answer.hint

@@ -37,7 +37,8 @@ from runner.pace.governor import Governor
 from runner.pace.scheduler import Durations, Scheduler, Window
 from runner.progress.words import counted
 from runner.results.files import OutputFolder
-from runner.service.client import Account, checked_base_url, open_api
+from runner.service.account import Account, checked_base_url
+from runner.service.rivya.endpoints import open_service
 from runner.service.transports import check, get_ready, open_result_transport
 from runner.steps.desk import Desk
 from runner.steps.download import Downloads, stem_of
@@ -390,14 +391,14 @@ async def _go(
     )
     service_clock = ServiceClock(clock)
     async with (
-        open_api(account, now=clock.wall_s, connections=MOST_OPEN, heard=service_clock.heard) as api,
+        open_service(account, now=clock.wall_s, connections=MOST_OPEN, heard=service_clock.heard) as service,
         open_result_transport(account.base_url, settings.limits.downloads + slow_places) as results,
     ):
         desk = Desk(
             run=known.run_id,
             settings=settings,
             account=account,
-            api=api,
+            service=service,
             writer=writer,
             clock=clock,
             service_clock=service_clock,
@@ -410,7 +411,7 @@ async def _go(
         downloads = Downloads.create(desk, known.folder, results, slow_places=slow_places)
         engine = Engine(desk, scheduler, downloads, request.options, progress)
         if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in ASK_THE_SERVICE):
-            looked = await look(api, results, result_hosts.known(file.conn, account.service))
+            looked = await look(service, results, result_hosts.known(file.conn, account.service))
             _heed(looked, engine, request.options, announce)
         async with anyio.create_task_group() as group:
             group.start_soon(_get_ready_for_the_end)

@@ -60,7 +60,7 @@ def show_plan(
     from runner.api.preflight import Looked, look_at_room, look_for_plan
     from runner.host.environment import base_url
     from runner.model import SANDBOX_URL
-    from runner.service.client import checked_base_url
+    from runner.service.account import checked_base_url
 
     identity = SANDBOX_URL if sandbox else checked_base_url(base_url())
     with planned(

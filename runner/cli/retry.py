@@ -12,9 +12,9 @@ from runner.cli.asking import Asked, asked
 from runner.cli.output import complain
 from runner.cli.run import go
 from runner.errors import Exit, UsageError
-from runner.lifecycle.machine import FailureClass
 from runner.lifecycle.ways import STUCK
 from runner.model import State
+from runner.service.protocol import FailureClass
 
 if TYPE_CHECKING:
     from runner.api.retry import Kind, Wanted

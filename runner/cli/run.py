@@ -16,7 +16,7 @@ from runner.cli.asking import Asked, asked
 from runner.cli.browsing import linked, open_live, open_url, page_options, somebody_looks
 from runner.cli.output import complain, console, show
 from runner.errors import Exit, UsageError
-from runner.lifecycle.machine import MODERATION_LIKE
+from runner.lifecycle.rules import MODERATION_LIKE
 
 if TYPE_CHECKING:
     from runner.api.plan import Plan

@@ -16,11 +16,12 @@ from runner.engine.view import Progress, RunOptions, Tally
 from runner.engine.waits import Wait, Waits, is_quota
 from runner.errors import Exit, RunnerError
 from runner.host.clock import epoch
-from runner.lifecycle.machine import Answer, Failure, Meaning, TaskStatus
+from runner.lifecycle.rules import Failure
 from runner.lifecycle.ways import Trouble, is_given_up
 from runner.model import Job
 from runner.pace.backoff import retry_delay_s
 from runner.pace.scheduler import Call, Scheduler
+from runner.service.protocol import Answer, Meaning, TaskStatus
 from runner.steps import poll as polling
 from runner.steps.desk import Desk
 from runner.store import rates

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from runner.lifecycle.machine import Answer, Failure, FailureClass, Meaning, counts_for_breaker
+from runner.lifecycle.rules import Failure, counts_for_breaker
 from runner.pace.backoff import retry_delay_s
+from runner.service.protocol import Answer, FailureClass, Meaning
 
 TEMPORARY = (Meaning.NEVER_LEFT, Meaning.UNCLEAR, Meaning.DISABLED)
 NOT_THERE = (Meaning.NEVER_LEFT, Meaning.DISABLED)

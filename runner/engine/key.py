@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from runner.lifecycle.machine import Answer, Meaning
 from runner.pace.scheduler import Call
+from runner.service.protocol import Answer, Meaning
 
 # A refused question is asked so often in all: at once, then after 1, 2 and 4 s.
 ASKS = 4

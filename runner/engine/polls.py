@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from runner.engine.floor import Floor
 from runner.errors import Exit
-from runner.lifecycle.machine import Meaning
 from runner.lifecycle.ways import SO_FAR
 from runner.model import Job, State
 from runner.pace.backoff import retry_delay_s
 from runner.pace.scheduler import Call
+from runner.service.protocol import Meaning
 from runner.steps import poll as polling
 from runner.store import durations
 

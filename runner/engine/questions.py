@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from runner.engine.floor import Floor
-from runner.lifecycle.machine import understand
 
 
 async def ask(floor: Floor, sent_at: float) -> None:
     """Ask for the credits, whatever they are."""
     try:
-        answer = understand(await floor.desk.api.credits())
+        answer = await floor.desk.service.credits()
     finally:
         floor.question_open = False
     floor.question_answered(answer, sent_at)

@@ -11,9 +11,9 @@ from runner.engine.floor import Floor
 from runner.engine.places import Places
 from runner.engine.waits import RATE_S
 from runner.errors import Exit
-from runner.lifecycle.machine import Meaning
 from runner.lifecycle.ways import Trouble
 from runner.pace.scheduler import Call
+from runner.service.protocol import Meaning
 from runner.steps import poll as polling
 from runner.steps import trouble
 from runner.steps.download import DownloadResult, Downloads, Fetched, Line, note_missing

@@ -5,10 +5,11 @@ from __future__ import annotations
 from runner.engine.floor import Floor
 from runner.engine.waits import is_quota
 from runner.errors import Exit
-from runner.lifecycle.machine import Failure, FailureClass, Meaning
+from runner.lifecycle.rules import Failure
 from runner.model import NEVER_SENT, Job, State
 from runner.money.budget import Verdict
 from runner.pace.scheduler import Call
+from runner.service.protocol import FailureClass, Meaning
 from runner.steps.submit import Held, Submitted, submit
 
 

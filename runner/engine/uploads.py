@@ -5,8 +5,9 @@ from __future__ import annotations
 from runner.engine.floor import Floor
 from runner.errors import Exit, RunnerError
 from runner.host.drives import DriveAway
-from runner.lifecycle.machine import Failure, Meaning
+from runner.lifecycle.rules import Failure
 from runner.pace.scheduler import Call
+from runner.service.protocol import Meaning
 from runner.steps import upload as uploading
 
 DRIVE_TRIES = 4  # of half a minute each

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from runner.lifecycle.machine import Answer, Meaning
 from runner.pace.scheduler import Call
+from runner.service.protocol import Answer, Meaning
 
 # No limit on a rate that is in common use counts over more than a minute; half of one to spare.
 RATE_S = 90.0

@@ -19,11 +19,10 @@ from urllib.parse import quote
 
 from runner.errors import UsageError
 from runner.host.clock import epoch
-from runner.lifecycle.machine import LONGEST_WORDS
 from runner.model import SANDBOX_URL, Json, State
 from runner.schemas import load_contracts
 from runner.store import jobs, manifests, reporting
-from runner.words import harmless
+from runner.words import LONGEST_WORDS, harmless
 
 Value = TypeVar("Value")
 

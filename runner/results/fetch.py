@@ -43,7 +43,7 @@ from runner.results.trouble import (
 )
 from runner.results.verdict import NoResult, Verdict, judge
 from runner.service.addresses import Address, may_hold_results, not_public, read_address
-from runner.service.client import USER_AGENT
+from runner.service.http import USER_AGENT
 from runner.service.transports import AddressRefused, in_words, look_at, never_left
 
 T = TypeVar("T")

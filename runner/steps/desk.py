@@ -12,7 +12,8 @@ from runner.host.clock import Clock, ServiceClock, rfc3339
 from runner.model import Estimate, Job, ModelId, Settings
 from runner.money.budget import Verdict, is_capped, judge
 from runner.money.pricing import estimate
-from runner.service.client import Account, Api
+from runner.service.account import Account
+from runner.service.protocol import Service
 from runner.store import events, ledger
 from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
@@ -29,7 +30,7 @@ class Desk:
     run: int
     settings: Settings
     account: Account
-    api: Api
+    service: Service
     writer: GroupWriter
     clock: Clock
     service_clock: ServiceClock

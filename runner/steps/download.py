@@ -170,7 +170,7 @@ class Downloads:
         result = DownloadResult(
             job=job,
             fetched=Fetched.STOPPED if line.scope.cancelled_caught else Fetched.DONE,
-            from_api=desk.account.counts(urls[1]),
+            from_api=desk.service.counts(urls[1]),
             came=tuple(item.path for item in artifacts if item.number in came),
             files=tuple(item.path for item in artifacts),
             warnings=tuple(
@@ -316,7 +316,7 @@ def _not_fetched(
         why=_why(desk, missing, len(urls)),
         odd=all(isinstance(each, ResultDoubtful) for each in missing.values()),
         retry_after_s=max(waits, default=None),
-        from_api=any(desk.account.counts(urls[number]) for number in missing),
+        from_api=any(desk.service.counts(urls[number]) for number in missing),
         too_fast=any(_too_fast(desk, urls[number], each) for number, each in missing.items()),
         out_of_reach=next((each.out_of_reach for each in missing.values() if each.out_of_reach), ""),
     )

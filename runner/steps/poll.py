@@ -7,20 +7,10 @@ from dataclasses import dataclass, replace
 
 from runner.errors import Exit
 from runner.host.clock import epoch
-from runner.lifecycle.machine import (
-    AfterTask,
-    Answer,
-    Failure,
-    Meaning,
-    TaskView,
-    after_task,
-    has_ended_oddly,
-    read_task,
-    task_failure,
-    understand,
-)
+from runner.lifecycle.rules import AfterTask, Failure, after_task, has_ended_oddly, task_failure
 from runner.lifecycle.ways import Trouble
 from runner.model import Job, State
+from runner.service.protocol import Answer, FailureClass, Meaning, TaskView
 from runner.steps import trouble
 from runner.steps.desk import Desk
 from runner.steps.rounds import take_task
@@ -66,8 +56,8 @@ class Seen:
 async def poll(desk: Desk, row: int, seen: Seen) -> Polled:
     """Ask for one task; wait for a commit only when something has changed."""
     task_id = seen.task_id
-    answer = understand(await desk.api.poll(task_id))
-    task = read_task(answer.data) if answer.meaning is Meaning.OK else None
+    answer = await desk.service.poll(task_id)
+    task = answer.task
     if task is not None and task.id != task_id:
         task = None  # an answer about something else says nothing about this job
     if (
@@ -127,7 +117,7 @@ def _record(
     asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if seen.unwatched else None
     after = take_task(conn, desk, job, task, asked_at_s=asked_at_s, polled=True)
     failure = task_failure(task) if after.state in (State.FAILED, State.PLANNED) else None
-    stop = Exit.CREDITS if failure is not None and task.code == "insufficient_credits" else None
+    stop = Exit.CREDITS if failure is not None and task.cls is FailureClass.CREDITS else None
     paid = ledger.paid(conn, after) if after.state is State.DOWNLOADING else None
     return Polled(
         job=after,
@@ -164,8 +154,8 @@ async def renew(desk: Desk, row: int) -> tuple[Job, Answer]:
     """Ask for the task of a succeeded job once more, for fresh result urls; it never becomes failed by that."""
     job = await desk.writer.write(lambda conn: jobs.get(conn, row))
     assert job.task_id is not None
-    answer = understand(await desk.api.poll(job.task_id))
-    task = read_task(answer.data) if answer.meaning is Meaning.OK else None
+    answer = await desk.service.poll(job.task_id)
+    task = answer.task
 
     def record(conn: sqlite3.Connection) -> Job:
         now = jobs.get(conn, row)

@@ -5,17 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from runner.host.clock import epoch
-from runner.lifecycle.machine import (
-    AfterTask,
-    Failure,
-    TaskStatus,
-    TaskView,
-    after_task,
-    oddness,
-    task_failure,
-    wants_another_round,
-)
+from runner.lifecycle.rules import AfterTask, Failure, after_task, oddness, task_failure, wants_another_round
 from runner.model import Job
+from runner.service.protocol import TaskStatus, TaskView
 from runner.steps import trouble
 from runner.steps.desk import Desk
 from runner.store import durations, ledger, moves

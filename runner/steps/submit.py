@@ -14,23 +14,19 @@ from enum import StrEnum
 from runner.errors import Exit
 from runner.fingerprint import idempotency_key
 from runner.host.clock import epoch, rfc3339
-from runner.lifecycle.machine import (
+from runner.lifecycle.rules import (
     After,
-    Answer,
     Failure,
-    FailureClass,
-    Meaning,
     SubmitOutcome,
     after_submit,
     may_send,
     send_age_s,
     still_open_s,
-    understand,
 )
 from runner.model import NEVER_SENT, Job, State, Upload
 from runner.money.budget import Verdict
 from runner.pace.backoff import retry_delay_s
-from runner.steps.body import body_of
+from runner.service.protocol import Answer, FailureClass, Meaning
 from runner.steps.desk import Desk
 from runner.steps.rounds import fail, take_task
 from runner.steps.upload import fresh_copies
@@ -83,8 +79,7 @@ async def submit(desk: Desk, row: int) -> Submitted:
     assert job.body is not None
     assert job.key is not None
     still_allowed = (lambda: _in_time(desk, job)) if job.in_doubt > 1 else None
-    reply = await desk.api.submit(job.body, job.key, still_allowed=still_allowed)
-    answer = understand(reply, to_submit=True)
+    answer = await desk.service.submit(job.body, job.key, still_allowed=still_allowed)
     if answer.meaning is not Meaning.OK:
         desk.service_clock.ended(job.row)
     done = await desk.writer.write(lambda conn: _record(conn, desk, job, answer))
@@ -157,7 +152,7 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
         base_url=desk.account.service,
         now=now,
     )
-    bytes_ = _bytes(job, copies)
+    bytes_ = _bytes(desk, job, copies)
     after = moves.intend(
         conn,
         job,
@@ -185,7 +180,7 @@ def _first_send(desk: Desk) -> moves.FirstSend:
     )
 
 
-def _bytes(job: Job, copies: tuple[Upload, ...]) -> moves.Bytes:
+def _bytes(desk: Desk, job: Job, copies: tuple[Upload, ...]) -> moves.Bytes:
     """Return what to send: under the old key only the very same bytes, and those while they are pinned."""
 
     def make(revision: int) -> moves.Bytes:
@@ -197,11 +192,11 @@ def _bytes(job: Job, copies: tuple[Upload, ...]) -> moves.Bytes:
             revision=revision,
             serial=job.serial,
         )
-        return moves.Bytes(revision=revision, key=key, body=body_of(job, copies, key))
+        return moves.Bytes(revision=revision, key=key, body=desk.service.encode(job, copies, key))
 
     if job.key is not None and job.body is not None:
         # The id may have changed by a rename since; what was sent keeps its own key.
-        if job.pinned or body_of(job, copies, job.key) == job.body:
+        if job.pinned or desk.service.encode(job, copies, job.key) == job.body:
             return moves.Bytes(revision=job.revision, key=job.key, body=job.body)
         return make(job.revision + 1)
     return make(job.revision)
@@ -287,7 +282,6 @@ def _record(conn: sqlite3.Connection, desk: Desk, sent: Job, answer: Answer) -> 
         earlier_unclear=job.in_doubt - 1,
         conflicts=job.conflicts + int(conflict),
         conflict_age_s=desk.clock.wall_s() - since if since is not None else 0.0,
-        reference_urls=_urls(job),
         fresh_bodies_left=job.fresh_bodies < FRESH_BODIES,
     )
     if outcome.after is After.WAITING:
@@ -325,7 +319,7 @@ def _accepted(
     asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if job.attempts > 1 else None
     after = take_task(conn, desk, waiting, task, asked_at_s=asked_at_s)
     ended_badly = after.state in (State.PLANNED, State.FAILED)
-    stop = Exit.CREDITS if ended_badly and task.code == "insufficient_credits" else None
+    stop = Exit.CREDITS if ended_badly and task.cls is FailureClass.CREDITS else None
     return Submitted(
         job=after,
         state=after.state,
@@ -380,18 +374,8 @@ def _not_accepted(
             ledger.release(conn, job, now=now)
             fresh = outcome.after is After.NEW_BODY
             if fresh:
-                uploads.forget(conn, _urls(job))
+                uploads.forget(conn, answer.stale_urls)
             after = moves.back(conn, job, now, new_bytes=outcome.new_revision, fresh_body=fresh)
             return Submitted(job=after, state=State.PLANNED, stop=outcome.stop)
         case After.WAITING:
             raise AssertionError("an accepted submit is recorded elsewhere")
-
-
-def _urls(job: Job) -> tuple[str, ...]:
-    """Return the reference urls inside the committed body."""
-    if not job.references or job.body is None:
-        return ()
-    import json
-
-    items = json.loads(job.body)["params"].get("referenceMediaItems", [])
-    return tuple(item["url"] for item in items)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 
 from runner.host.clock import epoch
-from runner.lifecycle.machine import Answer, TaskView, has_ended_oddly
+from runner.lifecycle.rules import has_ended_oddly
 from runner.lifecycle.ways import STUCK, Trouble, is_settled
 from runner.model import Job
+from runner.service.protocol import Answer, TaskView
 from runner.steps.desk import Desk
 from runner.store import moves
 

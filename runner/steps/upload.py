@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import anyio.to_thread
 
 from runner.host.clock import rfc3339
-from runner.lifecycle.machine import Answer, Failure, Meaning, failure_class, number_of, understand
+from runner.lifecycle.rules import Failure
 from runner.manifest.reference_files import ReferenceChanged, ReferenceMissing, open_verified
-from runner.model import NEVER_SENT, Job, Json, Reference, Upload
-from runner.service.addresses import is_loopback
-from runner.service.hiding import MARK
+from runner.model import NEVER_SENT, Job, Reference, Upload
+from runner.service.protocol import Answer, Meaning
 from runner.steps.desk import Desk
 from runner.steps.rounds import fail
 from runner.store import jobs, uploads
@@ -86,22 +84,18 @@ async def upload(desk: Desk, reference: Reference, wanted: Needed) -> Uploaded:
     """
     content = await anyio.to_thread.run_sync(open_verified, reference)
     try:
-        reply = await desk.api.upload(
+        answer = await desk.service.upload(
             content,
             name=reference.file.name,
             kind=reference.kind,
             mime=reference.mime,
             size_bytes=reference.size_bytes,
             model=wanted.model,
-            request_id=f"rb1-file-{reference.sha256[:40]}",
+            sha256=reference.sha256,
         )
     finally:
         content.close()
-    answer = understand(reply)
-    if answer.meaning is Meaning.OK:
-        copy = read_upload(answer.data or {}, base_url=desk.account.base_url, now=desk.now())
-        if copy is None:
-            return Uploaded(copy=None, answer=_unclear(answer))
+    if (copy := answer.copy) is not None:
         raw = json.dumps(answer.data, ensure_ascii=False)
         await desk.writer.write(
             lambda conn: uploads.save(
@@ -121,55 +115,12 @@ async def upload(desk: Desk, reference: Reference, wanted: Needed) -> Uploaded:
         answer.meaning is Meaning.UNCLEAR and answer.status in (413, 415)
     ):
         failure = Failure(
-            cls=failure_class(code=answer.code, status=answer.status),
+            cls=answer.cls,
             code=answer.code or "upload_refused",
             message=f"{reference.path} was refused at upload: {answer.words()}",
         )
         return Uploaded(copy=None, answer=answer, failure=failure)
     return Uploaded(copy=None, answer=answer)
-
-
-def _unclear(answer: Answer) -> Answer:
-    return Answer(
-        meaning=Meaning.UNCLEAR, status=answer.status, message="the answer to an upload names no usable url"
-    )
-
-
-def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> Upload | None:
-    """Read a file object leniently: its fields are undocumented beyond `url` and `duration_token`.
-
-    Returns:
-        None when it has no https url (http where the base url is loopback).
-    """
-    if not isinstance(data, dict):
-        return None
-    wrapped = (data.get(name) for name in ("file", "data") if "url" not in data)
-    inner = next((item for item in wrapped if isinstance(item, dict)), data)
-    url = inner.get("url")
-    if not isinstance(url, str) or not _may_be_sent(url, base_url):
-        return None
-    file_id = inner.get("id") or inner.get("file_id")
-    token = inner.get("duration_token")
-    seconds = inner.get("duration_seconds")
-    return Upload(
-        url=url,
-        file_id=file_id if isinstance(file_id, str) else None,
-        duration_token=token if isinstance(token, str) else None,
-        duration_s=number_of(seconds),
-        uploaded_at=now,
-    )
-
-
-def _may_be_sent(url: str, base_url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    if MARK in url:  # it held our key, which goes into no body, and so into no row
-        return False
-    return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(base_url))
-    )
 
 
 def fail_for_reference(conn: sqlite3.Connection, desk: Desk, row: int, failure: Failure) -> Job:

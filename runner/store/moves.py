@@ -1,7 +1,7 @@
 """The life of a job, as the store writes it: one verb for each thing that happens to one.
 
 Each verb changes one row by one step, inside the transaction of its caller, and returns the row as it is then. It is
-held against `runner.lifecycle.machine.may_become`, and against the version the step began with:
+held against `runner.lifecycle.rules.may_become`, and against the version the step began with:
 
     StaleJob     somebody else has changed the row since
     RunnerError  no job goes from its state to that one: a fault of ours; nothing was changed
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import RunnerError
-from runner.lifecycle.machine import Failure, may_become
+from runner.lifecycle.rules import Failure, may_become
 from runner.model import Job, State, TaskId
 from runner.store.jobs import COLUMNS, StaleJob, read_job
 

@@ -43,7 +43,7 @@ async def submit(desk, row):
     (ready,) = found
     if ready.held is not None:
         return await _right_submit(desk, row)
-    answer = understand(await desk.api.submit(ready.job.body, ready.job.key))
+    answer = await desk.service.submit(ready.job.body, ready.job.key)
 
     def both(conn):
         sent = _intent(conn, desk, row)

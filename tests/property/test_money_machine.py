@@ -34,19 +34,16 @@ from runner.api.resolve import Answering
 from runner.api.retry import Wanted, begin_rounds, may_begin_again
 from runner.errors import UsageError
 from runner.host.clock import ServiceClock, rfc3339
-from runner.lifecycle.machine import (
-    Answer,
-    Reply,
-    SubmitOutcome,
-    TaskView,
-    after_submit,
-    read_task,
-    send_age_s,
-)
+from runner.lifecycle.rules import SubmitOutcome, after_submit, send_age_s
 from runner.model import NEVER_SENT, Budget, FailedRounds, Job, JobSpec, Limits, Settings, State
 from runner.money import budget
 from runner.money.budget import Verdict
-from runner.service.client import Account, Api
+from runner.service.account import Account
+from runner.service.protocol import Answer, TaskView
+from runner.service.reply import Reply
+from runner.service.rivya.answers import understand
+from runner.service.rivya.endpoints import Rivya
+from runner.service.rivya.tasks import read_task
 from runner.steps import desk as desks
 from runner.steps import poll as polling
 from runner.steps import submit as submitting
@@ -109,8 +106,8 @@ class Flight:
     said: Reply | None = None  # what the service said when it arrived; None: it is on its way
 
 
-class Wire:
-    """Stands for the API client: a submit hangs in the air until the machine answers it."""
+class Wire(Rivya):
+    """Stands for the service: a submit hangs in the air until the machine answers it."""
 
     def __init__(self) -> None:
         self.launched: Flight | None = None
@@ -119,17 +116,17 @@ class Wire:
 
     async def submit(
         self, body: bytes, key: str, *, still_allowed: Callable[[], bool] | None = None
-    ) -> Reply:
+    ) -> Answer:
         assert still_allowed is None or still_allowed()
         self.launched = Flight(row=0, key=key, body=body, answer=asyncio.get_running_loop().create_future())
         reply = await self.launched.answer
         if reply.status is not None:
             self.says_its_time()
-        return reply
+        return understand(reply, body=body)
 
-    async def poll(self, task_id: str) -> Reply:
+    async def poll(self, task_id: str) -> Answer:
         self.says_its_time()
-        return self.poll_says
+        return understand(self.poll_says)
 
 
 class Person(Answering):
@@ -237,7 +234,7 @@ class Money(RuleBasedStateMachine):
             run=1,
             settings=self.settings,
             account=Account(SERVICE, key),
-            api=cast("Api", self.wire),
+            service=self.wire,
             writer=GroupWriter(self.file, inline=True),
             clock=self.clock,
             service_clock=service_clock,

@@ -28,9 +28,11 @@ from runner.cli.retry import in_words
 from runner.engine.backlog import _mark_uploading
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
-from runner.lifecycle.machine import Failure, FailureClass, TaskView, may_become, read_task
+from runner.lifecycle.rules import Failure, may_become
 from runner.lifecycle.ways import WAYS, Trouble
 from runner.model import NEVER_SENT, Artifact, FailedRounds, Limits, Sha256, State
+from runner.service.protocol import FailureClass, TaskView
+from runner.service.rivya.tasks import read_task
 from runner.steps import poll as polling
 from runner.steps import trouble
 from runner.steps.download import _record as take_home

@@ -17,9 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.lifecycle.machine import Meaning, understand
 from runner.model import Kind
-from runner.service.client import MAX_ANSWER_BYTES, Account, Api, Timeouts, ascii_name, open_api
+from runner.service.account import Account
+from runner.service.http import MAX_ANSWER_BYTES, Timeouts
+from runner.service.protocol import Meaning, Service
+from runner.service.rivya.endpoints import ascii_name, open_service
 from runner.service.transports import make_transport
 from tests.prepared_bytes import (
     BODY,
@@ -57,7 +59,7 @@ async def test_a_page_is_named_as_what_it_is(body: bytes, headers: dict[str, str
     """It was told as "HTTP 403, text/html", and our key was blamed."""
     page = http(403, body, content_type="text/html; charset=utf-8", **headers)
     async with serving(saying(page)) as wire, api_to(wire.url) as api:
-        answer = understand(await api.poll("t"))
+        answer = await api.poll("t")
 
     assert (answer.meaning, answer.words()) == (Meaning.UNCLEAR, f"HTTP 403, {words}")
 
@@ -79,9 +81,9 @@ async def test_a_submit_sends_exactly_the_committed_bytes_under_its_key() -> Non
 
 async def test_a_repeated_submit_that_is_still_allowed_sends_the_same_bytes_in_one_piece() -> None:
     async with serving(saying(http(201, b'{"id":"t"}'), again=True)) as wire, api_to(wire.url) as api:
-        reply = await api.submit(BODY, "rb1-gen-1", still_allowed=lambda: True)
+        answer = await api.submit(BODY, "rb1-gen-1", still_allowed=lambda: True)
 
-    assert reply.status == 201
+    assert answer.status == 201
     assert wire.bodies == [BODY]
     assert wire.header("content-length") == str(len(BODY))
     assert wire.header("transfer-encoding") is None
@@ -96,13 +98,13 @@ async def test_a_repeated_submit_whose_time_ended_while_it_connected_sends_no_bo
             connected.append(wire.connections)
             return False
 
-        reply = await api.submit(BODY, "rb1-gen-1", still_allowed=still_allowed)
+        answer = await api.submit(BODY, "rb1-gen-1", still_allowed=still_allowed)
         again = await api.submit(BODY, "rb1-gen-1")
 
     assert (len(connected), again.status) == (1, 201)
     assert wire.bodies == [BODY]
-    assert reply.status is None
-    assert understand(reply).meaning is Meaning.UNCLEAR  # never taken for a proof of anything
+    assert answer.status is None
+    assert answer.meaning is Meaning.UNCLEAR  # never taken for a proof of anything
 
 
 async def test_the_public_list_of_models_is_asked_for_without_our_key() -> None:
@@ -141,17 +143,17 @@ async def test_a_task_id_is_one_segment_of_the_path_whatever_it_holds(task_id: s
 async def test_an_upload_streams_its_file_and_names_kind_model_and_request() -> None:
     content = bytes(range(256)) * 4000
     async with serving(saying(http(200, b'{"url":"https://f/1"}'))) as wire, api_to(wire.url) as api:
-        reply = await api.upload(
+        answer = await api.upload(
             io.BytesIO(content),
             name='bö"ttle\r\n.png',
             kind=Kind.IMAGE,
             mime="image/png",
             size_bytes=len(content),
             model="grok-imagine-video",
-            request_id="rb1-file-1",
+            sha256="1",
         )
 
-    assert reply.status == 200
+    assert answer.status == 200
     assert wire.lines == ["POST /api/v1/files HTTP/1.1"]
     body = wire.bodies[0]
     assert content in body
@@ -175,12 +177,12 @@ async def test_an_upload_to_a_slow_service_is_given_time() -> None:
 
     content = bytes(20_000_000)
     async with serving(slowly) as wire, api_to(wire.url, Timeouts(read_s=5, total_s=0.2)) as api:
-        reply = await api.upload(
+        answer = await api.upload(
             io.BytesIO(content), name="a.mp4", kind=Kind.VIDEO, mime="video/mp4", size_bytes=len(content),
-            model="m", request_id="r",
+            model="m", sha256="1",
         )  # fmt: skip
 
-    assert reply.status == 200, reply.detail
+    assert answer.status == 200, answer.message
 
 
 @pytest.mark.parametrize(
@@ -206,11 +208,10 @@ def test_a_file_name_is_made_fit_for_a_header(name: str, plain: str) -> None:
 )
 async def test_a_refused_connection_never_left(url: str) -> None:
     async with api_to(url.format(port=closed_port())) as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert not reply.sent
-    assert understand(reply).meaning is Meaning.NEVER_LEFT
-    assert reply.detail.startswith("no connection")
+    assert answer.meaning is Meaning.NEVER_LEFT
+    assert answer.message.startswith("no connection")
 
 
 @pytest.mark.parametrize(
@@ -229,8 +230,8 @@ async def test_whatever_fails_before_there_is_a_connection_never_left(
         raise error
 
     monkeypatch.setattr("aiohttp.resolver.ThreadedResolver.resolve", resolve)
-    async with open_api(Account("https://rivya.invalid", KEY), now=time.time, timeouts=QUICK) as api:
-        answer = understand(await api.submit(BODY, "k"), to_submit=True)
+    async with open_service(Account("https://rivya.invalid", KEY), now=time.time, timeouts=QUICK) as api:
+        answer = await api.submit(BODY, "k")
 
     assert answer.meaning is Meaning.NEVER_LEFT
 
@@ -241,9 +242,9 @@ async def test_a_failed_tls_handshake_never_left() -> None:
         writer.write(b"HTTP/1.1 400 plain http here\r\n\r\n")
 
     async with serving(no_tls) as wire, api_to(wire.url.replace("http:", "https:")) as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert understand(reply).meaning is Meaning.NEVER_LEFT
+    assert answer.meaning is Meaning.NEVER_LEFT
 
 
 async def test_a_connection_that_is_never_made_never_left() -> None:
@@ -257,11 +258,11 @@ async def test_a_connection_that_is_never_made_never_left() -> None:
             one.setblocking(False)
             one.connect_ex(("127.0.0.1", port))
         async with api_to(f"http://127.0.0.1:{port}", Timeouts(connect_s=0.2, read_s=2, total_s=2)) as api:
-            reply = await api.submit(BODY, "k")
+            answer = await api.submit(BODY, "k")
         for one in full:
             one.close()
 
-    assert understand(reply).meaning is Meaning.NEVER_LEFT
+    assert answer.meaning is Meaning.NEVER_LEFT
 
 
 # --- sent, and no proper answer -------------------------------------------------------------------
@@ -352,11 +353,11 @@ async def test_a_chunk_that_is_none_behind_a_head_that_came_is_unclear_and_ends(
     async with serving(answer) as wire:
         way = Heard(make_transport(wire.url, 1))
         account = Account(wire.url, KEY)
-        async with open_api(account, now=lambda: 0.0, timeouts=QUICK, transport=way) as api:
-            reply = await asyncio.wait_for(api.submit(BODY, "k"), 8.0)
+        async with open_service(account, now=lambda: 0.0, timeouts=QUICK, transport=way) as api:
+            got = await asyncio.wait_for(api.submit(BODY, "k"), 8.0)
 
-    assert understand(reply).meaning is Meaning.UNCLEAR
-    assert "broke off: no answer in time" in reply.detail
+    assert got.meaning is Meaning.UNCLEAR
+    assert "broke off: no answer in time" in got.message
 
 
 async def test_the_reason_of_a_refusal_may_be_in_any_encoding() -> None:
@@ -373,10 +374,9 @@ async def test_the_reason_of_a_refusal_may_be_in_any_encoding() -> None:
 async def test_whatever_is_no_proper_answer_is_unclear_and_never_raises(name: str) -> None:
     began = time.monotonic()
     async with serving(UNCLEAR[name]) as wire, api_to(wire.url, QUICK) as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    answer = understand(reply)
-    assert reply.sent
+    assert answer.meaning is not Meaning.NEVER_LEFT
     assert answer.meaning is Meaning.UNCLEAR
     assert answer.words()
     assert "no connection" not in answer.words()
@@ -393,10 +393,10 @@ async def test_an_answer_is_taken_up_to_a_size() -> None:
             await writer.drain()
 
     async with serving(flood) as wire, api_to(wire.url, Timeouts(read_s=5, total_s=5)) as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert understand(reply).meaning is Meaning.UNCLEAR
-    assert f"{MAX_ANSWER_BYTES:,}" in reply.detail
+    assert answer.meaning is Meaning.UNCLEAR
+    assert f"{MAX_ANSWER_BYTES:,}" in answer.message
 
 
 async def test_a_compressed_bomb_is_given_up() -> None:
@@ -405,9 +405,9 @@ async def test_a_compressed_bomb_is_given_up() -> None:
         serving(saying(http(200, bomb, content_encoding="gzip"))) as wire,
         api_to(wire.url, Timeouts(read_s=5, total_s=5)) as api,
     ):
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert understand(reply).meaning is Meaning.UNCLEAR
+    assert answer.meaning is Meaning.UNCLEAR
 
 
 async def test_a_post_on_a_connection_that_died_idle_is_sent_once_at_most() -> None:
@@ -423,7 +423,7 @@ async def test_a_post_on_a_connection_that_died_idle_is_sent_once_at_most() -> N
         second = await api.submit(b"2", "k2")
 
     assert first.status == 201
-    assert understand(second).meaning is Meaning.UNCLEAR
+    assert second.meaning is Meaning.UNCLEAR
     assert wire.bodies == [b"1", b"2"]
 
 
@@ -437,8 +437,8 @@ async def test_after_any_trouble_the_next_request_goes_through() -> None:
 
 
 @asynccontextmanager
-async def one_connection(url: str, timeouts: Timeouts) -> AsyncIterator[Api]:
-    async with open_api(Account(url, KEY), now=time.time, timeouts=timeouts, connections=1) as api:
+async def one_connection(url: str, timeouts: Timeouts) -> AsyncIterator[Service]:
+    async with open_service(Account(url, KEY), now=time.time, timeouts=timeouts, connections=1) as api:
         yield api
 
 
@@ -452,8 +452,8 @@ async def test_a_redirect_is_not_followed() -> None:
                 serving(saying(http(status, location=f"{other.url}/x"))) as wire,
                 api_to(wire.url) as api,
             ):
-                reply = await api.submit(BODY, "k")
-                assert (reply.status, understand(reply).meaning) == (status, Meaning.UNCLEAR)
+                answer = await api.submit(BODY, "k")
+                assert (answer.status, answer.meaning) == (status, Meaning.UNCLEAR)
 
     assert other.connections == 0
 
@@ -464,10 +464,10 @@ async def test_a_redirect_is_not_followed() -> None:
 )
 async def test_retry_after_is_read_in_seconds_or_as_a_date(header: str, seconds: float | None) -> None:
     async with serving(saying(http(429, retry_after=header))) as wire, api_to(wire.url, now=60.0) as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert reply.retry_after_s == seconds
-    assert understand(reply).meaning is Meaning.RATE_LIMITED
+    assert answer.retry_after_s == seconds
+    assert answer.meaning is Meaning.RATE_LIMITED
 
 
 async def test_a_refusal_sent_before_the_body_was_read_is_heard() -> None:
@@ -477,15 +477,14 @@ async def test_a_refusal_sent_before_the_body_was_read_is_heard() -> None:
         await writer.drain()
 
     async with serving(early) as wire, api_to(wire.url) as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert understand(reply).meaning in (Meaning.REFUSED, Meaning.UNCLEAR)
-    assert reply.sent
+    assert answer.meaning in (Meaning.REFUSED, Meaning.UNCLEAR)
 
 
 async def test_the_request_id_of_a_header_is_kept() -> None:
     async with serving(saying(http(500, b"", x_request_id="req_7"))) as wire, api_to(wire.url) as api:
-        assert "req_7" in understand(await api.submit(BODY, "k")).words()
+        assert "req_7" in (await api.submit(BODY, "k")).words()
 
 
 @pytest.mark.parametrize(
@@ -504,10 +503,10 @@ async def test_the_request_id_of_a_header_is_kept() -> None:
 )
 async def test_an_answer_is_read_as_text_that_can_be_written_down(raw: bytes, data: Any) -> None:
     async with serving(saying(http(201, raw))) as wire, api_to(wire.url) as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert reply.data == data
-    json.dumps(reply.data, ensure_ascii=False).encode()
+    assert answer.data == data
+    json.dumps(answer.data, ensure_ascii=False).encode()
 
 
 # --- shapes, without sockets ----------------------------------------------------------------------
@@ -539,16 +538,16 @@ async def test_every_error_below_becomes_a_reply(error: Exception, sent: bool) -
         raise error
 
     account = Account("https://rivya.ai", KEY)
-    async with open_api(account, now=time.time, transport=httpx.MockTransport(raise_it)) as api:
-        for reply in (
+    async with open_service(account, now=time.time, transport=httpx.MockTransport(raise_it)) as api:
+        for answer in (
             await api.submit(BODY, "k"),
             await api.poll("t"),
             await api.credits(),
             await api.models(),
         ):
-            assert reply.sent is sent
-            assert reply.status is None
-            assert KEY not in repr(reply)
+            assert (answer.meaning is not Meaning.NEVER_LEFT) is sent
+            assert answer.status is None
+            assert KEY not in repr(answer)
 
 
 def test_every_exception_of_httpx_has_been_thought_of() -> None:
@@ -572,7 +571,7 @@ def test_every_exception_of_httpx_has_been_thought_of() -> None:
 async def test_the_key_is_in_no_repr_no_reply_and_no_traceback() -> None:
     account = Account("http://127.0.0.1:1", KEY)
     texts = [repr(account), str(account), account.key12, account.name, account.service]
-    async with open_api(account, now=time.time, timeouts=QUICK) as api:
+    async with open_service(account, now=time.time, timeouts=QUICK) as api:
         texts += [repr(api), repr(await api.submit(BODY, "k"))]
         for name in UNCLEAR:
             if name not in ("hangs", "head that drips", "body that drips"):

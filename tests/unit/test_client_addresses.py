@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import UsageError
-from runner.lifecycle.machine import Meaning, understand
+from runner.service.account import checked_base_url, same_service
 from runner.service.addresses import is_loopback
-from runner.service.client import Account, checked_base_url, same_service
+from runner.service.protocol import Meaning
 from tests.prepared_bytes import BODY, KEY, QUICK, api_to, closed_port, http, saying, serving
 
 pytestmark = pytest.mark.anyio
@@ -113,9 +113,9 @@ async def test_a_proxy_of_the_environment_is_not_used_for_loopback(monkeypatch: 
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
         async with api_to(wire.url) as api:
-            reply = await api.submit(BODY, "k")
+            answer = await api.submit(BODY, "k")
 
-    assert reply.status == 201
+    assert answer.status == 201
     assert proxy.connections == 0
 
 
@@ -125,11 +125,11 @@ async def test_a_proxy_of_the_environment_is_used_for_the_service_and_sees_no_ke
     async with serving(saying(http(407))) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         async with api_to("https://rivya.example") as api:
-            reply = await api.submit(BODY, "k")
+            answer = await api.submit(BODY, "k")
 
     assert proxy.lines == ["CONNECT rivya.example:443 HTTP/1.1"]
     assert KEY.encode() not in b"".join(proxy.heads)
-    assert understand(reply).meaning in (Meaning.UNCLEAR, Meaning.NEVER_LEFT)
+    assert answer.meaning in (Meaning.UNCLEAR, Meaning.NEVER_LEFT)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ async def test_the_proxy_for_everything_is_used_where_we_can_go_through_it(
 async def test_a_proxy_that_is_not_there_never_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{closed_port()}")
     async with api_to("https://rivya.example") as api:
-        assert understand(await api.submit(BODY, "k")).meaning is Meaning.NEVER_LEFT
+        assert (await api.submit(BODY, "k")).meaning is Meaning.NEVER_LEFT
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,8 @@ async def test_a_proxy_that_is_not_there_never_left(monkeypatch: pytest.MonkeyPa
         ("no url at all", False, False),
     ],
 )
-def test_a_result_counts_as_a_request_only_under_the_api_s_own_address(
+async def test_a_result_counts_as_a_request_only_under_the_api_s_own_address(
     url: str, serves: bool, counts: bool
 ) -> None:
-    account = Account("https://rivya.ai", KEY)
-
-    assert (account.serves(url), account.counts(url)) == (serves, counts)
+    async with api_to("https://rivya.ai") as service:
+        assert (service.account.serves(url), service.counts(url)) == (serves, counts)

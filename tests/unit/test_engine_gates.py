@@ -12,9 +12,10 @@ import pytest
 from runner.engine import Engine, results
 from runner.engine.health import Nameless
 from runner.errors import Exit
-from runner.lifecycle.machine import Reply, understand
 from runner.model import Budget, FailedRounds, Limits, State
 from runner.pace.scheduler import Call, Scheduler
+from runner.service.reply import Reply
+from runner.service.rivya.answers import understand
 from runner.steps.desk import Desk
 from runner.steps.download import DownloadResult, Fetched, Settled
 from runner.store import jobs
@@ -209,13 +210,13 @@ async def test_a_service_that_names_no_task_is_not_sent_all_jobs(nameless: httpx
 
 
 async def test_ten_answers_in_a_row_without_a_task_are_a_reason_to_submit_no_more() -> None:
-    nameless = understand(Reply(status=201, data={"status": "queued"}), to_submit=True)
-    named = understand(Reply(status=201, data=task("t1")), to_submit=True)
+    nameless = understand(Reply(status=201, data={"status": "queued"}), body=b"")
+    named = understand(Reply(status=201, data=task("t1")), body=b"")
     others = [Reply(status=429), Reply(status=502), Reply(detail="lost"), Reply(sent=False)]
     seen = Nameless()
 
     said = [seen.answered(answer) for answer in (*[nameless] * 9, named, *[nameless] * 9)]
-    said += [seen.answered(understand(reply, to_submit=True)) for reply in others]
+    said += [seen.answered(understand(reply, body=b"")) for reply in others]
 
     assert said == [None] * 23
     assert "10 submits in a row were answered without a task id (HTTP 201" in (seen.answered(nameless) or "")

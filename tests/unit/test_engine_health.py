@@ -13,8 +13,10 @@ import pytest
 
 from runner.engine.health import FIRST_PATIENCE_S, LOST_IN_A_ROW, PATIENCE_S, Health
 from runner.errors import Exit
-from runner.lifecycle.machine import Answer, Reply, understand
 from runner.model import Polling
+from runner.service.protocol import Answer
+from runner.service.reply import Reply
+from runner.service.rivya.answers import understand
 from tests.desk import task
 from tests.live_engine import AT_ONCE, live
 

@@ -12,9 +12,11 @@ import pytest
 
 from runner.engine.key import ASKS, WAVES, KeyCheck
 from runner.errors import Exit
-from runner.lifecycle.machine import Answer, Reply, understand
 from runner.model import State
 from runner.pace.scheduler import Call
+from runner.service.protocol import Answer
+from runner.service.reply import Reply
+from runner.service.rivya.answers import understand
 from tests.desk import refused
 from tests.live_engine import live
 

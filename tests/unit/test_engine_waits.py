@@ -13,9 +13,11 @@ import pytest
 from runner.engine.floor import moment
 from runner.engine.waits import ALWAYS_S, FIRST_S, LONGEST_S, Waits, is_quota
 from runner.errors import Exit
-from runner.lifecycle.machine import Answer, Reply, understand
 from runner.model import State
 from runner.pace.scheduler import Call
+from runner.service.protocol import Answer
+from runner.service.reply import Reply
+from runner.service.rivya.answers import understand
 from tests.desk import refused
 from tests.live_engine import live
 

@@ -31,8 +31,13 @@ RULES: tuple[str, ...] = (
     "results.media",
     "results.ranges",
     "results.verdict",
+    "service.account",
     "service.addresses",
+    "service.amounts",
     "service.hiding",
+    "service.protocol",
+    "service.reply",
+    "service.rivya",
     "words",
 )
 
@@ -45,7 +50,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("web", "reports", "progress"),
     ("engine",),
     ("steps",),
-    ("manifest", "results", "service", "store", "host.environment", "host.workspace", "host.drives"),
+    (
+        "manifest",
+        "results",
+        "service",
+        "service.rivya.endpoints",
+        "store",
+        "host.environment",
+        "host.workspace",
+        "host.drives",
+    ),
     ("manifest.schema",),
     ("schemas", "results.containers", "host", "store.migrations"),
     RULES,
@@ -69,7 +83,7 @@ IMPURE_CALLS = frozenset(
 # Who may use a library that reaches outside. The sandbox is another program and is looked at by itself.
 HOMES: dict[str, frozenset[str]] = {
     "sqlite_utils": frozenset({"store", "store.migrations"}),
-    "httpx": frozenset({"service", "results"}),
+    "httpx": frozenset({"service", "service.rivya.endpoints", "results"}),
     "httpx_aiohttp": frozenset({"service"}),
     "aiohttp": frozenset({"service"}),
     "yaml": frozenset({"manifest.yaml12"}),

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from runner.errors import Exit
-from runner.lifecycle.machine import (
+from runner.lifecycle.rules import (
     CONFLICT_SPAN_S,
     CONFLICT_TRIES,
     After,
-    Answer,
-    Meaning,
-    Reply,
     SubmitOutcome,
     after_submit,
     may_send,
-    names_a_reference,
     send_age_s,
     still_open_s,
-    understand,
 )
+from runner.service.protocol import Answer, Meaning
+from runner.service.reply import Reply
+from runner.service.rivya.answers import understand
+from tests.prepared_bytes import BODY
 from tests.service_words import TASK
 
 
@@ -130,11 +131,11 @@ def test_the_meaning_of_an_answer(status: int, data: Any, meaning: Meaning) -> N
     "data", [{"status": "queued"}, {"task": "t"}, {"id": " "}, {"data": [TASK, TASK]}, None]
 )
 def test_a_submit_that_brings_no_task_id_was_not_answered(data: Any) -> None:
-    answer = understand(Reply(status=201, data=data), to_submit=True)
+    answer = understand(Reply(status=201, data=data), body=BODY)
 
     assert answer.meaning is Meaning.UNCLEAR
     assert answer.words() == "HTTP 201 and no task id in the answer"
-    assert understand(Reply(status=201, data=TASK), to_submit=True).meaning is Meaning.OK
+    assert understand(Reply(status=201, data=TASK), body=BODY).meaning is Meaning.OK
 
 
 @pytest.mark.parametrize(("sent", "meaning"), [(True, Meaning.UNCLEAR), (False, Meaning.NEVER_LEFT)])
@@ -225,7 +226,7 @@ def test_a_refusal_is_definite_and_final_when_every_earlier_send_was_refused_too
 @pytest.mark.parametrize("answer", REFUSALS)
 @pytest.mark.parametrize("urls", [(), ("https://files/1",)])
 def test_a_refusal_after_a_lost_answer_proves_nothing(answer: Answer, urls: tuple[str, ...]) -> None:
-    found = outcome(answer, earlier_unclear=1, reference_urls=urls)
+    found = outcome(replace(answer, stale_urls=urls), earlier_unclear=1)
 
     assert found.after is After.UNCERTAIN
     assert not found.definite
@@ -236,7 +237,9 @@ def test_a_refusal_after_a_lost_answer_proves_nothing(answer: Answer, urls: tupl
 def test_a_refused_url_after_a_lost_answer_makes_no_new_body() -> None:
     answer = said(400, error(message="https://files/1 has expired"))
 
-    assert outcome(answer, earlier_unclear=1, reference_urls=("https://files/1",)).after is After.UNCERTAIN
+    assert (
+        outcome(replace(answer, stale_urls=("https://files/1",)), earlier_unclear=1).after is After.UNCERTAIN
+    )
 
 
 @pytest.mark.parametrize("answer", EMPTY)
@@ -326,7 +329,10 @@ ALL = (*ALWAYS_DEFINITE, *NEVER_DEFINITE, *REFUSALS, *EMPTY, said(200, TASK))
 def test_only_a_definite_refusal_of_every_send_frees_the_job_for_other_bytes(earlier_unclear: int) -> None:
     for answer, urls, fresh in itertools.product(ALL, ((), ("https://files/1",)), (True, False)):
         found = outcome(
-            answer, earlier_unclear=earlier_unclear, reference_urls=urls, fresh_bodies_left=fresh, conflicts=1
+            replace(answer, stale_urls=urls),
+            earlier_unclear=earlier_unclear,
+            fresh_bodies_left=fresh,
+            conflicts=1,
         )
         frees = found.after in (After.FAILED, After.BACK, After.NEW_BODY)
         assert not frees or (found.definite and earlier_unclear == 0), answer
@@ -386,16 +392,18 @@ URL = "https://files.example/ABC?sig=1"
     ],
 )
 def test_a_refusal_that_names_a_reference_that_is_gone(code: str, message: str, found: bool) -> None:
-    answer = said(400, error(code, message))
+    body = json.dumps({"params": {"referenceMediaItems": [{"url": URL}]}}).encode()
+    reply = Reply(status=400, data=error(code, message))
 
-    assert names_a_reference(answer, (URL,)) is found
+    assert understand(reply, body=body).stale_urls == ((URL,) if found else ())
+    assert understand(reply, body=BODY).stale_urls == (), "there is none to be made anew"
 
 
 def test_a_gone_url_leads_to_a_new_body_while_some_are_left() -> None:
-    answer = said(400, error(message=f"{URL} has expired"))
+    answer = replace(said(400, error(message=f"{URL} has expired")), stale_urls=(URL,))
 
-    again = outcome(answer, reference_urls=(URL,))
-    enough = outcome(answer, reference_urls=(URL,), fresh_bodies_left=False)
+    again = outcome(answer)
+    enough = outcome(answer, fresh_bodies_left=False)
 
     assert (again.after, again.definite, again.new_revision) == (After.NEW_BODY, True, True)
     assert (enough.after, enough.new_revision) == (After.FAILED, False)

@@ -9,23 +9,22 @@ from typing import Any
 
 import pytest
 
-from runner.lifecycle.machine import (
+from runner.lifecycle.rules import (
     MODERATION_LIKE,
     AfterTask,
-    FailureClass,
-    TaskStatus,
     after_task,
     counts_for_breaker,
-    credits_of,
-    failure_class,
     has_ended_oddly,
     may_become,
     oddness,
-    read_task,
     task_failure,
     wants_another_round,
 )
 from runner.model import NEVER_SENT, FailedRounds, State
+from runner.service.amounts import credits_of
+from runner.service.protocol import FailureClass, TaskStatus
+from runner.service.rivya.failures import failure_class
+from runner.service.rivya.tasks import read_task
 from tests.service_words import TASK
 
 # --- classes of failures, rounds, breaker ---------------------------------------------------------

@@ -36,6 +36,17 @@ def test_each_file_and_name_is_there(named: str) -> None:
         assert re.search(rf"^(async def|def|class) {inside}\b", code, re.M), f"{file} has no {inside}"
 
 
+def test_the_page_on_the_service_names_what_is_there() -> None:
+    page = PACKAGE / "service" / "README.md"
+    named = re.findall(r"`([\w/]+\.py)(?::(\w+))?`", page.read_text(encoding="utf-8"))
+
+    assert named
+    for name, inside in named:
+        file = next((place / name for place in (page.parent, ROOT) if (place / name).is_file()), None)
+        assert file, f"{name} is not there"
+        assert not inside or re.search(rf"^class {inside}\b", file.read_text(encoding="utf-8"), re.M)
+
+
 @pytest.mark.parametrize("named", FOLDERS)
 def test_each_folder_is_there(named: str) -> None:
     assert (PACKAGE / named).is_dir() or (ROOT / named).is_dir()

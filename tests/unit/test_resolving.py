@@ -13,9 +13,10 @@ from runner.api.resolve import CHOICES, Answering
 from runner.api.retry import Wanted, begin_rounds, may_begin_again
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
-from runner.lifecycle.machine import TaskView, read_task
 from runner.lifecycle.ways import WAYS
 from runner.model import Artifact, Sha256, State
+from runner.service.protocol import TaskView
+from runner.service.rivya.tasks import read_task
 from runner.steps import poll as polling
 from runner.store import jobs
 from tests.desk import BEGINNING, LOST, MODEL, NAME, Said, World, accepted, refused, task

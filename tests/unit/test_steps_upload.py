@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.lifecycle.machine import Failure, FailureClass, Meaning
+from runner.lifecycle.rules import Failure
 from runner.model import Kind, Reference, Sha256, State
+from runner.service.protocol import FailureClass, Meaning
+from runner.service.rivya.answers import read_upload
 from runner.steps import upload as uploading
 from runner.store import jobs
 from tests.desk import LOST, MODEL, NO_CONNECTION, Said, World, accepted, job, reference, refused, rows
@@ -152,7 +154,7 @@ async def test_a_file_that_changed_since_it_was_planned_is_not_sent(picture: Ref
 def test_a_duration_is_taken_only_where_a_body_can_hold_it(
     data: dict[str, Any], seconds: float | None
 ) -> None:
-    found = uploading.read_upload({"url": "https://f/1", **data}, base_url="https://rivya.ai", now="")
+    found = read_upload({"url": "https://f/1", **data}, base_url="https://rivya.ai", now="")
 
     assert found is not None
     assert found.duration_s == seconds
@@ -172,7 +174,7 @@ def test_a_duration_is_taken_only_where_a_body_can_hold_it(
     ],
 )
 def test_a_file_object_is_read_leniently(data: Any, url: str | None) -> None:
-    found = uploading.read_upload(data, base_url="https://rivya.ai", now="")
+    found = read_upload(data, base_url="https://rivya.ai", now="")
 
     assert (found.url if found else None) == url
 
@@ -180,8 +182,8 @@ def test_a_file_object_is_read_leniently(data: Any, url: str | None) -> None:
 def test_plain_http_is_for_loopback() -> None:
     data = {"url": "http://127.0.0.1:1/f"}
 
-    assert uploading.read_upload(data, base_url="http://127.0.0.1:1", now="") is not None
-    assert uploading.read_upload(data, base_url="https://rivya.ai", now="") is None
+    assert read_upload(data, base_url="http://127.0.0.1:1", now="") is not None
+    assert read_upload(data, base_url="https://rivya.ai", now="") is None
 
 
 async def test_a_reference_that_cannot_be_uploaded_ends_only_what_was_never_sent() -> None:

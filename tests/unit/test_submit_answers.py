@@ -14,7 +14,7 @@ import pytest
 
 from runner.errors import Exit
 from runner.host.clock import rfc3339
-from runner.lifecycle.machine import CONFLICT_SPAN_S, CONFLICT_TRIES
+from runner.lifecycle.rules import CONFLICT_SPAN_S, CONFLICT_TRIES
 from runner.model import FailedRounds, State
 from runner.steps.submit import submit
 from runner.store import jobs

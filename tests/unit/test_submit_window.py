@@ -251,15 +251,15 @@ async def test_before_an_unclear_send_is_repeated_the_service_is_asked_for_its_t
     world.ahead_s = 0.0
     async with world.desk() as desk:
         row = world.job("a").row
-        await desk.api.credits()
+        await desk.service.credits()
         world.says(LOST)
         assert (await submit(desk, row)).held is None
         world.clock.pass_s(1)
         assert (await submit(desk, row)).held is Held.TIME, "it has not answered since"
-        await desk.api.credits()
+        await desk.service.credits()
         world.clock.pass_s(30)
         assert (await submit(desk, row)).held is Held.TIME, "that was half a minute ago"
-        await desk.api.credits()
+        await desk.service.credits()
         world.says(accepted("t"))
         assert (await submit(desk, row)).state is State.WAITING
 

@@ -17,9 +17,9 @@ import pytest
 
 from runner.errors import UsageError
 from runner.host.surroundings import Weight
-from runner.lifecycle.machine import Meaning, understand
 from runner.service import transports
-from runner.service.client import Timeouts
+from runner.service.http import Timeouts
+from runner.service.protocol import Meaning
 from runner.service.transports import check, trust
 from tests.prepared_bytes import (
     BODY,
@@ -70,14 +70,14 @@ async def test_a_certificate_that_proves_nothing_is_said_plainly_and_nothing_is_
     if trusts is not None:
         monkeypatch.setenv("SSL_CERT_FILE", str(TLS / f"{trusts}.pem"))
     async with serving(saying(CREATED), certificate) as wire, api_to(wire.url) as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert understand(reply).meaning is Meaning.NEVER_LEFT
-    assert reply.finding is not None
-    assert reply.finding.weight is Weight.STOP
-    assert found in reply.finding.found
-    assert do in reply.finding.do
-    assert reply.detail == f"no connection: {reply.finding.found}"
+    assert answer.meaning is Meaning.NEVER_LEFT
+    assert answer.finding is not None
+    assert answer.finding.weight is Weight.STOP
+    assert found in answer.finding.found
+    assert do in answer.finding.do
+    assert answer.message == f"no connection: {answer.finding.found}"
     assert wire.heads == []
 
 
@@ -106,24 +106,24 @@ async def test_what_a_person_names_is_trusted(
         serving(saying(CREATED), certificate) as wire,
         api_to(wire.url.replace("127.0.0.1", "localhost")) as api,
     ):
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert reply.status == 201, reply
+    assert answer.status == 201, answer
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 async def test_a_bundle_that_only_others_read_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, str(AUTHORITY))
     async with serving(saying(CREATED), "signed") as wire, api_to(wire.url) as api:
-        reply = await api.submit(BODY, "k")
-        assert reply.finding is not None
-        assert f'SSL_CERT_FILE="${name}"' in reply.finding.do
+        answer = await api.submit(BODY, "k")
+        assert answer.finding is not None
+        assert f'SSL_CERT_FILE="${name}"' in answer.finding.do
 
         monkeypatch.setenv(name, "/nowhere/ca.pem")
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert reply.finding is not None
-    assert f"{name} names /nowhere/ca.pem, which is not there" in reply.finding.do
+    assert answer.finding is not None
+    assert f"{name} names /nowhere/ca.pem, which is not there" in answer.finding.do
 
 
 @pytest.mark.parametrize(
@@ -208,12 +208,12 @@ async def test_a_port_that_speaks_plain_http_is_said(monkeypatch: pytest.MonkeyP
         await writer.drain()
 
     async with serving(answer) as wire, api_to(wire.url.replace("http:", "https:")) as api:
-        reply = await api.submit(BODY, "k")
+        got = await api.submit(BODY, "k")
 
-    assert understand(reply).meaning is Meaning.NEVER_LEFT
-    assert reply.finding is not None
-    assert "does not speak TLS on that port" in reply.finding.found
-    assert reply.finding.weight is Weight.STOP
+    assert got.meaning is Meaning.NEVER_LEFT
+    assert got.finding is not None
+    assert "does not speak TLS on that port" in got.finding.found
+    assert got.finding.weight is Weight.STOP
 
 
 async def test_a_handshake_that_breaks_off_or_never_ends_left_nothing() -> None:
@@ -229,9 +229,9 @@ async def test_a_handshake_that_breaks_off_or_never_ends_left_nothing() -> None:
         (stay, Timeouts(connect_s=5.0, read_s=5.0, total_s=0.3)),
     ):
         async with serving(answering) as wire, api_to(wire.url.replace("http:", "https:"), waits) as api:
-            reply = await api.submit(BODY, "k")
-        assert understand(reply).meaning is Meaning.NEVER_LEFT, reply
-        assert reply.finding is None or reply.finding.weight is Weight.WARNING
+            answer = await api.submit(BODY, "k")
+        assert answer.meaning is Meaning.NEVER_LEFT, answer
+        assert answer.finding is None or answer.finding.weight is Weight.WARNING
 
 
 @pytest.mark.parametrize(
@@ -254,24 +254,24 @@ async def test_behind_a_proxy_that_opens_no_way_nothing_was_sent(
     async with serving(saying(http(status)) if status else hang_up) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:SECRET@"))
         async with api_to("https://rivya.example") as api:
-            reply = await api.submit(BODY, "k")
+            answer = await api.submit(BODY, "k")
 
-    assert understand(reply).meaning is Meaning.NEVER_LEFT
+    assert answer.meaning is Meaning.NEVER_LEFT
     assert KEY.encode() not in b"".join(proxy.heads)
-    assert (reply.finding.weight if reply.finding else None) is weight
-    assert said in reply.detail
-    assert "SECRET" not in f"{reply}"
+    assert (answer.finding.weight if answer.finding else None) is weight
+    assert said in answer.message
+    assert "SECRET" not in f"{answer}"
     if status:
-        assert proxy.url.partition("//")[2] in reply.detail
+        assert proxy.url.partition("//")[2] in answer.message
 
 
 async def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     port = closed_port()
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
     async with api_to("https://rivya.example") as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert f"the proxy 127.0.0.1:{port} cannot be reached (Connection refused)" in reply.detail
+    assert f"the proxy 127.0.0.1:{port} cannot be reached (Connection refused)" in answer.message
 
 
 @pytest.mark.parametrize(
@@ -293,12 +293,12 @@ async def test_a_name_that_is_not_found_is_said_and_nothing_was_sent(
 
         monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     async with api_to(f"https://{host}") as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
-    assert understand(reply).meaning is Meaning.NEVER_LEFT
-    assert reply.finding is not None
-    assert reply.finding.weight is Weight.WARNING  # a VPN may bring it
-    assert f"the name {host} cannot be found" in reply.detail
+    assert answer.meaning is Meaning.NEVER_LEFT
+    assert answer.finding is not None
+    assert answer.finding.weight is Weight.WARNING  # a VPN may bring it
+    assert f"the name {host} cannot be found" in answer.message
 
 
 async def test_a_name_that_nobody_answers_for_left_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,10 +311,10 @@ async def test_a_name_that_nobody_answers_for_left_nothing(monkeypatch: pytest.M
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
     async with api_to("https://rivya.example", Timeouts(connect_s=5.0, read_s=5.0, total_s=0.2)) as api:
-        reply = await api.submit(BODY, "k")
+        answer = await api.submit(BODY, "k")
 
     assert asked.is_set()
-    assert understand(reply).meaning is Meaning.NEVER_LEFT
+    assert answer.meaning is Meaning.NEVER_LEFT
 
 
 async def test_what_was_on_its_way_may_have_arrived() -> None:
@@ -333,9 +333,9 @@ async def test_what_was_on_its_way_may_have_arrived() -> None:
         (stay, Timeouts(connect_s=5.0, read_s=5.0, total_s=0.3)),
     ):
         async with serving(answering) as wire, api_to(wire.url, waits) as api:
-            reply = await api.submit(BODY, "k")
-        assert understand(reply).meaning is Meaning.UNCLEAR, reply
-        assert reply.finding is None
+            answer = await api.submit(BODY, "k")
+        assert answer.meaning is Meaning.UNCLEAR, answer
+        assert answer.finding is None
 
 
 def test_the_way_of_results_is_checked_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

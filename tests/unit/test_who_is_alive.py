@@ -22,9 +22,10 @@ from runner.engine.results import Results
 from runner.host.clock import epoch
 from runner.host.processes import is_stopped
 from runner.host.workspace import Holder, ManifestLock, holder_of
-from runner.lifecycle.machine import Reply, understand
 from runner.pace.governor import Governor
 from runner.pace.scheduler import Call, Durations, Scheduler, Window
+from runner.service.reply import Reply
+from runner.service.rivya.answers import understand
 from runner.store import rates, runs
 from runner.store.database import StateFile
 from tests.desk import BEGINNING, NAME, World, bind
@@ -223,7 +224,7 @@ async def test_a_rate_is_recorded_as_soon_as_it_is_found() -> None:
     """A run that is killed a second later has found it for the next one."""
     world = World()
     at_service = scheduler()
-    refused = understand(Reply(status=429, data={"error": {"code": "rate_limited"}}), to_submit=True)
+    refused = understand(Reply(status=429, data={"error": {"code": "rate_limited"}}), body=b"")
 
     async with world.desk() as desk:
         floor = Floor(desk, at_service, RunOptions(), Silent(), lambda: None)

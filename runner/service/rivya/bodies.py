@@ -1,4 +1,4 @@
-"""The exact bytes of a submit."""
+"""The exact bytes of a submit, and what stands in them. Pure."""
 
 from __future__ import annotations
 
@@ -39,3 +39,9 @@ def _item(reference: Reference, copy: Upload) -> Json:
     if copy.duration_s is not None:
         item["durationSeconds"] = copy.duration_s
     return item
+
+
+def reference_urls(body: bytes) -> tuple[str, ...]:
+    """Return the urls of references inside a body of `body_of`."""
+    items = json.loads(body)["params"].get("referenceMediaItems", [])
+    return tuple(item["url"] for item in items)

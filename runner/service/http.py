@@ -1,0 +1,249 @@
+"""Requests and answers over HTTP, whatever they say.
+
+It sends, reads, and reports what came back as a `Reply`; it decides nothing. It never retries (the
+engine does), never follows a redirect, and takes an answer only up to a size and a deadline.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import anyio
+import httpx
+
+from runner import __version__
+from runner.model import Json
+from runner.pace.backoff import http_date_s, parse_retry_after
+from runner.service.account import Account
+from runner.service.hiding import KeyHider, each_text
+from runner.service.reply import Reply
+from runner.service.transports import in_words, look_at, never_left
+from runner.words import harmless
+
+MAX_ANSWER_BYTES = 8_000_000
+USER_AGENT = f"rivya-batch/{__version__}"
+_HEADERS = {
+    "User-Agent": USER_AGENT,
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip, deflate",
+    "Connection": "keep-alive",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long we wait, in seconds: to connect, between two pieces of an answer, for all of it."""
+
+    connect_s: float = 10.0
+    read_s: float = 30.0
+    total_s: float = 60.0
+
+
+class Http:
+    """Sends one request to a service and reads its answer: the one place from which our key leaves the machine.
+
+    Requests go to the transport itself: of what `httpx.AsyncClient` would add (redirects, cookies, credentials
+    from files) nothing is wanted here, and it costs a third of a request's CPU (`make bench`).
+
+    Args:
+        transport: The way to the service.
+        account: Whose requests these are; what is heard is kept without its key.
+        now: The wall clock.
+        timeouts: How long to wait.
+        heard: Takes the service's time of each answer, in seconds since 1970; None where it tells none.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        account: Account,
+        *,
+        now: Callable[[], float],
+        timeouts: Timeouts,
+        heard: Callable[[float | None], None],
+    ) -> None:
+        self._transport = transport
+        self._base_url = account.base_url
+        self._hider = account.hider
+        self._now = now
+        self._heard = heard
+        self.timeouts = timeouts
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        total_s: float | None = None,
+        timeout: httpx.Timeout | None = None,
+        **content: Any,
+    ) -> Reply:
+        """Send one request, and read all of what comes; raises nothing that has to do with the network.
+
+        Args:
+            method: GET or POST.
+            path: Behind the base url.
+            headers: Besides those of every request.
+            total_s: How long it may take, other than usual.
+            timeout: How long each part of it may take, other than usual.
+            content: As `httpx.Request` takes it.
+        """
+        waits = timeout or httpx.Timeout(self.timeouts.read_s, connect=self.timeouts.connect_s)
+        request = httpx.Request(
+            method,
+            _parsed(self._base_url + path),
+            headers={**_HEADERS, **headers},
+            extensions={"timeout": waits.as_dict()},
+            **content,
+        )
+        limit_s = total_s or self.timeouts.total_s
+        deadline = time.monotonic() + limit_s
+        response: httpx.Response | None = None
+        try:
+            # The read timeout begins anew with each byte; a head that drips in would last for ever.
+            with anyio.move_on_after(limit_s):
+                response = await self._transport.handle_async_request(request)
+        except Exception as exc:
+            # Whatever it is: until there is a connection, nothing has left.
+            connected = request.extensions.get("connected", True)
+            return Reply(
+                sent=connected and not never_left(exc),
+                detail=in_words(exc, self._hider.text),
+                finding=look_at(exc),
+            )
+        if response is None:
+            # A name that nobody answers for, say: until there is a connection, nothing has left.
+            sent = request.extensions.get("connected", True)
+            return Reply(sent=sent, detail=f"no answer in time (all of {limit_s:g} s)")
+        try:
+            # Not by its pieces alone: after a chunk that is none, aiohttp says nothing, ever.
+            with anyio.fail_after(deadline - time.monotonic()):
+                raw = await _read(response)
+        except Exception as exc:
+            # Not even the status line of a cut answer counts: truncation is never definite (runner/README.md, rule 2).
+            return Reply(
+                status=None,
+                detail=f"HTTP {response.status_code}, then the answer broke off: {in_words(exc, self._hider.text)}",
+            )
+        finally:
+            await _close(response)
+        return self._reply(response, raw)
+
+    def _reply(self, response: httpx.Response, raw: bytes) -> Reply:
+        headers = dict(response.headers)
+        kind = headers.get("content-type", "no content type").split(";")[0].strip()
+        # An answer out of a cache tells when it was put there.
+        said_s = http_date_s(headers.get("date")) if headers.get("age", "0") == "0" else None
+        self._heard(said_s)
+        text = raw.decode("utf-8-sig", "replace")
+        return Reply(
+            status=response.status_code,
+            data=_object(text, self._hider),
+            page=_is_page(text, kind),
+            retry_after_s=parse_retry_after(
+                headers.get("retry-after"), now_epoch_s=self._now(), date=headers.get("date")
+            ),
+            request_id=harmless(self._hider.text(headers.get("x-request-id", ""))) or None,
+            skew_s=said_s - self._now() if said_s is not None else None,
+            detail=harmless(
+                self._hider.text(f"HTTP {response.status_code}, {_body_in_words(text, kind, headers)}")
+            ),
+        )
+
+
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+TITLE_IS_NEAR = 20_000  # characters from the beginning of a page
+TITLE_CHARS = 80
+
+
+def _body_in_words(text: str, kind: str, headers: Mapping[str, str]) -> str:
+    """Return what a body is, where it is no answer: a page by its title, and by the server that says it."""
+    if kind.lower() not in ("text/html", "application/xhtml+xml"):
+        return kind
+    found = _TITLE.search(text[:TITLE_IS_NEAR])
+    title = " ".join(html.unescape(found[1]).split())[:TITLE_CHARS] if found else ""
+    server = headers.get("server", "").strip()[:TITLE_CHARS]
+    named = f': "{title}"' if title else ""
+    return f"a web page instead of an answer{named}{f' (server: {server})' if server else ''}"
+
+
+def _is_page(text: str, kind: str) -> bool:
+    """Say whether a body is more than nothing or a line of plain text."""
+    plain = kind.lower() in ("text/plain", "no content type") and not text.lstrip().startswith(
+        ("<", "{", "[")
+    )
+    return bool(text.strip()) and not plain
+
+
+@lru_cache(maxsize=16)  # all but those with the id of a task
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)
+
+
+class _TooLate(Exception):
+    """There is a connection, but what was to be sent may not be sent any more."""
+
+
+async def checked(allowed: Callable[[], bool], body: bytes) -> AsyncIterator[bytes]:
+    """Yield a body, unless it may not be sent any more once there is a connection."""
+    if not allowed():
+        msg = "its time was over before there was a connection"
+        raise _TooLate(msg)
+    yield body
+
+
+class _TooMuch(Exception):
+    """An answer larger than any answer of this API may be."""
+
+
+async def _read(response: httpx.Response) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    body: AsyncIterable[bytes] = response.aiter_bytes()
+    if "content-encoding" not in response.headers and isinstance(response.stream, httpx.AsyncByteStream):
+        body = response.stream  # what httpx puts around the pieces costs as much as reading them
+    async for piece in body:
+        size += len(piece)
+        if size > MAX_ANSWER_BYTES:
+            msg = f"more than {MAX_ANSWER_BYTES:,} bytes"
+            raise _TooMuch(msg)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def _close(response: httpx.Response) -> None:
+    try:
+        await response.aclose()
+    except Exception:
+        return
+
+
+def _object(text: str, hider: KeyHider) -> Mapping[str, Json] | None:
+    """Return the JSON object in a text, its strings whole and without our key."""
+    try:
+        data = json.loads(text)
+        if _HALF_A_PAIR.search(text):
+            data = each_text(data, _whole_text)
+        if hider.may_hold(text):  # only now: in JSON, any letter may be written as its code
+            data = hider.everywhere(data)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(data, list) and len(data) == 1:
+        data = data[0]  # what one asked for, in a list
+    return data if isinstance(data, dict) else None
+
+
+# A message that a service cut in the middle of an emoji: no database and no terminal takes such text.
+_HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _whole_text(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

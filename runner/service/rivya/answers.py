@@ -1,0 +1,151 @@
+"""What an answer of Rivya means: which statuses and bodies prove that a request was not accepted. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from runner.model import Json, Upload
+from runner.service.addresses import is_loopback
+from runner.service.amounts import credits_of, number_of
+from runner.service.hiding import MARK
+from runner.service.protocol import Answer, Meaning
+from runner.service.reply import Reply
+from runner.service.rivya.bodies import reference_urls
+from runner.service.rivya.failures import NO_CREDITS, failure_class, names_a_reference
+from runner.service.rivya.tasks import read_task, said_by
+
+# 4xx that speak of a request under way, or of what was behind it: not of what it asked for.
+_MAY_HAVE_WORKED = frozenset({408, 423, 424, 425, 499})
+# The documented codes are words in small letters. What stands in front of an API may wrap its errors alike, but
+# says "403", "Forbidden" or "FUNCTION_TIMEOUT" there.
+_CODE = re.compile(r"[a-z][a-z0-9_.-]*(\s|$)", re.ASCII)
+
+
+def understand(reply: Reply, *, body: bytes | None = None) -> Answer:
+    """Say what a reply means: where a `body` is named, to a submit of it, which is to bring a task's id.
+
+    Nothing but an error in the API's own shape, `{"error": {"code": …}}`, speaks for the API. A page, or JSON
+    of another shape, comes from something in between, which may well have passed the request on: whatever
+    its status, it proves nothing. Statuses decide then, but `insufficient_credits` is known by its code
+    only, and the documented codes of a conflict and of a limit hold for any 4xx.
+    """
+    said = reply.data.get("error") if reply.data else None
+    error: Mapping[str, Json] = said if isinstance(said, Mapping) else {}
+    code = error.get("code")
+    code = said_by(code) if isinstance(code, str) and _CODE.match(code) else ""
+    task = None
+
+    def answer(meaning: Meaning, words: str = "") -> Answer:
+        return Answer(
+            meaning=meaning,
+            shaped=bool(code),
+            bare=reply.status is not None and reply.data is None and not reply.page,
+            code=code,
+            message=said_by(error.get("message")) or words or reply.detail,
+            status=reply.status,
+            retry_after_s=reply.retry_after_s,
+            request_id=said_by(error.get("requestId")) or reply.request_id,
+            skew_s=reply.skew_s,
+            finding=reply.finding,
+            data=reply.data,
+            cls=failure_class(code=code, status=reply.status),
+            about_key=reply.status == 401 or code.startswith(("api_key", "api_scope")),
+            task=task,
+        )
+
+    status = reply.status
+    if status is None:
+        return answer(Meaning.UNCLEAR if reply.sent else Meaning.NEVER_LEFT)
+    if 200 <= status < 300:
+        task = read_task(reply.data)
+        if body is not None and task is None:
+            return answer(Meaning.UNCLEAR, "and no task id in the answer")
+        return answer(Meaning.OK if reply.data is not None else Meaning.UNCLEAR)
+    if status < 400:
+        return answer(Meaning.UNCLEAR)
+    if code == NO_CREDITS:
+        return answer(Meaning.NO_CREDITS)
+    if status == 429 or (code == "rate_limited" and status < 500):
+        return answer(Meaning.RATE_LIMITED)
+    if status == 409 or (code == "idempotency_conflict" and status < 500):
+        return answer(Meaning.CONFLICT)
+    if code == "public_api_disabled":
+        return answer(Meaning.DISABLED)
+    if not code or status >= 500 or status in _MAY_HAVE_WORKED:
+        return answer(Meaning.UNCLEAR)
+    if status in (401, 403):
+        return answer(Meaning.KEY_REFUSED)
+    refused = answer(Meaning.REFUSED)
+    urls = reference_urls(body) if body is not None else ()
+    if urls and names_a_reference(refused.code, refused.message, urls):
+        return replace(refused, stale_urls=urls)
+    return refused
+
+
+def understand_upload(reply: Reply, *, base_url: str, now: str) -> Answer:
+    """Say what a reply to an upload means; a success without a usable url is unclear.
+
+    Args:
+        reply: What came.
+        base_url: The service's: a file of one on this machine may have an http url.
+        now: RFC 3339, when it came.
+    """
+    answer = understand(reply)
+    if answer.meaning is not Meaning.OK:
+        return answer
+    copy = read_upload(answer.data or {}, base_url=base_url, now=now)
+    if copy is None:
+        return Answer(
+            meaning=Meaning.UNCLEAR,
+            status=answer.status,
+            message="the answer to an upload names no usable url",
+        )
+    return replace(answer, copy=copy)
+
+
+def understand_credits(reply: Reply) -> Answer:
+    """Say what a reply to the question for our credits means, and how many there are."""
+    answer = understand(reply)
+    if answer.meaning is not Meaning.OK:
+        return answer
+    return replace(answer, balance=credits_of((answer.data or {}).get("current_credits")))
+
+
+def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> Upload | None:
+    """Read a file object leniently: its fields are undocumented beyond `url` and `duration_token`.
+
+    Returns:
+        None when it has no https url (http where the base url is loopback).
+    """
+    if not isinstance(data, dict):
+        return None
+    wrapped = (data.get(name) for name in ("file", "data") if "url" not in data)
+    inner = next((item for item in wrapped if isinstance(item, dict)), data)
+    url = inner.get("url")
+    if not isinstance(url, str) or not _may_be_sent(url, base_url):
+        return None
+    file_id = inner.get("id") or inner.get("file_id")
+    token = inner.get("duration_token")
+    seconds = inner.get("duration_seconds")
+    return Upload(
+        url=url,
+        file_id=file_id if isinstance(file_id, str) else None,
+        duration_token=token if isinstance(token, str) else None,
+        duration_s=number_of(seconds),
+        uploaded_at=now,
+    )
+
+
+def _may_be_sent(url: str, base_url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    if MARK in url:  # it held our key, which goes into no body, and so into no row
+        return False
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and is_loopback(base_url))
+    )
