@@ -154,7 +154,7 @@ async def serving(handle: Callable[[anyio.abc.SocketStream, bytes], Awaitable[No
 
 async def fetch_real(url: str, part: PartFile, **timeouts: float) -> Result:
     """Fetch over the transport of a run."""
-    timeout = httpx.Timeout(timeouts.get("read", 10.0))
+    timeout = httpx.Timeout(10.0, read=timeouts.get("read", 10.0))
     async with open_result_transport("http://127.0.0.1", 2) as way:
         fetcher = ResultFetcher(
             way.http, allow_loopback=True, max_bytes=10_000_000, clock=FakeClock(), timeout=timeout
