@@ -23,11 +23,12 @@ from typing import Any, Literal
 import anyio
 import anyio.from_thread
 
+from runner.api.ending import RunResult
 from runner.api.export import exported
 from runner.api.plan import Plan, planned
 from runner.api.reading import InvalidManifest, check_all, read_known, read_manifest, refuse_errors
 from runner.api.report import write_report_of
-from runner.api.run import RunRequest, RunResult, run_here
+from runner.api.run import RunRequest, run_here
 from runner.api.status import Standing, standings
 from runner.engine import Engine, RunOptions
 from runner.errors import Exit, RunnerError, UsageError

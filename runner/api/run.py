@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,16 @@ import anyio.to_thread
 from runner.api.applying import Begun, apply
 from runner.api.binding import check_binding, results_folder
 from runner.api.child import Sandbox, sandbox_child
-from runner.api.interruptions import ended_in_any_case, once_begun
+from runner.api.ending import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
 from runner.api.models import contracts_for
 from runner.api.plan import Plan, make_plan
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.reading import Opened, no_file, read_manifest
 from runner.api.retry import Wanted
 from runner.api.sharing import refuse_taken
-from runner.api.troubles import Stuck, stuck
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
-from runner.errors import RunnerError, TemporaryTrouble, UsageError
+from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import Clock, ServiceClock, SystemClock, rfc3339
 from runner.host.environment import base_url as base_url_of_environment
 from runner.host.environment import descriptors_left, get_key
@@ -41,15 +39,13 @@ from runner.service.account import Account, checked_base_url
 from runner.service.rivya.endpoints import open_service
 from runner.service.transports import check, get_ready, open_result_transport
 from runner.steps.desk import Desk
-from runner.steps.download import Downloads, stem_of
-from runner.store import durations, jobs, ledger, rates, reporting, result_hosts, runs, staging
+from runner.steps.download import Downloads
+from runner.store import durations, jobs, rates, result_hosts, staging
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
 
 SANDBOX_KEY = "rvya_sk_sandbox"
 ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.SUBMITTING, State.WAITING)
-END_IMPORTS = ("runner.api.report", "runner.reports.page", "rich.console")
-END_IMPORTS_AFTER_S = 2.0
 SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced
 
 
@@ -68,29 +64,6 @@ class RunRequest:
     rounds: Wanted | None = None  # other rounds of these jobs, agreed to already (`retry`)
     options: RunOptions = field(default_factory=RunOptions)
     descriptors_kept: int = 0  # for who runs beside: a page and its visitors
-    now_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """What a run came to, as people and programs are told."""
-
-    ended: Ended
-    name: str
-    database: Path
-    output_dir: Path
-    counts: Mapping[str, int]
-    orphans: int
-    charged: float
-    reserved: float
-    errors: list[dict[str, Any]]
-    stuck: list[Stuck]
-    surprises: int  # charges many times their estimates that a person has yet to see
-    ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
-    report: Path | None  # the page to look through, where there is one
-    no_report: str = ""  # why it could not be written
-    replaced: bool = False  # the database, under this run
-    rescued: Path | None = None  # what this run knows, where that could be kept whole
 
 
 Confirm = Callable[[Plan], bool]
@@ -181,11 +154,8 @@ class Run:
 
     def end(self, ended: Ended) -> RunResult:
         """Record the end, and write the page."""
-        known = self._known()
-        file, settings = known.file, known.plan.settings
-        with once_begun(), _of_a_file_that_is_ours(file):
-            _clean(file, settings, known.folder)
-            return _finish(file, settings, known.run_id, ended, self._clock)
+        with once_begun():
+            return finish(self._known(), ended, self._clock)
 
     def ended_in_any_case(self) -> AbstractContextManager[None]:
         """Record the end of a run that does not come to its own inside the block."""
@@ -322,17 +292,6 @@ async def run_here(
             await anyio.to_thread.run_sync(run.close)
 
 
-@contextmanager
-def _of_a_file_that_is_ours(file: StateFile) -> Iterator[None]:
-    """What cannot be read of a file that was overwritten is no error of its own: that it was is what to tell."""
-    try:
-        yield
-    except Exception as exc:
-        if (replaced := file.error_if_replaced()) is not None:
-            raise replaced from exc
-        raise
-
-
 def _now(clock: Clock) -> str:
     return rfc3339(clock.wall_s())
 
@@ -414,7 +373,7 @@ async def _go(
             looked = await look(service, results, result_hosts.known(file.conn, account.service))
             _heed(looked, engine, request.options, announce)
         async with anyio.create_task_group() as group:
-            group.start_soon(_get_ready_for_the_end)
+            group.start_soon(get_ready_for_the_end)
             for each in beside:
                 group.start_soon(each, engine)
             ended = await engine.run()
@@ -432,18 +391,6 @@ def _heed(looked: Looked, engine: Engine, options: RunOptions, announce: Announc
         engine.submit_nothing(f"{looked.no_way_home}; {TRY_ONE}")
     elif looked.no_way_home:
         announce(f"attention: {looked.no_way_home}")
-
-
-async def _get_ready_for_the_end() -> None:
-    """Import what only the end of a run needs while its tasks run; one that is over sooner does so then."""
-    await anyio.sleep(END_IMPORTS_AFTER_S)
-
-    def get() -> None:
-        with suppress(Exception):  # the end tries again, and says what is wrong
-            for name in END_IMPORTS:
-                importlib.import_module(name)
-
-    await anyio.to_thread.run_sync(get, abandon_on_cancel=True)
 
 
 def _with_descriptors(
@@ -481,55 +428,4 @@ def _scheduler(file: StateFile, settings: Settings, account: Account) -> Schedul
         governor=governor,
         window=Window(limit=settings.limits.in_flight),
         durations=learned,
-    )
-
-
-def _clean(file: StateFile, settings: Settings, folder: OutputFolder) -> None:
-    """Remove half-fetched results nobody goes on with; one that cannot be removed is no reason to fail."""
-    open_jobs = jobs.in_states(file.conn, settings.name, (State.DOWNLOADING,))
-    with suppress(RunnerError):
-        folder.clean_parts(keep={stem_of(job) for job in open_jobs})
-
-
-def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, clock: Clock) -> RunResult:
-    # What only the end needs is not imported before the first request.
-    from runner.api.report import write_report_for
-    from runner.reports.page import page_path
-
-    with file.transaction() as conn:
-        runs.end(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=_now(clock))
-    # Its page is part of a run's result, but nothing that happens to it changes how the run ended.
-    page = page_path(settings.output_dir, settings.name)
-    if any(ended.stats[what] for what in ("accepted", "done", "failed")) or not page.is_file():
-        report, no_report = write_report_for(file, settings)
-    else:
-        report, no_report = page, ""
-    counts: dict[str, int] = {}
-    orphans = 0
-    for (state, listed), number in jobs.counts(file.conn, settings.name).items():
-        if listed:
-            counts[state.value] = counts.get(state.value, 0) + number
-        else:
-            orphans += number
-    charged, reserved = ledger.totals(file.conn, settings.name)
-    assert file.path is not None
-    return RunResult(
-        ended=ended,
-        name=settings.name,
-        database=file.path,
-        output_dir=settings.output_dir,
-        counts=counts,
-        orphans=orphans,
-        charged=charged,
-        reserved=reserved,
-        surprises=len(ledger.surprises(file.conn, settings.name)),
-        errors=jobs.last_errors(file.conn, settings.name, 5),
-        stuck=stuck(file.conn, settings.name),
-        ended_for=frozenset(
-            (each.state, each.error_class) for each in reporting.failures(file.conn, settings.name)
-        ),
-        report=report,
-        no_report=no_report,
-        replaced=file.replaced is not None,
-        rescued=file.rescued if file.rescued_whole else None,
     )

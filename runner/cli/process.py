@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runner.api.run import Announce, Beside, Confirm, Run, RunRequest, RunResult
+from runner.api.ending import RunResult
+from runner.api.run import Announce, Beside, Confirm, Run, RunRequest
 from runner.errors import Exit, Terminated
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from runner.errors import Exit, UsageError
 from runner.lifecycle.rules import MODERATION_LIKE
 
 if TYPE_CHECKING:
+    from runner.api.ending import RunResult
     from runner.api.plan import Plan
-    from runner.api.run import RunRequest, RunResult
+    from runner.api.run import RunRequest
     from runner.api.serve import LivePage
     from runner.engine import RunOptions
     from runner.progress.choose import Chosen

@@ -1,0 +1,167 @@
+"""The end of a run: what is got ready for it, what a run came to, and what is recorded where it ends otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from runner.api.applying import Begun
+from runner.api.troubles import Stuck, stuck
+from runner.engine import Ended
+from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
+from runner.host.clock import Clock, rfc3339
+from runner.model import Settings, State
+from runner.results.files import OutputFolder
+from runner.steps.download import stem_of
+from runner.store import jobs, ledger, reporting, runs
+from runner.store.database import StateFile
+from runner.store.troubles import as_trouble
+
+END_IMPORTS = ("runner.api.report", "runner.reports.page", "rich.console")
+END_IMPORTS_AFTER_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run came to, as people and programs are told."""
+
+    ended: Ended
+    name: str
+    database: Path
+    output_dir: Path
+    counts: Mapping[str, int]
+    orphans: int
+    charged: float
+    reserved: float
+    errors: list[dict[str, Any]]
+    stuck: list[Stuck]
+    surprises: int  # charges many times their estimates that a person has yet to see
+    ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
+    report: Path | None  # the page to look through, where there is one
+    no_report: str = ""  # why it could not be written
+    replaced: bool = False  # the database, under this run
+    rescued: Path | None = None  # what this run knows, where that could be kept whole
+
+
+async def get_ready_for_the_end() -> None:
+    """Import what only the end of a run needs while its tasks run; one that is over sooner does so then."""
+    await anyio.sleep(END_IMPORTS_AFTER_S)
+
+    def get() -> None:
+        with suppress(Exception):  # the end tries again, and says what is wrong
+            for name in END_IMPORTS:
+                importlib.import_module(name)
+
+    await anyio.to_thread.run_sync(get, abandon_on_cancel=True)
+
+
+def finish(known: Begun, ended: Ended, clock: Clock) -> RunResult:
+    """Record the end of a run, write its page, and return what it came to."""
+    with _of_a_file_that_is_ours(known.file):
+        _clean(known.file, known.plan.settings, known.folder)
+        return _finish(known.file, known.plan.settings, known.run_id, ended, clock)
+
+
+@contextmanager
+def _of_a_file_that_is_ours(file: StateFile) -> Iterator[None]:
+    """What cannot be read of a file that was overwritten is no error of its own: that it was is what to tell."""
+    try:
+        yield
+    except Exception as exc:
+        if (replaced := file.error_if_replaced()) is not None:
+            raise replaced from exc
+        raise
+
+
+def _clean(file: StateFile, settings: Settings, folder: OutputFolder) -> None:
+    """Remove half-fetched results nobody goes on with; one that cannot be removed is no reason to fail."""
+    open_jobs = jobs.in_states(file.conn, settings.name, (State.DOWNLOADING,))
+    with suppress(RunnerError):
+        folder.clean_parts(keep={stem_of(job) for job in open_jobs})
+
+
+def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, clock: Clock) -> RunResult:
+    # What only the end needs is not imported before the first request.
+    from runner.api.report import write_report_for
+    from runner.reports.page import page_path
+
+    with file.transaction() as conn:
+        runs.end(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=rfc3339(clock.wall_s()))
+    # Its page is part of a run's result, but nothing that happens to it changes how the run ended.
+    page = page_path(settings.output_dir, settings.name)
+    if any(ended.stats[what] for what in ("accepted", "done", "failed")) or not page.is_file():
+        report, no_report = write_report_for(file, settings)
+    else:
+        report, no_report = page, ""
+    counts: dict[str, int] = {}
+    orphans = 0
+    for (state, listed), number in jobs.counts(file.conn, settings.name).items():
+        if listed:
+            counts[state.value] = counts.get(state.value, 0) + number
+        else:
+            orphans += number
+    charged, reserved = ledger.totals(file.conn, settings.name)
+    assert file.path is not None
+    return RunResult(
+        ended=ended,
+        name=settings.name,
+        database=file.path,
+        output_dir=settings.output_dir,
+        counts=counts,
+        orphans=orphans,
+        charged=charged,
+        reserved=reserved,
+        surprises=len(ledger.surprises(file.conn, settings.name)),
+        errors=jobs.last_errors(file.conn, settings.name, 5),
+        stuck=stuck(file.conn, settings.name),
+        ended_for=frozenset(
+            (each.state, each.error_class) for each in reporting.failures(file.conn, settings.name)
+        ),
+        report=report,
+        no_report=no_report,
+        replaced=file.replaced is not None,
+        rescued=file.rescued if file.rescued_whole else None,
+    )
+
+
+@contextmanager
+def ended_in_any_case(file: StateFile, run_id: int, clock: Clock) -> Iterator[None]:
+    """Record the end of a run that does not come to its own: while it waits to start, or by a fault."""
+    try:
+        yield
+    except BaseException as exc:
+        with suppress(Exception), file.transaction() as conn:
+            runs.end(conn, run_id, exit_code=_exit_code(exc), stats={}, now=rfc3339(clock.wall_s()))
+        raise
+
+
+@contextmanager
+def once_begun() -> Iterator[None]:
+    """Whatever can no longer be used once a run has begun is trouble to be mended: something may have been sent."""
+    try:
+        yield
+    except Exception as exc:
+        found = exc if isinstance(exc, RunnerError) else as_trouble(exc)
+        if isinstance(found, UsageError):
+            raise TemporaryTrouble(found.message, hint=found.hint) from exc
+        raise
+
+
+def _exit_code(exc: BaseException) -> int:
+    match exc:
+        case Terminated():
+            return int(Exit.TERMINATED)
+        case KeyboardInterrupt() | asyncio.CancelledError():
+            return int(Exit.INTERRUPTED)
+        case RunnerError():
+            return int(exc.exit_code)
+        case _:
+            return int(Exit.FAULT)
