@@ -309,7 +309,7 @@ def _counts(conn: sqlite3.Connection, manifest: str) -> tuple[dict[str, int], in
 
 
 def _failures(told: Sequence[reporting.Failures], invocation: Invocation) -> tuple[FailureGroup, ...]:
-    """Group what needs a person: the same jobs as the view `v_failures`."""
+    """Group what needs attention: the same jobs as the view `v_failures`."""
     groups: dict[tuple[str, str], Counter[str]] = {}
     for each in told:
         groups.setdefault((each.state, each.error_class), Counter())[_said(each.message) or ""] += each.number

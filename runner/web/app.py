@@ -86,7 +86,7 @@ def live_app(
 
     async def order(request: Request) -> Response:
         if control is None:
-            return PlainTextResponse("this page can only be looked at\n", status_code=405)
+            return PlainTextResponse("this page is read-only\n", status_code=405)
         act = _orders(control).get(await _asked(request))
         if act is None:
             return PlainTextResponse('say {"do": "hold"}, "go on" or "stop"\n', status_code=400)
@@ -113,7 +113,7 @@ def _files(feed: Feed) -> Callable[[Request], Awaitable[Response]]:
         )
         about = await anyio.to_thread.run_sync(_about, found[0]) if found else None
         if found is None or about is None:
-            return PlainTextResponse("there is no such file\n", status_code=404)
+            return PlainTextResponse("file not found\n", status_code=404)
         path, mime = found
         # What is no film, picture or sound is taken home, never shown: it may be a page of somebody's.
         known = mime in SHOWN

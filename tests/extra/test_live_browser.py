@@ -174,21 +174,21 @@ def test_an_open_job_goes_on_while_it_is_looked_at(command: Command, open_page: 
     night.process.kill()
 
 
-def test_hold_go_on_and_stop(command: Command, open_page: Callable[..., Page]) -> None:
+def test_pause_resume_and_stop(command: Command, open_page: Callable[..., Page]) -> None:
     night = Night(command, "--duration 2:3")
     page = open_page(night.url)
 
-    page.get_by_role("button", name="Hold").click()
+    page.get_by_role("button", name="Pause").click()
     page.wait_for_selector(".now.held")
-    assert page.evaluate("document.activeElement.textContent") == "Go on"
+    assert page.evaluate("document.activeElement.textContent") == "Resume"
     # What is under way comes home, and then nothing moves.
     until(page, "!document.querySelector('#progress .waiting, #progress .submitting')")
     planned = page.locator("#progress").get_attribute("aria-label") or ""
     assert "planned" in planned
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
     page.wait_for_selector("#progress .waiting")
     page.get_by_role("button", name="Stop…").click()
-    page.get_by_role("button", name="Let it run").click()
+    page.get_by_role("button", name="Keep running").click()
     page.wait_for_selector(".now.running")
     page.get_by_role("button", name="Stop…").click()
     page.get_by_role("button", name="Stop", exact=True).click()
@@ -232,7 +232,7 @@ def test_a_connection_that_breaks_is_made_again(command: Command, browser: Brows
     assert page.locator("#progress").get_attribute("aria-label")
     night.process.kill()
     page.wait_for_selector(".now.lost")
-    assert "Connecting again" in page.locator("#now").inner_text()
+    assert "Reconnecting" in page.locator("#now").inner_text()
     assert not page.locator(".now-buttons").is_visible()
     page.close()
 

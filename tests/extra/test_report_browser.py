@@ -76,6 +76,11 @@ def test_an_open_job_plays_and_tells_everything(open_page: Callable[..., Page], 
     told = page.locator(".lightbox .info").inner_text()
     for words in ("cat in ink", "seed", "task_0000", "charged", "finished", "cat-ink-2 #1.mp4"):
         assert words in told
+    assert "polls" not in told
+    page.locator(".lightbox summary").click()
+    told = page.locator(".lightbox .info").inner_text()
+    for words in ("duration", "polls", "attempts", "round"):
+        assert words in told
 
 
 def test_a_failed_job_says_what_to_type_with_its_id_quoted(

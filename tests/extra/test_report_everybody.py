@@ -33,7 +33,7 @@ def test_every_key_does_what_the_help_says(open_page: Callable[..., Page], mixed
     page = open_page(mixed)
     selected = page.locator("[role=tab][aria-selected=true]")
 
-    for key, name in (("2", "Grid"), ("3", "Table"), ("4", "Numbers"), ("1", "Gallery")):
+    for key, name in (("2", "Grid"), ("3", "Table"), ("4", "Stats"), ("1", "Gallery")):
         page.keyboard.press(key)
         assert selected.inner_text() == name
     page.keyboard.press("?")
@@ -89,7 +89,7 @@ def test_the_focus_stays_on_its_job_when_a_key_narrows_the_list(
     page.keyboard.press("v")
     assert page.locator("#summary").inner_text().startswith("2 of")
     assert page.evaluate(focused) == chosen
-    page.keyboard.press("f")  # it is no favourite any more and leaves the list
+    page.keyboard.press("f")  # it is removed from favourites and leaves the list
     assert page.evaluate(focused) == "canal-fog-1"
     page.keyboard.press("f")
     assert page.evaluate("document.activeElement.id") == "view"

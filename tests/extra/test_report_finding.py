@@ -38,7 +38,7 @@ def test_filters_narrow_and_can_be_cleared(open_page: Callable[..., Page], mixed
     page.wait_for_selector("#summary:has-text('2 of 18')")
     assert ids(page) == ["dog-clay-1", "dog-clay-2"]
     page.fill("#search", "no such thing")
-    page.get_by_text("No job fits these filters.").wait_for()
+    page.get_by_text("No jobs match these filters.").wait_for()
 
 
 def test_sorting_puts_what_has_no_value_last(open_page: Callable[..., Page], mixed: Path) -> None:
@@ -53,13 +53,13 @@ def test_sorting_puts_what_has_no_value_last(open_page: Callable[..., Page], mix
     assert up[-1] == down[-1] == "unknown"
 
 
-def test_the_head_says_what_needs_a_person_and_shows_it(open_page: Callable[..., Page], mixed: Path) -> None:
+def test_the_head_says_what_needs_attention_and_shows_it(open_page: Callable[..., Page], mixed: Path) -> None:
     page = open_page(mixed)
-    assert "3 jobs need a person" in page.locator("#notice").inner_text()
+    assert "3 jobs need attention" in page.locator("#notice").inner_text()
 
     page.get_by_text("Show them").click()
     assert ids(page) == ["hostile one", "broken", "unknown"]
-    page.get_by_text("What to type").click()
+    page.get_by_text("How to fix").click()
 
     lines = page.locator("#panel .command code").all_inner_texts()
     assert "rivya-batch retry mixed.yaml --class generation" in lines
@@ -166,7 +166,7 @@ def test_the_numbers_are_drawn_and_told(open_page: Callable[..., Page], mixed: P
 
     assert [label.partition(":")[0] for label in labels if label] == [
         "Jobs over time",
-        "How long tasks took",
+        "Task duration",
         "Credits over time",
     ]
     assert "15 done, 2 failed" in (labels[0] or "")

@@ -92,6 +92,6 @@ def test_the_same_page_follows_a_stream_of_events(
     page.wait_for_selector(".tile.failed")
 
     assert ids(page) == ["a", "b", "c", "d"]
-    assert "1 job needs a person" in page.locator("#notice").inner_text()
+    assert "1 job needs attention" in page.locator("#notice").inner_text()
     choose(page, "look", "oil")
     assert ids(page) == ["c", "d"]

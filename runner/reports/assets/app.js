@@ -1,15 +1,15 @@
 // The page: its head, its bar, and which view is shown.
 
-const VIEWS = [["gallery", "Gallery", Gallery], ["grid", "Grid", Grid], ["table", "Table", Table], ["numbers", "Numbers", Numbers]];
-const THEMES = {auto: ["◐", "as the system"], light: ["☀", "light"], dark: ["☾", "dark"]};
+const VIEWS = [["gallery", "Gallery", Gallery], ["grid", "Grid", Grid], ["table", "Table", Table], ["numbers", "Stats", Numbers]];
+const THEMES = {auto: ["◐", "system"], light: ["☀", "light"], dark: ["☾", "dark"]};
 const MOST_CHOICES = 200;
 const MOST_FILTERS = 8;
 const MODELS_NAMED = 2;
 
 const KEYS = [
-  ["1 2 3 4", "gallery, grid, table, numbers"], ["/", "search"], ["← ↑ → ↓", "move between jobs"], ["Enter", "open a job"],
-  ["← →", "in an open job: its neighbours"], ["Space", "in an open job: play, pause"], ["f", "favourite, or not"],
-  ["v", "favourites only"], ["e", "export"], ["t", "theme"], ["Esc", "close; clear the search"], ["?", "this list"],
+  ["1 2 3 4", "gallery, grid, table, stats"], ["/", "search"], ["← ↑ → ↓", "move between jobs"], ["Enter", "open a job"],
+  ["← →", "in an open job: previous, next"], ["Space", "in an open job: play, pause"], ["f", "toggle favourite"],
+  ["v", "favourites only"], ["e", "export"], ["t", "theme"], ["Esc", "close; clear the search"], ["?", "this help"],
 ];
 
 class App {
@@ -103,8 +103,8 @@ class App {
     const empty = $("nothing");
     empty?.remove();
     if (!n && this.name !== "numbers") $("panel").append(h("div", {class: "empty", id: "nothing"}, this.model.jobs.length
-      ? h("p", {}, "No job fits these filters.")
-      : [h("p", {}, "No jobs yet."), h("p", {class: "muted"}, "When there is something to see, this page shows it:"), commandLine(this.model.head.commands.run ?? "rivya-batch run")]));
+      ? h("p", {}, "No jobs match these filters.")
+      : [h("p", {}, "No jobs yet."), h("p", {class: "muted"}, "They appear here once you run:"), commandLine(this.model.head.commands.run ?? "rivya-batch run")]));
     const active = [this.filter.state, ...this.filter.sides.values()].filter(Boolean).length;
     $("filters-toggle").textContent = active ? `Filters (${active})` : "Filters";
     this.showFavourites();
@@ -153,7 +153,7 @@ class App {
   toggleFavourite(job) {
     const kept = this.favourites.toggle(job.id);
     const on = this.favourites.has(job.id);
-    say(on ? (kept ? `${job.id} is a favourite` : "A favourite until this page is closed: this browser remembers nothing here") : `${job.id} is no favourite any more`);
+    say(on ? (kept ? `${job.id} added to favourites` : "A favourite until you close this page: this browser cannot store it") : `${job.id} removed from favourites`);
     for (const star of document.querySelectorAll(".star")) star.show?.();
     this.showFavourites();
     if (this.filter.favourites && !this.lightbox.job) this.refresh();
@@ -210,8 +210,8 @@ class App {
       if (NEEDS_A_PERSON(job)) attention += 1;
     }
     const states = [["", "any"], ...STATES.filter(state => counts.has(state)).map(state => [state, `${state} (${counts.get(state)})`])];
-    if (attention) states.push([ATTENTION, `needs a person (${attention})`]);
-    if (removed) states.push(["removed", `not in the manifest (${removed})`]);
+    if (attention) states.push([ATTENTION, `needs attention (${attention})`]);
+    if (removed) states.push(["removed", `no longer in the manifest (${removed})`]);
     if (filter.state && !states.some(([key]) => key === filter.state)) states.push([filter.state, `${filter.state} (0)`]);
     const sides = model.filterable(MOST_CHOICES).slice(0, MOST_FILTERS);
     sides.push(...model.sides().filter(side => filter.sides.has(side.key) && !sides.some(({key}) => key === side.key)));
@@ -255,9 +255,9 @@ class App {
 
   help() {
     const dialog = $("help-dialog");
-    dialog.replaceChildren(h("h2", {id: "help-title"}, "Keyboard"),
+    dialog.replaceChildren(h("h2", {id: "help-title"}, "Keyboard shortcuts"),
       h("dl", {class: "keys"}, KEYS.map(([keys, words]) => h("div", {}, h("dt", {}, keys.split(" ").map(key => h("kbd", {}, key))), h("dd", {}, words)))),
-      h("p", {class: "muted"}, "Favourites stay in this browser. Everything on this page comes from this one file and the results beside it; it talks to nobody."),
+      h("p", {class: "muted"}, "Favourites stay in this browser. Everything on this page comes from this file and the results beside it; it sends nothing anywhere."),
       h("div", {class: "sheet-actions"}, h("button", {type: "button", class: "chip strong", onclick: () => dialog.close()}, "Close")));
     dialog.showModal();
   }
@@ -296,7 +296,7 @@ const byModel = head => {
 /** A number stays beside the word that it belongs to. */
 const together = text => text.replace(" ", "\u00a0");
 
-/** The head of the page: what it was, how it went, what needs a person. */
+/** The head of the page: what it was, how it went, what needs attention. */
 const showHead = app => {
   const {head, jobs} = app.model;
   $("name").textContent = head.manifest;
@@ -312,7 +312,7 @@ const showHead = app => {
   const going = last && !last.ended_at && head.now?.phase !== "ended";
   $("subtitle").textContent = !head.runs.length ? "never run" : [
     plural(total, "job"),
-    going ? `a run began ${when(Date.parse(last.started_at))}` : `ended ${when(Date.parse(last.ended_at ?? head.written_at))}`,
+    going ? `run started ${when(Date.parse(last.started_at))}` : `ended ${when(Date.parse(last.ended_at ?? head.written_at))}`,
     plural(head.runs.length, "run"),
   ].join(" · ");
   const segments = ["done", "failed", "uncertain", ...STATES.filter(state => !["done", "failed", "uncertain"].includes(state))]
@@ -331,11 +331,11 @@ const showHead = app => {
   const speed = seconds > 0 ? made / seconds : 0;
   const open = total - done - (head.counts.failed ?? 0) - (head.counts.abandoned ?? 0) - (head.counts.uncertain ?? 0);
   const facts = [
-    ["Done", total ? `${whole.format(done)}` : "0", [`of ${whole.format(total)}`, ...["failed", "uncertain", "abandoned"].map(state => head.counts[state] > 0 && `${whole.format(head.counts[state])} ${state}`), open > 0 && `${whole.format(open)} to go`, head.orphaned && `${whole.format(head.orphaned)} not listed any more`]],
+    ["Done", total ? `${whole.format(done)}` : "0", [`of ${whole.format(total)}`, ...["failed", "uncertain", "abandoned"].map(state => head.counts[state] > 0 && `${whole.format(head.counts[state])} ${state}`), open > 0 && `${whole.format(open)} left`, head.orphaned && `${whole.format(head.orphaned)} no longer in the manifest`]],
     ["Credits", credits(head.charged), ["charged", `${credits(estimated)} estimated`, head.reserved > 0 && `${credits(head.reserved)} reserved`, released > 0 && `${credits(released)} released`], byModel(head)],
-    ["Duration", seconds ? span(seconds) : "–", [head.runs.length > 1 ? "all runs together" : ""]],
+    ["Duration", seconds ? span(seconds) : "–", [head.runs.length > 1 ? "all runs" : ""]],
     ["Rate", speed >= 1 ? `${speed.toFixed(1)}/s` : speed > 0 ? `${(speed * 60).toFixed(1)}/min` : "–", ["finished jobs"]],
-    ["Requests", whole.format(requests), [rejections ? `${whole.format(rejections)} × 429 (too fast)` : "no 429"]],
+    ["Requests", whole.format(requests), [rejections ? `slowed down ${times(rejections)} (429)` : "never slowed down"]],
   ];
   $("facts").replaceChildren(...facts.map(([name, value, more, last]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("b", {}, value),
     h("span", {}, more.filter(Boolean).map(together).join("\u00a0· ")), last))));
@@ -344,11 +344,11 @@ const showHead = app => {
   const overdue = jobs.filter(job => job.overdue).length;
   if (overdue) words.push(`${whole.format(overdue)} overdue`);
   const notice = h("div", {}, troubled ? h("div", {class: "notice", role: "note"}, stateMark("failed"),
-    h("p", {}, h("strong", {}, `${plural(troubled, "job needs", "jobs need")} a person`), h("span", {class: "muted"}, words.join(" · "))),
+    h("p", {}, h("strong", {}, `${plural(troubled, "job needs", "jobs need")} attention`), h("span", {class: "muted"}, words.join(" · "))),
     h("button", {type: "button", class: "chip", onclick: () => app.showState(ATTENTION)}, "Show them"),
-    h("button", {type: "button", class: "chip", onclick: () => app.show("numbers")}, "What to type")) : null);
+    h("button", {type: "button", class: "chip", onclick: () => app.show("numbers")}, "How to fix")) : null);
   if (notice.textContent !== $("notice").textContent) $("notice").replaceChildren(...notice.childNodes);
-  $("foot").textContent = `Written ${when(Date.parse(head.written_at))} by rivya-batch ${head.version ?? ""} from ${head.manifest_file ?? ""}. Press ? for the keyboard.`;
+  $("foot").textContent = `Written ${when(Date.parse(head.written_at))} by rivya-batch ${head.version ?? ""} from ${head.manifest_file ?? ""}. Press ? for keyboard shortcuts.`;
 };
 
 const app = new App();

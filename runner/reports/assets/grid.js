@@ -22,7 +22,7 @@ class Grid {
     this.corner = h("div", {class: "grid-corner", "aria-hidden": "true"});
     this.inner = h("div", {class: "grid-inner"}, this.corner, this.cols, this.side, this.body);
     this.scroller = h("div", {class: "grid", role: "region", "aria-label": "Grid", tabindex: "0", onscroll: () => this.draw()}, this.inner);
-    this.empty = h("p", {class: "empty", hidden: true}, "Nothing here differs by two things, so there is no grid to make. The gallery shows every job.");
+    this.empty = h("p", {class: "empty", hidden: true}, "These jobs do not vary in two ways, so there is no grid. The gallery shows every job.");
     this.rest = h("p", {class: "muted grid-rest", hidden: true});
     this.cells = new Visible(this.body, number => this.cell(number));
     this.colHeads = new Visible(this.cols, number => this.headOf(this.colSide, this.colValues[number], "left", number * this.width, this.width));

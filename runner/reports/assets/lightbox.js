@@ -26,7 +26,7 @@ class Lightbox {
     const button = (label, text, act) => h("button", {type: "button", class: "round", "aria-label": label, title: label, onclick: act}, text);
     this.stage = h("div", {class: "stage"});
     this.strip = h("div", {class: "strip"});
-    this.info = h("div", {class: "info", tabindex: "0", role: "region", "aria-label": "Details"});
+    this.info = h("div", {class: "info", tabindex: "0", role: "region", "aria-label": "About this job"});
     this.title = h("h2", {id: "lightbox-title", tabindex: "-1"});
     this.position = h("p", {class: "muted position", role: "status"});
     this.starPlace = h("span", {class: "star-place"});
@@ -46,7 +46,7 @@ class Lightbox {
     this.star.tabIndex = 0;
     this.starPlace.replaceChildren(this.star);
     this.showFile();
-    this.info.replaceChildren(...details(this.app, job));
+    this.tell();
     this.info.scrollTop = 0;
   }
 
@@ -62,9 +62,15 @@ class Lightbox {
     if (showed !== shows || (!shows && before.state !== job.state)) this.showFile();
     const {scrollTop} = this.info;
     const held = this.info !== document.activeElement && this.info.contains(document.activeElement);
-    this.info.replaceChildren(...details(app, job));
+    this.tell();
     this.info.scrollTop = scrollTop;
     if (held) this.info.focus({preventScroll: true});
+  }
+
+  /** Say what is known of the job; what was unfolded stays so. */
+  tell() {
+    const unfolded = this.info.querySelector("details")?.open ?? false;
+    this.info.replaceChildren(...about(this.app, this.job, unfolded));
   }
 
   showPosition() {
@@ -114,7 +120,7 @@ class Lightbox {
 
   /** Tab goes round inside. */
   hold(event) {
-    const stops = [...this.dialog.querySelectorAll("button, a[href], video[controls], audio[controls], [tabindex='0']")].filter(each => each.offsetParent !== null);
+    const stops = [...this.dialog.querySelectorAll("button, summary, a[href], video[controls], audio[controls], [tabindex='0']")].filter(each => each.offsetParent !== null);
     const [first, last] = [stops[0], stops.at(-1)];
     const at = document.activeElement;
     if (event.shiftKey ? at === first || at === this.title : at === last) {
@@ -160,7 +166,7 @@ const large = (file, job) => {
   return missing();
 };
 
-const details = (app, job) => {
+const about = (app, job, unfolded) => {
   const {commands} = app.model.head;
   const axes = app.model.axes.map((axis, at) => [axis.name, job.axes[at] === undefined ? null : shown(axis.values[job.axes[at]])]).filter(([, value]) => value !== null);
   const rest = Object.entries(job.params);
@@ -170,14 +176,14 @@ const details = (app, job) => {
   return [
     h("p", {class: `state-line ${job.state}`}, stateMark(job.state), h("strong", {}, job.overdue ? "overdue" : job.state),
       !job.listed && " · no longer in the manifest", job.round > 1 && ` · round ${job.round}`),
-    (job.error?.[0] || job.error?.[2]) && part("Trouble", h("div", {class: `trouble ${job.state}`},
+    (job.error?.[0] || job.error?.[2]) && part("Error", h("div", {class: `trouble ${job.state}`},
       h("p", {}, h("strong", {}, job.error[0] ?? "other"), job.error[1] && job.error[1] !== job.error[0] ? ` (${job.error[1]})` : ""),
       job.error[2] && h("p", {class: "message"}, job.error[2]),
       ADVICE[job.error[0]] && job.state === "failed" && h("p", {class: "muted"}, ADVICE[job.error[0]]))),
-    job.state === "failed" && job.listed && part("Type this for another round", commandLine(commandFor(commands.retry, job))),
-    job.state === "uncertain" && part("Type one of these", h("p", {class: "muted"}, ADVICE.uncertain),
+    job.state === "failed" && job.listed && part("Try again (costs credits)", commandLine(commandFor(commands.retry, job))),
+    job.state === "uncertain" && part("How to fix: one of these", h("p", {class: "muted"}, ADVICE.uncertain),
       ["--attach TASK_ID", "--resend", "--abandon"].map(flag => commandLine(`${commandFor(commands.resolve, job)} ${flag}`))),
-    !["done", "failed", "uncertain", "abandoned"].includes(job.state) && part("Type this to go on", commandLine(commands.run)),
+    !["done", "failed", "uncertain", "abandoned"].includes(job.state) && part("To continue", commandLine(commands.run)),
     job.prompt !== null && part("Prompt", h("p", {class: "prompt"}, job.prompt),
       h("button", {type: "button", class: "small", onclick: () => copy(job.prompt)}, "Copy prompt")),
     part("Job", lines([["model", job.model], ...axes])),
@@ -185,9 +191,10 @@ const details = (app, job) => {
     job.refs.length > 0 && part("References", h("ul", {class: "refs"}, job.refs.map(reference))),
     part("Credits", lines([["estimated", job.estimated === null ? null : credits(job.estimated)],
       ["reserved", job.reserved ? credits(job.reserved) : null],
-      ["charged", job.charged === null ? "nothing yet" : credits(job.charged)], ["round", String(job.round)]])),
-    part("Times", lines([["submitted", whenExactly(job.submitted)], ["finished", whenExactly(job.finished)], ["took", span(job.duration)],
-      ["polls", String(job.polls)], ["attempts", String(job.attempts)]])),
+      ["charged", job.charged === null ? "nothing yet" : credits(job.charged)]])),
+    part("Times", lines([["submitted", whenExactly(job.submitted)], ["finished", whenExactly(job.finished)]])),
+    h("details", {open: unfolded}, h("summary", {}, "Details"), lines([["duration", span(job.duration)],
+      ["polls", String(job.polls)], ["attempts", String(job.attempts)], ["round", String(job.round)]])),
     job.task && part("Task", commandLine(job.task)),
     job.files.length > 0 && part("Files", h("ul", {class: "files"}, job.files.map(file =>
       h("li", {}, h("a", {href: file[0], target: "_blank", rel: "noopener noreferrer"}, nameOf(file)), h("span", {class: "muted"}, `${file[1]}, ${bytes(file[2])}`),

@@ -39,13 +39,13 @@ const follow = (url, model, changed) => {
 };
 
 const PHASES = {
-  running: "Running", held: "Held", stopping: "Stopping", ended: "The run has ended", killed: "The run was killed", paused: "Stopped by Ctrl-Z", none: "Never run",
+  running: "Running", held: "Paused", stopping: "Stopping", ended: "The run has ended", killed: "The run was killed", paused: "Suspended (Ctrl-Z)", none: "Never run",
 };
 const PHASE_WORDS = {
-  held: "Nothing new is submitted; what is under way goes on.",
-  stopping: "Open requests are finished and recorded. Tasks go on at the service.",
-  killed: "Run it again to go on; nothing is paid twice.",
-  paused: "`fg` in its terminal continues it.",
+  held: "No new jobs are submitted; those at the service continue.",
+  stopping: "Finishing open requests. Jobs keep running at the service.",
+  killed: "Run it again to continue; nothing is paid twice.",
+  paused: "Type `fg` in its terminal to continue.",
 };
 const ERRORS_SHOWN = 3;
 
@@ -61,11 +61,11 @@ class Strip {
     this.facts = h("dl", {class: "now-facts"});
     this.cap = h("div", {class: "cap", hidden: true}, h("span", {class: "spent"}), h("span", {class: "kept"}));
     const button = (text, title, act) => h("button", {type: "button", class: "chip", title, onclick: act}, text);
-    this.hold = button("Hold", "Submit nothing new; bring home what is under way", () => this.order("hold"));
-    this.goOn = button("Go on", "Submit again", () => this.order("go on"));
-    this.stop = button("Stop…", "End this run in good order", () => this.ask());
+    this.hold = button("Pause", "Submit no new jobs; those at the service continue", () => this.order("hold"));
+    this.goOn = button("Resume", "Submit jobs again", () => this.order("go on"));
+    this.stop = button("Stop…", "Stop this run safely", () => this.ask());
     this.buttons = h("div", {class: "now-buttons", hidden: true}, this.hold, this.goOn, this.stop);
-    this.errors = h("ul", {class: "now-errors", "aria-label": "Last errors"});
+    this.errors = h("ul", {class: "now-errors", "aria-label": "Latest errors"});
     this.command = h("div", {class: "now-command"});
     this.dialog = h("dialog", {class: "sheet", "aria-labelledby": "stop-title"});
     this.node = h("section", {class: "now", id: "now", "aria-label": "What is happening now"},
@@ -82,17 +82,17 @@ class Strip {
     const alive = ["running", "held", "stopping", "paused"].includes(now?.phase);
     const going = alive && !this.over;
     this.node.className = `now ${lost ? "lost" : alive && this.over ? "left" : now?.phase ?? "none"}`;
-    this.phase.textContent = lost ? (now ? "Connecting again…" : "Connecting…") : alive && this.over ? "Not followed any more" : PHASES[now?.phase] ?? "";
-    this.words.textContent = !now ? "" : lost ? "The numbers stand still until then." : alive && this.over ? "This page is no longer served." : this.note(now);
+    this.phase.textContent = lost ? (now ? "Reconnecting…" : "Connecting…") : alive && this.over ? "No longer updated" : PHASES[now?.phase] ?? "";
+    this.words.textContent = !now ? "" : lost ? "Numbers are not updated until then." : alive && this.over ? "This page is no longer served." : this.note(now);
     this.showFacts(going ? this.numbers(now, charged, reserved) : []);
     this.showCap(now?.cap, charged, reserved);
     this.buttons.hidden = !now?.hand || !going || lost;
     this.offer({hold: now?.phase === "running", goOn: now?.phase === "held", stop: now?.phase !== "stopping"});
     this.showErrors(now?.errors ?? []);
     const lines = [
-      !going && !(alive && this.over) && this.more() && commands.run && ["To go on:", commands.run],
-      this.over && now?.phase === "ended" && ["From the disk:", now.report],
-      this.over && now && ["This page again:", now.serve],
+      !going && !(alive && this.over) && this.more() && commands.run && ["To continue:", commands.run],
+      this.over && now?.phase === "ended" && ["The report on disk:", now.report],
+      this.over && now && ["To open this page again:", now.serve],
     ].filter(Boolean);
     const key = JSON.stringify(lines);
     if (this.lines !== key) {
@@ -114,8 +114,8 @@ class Strip {
   }
 
   note(now) {
-    if (now.phase === "running") return now.note ? `Trouble: ${now.note}` : "";
-    if (now.phase === "ended") return now.exit_code === null ? "" : now.exit_code === 0 ? "Everything is done." : `Exit code ${now.exit_code}.`;
+    if (now.phase === "running") return now.note ? `Problem: ${now.note}` : "";
+    if (now.phase === "ended") return now.exit_code === null ? "" : now.exit_code === 0 ? "All done." : `Exit code ${now.exit_code}.`;
     return PHASE_WORDS[now.phase] ?? "";
   }
 
@@ -124,7 +124,7 @@ class Strip {
     return [
       ["Rate", now.rate_per_s ? `${now.rate_per_s.toFixed(1)}/s` : "–", "requests"],
       ["In flight", now.in_flight === null ? "–" : whole.format(now.in_flight), "at the service"],
-      ["Time left", left === null || now.phase !== "running" ? "–" : span(left), left === null || now.phase !== "running" ? "" : `until about ${clock.format(Date.now() + left * 1000)}`],
+      ["Time left", left === null || now.phase !== "running" ? "–" : span(left), left === null || now.phase !== "running" ? "" : `done about ${clock.format(Date.now() + left * 1000)}`],
       ["Credits", credits(charged + reserved), now.cap === null ? "no cap" : `of ${credits(now.cap)}`],
     ];
   }
@@ -160,17 +160,17 @@ class Strip {
       const answer = await fetch("control", {method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify({do: what})});
       if (!answer.ok) say(`Not done: ${(await answer.text()).trim()}`);
     } catch {
-      say("Not done: the run could not be reached");
+      say("Not done: the run cannot be reached");
     }
     for (const each of buttons) each.removeAttribute("aria-disabled");
   }
 
   ask() {
     this.dialog.replaceChildren(h("h2", {id: "stop-title"}, "Stop this run?"),
-      h("p", {}, "Nothing more is begun. Tasks at the service go on and stay paid; the same command brings them home."),
+      h("p", {}, "No new jobs are submitted. Those at the service keep running and stay paid; run the same command again to collect them."),
       h("div", {class: "sheet-actions"},
         h("button", {type: "button", class: "chip strong", onclick: () => { this.dialog.close(); this.order("stop"); }}, "Stop"),
-        h("button", {type: "button", class: "chip", onclick: () => this.dialog.close()}, "Let it run")));
+        h("button", {type: "button", class: "chip", onclick: () => this.dialog.close()}, "Keep running")));
     this.dialog.showModal();
   }
 }

@@ -1,4 +1,4 @@
-// The numbers: charts, credits by model, failures with the command that does something about them, runs.
+// The stats: charts, credits by model, failures with the command that does something about them, runs.
 
 class Numbers {
   constructor(app, panel) {
@@ -23,10 +23,10 @@ class Numbers {
     const paid = this.jobs.filter(job => job.charged > 0 && (job.finished ?? job.submitted) !== null).map(job => [job.finished ?? job.submitted, job.charged]);
     const all = h("div", {class: "numbers"},
       card("Jobs over time", risingChart(width, "Jobs over time", "", [{name: "done", steps: finished("done")}, {name: "failed", steps: finished("failed")}])),
-      card("How long tasks took", histogram(width, "How long tasks took", this.jobs.map(job => job.duration).filter(seconds => seconds !== null))),
+      card("Task duration", histogram(width, "Task duration", this.jobs.map(job => job.duration).filter(seconds => seconds !== null))),
       card("Credits over time", risingChart(width, "Credits over time", "credits", [{name: "charged", steps: paid}])),
       card("Credits by model", creditsTable(head), columns === 2 ? "" : "wide"),
-      head.failures.length > 0 && card("Trouble", head.failures.map(group => failure(this.app, group)), "wide"),
+      head.failures.length > 0 && card("Needs attention", head.failures.map(group => failure(this.app, group)), "wide"),
       card("Runs", runsTable(head), "wide"));
     all.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     this.panel.replaceChildren(all);
@@ -54,7 +54,7 @@ const creditsTable = head => {
 };
 
 const runsTable = head => head.runs.length === 0 ? nothing() : plainTable(
-  ["Run", "Took", "Exit", "Submitted", "Done", "Failed", "Requests", "429", "Found rate"],
+  ["Run", "Duration", "Exit code", "Submitted", "Done", "Failed", "Requests", "429s", "Request rate"],
   [...head.runs].reverse().map(run => [
     when(Date.parse(run.started_at)), run.seconds === null ? (run.ended_at ? "–" : "not ended") : span(run.seconds),
     run.exit_code ?? "–", run.accepted ?? "–", run.done ?? "–", run.failed ?? "–", run.requests ?? "–", run.rejections ?? "–",
@@ -62,20 +62,20 @@ const runsTable = head => head.runs.length === 0 ? nothing() : plainTable(
   ].map(String)));
 
 const ADVICE = {
-  policy: "Refused for its content: the same is likely to be refused again. Edit the prompt.",
-  validation: "The request was refused as wrong: another round alone will not help, edit the job.",
-  credits: "The account was empty. Top it up first.",
-  generation: "The task ran and failed. Another round is another payment, and may work.",
-  unknown_task: "The service has not known its task for a day. It can be given up, or begun again: that is another payment.",
-  odd_end: "Its task ended in a way nobody has documented. It can be given up, or begun again: that is another payment.",
-  no_result: "Its task succeeded, and names no result. It can be given up, or begun again: that is another payment.",
-  not_fetched: "The next run asks again. It can be taken as it is, given up, or begun again.",
-  uncertain: "Nobody but a person can know whether it was accepted. Look into the account's history first.",
+  policy: "Refused for its content, and likely to be refused again. Edit the prompt.",
+  validation: "The request was rejected as invalid. Trying again will not help: edit the job.",
+  credits: "The account had too few credits. Top it up first.",
+  generation: "The task ran and failed. Trying again costs credits, and may work.",
+  unknown_task: "The service has not known this task for a day. Abandon it, or start it again (costs credits).",
+  odd_end: "The task ended in an undocumented way. Abandon it, or start it again (costs credits).",
+  no_result: "The task succeeded but names no result. Abandon it, or start it again (costs credits).",
+  not_fetched: "The next run tries again. Or accept what is there, abandon it, or start it again (costs credits).",
+  uncertain: "The service may or may not have accepted it. Check the account's history first.",
 };
 
 const failure = (app, group) => h("div", {class: `failure ${group.state}`},
   h("h3", {}, stateMark(group.state), `${whole.format(group.count)} ${group.state}: ${group.error_class}`),
   group.message && h("p", {class: "message"}, group.message),
-  h("p", {class: "muted"}, ADVICE[group.state === "uncertain" ? "uncertain" : group.error_class] ?? "Another round is another payment."),
+  h("p", {class: "muted"}, ADVICE[group.state === "uncertain" ? "uncertain" : group.error_class] ?? "Trying again costs credits."),
   commandLine(group.command),
   h("button", {type: "button", class: "small", onclick: () => app.showState(group.state)}, "Show these jobs"));

@@ -44,7 +44,7 @@ const manifestOf = (head, jobs) => {
   const lines = [
     `# ${plural(jobs.length, "job")} chosen from the report of ${head.manifest}.`,
     "# Save it beside that manifest: references are relative to its folder.",
-    "# It has a name of its own, so running it pays for each of these jobs again. Add a cap under `budget:` first.",
+    "# It has its own name, so running it pays for each of these jobs again. Add a cap under `budget:` first.",
     "version: 1",
     `name: ${yamlText(name)}`,
     "jobs:",
@@ -61,12 +61,14 @@ const manifestOf = (head, jobs) => {
 /** Jobs with one id each: a manifest lists an id once. */
 const oneOfEach = jobs => [...new Map([...jobs].sort((a, b) => a.listed - b.listed).map(job => [job.id, job])).values()].sort((a, b) => a.order - b.order);
 
+/** Have the browser save a file; returns its name. */
 const download = (name, type, text) => {
   const link = h("a", {href: URL.createObjectURL(new Blob([text], {type})), download: name, class: "offscreen"});
   document.body.append(link);
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  return name;
 };
 
 const openExport = app => {
@@ -78,10 +80,10 @@ const openExport = app => {
   const chosen = () => choices.find(([key]) => key === dialog.querySelector("input:checked").value)[2];
   const take = act => () => {
     const jobs = chosen();
-    if (!jobs.length) return say("There is nothing to export");
-    act(jobs);
+    if (!jobs.length) return say("No jobs to export");
+    const name = act(jobs);
     dialog.close();
-    say(`Exported ${plural(jobs.length, "job")}`);
+    say(`Saved ${name} (${plural(jobs.length, "job")})`);
   };
   dialog.replaceChildren(
     h("h2", {id: "export-title"}, "Export"),
@@ -91,9 +93,9 @@ const openExport = app => {
       h("button", {type: "button", id: "export-ids", class: "chip", onclick: take(jobs => download(`${head.manifest}-ids.txt`, "text/plain", `${jobs.map(job => job.id).join("\n")}\n`))}, "Ids (.txt)"),
       h("button", {type: "button", id: "export-manifest", class: "chip strong", onclick: take(jobs => {
         const {name, text} = manifestOf(head, jobs);
-        download(name, "application/yaml", text);
+        return download(name, "application/yaml", text);
       })}, "New manifest (.yaml)"),
       h("button", {type: "button", class: "chip", onclick: () => dialog.close()}, "Cancel")),
-    h("p", {class: "muted"}, "A new manifest holds these jobs written out, under a name of its own: to run them again, or to change them."));
+    h("p", {class: "muted"}, "A new manifest lists these jobs under a name of its own, to change them or to run them again (costs credits)."));
   dialog.showModal();
 };

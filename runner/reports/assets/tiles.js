@@ -34,7 +34,7 @@ const picture = (app, job) => {
   if (kind === "image" || kind === "video") {
     place.close = wantPicture(file, poster => {
       if (!poster) {
-        place.append(h("span", {class: "nothing"}, kind === "video" ? "▶" : "", h("small", {}, app.model.unserved ? "no longer served here" : "not readable here")));
+        place.append(h("span", {class: "nothing"}, kind === "video" ? "▶" : "", h("small", {}, app.model.unserved ? "no longer served" : app.model.head.now ? "cannot be opened" : "cannot be opened: keep this page in its folder")));
         return;
       }
       place.prepend(poster.node);

@@ -25,6 +25,7 @@ const clockWithSeconds = new Intl.DateTimeFormat("en-GB", {hour: "2-digit", minu
 
 const credits = amount => amount === null || amount === undefined ? "–" : hundredths.format(amount);
 const plural = (number, one, many = `${one}s`) => `${whole.format(number)} ${number === 1 ? one : many}`;
+const times = number => ["never", "once", "twice"][number] ?? `${whole.format(number)} times`;
 const when = ms => ms === null || ms === undefined ? "–" : moment.format(ms);
 const whenExactly = ms => ms === null || ms === undefined ? "–" : momentWithSeconds.format(ms);
 
