@@ -1,10 +1,36 @@
-"""`credits`: what the account has left."""
+"""`credits`: what the account has left, and what a workspace has spent."""
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
 from runner.api.account import ask
 from runner.errors import KeyRefused, TemporaryTrouble
+from runner.host.workspace import Workspace
 from runner.service.protocol import Answer, Meaning, Service
+from runner.store import ledger
+from runner.store.database import StateFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What was spent from a workspace, in credits: rows of `v_credits`, and the sum of the last 24 hours."""
+
+    rows: list[dict[str, Any]]
+    last_day: float
+
+
+def spent(workspace: Workspace) -> Spent:
+    """Return what a workspace estimated, reserved, was charged and got back; nothing where nothing was run."""
+    if not workspace.has_database:
+        return Spent(rows=[], last_day=0.0)
+    with closing(StateFile.open_readonly(workspace.database)) as file:
+        return Spent(
+            rows=ledger.by_manifest_model_day(file.conn), last_day=ledger.day_total(file.conn, time.time())
+        )
 
 
 def balance() -> float:

@@ -29,7 +29,7 @@ from runner.api.plan import Plan, planned
 from runner.api.reading import InvalidManifest, check_all, read_known, read_manifest, refuse_errors
 from runner.api.report import write_report_of
 from runner.api.run import RunRequest, run_here
-from runner.api.status import Standing, standings
+from runner.api.status import Standing, look
 from runner.engine import Engine, RunOptions
 from runner.errors import Exit, RunnerError, UsageError
 from runner.host.environment import base_url
@@ -37,7 +37,6 @@ from runner.manifest import Manifest
 from runner.model import SANDBOX_URL
 from runner.progress.events import EventLines
 from runner.service.account import checked_base_url
-from runner.store.database import StateFile
 
 __all__ = (
     "Exit",
@@ -229,11 +228,7 @@ def status(manifest: str | Path, *, sandbox: bool = False, state: str | Path | N
         UsageError: It was never run here.
     """
     opened = read_known(Path(manifest), state=_state(state, sandbox), sandbox=sandbox)
-    file = StateFile.open_readonly(opened.workspace.database)
-    try:
-        return standings(file, names=[opened.settings.name], now_s=time.time())[0]
-    finally:
-        file.close()
+    return look(opened.workspace, names=[opened.settings.name])[0]
 
 
 def report(manifest: str | Path, *, sandbox: bool = False, state: str | Path | None = None) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from runner.api.attention import about_surprises
 from runner.api.troubles import Stuck, stuck
 from runner.errors import UsageError
-from runner.host.workspace import Holder, holder_of
+from runner.host.workspace import Holder, Workspace, holder_of
 from runner.store import jobs, ledger, manifests, runs
 from runner.store.database import StateFile
 
@@ -33,6 +35,16 @@ class Standing:
     stuck: list[Stuck]
     attention: list[str]  # charges that a person has yet to see
     eta_s: float | None
+
+
+def look(workspace: Workspace, *, names: list[str] | None) -> list[Standing]:
+    """Return how manifests stand now; all of the workspace's without names.
+
+    Raises:
+        UsageError: A name is not in the database.
+    """
+    with closing(StateFile.open_readonly(workspace.database)) as file:
+        return standings(file, names=names, now_s=time.time())
 
 
 def standings(file: StateFile, *, names: list[str] | None, now_s: float) -> list[Standing]:

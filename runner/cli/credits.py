@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,22 +17,11 @@ from runner.errors import RunnerError
 @click.option("--sandbox", is_flag=True, help="Look at the sandbox's database; there is no balance then.")
 def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     """Show the balance, and what this workspace estimated, reserved, was charged and got back."""
-    from runner.api.credits import balance
+    from runner.api.credits import balance, spent
     from runner.host.environment import find_key
     from runner.host.workspace import find_workspace
-    from runner.store import ledger
-    from runner.store.database import StateFile
 
-    workspace = find_workspace(None, state=None if sandbox else state, sandbox=sandbox)
-    rows: list[dict[str, Any]] = []
-    day = 0.0
-    if workspace.has_database:
-        file = StateFile.open_readonly(workspace.database)
-        try:
-            rows = ledger.by_manifest_model_day(file.conn)
-            day = ledger.day_total(file.conn, time.time())
-        finally:
-            file.close()
+    known = spent(find_workspace(None, state=None if sandbox else state, sandbox=sandbox))
     amount, trouble = None, None
     if not sandbox and find_key() is not None:
         try:
@@ -43,7 +31,16 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     if as_json:
         if trouble is not None:
             raise trouble
-        show_json({"v": 1, "type": "credits", "balance": amount, "last_day": day, "rows": rows}, indent=2)
+        show_json(
+            {
+                "v": 1,
+                "type": "credits",
+                "balance": amount,
+                "last_day": known.last_day,
+                "rows": known.rows,
+            },
+            indent=2,
+        )
         return
     from runner.progress.words import credits_in_words
 
@@ -51,7 +48,11 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
         show(f"balance  {credits_in_words(amount)} (the wallet is shared with the web product)")
     elif trouble is None and not sandbox:
         complain("no API key is set, so the balance is not shown")
-    show("\n".join(_table(rows, day)) if rows else "nothing was spent from this workspace yet")
+    show(
+        "\n".join(_table(known.rows, known.last_day))
+        if known.rows
+        else "nothing was spent from this workspace yet"
+    )
     if trouble is not None:
         raise trouble
 

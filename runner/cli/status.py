@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -27,28 +26,20 @@ if TYPE_CHECKING:
 def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bool, watch: bool) -> None:
     """Show how MANIFEST (or every manifest of this workspace) stands; works while a run is going."""
     from runner.api.reading import manifest_name
-    from runner.api.status import standings
+    from runner.api.status import look
     from runner.host.workspace import find_workspace, no_database
-    from runner.store.database import StateFile
 
     workspace = find_workspace(manifest, state=None if sandbox else state, sandbox=sandbox)
     if not workspace.has_database:
         raise no_database(workspace, sandbox=sandbox)
     names = [manifest_name(manifest)] if manifest is not None else None
-
-    def look() -> list[Standing]:
-        file = StateFile.open_readonly(workspace.database)
-        try:
-            return standings(file, names=names, now_s=time.time())
-        finally:
-            file.close()
-
+    look_again = partial(look, workspace, names=names)
+    found = look_again()
     words = partial(in_words, flag=" --sandbox" if sandbox else "")
-    found = look()
     if watch:
         from runner.cli.following import follow
 
-        follow(look, as_json=as_json, in_words=words)
+        follow(look_again, as_json=as_json, in_words=words)
         return
     if as_json:
         show_json(

@@ -16,7 +16,7 @@ from runner.errors import Exit
 @json_option
 def command(manifests: tuple[Path, ...], as_json: bool) -> int:
     """Report every problem of MANIFESTS with its place and a hint. Needs no key and no network."""
-    from runner.api.reading import InvalidManifest, check_all, read_manifest
+    from runner.api.validate import validate
     from runner.cli.problems import show_problems
     from runner.manifest import in_order, problem_json
     from runner.progress.words import counted
@@ -24,32 +24,25 @@ def command(manifests: tuple[Path, ...], as_json: bool) -> int:
     found = []
     failed = 0
     for path in manifests:
-        jobs = None
-        try:
-            opened = read_manifest(path, state=None, sandbox=False)
-            jobs = check_all(opened)
-            problems = opened.manifest.problems
-            errors, warnings = opened.manifest.errors, opened.manifest.warnings
-        except InvalidManifest as exc:
-            problems, errors, warnings = exc.problems, exc.errors, exc.warnings
-        failed += bool(errors)
+        told = validate(path)
+        failed += bool(told.errors)
         found.append(
             {
                 "manifest": str(path),
-                "ok": not errors,
-                "jobs": jobs,
-                "errors": errors,
-                "warnings": warnings,
-                "problems": [problem_json(problem) for problem in in_order(problems)],
+                "ok": not told.errors,
+                "jobs": told.jobs,
+                "errors": told.errors,
+                "warnings": told.warnings,
+                "problems": [problem_json(problem) for problem in in_order(told.problems)],
             }
         )
         if not as_json:
-            show_problems(problems)
-            if not errors:
-                warned = f", {counted(warnings, 'warning')}" if warnings else ""
-                show(f"{path}: {counted(jobs or 0, 'job')}, no errors{warned}")
+            show_problems(told.problems)
+            if not told.errors:
+                warned = f", {counted(told.warnings, 'warning')}" if told.warnings else ""
+                show(f"{path}: {counted(told.jobs or 0, 'job')}, no errors{warned}")
             else:
-                complain(f"{path}: {counted(errors, 'error')}")
+                complain(f"{path}: {counted(told.errors, 'error')}")
     if as_json:
         show_json({"v": 1, "ok": not failed, "manifests": found}, indent=2)
     return int(Exit.USAGE if failed else Exit.OK)
