@@ -28,7 +28,7 @@ from runner.api.export import exported
 from runner.api.plan import Plan, planned
 from runner.api.reading import InvalidManifest, check_all, read_known, read_manifest, refuse_errors
 from runner.api.report import write_report_of
-from runner.api.run import RunRequest, run_here
+from runner.api.run import Beside, RunRequest, run_here
 from runner.api.status import Standing, look
 from runner.engine import Engine, RunOptions
 from runner.errors import Exit, RunnerError, UsageError
@@ -57,6 +57,7 @@ __all__ = (
 )
 
 Event = Mapping[str, Any]
+DRAINED = "the program asked to stop; tasks go on at the service; run again to go on"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,21 +151,32 @@ def plan(
 
 
 async def run(
-    manifest: str | Path, options: Options | None = None, on_event: Callable[[Event], None] | None = None
+    manifest: str | Path,
+    options: Options | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    drain: anyio.Event | asyncio.Event | None = None,
 ) -> RunResult:
     """Run a manifest, or go on with it, in the event loop of the caller (asyncio's); every job is paid once.
 
-    Several manifests may be run at the same time. To cancel it leaves at once, which is as safe as to kill the command:
-    tasks go on at the service, and the next run goes on from there.
+    Several manifests may be run at the same time. There are two ways to stop one; after both, tasks go on at the service,
+    and the next run goes on from there and pays nothing twice:
+
+    - `drain.set()` is the first Ctrl-C of the command: nothing new is begun, open requests and downloads come home and are
+      recorded, and what the run came to is returned. It takes seconds.
+    - To cancel leaves at once, which is as safe as to kill the command. The next run asks about what was open.
 
     Args:
         manifest: Its path.
         options: What is asked for.
         on_event: Takes what happens, as `run --json` prints it (`schemas/events.schema.json`), in the event loop's own
-            thread. What it raises ends the run as a stop does, open requests recorded, and is raised then.
+            thread. What it raises ends the run as `drain` does, and is raised then.
+        drain: Set it in the event loop's own thread; one event may be given to many runs. Of a run to which one is given
+            that is set already, nothing is sent.
 
     Returns:
-        What it came to. `ended.code` is the exit code that the command would have: 0 when all is done.
+        What it came to. `ended.code` is the exit code that the command would have: 0 when all is done, 130 when it was
+        drained.
 
     Raises:
         UsageError: Nothing was sent: mistakes in the manifest, no key, a plan that was not confirmed.
@@ -197,28 +209,35 @@ async def run(
             patience_s=options.patience_s,
         ),
     )
+    beside: list[Beside] = [listener.stop_on_error]
+    if drain is not None:
+        beside.append(partial(_stop_once, drain))
     result = await run_here(
         request,
         confirm=partial(_confirmed, options),
         announce=listener.announce,
         progress=listener,
         ready=listener.begin,
-        beside=[listener.stop_on_error],
+        beside=beside,
     )
     listener.raise_error()
     return result
 
 
 def run_sync(
-    manifest: str | Path, options: Options | None = None, on_event: Callable[[Event], None] | None = None
+    manifest: str | Path,
+    options: Options | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    drain: anyio.Event | None = None,
 ) -> RunResult:
-    """Run a manifest as `run` does, for programs that have no event loop.
+    """Run a manifest as `run` does, for programs that have no event loop; `on_event` may set `drain`.
 
     Raises:
         RunnerError: As for `run`.
         RuntimeError: There is an event loop in this thread: await `run` there.
     """
-    return anyio.run(run, manifest, options, on_event)
+    return anyio.run(partial(run, manifest, options, on_event, drain=drain))
 
 
 def status(manifest: str | Path, *, sandbox: bool = False, state: str | Path | None = None) -> Standing:
@@ -275,6 +294,12 @@ def _confirmed(options: Options, plan: Plan) -> bool:
             hint="give Options a `confirm` that looks at the plan",
         )
     return bool(anyio.from_thread.run_sync(options.confirm, plan))
+
+
+async def _stop_once(drain: anyio.Event | asyncio.Event, engine: Engine) -> None:
+    """Stop a run once the program asks for that."""
+    await drain.wait()
+    engine.stop(Exit.INTERRUPTED, DRAINED)
 
 
 class _Listener(EventLines):

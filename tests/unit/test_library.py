@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,69 @@ async def test_a_run_that_is_cancelled_goes_on_later_and_pays_nothing_twice(two:
 
     assert (result.ended.code, result.counts) == (0, {"done": 7})
     assert len(runner.export(two[0], "jsonl", sandbox=True).splitlines()) == 7
+
+
+SLOW = runner.Options(sandbox=True, sandbox_arguments=("--duration", "30:40"))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("make", [anyio.Event, asyncio.Event])
+async def test_a_run_that_is_drained_begins_nothing_new_and_comes_to_its_end(
+    two: tuple[Path, Path], make: Callable[[], anyio.Event | asyncio.Event]
+) -> None:
+    """Two at once, by one event: neither waits for its tasks, and each knows what was sent."""
+    drain = make()
+    submitted: Counter[str] = Counter()
+    results: dict[str, runner.RunResult] = {}
+
+    async def one(path: Path) -> None:
+        def take(event: Mapping[str, Any]) -> None:
+            if event["type"] == "submitted":
+                submitted[path.stem] += 1
+                if set(submitted) == {"one", "two"}:
+                    drain.set()
+
+        results[path.stem] = await runner.run(path, SLOW, take, drain=drain)
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            for path in two:
+                group.start_soon(one, path)
+
+    for path in two:
+        result = results[path.stem]
+        assert result.ended.code is runner.Exit.INTERRUPTED
+        assert result.ended.reasons == (programs.DRAINED,)
+        assert result.ended.stats["accepted"] == submitted[path.stem] == result.counts["waiting"]
+        assert set(result.counts) <= {"planned", "uploading", "waiting"}
+        standing = runner.status(path, sandbox=True)
+        assert standing.running is None
+        assert standing.last_run is not None
+        assert standing.last_run["exit_code"] == runner.Exit.INTERRUPTED
+
+
+@pytest.mark.anyio
+async def test_of_a_run_that_is_to_drain_from_the_beginning_nothing_is_sent(two: tuple[Path, Path]) -> None:
+    drain = anyio.Event()
+    drain.set()
+
+    result = await runner.run(two[0], QUICK, drain=drain)
+
+    assert (result.ended.code, result.counts) == (runner.Exit.INTERRUPTED, {"planned": 7})
+    assert result.ended.stats["submits"] == 0
+
+
+def test_without_an_event_loop_what_takes_the_events_may_drain_the_run(two: tuple[Path, Path]) -> None:
+    drain = anyio.Event()
+
+    def take(event: Mapping[str, Any]) -> None:
+        if event["type"] == "done":
+            drain.set()
+
+    result = runner.run_sync(two[0], QUICK, take, drain=drain)
+
+    assert result.ended.code is runner.Exit.INTERRUPTED
+    assert runner.run_sync(two[0], QUICK).counts == {"done": 7}
 
 
 @pytest.mark.anyio
