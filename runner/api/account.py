@@ -1,4 +1,4 @@
-"""Questions about the account, outside a run."""
+"""Which service is meant, and questions to it outside a run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import anyio
 
 from runner.host.clock import SystemClock
 from runner.host.environment import base_url, get_key
+from runner.model import SANDBOX_URL
 from runner.service.account import Account, checked_base_url
 from runner.service.http import Timeouts
 from runner.service.protocol import Service
@@ -17,6 +18,15 @@ from runner.service.rivya.endpoints import open_service
 T = TypeVar("T")
 
 QUICK = Timeouts(connect_s=5.0, read_s=10.0, total_s=15.0)
+
+
+def service_of(*, sandbox: bool) -> str:
+    """Return the name under which what a service did is remembered: its base URL; all sandboxes have one.
+
+    Raises:
+        UsageError: `RIVYA_BASE_URL` is no base URL.
+    """
+    return SANDBOX_URL if sandbox else checked_base_url(base_url())
 
 
 def ask(question: Callable[[Service], Awaitable[T]], *, key: str | None = None) -> T:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runner.api.account import service_of
 from runner.api.adopting import adoptable
 from runner.api.attention import about_other_names, about_surprises, about_the_place
 from runner.api.binding import check_binding
@@ -254,8 +256,6 @@ def planned(
     *,
     state: str | None,
     sandbox: bool,
-    base_url: str,
-    now_s: float,
     max_credits: float | None = None,
 ) -> Iterator[tuple[Plan, StateFile]]:
     """Plan a manifest; the database is open, and read only, inside the block.
@@ -264,8 +264,6 @@ def planned(
         path: The manifest's path.
         state: The database's path, if it was named.
         sandbox: Whether it is a rehearsal.
-        base_url: The service it is for.
-        now_s: The time, in seconds since 1970.
         max_credits: Replaces `budget.max_credits`, in credits.
 
     Raises:
@@ -273,10 +271,11 @@ def planned(
         StateError: The database cannot be read.
         UsageError: The manifest's name belongs to another service or file in it.
     """
+    base_url = service_of(sandbox=sandbox)
     with state_to_read(find_workspace(path, state=state, sandbox=sandbox)) as file:
         opened = read_manifest(path, state=state, sandbox=sandbox, max_credits=max_credits, file=file)
         check_binding(file, opened.settings, base_url=base_url)
-        yield make_plan(opened, file, base_url=base_url, now_s=now_s), file
+        yield make_plan(opened, file, base_url=base_url, now_s=time.time()), file
 
 
 def plan_lines(file: StateFile, plan: Plan) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,6 @@ import asyncio
 import json
 import os
 import shlex
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -32,11 +31,8 @@ from runner.api.run import Beside, RunRequest, run_here
 from runner.api.status import Standing, look
 from runner.engine import Engine, RunOptions
 from runner.errors import Exit, RunnerError, UsageError
-from runner.host.environment import base_url
 from runner.manifest import Manifest
-from runner.model import SANDBOX_URL
 from runner.progress.events import EventLines
-from runner.service.account import checked_base_url
 
 __all__ = (
     "Exit",
@@ -138,15 +134,10 @@ def plan(
         InvalidManifest: With every problem of it.
         StateError: The database cannot be read, or the manifest's name belongs to another file or service in it.
     """
-    identity = SANDBOX_URL if sandbox else checked_base_url(base_url())
-    with planned(
-        Path(manifest),
-        state=_state(state, sandbox),
-        sandbox=sandbox,
-        base_url=identity,
-        now_s=time.time(),
-        max_credits=max_credits,
-    ) as (found, _):
+    with planned(Path(manifest), state=_state(state, sandbox), sandbox=sandbox, max_credits=max_credits) as (
+        found,
+        _,
+    ):
         return found
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from runner.api.account import service_of
 from runner.api.applying import Begun, apply
 from runner.api.binding import check_binding, results_folder
 from runner.api.child import Sandbox, sandbox_child
@@ -26,7 +27,6 @@ from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import Clock, ServiceClock, SystemClock, rfc3339
-from runner.host.environment import base_url as base_url_of_environment
 from runner.host.environment import descriptors_left, get_key
 from runner.host.surroundings import Weight
 from runner.host.workspace import ManifestLock, find_workspace, holder_of
@@ -35,7 +35,7 @@ from runner.pace.governor import Governor
 from runner.pace.scheduler import Durations, Scheduler, Window
 from runner.progress.words import counted
 from runner.results.files import OutputFolder
-from runner.service.account import Account, checked_base_url
+from runner.service.account import Account
 from runner.service.rivya.endpoints import open_service
 from runner.service.transports import check, get_ready, open_result_transport
 from runner.steps.desk import Desk
@@ -108,7 +108,7 @@ class Run:
         request, announce = self._request, self._announce
         if not request.path.exists():
             raise no_file(request.path)
-        file, plan = self._plan(_service_of(request))
+        file, plan = self._plan(service_of(sandbox=request.sandbox))
         only = request.options.only
         if request.rounds is None and only is not None and not staging.names_any(file.conn, only):
             announce(f"--only {only}: no job has an id like that, so nothing new is submitted")
@@ -233,7 +233,7 @@ class Run:
         if not request.replace:
             refuse_taken(plan.taken, plan.settings)
         if not request.sandbox:
-            check(_service_of(request))
+            check(service_of(sandbox=request.sandbox))
         for line in plan.attention:
             self._announce(f"attention: {line}")
         # Not `to_spend > 0`: what is thought to be free may cost all the same.
@@ -244,17 +244,12 @@ class Run:
         """Return who pays; for a rehearsal, start the service that takes nothing."""
         request = self._request
         if not request.sandbox:
-            return Account(_service_of(request), get_key())
+            return Account(service_of(sandbox=request.sandbox), get_key())
         workspace = find_workspace(request.path, state=None, sandbox=True)
         child: Sandbox = self._stack.enter_context(
             sandbox_child(workspace.root / "state" / "sandbox-service.db", request.sandbox_arguments)
         )
         return Account(child.base_url, SANDBOX_KEY, alias=SANDBOX_URL)
-
-
-def _service_of(request: RunRequest) -> str:
-    """Return the name under which what is asked of the service is remembered."""
-    return SANDBOX_URL if request.sandbox else checked_base_url(base_url_of_environment())
 
 
 async def run_here(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,19 +57,11 @@ def show_plan(
     """Plan a manifest and print it; `max_credits` replaces the manifest's own cap."""
     from runner.api.plan import planned
     from runner.api.preflight import Looked, look_at_room, look_for_plan
-    from runner.host.environment import base_url
-    from runner.model import SANDBOX_URL
-    from runner.service.account import checked_base_url
 
-    identity = SANDBOX_URL if sandbox else checked_base_url(base_url())
-    with planned(
-        manifest,
-        state=None if sandbox else state,
-        sandbox=sandbox,
-        base_url=identity,
-        now_s=time.time(),
-        max_credits=max_credits,
-    ) as (plan, file):
+    with planned(manifest, state=None if sandbox else state, sandbox=sandbox, max_credits=max_credits) as (
+        plan,
+        file,
+    ):
         looked = Looked() if sandbox else look_for_plan(plan.result_hosts)
         findings = [*look_at_room(plan.settings.output_dir, plan.database), *looked.all]
         credits = {**plan.credits, "balance": looked.balance}
