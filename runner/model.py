@@ -154,7 +154,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polling:
-    """The manners of polling, in seconds."""
+    """The limits of polling, in seconds."""
 
     first_s: float = 2.5
     min_s: float = 5.0

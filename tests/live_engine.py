@@ -17,10 +17,10 @@ from runner.host.clock import SystemClock
 from runner.model import Limits, Polling
 from runner.pace.governor import Governor
 from runner.pace.scheduler import Durations, Scheduler, Window
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.steps.download import DownloadResult, Fetched, Settled
 from runner.store import jobs, moves
-from tests.desk import World, job, task
+from tests.world import World, job, task
 
 Answerer = Callable[[dict[str, Any]], httpx.Response | None]
 AT_ONCE = (
@@ -51,12 +51,14 @@ class Home:
 
     slow_places = 0
 
-    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None, **_: Any) -> DownloadResult:
+    async def fetch(
+        self, context: RunContext, row: int, settled: Settled | None = None, **_: Any
+    ) -> DownloadResult:
         def done(conn: sqlite3.Connection) -> Any:
-            moves.done(conn, jobs.get(conn, row), desk.now())
+            moves.done(conn, jobs.get(conn, row), context.now())
             return jobs.get(conn, row)
 
-        return DownloadResult(job=await desk.writer.write(done), fetched=Fetched.DONE)
+        return DownloadResult(job=await context.writer.write(done), fetched=Fetched.DONE)
 
 
 @dataclass
@@ -101,14 +103,14 @@ class Live(World):
 
     async def run(self, within_s: float = 30.0, **options: Any) -> Ended:
         """Run to the end; one that does not come is a failure."""
-        async with self.desk() as desk:
+        async with self.context() as context:
             scheduler = Scheduler(
-                polling=desk.settings.polling,
+                polling=context.settings.polling,
                 governor=Governor(ceiling_per_s=1000.0),
-                window=Window(limit=desk.settings.limits.in_flight),
+                window=Window(limit=context.settings.limits.in_flight),
                 durations=Durations(),
             )
-            engine = Engine(desk, scheduler, self.home, RunOptions(**options), self.shown)  # type: ignore[arg-type]
+            engine = Engine(context, scheduler, self.home, RunOptions(**options), self.shown)  # type: ignore[arg-type]
             self.meanwhile(engine)
             with anyio.fail_after(within_s):
                 return await engine.run()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from runner.host.clock import rfc3339
 from runner.model import Json
 from runner.service.reply import Reply
-from tests.desk import BEGINNING, MODEL, refused
+from tests.world import BEGINNING, MODEL, refused
 
 # What the service really charges, by `duration`; the catalogue says 10 for all. One day all cost the most.
 PRICES = {4: 10.0, 6: 40.0, 8: 25.0, 10: 11.0}

@@ -65,7 +65,7 @@ def top() -> str:
     """Return what stands at the top of the package, the highest floor first, each with the first words of its code."""
     order = [entry for layer in LAYERS for entry in layer]
     rows = []
-    for name in sorted(top_entries(), key=lambda name: (_floor(name, order), name)):
+    for name in sorted(top_entries(), key=lambda name: (_run_state(name, order), name)):
         code = MAP.parent / name / "__init__.py" if name.endswith("/") else MAP.parent / name
         if code.suffix == ".py":
             told = ast.get_docstring(ast.parse(code.read_text(encoding="utf-8"))) or ""
@@ -73,7 +73,7 @@ def top() -> str:
     return "| at the top | what it is |\n| --- | --- |\n" + "".join(rows)
 
 
-def _floor(name: str, order: list[str]) -> int:
+def _run_state(name: str, order: list[str]) -> int:
     entry = name.rstrip("/").removesuffix(".py")
     return order.index(entry) if entry in order else len(order)
 

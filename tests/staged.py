@@ -10,7 +10,7 @@ from runner.host.clock import rfc3339
 from runner.model import Basis, Estimate, Job, JobSpec, State
 from runner.store import jobs, ledger, moves, staging
 from runner.store.database import StateFile
-from tests.desk import BEGINNING, NAME, job, rows, staged
+from tests.world import BEGINNING, NAME, job, rows, staged
 
 NOW = rfc3339(BEGINNING)
 A, B, C = job("a"), job("b"), job("c")

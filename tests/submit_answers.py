@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.desk import accepted, job, reference, refused
+from tests.world import accepted, job, reference, refused
 
 A, B = job("a"), job("b")
 PICTURE = reference("a.png")

@@ -38,7 +38,7 @@ from runner.results.files import OutputFolder
 from runner.service.account import Account
 from runner.service.rivya.endpoints import open_service
 from runner.service.transports import check, get_ready, open_result_transport
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.steps.download import Downloads
 from runner.store import durations, jobs, rates, result_hosts, staging
 from runner.store.database import StateFile
@@ -348,7 +348,7 @@ async def _go(
         open_service(account, now=clock.wall_s, connections=MOST_OPEN, heard=service_clock.heard) as service,
         open_result_transport(account.base_url, settings.limits.downloads + slow_places) as results,
     ):
-        desk = Desk(
+        context = RunContext(
             run=known.run_id,
             settings=settings,
             account=account,
@@ -362,11 +362,11 @@ async def _go(
             marks=known.marks,
             is_run=lambda name: holder_of(workspace.database, name) is not None,
         )
-        downloads = Downloads.create(desk, known.folder, results, slow_places=slow_places)
-        engine = Engine(desk, scheduler, downloads, request.options, progress)
+        downloads = Downloads.create(context, known.folder, results, slow_places=slow_places)
+        engine = Engine(context, scheduler, downloads, request.options, progress)
         if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in ASK_THE_SERVICE):
             looked = await look(service, results, result_hosts.known(file.conn, account.service))
-            _heed(looked, engine, request.options, announce)
+            _handle_findings(looked, engine, request.options, announce)
         async with anyio.create_task_group() as group:
             group.start_soon(get_ready_for_the_end)
             for each in beside:
@@ -376,7 +376,7 @@ async def _go(
         return ended
 
 
-def _heed(looked: Looked, engine: Engine, options: RunOptions, announce: Announce) -> None:
+def _handle_findings(looked: Looked, engine: Engine, options: RunOptions, announce: Announce) -> None:
     """Tell what was found before the first payment, and do without that payment where it says so."""
     for finding in looked.told:
         announce(f"attention: {finding.words()}")

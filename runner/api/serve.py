@@ -20,9 +20,9 @@ from runner.host.workspace import find_workspace, holder_of, no_database
 from runner.store import manifests, runs
 from runner.store.database import StateFile
 from runner.web.app import live_app
-from runner.web.door import Door
 from runner.web.feed import Feed
-from runner.web.reading import Hand, Numbers, Reader, Subject
+from runner.web.reading import Control, Numbers, Reader, Target
+from runner.web.redirect_file import RedirectFile
 from runner.web.server import HOST, descriptors_for, hosts_of, listening_socket, serve
 
 TOKEN_BYTES = 24
@@ -46,9 +46,9 @@ class LivePage:
             announce(f"port {port} cannot be used ({exc.strerror}); the live page takes another one")
             self._listener = listening_socket()
         self._token = secrets.token_urlsafe(TOKEN_BYTES)
-        self._subject: Subject | None = None
+        self._target: Target | None = None
         self._control: _Control | None = None
-        self._door: Door | None = None
+        self._redirect_file: RedirectFile | None = None
 
     @property
     def url(self) -> str:
@@ -58,7 +58,7 @@ class LivePage:
     def about(self, plan: Plan, *, state: str | None, sandbox: bool) -> None:
         """Make this the page of a run that is about to begin."""
         self.show(
-            Subject(
+            Target(
                 database=plan.database,
                 manifest=plan.name,
                 output_dir=plan.settings.output_dir,
@@ -66,16 +66,16 @@ class LivePage:
             )
         )
 
-    def show(self, subject: Subject) -> None:
+    def show(self, target: Target) -> None:
         """Make this the page of a manifest."""
-        self._subject = subject
+        self._target = target
 
     async def beside(self, engine: Engine) -> None:
         """Serve beside a run until cancelled. Trouble with the page never becomes the run's."""
-        assert self._subject is not None
+        assert self._target is not None
         self._control = _Control(engine, self._announce)
         try:
-            await _serve(self, self._subject, self._control)
+            await _serve(self, self._target, self._control)
         except Exception as exc:  # a page to look at must never fail what was paid for
             self._announce(f"the live page has stopped ({exc!r}); the run goes on")
 
@@ -93,22 +93,22 @@ class LivePage:
             )
 
     @property
-    def door(self) -> str:
+    def redirect_file(self) -> str:
         """An address for a command line, which is no secret: of a private file that leads to the page.
 
         Raises:
             OSError: There is no place for such a file.
         """
-        assert self._subject is not None
-        if self._door is None:
-            self._door = Door(self._subject.database.parent)
-        return self._door.lead_to(self.url).absolute().as_uri()
+        assert self._target is not None
+        if self._redirect_file is None:
+            self._redirect_file = RedirectFile(self._target.database.parent)
+        return self._redirect_file.lead_to(self.url).absolute().as_uri()
 
     def close(self) -> None:
         """Give the address back."""
         self._listener.close()
-        if self._door is not None:
-            self._door.close()
+        if self._redirect_file is not None:
+            self._redirect_file.close()
 
 
 class _Control:
@@ -141,25 +141,25 @@ class _Control:
         self.numbers = numbers
         self.moved()
 
-    def hand(self) -> Hand:
+    def control(self) -> Control:
         """Return what was done so far, and how the run goes."""
-        return Hand(on_it=True, held=self.held, stopping=self.stopping, numbers=self.numbers)
+        return Control(on_it=True, held=self.held, stopping=self.stopping, numbers=self.numbers)
 
 
-async def _serve(page: LivePage, subject: Subject, control: _Control | None = None) -> None:
+async def _serve(page: LivePage, target: Target, control: _Control | None = None) -> None:
     listener = page._listener
-    reader = Reader(subject, holder=partial(holder_of, subject.database))
-    feed = Feed(reader, hand=control.hand if control is not None else Hand)
+    reader = Reader(target, holder=partial(holder_of, target.database))
+    feed = Feed(reader, control=control.control if control is not None else Control)
     if control is not None:
         control.moved = feed.nudge
-    app = live_app(feed, title=subject.manifest, token=page._token, hosts=hosts_of(listener), control=control)
+    app = live_app(feed, title=target.manifest, token=page._token, hosts=hosts_of(listener), control=control)
     try:
         await serve(app, listener, feed, descriptors=page.descriptors)
     finally:
         reader.close()
 
 
-def subject_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Subject:
+def target_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Target:
     """Return what `serve` shows: a manifest, or the one of this workspace that was run last.
 
     Raises:
@@ -185,7 +185,7 @@ def subject_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Su
             f"{name} has never been run with {workspace.database}",
             hint="`rivya-batch plan` shows what a run would do",
         )
-    return Subject(
+    return Target(
         database=workspace.database,
         manifest=name,
         output_dir=bound.output_dir,
@@ -194,16 +194,16 @@ def subject_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Su
 
 
 def serve_page(
-    subject: Subject, *, port: int, announce: Callable[[str], None], ready: Callable[[LivePage], None]
+    target: Target, *, port: int, announce: Callable[[str], None], ready: Callable[[LivePage], None]
 ) -> None:
     """Serve the page of a manifest, to look at only, until Ctrl-C; `ready` is told when it can be opened."""
     page = LivePage(port=port, announce=announce)
-    page.show(subject)
+    page.show(target)
 
     async def until_told() -> None:
         async with anyio.create_task_group() as group:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-                group.start_soon(_serve, page, subject)
+                group.start_soon(_serve, page, target)
                 ready(page)
                 async for _ in signals:
                     group.cancel_scope.cancel()

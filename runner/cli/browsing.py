@@ -50,11 +50,11 @@ def open_live(page: LivePage, *, wanted: bool | None) -> None:
     if not (somebody_looks() if wanted is None else wanted):
         return
     try:
-        door = page.door
+        redirect_file = page.redirect_file
     except OSError as exc:
         complain(f"no file that opens the page could be written ({exc.strerror}); open the address yourself")
         return
-    open_url(door)
+    open_url(redirect_file)
 
 
 def open_url(url: str) -> bool:

@@ -34,17 +34,17 @@ def command(
     It follows a run that is going on in another process. It can only be looked at; `run --web` has a page
     that can hold and stop its run.
     """
-    from runner.api.serve import serve_page, subject_of
+    from runner.api.serve import serve_page, target_of
 
-    subject = subject_of(manifest, state=None if sandbox else state, sandbox=sandbox)
+    target = target_of(manifest, state=None if sandbox else state, sandbox=sandbox)
 
     def ready(page: LivePage) -> None:
         if as_json:
-            told = {"v": 1, "type": "serve", "manifest": subject.manifest, "url": page.url}
+            told = {"v": 1, "type": "serve", "manifest": target.manifest, "url": page.url}
             show_json(told)
         else:
             show(page.url)
-            complain(f"serving {subject.manifest}, to look at only, until Ctrl-C")
+            complain(f"serving {target.manifest}, to look at only, until Ctrl-C")
         open_live(page, wanted=open_it)
 
-    serve_page(subject, port=port, announce=complain, ready=ready)
+    serve_page(target, port=port, announce=complain, ready=ready)

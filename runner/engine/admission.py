@@ -13,12 +13,12 @@ PROBE_LOOKAHEAD = 200  # jobs set aside until the credits of what is on its way 
 class Admission:
     """What keeps new submits back in this run, apart from reasons to stop.
 
-    `held` is a person's hand on the gate; `full` says why the head of the queue does not fit under a cap now.
+    `paused` is a person's hand on the gate; `full` says why the head of the queue does not fit under a cap now.
     """
 
     def __init__(self, options: RunOptions) -> None:
         self._options = options
-        self.held = False
+        self.paused = False
         self.full: Verdict | None = None
         self.elsewhere = False  # the probe is another manifest's: nothing here tells when it is back
         self._sending: set[int] = set()  # first sends on their way: they count before they are answered
@@ -31,7 +31,7 @@ class Admission:
 
     def open(self) -> bool:
         """Whether a new job may be submitted now."""
-        if self.held or self.full or len(self.aside) >= PROBE_LOOKAHEAD:
+        if self.paused or self.full or len(self.aside) >= PROBE_LOOKAHEAD:
             return False
         return self.allowance(0) > 0
 

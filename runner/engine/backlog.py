@@ -13,7 +13,7 @@ from runner.engine.admission import Admission
 from runner.engine.view import RunOptions
 from runner.model import Job, Reference, State
 from runner.steps import upload as uploading
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.steps.download import Settled
 from runner.store import jobs, moves
 
@@ -28,8 +28,8 @@ class Backlog:
     every send was definitely not accepted, to be sent again at leisure.
     """
 
-    def __init__(self, desk: Desk, admission: Admission, options: RunOptions) -> None:
-        self._desk = desk
+    def __init__(self, context: RunContext, admission: Admission, options: RunOptions) -> None:
+        self._context = context
         self._admission = admission
         self._options = options
         self.ready: deque[tuple[int, str]] = deque()
@@ -52,7 +52,7 @@ class Backlog:
 
     def after(self, delay_s: float, queue: deque[Any], item: Any) -> None:
         """Put an item into a queue after a while."""
-        due = self._desk.clock.mono_s() + delay_s
+        due = self._context.clock.mono_s() + delay_s
         heapq.heappush(self._later, (due, next(self._sequence), queue, item))
 
     def move_due(self, now: float) -> None:
@@ -88,10 +88,10 @@ class Backlog:
         wanted = min(LOOKAHEAD, self._admission.allowance(prepared))
         if not wanted:
             return
-        name = self._desk.settings.name
+        name = self._context.settings.name
         # Page after page: nothing would wake the loop for the next one when none of these is asked for.
         while True:
-            page = await self._desk.writer.write(
+            page = await self._context.writer.write(
                 lambda conn: jobs.page_to_send(conn, name, after=self._cursor, limit=LOOKAHEAD)
             )
             if not page:
@@ -109,7 +109,7 @@ class Backlog:
     async def prepare(self, job: Job) -> None:
         """Put a job where it waits next: for its uploads, or for its submit."""
         lacking = (
-            await self._desk.writer.write(lambda conn: uploading.missing(conn, self._desk, job))
+            await self._context.writer.write(lambda conn: uploading.missing(conn, self._context, job))
             if job.references and not job.pinned
             else []
         )
@@ -125,7 +125,7 @@ class Backlog:
             else:
                 self.uploads[wanted] = (reference, {job.row})
                 self.to_upload.append(wanted)
-        await self._desk.writer.write(lambda conn: _mark_uploading(conn, self._desk, job.row))
+        await self._context.writer.write(lambda conn: _mark_uploading(conn, self._context, job.row))
 
     def uploaded(self, wanted: uploading.Needed) -> None:
         """A file is at the service: jobs that lacked nothing else are ready."""
@@ -186,7 +186,7 @@ class Backlog:
         return bool(self._later) and not (resends_only and not may_resend())
 
 
-def _mark_uploading(conn: Any, desk: Desk, row: int) -> None:
+def _mark_uploading(conn: Any, context: RunContext, row: int) -> None:
     job = jobs.get(conn, row)
     if job.state is State.PLANNED:
-        moves.uploading(conn, job, desk.now())
+        moves.uploading(conn, job, context.now())

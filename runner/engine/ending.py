@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from runner.engine.floor import Floor
+from runner.engine.run_state import RunState
 from runner.errors import Exit
 from runner.model import NEVER_SENT, State
 from runner.steps.submit import take_back
@@ -14,46 +14,46 @@ from runner.store import jobs
 UNDER_WAY = (State.SUBMITTING, State.WAITING, State.DOWNLOADING)
 
 
-async def look_at_the_ledger(floor: Floor) -> None:
+async def look_at_the_ledger(run_state: RunState) -> None:
     """Note what is failed, uncertain or overdue, of this or an earlier run, and what is left for no known reason.
 
     Raises:
         RunnerError: The ledger cannot be read.
     """
-    desk = floor.desk
+    context = run_state.context
 
     def read(conn: Any) -> tuple[dict[tuple[State, bool], int], int, Counter[str]]:
-        take_back(conn, desk)
-        name = desk.settings.name
-        return jobs.counts(conn, name), jobs.overdue(conn, name), _left(conn, floor)
+        take_back(conn, context)
+        name = context.settings.name
+        return jobs.counts(conn, name), jobs.overdue(conn, name), _left(conn, run_state)
 
-    counts, overdue, left = await desk.writer.write(read)
+    counts, overdue, left = await context.writer.write(read)
     found = {
         "failed": counts.get((State.FAILED, True), 0),
         "uncertain": counts.get((State.UNCERTAIN, True), 0) + counts.get((State.UNCERTAIN, False), 0),
         "overdue": overdue,
-        "stuck": floor.aside.troubled,
+        "stuck": run_state.aside.troubled,
     }
     if any(found.values()):
-        floor.reasons.note(Exit.INCOMPLETE, _in_words(found))
+        run_state.reasons.note(Exit.INCOMPLETE, _in_words(found))
     if left:
-        floor.reasons.note(
+        run_state.reasons.note(
             Exit.TEMPORARY, f"not all that was asked for is done: {_in_words(left)}; run again to go on"
         )
 
 
-def _left(conn: Any, floor: Floor) -> Counter[str]:
+def _left(conn: Any, run_state: RunState) -> Counter[str]:
     """Return by state the listed jobs that this run was to finish and has not, where no other reason says why."""
     left: Counter[str] = Counter()
-    code = floor.reasons.code()
+    code = run_state.reasons.code()
     if code not in (Exit.OK, Exit.INCOMPLETE):
         return left
-    for row, _, state, overdue in jobs.listed_in(conn, floor.desk.settings.name, UNDER_WAY):
-        if not overdue and row not in floor.told:
+    for row, _, state, overdue in jobs.listed_in(conn, run_state.context.settings.name, UNDER_WAY):
+        if not overdue and row not in run_state.told:
             left[state.value] += 1
-    if code is Exit.OK and floor.admission.allowance(0):
-        asked_for = floor.options.asks_for
-        for row, id_, state, _ in jobs.listed_in(conn, floor.desk.settings.name, NEVER_SENT):
+    if code is Exit.OK and run_state.admission.allowance(0):
+        asked_for = run_state.options.asks_for
+        for row, id_, state, _ in jobs.listed_in(conn, run_state.context.settings.name, NEVER_SENT):
             if asked_for(row, id_):
                 left[state.value] += 1
     return left

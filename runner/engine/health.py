@@ -167,11 +167,11 @@ class Health:
 
 
 def _is_trouble(answer: Answer) -> bool:
-    # One that names no task is there all the same: `Nameless` minds those.
+    # One that names no task is there all the same: `MissingTaskIds` minds those.
     return answer.meaning in TEMPORARY and not (answer.data is not None and (answer.status or 0) < 300)
 
 
-class Nameless:
+class MissingTaskIds:
     """Counts submits in a row that were answered as if accepted, but without a task's id.
 
     Each may have been paid, and nobody can ask for its result.

@@ -35,10 +35,10 @@ class KeyCheck:
         self._waves: Counter[Call] = Counter()
         self._wave_at: dict[Call, float] = {}
         self._rows: set[int | None] = set()  # jobs whose polls were refused since one passed
-        self.held_until = -math.inf
+        self.checking_until = -math.inf
 
     @property
-    def held(self) -> bool:
+    def checking(self) -> bool:
         """Whether nothing but the question may be sent."""
         return self._ask_at < math.inf and (self._asks > 0 or not self._passed)
 
@@ -86,7 +86,7 @@ class KeyCheck:
             if self._waves[call] >= (WAVES if call in self._passed else FIRST_WAVES):
                 return f"{answer.words()}, each time it is used for a {call.value}"
             if self._waves[call] > 1:
-                self.held_until = now + AGAIN_S * 2.0 ** (self._waves[call] - 2)
+                self.checking_until = now + AGAIN_S * 2.0 ** (self._waves[call] - 2)
         if sent_at >= self._good_sent_at and self._ask_at == math.inf:
             self._doubt(now, sent_at)
         return None

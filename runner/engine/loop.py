@@ -18,16 +18,16 @@ import anyio.abc
 from runner.engine import polls, questions, submits, uploads
 from runner.engine.connections import Connections
 from runner.engine.ending import look_at_the_ledger
-from runner.engine.floor import Floor, in_words, named
-from runner.engine.pulse import Pulse
+from runner.engine.heartbeat import Heartbeat
 from runner.engine.results import Results
+from runner.engine.run_state import RunState, in_words, named
 from runner.engine.view import Ended, Progress, RunOptions
 from runner.errors import Exit, RunnerError
 from runner.host.clock import epoch
 from runner.model import Job, State
 from runner.money.budget import Verdict
 from runner.pace.scheduler import Call, Scheduler
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.steps.download import Downloads
 from runner.steps.submit import take_back, wait_to_resend_s
 from runner.store import jobs
@@ -47,17 +47,22 @@ class Engine:
     """Runs all jobs of one manifest until there is nothing more to do, or a reason to stop."""
 
     def __init__(
-        self, desk: Desk, scheduler: Scheduler, downloads: Downloads, options: RunOptions, progress: Progress
+        self,
+        context: RunContext,
+        scheduler: Scheduler,
+        downloads: Downloads,
+        options: RunOptions,
+        progress: Progress,
     ) -> None:
-        self._desk = desk
+        self._context = context
         self._scheduler = scheduler
-        self._began = desk.clock.mono_s()
+        self._began = context.clock.mono_s()
         self._wake = anyio.Event()
-        self._floor = Floor(desk, scheduler, options, progress, self._stir)
-        self._backlog = self._floor.backlog
-        self._reasons = self._floor.reasons
-        self._results = Results(self._floor, downloads)
-        self._pulse = Pulse(self._floor, self._results)
+        self._run_state = RunState(context, scheduler, options, progress, self._notify)
+        self._backlog = self._run_state.backlog
+        self._reasons = self._run_state.reasons
+        self._results = Results(self._run_state, downloads)
+        self._heartbeat = Heartbeat(self._run_state, self._results)
         self._connections = Connections()
         self._fault: BaseException | None = None
 
@@ -65,17 +70,17 @@ class Engine:
 
     def stop(self, code: Exit, why: str) -> None:
         """Drain: begin nothing more, let open requests finish and be recorded."""
-        self._floor.stop(code, why)
+        self._run_state.stop(code, why)
 
     def hold(self, held: bool) -> None:
         """Hold new submits, or go on with them."""
-        self._floor.admission.held = held
-        self._stir()
+        self._run_state.admission.paused = held
+        self._notify()
 
     def submit_nothing(self, why: str) -> None:
         """Submit nothing new in this run, for trouble that may pass; what is paid is brought home."""
         self._reasons.stop_submitting(Exit.TEMPORARY, why)
-        self._stir()
+        self._notify()
 
     async def run(self) -> Ended:
         """Run to the end.
@@ -84,12 +89,12 @@ class Engine:
             Exception: A fault of ours; what was open has been recorded before.
         """
         async with anyio.create_task_group() as background:
-            background.start_soon(self._desk.writer.serve)
+            background.start_soon(self._context.writer.serve)
             try:
                 await self._load()
             except Exception as exc:
                 self._blame(exc)
-            background.start_soon(self._pulse.beat)
+            background.start_soon(self._heartbeat.beat)
             async with anyio.create_task_group() as calls:
                 await self._dispatch(calls)
             if self._fault is None:
@@ -97,39 +102,39 @@ class Engine:
             background.cancel_scope.cancel()
         if self._fault is not None:
             raise self._fault
-        return Ended(code=self._reasons.code(), reasons=self._reasons.words(), stats=self._pulse.stats())
+        return Ended(code=self._reasons.code(), reasons=self._reasons.words(), stats=self._heartbeat.stats())
 
     # --- the loop -----------------------------------------------------------------------------
 
     async def _load(self) -> None:
         """Take up all that an earlier run has left under way."""
-        desk = self._desk
-        self._floor.times.begin()
+        context = self._context
+        self._run_state.times.begin()
 
         def read(conn: Any) -> list[Job]:
-            take_back(conn, desk)
+            take_back(conn, context)
             return jobs.in_states(
-                conn, desk.settings.name, (State.SUBMITTING, State.WAITING, State.DOWNLOADING)
+                conn, context.settings.name, (State.SUBMITTING, State.WAITING, State.DOWNLOADING)
             )
 
-        open_jobs = await desk.writer.write(read)
-        wall_s = desk.clock.wall_s()
+        open_jobs = await context.writer.write(read)
+        wall_s = context.clock.wall_s()
         unclear: list[float] = []
         for job in open_jobs:
             if job.state is State.SUBMITTING:
-                unclear.append(wait_to_resend_s(desk, job))
+                unclear.append(wait_to_resend_s(context, job))
                 self._backlog.resend_after(unclear[-1], job.row)
             elif job.state is State.DOWNLOADING:
                 self._backlog.to_download.append(job.row)
             else:
                 age_s = max(wall_s - (epoch(job.submitted_at) or wall_s), 0.0)
-                self._floor.wait_for(job, age_s=age_s, polled=job.polls > 0)
-        self._floor.unclear_wait(unclear)
-        await self._pulse.recount()
+                self._run_state.wait_for(job, age_s=age_s, polled=job.polls > 0)
+        self._run_state.unclear_wait(unclear)
+        await self._heartbeat.recount()
 
     async def _dispatch(self, calls: anyio.abc.TaskGroup) -> None:
         while True:
-            now = self._desk.clock.mono_s()
+            now = self._context.clock.mono_s()
             self._wake = anyio.Event()
             self._backlog.move_due(now)
             self._judge_time(now)
@@ -145,9 +150,9 @@ class Engine:
                     self._blame(exc)
                     continue
             until_download = self._results.begin(
-                lambda step: calls.start_soon(self._guarded, step, self._stir), self._desk.clock.mono_s()
+                lambda step: calls.start_soon(self._guarded, step, self._notify), self._context.clock.mono_s()
             )
-            until = self._begin_call(calls, self._desk.clock.mono_s())
+            until = self._begin_call(calls, self._context.clock.mono_s())
             if until is None:
                 continue
             if self._idle():
@@ -157,35 +162,35 @@ class Engine:
     def _judge_time(self, now: float) -> None:
         if self._reasons.halted:
             return
-        self._pulse.felt(now)
+        self._heartbeat.felt(now)
         if now >= self._time_limit():
             self._reasons.halt(Exit.TIME, "the time limit of --stop-after is over")
-        if (why := self._floor.health.verdict(now)) is not None:
-            self._reasons.halt(Exit.TEMPORARY, f"{why}{named(self._floor.unanswered)}")
+        if (why := self._run_state.health.verdict(now)) is not None:
+            self._reasons.halt(Exit.TEMPORARY, f"{why}{named(self._run_state.unanswered)}")
 
     def _time_limit(self) -> float:
-        stop_after_s = self._floor.options.stop_after_s
+        stop_after_s = self._run_state.options.stop_after_s
         return math.inf if stop_after_s is None else self._began + stop_after_s
 
     def _may_begin(self) -> bool:
         """Whether a new job may be submitted, now or after a wait that this run has patience for."""
-        return self._may_submit() and self._floor.admission.open()
+        return self._may_submit() and self._run_state.admission.open()
 
     def _may_repeat(self) -> bool:
         """Whether a job whose every send was refused may be sent again: it counts as begun already."""
-        return self._may_submit() and not self._floor.admission.held
+        return self._may_submit() and not self._run_state.admission.paused
 
     def _may_submit(self) -> bool:
-        held = self._results.held or self._beyond(Call.SUBMIT)
+        held = self._results.out_of_reach or self._beyond(Call.SUBMIT)
         return not (self._reasons.halted or self._reasons.no_new or held)
 
     def _beyond(self, call: Call, *, repeat: bool = False) -> bool:
-        waits = self._floor.waits
-        return bool(waits) and waits.beyond(call, self._desk.clock.mono_s(), repeat=repeat)
+        waits = self._run_state.waits
+        return bool(waits) and waits.beyond(call, self._context.clock.mono_s(), repeat=repeat)
 
     def _begin_call(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Begin one API request, if one is due; else return until when none is (None: begun)."""
-        health, connections = self._floor.health, self._connections
+        health, connections = self._run_state.health, self._connections
         if connections.full(now) or (health.ill and connections.taken(now)):
             return connections.changes_at(now)
         held_until = self._hold(calls, now)
@@ -204,39 +209,41 @@ class Engine:
 
     def _hold(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Return until when everything waits for the service or for its word on our key (None: it is asked)."""
-        key = self._floor.key
-        if now >= key.ask_at and not self._floor.question_open:
+        key = self._run_state.key
+        if now >= key.ask_at and not self._run_state.question_open:
             return self._ask(calls, now)
-        if key.held:
-            return math.inf if self._floor.question_open else key.ask_at
-        return max(key.held_until, self._floor.health.paused_until)
+        if key.checking:
+            return math.inf if self._run_state.question_open else key.ask_at
+        return max(key.checking_until, self._run_state.health.paused_until)
 
     def _ask(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Ask the question that is no job's, once the rate allows."""
         at = self._scheduler.governor.next_at(now)
         if at > now:
             return at
-        self._floor.question_open = True
-        self._start(calls, Call.OTHER, questions.ask(self._floor, now))
+        self._run_state.question_open = True
+        self._start(calls, Call.OTHER, questions.ask(self._run_state, now))
         return None
 
     def _begin_best(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Begin the best request of a job, if one is due; else return until when none is (None: begun)."""
-        floor, backlog, connections = self._floor, self._backlog, self._connections
+        run_state, backlog, connections = self._run_state, self._backlog, self._connections
         backlog.set_aside_unseen()
         # While it does not even answer a question, it is asked with what is there already: a new job might be paid
         # for nothing.
-        none_new = floor.health.question_failed and bool(backlog.unclear or self._scheduler.waiting)
+        none_new = run_state.health.question_failed and bool(backlog.unclear or self._scheduler.waiting)
         new_at, again_at = self._submits_open_at(repeat=False), self._submits_open_at(repeat=True)
         upload_at, poll_at = self._opens_at(Call.UPLOAD), self._opens_at(Call.POLL)
-        time_at, closed_until = floor.times.ask_at, self._scheduler.window.closed_until
-        if now >= max(time_at, again_at, closed_until) and not floor.question_open:
+        time_at, closed_until = run_state.times.ask_at, self._scheduler.window.closed_until
+        if now >= max(time_at, again_at, closed_until) and not run_state.question_open:
             return self._ask(calls, now)
-        may_resend = now >= again_at and floor.times.known
+        may_resend = now >= again_at and run_state.times.known
         begin = now >= new_at and not none_new and self._may_begin()
         repeat = now >= new_at and not none_new and self._may_repeat()
         refused = len(backlog.refused) if repeat else 0
-        room = max(self._desk.settings.limits.uploads - floor.uploads_open, 0) if now >= upload_at else 0
+        room = (
+            max(self._context.settings.limits.uploads - run_state.uploads_open, 0) if now >= upload_at else 0
+        )
         choose = partial(
             self._scheduler.choose,
             now,
@@ -244,16 +251,16 @@ class Engine:
             unclear=backlog.unclear,
             submits=refused + (len(backlog.ready) if begin else 0),
             uploads=min(len(backlog.to_upload), room) if begin else 0,
-            uploads_in_flight=floor.uploads_open,
+            uploads_in_flight=run_state.uploads_open,
             may_poll=now >= poll_at and connections.room_for_polls(now),
-            asking=floor.health.question_failed,
+            asking=run_state.health.question_failed,
         )
         choice = choose()
         while choice.job is not None and not connections.may_ask(choice.job):
             self._scheduler.poll_unclear(choice.job, now, POSTPONE_S)
             choice = choose()
         if choice.call is None or choice.at > now:
-            if floor.health.question_failed and self._scheduler.governor.next_at(now) <= now:
+            if run_state.health.question_failed and self._scheduler.governor.next_at(now) <= now:
                 return self._ask(calls, now)  # there is nothing else to ask with
             times = (new_at, again_at, upload_at, poll_at, time_at, closed_until)
             opening = (at for at in times if at > now)
@@ -261,19 +268,19 @@ class Engine:
         match choice.call:
             case Call.SUBMIT:
                 self._start(
-                    calls, Call.SUBMIT, submits.send(floor, self._next_submit(refused, may_resend), now)
+                    calls, Call.SUBMIT, submits.send(run_state, self._next_submit(refused, may_resend), now)
                 )
             case Call.POLL:
                 assert choice.job is not None
-                self._start(calls, Call.POLL, polls.ask(floor, choice.job, now), choice.job)
+                self._start(calls, Call.POLL, polls.ask(run_state, choice.job, now), choice.job)
             case _:
-                floor.uploads_open += 1
-                self._start(calls, Call.UPLOAD, uploads.send(floor, backlog.to_upload.popleft(), now))
+                run_state.uploads_open += 1
+                self._start(calls, Call.UPLOAD, uploads.send(run_state, backlog.to_upload.popleft(), now))
         return None
 
     def _submits_open_at(self, *, repeat: bool) -> float:
         """Return when the next submit may go: a new one, or one that may have been accepted (`repeat`)."""
-        health = self._floor.health
+        health = self._run_state.health
         at = self._opens_at(Call.SUBMIT, repeat=repeat)
         if not health.submits_are_lost:
             return at
@@ -281,7 +288,7 @@ class Engine:
 
     def _opens_at(self, call: Call, *, repeat: bool = False) -> float:
         """Return when the service lets the next request of a kind go, as far as it asked us to wait."""
-        waits = self._floor.waits
+        waits = self._run_state.waits
         if not waits:
             return -math.inf
         return waits.opens_at(call, alone=not self._connections.open(call), repeat=repeat)
@@ -294,7 +301,7 @@ class Engine:
         if refused:
             return backlog.refused.popleft()
         row, _ = backlog.ready.popleft()
-        self._floor.admission.sending(row)
+        self._run_state.admission.sending(row)
         return row
 
     def _start(
@@ -304,13 +311,13 @@ class Engine:
         step: Coroutine[Any, Any, None],
         job: int | None = None,
     ) -> None:
-        now = self._desk.clock.mono_s()
+        now = self._context.clock.mono_s()
         number = self._connections.begin(call, job, now)
         # One that asks for fresh urls is none of those the scheduler plans.
         self._scheduler.sent(now, Call.OTHER if call is Call.POLL and job is None else call, job)
 
         def over() -> None:
-            self._connections.end(call, number, self._desk.clock.mono_s())
+            self._connections.end(call, number, self._context.clock.mono_s())
 
         calls.start_soon(self._guarded, step, over)
 
@@ -322,46 +329,50 @@ class Engine:
             self._blame(exc)
         finally:
             over()
-            self._stir()
+            self._notify()
 
     def _blame(self, exc: Exception) -> None:
         """Stop in good order for an error; a fault of ours is raised again at the end of the run."""
         if isinstance(exc, jobs.StaleJob):
-            self._floor.progress.event("warning", message=str(exc))
+            self._run_state.progress.event("warning", message=str(exc))
         elif isinstance(exc, RunnerError):
-            self._floor.stop_for(exc)
+            self._run_state.stop_for(exc)
         else:
             self._fault = self._fault or exc
             self.stop(Exit.FAULT, f"a fault of ours: {exc!r}")
 
-    def _stir(self) -> None:
+    def _notify(self) -> None:
         self._wake.set()
 
     async def _sleep(self, until: float) -> None:
         """Wait until something changes, or until a time."""
         if not self._reasons.halted:
-            floor, now = self._floor, self._desk.clock.mono_s()
-            key_at = floor.key.ask_at if floor.key.ask_at > now else math.inf
+            run_state, now = self._run_state, self._context.clock.mono_s()
+            key_at = run_state.key.ask_at if run_state.key.ask_at > now else math.inf
             until = min(
                 until,
                 self._backlog.next_due,
                 self._time_limit(),
-                floor.health.gives_up_at,
-                floor.waits.next_at(now),
+                run_state.health.gives_up_at,
+                run_state.waits.next_at(now),
                 key_at,
             )
         if until == math.inf:
             await self._wake.wait()
             return
-        with anyio.move_on_after(max(until - self._desk.clock.mono_s(), 0.0)):
+        with anyio.move_on_after(max(until - self._context.clock.mono_s(), 0.0)):
             await self._wake.wait()
 
     # --- the end ------------------------------------------------------------------------------
 
     def _idle(self) -> bool:
         """Whether nothing is under way and nothing more can be begun."""
-        admission = self._floor.admission
-        if self._under_way() or self._results.waiting or (self._floor.seen and not self._beyond(Call.POLL)):
+        admission = self._run_state.admission
+        if (
+            self._under_way()
+            or self._results.waiting
+            or (self._run_state.waiting and not self._beyond(Call.POLL))
+        ):
             return False
         if not self._backlog.empty(
             may_begin=self._may_begin,
@@ -371,9 +382,9 @@ class Engine:
             may_renew=lambda: not self._beyond(Call.POLL),
         ):
             return False
-        if admission.held and not self._reasons.no_new and self._more_to_come():
+        if admission.paused and not self._reasons.no_new and self._more_to_come():
             return False
-        if admission.elsewhere and not self._floor.alone and self._may_repeat():
+        if admission.elsewhere and not self._run_state.alone and self._may_repeat():
             return False
         if admission.waits and not self._reasons.no_new:
             whose = " of another manifest of this workspace" if admission.elsewhere else ""
@@ -390,18 +401,18 @@ class Engine:
     def _more_to_come(self) -> bool:
         """Whether a person's hand on the gate is all that keeps jobs back; a held run that has none left ends."""
         backlog = self._backlog
-        return bool(backlog.ready or backlog.missing or backlog.refused or self._pulse.unsent)
+        return bool(backlog.ready or backlog.missing or backlog.refused or self._heartbeat.unsent)
 
     async def _judge_end(self) -> None:
         """Note what else the code has to tell of: of this run, and of what the ledger holds."""
-        if (cap := self._floor.admission.full) in NO_ROOM:  # whatever else may have ended the run
+        if (cap := self._run_state.admission.full) in NO_ROOM:  # whatever else may have ended the run
             self._reasons.note(Exit.CREDITS, NO_ROOM[cap])
-        for wait in self._floor.waits.all_beyond(self._desk.clock.mono_s()):
-            self._reasons.note(Exit.TEMPORARY, f"{self._floor.wait_in_words(wait)}; run again then")
+        for wait in self._run_state.waits.all_beyond(self._context.clock.mono_s()):
+            self._reasons.note(Exit.TEMPORARY, f"{self._run_state.wait_in_words(wait)}; run again then")
         self._results.note_missing()
         try:
-            await look_at_the_ledger(self._floor)
-            await self._pulse.remember()
-            await self._pulse.recount()
+            await look_at_the_ledger(self._run_state)
+            await self._heartbeat.remember()
+            await self._heartbeat.recount()
         except RunnerError as exc:
             self._reasons.note(exc.exit_code, in_words(exc))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from runner.engine.floor import Floor
+from runner.engine.run_state import RunState
 
 
-async def ask(floor: Floor, sent_at: float) -> None:
+async def ask(run_state: RunState, sent_at: float) -> None:
     """Ask for the credits, whatever they are."""
     try:
-        answer = await floor.desk.service.credits()
+        answer = await run_state.context.service.credits()
     finally:
-        floor.question_open = False
-    floor.question_answered(answer, sent_at)
+        run_state.question_open = False
+    run_state.question_answered(answer, sent_at)

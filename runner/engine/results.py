@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from runner.engine.floor import Floor
 from runner.engine.places import Places
+from runner.engine.run_state import RunState
 from runner.engine.waits import RATE_S
 from runner.errors import Exit
 from runner.lifecycle.ways import Trouble
@@ -39,14 +39,14 @@ class Results:
     """Brings results home, and remembers when.
 
     Args:
-        floor: The run.
+        run_state: The run.
         downloads: Where results come from and where they go.
     """
 
-    def __init__(self, floor: Floor, downloads: Downloads) -> None:
-        self._floor = floor
+    def __init__(self, run_state: RunState, downloads: Downloads) -> None:
+        self._run_state = run_state
         self._downloads = downloads
-        self._places = Places(floor.desk.settings.limits.downloads, downloads.slow_places)
+        self._places = Places(run_state.context.settings.limits.downloads, downloads.slow_places)
         self._renewed: set[int] = set()
         self._given_up: dict[int, str] = {}  # row: why
         self._unlisted: set[int] = set()  # those of them that the manifest does not list
@@ -54,7 +54,7 @@ class Results:
         self._out_of_reach: dict[int, str] = {}  # row: host
         self._hosts: set[str] = set()  # that delivered
         self._delivered = 0
-        self._held = False
+        self._unreachable = False
         self._stop_at = math.inf
         self.done_at: deque[float] = deque(maxlen=200)  # of the last ones, by the monotonic clock
 
@@ -72,18 +72,18 @@ class Results:
 
     def begin(self, start: Begin, now: float) -> float:
         """Begin what downloads may begin; return until when nothing more is to be done here."""
-        floor = self._floor
-        to_download = floor.backlog.to_download
+        run_state = self._run_state
+        to_download = run_state.backlog.to_download
         again_at = self._places.judge(now, waiting=bool(to_download))
         while to_download or self._places.let_go:
-            if floor.counts_downloads:
-                at = floor.scheduler.governor.next_at(now)
+            if run_state.counts_downloads:
+                at = run_state.scheduler.governor.next_at(now)
                 if at > now:
                     return min(at, again_at)
             if (taken := self._places.take(to_download)) is None:
                 break
-            if floor.counts_downloads:
-                floor.scheduler.sent(now, Call.OTHER)
+            if run_state.counts_downloads:
+                run_state.scheduler.sent(now, Call.OTHER)
             row, slow = taken
             line = Line()
             self._places.begin(row, line, now, slow=slow)
@@ -103,34 +103,34 @@ class Results:
 
     async def _fetch(self, row: int, line: Line, began_at: float) -> None:
         """Fetch the results of one job, and see to what follows."""
-        floor = self._floor
-        floor.tally.downloads += 1
+        run_state = self._run_state
+        run_state.tally.downloads += 1
         well = False
         try:
             result = await self._downloads.fetch(
-                floor.desk,
+                run_state.context,
                 row,
-                floor.backlog.settled.pop(row, None),
-                last=floor.backlog.tries["download", row] + 1 >= TRIES,
+                run_state.backlog.settled.pop(row, None),
+                last=run_state.backlog.tries["download", row] + 1 >= TRIES,
                 line=line,
             )
             well = result.fetched is Fetched.DONE
         finally:
-            self._places.over(row, floor.now(), well=well)
-        if floor.counts_downloads or result.too_fast:
-            floor.scheduler.answered(
-                floor.now(),
+            self._places.over(row, run_state.now(), well=well)
+        if run_state.counts_downloads or result.too_fast:
+            run_state.scheduler.answered(
+                run_state.now(),
                 Call.OTHER,
                 sent_at=began_at,
                 rejected=result.too_fast,
                 retry_after_s=min(result.retry_after_s or 0.0, RATE_S) or None,
                 ok=well,
-                draw=floor.desk.draw(),
+                draw=run_state.context.draw(),
             )
-            floor.tally.rejections += result.too_fast
-        floor.counts_downloads |= result.from_api or result.too_fast
+            run_state.tally.rejections += result.too_fast
+        run_state.counts_downloads |= result.from_api or result.too_fast
         for warning in result.warnings:
-            floor.progress.event("warning", job=result.job.id, message=warning)
+            run_state.progress.event("warning", job=result.job.id, message=warning)
         if result.hosts:
             self._hosts |= result.hosts
             self._delivered += 1
@@ -146,46 +146,48 @@ class Results:
         self._judge_reach(result)
 
     def _done(self, result: DownloadResult) -> None:
-        floor, job = self._floor, result.job
-        floor.tally.done += 1
-        self.done_at.append(floor.now())
+        run_state, job = self._run_state, result.job
+        run_state.tally.done += 1
+        self.done_at.append(run_state.now())
         self._given_up.pop(job.row, None)
         self._again_at.pop(job.row, None)
         self._revive()
-        floor.progress.event(
+        run_state.progress.event(
             "done",
             job=job.id,
             files=[str(path) for path in result.files],
             **({"warnings": list(result.warnings)} if result.warnings else {}),
         )
-        if (canaries := floor.admission.canary_done(job.row)) is not None:
-            floor.progress.event("canary", message=f"{canaries} canaries are done; going on with the rest")
+        if (canaries := run_state.admission.canary_done(job.row)) is not None:
+            run_state.progress.event(
+                "canary", message=f"{canaries} canaries are done; going on with the rest"
+            )
 
     async def _again(self, result: DownloadResult) -> None:
-        floor, job = self._floor, result.job
+        run_state, job = self._run_state, result.job
         if result.came:
-            floor.progress.event("partly", job=job.id, files=[str(path) for path in result.came])
+            run_state.progress.event("partly", job=job.id, files=[str(path) for path in result.came])
         # Without urls nobody was asked yet: its file went from the disk. What is odd is told with what becomes of it.
         if (job.urls or job.row in self._renewed) and not result.odd:
-            floor.progress.event("trouble", call="download", job=job.id, what=result.why)
+            run_state.progress.event("trouble", call="download", job=job.id, what=result.why)
         if result.too_fast:  # the gate has closed; this is no fault of the result's
-            floor.backlog.to_download.append(job.row)
+            run_state.backlog.to_download.append(job.row)
             return
-        tries = floor.backlog.tries
+        tries = run_state.backlog.tries
         tries["download", job.row] += 1
         if self._enough(result, tries["download", job.row]):
             await self._give_up(result, tries["download", job.row] - TRIES)
             return
-        delay_s = floor.draw_back_off(tries["download", job.row], base_s=0.5, cap_s=LONGEST_WAIT_S)
+        delay_s = run_state.draw_back_off(tries["download", job.row], base_s=0.5, cap_s=LONGEST_WAIT_S)
         delay_s = max(delay_s, min(result.retry_after_s or 0.0, LONGEST_WAIT_S))
         if result.odd:
             delay_s = SECOND_LOOK_S
         if result.fetched is Fetched.LATER and tries["download", job.row] % RENEW_EVERY:
-            floor.backlog.after(delay_s, floor.backlog.to_download, job.row)
+            run_state.backlog.after(delay_s, run_state.backlog.to_download, job.row)
         else:
             # The first time at once: most often a url has just expired.
             first = result.fetched is Fetched.RENEW and job.row not in self._renewed and not result.odd
-            floor.backlog.after(0.0 if first else delay_s, floor.backlog.to_renew, job.row)
+            run_state.backlog.after(0.0 if first else delay_s, run_state.backlog.to_renew, job.row)
             self._renewed.add(job.row)
 
     def _enough(self, result: DownloadResult, tries: int) -> bool:
@@ -193,12 +195,14 @@ class Results:
         job = result.job
         if job.urls or job.trouble is None:
             return result.fetched is Fetched.NEVER or tries >= TRIES
-        age_s = trouble.age_s(self._floor.desk, job)
-        return self._floor.is_given_up(job.row, Trouble(job.trouble), age_s=age_s)
+        age_s = trouble.age_s(self._run_state.context, job)
+        return self._run_state.is_given_up(job.row, Trouble(job.trouble), age_s=age_s)
 
     async def _give_up(self, result: DownloadResult, more_tries: int) -> None:
-        floor, job = self._floor, result.job
-        await floor.desk.writer.write(lambda conn: note_missing(conn, floor.desk, job.row, result.why))
+        run_state, job = self._run_state, result.job
+        await run_state.context.writer.write(
+            lambda conn: note_missing(conn, run_state.context, job.row, result.why)
+        )
         why = result.why if job.urls else job.error_message or result.why
         self._given_up[job.row] = (
             f"the result of {job.id} cannot be fetched now ({why}); the next run asks again"
@@ -207,21 +211,21 @@ class Results:
             self._unlisted.add(job.row)
         if result.fetched is not Fetched.NEVER:
             wait_s = min(LONGEST_WAIT_S * (2.0 ** min(more_tries, 10) - 1.0), SELDOM_S)
-            self._again_at[job.row] = floor.now() + wait_s
+            self._again_at[job.row] = run_state.now() + wait_s
 
     def _revive(self) -> None:
         """A result has come home, so what kept others away may be over, though the run has long gone on."""
-        now = self._floor.now()
+        now = self._run_state.now()
         for row in [row for row, at in self._again_at.items() if at <= now]:
             del self._again_at[row]
-            self._floor.backlog.to_renew.append(row)
+            self._run_state.backlog.to_renew.append(row)
 
     # --- whether results can be had here at all ---
 
     @property
-    def held(self) -> bool:
+    def out_of_reach(self) -> bool:
         """Whether nothing new is paid for: results cannot be got to from here."""
-        return self._held
+        return self._unreachable
 
     def _judge_reach(self, result: DownloadResult) -> None:
         """Hold new submits while the hosts of results cannot be got to, and let them go on once they can."""
@@ -230,36 +234,36 @@ class Results:
         if result.fetched not in (Fetched.DONE, Fetched.STOPPED) and host and host not in self._hosts:
             self._out_of_reach[job.row] = host
         held = len(self._out_of_reach) > OUT_OF_REACH_SHARE * self._delivered
-        if held == self._held:
+        if held == self._unreachable:
             return
-        self._held = held
-        self._floor.progress.event(
+        self._unreachable = held
+        self._run_state.progress.event(
             "warning",
             message=f"nothing new is submitted while results cannot be fetched from here: {result.why}"
             if held
             else "results come home again: submits go on",
         )
-        self._floor.stir()
+        self._run_state.notify()
 
     def note_missing(self) -> None:
         """At the end of a run, say that some results were not to be had."""
-        if self._held:
-            self._floor.reasons.note(
+        if self._unreachable:
+            self._run_state.reasons.note(
                 Exit.TEMPORARY,
                 "results cannot be fetched from here, so nothing more was submitted;"
                 " what is paid is kept: mend the way there, or wait until their host is back, then run again",
             )
         for row, why in self._given_up.items():
             if row not in self._unlisted:  # nobody asks for those any more: they are told of, and end no run
-                self._floor.reasons.note(Exit.TEMPORARY, why)
+                self._run_state.reasons.note(Exit.TEMPORARY, why)
 
     async def renew(self, row: int, sent_at: float) -> None:
         """Ask for fresh urls of one result."""
-        floor = self._floor
-        job, answer = await polling.renew(floor.desk, row)
-        floor.tally.polls += 1
-        floor.answered(Call.POLL, answer, sent_at, job)
+        run_state = self._run_state
+        job, answer = await polling.renew(run_state.context, row)
+        run_state.tally.polls += 1
+        run_state.answered(Call.POLL, answer, sent_at, job)
         if answer.meaning in (Meaning.RATE_LIMITED, Meaning.KEY_REFUSED):
-            floor.backlog.to_renew.append(row)
+            run_state.backlog.to_renew.append(row)
         else:
-            floor.backlog.to_download.append(row)
+            run_state.backlog.to_download.append(row)

@@ -15,7 +15,7 @@ from runner.host import surroundings
 from runner.host.clock import MOMENT_S
 from runner.pace.backoff import retry_delay_s
 from runner.pace.scheduler import Scheduler
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 
 # Far beyond what an answer's way and the cut to whole seconds make of two clocks that agree.
 DIFFER_S = 300.0
@@ -25,8 +25,10 @@ FIRST_S, LONGEST_S = 1.0, 60.0  # before it is asked again where no answer came
 class Times:
     """Watches what the service's answers say of its time."""
 
-    def __init__(self, desk: Desk, scheduler: Scheduler, backlog: Backlog, progress: Progress) -> None:
-        self._desk = desk
+    def __init__(
+        self, context: RunContext, scheduler: Scheduler, backlog: Backlog, progress: Progress
+    ) -> None:
+        self._context = context
         self._scheduler = scheduler
         self._backlog = backlog
         self._progress = progress
@@ -36,12 +38,12 @@ class Times:
 
     def begin(self) -> None:
         """The run begins: what was seen before it was told then."""
-        self._told_s = self._desk.service_clock.skew_s or 0.0
+        self._told_s = self._context.service_clock.skew_s or 0.0
 
     @property
     def known(self) -> bool:
         """Whether the next repeat of an unclear submit may go, as far as the time is concerned."""
-        resend, clock = self._backlog.resend, self._desk.service_clock
+        resend, clock = self._backlog.resend, self._context.service_clock
         if not resend:
             return True
         # What is asked now has to be known still when the rate lets the next request go.
@@ -60,13 +62,13 @@ class Times:
             self._in_vain, self._ask_at = 0, -math.inf
             return
         self._in_vain += 1
-        draw = 0.5 + self._desk.draw() / 2
+        draw = 0.5 + self._context.draw() / 2
         self._ask_at = now + retry_delay_s(self._in_vain, base_s=FIRST_S, cap_s=LONGEST_S, draw=draw)
 
     def look(self) -> None:
         """Tell people when its clock and ours have come to differ by much."""
-        skew_s = self._desk.service_clock.skew_s
+        skew_s = self._context.service_clock.skew_s
         if skew_s is not None and abs(skew_s - self._told_s) > DIFFER_S:
             self._told_s = skew_s
-            host = urlsplit(self._desk.account.base_url).hostname or ""
+            host = urlsplit(self._context.account.base_url).hostname or ""
             self._progress.event("warning", message=surroundings.clock(skew_s, host).words())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.engine.floor import Floor
+from runner.engine.run_state import RunState
 from runner.errors import Exit, RunnerError
 from runner.host.drives import DriveAway
 from runner.lifecycle.rules import Failure
@@ -14,67 +14,67 @@ DRIVE_TRIES = 4  # of half a minute each
 DRIVE_AGAIN_S = 10.0
 
 
-async def send(floor: Floor, wanted: uploading.Needed, sent_at: float) -> None:
+async def send(run_state: RunState, wanted: uploading.Needed, sent_at: float) -> None:
     """Upload one file, and see to the jobs that wait for it."""
-    backlog = floor.backlog
+    backlog = run_state.backlog
     reference, _ = backlog.uploads[wanted]
     try:
-        done = await uploading.upload(floor.desk, reference, wanted)
+        done = await uploading.upload(run_state.context, reference, wanted)
     except uploading.REFERENCE_ERRORS as exc:
-        _changed(floor, wanted, exc)
+        _changed(run_state, wanted, exc)
         return
     except DriveAway as exc:
-        _away(floor, wanted, exc)
+        _away(run_state, wanted, exc)
         return
     finally:
-        floor.uploads_open -= 1
-    floor.tally.uploads += 1
-    floor.answered(Call.UPLOAD, done.answer, sent_at)
+        run_state.uploads_open -= 1
+    run_state.tally.uploads += 1
+    run_state.answered(Call.UPLOAD, done.answer, sent_at)
     if done.answer.meaning is Meaning.NO_CREDITS:
-        floor.heed(Exit.CREDITS, done.answer)
+        run_state.handle_stop(Exit.CREDITS, done.answer)
     if done.copy is not None:
         backlog.tries.pop(("upload", wanted), None)
         backlog.uploaded(wanted)
     elif done.failure is not None:
-        await _unusable(floor, wanted, done.failure)
+        await _unusable(run_state, wanted, done.failure)
     else:
         delay_s = 0.0
         if done.answer.meaning is not Meaning.RATE_LIMITED:
             backlog.tries["upload", wanted] += 1
-            delay_s = floor.draw_back_off(backlog.tries["upload", wanted], base_s=1.0, cap_s=60.0)
+            delay_s = run_state.draw_back_off(backlog.tries["upload", wanted], base_s=1.0, cap_s=60.0)
         backlog.after(delay_s, backlog.to_upload, wanted)
 
 
-def _changed(floor: Floor, wanted: uploading.Needed, exc: RunnerError) -> None:
+def _changed(run_state: RunState, wanted: uploading.Needed, exc: RunnerError) -> None:
     """A file is not what was planned: nothing of its jobs was sent, and the next run plans them as it is then."""
-    waiting = floor.backlog.unusable(wanted)
-    floor.told.update(waiting)
-    floor.progress.event("warning", message=exc.message)
-    floor.reasons.note(
+    waiting = run_state.backlog.unusable(wanted)
+    run_state.told.update(waiting)
+    run_state.progress.event("warning", message=exc.message)
+    run_state.reasons.note(
         Exit.INCOMPLETE,
         f"{exc.message}; of the jobs that need it {len(waiting)} were not sent: `rivya-batch run` plans them anew",
     )
 
 
-def _away(floor: Floor, wanted: uploading.Needed, exc: DriveAway) -> None:
+def _away(run_state: RunState, wanted: uploading.Needed, exc: DriveAway) -> None:
     """A drive is no part of the service: what lies elsewhere goes on, and this file is tried a few times."""
-    backlog = floor.backlog
-    floor.progress.event("trouble", call="upload", what=exc.message)
+    backlog = run_state.backlog
+    run_state.progress.event("trouble", call="upload", what=exc.message)
     backlog.tries["drive", wanted] += 1
     if backlog.tries["drive", wanted] < DRIVE_TRIES:
         backlog.after(DRIVE_AGAIN_S, backlog.to_upload, wanted)
         return
     waiting = backlog.unusable(wanted)
-    floor.told.update(waiting)
-    floor.reasons.note(
+    run_state.told.update(waiting)
+    run_state.reasons.note(
         Exit.TEMPORARY, f"{exc.message}; of the jobs that need it {len(waiting)} were not sent"
     )
 
 
-async def _unusable(floor: Floor, wanted: uploading.Needed, failure: Failure) -> None:
-    desk = floor.desk
-    for row in floor.backlog.unusable(wanted):
-        job = await desk.writer.write(
-            lambda conn, row=row: uploading.fail_for_reference(conn, desk, row, failure)  # type: ignore[misc]  # bound now
+async def _unusable(run_state: RunState, wanted: uploading.Needed, failure: Failure) -> None:
+    context = run_state.context
+    for row in run_state.backlog.unusable(wanted):
+        job = await context.writer.write(
+            lambda conn, row=row: uploading.fail_for_reference(conn, context, row, failure)  # type: ignore[misc]  # bound now
         )
-        floor.failed(job, failure)
+        run_state.failed(job, failure)

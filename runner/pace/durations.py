@@ -101,26 +101,26 @@ class _Shape:
 
     __slots__ = (
         "curve",
-        "kin",
+        "group",
         "narrow",
-        "news",
         "reach",
         "running",
         "surprised",
+        "unfitted",
         "version",
         "weights",
         "wide",
     )
 
     def __init__(self) -> None:
-        self.kin: _Shape | None = None
+        self.group: _Shape | None = None
         # Between which two places the end was; those that say little are kept apart, lest they push out
         # those that say much.
         self.narrow: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
         self.wide: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_WIDE)
         self.running: dict[int, int] = {}  # step -> how many are known to have run so long
         self.surprised = False  # by an end beyond all others
-        self.news = 0.0  # how much is not yet in the curve
+        self.unfitted = 0.0  # how much is not yet in the curve
         self.version = 0
         self.reach = 0  # steps the curve covers
         self.weights: list[float] = []
@@ -135,7 +135,7 @@ class _Shape:
 class Durations:
     """The curves of all shapes, each falling back to its model's while it has little of its own.
 
-    A shape is what decides how long a task takes: the model and its params. `kin`, where given, names
+    A shape is what decides how long a task takes: the model and its params. `group`, where given, names
     a wider group (the model) whose durations say something about a shape never seen.
     """
 
@@ -143,67 +143,67 @@ class Durations:
         self._shapes: dict[Hashable, _Shape] = {}
         self._kin: dict[Hashable, _Shape] = {}
 
-    def seed(self, shape: Hashable, seconds: Iterable[float], *, kin: Hashable = None) -> None:
+    def seed(self, shape: Hashable, seconds: Iterable[float], *, group: Hashable = None) -> None:
         """Take over the durations of earlier runs, oldest first."""
         for duration_s in seconds:
-            self.ended(shape, duration_s, duration_s, kin=kin)
+            self.ended(shape, duration_s, duration_s, group=group)
 
-    def ended(self, shape: Hashable, after_s: float, by_s: float, *, kin: Hashable = None) -> None:
+    def ended(self, shape: Hashable, after_s: float, by_s: float, *, group: Hashable = None) -> None:
         """Learn that a task was running at `after_s` and had ended by `by_s` (the same if known exactly)."""
         after, by = _place(after_s), _place(by_s)
         wide = by - after > WIDE
-        for place in self._both(shape, kin):
+        for place in self._both(shape, group):
             (place.wide if wide else place.narrow).append((after, by))
             # An end beyond all others changes the picture at once.
             late = place.curve is not None and (after_s if wide else by_s) > 1.05 * place.curve.frontier_s
-            place.news += 1.0 + (place.number / 5.0 if late else 0.0)
+            place.unfitted += 1.0 + (place.number / 5.0 if late else 0.0)
             place.surprised = place.surprised or late
 
-    def runs(self, shape: Hashable, before_s: float, age_s: float, *, kin: Hashable = None) -> None:
+    def runs(self, shape: Hashable, before_s: float, age_s: float, *, group: Hashable = None) -> None:
         """Learn that a task last known to run at `before_s` (0: never asked) still runs at `age_s`."""
-        self.leaves(shape, before_s, kin=kin)
+        self.leaves(shape, before_s, group=group)
         step = int(_place(age_s))
-        for place in self._both(shape, kin):
+        for place in self._both(shape, group):
             place.running[step] = place.running.get(step, 0) + 1
-            place.news += 0.2
+            place.unfitted += 0.2
 
-    def leaves(self, shape: Hashable, before_s: float, *, kin: Hashable = None) -> None:
+    def leaves(self, shape: Hashable, before_s: float, *, group: Hashable = None) -> None:
         """Forget a running task last known to run at `before_s`: it ended, or nobody asks any more."""
         if before_s <= 0.0:
             return
         step = int(_place(before_s))
-        for place in self._both(shape, kin):
+        for place in self._both(shape, group):
             left = place.running.get(step, 0) - 1
             if left > 0:
                 place.running[step] = left
             else:
                 place.running.pop(step, None)
 
-    def curve(self, shape: Hashable, *, kin: Hashable = None) -> tuple[Curve | None, int]:
+    def curve(self, shape: Hashable, *, group: Hashable = None) -> tuple[Curve | None, int]:
         """Return a shape's curve, None where nothing is known, and a version that changes with it."""
         own = self._shapes.get(shape)
         if own is not None and own.number:
             return _refreshed(own), own.version
-        like = self._kin.get(kin)
+        like = self._kin.get(group)
         if like is not None and like.number:
             return _refreshed(like), -like.version
         return None, 0
 
-    def _both(self, shape: Hashable, kin: Hashable) -> tuple[_Shape, ...]:
+    def _both(self, shape: Hashable, group: Hashable) -> tuple[_Shape, ...]:
         own = self._shapes.get(shape)
         if own is None:
             own = self._shapes[shape] = _Shape()
-        if own.kin is None and kin is not None:
-            # Seeds come without kin: what they taught goes to the model as well.
-            own.kin = self._kin.setdefault(kin, _Shape())
-            own.kin.narrow.extend(own.narrow)
-            own.kin.news += len(own.narrow)
-        return (own,) if own.kin is None else (own, own.kin)
+        if own.group is None and group is not None:
+            # Seeds come without a group: what they taught goes to the model as well.
+            own.group = self._kin.setdefault(group, _Shape())
+            own.group.narrow.extend(own.narrow)
+            own.group.unfitted += len(own.narrow)
+        return (own,) if own.group is None else (own, own.group)
 
 
 def _refreshed(shape: _Shape) -> Curve | None:
     # Each of the first durations changes the picture; later ones are taken in by the handful.
-    if shape.curve is None or shape.news >= max(1.0, shape.number / 10.0):
+    if shape.curve is None or shape.unfitted >= max(1.0, shape.number / 10.0):
         _fit(shape)
     return shape.curve
 
@@ -225,7 +225,7 @@ def _fit(shape: _Shape) -> None:
     number = shape.number
     places, ended = _edges(weights, number, _close(shape))
     shape.curve = Curve(places, ended, frontier_s=_age_s(latest + 1), number=number)
-    shape.news, shape.surprised = 0.0, False
+    shape.unfitted, shape.surprised = 0.0, False
     shape.version += 1
 
 
@@ -237,8 +237,8 @@ def _steps(after: float, by: float) -> tuple[int, int]:
 def _belief(shape: _Shape) -> list[float]:
     """Return what we would think without the shape's own durations: its model's, and a little of anything."""
     belief = _near(shape)
-    if shape.kin is not None and shape.kin.number > shape.number:
-        curve = _refreshed(shape.kin)
+    if shape.group is not None and shape.group.number > shape.number:
+        curve = _refreshed(shape.group)
         if curve is not None:
             for step, part in enumerate(curve.parts()[: shape.reach]):
                 belief[step] += KIN_WEIGHT * part

@@ -37,7 +37,7 @@ FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 30.0
 # So much has to pass after a refusal for the next one to begin a new streak.
 STREAK_S, STREAK_PASSES = 1.0, 10
 MOST_WITH_PASSES = 3  # refusals of a streak that lengthen the wait although something passed between them
-# How long a single request may be on its way while the gate is ajar, before another one may ask.
+# How long a single request may be on its way while the gate is half open, before another one may ask.
 AJAR_S = 2.0
 LATELY_S = 2.0
 
@@ -253,7 +253,7 @@ class Governor:
         """So much has passed since the last refusal that our pace cannot have been the reason."""
         self._held = False
 
-    def acquit(self) -> None:
+    def unrelated(self) -> None:
         """The last refusals were not about the rate."""
         self._held = False
         self._held_at = None
@@ -262,7 +262,7 @@ class Governor:
         self._cycle_shut_s = 0.0
         self._log.clear()
 
-    def pardon(self, pace: float) -> None:
+    def restore(self, pace: float) -> None:
         """Refusals we have learned from were not about the rate: go back to the pace before them."""
         if pace > self._pace:
             self._pace = pace

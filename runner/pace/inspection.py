@@ -19,7 +19,7 @@ DEAREST, CHEAPEST = 3.0, 0.006  # cost of a poll, in mean durations
 TRIES, CLOSE_ENOUGH = 6, 0.06
 
 
-class Plan:
+class PollPlan:
     """A series of ages to ask at."""
 
     __slots__ = ("_ages", "_next", "cost", "polls")
@@ -36,14 +36,14 @@ class Plan:
         return self._ages[self._next[at]]
 
 
-def plan_for(curve: Curve, *, polls: float, manners: Polling, cost: float = 0.05) -> Plan:
+def plan_for(curve: Curve, *, polls: float, limits: Polling, cost: float = 0.05) -> PollPlan:
     """Return the plan that needs about so many polls a task.
 
     Args:
         curve: How long such tasks take.
         polls: Polls a task wanted, the one that finds the end included. Fewer come out where a task's
             end is well known.
-        manners: The least and greatest distances between polls.
+        limits: The least and greatest distances between polls.
         cost: Where to begin looking for the right cost of a poll, in mean durations: the last plan's.
 
     Returns:
@@ -53,7 +53,7 @@ def plan_for(curve: Curve, *, polls: float, manners: Polling, cost: float = 0.05
     mean_s = max(areas[-1], 1e-6)
     best, least = None, float("inf")
     for _ in range(TRIES):
-        plan = _cheapest(ages, ended, areas, cost * mean_s, manners)
+        plan = _cheapest(ages, ended, areas, cost * mean_s, limits)
         plan.cost = cost
         wrong = plan.polls / polls
         if abs(wrong - 1.0) < least:
@@ -84,16 +84,16 @@ def _cells(curve: Curve) -> tuple[list[float], list[float], list[float]]:
 
 
 def _cheapest(
-    ages: list[float], ended: list[float], areas: list[float], cost_s: float, manners: Polling
-) -> Plan:
+    ages: list[float], ended: list[float], areas: list[float], cost_s: float, limits: Polling
+) -> PollPlan:
     last = len(ages) - 1
     total = [0.0] * (last + 1)
     polls = [0.0] * (last + 1)
     following = [last] * (last + 1)
     for at in range(last - 1, -1, -1):
         from_s, from_ended, from_area = ages[at], ended[at], areas[at]
-        nearest_s = from_s + manners.min_s if at else manners.first_s
-        farthest_s = from_s + manners.max_s if at else float("inf")
+        nearest_s = from_s + limits.min_s if at else limits.first_s
+        farthest_s = from_s + limits.max_s if at else float("inf")
         best, choice = float("inf"), last
         for to in range(at + 1, last + 1):
             if to < last and ages[to + 1] <= nearest_s:
@@ -109,4 +109,4 @@ def _cheapest(
         total[at] = best + cost_s * alive
         polls[at] = polls[choice] + alive
         following[at] = choice
-    return Plan(ages, following, polls=polls[0], cost=0.0)
+    return PollPlan(ages, following, polls=polls[0], cost=0.0)

@@ -6,7 +6,7 @@ shape's line by age, so that what is learned about the shape moves all of them a
 Where tasks were seen to end, a plan says when to ask (`inspection`). Where none was, or a task outlives all
 that ended, a few go ahead and are asked in turns, each time the oldest age has grown by a small part, and
 the others follow at a distance: the first end is seen soon, and not by everyone's polls. The part is as
-small as the vain polls that can still be afforded allow. While none has ended, the oldest is asked every
+small as the wasted polls that can still be afforded allow. While none has ended, the oldest is asked every
 other time: where all take the same, it is the first.
 
 `min_s` always holds. `max_s` holds where an end is likely: a poll is left out while as good as none of the
@@ -22,7 +22,7 @@ from heapq import heapify, heappop, heappush
 
 from runner.model import Polling
 from runner.pace.durations import Curve, Durations
-from runner.pace.inspection import Plan, plan_for
+from runner.pace.inspection import PollPlan, plan_for
 
 # Where nothing is known of when tasks end, one after another is asked about, the oldest first, each time
 # the oldest has got older by this part: coarser when there are few jobs to spend polls on, finer when the
@@ -30,7 +30,7 @@ from runner.pace.inspection import Plan, plan_for
 FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND, IDLE_POLLS_TO_FIND = 0.008, 0.15, 16.0, 4.0
 AMONG_ENDS = 0.25  # of that step, once some have ended
 FOLLOW, FARTHER, FEWEST_SCOUTS = 1.25, 1.08, 3
-# Times `max_s`: the silence about those that follow, and about all when too many polls were in vain.
+# Times `max_s`: the silence about those that follow, and about all when too many polls found nothing.
 FOLLOWERS, SPARING = 3.0, 1.5
 LONGEST_STEP = 0.3  # of its age: the longest silence about a task that outlives all others
 QUIET = 0.02  # chance of an end that is as good as none
@@ -54,45 +54,45 @@ class _Line:
     __slots__ = (
         "age_s",
         "asked",
-        "bar_s",
         "curve",
         "due",
         "fresh",
-        "kin",
+        "group",
+        "hit_rate",
+        "leaders",
         "looking",
         "looks",
-        "luck",
+        "next_look_s",
         "oldest",
         "plan",
         "planned",
         "quick",
         "scale",
         "scouted_s",
-        "scouts",
         "seen",
         "shape",
         "version",
     )
 
-    def __init__(self, shape: Hashable, kin: Hashable) -> None:
+    def __init__(self, shape: Hashable, group: Hashable) -> None:
         self.shape = shape
-        self.kin = kin
+        self.group = group
         self.fresh: list[tuple[float, int]] = []  # heap of (accepted at, job), never asked about
         self.curve: Curve | None = None
         self.version = 0
         self.age_s = 0.0  # the age to ask first at
         self.looking = True  # for the age at which the first of them end
-        self.luck = 0.0  # how many of the last first polls found an end, from 0 to 1
+        self.hit_rate = 0.0  # how many of the last first polls found an end, from 0 to 1
         self.scouted_s = 0.0  # the greatest age one of them is known to run at
-        self.bar_s = 0.0  # the age to look at next
+        self.next_look_s = 0.0  # the age to look at next
         self.scale = 1.0  # how much longer the tasks of now take than those the curve rests on
         self.due = math.inf  # when its oldest fresh job is due
-        self.plan: Plan | None = None
+        self.plan: PollPlan | None = None
         self.asked = 0  # jobs that were found running
-        self.scouts = 0  # those of them that are asked about closely
+        self.leaders = 0  # those of them that are asked about closely
         self.oldest = math.inf  # when the oldest of these was accepted
         self.seen = 0
-        self.planned = 0  # jobs to be asked as soon as the manners and the rate allow
+        self.planned = 0  # jobs to be asked as soon as the limits and the rate allow
         self.looks = 0  # those that were
         self.quick = 0  # and those of them that had ended
 
@@ -100,15 +100,15 @@ class _Line:
 class _Waiting:
     """One waiting job."""
 
-    __slots__ = ("asked_at", "due", "early", "gone", "known_s", "line", "scout", "start")
+    __slots__ = ("asked_at", "due", "early", "gone", "known_s", "leader", "line", "start")
 
     def __init__(self, line: _Line, start: float) -> None:
         self.line = line
         self.start = start
         self.known_s = 0.0  # age at which it was last known to run
         self.gone = 0.0  # chance that it had ended, when that was last reckoned
-        self.scout = False
-        self.early = False  # asked as soon as the manners allow
+        self.leader = False
+        self.early = False  # asked as soon as the limits allow
         self.asked_at = start  # when the last poll was sent; the start if none was
         # Its valid heap entry: the start while in its line, else when it is due; None: a poll is on its way.
         self.due: float | None = start
@@ -126,7 +126,7 @@ class Waiting:
     """All jobs at the service, by when to ask about them.
 
     Args:
-        polling: The documented manners: never before `first_s`, never two polls closer than `min_s`.
+        polling: The limits of polling: never before `first_s`, never two polls closer than `min_s`.
         durations: What is known of how long tasks take; what is learned here goes there.
     """
 
@@ -136,10 +136,10 @@ class Waiting:
         self._jobs: dict[int, _Waiting] = {}
         self._lines: dict[Hashable, _Line] = {}
         self._heads: list[tuple[float, int, _Line]] = []
-        self._asked: list[tuple[float, int]] = []  # heap of (due, job): scouts, early ones, asked before
+        self._asked: list[tuple[float, int]] = []  # heap of (due, job): leaders, early ones, asked before
         self._polls, self._spare = 2.0, 0.0
         self._closely = self._hurried = self._idle = False
-        self._plans: dict[float, tuple[Curve, Plan]] = {}
+        self._plans: dict[float, tuple[Curve, PollPlan]] = {}
         self.found = 0
         self.typical_s = 0.0  # age at which the last ends were seen
         self.wasted = 0
@@ -151,13 +151,13 @@ class Waiting:
         return len(self._jobs)
 
     def add(
-        self, job: int, *, shape: Hashable, kin: Hashable, age_s: float, now: float, polled: bool
+        self, job: int, *, shape: Hashable, group: Hashable, age_s: float, now: float, polled: bool
     ) -> None:
         """Take up a job that the service has accepted `age_s` ago."""
         self.remove(job)
         line = self._lines.get(shape)
         if line is None:
-            line = self._lines[shape] = _Line(shape, kin)
+            line = self._lines[shape] = _Line(shape, group)
             self._refresh(line)
         entry = self._jobs[job] = _Waiting(line, now - age_s)
         line.seen += 1
@@ -195,10 +195,10 @@ class Waiting:
         if line.looking and first:
             # The oldest goes ahead; the others follow when they are as old and a little older.
             age_s = now - entry.start
-            step = self._step() * (1.0 - line.luck) ** 2
+            step = self._step() * (1.0 - line.hit_rate) ** 2
             if line.curve is not None and line.curve.number < FEW_ENDS:
                 step *= AMONG_ENDS
-            line.bar_s = max(line.bar_s, age_s + max(step * age_s, NEAR_S))
+            line.next_look_s = max(line.next_look_s, age_s + max(step * age_s, NEAR_S))
             self._aim(line)
 
     def still_running(self, job: int, now: float) -> None:
@@ -211,11 +211,11 @@ class Waiting:
         self._reckon(entry, 0.0)
         if entry.known_s <= 0.0:
             line.asked += 1
-            line.luck *= 0.75
+            line.hit_rate *= 0.75
             self._compare(entry, age_s, ended=False)
             line.looks += entry.early
             line.planned -= entry.early
-        self._durations.runs(line.shape, entry.known_s, age_s, kin=line.kin)
+        self._durations.runs(line.shape, entry.known_s, age_s, group=line.group)
         entry.known_s = max(age_s, entry.known_s)
         line.scouted_s = max(line.scouted_s, age_s)
         self.wasted += 1
@@ -234,7 +234,7 @@ class Waiting:
         line = entry.line
         if line.looking and entry.known_s <= 0.0:
             # Nobody was seen to run at that age: another one is looked at for it.
-            line.bar_s = min(line.bar_s, max(entry.asked_at - entry.start, 0.0))
+            line.next_look_s = min(line.next_look_s, max(entry.asked_at - entry.start, 0.0))
             self._aim(line)
 
     def ended(self, job: int, now: float, duration_s: float | None) -> float | None:
@@ -261,16 +261,16 @@ class Waiting:
         fresh = entry.known_s <= 0.0
         self.typical_s += (by_s - self.typical_s) * max(0.05, 1.0 / self.found)
         self.remove(job)
-        self._durations.ended(line.shape, low_s, max(high_s, low_s), kin=line.kin)
+        self._durations.ended(line.shape, low_s, max(high_s, low_s), group=line.group)
         if fresh:
-            line.luck += 0.25 * (1.0 - line.luck)
+            line.hit_rate += 0.25 * (1.0 - line.hit_rate)
             self._compare(entry, by_s, ended=True)
         if fresh and entry.early:
             line.looks += 1
             line.quick += 1
         if fresh and line.looking:
             # Here tasks end: look at the next as soon as it is as old.
-            line.bar_s = max(min(line.bar_s, by_s), self._polling.first_s)
+            line.next_look_s = max(min(line.next_look_s, by_s), self._polling.first_s)
             self._aim(line)
         self._refresh(line)
         if duration_s is not None:
@@ -287,15 +287,15 @@ class Waiting:
             entry.line.asked -= 1
         else:
             entry.line.planned -= entry.early
-        if entry.scout:
-            entry.line.scouts -= 1
+        if entry.leader:
+            entry.line.leaders -= 1
             if entry.start == entry.line.oldest:
                 entry.line.oldest = math.inf
-        self._durations.leaves(entry.line.shape, entry.known_s, kin=entry.line.kin)
+        self._durations.leaves(entry.line.shape, entry.known_s, group=entry.line.group)
         if entry.line.fresh and entry.line.fresh[0][1] == job:
             self._head(entry.line)
 
-    def be(
+    def set_mode(
         self,
         polls: float,
         *,
@@ -356,7 +356,7 @@ class Waiting:
         return curve.age(0.95) if curve is not None else math.inf
 
     def any_allowed(self, now: float) -> int | None:
-        """Return a job that good manners allow to be asked about now, due or not."""
+        """Return a job that the limits of polling allow to be asked about now, due or not."""
         found = self.next(now)
         if found is not None and found.due <= now:
             return found.job
@@ -407,7 +407,7 @@ class Waiting:
 
     def _again(self, entry: _Waiting) -> float:
         """Return when to ask again about a job known to run at `known_s`."""
-        manners, age_s, line = self._polling, entry.known_s, entry.line
+        limits, age_s, line = self._polling, entry.known_s, entry.line
         longest_s = self._silence(line) * age_s
         following = False
         if line.plan is not None and line.curve is not None and age_s < line.curve.frontier_s:
@@ -421,36 +421,36 @@ class Waiting:
             # ... and the others follow at a distance.
             wait_s = max(FOLLOW * max(line.scouted_s, age_s) - age_s, longest_s)
             following = line.curve is not None
-        most_s = max(manners.max_s, manners.min_s)
+        most_s = max(limits.max_s, limits.min_s)
         if following or self._polls < SPARING:
             most_s *= FOLLOWERS
         if line.curve is not None and wait_s > most_s:
             # No poll only because so much time has passed: where none end, none is missed.
             most_s = max(most_s, line.curve.age(QUIET, running_s=age_s) - age_s)
-        wait_s = min(max(wait_s, manners.min_s), most_s)
+        wait_s = min(max(wait_s, limits.min_s), most_s)
         return max(entry.start + age_s, entry.asked_at) + wait_s
 
     def _turns(self, entry: _Waiting) -> int:
         """Return after how many polls of those asked about closely it is this one's turn again."""
         line = entry.line
         if line.curve is not None:
-            return line.scouts
+            return line.leaders
         line.oldest = min(line.oldest, entry.start)
-        return 2 if entry.start == line.oldest else 2 * (line.scouts - 1)
+        return 2 if entry.start == line.oldest else 2 * (line.leaders - 1)
 
     def _leads(self, entry: _Waiting) -> bool:
         """Whether this job is one of the few asked about closely; if there is room, it becomes one."""
         line = entry.line
-        if not entry.scout and line.scouts < self._most_scouts(line):
-            entry.scout = True
-            line.scouts += 1
-        return entry.scout
+        if not entry.leader and line.leaders < self._most_leaders(line):
+            entry.leader = True
+            line.leaders += 1
+        return entry.leader
 
     def _silence(self, line: _Line) -> float:
         """Return the part of its age after which one that outlives all others is asked about again."""
         return LONGEST_STEP / max(self._polls, 1.0) if line.curve is not None else LONGEST_STEP
 
-    def _most_scouts(self, line: _Line) -> float:
+    def _most_leaders(self, line: _Line) -> float:
         turns = self._silence(line) / self._step()
         return max(turns if line.curve is not None else turns / 2.0, FEWEST_SCOUTS)
 
@@ -461,7 +461,7 @@ class Waiting:
 
     def _refresh(self, line: _Line) -> None:
         """Take up what was learned about a line's shape."""
-        curve, version = self._durations.curve(line.shape, kin=line.kin)
+        curve, version = self._durations.curve(line.shape, group=line.group)
         if version == line.version and curve is line.curve and line.age_s > 0.0:
             return
         looking, number = line.looking, curve.number if curve is not None else 0
@@ -479,9 +479,9 @@ class Waiting:
 
     def _aim(self, line: _Line) -> None:
         """Find the age at which to ask first about a line's jobs."""
-        line.looking, age_s = True, line.bar_s
+        line.looking, age_s = True, line.next_look_s
         if line.curve is None:
-            if line.asked >= self._most_scouts(line):
+            if line.asked >= self._most_leaders(line):
                 # Enough of them look for the first end in turns; the others follow at a distance.
                 age_s = max(age_s, FOLLOW * line.scouted_s)
         else:
@@ -492,19 +492,19 @@ class Waiting:
             # While few ends were seen, or most tasks outlive them, we go on looking for where they end.
             beyond = first_s > FARTHER * line.curve.frontier_s
             line.looking = beyond or line.curve.number < FEW_ENDS
-            age_s = min(first_s, line.bar_s) if line.looking else first_s
+            age_s = min(first_s, line.next_look_s) if line.looking else first_s
         age_s = max(age_s, self._polling.first_s)
         if age_s != line.age_s:
             line.age_s = age_s
             self._head(line)
 
-    def _plan(self, curve: Curve) -> Plan:
+    def _plan(self, curve: Curve) -> PollPlan:
         """Return the plan for a curve, which several lines may share."""
         known = self._plans.get(self._polls)
         if known is not None and known[0] is curve:
             return known[1]
         cost = known[1].cost if known is not None else 0.05
-        plan = plan_for(curve, polls=self._polls, manners=self._polling, cost=cost)
+        plan = plan_for(curve, polls=self._polls, limits=self._polling, cost=cost)
         self._plans[self._polls] = (curve, plan)
         return plan
 

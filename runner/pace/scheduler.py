@@ -11,7 +11,7 @@ from what the service says of itself:
   all the same, so that failures and expiring results are seen.
 - *Neither*: polls are few.
 
-How many polls is a budget of vain ones for each task, not a fixed distance: what is saved where tasks are
+How many polls is a budget of wasted ones for each task, not a fixed distance: what is saved where tasks are
 alike is there for the last ones, which decide when the run ends.
 """
 
@@ -26,7 +26,7 @@ from runner.model import Polling
 from runner.pace.durations import Durations
 from runner.pace.governor import Governor
 from runner.pace.polling import Waiting
-from runner.pace.window import Verdict, Window
+from runner.pace.window import Cause, Window
 
 __all__ = ["Call", "Choice", "Durations", "Governor", "Scheduler", "Window"]
 
@@ -35,26 +35,26 @@ SURE = 0.9  # a poll this likely to find an end wastes nothing
 AHEAD = 2  # jobs kept ready by uploads
 MINUTES_S = 60.0  # tasks longer than this are worth more polls
 LAST = 4.5  # the last few decide when the run ends
-START_POLLS = 4.0  # vain polls that are always granted
+START_POLLS = 4.0  # wasted polls that are always granted
 FINE = 1.12
-SPARED = 0.25  # vain polls left for each task to come, for an idle rate to be used
-WALL_S = 2.0  # slots count as scarce for so long after they last were
+SPARED = 0.25  # wasted polls left for each task to come, for an idle rate to be used
+BOTTLENECK_S = 2.0  # slots count as scarce for so long after they last were
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Budget:
     """What may be spent on polls."""
 
-    vain: float  # polls that find nothing, for each task
+    wasted: float  # polls that find nothing, for each task
     part: float  # of those left, for the plan of a task; the others look for where tasks end
     least: float  # polls a task to plan for
     most: float
 
 
-SLOTS = _Budget(vain=3.6, part=1.0, least=2.2, most=4.9)
-SLOTS_LONG = _Budget(vain=5.0, part=1.0, least=2.2, most=6.0)
-RATE = _Budget(vain=0.4, part=1.0, least=1.2, most=1.7)
-SPARE = _Budget(vain=0.92, part=0.9, least=1.5, most=4.0)
+SLOTS = _Budget(wasted=3.6, part=1.0, least=2.2, most=4.9)
+SLOTS_LONG = _Budget(wasted=5.0, part=1.0, least=2.2, most=6.0)
+RATE = _Budget(wasted=0.4, part=1.0, least=1.2, most=1.7)
+SPARE = _Budget(wasted=0.92, part=0.9, least=1.5, most=4.0)
 
 
 class Call(StrEnum):
@@ -88,7 +88,7 @@ class Scheduler:
     in seconds.
 
     Args:
-        polling: The manners of polling.
+        polling: The limits of polling.
         governor: The rate of the account.
         window: How many tasks may be at the service.
         durations: How long tasks take.
@@ -100,13 +100,13 @@ class Scheduler:
         self.durations = durations
         self._polling = polling
         self._waiting = Waiting(polling, durations)
-        self._innocent_per_s = 0.0  # the rate before the refusals that may not have been about it
+        self._unrelated_per_s = 0.0  # the rate before the refusals that may not have been about it
         self._submitting = 0
         self._taken_up = 0
         self._early_credit = 0.0
-        self._wall_until = -math.inf
+        self._bottleneck_until = -math.inf
         self._began: float | None = None
-        self._walled_s = self._manner_at = 0.0  # time spent at that wall
+        self._bottleneck_s = self._manner_at = 0.0  # time spent at that wall
 
     @property
     def in_flight(self) -> int:
@@ -151,7 +151,7 @@ class Scheduler:
                 be sent only so long, and the task may be there already: no number of tasks holds them back.
             unclear: All such submits, also those to be repeated later: they count as tasks.
             may_poll: Whether there is a place for a poll.
-            asking: The service does not answer properly: any poll that manners allow asks whether it is back,
+            asking: The service does not answer properly: any poll that the limits allow asks whether it is back,
                 due or not. A submit that is to be repeated asks as well, and its time is short.
         """
         call, job, at = self._best(now, submits, uploads, uploads_in_flight, resends, unclear, may_poll)
@@ -223,7 +223,7 @@ class Scheduler:
         age_s: float,
         now: float,
         polled: bool = False,
-        kin: Hashable = None,
+        group: Hashable = None,
     ) -> None:
         """The job's task is at the service.
 
@@ -233,10 +233,10 @@ class Scheduler:
             age_s: Seconds since the service accepted it: 0 for a fresh submit.
             now: The clock.
             polled: Whether an earlier run has asked about it.
-            kin: A wider group to learn from while the shape is new (the model).
+            group: A wider group to learn from while the shape is new (the model).
         """
         self._taken_up += 1
-        self._waiting.add(job, shape=shape, kin=kin, age_s=age_s, now=now, polled=polled)
+        self._waiting.add(job, shape=shape, group=group, age_s=age_s, now=now, polled=polled)
 
     def still_running(self, job: int, now: float) -> None:
         """A poll answered: the task has not ended."""
@@ -267,10 +267,10 @@ class Scheduler:
             return
         slow = governor.lately_per_s(now) < 0.35 * governor.proven_per_s
         if not window.suspected:
-            self._innocent_per_s = governor.rate_per_s
-        verdict = Verdict.UNCLEAR
+            self._unrelated_per_s = governor.rate_per_s
+        cause = Cause.UNCLEAR
         if sent_at >= governor.opened_at:
-            verdict = window.judge(
+            cause = window.judge(
                 now,
                 in_flight=self.in_flight,
                 running=self._running(now),
@@ -278,18 +278,18 @@ class Scheduler:
                 usual=governor.knows_a_limit,
                 retry_after_s=retry_after_s,
             )
-        if verdict is Verdict.TOO_MANY:
+        if cause is Cause.TOO_MANY:
             if window.convinced:
-                governor.pardon(self._innocent_per_s)
+                governor.restore(self._unrelated_per_s)
             window.submit_rejected(now, in_flight=self.in_flight, retry_after_s=retry_after_s)
-            governor.acquit()
+            governor.unrelated()
             return
         governor.rejected(
             now,
             sent_at=sent_at,
             retry_after_s=retry_after_s,
             draw=draw,
-            learn=verdict is Verdict.TOO_FAST,
+            learn=cause is Cause.TOO_FAST,
         )
 
     def _running(self, now: float) -> tuple[float, float]:
@@ -313,7 +313,7 @@ class Scheduler:
         in_flight = self.in_flight + unclear
         room = wanted and self.window.room(now, in_flight)
         if wanted and not room:
-            self._wall_until = now + max(WALL_S, 2 * self._polling.min_s)
+            self._bottleneck_until = now + max(BOTTLENECK_S, 2 * self._polling.min_s)
         self._set_manner(now, submits + uploads + uploads_in_flight)
         poll = waiting.next(now) if may_poll else None
         due = poll.due if poll is not None else math.inf
@@ -339,22 +339,22 @@ class Scheduler:
         return None, None, due
 
     def _set_manner(self, now: float, to_come: int) -> None:
-        """Choose how eagerly to poll: by the wall we stand at, and by the vain polls we can still afford."""
+        """Choose how eagerly to poll: by the bottleneck, and by the wasted polls we can still afford."""
         waiting = self._waiting
         if self._began is None:
             self._began = self._manner_at = now
-        hurried = now < self._wall_until
+        hurried = now < self._bottleneck_until
         if hurried:
-            self._walled_s += now - self._manner_at
+            self._bottleneck_s += now - self._manner_at
         self._manner_at = now
-        if hurried or self._walled_s > 0.5 * (now - self._began):
+        if hurried or self._bottleneck_s > 0.5 * (now - self._began):
             budget = SLOTS_LONG if waiting.typical_s > MINUTES_S else SLOTS
         elif self.governor.wanting_s > 0.5 * (now - self._began):
             budget = RATE
         else:
             budget = SPARE
         left = len(waiting) + to_come
-        spare = START_POLLS + budget.vain * (waiting.found + left) - waiting.wasted
+        spare = START_POLLS + budget.wasted * (waiting.found + left) - waiting.wasted
         last = not to_come and len(waiting) <= max(4, self._taken_up // 40)
         polls = (
             LAST if last else min(max(1.0 + budget.part * spare / max(left, 1), budget.least), budget.most)
@@ -362,7 +362,7 @@ class Scheduler:
         # In coarse steps: each makes a new plan.
         polls = FINE ** round(math.log(polls, FINE))
         idle = budget is RATE and not to_come and spare > SPARED * left
-        waiting.be(polls, spare=spare, closely=last, hurried=hurried, idle=idle)
+        waiting.set_mode(polls, spare=spare, closely=last, hurried=hurried, idle=idle)
 
     def _worth_it(self, job: int, now: float, submits: int) -> bool:
         """Whether a due poll goes before a submit."""

@@ -30,7 +30,7 @@ PROOF, PROOF_AT_SPEED = 2, 12
 CONVINCED, DRIFT, APART_S = 4.0, 0.2, 1.0
 
 
-class Verdict(Enum):
+class Cause(Enum):
     """What a refused submit was about."""
 
     TOO_FAST = auto()
@@ -161,7 +161,7 @@ class Window:
         slow: bool,
         usual: bool,
         retry_after_s: float | None,
-    ) -> Verdict:
+    ) -> Cause:
         """Say whether a refused submit means "too many".
 
         Args:
@@ -175,16 +175,16 @@ class Window:
         both = now - self._other_refused_at < LATELY_S
         if self._size < self._limit and in_flight >= 0.8 * self._size and not both:
             if in_flight >= SHRUNK * self._met_with:
-                return Verdict.TOO_MANY
+                return Cause.TOO_MANY
             # Refused at ever fewer tasks: a number would have stayed where it was.
             self._size = self._limit
             self._suspicion, self._evidence = 0, 0.0
-            return Verdict.TOO_FAST
+            return Cause.TOO_FAST
         if in_flight == 0:
-            return Verdict.TOO_FAST
+            return Cause.TOO_FAST
         self._weigh(now, *running)
         if self.convinced:
-            return Verdict.TOO_MANY
+            return Cause.TOO_MANY
         if now - self._refused_at > FORGET_S:
             self._suspicion, self._cleared_s = 0, -1.0
         asked_s = retry_after_s or 0.0
@@ -197,14 +197,14 @@ class Window:
         self._asked_s = asked_s
         alike = self._asked_s <= max(self._cleared_s, LONG_WAIT_S) and self._cleared_s >= 0.0
         if (first and alike) or not (first or proof):
-            return Verdict.TOO_FAST
+            return Cause.TOO_FAST
         # After a long wait a rate would have recovered, so a second refusal says more.
         self._suspicion += 2 if asked_s >= LONG_WAIT_S else 1
         if proof and self._suspicion >= 3:
-            return Verdict.TOO_MANY
+            return Cause.TOO_MANY
         if first and usual and not slow and asked_s < LONG_WAIT_S:
-            return Verdict.TOO_FAST
-        return Verdict.UNCLEAR
+            return Cause.TOO_FAST
+        return Cause.UNCLEAR
 
     def _weigh(self, now: float, running: float, apart: float) -> None:
         """Take a refused submit as evidence.

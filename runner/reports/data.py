@@ -55,7 +55,7 @@ class ReportFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class FilePlace:
     """Where a file is: by its path, and by the row that names it (`number` counts from 1)."""
 
     kind: str  # "result" or "reference"
@@ -64,7 +64,7 @@ class Place:
     path: str
 
 
-UrlOf = Callable[[Place], str]
+UrlOf = Callable[[FilePlace], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +218,7 @@ def jobs_of(
     """Read some jobs, or all of them, in the order in which a report shows them."""
     files: dict[int, list[ReportFile]] = {}
     for item in reporting.artifact_rows(conn, manifest, rows):
-        place = Place(kind="result", row=item.row, number=item.number, path=item.path)
+        place = FilePlace(kind="result", row=item.row, number=item.number, path=item.path)
         files.setdefault(item.row, []).append(
             ReportFile(
                 url=url_of(place),
@@ -287,7 +287,7 @@ def _json_for_browsers(text: str) -> Any:
 def _references(items: Sequence[reporting.ReferenceRow], row: int, url_of: UrlOf) -> tuple[ReportFile, ...]:
     return tuple(
         ReportFile(
-            url=url_of(Place(kind="reference", row=row, number=number, path=item.file)),
+            url=url_of(FilePlace(kind="reference", row=row, number=number, path=item.file)),
             name=item.path,
             mime=item.mime,
             size_bytes=item.size_bytes,

@@ -26,7 +26,7 @@ from runner.host.clock import Clock
 from runner.host.surroundings import Finding
 from runner.results.coding import CodingCut, TooMuchUnpacked, Unpacker, coding_of
 from runner.results.media import HEAD_BYTES, FileType, looks_like_text, sniff
-from runner.results.parts import Content, PartFile, Progress, Result
+from runner.results.parts import Content, PartFile, PartOrigin, Result
 from runner.results.ranges import (
     body_length,
     is_chunked,
@@ -41,7 +41,7 @@ from runner.results.trouble import (
     ResultUnavailable,
     without_query,
 )
-from runner.results.verdict import NoResult, Verdict, judge
+from runner.results.verdict import Judgement, NoResult, judge
 from runner.service.addresses import Address, may_hold_results, not_public, read_address
 from runner.service.http import USER_AGENT
 from runner.service.transports import AddressRefused, in_words, look_at, never_left
@@ -168,7 +168,7 @@ class ResultFetcher:
         except _StartOver as exc:
             raise ResultUnavailable(f"{source} was answered with a part nobody asked for") from exc
 
-    def _kept(self, part: PartFile, identity: str) -> tuple[Progress | None, int]:
+    def _kept(self, part: PartFile, identity: str) -> tuple[PartOrigin | None, int]:
         """Return what an earlier attempt left, if it can be gone on with: here, or where the same file is now."""
         progress, size = part.progress(), part.size()
         if progress is None or progress.boot != self._boot or size == 0:
@@ -184,7 +184,7 @@ class ResultFetcher:
         return progress, size
 
     async def _ask(
-        self, url: str, part: PartFile, meter: Meter, progress: Progress | None, offset: int
+        self, url: str, part: PartFile, meter: Meter, progress: PartOrigin | None, offset: int
     ) -> _Received:
         source = without_query(url)
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
@@ -269,7 +269,7 @@ class ResultFetcher:
         url: str,
         part: PartFile,
         meter: Meter,
-        progress: Progress | None,
+        progress: PartOrigin | None,
         offset: int,
     ) -> _Received:
         source = without_query(url)
@@ -299,11 +299,11 @@ class ResultFetcher:
             packed=coding if unpacker is not None and unpacker.packed else None,
         )
 
-    def _notes(self, response: httpx.Response, url: str, total: int | None) -> Progress | None:
+    def _notes(self, response: httpx.Response, url: str, total: int | None) -> PartOrigin | None:
         validator = strong_validator(response.headers)
         if validator is None or (total is not None and total < RESUME_FROM_BYTES):
             return None
-        return Progress(
+        return PartOrigin(
             source=_identity(url),
             validator=validator,
             total_bytes=total,
@@ -317,7 +317,7 @@ class ResultFetcher:
         source: str,
         part: PartFile,
         meter: Meter,
-        progress: Progress | None,
+        progress: PartOrigin | None,
         offset: int,
         total: int | None,
         unpacker: Unpacker | None,
@@ -411,9 +411,9 @@ def _judged(received: _Received, source: str, part: PartFile) -> Result:
     )
 
 
-def _still_packed(coding: str) -> Verdict:
+def _still_packed(coding: str) -> Judgement:
     ending = {"br": "br", "zstd": "zst"}.get(coding, "bin")
-    return Verdict(
+    return Judgement(
         file=FileType(mime="application/octet-stream", extension=ending),
         warning=f"it came packed ({coding}), and has to be unpacked by hand",
         looks=2,
@@ -431,7 +431,7 @@ async def _in_time(pieces: AsyncIterator[bytes], each_s: float) -> AsyncIterator
 
 
 def _write(
-    part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None, unpacker: Unpacker | None
+    part: PartFile, data: bytes, begin: tuple[int, PartOrigin | None] | None, unpacker: Unpacker | None
 ) -> None:
     if begin is not None:
         part.begin(*begin)
@@ -440,7 +440,7 @@ def _write(
 
 
 def _write_the_last(
-    part: PartFile, data: bytes, begin: tuple[int, Progress | None] | None, unpacker: Unpacker | None
+    part: PartFile, data: bytes, begin: tuple[int, PartOrigin | None] | None, unpacker: Unpacker | None
 ) -> Content:
     _write(part, data, begin, unpacker)
     if unpacker is not None:

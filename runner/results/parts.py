@@ -116,7 +116,7 @@ def sha256_of(file: BinaryIO) -> Sha256:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class PartOrigin:
     """What must be known to ask a host for the rest of a file.
 
     `source` names the url without its query (a hash, since a path may hold secrets too); `validator`
@@ -172,11 +172,11 @@ class PartFile:
         except OSError:
             return 0
 
-    def progress(self) -> Progress | None:
+    def progress(self) -> PartOrigin | None:
         """Return the notes of an earlier attempt, if it left any that can be read."""
         try:
             data = json.loads(self._notes.read_bytes())
-            found = Progress(**data)
+            found = PartOrigin(**data)
         except (OSError, ValueError, TypeError, RecursionError):
             return None
         texts = (found.source, found.validator, found.boot, found.content_type)
@@ -184,7 +184,7 @@ class PartFile:
         known = total is None or (type(total) is int and total >= 0)
         return found if known and all(isinstance(item, str) for item in texts) else None
 
-    def begin(self, offset: int = 0, progress: Progress | None = None) -> None:
+    def begin(self, offset: int = 0, progress: PartOrigin | None = None) -> None:
         """Open for writing behind the first `offset` bytes, which are kept.
 
         `progress` is noted first, so that notes never describe another file than the one beside them;

@@ -117,7 +117,7 @@ class NoResult(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Judgement:
     """What a body is, what is odd about it (None: nothing), and how many equal looks it takes to believe it."""
 
     file: FileType
@@ -133,7 +133,7 @@ def judge(
     content_type: str,
     path: str,
     size_bytes: int | None = None,
-) -> Verdict:
+) -> Judgement:
     """Judge a body that HTTP shows to be whole, or the beginning of one.
 
     Args:
@@ -158,12 +158,12 @@ def judge(
         return (
             _kept(media, f"only its first bytes are those of {media.mime}")
             if doubtful
-            else Verdict(file=media)
+            else Judgement(file=media)
         )
     if looks_like_text(head):
         return _judge_text(head, mime, _ending(path))
     if raw is not None:
-        return Verdict(file=raw)
+        return Judgement(file=raw)
     return _judge_unknown(head, mime, _ending(path))
 
 
@@ -172,7 +172,7 @@ def _only_begins_like_sound(head: bytes, media: MediaType) -> bool:
     return media in (MP3, AAC) and not head.startswith(b"ID3") and not frames_follow(head, media)
 
 
-def _judge_text(head: bytes, mime: str, ending: str) -> Verdict:
+def _judge_text(head: bytes, mime: str, ending: str) -> Judgement:
     known = other(head)
     if known is not None and mime not in ("text/html", "application/xhtml+xml"):
         return _kept(known[1], f"it is {known[0]}, which is not looked into")
@@ -190,13 +190,13 @@ def _judge_text(head: bytes, mime: str, ending: str) -> Verdict:
         mime = _MIME_OF.get(extension, _PLAIN_TEXT) if mime in _GENERIC else mime
         return _kept(FileType(mime=mime, extension=extension), f"it is {what}")
     if mime == _PLAIN_TEXT and what == "text" and (not ending or ending not in _ENDINGS):
-        return Verdict(
+        return Judgement(
             file=FileType(mime=mime, extension="txt"), warning="it is nothing but text", looks=EVERY_TRY
         )
     raise NoResult(f"is {what}, not a result")
 
 
-def _judge_unknown(head: bytes, mime: str, ending: str) -> Verdict:
+def _judge_unknown(head: bytes, mime: str, ending: str) -> Judgement:
     known = other(head)
     if known is not None:
         return _kept(known[1], f"it is {known[0]}, which is not looked into")
@@ -209,8 +209,8 @@ def _judge_unknown(head: bytes, mime: str, ending: str) -> Verdict:
     return _kept(file, f"its first bytes are those of no type we know{said}")
 
 
-def _kept(file: FileType, warning: str) -> Verdict:
-    return Verdict(file=file, warning=warning, looks=2)
+def _kept(file: FileType, warning: str) -> Judgement:
+    return Judgement(file=file, warning=warning, looks=2)
 
 
 def _ending(path: str) -> str:

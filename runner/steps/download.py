@@ -36,7 +36,7 @@ from runner.results.trouble import (
 )
 from runner.service.transports import ResultTransport
 from runner.steps import trouble
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.store import jobs, ledger, moves, result_hosts
 
 Settled = tuple[Job, ledger.Paid]
@@ -96,22 +96,22 @@ class Downloads:
 
     @classmethod
     def create(
-        cls, desk: Desk, folder: OutputFolder, way: ResultTransport, *, slow_places: int = 0
+        cls, context: RunContext, folder: OutputFolder, way: ResultTransport, *, slow_places: int = 0
     ) -> Downloads:
         """Make one for a run."""
         fetcher = ResultFetcher(
             way.http,
-            allow_loopback=desk.account.loopback,
-            max_bytes=desk.settings.limits.max_result_bytes,
-            clock=desk.clock,
+            allow_loopback=context.account.loopback,
+            max_bytes=context.settings.limits.max_result_bytes,
+            clock=context.clock,
             proxied=way.proxied,
-            gives_away=desk.account.gives_away,
+            gives_away=context.account.gives_away,
         )
         return cls(folder, fetcher, slow_places)
 
     async def fetch(
         self,
-        desk: Desk,
+        context: RunContext,
         row: int,
         settled: Settled | None = None,
         *,
@@ -121,7 +121,7 @@ class Downloads:
         """Fetch what is missing of one job's results, give it its names, write the sidecar, and be done with the last.
 
         Args:
-            desk: The run.
+            context: The run.
             row: Which job.
             settled: The job and what was paid for it, where that is known: as read with the task's end.
             last: There will be no other try in this run: what came whole is kept, however odd it is.
@@ -133,7 +133,7 @@ class Downloads:
         line = line or Line()
         there: list[Artifact] = []
         if settled is None:
-            found, there = await desk.writer.write(lambda conn: _begin(conn, row))
+            found, there = await context.writer.write(lambda conn: _begin(conn, row))
             settled = found
         job, paid = settled
         if job.state is not State.DOWNLOADING:
@@ -143,15 +143,22 @@ class Downloads:
         if there:
             there = await anyio.to_thread.run_sync(_still_there, there)
         try:
-            return await self._bring_home(desk, job, paid, there, line, last=last)
+            return await self._bring_home(context, job, paid, there, line, last=last)
         except (PlaceTrouble, UsageError) as exc:  # the place of this one job: all others have theirs
-            why = desk.account.hider.text(f"{exc.message}; {exc.hint}")
+            why = context.account.hider.text(f"{exc.message}; {exc.hint}")
             return DownloadResult(job=job, fetched=Fetched.NEVER, why=why)
 
     async def _bring_home(
-        self, desk: Desk, job: Job, paid: ledger.Paid, there: Sequence[Artifact], line: Line, *, last: bool
+        self,
+        context: RunContext,
+        job: Job,
+        paid: ledger.Paid,
+        there: Sequence[Artifact],
+        line: Line,
+        *,
+        last: bool,
     ) -> DownloadResult:
-        urls = {number: desk.account.to_ask(url) for number, url in enumerate(job.urls, start=1)}
+        urls = {number: context.account.to_ask(url) for number, url in enumerate(job.urls, start=1)}
         wanted = sorted(urls.keys() - {item.number for item in there})
         came: dict[int, Result] = {}
         missing: dict[int, ResultTrouble] = {}
@@ -161,16 +168,16 @@ class Downloads:
                     came[number] = await self._fetch_one(job, number, urls[number], line, last=last)
                 except ResultTrouble as exc:
                     missing[number] = exc
-                    if _too_fast(desk, urls[number], exc):
+                    if _too_fast(context, urls[number], exc):
                         break
         whole = len(came) == len(wanted)
         artifacts = tuple(there)
         if came or whole:
-            job, artifacts = await self._keep(desk, job, paid, there, came, whole=whole)
+            job, artifacts = await self._keep(context, job, paid, there, came, whole=whole)
         result = DownloadResult(
             job=job,
             fetched=Fetched.STOPPED if line.scope.cancelled_caught else Fetched.DONE,
-            from_api=desk.service.counts(urls[1]),
+            from_api=context.service.counts(urls[1]),
             came=tuple(item.path for item in artifacts if item.number in came),
             files=tuple(item.path for item in artifacts),
             warnings=tuple(
@@ -181,7 +188,7 @@ class Downloads:
             hosts=frozenset(each.host for each in came.values()),
         )
         goes_on = whole or line.scope.cancelled_caught
-        return result if goes_on else _not_fetched(desk, result, urls, missing)
+        return result if goes_on else _not_fetched(context, result, urls, missing)
 
     async def _fetch_one(self, job: Job, number: int, url: str, line: Line, *, last: bool) -> Result:
         """Fetch one result; what is odd is believed once a second fetch has brought the same.
@@ -228,7 +235,7 @@ class Downloads:
 
     async def _keep(
         self,
-        desk: Desk,
+        context: RunContext,
         job: Job,
         paid: ledger.Paid,
         there: Sequence[Artifact],
@@ -237,16 +244,18 @@ class Downloads:
         whole: bool,
     ) -> tuple[Job, tuple[Artifact, ...]]:
         """Name what came, write the sidecar and record it; with the `whole` of it there, the job is done."""
-        came = {number: _of_its_kind(desk, job, number, result) for number, result in came.items()}
+        came = {number: _of_its_kind(context, job, number, result) for number, result in came.items()}
         hosts = {result.host for result in came.values()} - self.hosts
-        artifacts = await anyio.to_thread.run_sync(self._publish, desk, job, paid, there, came, whole)
-        after = await desk.writer.write(lambda conn: _record(conn, desk, job, artifacts, hosts, whole=whole))
+        artifacts = await anyio.to_thread.run_sync(self._publish, context, job, paid, there, came, whole)
+        after = await context.writer.write(
+            lambda conn: _record(conn, context, job, artifacts, hosts, whole=whole)
+        )
         self.hosts |= hosts
         return after, artifacts
 
     def _publish(
         self,
-        desk: Desk,
+        context: RunContext,
         job: Job,
         paid: ledger.Paid,
         there: Sequence[Artifact],
@@ -266,8 +275,8 @@ class Downloads:
             fingerprint=job.fingerprint,
             round=job.round,
             key=job.key,
-            base_url=desk.account.service,
-            sandbox=desk.sandbox,
+            base_url=context.account.service,
+            sandbox=context.sandbox,
             model=job.model,
             prompt=job.prompt,
             params=job.params,
@@ -278,7 +287,7 @@ class Downloads:
             artifacts=artifacts,
             missing=() if whole else _numbers_missing(job, artifacts),
             submitted_at=job.submitted_at,
-            finished_at=desk.now(),
+            finished_at=context.now(),
         )
         sidecar.write(self.folder, stem, beside)
         return artifacts
@@ -291,15 +300,15 @@ def stem_of(job: Job) -> str:
     return f"orphaned/{job.output}-{job.fingerprint.rpartition(':')[2][:8]}"
 
 
-def note_missing(conn: sqlite3.Connection, desk: Desk, row: int, why: str) -> None:
+def note_missing(conn: sqlite3.Connection, context: RunContext, row: int, why: str) -> None:
     """Record in a job's row that its results, or some of them, could not be had in this run."""
     job = jobs.get(conn, row)
     if job.state is State.DOWNLOADING and job.urls:
-        trouble.note(conn, desk, job, Trouble.NOT_FETCHED, why)
+        trouble.note(conn, context, job, Trouble.NOT_FETCHED, why)
 
 
 def _not_fetched(
-    desk: Desk, found: DownloadResult, urls: Mapping[int, str], missing: Mapping[int, ResultTrouble]
+    context: RunContext, found: DownloadResult, urls: Mapping[int, str], missing: Mapping[int, ResultTrouble]
 ) -> DownloadResult:
     # What another try may help decides when there is one.
     order = (ResultTooLarge, ResultUnavailable, ResultDoubtful, ResultUnacceptable, ResultRefused)
@@ -309,20 +318,20 @@ def _not_fetched(
         fetched = Fetched.NEVER
     else:
         fetched = Fetched.RENEW if exc.renew else Fetched.LATER
-    waits = [wait for each in missing.values() if (wait := _asked_to_wait_s(desk, each)) is not None]
+    waits = [wait for each in missing.values() if (wait := _asked_to_wait_s(context, each)) is not None]
     return replace(
         found,
         fetched=fetched,
-        why=_why(desk, missing, len(urls)),
+        why=_why(context, missing, len(urls)),
         odd=all(isinstance(each, ResultDoubtful) for each in missing.values()),
         retry_after_s=max(waits, default=None),
-        from_api=any(desk.service.counts(urls[number]) for number in missing),
-        too_fast=any(_too_fast(desk, urls[number], each) for number, each in missing.items()),
+        from_api=any(context.service.counts(urls[number]) for number in missing),
+        too_fast=any(_too_fast(context, urls[number], each) for number, each in missing.items()),
         out_of_reach=next((each.out_of_reach for each in missing.values() if each.out_of_reach), ""),
     )
 
 
-def _why(desk: Desk, missing: Mapping[int, ResultTrouble], urls: int) -> str:
+def _why(context: RunContext, missing: Mapping[int, ResultTrouble], urls: int) -> str:
     """Return in words what is missing and why; of several results by number."""
     reasons: dict[str, list[int]] = {}
     for number, exc in missing.items():
@@ -330,7 +339,7 @@ def _why(desk: Desk, missing: Mapping[int, ResultTrouble], urls: int) -> str:
         hint = (
             f"; {exc.hint}" if exc.hint and (isinstance(exc, ResultUnacceptable) or exc.out_of_reach) else ""
         )
-        reasons.setdefault(desk.account.hider.text(f"{exc.message}{hint}"), []).append(number)
+        reasons.setdefault(context.account.hider.text(f"{exc.message}{hint}"), []).append(number)
     if urls == 1:
         return next(iter(reasons))
     return "; ".join(
@@ -338,17 +347,17 @@ def _why(desk: Desk, missing: Mapping[int, ResultTrouble], urls: int) -> str:
     )
 
 
-def _asked_to_wait_s(desk: Desk, exc: ResultTrouble) -> float | None:
+def _asked_to_wait_s(context: RunContext, exc: ResultTrouble) -> float | None:
     if not isinstance(exc, ResultUnavailable):
         return None
     return parse_retry_after(
-        exc.headers.get("retry-after"), now_epoch_s=desk.clock.wall_s(), date=exc.headers.get("date")
+        exc.headers.get("retry-after"), now_epoch_s=context.clock.wall_s(), date=exc.headers.get("date")
     )
 
 
-def _too_fast(desk: Desk, url: str, exc: ResultTrouble) -> bool:
+def _too_fast(context: RunContext, url: str, exc: ResultTrouble) -> bool:
     """Say whether the API itself, which these results are under, says 429."""
-    return isinstance(exc, ResultUnavailable) and exc.status == 429 and desk.account.serves(url)
+    return isinstance(exc, ResultUnavailable) and exc.status == 429 and context.account.serves(url)
 
 
 def _numbers_missing(job: Job, artifacts: Sequence[Artifact]) -> tuple[int, ...]:
@@ -376,7 +385,7 @@ def _size(path: Path) -> int:
 
 def _record(
     conn: sqlite3.Connection,
-    desk: Desk,
+    context: RunContext,
     seen: Job,
     artifacts: Sequence[Artifact],
     hosts: set[str],
@@ -384,25 +393,25 @@ def _record(
     whole: bool,
 ) -> Job:
     job = jobs.get(conn, seen.row)
-    now = desk.now()
+    now = context.now()
     jobs.save_artifacts(conn, job, artifacts)
     for host in hosts:
-        result_hosts.save(conn, base_url=desk.account.service, host=host, now=now)
+        result_hosts.save(conn, base_url=context.account.service, host=host, now=now)
     files = [str(item.path) for item in artifacts]
     warnings = {item.path.name: item.warning for item in artifacts if item.warning}
     if not whole:
-        desk.event(conn, "partly", job, files=files, missing=_numbers_missing(job, artifacts))
+        context.event(conn, "partly", job, files=files, missing=_numbers_missing(job, artifacts))
         return moves.partly(conn, job, now)
     after = moves.done(conn, job, now)
-    desk.event(conn, "done", job, files=files, **({"warnings": warnings} if warnings else {}))
+    context.event(conn, "done", job, files=files, **({"warnings": warnings} if warnings else {}))
     return after
 
 
-def _of_its_kind(desk: Desk, job: Job, number: int, result: Result) -> Result:
+def _of_its_kind(context: RunContext, job: Job, number: int, result: Result) -> Result:
     """Return a job's first result with a warning where it may not be what was asked for."""
     if number == 1 and job.oddness:
         return replace(result, warning="; ".join(filter(None, (job.oddness, result.warning))))
-    contract = desk.contracts.get(job.model)
+    contract = context.contracts.get(job.model)
     wanted = {kind.value for kind in Kind}
     kind = result.file.kind
     if number != 1 or contract is None or contract.category not in wanted or result.warning:

@@ -12,7 +12,7 @@ from runner.lifecycle.ways import Trouble
 from runner.model import Job, State
 from runner.service.protocol import Answer, FailureClass, Meaning, TaskView
 from runner.steps import trouble
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.steps.rounds import take_task
 from runner.store import jobs, ledger, moves
 
@@ -42,7 +42,7 @@ class Polled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class WaitingTask:
     """What is known of a waiting task without asking the database."""
 
     task_id: str
@@ -53,58 +53,63 @@ class Seen:
     troubled: bool = False  # its row tells of a trouble, which a better answer ends
 
 
-async def poll(desk: Desk, row: int, seen: Seen) -> Polled:
+async def poll(context: RunContext, row: int, waiting: WaitingTask) -> Polled:
     """Ask for one task; wait for a commit only when something has changed."""
-    task_id = seen.task_id
-    answer = await desk.service.poll(task_id)
+    task_id = waiting.task_id
+    answer = await context.service.poll(task_id)
     task = answer.task
     if task is not None and task.id != task_id:
         task = None  # an answer about something else says nothing about this job
     if (
         task is not None
-        and not seen.troubled
+        and not waiting.troubled
         and after_task(task) is AfterTask.RUNNING
         and not has_ended_oddly(task)
-        and task.word == seen.word
-        and (not task.reserved or task.reserved == seen.reserved)
-        and desk.clock.wall_s() < seen.late_at_s
+        and task.word == waiting.word
+        and (not task.reserved or task.reserved == waiting.reserved)
+        and context.clock.wall_s() < waiting.late_at_s
     ):
-        desk.writer.write_soon(lambda conn: jobs.count_poll(conn, row))
-        return Polled(answer=answer, state=State.WAITING, word=seen.word)
-    return await desk.writer.write(lambda conn: _record(conn, desk, row, answer, task, seen))
+        context.writer.write_soon(lambda conn: jobs.count_poll(conn, row))
+        return Polled(answer=answer, state=State.WAITING, word=waiting.word)
+    return await context.writer.write(lambda conn: _record(conn, context, row, answer, task, waiting))
 
 
 def _record(
-    conn: sqlite3.Connection, desk: Desk, row: int, answer: Answer, task: TaskView | None, seen: Seen
+    conn: sqlite3.Connection,
+    context: RunContext,
+    row: int,
+    answer: Answer,
+    task: TaskView | None,
+    waiting: WaitingTask,
 ) -> Polled:
     job = jobs.get(conn, row)
-    if job.state is not State.WAITING or job.task_id != seen.task_id:
+    if job.state is not State.WAITING or job.task_id != waiting.task_id:
         return Polled(job=job, answer=answer, state=job.state)
     # Only the service's own word tells that the task still runs: a gateway's page is no answer to a poll.
-    late = _is_late(desk, job) and answer.meaning in (Meaning.OK, Meaning.REFUSED)
+    late = _is_late(context, job) and answer.meaning in (Meaning.OK, Meaning.REFUSED)
     if task is None:
         if late and not job.overdue:
-            job = moves.overdue(conn, job, desk.now())
+            job = moves.overdue(conn, job, context.now())
         stop = None
         if answer.meaning is Meaning.KEY_REFUSED:
             stop = Exit.REFUSED
         not_found = answer.status == 404 and answer.meaning is Meaning.REFUSED
-        if not_found and job.key12 != desk.account.key12:
+        if not_found and job.key12 != context.account.key12:
             # Another account cannot see the task: polling on would be asking for nothing for ever.
             stop = Exit.REFUSED
         elif answer.meaning is Meaning.REFUSED or is_about_task(answer):
-            job = trouble.note_unknown(conn, desk, job, answer)
-        return _with_trouble(desk, Polled(job=job, answer=answer, stop=stop, overdue=late))
+            job = trouble.note_unknown(conn, context, job, answer)
+        return _with_trouble(context, Polled(job=job, answer=answer, stop=stop, overdue=late))
     if after_task(task) is AfterTask.RUNNING:
         moved = bool(task.reserved) and ledger.note_reserved(
-            conn, job, reserved=task.reserved or 0.0, now=desk.now()
+            conn, job, reserved=task.reserved or 0.0, now=context.now()
         )
         if task.word != job.task_status or late != job.overdue:
-            job = moves.still_running(conn, job, desk.now(), word=task.word, overdue=late, polled=True)
+            job = moves.still_running(conn, job, context.now(), word=task.word, overdue=late, polled=True)
         else:
             jobs.count_poll(conn, row)
         found = Polled(
-            job=trouble.note_end(conn, desk, job, task),
+            job=trouble.note_end(conn, context, job, task),
             answer=answer,
             state=State.WAITING,
             overdue=late,
@@ -113,9 +118,9 @@ def _record(
             credits_moved=moved,
             surprise=ledger.surprise_of(conn, job) if moved else None,
         )
-        return _with_trouble(desk, found)
-    asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if seen.unwatched else None
-    after = take_task(conn, desk, job, task, asked_at_s=asked_at_s, polled=True)
+        return _with_trouble(context, found)
+    asked_at_s = context.clock.wall_s() + (answer.skew_s or 0.0) if waiting.unwatched else None
+    after = take_task(conn, context, job, task, asked_at_s=asked_at_s, polled=True)
     failure = task_failure(task) if after.state in (State.FAILED, State.PLANNED) else None
     stop = Exit.CREDITS if failure is not None and task.cls is FailureClass.CREDITS else None
     paid = ledger.paid(conn, after) if after.state is State.DOWNLOADING else None
@@ -137,24 +142,24 @@ def is_about_task(answer: Answer) -> bool:
     return answer.meaning is Meaning.KEY_REFUSED and not answer.about_key
 
 
-def _with_trouble(desk: Desk, found: Polled) -> Polled:
+def _with_trouble(context: RunContext, found: Polled) -> Polled:
     job = found.job
     assert job is not None
     if job.trouble is None:
         return found
-    return replace(found, trouble=Trouble(job.trouble), trouble_age_s=trouble.age_s(desk, job))
+    return replace(found, trouble=Trouble(job.trouble), trouble_age_s=trouble.age_s(context, job))
 
 
-def _is_late(desk: Desk, job: Job) -> bool:
+def _is_late(context: RunContext, job: Job) -> bool:
     since = epoch(job.submitted_at)
-    return since is not None and desk.clock.wall_s() - since > desk.settings.limits.job_deadline_s
+    return since is not None and context.clock.wall_s() - since > context.settings.limits.job_deadline_s
 
 
-async def renew(desk: Desk, row: int) -> tuple[Job, Answer]:
+async def renew(context: RunContext, row: int) -> tuple[Job, Answer]:
     """Ask for the task of a succeeded job once more, for fresh result urls; it never becomes failed by that."""
-    job = await desk.writer.write(lambda conn: jobs.get(conn, row))
+    job = await context.writer.write(lambda conn: jobs.get(conn, row))
     assert job.task_id is not None
-    answer = await desk.service.poll(job.task_id)
+    answer = await context.service.poll(job.task_id)
     task = answer.task
 
     def record(conn: sqlite3.Connection) -> Job:
@@ -162,13 +167,13 @@ async def renew(desk: Desk, row: int) -> tuple[Job, Answer]:
         if now.state is not State.DOWNLOADING:
             return now
         if task is not None and task.id == now.task_id and task.urls:
-            return trouble.forget(conn, desk, moves.new_urls(conn, now, desk.now(), task.urls))
+            return trouble.forget(conn, context, moves.new_urls(conn, now, context.now(), task.urls))
         if now.urls:
             return now  # those it has may still be good
         if task is not None and task.id == now.task_id and after_task(task) is AfterTask.DOWNLOADING:
-            return trouble.note_no_result(conn, desk, now, task)
-        if answer.meaning is Meaning.REFUSED and now.key12 == desk.account.key12:
-            return trouble.note_unknown(conn, desk, now, answer)
+            return trouble.note_no_result(conn, context, now, task)
+        if answer.meaning is Meaning.REFUSED and now.key12 == context.account.key12:
+            return trouble.note_unknown(conn, context, now, answer)
         return now
 
-    return await desk.writer.write(record), answer
+    return await context.writer.write(record), answer

@@ -9,7 +9,7 @@ from runner.lifecycle.rules import AfterTask, Failure, after_task, oddness, task
 from runner.model import Job
 from runner.service.protocol import TaskStatus, TaskView
 from runner.steps import trouble
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.store import durations, ledger, moves
 
 # A change this close to our asking, after a long absence, is more likely due to it than an end.
@@ -19,7 +19,7 @@ AS_ASKED_S = 3.0
 
 def fail(
     conn: sqlite3.Connection,
-    desk: Desk,
+    context: RunContext,
     job: Job,
     failure: Failure,
     *,
@@ -32,7 +32,7 @@ def fail(
 
     Args:
         conn: Inside a transaction.
-        desk: The run.
+        context: The run.
         job: The row as it is now.
         failure: Why.
         task_failed: Whether a task ran and failed (not: the request was refused).
@@ -46,13 +46,13 @@ def fail(
     again = wants_another_round(
         cls=failure.cls,
         round_=job.round,
-        rounds=desk.settings.failed_rounds,
+        rounds=context.settings.failed_rounds,
         task_failed=task_failed,
         charged=charged,
     )
     again = again and job.listed
-    now = desk.now()
-    desk.event(
+    now = context.now()
+    context.event(
         conn,
         "failed",
         job,
@@ -70,7 +70,7 @@ def fail(
 
 def take_task(
     conn: sqlite3.Connection,
-    desk: Desk,
+    context: RunContext,
     job: Job,
     task: TaskView,
     *,
@@ -81,7 +81,7 @@ def take_task(
 
     Args:
         conn: Inside a transaction.
-        desk: The run.
+        context: The run.
         job: The row as it is now.
         task: The service's answer.
         asked_at_s: When it was asked, by the service's clock, where nobody had watched the task till then.
@@ -90,13 +90,13 @@ def take_task(
     Returns:
         The row as it is now.
     """
-    now = desk.now()
+    now = context.now()
     verdict = after_task(task)
     if task.reserved:
         ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
     if verdict is AfterTask.RUNNING:
         after = moves.still_running(conn, job, now, word=task.word, overdue=job.overdue, polled=polled)
-        return trouble.note_end(conn, desk, after, task)
+        return trouble.note_end(conn, context, after, task)
     fetched = verdict is AfterTask.DOWNLOADING
     succeeded = fetched and task.status is not TaskStatus.FAILED
     final = task.final
@@ -104,10 +104,10 @@ def take_task(
         final = 0.0  # "charged in full" of nothing: it never named any other amount
     ledger.settle(conn, job, final=final, succeeded=succeeded, now=now)
     if fetched:
-        seconds = _duration_s(task, asked_at_s, sent_ago_s=_sent_ago_s(desk, job))
+        seconds = _duration_s(task, asked_at_s, sent_ago_s=_sent_ago_s(context, job))
         if seconds is not None and succeeded:
             durations.save(
-                conn, base_url=desk.account.service, model=job.model, shape=job.shape, seconds=seconds
+                conn, base_url=context.account.service, model=job.model, shape=job.shape, seconds=seconds
             )
         after = moves.to_download(
             conn,
@@ -120,17 +120,17 @@ def take_task(
             polled=polled,
         )
         if not task.urls:
-            after = trouble.note_no_result(conn, desk, after, task)
-        desk.event(conn, "succeeded", job, task_id=task.id, final_credits=task.final, seconds=seconds)
+            after = trouble.note_no_result(conn, context, after, task)
+        context.event(conn, "succeeded", job, task_id=task.id, final_credits=task.final, seconds=seconds)
         return after
     if verdict is AfterTask.NO_CREDITS:
         # Nothing was charged, and the same key would be answered with the same failure for ever.
         after = moves.begin_unpaid(conn, job, now)
-        desk.event(conn, "no_credits", job, task_id=task.id)
+        context.event(conn, "no_credits", job, task_id=task.id)
         return after
     return fail(
         conn,
-        desk,
+        context,
         job,
         task_failure(task),
         task_failed=True,
@@ -140,10 +140,10 @@ def take_task(
     )
 
 
-def _sent_ago_s(desk: Desk, job: Job) -> float:
+def _sent_ago_s(context: RunContext, job: Job) -> float:
     """Return how long ago a job was first sent, as far as its row still tells, by our own wall clock."""
     times = [at for at in (epoch(job.first_sent_at), epoch(job.submitted_at)) if at is not None]
-    return desk.clock.wall_s() - min(times) if times else 0.0
+    return context.clock.wall_s() - min(times) if times else 0.0
 
 
 def _duration_s(task: TaskView, asked_at_s: float | None, *, sent_ago_s: float) -> float | None:

@@ -27,7 +27,7 @@ from runner.model import NEVER_SENT, Job, State, Upload
 from runner.money.budget import Verdict
 from runner.pace.backoff import retry_delay_s
 from runner.service.protocol import Answer, FailureClass, Meaning
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.steps.rounds import fail, take_task
 from runner.steps.upload import fresh_copies
 from runner.store import jobs, ledger, moves, uploads
@@ -38,7 +38,7 @@ RETRY_CAP_S = 60.0
 FRESH_BODIES = 2
 
 
-class Held(StrEnum):
+class NotSent(StrEnum):
     """Why a job was not sent."""
 
     GONE = "gone"  # it is not ours to send any more
@@ -58,7 +58,7 @@ class Submitted:
 
     job: Job
     state: State
-    held: Held | None = None
+    not_sent: NotSent | None = None
     verdict: Verdict | None = None
     answer: Answer | None = None
     stop: Exit | None = None
@@ -70,19 +70,19 @@ class Submitted:
     surprise: ledger.Surprise | None = None  # they are many times what was expected
 
 
-async def submit(desk: Desk, row: int) -> Submitted:
+async def submit(context: RunContext, row: int) -> Submitted:
     """Advance one job through its submit; sends at most once."""
-    ready = await desk.writer.write(lambda conn: _intent(conn, desk, row), to_send=True)
-    if ready.held is not None:
+    ready = await context.writer.write(lambda conn: _intent(conn, context, row), to_send=True)
+    if ready.not_sent is not None:
         return ready
     job = ready.job
     assert job.body is not None
     assert job.key is not None
-    still_allowed = (lambda: _in_time(desk, job)) if job.in_doubt > 1 else None
-    answer = await desk.service.submit(job.body, job.key, still_allowed=still_allowed)
+    still_allowed = (lambda: _in_time(context, job)) if job.in_doubt > 1 else None
+    answer = await context.service.submit(job.body, job.key, still_allowed=still_allowed)
     if answer.meaning is not Meaning.OK:
-        desk.service_clock.ended(job.row)
-    done = await desk.writer.write(lambda conn: _record(conn, desk, job, answer))
+        context.service_clock.ended(job.row)
+    done = await context.writer.write(lambda conn: _record(conn, context, job, answer))
     return Submitted(
         job=done.job,
         state=done.state,
@@ -97,72 +97,72 @@ async def submit(desk: Desk, row: int) -> Submitted:
     )
 
 
-def take_back(conn: sqlite3.Connection, desk: Desk) -> None:
+def take_back(conn: sqlite3.Connection, context: RunContext) -> None:
     """Put back what an earlier run left with every send definitely refused (429, no connection).
 
     Nothing was accepted, so it is a new job like any other: the caps, prices, options and the day of
     now decide about it, not those of then. Its key and bytes stay its own.
     """
-    for job in jobs.in_states(conn, desk.settings.name, (State.SUBMITTING,)):
+    for job in jobs.in_states(conn, context.settings.name, (State.SUBMITTING,)):
         if job.in_doubt == 0:
-            _as_new(conn, desk, job)
+            _as_new(conn, context, job)
 
 
-def wait_to_resend_s(desk: Desk, job: Job) -> float:
+def wait_to_resend_s(context: RunContext, job: Job) -> float:
     """Return how long to wait before the bytes of a job that an earlier run has sent may go out again.
 
     One whose window is over is not sent again, so it need not wait to be told so.
     """
     if not job.reopened and not may_send(
-        in_doubt=job.in_doubt, age_s=age_of(desk, job), resend_within_s=desk.settings.resend_within_s
+        in_doubt=job.in_doubt, age_s=age_of(context, job), resend_within_s=context.settings.resend_within_s
     ):
         return 0.0
     return still_open_s(
         last_unclear_s=epoch(job.last_unclear_at),
-        now_s=desk.clock.wall_s(),
-        resend_after_s=desk.settings.resend_after_s,
+        now_s=context.clock.wall_s(),
+        resend_after_s=context.settings.resend_after_s,
     )
 
 
-def _as_new(conn: sqlite3.Connection, desk: Desk, job: Job) -> Job:
-    ledger.release(conn, job, now=desk.now())
-    return moves.back(conn, job, desk.now())
+def _as_new(conn: sqlite3.Connection, context: RunContext, job: Job) -> Job:
+    ledger.release(conn, job, now=context.now())
+    return moves.back(conn, job, context.now())
 
 
-def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
+def _intent(conn: sqlite3.Connection, context: RunContext, row: int) -> Submitted:
     job = jobs.get(conn, row)
     if job.state is State.SUBMITTING and job.in_doubt == 0:
-        job = _as_new(conn, desk, job)  # it may have waited for hours: what fitted then may not fit now
+        job = _as_new(conn, context, job)  # it may have waited for hours: what fitted then may not fit now
     if job.state is State.SUBMITTING:
-        return _again(conn, desk, job)
+        return _again(conn, context, job)
     if job.state not in NEVER_SENT or not job.listed:
-        return Submitted(job=job, state=job.state, held=Held.GONE)
-    copies = () if job.pinned else fresh_copies(conn, desk, job)
+        return Submitted(job=job, state=job.state, not_sent=NotSent.GONE)
+    copies = () if job.pinned else fresh_copies(conn, context, job)
     if copies is None:
-        return Submitted(job=job, state=job.state, held=Held.UPLOADS)
-    estimate = desk.estimate(conn, job)
-    verdict = desk.judge(conn, job, estimate)
+        return Submitted(job=job, state=job.state, not_sent=NotSent.UPLOADS)
+    estimate = context.estimate(conn, job)
+    verdict = context.judge(conn, job, estimate)
     if verdict is not Verdict.YES:
-        return Submitted(job=job, state=job.state, held=Held.BUDGET, verdict=verdict)
-    now = desk.now()
+        return Submitted(job=job, state=job.state, not_sent=NotSent.BUDGET, verdict=verdict)
+    now = context.now()
     ledger.reserve(
         conn,
         job,
         estimate=estimate,
-        base_url=desk.account.service,
+        base_url=context.account.service,
         now=now,
     )
-    bytes_ = _bytes(desk, job, copies)
+    bytes_ = _bytes(context, job, copies)
     after = moves.intend(
         conn,
         job,
         now,
         bytes_=bytes_,
-        first=_first_send(desk),
-        key12=desk.account.key12,
-        base_url=desk.account.service,
+        first=_first_send(context),
+        key12=context.account.key12,
+        base_url=context.account.service,
     )
-    desk.event(
+    context.event(
         conn,
         "intent",
         job,
@@ -174,13 +174,13 @@ def _intent(conn: sqlite3.Connection, desk: Desk, row: int) -> Submitted:
     return Submitted(job=after, state=after.state, first_send=True)
 
 
-def _first_send(desk: Desk) -> moves.FirstSend:
+def _first_send(context: RunContext) -> moves.FirstSend:
     return moves.FirstSend(
-        boot_s=desk.clock.boot_s(), boot_id=desk.clock.boot_id(), service_at=_service_now(desk)
+        boot_s=context.clock.boot_s(), boot_id=context.clock.boot_id(), service_at=_service_now(context)
     )
 
 
-def _bytes(desk: Desk, job: Job, copies: tuple[Upload, ...]) -> moves.Bytes:
+def _bytes(context: RunContext, job: Job, copies: tuple[Upload, ...]) -> moves.Bytes:
     """Return what to send: under the old key only the very same bytes, and those while they are pinned."""
 
     def make(revision: int) -> moves.Bytes:
@@ -192,86 +192,88 @@ def _bytes(desk: Desk, job: Job, copies: tuple[Upload, ...]) -> moves.Bytes:
             revision=revision,
             serial=job.serial,
         )
-        return moves.Bytes(revision=revision, key=key, body=desk.service.encode(job, copies, key))
+        return moves.Bytes(revision=revision, key=key, body=context.service.encode(job, copies, key))
 
     if job.key is not None and job.body is not None:
         # The id may have changed by a rename since; what was sent keeps its own key.
-        if job.pinned or desk.service.encode(job, copies, job.key) == job.body:
+        if job.pinned or context.service.encode(job, copies, job.key) == job.body:
             return moves.Bytes(revision=job.revision, key=job.key, body=job.body)
         return make(job.revision + 1)
     return make(job.revision)
 
 
-def _again(conn: sqlite3.Connection, desk: Desk, job: Job) -> Submitted:
+def _again(conn: sqlite3.Connection, context: RunContext, job: Job) -> Submitted:
     """Prepare to send bytes that may have been accepted once more, if that is allowed."""
-    now = desk.now()
+    now = context.now()
     # After `resolve --resend` any key will do: a person has decided, and was told what it may cost.
-    if not job.reopened and job.key12 != desk.account.key12:
+    if not job.reopened and job.key12 != context.account.key12:
         failure = Failure(
             cls=FailureClass.OTHER,
             code="key_changed",
             message="its submit is unclear, and it was made with another key: the same idempotency key may mean"
             " something else to another account",
         )
-        return _give_up(conn, desk, job, failure)
-    age_s = 0.0 if job.reopened else age_of(desk, job)
-    if not may_send(in_doubt=job.in_doubt, age_s=age_s, resend_within_s=desk.settings.resend_within_s):
+        return _give_up(conn, context, job, failure)
+    age_s = 0.0 if job.reopened else age_of(context, job)
+    if not may_send(in_doubt=job.in_doubt, age_s=age_s, resend_within_s=context.settings.resend_within_s):
         since = "for an unknown time" if math.isinf(age_s) else f"for {age_s:.0f} s"
         failure = Failure(
             cls=FailureClass.OTHER,
             code="window_over",
             message=f"its submit has been unclear {since}; the same key may be sent again only within"
-            f" {desk.settings.resend_within_s:.0f} s (idempotency.resend_within)",
+            f" {context.settings.resend_within_s:.0f} s (idempotency.resend_within)",
         )
-        return _give_up(conn, desk, job, failure)
-    if not job.reopened and not desk.service_clock.is_known(job.row):
-        return Submitted(job=job, state=job.state, held=Held.TIME)
+        return _give_up(conn, context, job, failure)
+    if not job.reopened and not context.service_clock.is_known(job.row):
+        return Submitted(job=job, state=job.state, not_sent=NotSent.TIME)
     ledger.move_to(conn, job, now=now)  # it may come to be charged from now on: the rolling day has to know
-    window = _first_send(desk) if job.reopened else None
-    job = moves.send_again(conn, job, now, key12=desk.account.key12, window=window)
+    window = _first_send(context) if job.reopened else None
+    job = moves.send_again(conn, job, now, key12=context.account.key12, window=window)
     return Submitted(job=job, state=job.state)
 
 
-def age_of(desk: Desk, job: Job) -> float:
+def age_of(context: RunContext, job: Job) -> float:
     """Return how long ago the committed bytes of a job were first sent, in seconds."""
     return send_age_s(
         sent_wall_s=epoch(job.first_sent_at),
         sent_boot_s=job.first_sent_boot_s,
         sent_boot_id=job.first_sent_boot_id,
-        now_wall_s=desk.clock.wall_s(),
-        now_boot_s=desk.clock.boot_s(),
-        boot_id=desk.clock.boot_id(),
+        now_wall_s=context.clock.wall_s(),
+        now_boot_s=context.clock.boot_s(),
+        boot_id=context.clock.boot_id(),
         sent_service_s=epoch(job.first_sent_service_at),
-        now_service_s=desk.service_clock.now_s(),
+        now_service_s=context.service_clock.now_s(),
     )
 
 
-def _service_now(desk: Desk, *, ago_s: float = 0.0) -> str | None:
-    now_s = desk.service_clock.now_s()
+def _service_now(context: RunContext, *, ago_s: float = 0.0) -> str | None:
+    now_s = context.service_clock.now_s()
     return rfc3339(now_s - ago_s) if now_s is not None else None
 
 
-def _sent_service_at(desk: Desk, job: Job) -> str | None:
+def _sent_service_at(context: RunContext, job: Job) -> str | None:
     """Return when bytes were first sent by the service's time, if an answer has told that time since, else None."""
-    if job.first_sent_service_at is not None or math.isinf(age_s := age_of(desk, job)):
+    if job.first_sent_service_at is not None or math.isinf(age_s := age_of(context, job)):
         return None
-    return _service_now(desk, ago_s=age_s)
+    return _service_now(context, ago_s=age_s)
 
 
-def _in_time(desk: Desk, job: Job) -> bool:
+def _in_time(context: RunContext, job: Job) -> bool:
     """Say whether bytes that may have been accepted before may still be sent at this moment."""
     return may_send(
-        in_doubt=job.in_doubt - 1, age_s=age_of(desk, job), resend_within_s=desk.settings.resend_within_s
+        in_doubt=job.in_doubt - 1,
+        age_s=age_of(context, job),
+        resend_within_s=context.settings.resend_within_s,
     )
 
 
-def _give_up(conn: sqlite3.Connection, desk: Desk, job: Job, failure: Failure) -> Submitted:
-    moves.uncertain(conn, job, desk.now(), failure)
-    desk.event(conn, "uncertain", job, code=failure.code, message=failure.message)
-    return Submitted(job=job, state=State.UNCERTAIN, held=Held.UNCERTAIN, failure=failure)
+def _give_up(conn: sqlite3.Connection, context: RunContext, job: Job, failure: Failure) -> Submitted:
+    moves.uncertain(conn, job, context.now(), failure)
+    context.event(conn, "uncertain", job, code=failure.code, message=failure.message)
+    return Submitted(job=job, state=State.UNCERTAIN, not_sent=NotSent.UNCERTAIN, failure=failure)
 
 
-def _record(conn: sqlite3.Connection, desk: Desk, sent: Job, answer: Answer) -> Submitted:
+def _record(conn: sqlite3.Connection, context: RunContext, sent: Job, answer: Answer) -> Submitted:
     job = jobs.get(conn, sent.row)
     if job.version != sent.version:
         raise jobs.StaleJob(f"job {job.id} was changed while its submit was on the way")
@@ -281,20 +283,20 @@ def _record(conn: sqlite3.Connection, desk: Desk, sent: Job, answer: Answer) -> 
         answer,
         earlier_unclear=job.in_doubt - 1,
         conflicts=job.conflicts + int(conflict),
-        conflict_age_s=desk.clock.wall_s() - since if since is not None else 0.0,
+        conflict_age_s=context.clock.wall_s() - since if since is not None else 0.0,
         fresh_bodies_left=job.fresh_bodies < FRESH_BODIES,
     )
     if outcome.after is After.WAITING:
-        return _accepted(conn, desk, job, outcome, answer)
-    return _not_accepted(conn, desk, job, outcome, answer)
+        return _accepted(conn, context, job, outcome, answer)
+    return _not_accepted(conn, context, job, outcome, answer)
 
 
 def _accepted(
-    conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, answer: Answer
+    conn: sqlite3.Connection, context: RunContext, job: Job, outcome: SubmitOutcome, answer: Answer
 ) -> Submitted:
     task = outcome.task
     assert task is not None
-    holder = jobs.holder_of_task(conn, desk.account.service, task.id)
+    holder = jobs.holder_of_task(conn, context.account.service, task.id)
     if holder is not None and holder != (job.row, job.round):
         other = jobs.get(conn, holder[0])
         failure = Failure(
@@ -302,10 +304,10 @@ def _accepted(
             code="task_held",
             message=f"the service answered with task {task.id}, which job {other.id} holds already",
         )
-        return _give_up(conn, desk, job, failure)
-    now = desk.now()
+        return _give_up(conn, context, job, failure)
+    now = context.now()
     ledger.accept(conn, job, task_id=task.id, reserved=task.reserved, now=now)
-    desk.event(
+    context.event(
         conn,
         "accepted",
         job,
@@ -316,8 +318,8 @@ def _accepted(
     )
     # Two steps in one transaction: it was accepted, and then whatever its first word says.
     waiting = moves.accepted(conn, job, now, task_id=task.id)
-    asked_at_s = desk.clock.wall_s() + (answer.skew_s or 0.0) if job.attempts > 1 else None
-    after = take_task(conn, desk, waiting, task, asked_at_s=asked_at_s)
+    asked_at_s = context.clock.wall_s() + (answer.skew_s or 0.0) if job.attempts > 1 else None
+    after = take_task(conn, context, waiting, task, asked_at_s=asked_at_s)
     ended_badly = after.state in (State.PLANNED, State.FAILED)
     stop = Exit.CREDITS if ended_badly and task.cls is FailureClass.CREDITS else None
     return Submitted(
@@ -330,16 +332,16 @@ def _accepted(
 
 
 def _not_accepted(
-    conn: sqlite3.Connection, desk: Desk, job: Job, outcome: SubmitOutcome, answer: Answer
+    conn: sqlite3.Connection, context: RunContext, job: Job, outcome: SubmitOutcome, answer: Answer
 ) -> Submitted:
-    now = desk.now()
+    now = context.now()
     conflict = answer.meaning is Meaning.CONFLICT
     if outcome.definite:
         job = moves.refused(conn, job, now, conflict=conflict, pinned=outcome.pinned)
     else:
-        since = _sent_service_at(desk, job)
+        since = _sent_service_at(context, job)
         job = moves.unclear(conn, job, now, conflict=conflict, pinned=outcome.pinned, sent_service_at=since)
-    desk.event(
+    context.event(
         conn,
         "not_accepted",
         job,
@@ -354,9 +356,12 @@ def _not_accepted(
         case After.AGAIN:
             delay_s, open_s = outcome.retry_after_s, 0.0
             if answer.meaning is not Meaning.RATE_LIMITED:
-                open_s = 0.0 if outcome.definite else desk.settings.resend_after_s
+                open_s = 0.0 if outcome.definite else context.settings.resend_after_s
                 backoff_s = retry_delay_s(
-                    max(job.attempts, 1), base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, draw=0.5 + desk.draw() / 2
+                    max(job.attempts, 1),
+                    base_s=RETRY_BASE_S,
+                    cap_s=RETRY_CAP_S,
+                    draw=0.5 + context.draw() / 2,
                 )
                 delay_s = max(backoff_s, min(outcome.retry_after_s or 0.0, RETRY_CAP_S))
             return Submitted(
@@ -364,11 +369,11 @@ def _not_accepted(
             )
         case After.UNCERTAIN:
             assert outcome.failure is not None
-            return _give_up(conn, desk, job, outcome.failure)
+            return _give_up(conn, context, job, outcome.failure)
         case After.FAILED:
             assert outcome.failure is not None
             ledger.release(conn, job, now=now)
-            after = fail(conn, desk, job, outcome.failure, task_failed=False)
+            after = fail(conn, context, job, outcome.failure, task_failed=False)
             return Submitted(job=after, state=State.FAILED, failure=outcome.failure)
         case After.BACK | After.NEW_BODY:
             ledger.release(conn, job, now=now)

@@ -17,7 +17,7 @@ from runner.lifecycle.rules import Failure
 from runner.manifest.reference_files import ReferenceChanged, ReferenceMissing, open_verified
 from runner.model import NEVER_SENT, Job, Reference, Upload
 from runner.service.protocol import Answer, Meaning
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.steps.rounds import fail
 from runner.store import jobs, uploads
 
@@ -50,32 +50,32 @@ def needed(reference: Reference, job: Job) -> Needed:
     return Needed(reference.sha256, reference.kind.value, job.model)
 
 
-def fresh_copies(conn: sqlite3.Connection, desk: Desk, job: Job) -> tuple[Upload, ...] | None:
+def fresh_copies(conn: sqlite3.Connection, context: RunContext, job: Job) -> tuple[Upload, ...] | None:
     """Return the remote copies of all references of a job, or None when one is missing or too old."""
-    found = [_copy(conn, desk, needed(reference, job)) for reference in job.references]
+    found = [_copy(conn, context, needed(reference, job)) for reference in job.references]
     return None if None in found else tuple(copy for copy in found if copy is not None)
 
 
-def missing(conn: sqlite3.Connection, desk: Desk, job: Job) -> list[Reference]:
+def missing(conn: sqlite3.Connection, context: RunContext, job: Job) -> list[Reference]:
     """Return the references of a job that have no fresh remote copy."""
-    return [reference for reference in job.references if _copy(conn, desk, needed(reference, job)) is None]
+    return [reference for reference in job.references if _copy(conn, context, needed(reference, job)) is None]
 
 
-def _copy(conn: sqlite3.Connection, desk: Desk, wanted: Needed) -> Upload | None:
-    now_s = desk.clock.wall_s()
+def _copy(conn: sqlite3.Connection, context: RunContext, wanted: Needed) -> Upload | None:
+    now_s = context.clock.wall_s()
     copy = uploads.find(
         conn,
         sha256=wanted.sha256,
         kind=wanted.kind,
         model=wanted.model,
-        account=desk.account.name,
-        since=rfc3339(now_s - max(desk.settings.reuse_uploads_within_s, ALWAYS_FRESH_S)),
+        account=context.account.name,
+        since=rfc3339(now_s - max(context.settings.reuse_uploads_within_s, ALWAYS_FRESH_S)),
     )
     # A time in the future means that the clock was set back: its age is unknown.
     return copy if copy is not None and copy.uploaded_at <= rfc3339(now_s + 1.0) else None
 
 
-async def upload(desk: Desk, reference: Reference, wanted: Needed) -> Uploaded:
+async def upload(context: RunContext, reference: Reference, wanted: Needed) -> Uploaded:
     """Upload one file once.
 
     Raises:
@@ -84,7 +84,7 @@ async def upload(desk: Desk, reference: Reference, wanted: Needed) -> Uploaded:
     """
     content = await anyio.to_thread.run_sync(open_verified, reference)
     try:
-        answer = await desk.service.upload(
+        answer = await context.service.upload(
             content,
             name=reference.file.name,
             kind=reference.kind,
@@ -97,13 +97,13 @@ async def upload(desk: Desk, reference: Reference, wanted: Needed) -> Uploaded:
         content.close()
     if (copy := answer.copy) is not None:
         raw = json.dumps(answer.data, ensure_ascii=False)
-        await desk.writer.write(
+        await context.writer.write(
             lambda conn: uploads.save(
                 conn,
                 sha256=wanted.sha256,
                 kind=wanted.kind,
                 model=wanted.model,
-                account=desk.account.name,
+                account=context.account.name,
                 copy=copy,
                 raw=raw,
             )
@@ -123,7 +123,7 @@ async def upload(desk: Desk, reference: Reference, wanted: Needed) -> Uploaded:
     return Uploaded(copy=None, answer=answer)
 
 
-def fail_for_reference(conn: sqlite3.Connection, desk: Desk, row: int, failure: Failure) -> Job:
+def fail_for_reference(conn: sqlite3.Connection, context: RunContext, row: int, failure: Failure) -> Job:
     """End a job whose reference cannot be uploaded; nothing was sent of the job, nothing is owed.
 
     A job of which something may have been sent needs its reference no more: it is left as it is.
@@ -131,4 +131,4 @@ def fail_for_reference(conn: sqlite3.Connection, desk: Desk, row: int, failure: 
     job = jobs.get(conn, row)
     if job.state not in NEVER_SENT:
         return job
-    return fail(conn, desk, job, failure, task_failed=False)
+    return fail(conn, context, job, failure, task_failed=False)

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from runner.errors import RunnerError
-from runner.web.reading import Hand, News, Reader
+from runner.web.reading import Control, Delta, Reader
 
 EVERY_S = 1.0
 REST_SHARE = 10.0  # rest this many times as long as a look has taken: a huge run is looked at less often
@@ -33,13 +33,15 @@ class Feed:
 
     Args:
         reader: Reads the database.
-        hand: Says what a person has done to the run of this process.
+        control: Says what a person has done to the run of this process.
         every_s: How often to look while somebody listens.
     """
 
-    def __init__(self, reader: Reader, *, hand: Callable[[], Hand] = Hand, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self, reader: Reader, *, control: Callable[[], Control] = Control, every_s: float = EVERY_S
+    ) -> None:
         self._reader = reader
-        self._hand = hand
+        self._control = control
         self._every_s = every_s
         self._lock = anyio.Lock()
         self._limiter = anyio.CapacityLimiter(1)
@@ -48,7 +50,7 @@ class Feed:
         self._number = 0
         self._changed: dict[int, int] = {}  # row: number of the event that told of it last
         self._latest: tuple[str, str] = ("", "")  # kind and text of the event `number`
-        self._news = anyio.Event()
+        self._change = anyio.Event()
         self._wanted = anyio.Event()
         self._poke = anyio.Event()
         self._finishing = self._finished = False
@@ -87,10 +89,10 @@ class Feed:
         """Look as soon as the last look has had its rest: something has moved."""
         self._nudge.set()
 
-    def _hands(self) -> Hand:
-        hand = self._hand()
+    def _hands(self) -> Control:
+        control = self._control()
         # Its process has not yet recorded the end when the page says goodbye.
-        return replace(hand, over=True) if self._finishing and hand.on_it else hand
+        return replace(control, over=True) if self._finishing and control.on_it else control
 
     async def finish(self) -> None:
         """Look a last time, tell it, and send everybody home."""
@@ -106,28 +108,28 @@ class Feed:
         async with self._lock:
             self.looks += 1
             try:
-                news = await self._read(lambda: self._reader.look(self._hands()))
+                delta = await self._read(lambda: self._reader.look(self._hands()))
             except RunnerError:
                 # A locked or moved database: what was told stands until it can be read again.
                 await self._read(self._reader.close)
                 return
-            if news is not None:
-                self._take(news)
+            if delta is not None:
+                self._take(delta)
 
-    def _take(self, news: News) -> None:
-        if news.text is None:
+    def _take(self, delta: Delta) -> None:
+        if delta.text is None:
             self._generation += 1
             self._number = 0
             self._changed = {}
         else:
             self._number += 1
-            self._changed.update(dict.fromkeys(news.rows, self._number))
-            self._latest = ("jobs" if news.rows else "head", news.text)
+            self._changed.update(dict.fromkeys(delta.rows, self._number))
+            self._latest = ("jobs" if delta.rows else "head", delta.text)
         self._tell()
 
     def _tell(self) -> None:
-        self._news.set()
-        self._news = anyio.Event()
+        self._change.set()
+        self._change = anyio.Event()
 
     async def _read(self, work: Callable[[], T]) -> T:
         """Do what blocks in a thread of our own; the run's threads are not ours to fill."""
@@ -154,7 +156,7 @@ class Feed:
             yield f"retry: {RETRY_MS}\n\n".encode()
             at = self._place(last_id)
             while True:
-                news = self._news  # taken first: what is told from here on wakes us
+                change = self._change  # taken first: what is told from here on wakes us
                 before = at
                 if at is None or at[0] != self._generation:
                     before = at = None
@@ -171,7 +173,7 @@ class Feed:
                 if at != before:
                     continue
                 with anyio.move_on_after(HEARTBEAT_S):
-                    await news.wait()
+                    await change.wait()
                     continue
                 yield b": still here\n\n"
         finally:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from runner.host.clock import epoch, rfc3339
 from runner.host.workspace import Holder
 from runner.reports import page
-from runner.reports.data import Invocation, Place, Report, categories_of, collect, jobs_of
+from runner.reports.data import FilePlace, Invocation, Report, categories_of, collect, jobs_of
 from runner.store import jobs, reporting, runs
 from runner.store.database import StateFile
 from runner.store.troubles import trouble
@@ -31,7 +31,7 @@ PIECE = 4000  # jobs told at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Target:
     """What a live page is about."""
 
     database: Path
@@ -52,7 +52,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hand:
+class Control:
     """What a person has done to the run of this process, and may do: None of it for a run elsewhere."""
 
     on_it: bool = False  # this page can hold and stop the run
@@ -63,14 +63,14 @@ class Hand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class Delta:
     """What is new since the last look; `text` is None when everything should be told anew."""
 
     rows: tuple[int, ...] = ()
     text: str | None = None
 
 
-def file_url(place: Place) -> str:
+def file_url(place: FilePlace) -> str:
     """Return how the live page names a file: by its row, so that no path is ever asked for."""
     return f"{place.kind}/{place.row}/{place.number}/{quote(Path(place.path).name, safe='')}"
 
@@ -79,7 +79,7 @@ class Reader:
     """Reads one manifest for the page. One thread at a time may use it.
 
     Args:
-        subject: What to read.
+        target: What to read.
         holder: Says who holds a manifest now.
         wall_s: The wall clock.
         piece: How many jobs are told at once.
@@ -87,15 +87,15 @@ class Reader:
 
     def __init__(
         self,
-        subject: Subject,
+        target: Target,
         *,
         holder: Callable[[str], Holder | None],
         wall_s: Callable[[], float] = time.time,
         piece: int = PIECE,
     ) -> None:
         self.piece = piece
-        self.subject = subject
-        self._doing = f"reading the state database {subject.database}"
+        self.target = target
+        self._doing = f"reading the state database {target.database}"
         self._holder = holder
         self._wall_s = wall_s
         self._file: StateFile | None = None
@@ -105,10 +105,10 @@ class Reader:
         self._updated_at = ""
         self._categories: Mapping[str, str] = {}
         self._versions: dict[int, int] = {}
-        self._pulse: object = None
+        self._heartbeat: object = None
         self._head: Mapping[str, Any] | None = None
 
-    def look(self, hand: Hand) -> News | None:
+    def look(self, control: Control) -> Delta | None:
         """Return what has changed since the last look; None when nothing has.
 
         Raises:
@@ -118,61 +118,61 @@ class Reader:
             conn = self._conn()
             # Asked before the reading begins: what is committed in between is found again next time.
             version = reporting.data_version(conn)
-            pulse = (self._phase(conn, hand), hand)
-            if version == self._data_version and pulse == self._pulse:
+            heartbeat = (self._phase(conn, control), control)
+            if version == self._data_version and heartbeat == self._heartbeat:
                 return None
             with reporting.snapshot(conn):
-                news = self._news(conn, hand)
-            self._data_version, self._pulse = version, pulse
-            return news
+                delta = self._delta(conn, control)
+            self._data_version, self._heartbeat = version, heartbeat
+            return delta
 
-    def _news(self, conn: sqlite3.Connection, hand: Hand) -> News | None:
-        name = self.subject.manifest
+    def _delta(self, conn: sqlite3.Connection, control: Control) -> Delta | None:
+        name = self.target.manifest
         shape, event = reporting.shape(conn, name), reporting.last_event(conn, name)
         if shape != self._shape:
             self._versions, self._updated_at = reporting.versions(conn, name)
             self._categories = categories_of(reporting.models(conn, name))
             self._shape, self._event = shape, event
-            self._head = _lasting(self._head_of(conn, self._report(conn, ()), hand))
-            return News()
+            self._head = _lasting(self._head_of(conn, self._report(conn, ()), control))
+            return Delta()
         since = rfc3339(max((epoch(self._updated_at) or 0.0) - OVERLAP_S, 0.0))
         found, updated_at = reporting.versions(conn, name, since=since, event=self._event)
         rows = sorted(row for row, version in found.items() if self._versions.get(row) != version)
         self._versions.update(found)
         self._updated_at, self._event = max(updated_at, self._updated_at), event
         if len(rows) > self.piece:
-            return News()
+            return Delta()
         report = self._report(conn, rows)
-        head = self._head_of(conn, report, hand)
+        head = self._head_of(conn, report, control)
         same = _lasting(head) == self._head
         self._head = _lasting(head)
         if not rows:
-            return None if same else News(text=_dump({"head": head}))
-        return News(rows=tuple(rows), text=_dump({**page.payload(report), "head": head}))
+            return None if same else Delta(text=_dump({"head": head}))
+        return Delta(rows=tuple(rows), text=_dump({**page.payload(report), "head": head}))
 
-    def whole(self, hand: Hand) -> Iterator[str]:
+    def whole(self, control: Control) -> Iterator[str]:
         """Yield everything there is to know now, in pieces of some thousand jobs; each piece is a reading of its own.
 
         Nobody should have to wait for all of a huge manifest before the first of it, neither the browser nor
         a run in this process.
         """
         with trouble(self._doing):
-            rows = reporting.job_order(self._conn(), self.subject.manifest)
-        yield self.some(rows[: self.piece], hand)
+            rows = reporting.job_order(self._conn(), self.target.manifest)
+        yield self.some(rows[: self.piece], control)
         for start in range(self.piece, len(rows), self.piece):
             with trouble(self._doing):
                 jobs_now = jobs_of(
-                    self._conn(), self.subject.manifest, rows[start : start + self.piece], file_url
+                    self._conn(), self.target.manifest, rows[start : start + self.piece], file_url
                 )
             yield _dump({"v": page.VERSION, **page.columns(jobs_now)})
 
-    def some(self, rows: Sequence[int], hand: Hand) -> str:
+    def some(self, rows: Sequence[int], control: Control) -> str:
         """Return what is known now of some jobs, and of the manifest as a whole."""
         with trouble(self._doing):
             conn = self._conn()
             with reporting.snapshot(conn):
                 report = self._report(conn, rows)
-                head = self._head_of(conn, report, hand)
+                head = self._head_of(conn, report, control)
         return _dump({**page.payload(report), "head": head})
 
     def find(self, kind: str, row: int, number: int) -> tuple[Path, str] | None:
@@ -181,7 +181,7 @@ class Reader:
             return None
         look_up = reporting.artifact_file if kind == "result" else reporting.reference_file
         with trouble(self._doing):
-            found = look_up(self._conn(), self.subject.manifest, row=row, number=number)
+            found = look_up(self._conn(), self.target.manifest, row=row, number=number)
         return (Path(found[0]), found[1]) if found else None
 
     def close(self) -> None:
@@ -192,38 +192,38 @@ class Reader:
 
     def _conn(self) -> sqlite3.Connection:
         if self._file is None:
-            self._file = StateFile.open_readonly(self.subject.database)
+            self._file = StateFile.open_readonly(self.target.database)
         return self._file.conn
 
     def _report(self, conn: sqlite3.Connection, rows: Sequence[int]) -> Report:
-        subject = self.subject
+        target = self.target
         return collect(
             conn,
-            subject.manifest,
-            output_dir=subject.output_dir,
+            target.manifest,
+            output_dir=target.output_dir,
             written_at=rfc3339(self._wall_s()),
-            invocation=subject.invocation,
+            invocation=target.invocation,
             rows=rows,
             url_of=file_url,
         )
 
-    def _head_of(self, conn: sqlite3.Connection, report: Report, hand: Hand) -> dict[str, Any]:
-        return {**page.head(report), "categories": self._categories, "now": self._now(conn, report, hand)}
+    def _head_of(self, conn: sqlite3.Connection, report: Report, control: Control) -> dict[str, Any]:
+        return {**page.head(report), "categories": self._categories, "now": self._now(conn, report, control)}
 
-    def _now(self, conn: sqlite3.Connection, report: Report, hand: Hand) -> dict[str, Any]:
+    def _now(self, conn: sqlite3.Connection, report: Report, control: Control) -> dict[str, Any]:
         """Return what is happening now: `{"phase": "running", "rate_per_s": 9.8, …}`."""
-        run = runs.last(conn, self.subject.manifest)
+        run = runs.last(conn, self.target.manifest)
         stats = run.stats if run is not None else {}
         return {
-            "phase": self._phase(conn, hand),
-            "hand": hand.on_it,
-            "serve": self.subject.invocation.command("serve"),
-            "report": str(page.page_path(self.subject.output_dir, self.subject.manifest)),
+            "phase": self._phase(conn, control),
+            "hand": control.on_it,
+            "serve": self.target.invocation.command("serve"),
+            "report": str(page.page_path(self.target.output_dir, self.target.manifest)),
             "started_at": run.started_at if run is not None else None,
             "ended_at": run.ended_at if run is not None else None,
             "exit_code": run.exit_code if run is not None else None,
-            **(asdict(hand.numbers) if hand.numbers else self._recorded(stats, run, report)),
-            "errors": jobs.last_errors(conn, self.subject.manifest, ERRORS),
+            **(asdict(control.numbers) if control.numbers else self._recorded(stats, run, report)),
+            "errors": jobs.last_errors(conn, self.target.manifest, ERRORS),
         }
 
     def _recorded(self, stats: Mapping[str, Any], run: runs.Run | None, report: Report) -> Mapping[str, Any]:
@@ -235,12 +235,12 @@ class Reader:
         told["eta_s"] = runs.time_left_s(run, self._wall_s())
         return told
 
-    def _phase(self, conn: sqlite3.Connection, hand: Hand) -> str:
+    def _phase(self, conn: sqlite3.Connection, control: Control) -> str:
         """Return `none`, `running`, `held`, `stopping`, `paused` (Ctrl-Z), `ended` or `killed`."""
-        run = runs.last(conn, self.subject.manifest)
+        run = runs.last(conn, self.target.manifest)
         if run is None:
             return "none"
-        if run.ended_at is not None or hand.over:
+        if run.ended_at is not None or control.over:
             return "ended"
         holder = self._holder(run.manifest)
         if holder is None or not holder.is_of(pid=run.pid, host=run.host):
@@ -248,9 +248,9 @@ class Reader:
         if holder.paused is not None:
             return "paused"
         stats = run.stats
-        if hand.stopping or (not hand.on_it and stats.get("stopping")):
+        if control.stopping or (not control.on_it and stats.get("stopping")):
             return "stopping"
-        if hand.held or (not hand.on_it and stats.get("held")):
+        if control.held or (not control.on_it and stats.get("held")):
             return "held"
         return "running"
 

@@ -13,7 +13,7 @@ from tests.simulation import Client, World, scheduler
 
 
 def slow_account(jobs: int, seeds: int) -> Line:
-    """Run jobs of 60 to 180 s at 2 requests/s, with the default manners of polling."""
+    """Run jobs of 60 to 180 s at 2 requests/s, with the default limits of polling."""
     ratios, polls, makespans, ideals, rejected = [], [], [], [], []
     for seed in range(seeds):
         draws = random.Random(seed)

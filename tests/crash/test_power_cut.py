@@ -24,8 +24,8 @@ from runner.model import Fingerprint, JobId, State
 from runner.store import jobs
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
-from tests.desk import NAME, apply, bind, job
 from tests.staged import changed
+from tests.world import NAME, apply, bind, job
 
 pytestmark = pytest.mark.crash
 

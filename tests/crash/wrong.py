@@ -28,28 +28,28 @@ class _Back(Exception):
     pass
 
 
-async def submit(desk, row):
+async def submit(context, row):
     """Send, then commit."""
     found = []
 
     def look(conn):
-        found.append(_intent(conn, desk, row))
+        found.append(_intent(conn, context, row))
         raise _Back
 
     try:
-        await desk.writer.write(look)
+        await context.writer.write(look)
     except _Back:
         pass
     (ready,) = found
-    if ready.held is not None:
-        return await _right_submit(desk, row)
-    answer = await desk.service.submit(ready.job.body, ready.job.key)
+    if ready.not_sent is not None:
+        return await _right_submit(context, row)
+    answer = await context.service.submit(ready.job.body, ready.job.key)
 
     def both(conn):
-        sent = _intent(conn, desk, row)
-        return _record(conn, desk, sent.job, answer)
+        sent = _intent(conn, context, row)
+        return _record(conn, context, sent.job, answer)
 
-    done = await desk.writer.write(both)
+    done = await context.writer.write(both)
     return Submitted(
         job=done.job, state=done.state, answer=answer, stop=done.stop, delay_s=done.delay_s, failure=done.failure
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from runner.web.door import Door
+from runner.web.redirect_file import RedirectFile
 from tests.browsing import axe_findings, until
 from tests.support import Command
 
@@ -122,7 +122,7 @@ def test_the_private_file_leads_to_the_page(
 ) -> None:
     night = Night(command, "--duration 2:6")
 
-    page = open_page(Door(tmp_path).lead_to(night.url))
+    page = open_page(RedirectFile(tmp_path).lead_to(night.url))
     page.wait_for_selector(".now.running")
 
     assert page.url == night.url

@@ -21,7 +21,7 @@ from runner.money.budget import EPSILON, Verdict, judge
 from runner.money.pricing import estimate
 from runner.store import jobs, ledger
 from runner.store.database import StateFile
-from tests.desk import BEGINNING, CONTRACT, NAME, apply, bind, job
+from tests.world import BEGINNING, CONTRACT, NAME, apply, bind, job
 
 URL = "https://rivya.ai"
 LISTED = float(CONTRACT.base_credits or 0)

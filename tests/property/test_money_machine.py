@@ -44,17 +44,18 @@ from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
 from runner.service.rivya.endpoints import Rivya
 from runner.service.rivya.tasks import read_task
-from runner.steps import desk as desks
+from runner.steps import context as run_context
 from runner.steps import poll as polling
 from runner.steps import submit as submitting
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.steps.download import _record as take_home
-from runner.steps.submit import Held, Submitted, take_back
+from runner.steps.submit import NotSent, Submitted, take_back
 from runner.steps.submit import submit as submit_step
 from runner.store import jobs, ledger
 from runner.store.database import StateFile, _connect
 from runner.store.writer import GroupWriter
-from tests.desk import (
+from tests.money_service import DEAREST, MANNERS, TURNED_AWAY, Service, Task, error
+from tests.world import (
     CONTRACT,
     MODEL,
     NAME,
@@ -65,7 +66,6 @@ from tests.desk import (
     job,
     reference,
 )
-from tests.money_service import DEAREST, MANNERS, TURNED_AWAY, Service, Task, error
 
 EXAMPLES = int(os.environ.get("MONEY_EXAMPLES", "0"))
 WINDOW_S = 3600.0
@@ -230,7 +230,7 @@ class Money(RuleBasedStateMachine):
         self.wire.says_its_time = lambda: service_clock.heard(self.service.now_s // 1 if self.dates else None)
         if self.dates:
             self.wire.says_its_time()  # every run asks before it sends anything
-        self.desk = Desk(
+        self.context = RunContext(
             run=1,
             settings=self.settings,
             account=Account(SERVICE, key),
@@ -370,13 +370,13 @@ class Money(RuleBasedStateMachine):
         fresh = found.state in NEVER_SENT
         total = sum(ledger.totals(self.file.conn, NAME))
         self.wire.launched = None
-        step = self.loop.create_task(submit_step(self.desk, found.row))
+        step = self.loop.create_task(submit_step(self.context, found.row))
         self.wait(self.until_it_flies(step))
         flight = self.wire.launched
         if flight is None:
             held = step.result()
-            assert held.held is not None
-            if held.held is Held.TIME:
+            assert held.not_sent is not None
+            if held.not_sent is NotSent.TIME:
                 self.wire.says_its_time()
                 return self.send(found)
             return None
@@ -401,7 +401,7 @@ class Money(RuleBasedStateMachine):
         assert day is None or ledger.day_total(self.file.conn, self.clock.wall_s()) <= day + 1e-6
 
     def upload(self) -> None:
-        world = World(file=self.file, clock=self.clock, key=self.desk.account.key)
+        world = World(file=self.file, clock=self.clock, key=self.context.account.key)
         world.uploaded(IMAGE, f"https://files/{int(self.service.now_s)}-{len(self.owner)}")
 
     @precondition(lambda self: any(flight.said is None for flight in self.flights))
@@ -486,16 +486,16 @@ class Money(RuleBasedStateMachine):
         left = self.file.conn.serialize()
         self.file.conn.close()
         self.file = opened(left)
-        self.sit_down(self.desk.account.key)
+        self.sit_down(self.context.account.key)
         with self.file.transaction() as conn:
-            take_back(conn, self.desk)
+            take_back(conn, self.context)
 
     @precondition(lambda self: not self.flights)
     @rule()
     def evening(self) -> None:
         """The run ends in good order: what was refused for sure keeps nothing reserved."""
         with self.file.transaction() as conn:
-            take_back(conn, self.desk)
+            take_back(conn, self.context)
 
     @rule(changed=st.sets(st.sampled_from(range(len(POOL))), max_size=3), key=st.sampled_from(KEYS))
     def edit(self, changed: set[int], key: str) -> None:
@@ -510,7 +510,7 @@ class Money(RuleBasedStateMachine):
     def twin(self, data: st.DataObject, instead: bool) -> None:
         """Rename a job, or list its content once more under another id, perhaps one it had before."""
         old, new = self.pick(data, self.twins())
-        self.run_manifest((self.listed - {old} if instead else self.listed) | {new}, self.desk.account.key)
+        self.run_manifest((self.listed - {old} if instead else self.listed) | {new}, self.context.account.key)
 
     def twins(self) -> list[tuple[int, int]]:
         ids = {POOL[number].id for number in self.listed}
@@ -529,7 +529,7 @@ class Money(RuleBasedStateMachine):
         os.environ["RIVYA_API_KEY"] = key
         self.sit_down(key)
         with self.file.transaction() as conn:
-            take_back(conn, self.desk)
+            take_back(conn, self.context)
 
     # --- tasks ---
 
@@ -583,14 +583,14 @@ class Money(RuleBasedStateMachine):
         self.wire.poll_says = says.get(how, Reply(status=200, data=self.service.tasks[found.task_id].view()))
         if how == "killed":
             return  # before its commit: as if it had never been asked
-        seen = polling.Seen(
+        seen = polling.WaitingTask(
             task_id=found.task_id,
             word=found.task_status or "",
             late_at_s=self.clock.wall_s() + (-1.0 if late else 1e9),
             reserved=known,
         )
-        self.wait(polling.poll(self.desk, found.row, seen))
-        self.wait(self.desk.writer.flush())
+        self.wait(polling.poll(self.context, found.row, seen))
+        self.wait(self.context.writer.flush())
         if how != "answer":
             assert jobs.get(self.file.conn, found.row).state is State.WAITING
 
@@ -600,7 +600,7 @@ class Money(RuleBasedStateMachine):
         """Bring a result home."""
         found = self.pick(data, self.rows(State.DOWNLOADING))
         with self.file.transaction() as conn:
-            take_home(conn, self.desk, found, (), set(), whole=True)
+            take_home(conn, self.context, found, (), set(), whole=True)
 
     # --- money, time ---
 
@@ -925,7 +925,7 @@ WRONG: dict[str, tuple[object, str, Any, tuple[str, ...]]] = {
         ("lost", "night, clock set back", "answered"),
     ),
     "a host that sleeps": (submitting, "send_age_s", _ours_only, ("lost", "night of the host", "answered")),
-    "no caps": (desks, "judge", lambda **_: Verdict.YES, ("answered", "next", "answered")),
+    "no caps": (run_context, "judge", lambda **_: Verdict.YES, ("answered", "next", "answered")),
 }
 
 

@@ -1,4 +1,4 @@
-"""The scheduler against simulated services: manners always kept, everything found, near the oracle."""
+"""The scheduler against simulated services: the limits of polling always kept, everything found, near the oracle."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ def test_manners_are_kept_and_everything_is_found(
 ) -> None:
     durations_s = draw_durations(kind, jobs, typical_s, random.Random(seed))
     world = World(durations_s=durations_s, rate=rate, lost=lost, upload_s=upload_s)
-    manners = Polling(first_s=0.5, min_s=0.4, max_s=10.0)
+    limits = Polling(first_s=0.5, min_s=0.4, max_s=10.0)
 
-    outcome = Client(world, scheduler(given=rate, window=window, polling=manners), seed=seed).run()
+    outcome = Client(world, scheduler(given=rate, window=window, polling=limits), seed=seed).run()
 
     assert len(outcome.found_at) == jobs
-    assert outcome.earliest_poll_s >= manners.first_s - 1e-6
-    # The simulated client asks for 0.2 s after an unclear poll; the scheduler keeps to the manners.
-    assert outcome.closest_polls_s >= manners.min_s - 1e-6
+    assert outcome.earliest_poll_s >= limits.first_s - 1e-6
+    # The simulated client asks for 0.2 s after an unclear poll; the scheduler keeps to the limits.
+    assert outcome.closest_polls_s >= limits.min_s - 1e-6
     assert window is None or outcome.most_in_flight <= window

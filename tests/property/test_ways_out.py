@@ -40,7 +40,9 @@ from runner.steps.submit import take_back
 from runner.steps.upload import fail_for_reference
 from runner.store import jobs
 from runner.store.database import StateFile, _connect
-from tests.desk import (
+from tests.staged import changed
+from tests.submit_answers import FAILED_EMPTY, NO, PICTURE, TOO_FAST
+from tests.world import (
     LOST,
     NAME,
     Said,
@@ -51,8 +53,6 @@ from tests.desk import (
     refused,
     task,
 )
-from tests.staged import changed
-from tests.submit_answers import FAILED_EMPTY, NO, PICTURE, TOO_FAST
 
 pytestmark = pytest.mark.anyio
 
@@ -116,14 +116,14 @@ class Night(World):
             if self.state("a") is State.WAITING:
                 await self.poll("a", late_at_s=self.clock.wall_s() + 1)
             else:
-                async with self.desk() as desk:
-                    await polling.renew(desk, self.job("a").row)
+                async with self.context() as context:
+                    await polling.renew(context, self.job("a").row)
 
     async def run(self) -> State:
         """Let a run do all it can, at a service that behaves."""
-        async with self.desk() as desk:
+        async with self.context() as context:
             with self.file.transaction() as conn:
-                take_back(conn, desk)
+                take_back(conn, context)
         for _ in range(6):
             found = self.job("a")
             if found.state in NEVER_SENT or found.state is State.SUBMITTING:
@@ -134,9 +134,9 @@ class Night(World):
                 view = task(found.task_id, status="succeeded", final=10, result={"urls": ["https://r/1"]})
                 await self.hears(httpx.Response(200, json=view))
             elif found.state is State.DOWNLOADING:
-                async with self.desk() as desk:
+                async with self.context() as context:
                     with self.file.transaction() as conn:
-                        take_home(conn, desk, found, (), set(), whole=True)
+                        take_home(conn, context, found, (), set(), whole=True)
         return self.state("a")
 
 
@@ -145,9 +145,9 @@ Reach = Callable[[Night], Awaitable[Any]]
 
 async def uploads(night: Night) -> None:
     night.lists(WITH_PICTURE, B)
-    async with night.desk() as desk:
+    async with night.context() as context:
         with night.file.transaction() as conn:
-            _mark_uploading(conn, desk, night.job("a").row)
+            _mark_uploading(conn, context, night.job("a").row)
 
 
 async def comes_back_refused(night: Night) -> None:
@@ -191,10 +191,10 @@ async def partly_there(night: Night) -> None:
     film = night.manifest.with_name("a.mp4")
     film.write_bytes(b"12345")
     item = Artifact(number=1, path=film, sha256=Sha256("0" * 64), size_bytes=5, mime="video/mp4")
-    async with night.desk() as desk:
+    async with night.context() as context:
         with night.file.transaction() as conn:
-            found = take_home(conn, desk, night.job("a"), (item,), set(), whole=False)
-            trouble.note(conn, desk, found, Trouble.NOT_FETCHED, "result 2 of 2: HTTP 403")
+            found = take_home(conn, context, night.job("a"), (item,), set(), whole=False)
+            trouble.note(conn, context, found, Trouble.NOT_FETCHED, "result 2 of 2: HTTP 403")
 
 
 async def finished(night: Night) -> None:
@@ -220,10 +220,10 @@ async def partly_on_disk(night: Night) -> None:
 
 
 async def reference_is_refused(night: Night) -> None:
-    async with night.desk() as desk:
+    async with night.context() as context:
         with night.file.transaction() as conn:
             failure = Failure(cls=FailureClass.VALIDATION, code="file_too_large", message="it is too large")
-            fail_for_reference(conn, desk, night.job("a").row, failure)
+            fail_for_reference(conn, context, night.job("a").row, failure)
 
 
 async def given_up(night: Night) -> None:

@@ -13,7 +13,7 @@ from runner.host.clock import rfc3339
 from runner.model import NEVER_SENT, Basis, Estimate, Settings, State, TaskId
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.store import jobs, ledger, staging
-from tests.desk import BEGINNING, MODEL, NAME, World, job, staged
+from tests.world import BEGINNING, MODEL, NAME, World, job, staged
 
 NOW = rfc3339(BEGINNING)
 URL = "https://rivya.ai"

@@ -10,8 +10,8 @@ import pytest
 
 from runner.errors import Exit
 from runner.model import Budget, Limits, State
-from tests.desk import task
 from tests.live_engine import AT_ONCE, Live, live
+from tests.world import task
 
 pytestmark = pytest.mark.anyio
 

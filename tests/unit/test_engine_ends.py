@@ -10,7 +10,7 @@ from runner.engine import Engine
 from runner.engine.reasons import MOST, Reasons
 from runner.errors import EXIT_PRECEDENCE, Exit, StateError, UsageError, of_a_run
 from runner.model import State
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.steps.download import DownloadResult, Settled
 from tests.live_engine import Home, live
 
@@ -60,11 +60,13 @@ class Broken(Home):
     def __init__(self, error: Exception, after: int = 2) -> None:
         self.error, self.left = error, after
 
-    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None, **_: Any) -> DownloadResult:
+    async def fetch(
+        self, context: RunContext, row: int, settled: Settled | None = None, **_: Any
+    ) -> DownloadResult:
         if not self.left:
             raise self.error
         self.left -= 1
-        return await super().fetch(desk, row, settled)
+        return await super().fetch(context, row, settled)
 
 
 @pytest.mark.parametrize(
@@ -102,11 +104,11 @@ async def test_0_is_checked_against_the_ledger(state: State, code: Exit) -> None
 
     class Forgetful(Home):
         async def fetch(
-            self, desk: Desk, row: int, settled: Settled | None = None, **_: Any
+            self, context: RunContext, row: int, settled: Settled | None = None, **_: Any
         ) -> DownloadResult:
-            done = await super().fetch(desk, row, settled)
+            done = await super().fetch(context, row, settled)
             if done.job.id == "j1":
-                await desk.writer.write(lambda conn: conn.execute(forget, (state.value,)))
+                await context.writer.write(lambda conn: conn.execute(forget, (state.value,)))
             return done
 
     world.home = Forgetful()

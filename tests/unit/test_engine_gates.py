@@ -10,17 +10,17 @@ import httpx
 import pytest
 
 from runner.engine import Engine, results
-from runner.engine.health import Nameless
+from runner.engine.health import MissingTaskIds
 from runner.errors import Exit
 from runner.model import Budget, FailedRounds, Limits, State
 from runner.pace.scheduler import Call, Scheduler
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.steps.download import DownloadResult, Fetched, Settled
 from runner.store import jobs
-from tests.desk import World, job, reference, refused, rows, task
 from tests.live_engine import AT_ONCE, QUICK, Home, Live, live
+from tests.world import World, job, reference, refused, rows, task
 
 pytestmark = pytest.mark.anyio
 
@@ -213,7 +213,7 @@ async def test_ten_answers_in_a_row_without_a_task_are_a_reason_to_submit_no_mor
     nameless = understand(Reply(status=201, data={"status": "queued"}), body=b"")
     named = understand(Reply(status=201, data=task("t1")), body=b"")
     others = [Reply(status=429), Reply(status=502), Reply(detail="lost"), Reply(sent=False)]
-    seen = Nameless()
+    seen = MissingTaskIds()
 
     said = [seen.answered(answer) for answer in (*[nameless] * 9, named, *[nameless] * 9)]
     said += [seen.answered(understand(reply, body=b"")) for reply in others]
@@ -294,7 +294,7 @@ async def test_what_was_refused_for_sure_and_then_set_aside_counts_once_for_the_
         return refused(429, "rate_limited", **{"Retry-After": "0"})
 
     def after(task_id: str, polls: int) -> dict[str, Any]:
-        if engines[0]._floor.admission.aside or len(world.sent) > 2:
+        if engines[0]._run_state.admission.aside or len(world.sent) > 2:
             return task(task_id, status="succeeded", final=10, updated_at=AT_ONCE)
         return task(task_id, reserved=0)
 
@@ -349,10 +349,10 @@ async def test_a_result_that_is_too_large_is_fetched_once_in_a_run() -> None:
         fetches = 0
 
         async def fetch(
-            self, desk: Desk, row: int, settled: Settled | None = None, **_: Any
+            self, context: RunContext, row: int, settled: Settled | None = None, **_: Any
         ) -> DownloadResult:
             self.fetches += 1
-            found = await desk.writer.write(lambda conn: jobs.get(conn, row))
+            found = await context.writer.write(lambda conn: jobs.get(conn, row))
             return DownloadResult(job=found, fetched=Fetched.NEVER, why="it is too large")
 
     world = live(1)
@@ -372,13 +372,15 @@ class AtTheApi(Home):
         self.refusals = refusals
         self.fetches = 0
 
-    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None, **_: Any) -> DownloadResult:
+    async def fetch(
+        self, context: RunContext, row: int, settled: Settled | None = None, **_: Any
+    ) -> DownloadResult:
         self.fetches += 1
         if self.refusals:
             self.refusals -= 1
-            found = await desk.writer.write(lambda conn: jobs.get(conn, row))
+            found = await context.writer.write(lambda conn: jobs.get(conn, row))
             return DownloadResult(job=found, fetched=Fetched.LATER, too_fast=True, retry_after_s=0.01)
-        return replace(await super().fetch(desk, row, settled), from_api=True)
+        return replace(await super().fetch(context, row, settled), from_api=True)
 
 
 async def test_results_at_the_api_itself_are_fetched_under_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -421,13 +423,15 @@ class Shaky(Home):
         self.failures = failures
         self.fetches: list[str] = []
 
-    async def fetch(self, desk: Desk, row: int, settled: Settled | None = None, **_: Any) -> DownloadResult:
-        found = await desk.writer.write(lambda conn: jobs.get(conn, row))
+    async def fetch(
+        self, context: RunContext, row: int, settled: Settled | None = None, **_: Any
+    ) -> DownloadResult:
+        found = await context.writer.write(lambda conn: jobs.get(conn, row))
         self.fetches.append(found.id)
         if self.failures.get(found.id, 0):
             self.failures[found.id] -= 1
             return DownloadResult(job=found, fetched=Fetched.LATER, why="HTTP 503")
-        return await super().fetch(desk, row, settled)
+        return await super().fetch(context, row, settled)
 
 
 async def test_results_given_up_are_asked_for_again_when_another_one_comes_home(

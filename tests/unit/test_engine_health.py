@@ -17,8 +17,8 @@ from runner.model import Polling
 from runner.service.protocol import Answer
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
-from tests.desk import task
 from tests.live_engine import AT_ONCE, live
+from tests.world import task
 
 OFF = understand(Reply(status=503, data={"error": {"code": "public_api_disabled", "message": "down"}}))
 GOOD = understand(Reply(status=200, data={"id": "t1", "status": "queued"}))

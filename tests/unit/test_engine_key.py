@@ -17,8 +17,8 @@ from runner.pace.scheduler import Call
 from runner.service.protocol import Answer
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
-from tests.desk import refused
 from tests.live_engine import live
+from tests.world import refused
 
 GOOD = understand(Reply(status=200, data={"id": "t1", "status": "queued"}))
 AWAY = understand(Reply(status=502))
@@ -56,9 +56,9 @@ def test_one_stray_refusal_is_asked_about_at_once_and_holds_nothing() -> None:
     why = night.request(Call.POLL, no())
 
     assert why is None
-    assert (night.key.ask_at, night.key.held) == (night.now, False)
+    assert (night.key.ask_at, night.key.checking) == (night.now, False)
     assert night.question(GOOD) is None
-    assert (night.key.ask_at, night.key.held) == (math.inf, False)
+    assert (night.key.ask_at, night.key.checking) == (math.inf, False)
 
 
 def test_a_key_revoked_in_mid_run_ends_it_within_some_seconds() -> None:
@@ -71,7 +71,7 @@ def test_a_key_revoked_in_mid_run_ends_it_within_some_seconds() -> None:
     assert said[:-1] == [None] * (ASKS - 1)
     assert "api_key_revoked" in (said[-1] or "")
     assert 5 < night.now - began < 10
-    assert night.key.held, "nothing else is sent meanwhile"
+    assert night.key.checking, "nothing else is sent meanwhile"
 
 
 @pytest.mark.parametrize("code", ["api_key_invalid", "api_scope_denied"])
@@ -80,7 +80,7 @@ def test_a_key_refused_from_the_first_answer_on_ends_the_run_at_once(code: str, 
     night = Night(passed=())
     night.request(Call.SUBMIT, no(401 if code == "api_key_invalid" else 403, code))
 
-    assert night.key.held
+    assert night.key.checking
     assert "HTTP 40" in (night.question(question) or "")
 
 
@@ -90,7 +90,7 @@ def test_a_stray_first_answer_is_no_end() -> None:
 
     assert night.question(GOOD) is None
     assert night.request(Call.SUBMIT, GOOD) is None
-    assert (night.key.held, night.key.ask_at) == (False, math.inf)
+    assert (night.key.checking, night.key.ask_at) == (False, math.inf)
 
 
 def test_whatever_passes_that_was_sent_later_ends_the_doubt() -> None:
@@ -100,10 +100,10 @@ def test_whatever_passes_that_was_sent_later_ends_the_doubt() -> None:
     night.question(no())
 
     night.request(Call.SUBMIT, GOOD, sent_at=sent_at - 1.0)
-    doubted = night.key.held
+    doubted = night.key.checking
     night.request(Call.SUBMIT, GOOD, sent_at=sent_at + 0.01)
 
-    assert (doubted, night.key.held) == (True, False)
+    assert (doubted, night.key.checking) == (True, False)
 
 
 def test_refusals_that_were_on_their_way_together_are_one() -> None:
@@ -123,7 +123,7 @@ def test_a_scope_that_is_missing_for_one_kind_ends_the_run(known: bool) -> None:
     why = None
     while why is None:
         waves += 1
-        night.now = max(night.now, night.key.held_until)
+        night.now = max(night.now, night.key.checking_until)
         why = night.request(Call.SUBMIT, no(403, "api_scope_denied"))
         night.request(Call.POLL, GOOD)
         if why is None and night.key.ask_at < math.inf:
@@ -157,7 +157,7 @@ def test_a_task_that_alone_may_not_be_seen_is_no_key_that_is_refused(
 ) -> None:
     night, said = Night(), []
     for row in rows:
-        night.now = max(night.now, night.key.held_until) + 1.0
+        night.now = max(night.now, night.key.checking_until) + 1.0
         said.append(night.key.answered(Call.POLL, no(403, code), night.now, sent_at=night.now - 0.1, row=row))
         if night.key.ask_at < math.inf:
             assert night.question(GOOD) is None
@@ -172,7 +172,7 @@ def test_a_key_that_may_not_ask_for_credits_is_no_key_that_is_refused() -> None:
         assert night.question(no(403, "api_scope_denied")) is None
         night.request(Call.POLL, GOOD)
 
-    assert not night.key.held
+    assert not night.key.checking
 
 
 @pytest.mark.parametrize("answer", [AWAY, LIMITED])
@@ -184,7 +184,7 @@ def test_a_question_that_tells_nothing_is_asked_again_and_not_counted(answer: An
 
     assert said == [None] * 30
     assert night.question(GOOD) is None
-    assert not night.key.held
+    assert not night.key.checking
 
 
 def test_a_question_of_others_that_is_refused_is_doubted_too() -> None:
@@ -193,7 +193,7 @@ def test_a_question_of_others_that_is_refused_is_doubted_too() -> None:
 
     assert night.key.question_answered(no(), night.now, sent_at=night.now) is None
     assert night.question(GOOD) is None
-    assert not night.key.held
+    assert not night.key.checking
 
 
 # --- whole runs -------------------------------------------------------------------------------------------

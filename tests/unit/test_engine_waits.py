@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.engine.floor import moment
+from runner.engine.run_state import moment
 from runner.engine.waits import ALWAYS_S, FIRST_S, LONGEST_S, Waits, is_quota
 from runner.errors import Exit
 from runner.model import State
@@ -18,8 +18,8 @@ from runner.pace.scheduler import Call
 from runner.service.protocol import Answer
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
-from tests.desk import refused
 from tests.live_engine import live
+from tests.world import refused
 
 MINUTE, HOURS = 60.0, 30_000.0
 

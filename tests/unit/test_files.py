@@ -18,14 +18,14 @@ from runner.results.parts import (
     DiskTrouble,
     FolderUnusable,
     PartFile,
+    PartOrigin,
     PlaceTrouble,
-    Progress,
     Result,
     disk_error,
 )
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
-NOTES = Progress(source="a", validator='"e"', total_bytes=9, boot="b")
+NOTES = PartOrigin(source="a", validator='"e"', total_bytes=9, boot="b")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from runner.store import ledger
 from runner.store.copies import knows
 from runner.store.database import StateFile
 from runner.store.marks import Begun, Mark, Marks
-from tests.desk import NAME, World, accepted, job
+from tests.world import NAME, World, accepted, job
 
 SERVICE = "https://rivya.ai"
 AT = "2026-01-01T00:00:00.000Z"

@@ -12,18 +12,18 @@ from runner.pace.durations import Durations
 from runner.pace.inspection import plan_for
 from runner.pace.polling import Waiting
 
-MANNERS = Polling(first_s=2.5, min_s=5.0, max_s=60.0)
+POLLING = Polling(first_s=2.5, min_s=5.0, max_s=60.0)
 
 
 def waiting(*seconds: float) -> Waiting:
     durations = Durations()
     durations.seed("video", seconds)
-    return Waiting(MANNERS, durations)
+    return Waiting(POLLING, durations)
 
 
 def test_the_first_poll_is_near_the_likely_end() -> None:
     line = waiting(*[90.0] * 40)
-    line.add(1, shape="video", kin=None, age_s=0.0, now=100.0, polled=False)
+    line.add(1, shape="video", group=None, age_s=0.0, now=100.0, polled=False)
 
     found = line.next(100.0)
 
@@ -33,7 +33,7 @@ def test_the_first_poll_is_near_the_likely_end() -> None:
 
 def test_a_resumed_job_is_as_old_as_it_is() -> None:
     line = waiting(*[90.0] * 40)
-    line.add(1, shape="video", kin=None, age_s=600.0, now=100.0, polled=True)
+    line.add(1, shape="video", group=None, age_s=600.0, now=100.0, polled=True)
 
     found = line.next(100.0)
 
@@ -43,7 +43,7 @@ def test_a_resumed_job_is_as_old_as_it_is() -> None:
 
 def test_a_poll_on_its_way_is_not_chosen_again() -> None:
     line = waiting(10.0)
-    line.add(1, shape="video", kin=None, age_s=60.0, now=0.0, polled=False)
+    line.add(1, shape="video", group=None, age_s=60.0, now=0.0, polled=False)
     line.sent(1, 0.0)
 
     assert line.next(1.0) is None
@@ -51,7 +51,7 @@ def test_a_poll_on_its_way_is_not_chosen_again() -> None:
 
 def test_an_unclear_poll_waits_as_told_and_never_less_than_the_manners() -> None:
     line = waiting(10.0)
-    line.add(1, shape="video", kin=None, age_s=60.0, now=0.0, polled=False)
+    line.add(1, shape="video", group=None, age_s=60.0, now=0.0, polled=False)
     line.sent(1, 0.0)
     line.unclear(1, 0.1, 0.0)
 
@@ -64,16 +64,16 @@ def test_an_unclear_poll_waits_as_told_and_never_less_than_the_manners() -> None
 @pytest.mark.parametrize("said_s", [0.0, 12.0, 86_400.0])
 def test_what_polls_saw_bounds_what_the_service_says(said_s: float) -> None:
     """Its times taught a day, and the next task was not asked for before."""
-    line = Waiting(MANNERS, Durations())
+    line = Waiting(POLLING, Durations())
     learned = []
     for job in range(8):
         start = 1000.0 * job
-        line.add(job, shape="video", kin=None, age_s=0.0, now=start, polled=False)
+        line.add(job, shape="video", group=None, age_s=0.0, now=start, polled=False)
         line.sent(job, start + 10.0)
         line.still_running(job, start + 10.1)
         line.sent(job, start + 15.0)
         learned.append(line.ended(job, start + 15.1, said_s))
-    line.add(9, shape="video", kin=None, age_s=0.0, now=9000.0, polled=False)
+    line.add(9, shape="video", group=None, age_s=0.0, now=9000.0, polled=False)
 
     found = line.next(9000.0)
 
@@ -84,9 +84,9 @@ def test_what_polls_saw_bounds_what_the_service_says(said_s: float) -> None:
 
 def test_an_unanswered_look_is_taken_over_by_another_job() -> None:
     """Tasks that the service cannot tell of took the turns of all others."""
-    line = Waiting(MANNERS, Durations())
+    line = Waiting(POLLING, Durations())
     for job in range(20):
-        line.add(job, shape="video", kin=None, age_s=0.0, now=0.0, polled=False)
+        line.add(job, shape="video", group=None, age_s=0.0, now=0.0, polled=False)
     line.sent(0, 100.0)
     before = line.next(100.0)
     line.unclear(0, 101.0, 60.0)
@@ -101,7 +101,7 @@ def test_an_unanswered_look_is_taken_over_by_another_job() -> None:
 
 def test_a_forgotten_job_is_never_chosen() -> None:
     line = waiting(10.0)
-    line.add(1, shape="video", kin=None, age_s=60.0, now=0.0, polled=False)
+    line.add(1, shape="video", group=None, age_s=60.0, now=0.0, polled=False)
     line.remove(1)
 
     assert line.next(100.0) is None
@@ -111,9 +111,9 @@ def test_a_forgotten_job_is_never_chosen() -> None:
 def test_a_new_shape_learns_from_others_of_its_model() -> None:
     durations = Durations()
     for _ in range(40):
-        durations.ended("480p", 29.0, 30.0, kin="grok")
+        durations.ended("480p", 29.0, 30.0, group="grok")
 
-    curve, _ = durations.curve("720p", kin="grok")
+    curve, _ = durations.curve("720p", group="grok")
 
     assert curve is not None
     assert 27.0 <= curve.age(0.5) <= 33.0
@@ -149,7 +149,7 @@ def test_a_plan_asks_after_each_heap_of_ends_and_not_between() -> None:
     curve, _ = durations.curve("a")
     assert curve is not None
 
-    plan = plan_for(curve, polls=1.75, manners=Polling(first_s=0.2, min_s=0.2, max_s=60.0))
+    plan = plan_for(curve, polls=1.75, limits=Polling(first_s=0.2, min_s=0.2, max_s=60.0))
 
     assert plan.after(0.0) == pytest.approx(4.0, rel=0.1)
     assert plan.after(5.0) == pytest.approx(16.0, rel=0.1)
@@ -159,7 +159,7 @@ def test_ten_thousand_waiting_jobs_are_small() -> None:
     line = waiting(90.0)
     tracemalloc.start()
     for job in range(10_000):
-        line.add(job, shape="video", kin=None, age_s=0.0, now=float(job), polled=False)
+        line.add(job, shape="video", group=None, age_s=0.0, now=float(job), polled=False)
     used_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -170,7 +170,7 @@ def test_a_thousand_resumed_jobs_are_asked_oldest_first() -> None:
     line = waiting(*[90.0] * 40)
     ages = random.Random(1).sample(range(1000, 100_000), 1000)
     for job, age_s in enumerate(ages):
-        line.add(job, shape="video", kin=None, age_s=float(age_s), now=0.0, polled=True)
+        line.add(job, shape="video", group=None, age_s=float(age_s), now=0.0, polled=True)
     asked = []
     for step in range(20):
         found = line.next(step * 0.05)

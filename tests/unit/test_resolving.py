@@ -19,9 +19,9 @@ from runner.service.protocol import TaskView
 from runner.service.rivya.tasks import read_task
 from runner.steps import poll as polling
 from runner.store import jobs
-from tests.desk import BEGINNING, LOST, MODEL, NAME, Said, World, accepted, refused, task
 from tests.staged import changed, put
 from tests.submit_answers import A, B
+from tests.world import BEGINNING, LOST, MODEL, NAME, Said, World, accepted, refused, task
 
 pytestmark = pytest.mark.anyio
 
@@ -141,8 +141,8 @@ async def stuck(kind: str, *, final: float | None = 10, passed_s: float = 90_000
         if world.state("a") is State.WAITING:
             await world.poll("a")
         else:
-            async with world.desk() as desk:
-                await polling.renew(desk, world.job("a").row)
+            async with world.context() as context:
+                await polling.renew(context, world.job("a").row)
     return world
 
 

@@ -13,7 +13,7 @@ from runner.pace.polling import Waiting
 from runner.pace.scheduler import Call, Scheduler
 from tests.simulation import Client, World, scheduler
 
-MANNERS = Polling(first_s=0.5, min_s=1.0, max_s=10.0)
+POLLING = Polling(first_s=0.5, min_s=1.0, max_s=10.0)
 
 
 def requests(plan: Scheduler, seconds: float, *, submits: int) -> list[Call]:
@@ -36,14 +36,14 @@ def requests(plan: Scheduler, seconds: float, *, submits: int) -> list[Call]:
 
 
 def test_while_the_rate_is_scarce_submits_go_first_and_a_poll_now_and_then() -> None:
-    sent = requests(scheduler(given=10.0, polling=MANNERS), 120.0, submits=10_000)
+    sent = requests(scheduler(given=10.0, polling=POLLING), 120.0, submits=10_000)
 
     polls = sent.count(Call.POLL) / len(sent)
     assert 0.02 <= polls <= 0.05
 
 
 def test_a_full_window_leaves_the_rate_to_polls() -> None:
-    plan = scheduler(given=10.0, window=5, polling=MANNERS)
+    plan = scheduler(given=10.0, window=5, polling=POLLING)
 
     sent = requests(plan, 30.0, submits=1000)
 
@@ -54,7 +54,7 @@ def test_a_full_window_leaves_the_rate_to_polls() -> None:
 def test_a_task_that_outlives_all_others_is_asked_about_for_ever() -> None:
     durations = Durations()
     durations.seed("one", [5.0] * 40)
-    plan = scheduler(given=10.0, window=1, polling=MANNERS, durations=durations)
+    plan = scheduler(given=10.0, window=1, polling=POLLING, durations=durations)
 
     sent = requests(plan, 3600.0, submits=1)
 
@@ -66,7 +66,7 @@ def test_where_slots_are_scarce_tasks_that_fail_at_once_are_found_at_once() -> N
     rng = random.Random(3)
     jobs = [0.3 if rng.random() < 0.3 else 30.0 for _ in range(200)]
     world = World(durations_s=jobs, rate=50.0, in_flight=20)
-    client = Client(world, scheduler(given=50.0, window=20, polling=MANNERS), seed=1)
+    client = Client(world, scheduler(given=50.0, window=20, polling=POLLING), seed=1)
 
     outcome = client.run()
 
@@ -80,7 +80,7 @@ def test_a_poll_is_not_made_only_because_so_much_time_has_passed(asked_at_s: flo
     durations = Durations()
     durations.seed("one", [5.0, 100.0] * 60)
     line = Waiting(Polling(first_s=0.5, min_s=1.0, max_s=5.0), durations)
-    line.add(1, shape="one", kin=None, age_s=0.0, now=0.0, polled=False)
+    line.add(1, shape="one", group=None, age_s=0.0, now=0.0, polled=False)
     line.sent(1, asked_at_s)
     line.still_running(1, asked_at_s)
 
@@ -94,7 +94,7 @@ def test_where_a_task_may_end_any_time_polls_are_no_farther_apart_than_told() ->
     durations = Durations()
     durations.seed("one", [float(seconds) for seconds in range(1, 160)])
     line = Waiting(Polling(first_s=0.5, min_s=1.0, max_s=5.0), durations)
-    line.add(1, shape="one", kin=None, age_s=0.0, now=0.0, polled=False)
+    line.add(1, shape="one", group=None, age_s=0.0, now=0.0, polled=False)
     line.sent(1, 60.0)
     line.still_running(1, 60.0)
 

@@ -14,7 +14,7 @@ from runner.host.clock import rfc3339
 from runner.lifecycle.ways import Trouble
 from runner.model import FailedRounds, Limits, State
 from runner.steps import poll as polling
-from tests.desk import BEGINNING, LOST, NO_CONNECTION, Said, World, accepted, job, refused, rows, task
+from tests.world import BEGINNING, LOST, NO_CONNECTION, Said, World, accepted, job, refused, rows, task
 
 pytestmark = pytest.mark.anyio
 
@@ -357,8 +357,8 @@ async def test_a_task_that_another_account_cannot_see_stops_the_run() -> None:
 
 async def renew(world: World, answer: Said) -> None:
     world.says(answer)
-    async with world.desk() as desk:
-        await polling.renew(desk, world.job("a").row)
+    async with world.context() as context:
+        await polling.renew(context, world.job("a").row)
 
 
 @pytest.mark.parametrize("name", [*NO_ANSWER, *NOTHING_NEW, *NOT_KNOWN, "failed", "queued", "no urls"])

@@ -16,7 +16,7 @@ from runner.service.protocol import FailureClass, Meaning
 from runner.service.rivya.answers import read_upload
 from runner.steps import upload as uploading
 from runner.store import jobs
-from tests.desk import LOST, MODEL, NO_CONNECTION, Said, World, accepted, job, reference, refused, rows
+from tests.world import LOST, MODEL, NO_CONNECTION, Said, World, accepted, job, reference, refused, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -43,9 +43,9 @@ async def uploads(world: World, item: Reference, answer: Said) -> uploading.Uplo
     world.says(answer)
     world.sent.clear()
     result: uploading.Uploaded | BaseException
-    async with world.desk() as desk:
+    async with world.context() as context:
         try:
-            result = await uploading.upload(desk, item, uploading.needed(item, found))
+            result = await uploading.upload(context, item, uploading.needed(item, found))
         except Exception as exc:
             result = exc
     if isinstance(result, BaseException):
@@ -54,8 +54,8 @@ async def uploads(world: World, item: Reference, answer: Said) -> uploading.Uplo
 
 
 async def fresh(world: World) -> bool:
-    async with world.desk() as desk:
-        return uploading.fresh_copies(world.file.conn, desk, world.job("a")) is not None
+    async with world.context() as context:
+        return uploading.fresh_copies(world.file.conn, context, world.job("a")) is not None
 
 
 def told(**fields: Any) -> httpx.Response:
@@ -192,10 +192,12 @@ async def test_a_reference_that_cannot_be_uploaded_ends_only_what_was_never_sent
     world.uploaded(item, "https://f/1")
     await world.submits("b", accepted("t1"))
     failure = Failure(cls=FailureClass.VALIDATION, code="file_too_large", message="a.png is too large")
-    async with world.desk() as desk:
+    async with world.context() as context:
         for name in ("a", "b"):
-            await desk.writer.write(
-                partial(uploading.fail_for_reference, desk=desk, row=world.job(name).row, failure=failure)
+            await context.writer.write(
+                partial(
+                    uploading.fail_for_reference, context=context, row=world.job(name).row, failure=failure
+                )
             )
 
     assert (world.state("a"), world.state("b")) == (State.FAILED, State.WAITING)
@@ -210,8 +212,8 @@ async def test_a_copy_serves_every_job_with_the_same_content_and_model() -> None
     )
     world.uploaded(here, "https://f/1")
 
-    async with world.desk() as desk:
-        missing = {name: uploading.missing(world.file.conn, desk, world.job(name)) for name in "abc"}
+    async with world.context() as context:
+        missing = {name: uploading.missing(world.file.conn, context, world.job(name)) for name in "abc"}
 
     assert missing == {"a": [], "b": [], "c": [here]}
     assert jobs.find(world.file.conn, "autumn", "c")[0].model != MODEL

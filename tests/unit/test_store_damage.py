@@ -16,7 +16,7 @@ from runner.errors import Exit, RunnerError, StateError, TemporaryTrouble
 from runner.store.copies import may_be_copy
 from runner.store.database import StateFile
 from runner.store.troubles import as_trouble, trouble
-from tests.desk import apply, bind, job
+from tests.world import apply, bind, job
 
 Change = Callable[[Path], object]
 

@@ -20,8 +20,8 @@ from runner.model import State
 from runner.store import database, jobs, staging
 from runner.store.database import StateFile
 from runner.store.migrations import STEPS, migrations
-from tests.desk import job, staged
 from tests.state_file import disk_of, kept, put
+from tests.world import job, staged
 
 ROOT = Path(__file__).resolve().parents[2]
 

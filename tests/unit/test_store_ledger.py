@@ -18,8 +18,8 @@ from runner.money.budget import KEPT, RISE, UNTRIED, Committed, Verdict, judge
 from runner.money.pricing import RECENT, Seen
 from runner.store import jobs, ledger
 from runner.store.database import StateFile
-from tests.desk import BEGINNING, NAME, apply, bind, job, rows
 from tests.staged import changed
+from tests.world import BEGINNING, NAME, apply, bind, job, rows
 
 URL = "https://rivya.ai"
 NOW = rfc3339(BEGINNING)

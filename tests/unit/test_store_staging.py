@@ -16,8 +16,8 @@ from runner.model import NEVER_SENT, JobSpec
 from runner.store import jobs, ledger, staging
 from runner.store.database import StateFile
 from runner.store.staging import StagedJob
-from tests.desk import CONTRACT, NAME, apply, bind, job, reference, rows, staged
 from tests.staged import NOW, A, B, C, pay, plan, row_of, sends, set_state, table
+from tests.world import CONTRACT, NAME, apply, bind, job, reference, rows, staged
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from runner.model import NEVER_SENT, State
 from runner.store import jobs, ledger, staging
 from runner.store.database import StateFile
-from tests.desk import NAME, apply, bind, job, rows, staged, takes
 from tests.staged import NOW, A, B, C, changed, pay, plan, row_of, sends, set_state, table
+from tests.world import NAME, apply, bind, job, rows, staged, takes
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 from runner.errors import Exit, RunnerError, TemporaryTrouble
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
-from tests.desk import apply, bind, job
 from tests.state_file import kept, put
+from tests.world import apply, bind, job
 
 ROOT = Path(__file__).resolve().parents[2]
 

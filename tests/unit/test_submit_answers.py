@@ -19,7 +19,8 @@ from runner.model import FailedRounds, State
 from runner.steps.submit import submit
 from runner.store import jobs
 from runner.store.database import StateFile
-from tests.desk import (
+from tests.submit_answers import EMPTY, FAILED_EMPTY, KEY_REVOKED, NO, PICTURE, TOO_FAST, A, B
+from tests.world import (
     BEGINNING,
     LOST,
     MODEL,
@@ -35,7 +36,6 @@ from tests.desk import (
     rows,
     task,
 )
-from tests.submit_answers import EMPTY, FAILED_EMPTY, KEY_REVOKED, NO, PICTURE, TOO_FAST, A, B
 
 pytestmark = pytest.mark.anyio
 
@@ -371,8 +371,8 @@ async def test_an_id_that_a_job_of_another_manifest_holds_is_an_error() -> None:
     world.settings = replace(world.settings, name="winter")
     row = jobs.find(world.file.conn, "winter", "b")[0].row
     world.says(accepted("t1"))
-    async with world.desk() as desk:
-        done = await submit(desk, row)
+    async with world.context() as context:
+        done = await submit(context, row)
 
     assert done.state is State.UNCERTAIN
 

@@ -12,11 +12,11 @@ import pytest
 
 from runner.model import Budget, State
 from runner.money.budget import Verdict
-from runner.steps.submit import Held, take_back
+from runner.steps.submit import NotSent, take_back
 from runner.store import jobs, ledger
-from tests.desk import LOST, NAME, Killed, World, accepted, job, refused, rows
 from tests.staged import changed, put
 from tests.submit_answers import NO, PICTURE, TOO_FAST, A, B
+from tests.world import LOST, NAME, Killed, World, accepted, job, refused, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ async def test_a_job_that_is_not_to_be_sent_is_not_sent(state: State) -> None:
     with world.file.transaction() as conn:
         put(conn, world.job("a"), state)
 
-    assert (await world.submit("a")).held is Held.GONE
+    assert (await world.submit("a")).not_sent is NotSent.GONE
     assert (world.sent, world.state("a")) == ([], state)
 
 
@@ -41,7 +41,7 @@ async def test_a_job_that_left_the_manifest_is_not_begun() -> None:
     with world.file.transaction() as conn:
         conn.execute("UPDATE jobs SET listed = 0")
 
-    assert (await world.submit("a")).held is Held.GONE
+    assert (await world.submit("a")).not_sent is NotSent.GONE
     assert world.sent == []
 
 
@@ -58,7 +58,7 @@ async def test_what_does_not_fit_is_neither_sent_nor_reserved(budget: Budget, ve
 
     done = await world.submit("a")
 
-    assert (done.held, done.verdict, done.state) == (Held.BUDGET, verdict, State.PLANNED)
+    assert (done.not_sent, done.verdict, done.state) == (NotSent.BUDGET, verdict, State.PLANNED)
     assert world.sent == []
     assert rows(world.file, "SELECT count(*) FROM ledger") == [(0,)]
 
@@ -71,7 +71,7 @@ async def test_under_a_cap_one_price_never_seen_is_out_at_a_time() -> None:
     waits = await world.submit("b")
 
     # What was reserved is no price yet: the first end has to come in.
-    assert (waits.held, waits.state) == (Held.BUDGET, State.PLANNED)
+    assert (waits.not_sent, waits.state) == (NotSent.BUDGET, State.PLANNED)
     assert world.credits() == (0, 40)
 
 
@@ -82,9 +82,9 @@ async def test_a_surprise_stops_at_the_cap_after_one_probe() -> None:
     for number in range(9):
         world.says(accepted(f"t{number}", reserved=40))
         done = await world.submit(f"j{number}")
-        if done.held is not None:
+        if done.not_sent is not None:
             world.script.clear()
-            assert done.held is Held.BUDGET
+            assert done.not_sent is NotSent.BUDGET
         else:
             sent += 1
 
@@ -211,8 +211,8 @@ async def test_what_was_refused_for_certain_is_judged_by_todays_caps_and_keeps_i
     world = World.of(A, B)
     await world.submits("a", TOO_FAST)
     await world.submits("b", LOST)
-    async with world.desk() as desk:
-        await desk.writer.write(lambda conn: take_back(conn, desk))
+    async with world.context() as context:
+        await context.writer.write(lambda conn: take_back(conn, context))
     assert (world.state("a"), world.state("b")) == (State.PLANNED, State.SUBMITTING)
     assert world.credits() == (0, 10)
 

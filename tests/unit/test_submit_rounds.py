@@ -11,9 +11,9 @@ import pytest
 
 from runner.errors import Exit
 from runner.model import FailedRounds, JobId, State
-from runner.steps.submit import FRESH_BODIES, Held
-from tests.desk import LOST, NO_CONNECTION, World, accepted, job, refused, rows, takes, task
+from runner.steps.submit import FRESH_BODIES, NotSent
 from tests.submit_answers import EMPTY, FAILED_EMPTY, KEY_REVOKED, NO, PICTURE, TOO_FAST, A, B
+from tests.world import LOST, NO_CONNECTION, World, accepted, job, refused, rows, takes, task
 
 pytestmark = pytest.mark.anyio
 
@@ -232,7 +232,9 @@ async def test_a_refused_url_is_made_anew_a_few_times_then_the_job_fails() -> No
         done = await world.submits("a", refused(400, message=f"https://files/{number} has expired"))
         if number <= FRESH_BODIES:
             assert (done.state, world.job("a").revision) == (State.PLANNED, number + 1)
-            assert (await world.submit("a")).held is Held.UPLOADS, "the url that is gone is not used again"
+            assert (await world.submit("a")).not_sent is NotSent.UPLOADS, (
+                "the url that is gone is not used again"
+            )
 
     assert world.state("a") is State.FAILED
     assert len(set(world.keys())) == FRESH_BODIES + 1
@@ -241,12 +243,12 @@ async def test_a_refused_url_is_made_anew_a_few_times_then_the_job_fails() -> No
 
 async def test_a_reference_without_a_fresh_copy_is_not_submitted() -> None:
     world = World.of(WITH_PICTURE)
-    assert (await world.submit("a")).held is Held.UPLOADS
+    assert (await world.submit("a")).not_sent is NotSent.UPLOADS
     world.uploaded(PICTURE, "https://files/1")
     world.clock.pass_s(3601)
-    assert (await world.submit("a")).held is Held.UPLOADS
+    assert (await world.submit("a")).not_sent is NotSent.UPLOADS
     world.clock.wall -= 2 * 3601
-    assert (await world.submit("a")).held is Held.UPLOADS, "a copy from the future is of unknown age"
+    assert (await world.submit("a")).not_sent is NotSent.UPLOADS, "a copy from the future is of unknown age"
 
     assert world.sent == []
     assert rows(world.file, "SELECT count(*) FROM ledger") == [(0,)]
@@ -256,7 +258,7 @@ async def test_an_upload_of_another_account_is_not_used() -> None:
     world = await uploaded_world()
     world.key = "rvya_sk_two"
 
-    assert (await world.submit("a")).held is Held.UPLOADS
+    assert (await world.submit("a")).not_sent is NotSent.UPLOADS
 
 
 # --- the key of the account -----------------------------------------------------------------------
@@ -269,7 +271,7 @@ async def test_an_unclear_send_of_another_account_is_uncertain() -> None:
 
     done = await world.submit("a")
 
-    assert (done.held, world.job("a").error_code) == (Held.UNCERTAIN, "key_changed")
+    assert (done.not_sent, world.job("a").error_code) == (NotSent.UNCERTAIN, "key_changed")
     assert len(world.sent) == 1
 
 

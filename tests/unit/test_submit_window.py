@@ -12,10 +12,10 @@ import pytest
 from runner.api.resolve import Answering
 from runner.host.clock import rfc3339
 from runner.model import State
-from runner.steps.submit import Held, submit, wait_to_resend_s
+from runner.steps.submit import NotSent, submit, wait_to_resend_s
 from runner.store import ledger
-from tests.desk import BEGINNING, LOST, NO_CONNECTION, Killed, Said, World, accepted
 from tests.submit_answers import KEY_REVOKED, TOO_FAST, A
+from tests.world import BEGINNING, LOST, NO_CONNECTION, Killed, Said, World, accepted
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,7 @@ async def test_the_same_bytes_go_out_again_inside_the_window_only(seconds: float
         assert world.state("a") is State.WAITING
     else:
         done = await world.submit("a")
-        assert (done.held, done.answer) == (Held.UNCERTAIN, None)
+        assert (done.not_sent, done.answer) == (NotSent.UNCERTAIN, None)
         assert world.job("a").error_code == "window_over"
         assert world.credits() == (0, 10)
 
@@ -54,7 +54,7 @@ async def test_the_window_counts_from_the_first_send_not_from_the_last() -> None
     assert world.job("a").first_sent_at == rfc3339(BEGINNING)
     world.clock.pass_s(200)
 
-    assert (await world.submit("a")).held is Held.UNCERTAIN
+    assert (await world.submit("a")).not_sent is NotSent.UNCERTAIN
 
 
 async def test_the_window_does_not_count_refusals_that_were_certain() -> None:
@@ -128,7 +128,7 @@ async def test_a_clock_that_cannot_be_trusted_ends_the_window(happens: Callable[
 
     happens(world)
 
-    assert (await world.submit("a")).held is Held.UNCERTAIN
+    assert (await world.submit("a")).not_sent is NotSent.UNCERTAIN
     assert len(world.sent) == 1
 
 
@@ -150,7 +150,7 @@ async def test_a_system_without_a_boot_clock_goes_by_the_wall() -> None:
     await world.submits("a", LOST)
     world.clock.pass_s(700)
 
-    assert (await world.submit("a")).held is Held.UNCERTAIN
+    assert (await world.submit("a")).not_sent is NotSent.UNCERTAIN
 
 
 UNCLEAR: tuple[Said, ...] = (LOST, httpx.Response(504, text="<h1>"), httpx.Response(403, html="<h1>no</h1>"))
@@ -177,8 +177,8 @@ async def test_the_same_bytes_wait_for_an_unclear_send_to_end_counted_from_when_
     assert done.open_s == 20.0
     assert done.delay_s is not None
     assert world.job("a").last_unclear_at == rfc3339(BEGINNING + 30)
-    async with world.desk() as desk:
-        assert wait_to_resend_s(desk, world.job("a")) == 16.0
+    async with world.context() as context:
+        assert wait_to_resend_s(context, world.job("a")) == 16.0
 
 
 async def test_a_send_that_was_killed_is_waited_for_from_its_beginning() -> None:
@@ -189,10 +189,10 @@ async def test_a_send_that_was_killed_is_waited_for_from_its_beginning() -> None
         await world.submits("a", killed)
     world.clock.pass_s(5)
 
-    async with world.desk() as desk:
-        assert wait_to_resend_s(desk, world.job("a")) == 15.0
+    async with world.context() as context:
+        assert wait_to_resend_s(context, world.job("a")) == 15.0
         world.clock.pass_s(7200)
-        assert wait_to_resend_s(desk, world.job("a")) == 0.0, (
+        assert wait_to_resend_s(context, world.job("a")) == 0.0, (
             "it becomes uncertain: there is nothing to wait for"
         )
 
@@ -249,19 +249,19 @@ async def test_before_an_unclear_send_is_repeated_the_service_is_asked_for_its_t
     """What it said before that send ended says nothing of what came after; nor does what it said a while ago."""
     world = World.of(A)
     world.ahead_s = 0.0
-    async with world.desk() as desk:
+    async with world.context() as context:
         row = world.job("a").row
-        await desk.service.credits()
+        await context.service.credits()
         world.says(LOST)
-        assert (await submit(desk, row)).held is None
+        assert (await submit(context, row)).not_sent is None
         world.clock.pass_s(1)
-        assert (await submit(desk, row)).held is Held.TIME, "it has not answered since"
-        await desk.service.credits()
+        assert (await submit(context, row)).not_sent is NotSent.TIME, "it has not answered since"
+        await context.service.credits()
         world.clock.pass_s(30)
-        assert (await submit(desk, row)).held is Held.TIME, "that was half a minute ago"
-        await desk.service.credits()
+        assert (await submit(context, row)).not_sent is NotSent.TIME, "that was half a minute ago"
+        await context.service.credits()
         world.says(accepted("t"))
-        assert (await submit(desk, row)).state is State.WAITING
+        assert (await submit(context, row)).state is State.WAITING
 
     assert world.job("a").attempts == 2
 
@@ -280,9 +280,9 @@ async def test_a_time_that_was_not_known_when_it_was_first_sent_is_noted_once_it
     """The first answer of all was a gateway's page; it told the time."""
     world = World.of(A)
     world.ahead_s = 7200.0
-    async with world.desk() as desk:
+    async with world.context() as context:
         world.says(httpx.Response(502, text="<h1>Bad gateway</h1>"))
-        await submit(desk, world.job("a").row)
+        await submit(context, world.job("a").row)
 
     assert world.job("a").first_sent_service_at == rfc3339(BEGINNING + 7200)
 
@@ -290,13 +290,13 @@ async def test_a_time_that_was_not_known_when_it_was_first_sent_is_noted_once_it
 async def test_the_manifest_may_allow_a_shorter_window() -> None:
     world = await lost_and_waited(61, resend_within_s=60.0)
 
-    assert (await world.submit("a")).held is Held.UNCERTAIN
+    assert (await world.submit("a")).not_sent is NotSent.UNCERTAIN
 
 
 async def test_what_a_person_sends_again_counts_on_the_day_it_goes_out() -> None:
     """It may be charged then, whenever it was first sent, and whenever they said so."""
     world = await lost_and_waited(7200)
-    assert (await world.submit("a")).held is Held.UNCERTAIN
+    assert (await world.submit("a")).not_sent is NotSent.UNCERTAIN
     Answering(
         file=world.file, job=world.job("a"), reserved=10, service="https://rivya.ai", sandbox=False
     ).resend()

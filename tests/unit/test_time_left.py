@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.engine.pulse import time_left_s
+from runner.engine.heartbeat import time_left_s
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.results.media import HEAD_BYTES, sniff
-from runner.results.verdict import EVERY_TRY, NoResult, Verdict, judge
+from runner.results.verdict import EVERY_TRY, Judgement, NoResult, judge
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
 CLIP = (MEDIA / "clip.mp4").read_bytes()
@@ -17,7 +17,7 @@ NOISE = b"\1\2\3\4" * 99
 TEXT, LOTTIE = b"la la la", b'{"v": "5.5.7", "fr": 30}'
 
 
-def verdict(body: bytes, content_type: str = "", path: str = "/r/1", cut: str | None = None) -> Verdict:
+def verdict(body: bytes, content_type: str = "", path: str = "/r/1", cut: str | None = None) -> Judgement:
     head = body[:HEAD_BYTES]
     return judge(head, media=sniff(head), cut=cut, content_type=content_type, path=path, size_bytes=len(body))
 

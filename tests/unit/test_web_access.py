@@ -13,7 +13,7 @@ import pytest
 from runner.reports.data import Invocation
 from runner.web.app import live_app
 from runner.web.feed import Feed
-from runner.web.reading import Reader, Subject
+from runner.web.reading import Reader, Target
 from runner.web.server import hosts_of, listening_socket
 from tests.report_rows import Row, add, new_state
 
@@ -83,13 +83,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @asynccontextmanager
 async def visitor(out: Path, levers: Levers | None = None) -> AsyncIterator[httpx.AsyncClient]:
-    subject = Subject(
+    target = Target(
         database=out.parent / "runner.db",
         manifest="night",
         output_dir=out,
         invocation=Invocation(manifest="night.yaml"),
     )
-    reader = Reader(subject, holder=lambda name: None)
+    reader = Reader(target, holder=lambda name: None)
     app = live_app(Feed(reader), title="night", token=TOKEN, hosts=frozenset({HOST}), control=levers)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=OWN) as client:
         yield client

@@ -16,9 +16,9 @@ import pytest
 from runner.api.status import Standing, standings
 from runner.cli.status import in_words
 from runner.engine import RunOptions
-from runner.engine.floor import Floor
-from runner.engine.pulse import Pulse
+from runner.engine.heartbeat import Heartbeat
 from runner.engine.results import Results
+from runner.engine.run_state import RunState
 from runner.host.clock import epoch
 from runner.host.processes import is_stopped
 from runner.host.workspace import Holder, ManifestLock, holder_of
@@ -28,8 +28,8 @@ from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
 from runner.store import rates, runs
 from runner.store.database import StateFile
-from tests.desk import BEGINNING, NAME, World, bind
 from tests.live_engine import Home, Silent
+from tests.world import BEGINNING, NAME, World, bind
 
 NOW = "2026-11-22T20:00:00.000Z"
 
@@ -211,9 +211,9 @@ async def test_the_rate_is_shared_with_those_who_run_and_with_no_ghosts(
         conn.execute("UPDATE manifests SET key12 = ?", (world.account.key12,))
     at_service = scheduler()
 
-    async with world.desk() as desk:
-        floor = Floor(desk, at_service, RunOptions(), Silent(), lambda: None)
-        sharers = await Pulse(floor, Results(floor, Home())).remember()  # type: ignore[arg-type]
+    async with world.context() as context:
+        run_state = RunState(context, at_service, RunOptions(), Silent(), lambda: None)
+        sharers = await Heartbeat(run_state, Results(run_state, Home())).remember()  # type: ignore[arg-type]
 
     assert sharers == 1 + len(alive)
     assert at_service.governor.share == share
@@ -226,14 +226,14 @@ async def test_a_rate_is_recorded_as_soon_as_it_is_found() -> None:
     at_service = scheduler()
     refused = understand(Reply(status=429, data={"error": {"code": "rate_limited"}}), body=b"")
 
-    async with world.desk() as desk:
-        floor = Floor(desk, at_service, RunOptions(), Silent(), lambda: None)
+    async with world.context() as context:
+        run_state = RunState(context, at_service, RunOptions(), Silent(), lambda: None)
         for _ in range(3):
             world.clock.pass_s(1.0)
-            at_service.sent(floor.now(), Call.SUBMIT)
-            floor.answered(Call.SUBMIT, refused, floor.now())
-        await desk.writer.flush()
-        found = rates.find(world.file.conn, desk.account.name)
+            at_service.sent(run_state.now(), Call.SUBMIT)
+            run_state.answered(Call.SUBMIT, refused, run_state.now())
+        await context.writer.flush()
+        found = rates.find(world.file.conn, context.account.name)
 
     assert found is not None
     assert found == at_service.found_rate

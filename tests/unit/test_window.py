@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from runner.model import Polling
-from runner.pace.window import Verdict, Window
+from runner.pace.window import Cause, Window
 from tests.simulation import Client, World, oracle_s, scheduler
 
-MANNERS = Polling(first_s=0.2, min_s=0.2, max_s=2.0)
+POLLING = Polling(first_s=0.2, min_s=0.2, max_s=2.0)
 
 
 def test_a_given_number_is_never_passed() -> None:
     world = World(durations_s=[3.0] * 200, rate=50.0)
 
-    outcome = Client(world, scheduler(given=50.0, window=30, polling=MANNERS)).run()
+    outcome = Client(world, scheduler(given=50.0, window=30, polling=POLLING)).run()
 
     assert outcome.most_in_flight == 30
     assert outcome.rejected == 0
@@ -26,7 +26,7 @@ def test_a_hidden_number_is_found_with_few_refusals(given: float | None, retry_a
     """100 tasks of 5 s, at most 50 at once and 20 requests a second, nobody tells."""
     world = World(durations_s=[5.0] * 100, rate=20.0, in_flight=50, retry_after=retry_after)
 
-    outcome = Client(world, scheduler(given=given, polling=MANNERS), seed=2).run()
+    outcome = Client(world, scheduler(given=given, polling=POLLING), seed=2).run()
 
     assert outcome.makespan_s <= 25.0
     assert outcome.rejected <= 40
@@ -51,7 +51,7 @@ def test_long_tasks_behind_a_hidden_number_keep_the_rate(seed: int) -> None:
 def test_a_rate_is_not_taken_for_a_number() -> None:
     """Polls pass now and then while the limit of the rate refuses submits."""
     world = World(durations_s=[4.0] * 600, rate=20.0, kind="log", window_s=10.0, retry_after="exact")
-    plan = scheduler(polling=MANNERS)
+    plan = scheduler(polling=POLLING)
 
     outcome = Client(world, plan, seed=3).run()
 
@@ -66,7 +66,7 @@ def test_refusals_that_are_only_ever_about_submits_are_not_the_rate(
     """Each of them could be: it is brief, or not the first. All of them together could not."""
     jobs, typical_s, in_flight, rate = tasks
     world = World(durations_s=[typical_s] * jobs, rate=rate, in_flight=in_flight)
-    polling = MANNERS if typical_s < 15 else Polling(first_s=1.0, min_s=1.0, max_s=10.0)
+    polling = POLLING if typical_s < 15 else Polling(first_s=1.0, min_s=1.0, max_s=10.0)
 
     outcome = Client(world, scheduler(polling=polling), seed=seed).run()
 
@@ -78,7 +78,7 @@ def test_tasks_that_have_ended_unseen_are_not_counted_against_a_number(seed: int
     """The wait asked for is the end of the first task, and a window of the rate would look the same at first."""
     world = World(durations_s=[10.0] * 500, rate=50.0, in_flight=200)
 
-    outcome = Client(world, scheduler(given=50.0, polling=MANNERS), seed=seed).run()
+    outcome = Client(world, scheduler(given=50.0, polling=POLLING), seed=seed).run()
 
     assert outcome.makespan_s <= 1.2 * oracle_s(world)
 
@@ -98,12 +98,12 @@ def test_what_is_refused_at_ever_fewer_tasks_is_no_number() -> None:
                 retry_after_s=1.0,
             )
         )
-        if verdicts[-1] is Verdict.TOO_FAST:
+        if verdicts[-1] is Cause.TOO_FAST:
             break
         window.submit_rejected(10.0 * (at + 1), in_flight=in_flight, retry_after_s=1.0)
 
-    assert verdicts[0] is Verdict.TOO_MANY
-    assert verdicts[-1] is Verdict.TOO_FAST
+    assert verdicts[0] is Cause.TOO_MANY
+    assert verdicts[-1] is Cause.TOO_FAST
     assert window.size == float("inf")
 
 

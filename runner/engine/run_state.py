@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from runner.engine.admission import Admission
 from runner.engine.aside import Aside
 from runner.engine.backlog import LOOKAHEAD, Backlog
-from runner.engine.health import PATIENCE_S, Breaker, Health, Nameless
+from runner.engine.health import PATIENCE_S, Breaker, Health, MissingTaskIds
 from runner.engine.key import KeyCheck
 from runner.engine.reasons import Reasons
 from runner.engine.times import Times
@@ -23,7 +23,7 @@ from runner.pace.backoff import retry_delay_s
 from runner.pace.scheduler import Call, Scheduler
 from runner.service.protocol import Answer, Meaning, TaskStatus
 from runner.steps import poll as polling
-from runner.steps.desk import Desk
+from runner.steps.context import RunContext
 from runner.store import rates
 from runner.store.ledger import Paid, Surprise
 
@@ -37,41 +37,41 @@ WAITING_FOR = {
 }
 
 
-class Floor:
-    """The floor that the steps of a run meet on; it sends nothing and decides no job's next step.
+class RunState:
+    """What the steps of a run share; it sends nothing and decides no job's next step.
 
-    `seen` holds one small record for each task that is waited for.
+    `waiting` holds one small record for each task that is waited for.
 
     Args:
-        desk: One run's view of the world.
+        context: One run's view of the world.
         scheduler: What may be sent when.
         options: What this invocation asks for.
         progress: Who is told.
-        stir: Wakes the loop: something has changed.
+        notify: Wakes the loop: something has changed.
     """
 
     def __init__(
         self,
-        desk: Desk,
+        context: RunContext,
         scheduler: Scheduler,
         options: RunOptions,
         progress: Progress,
-        stir: Callable[[], None],
+        notify: Callable[[], None],
     ) -> None:
-        self.desk = desk
+        self.context = context
         self.scheduler = scheduler
         self.options = options
         self.progress = progress
-        self.stir = stir
+        self.notify = notify
         self.tally = Tally()
         self.reasons = Reasons()
         self.health = Health(options.patience_s)
         self.key = KeyCheck()
         self.waits = Waits(PATIENCE_S if options.patience_s is None else options.patience_s)
         self.admission = Admission(options)
-        self.backlog = Backlog(desk, self.admission, options)
-        self.times = Times(desk, scheduler, self.backlog, progress)
-        self.seen: dict[int, polling.Seen] = {}
+        self.backlog = Backlog(context, self.admission, options)
+        self.times = Times(context, scheduler, self.backlog, progress)
+        self.waiting: dict[int, polling.WaitingTask] = {}
         self.aside = Aside()
         # Since when this run has met a trouble of a row, and how often.
         self._troubled: dict[tuple[int, Trouble], tuple[float, int]] = {}
@@ -84,29 +84,29 @@ class Floor:
         self.alone = False  # no other run was there when we waited for one
         self._odd_words: set[str] = set()  # that were told of
         self._breaker = Breaker()
-        self._nameless = Nameless()
+        self._missing_task_ids = MissingTaskIds()
         self._told_of_nothing = self._surprised = False
 
     def now(self) -> float:
         """Return the run's monotonic clock, in seconds."""
-        return self.desk.clock.mono_s()
+        return self.context.clock.mono_s()
 
     def draw_back_off(self, attempt: int, *, base_s: float, cap_s: float) -> float:
         """Return how long to wait before trying something once more, in seconds."""
-        return retry_delay_s(attempt, base_s=base_s, cap_s=cap_s, draw=0.5 + self.desk.draw() / 2)
+        return retry_delay_s(attempt, base_s=base_s, cap_s=cap_s, draw=0.5 + self.context.draw() / 2)
 
     # --- why it may end ---
 
     def stop(self, code: Exit, why: str) -> None:
         """Begin nothing more, let open requests finish and be recorded."""
         self.reasons.halt(code, why)
-        self.stir()
+        self.notify()
 
     def stop_for(self, exc: RunnerError) -> None:
         """Stop in good order for an error that has words for people."""
         self.stop(exc.exit_code, in_words(exc))
 
-    def heed(self, code: Exit | None, answer: Answer, words: str = "") -> None:
+    def handle_stop(self, code: Exit | None, answer: Answer, words: str = "") -> None:
         """Act on a reason to stop that an answer has brought; whether our key is refused, `answered` finds out."""
         words = words or answer.words()
         if code is Exit.CREDITS and not self.reasons.no_new:
@@ -126,7 +126,7 @@ class Floor:
         """
         now = self.now()
         self.times.look()
-        bad = self.health.answered(answer, now, self.desk.draw(), sent_at=sent_at)
+        bad = self.health.answered(answer, now, self.context.draw(), sent_at=sent_at)
         row = job.row if job is not None else None
         self._refused_key(self.key.answered(call, answer, now, sent_at=sent_at, row=row))
         if call is Call.SUBMIT:
@@ -150,7 +150,7 @@ class Floor:
     def question_answered(self, answer: Answer, sent_at: float) -> None:
         """Tell those who asked."""
         now = self.now()
-        bad = self.health.question_answered(answer, now, self.desk.draw(), sent_at=sent_at)
+        bad = self.health.question_answered(answer, now, self.context.draw(), sent_at=sent_at)
         self._refused_key(self.key.question_answered(answer, now, sent_at=sent_at))
         self.times.asked(now)
         self.tally.questions += 1
@@ -167,7 +167,7 @@ class Floor:
             rejected=rejected and not quota,
             retry_after_s=answer.retry_after_s,
             ok=not (bad or rejected),
-            draw=self.desk.draw(),
+            draw=self.context.draw(),
         )
         self.tally.statuses[str(answer.status or answer.meaning.value)] += 1
         self.tally.rejections += rejected
@@ -175,8 +175,8 @@ class Floor:
             self._keep_rate()
 
     def _submit_answered(self, answer: Answer, now: float, sent_at: float) -> None:
-        self.health.submit_answered(answer, now, self.desk.draw(), sent_at=sent_at)
-        if (why := self._nameless.answered(answer)) is not None and not self.reasons.no_new:
+        self.health.submit_answered(answer, now, self.context.draw(), sent_at=sent_at)
+        if (why := self._missing_task_ids.answered(answer)) is not None and not self.reasons.no_new:
             self.reasons.stop_submitting(Exit.TEMPORARY, why)
 
     def _refused_key(self, why: str | None) -> None:
@@ -192,36 +192,38 @@ class Floor:
         what = WAITING_FOR[wait.call]
         if not wait.named:
             return f"the service takes no more {what} for now and does not say until when ({wait.words})"
-        until = moment(self.desk.clock.wall_s(), wait.until - self.now())
+        until = moment(self.context.clock.wall_s(), wait.until - self.now())
         return f"the service asks to wait until {until} before more {what} ({wait.words})"
 
     def _keep_rate(self) -> None:
         """Record the rate as soon as it is found: a run that lives for a second only has learned it all the same."""
-        desk, found = self.desk, self.scheduler.found_rate
+        context, found = self.context, self.scheduler.found_rate
         if found is not None:
-            desk.writer.write_soon(lambda conn: rates.save(conn, desk.account.name, found, desk.now()))
+            context.writer.write_soon(
+                lambda conn: rates.save(conn, context.account.name, found, context.now())
+            )
 
     def wait_for(
         self, job: Job, *, age_s: float, polled: bool = False, reserved: float | None = None
     ) -> None:
         """Wait for a job's task: it is `age_s` seconds old."""
         assert job.task_id is not None
-        submitted = epoch(job.submitted_at) or self.desk.clock.wall_s()
-        self.seen[job.row] = polling.Seen(
+        submitted = epoch(job.submitted_at) or self.context.clock.wall_s()
+        self.waiting[job.row] = polling.WaitingTask(
             task_id=job.task_id,
             word=job.task_status or "",
-            late_at_s=submitted + self.desk.settings.limits.job_deadline_s,
+            late_at_s=submitted + self.context.settings.limits.job_deadline_s,
             reserved=reserved,
             unwatched=age_s > 0.0,
             troubled=job.trouble is not None,
         )
         self.scheduler.accepted(
-            job.row, shape=job.shape, kin=job.model, age_s=age_s, now=self.now(), polled=polled
+            job.row, shape=job.shape, group=job.model, age_s=age_s, now=self.now(), polled=polled
         )
 
     def drop(self, row: int) -> None:
         """Wait for this task no longer in this run; whoever says so notes why, if it is to be known."""
-        self.seen.pop(row, None)
+        self.waiting.pop(row, None)
         self.scheduler.forget(row)
 
     def is_given_up(self, row: int, trouble: Trouble, *, age_s: float) -> bool:
@@ -250,7 +252,7 @@ class Floor:
     def ask_again(self) -> None:
         """A task has ended well: what kept those that were set aside from it may be over."""
         for job in self.aside.due(self.now()):
-            self.wait_for(job, age_s=self.desk.settings.polling.max_s, polled=True)
+            self.wait_for(job, age_s=self.context.settings.polling.max_s, polled=True)
 
     def unclear_wait(self, waits_s: Sequence[float]) -> None:
         """Tell of submits that an earlier run has left unclear, where it takes a while until they go out again."""

@@ -45,8 +45,8 @@ from runner.money.pricing import estimate, shape_of
 from runner.service.account import Account
 from runner.service.rivya.endpoints import open_service
 from runner.steps import poll as polling
-from runner.steps.desk import Desk
-from runner.steps.submit import Held, Submitted, submit
+from runner.steps.context import RunContext
+from runner.steps.submit import NotSent, Submitted, submit
 from runner.store import jobs, ledger, manifests, staging, uploads
 from runner.store.database import StateFile
 from runner.store.staging import Applied, StagedJob
@@ -284,8 +284,8 @@ class World:
         return answer(request) if callable(answer) else answer
 
     @asynccontextmanager
-    async def desk(self) -> AsyncIterator[Desk]:
-        """Sit down at a desk: one run, its writer at work."""
+    async def context(self) -> AsyncIterator[RunContext]:
+        """Begin a run: its context, its writer at work."""
         writer = GroupWriter(self.file, inline=True)
         service_clock = ServiceClock(self.clock)
         async with (
@@ -298,7 +298,7 @@ class World:
             anyio.create_task_group() as group,
         ):
             group.start_soon(writer.serve)
-            yield Desk(
+            yield RunContext(
                 run=1,
                 settings=self.settings,
                 account=self.account,
@@ -318,14 +318,14 @@ class World:
         Like a run, it asks for the service's time where the step wants that first.
         """
         done: Submitted | BaseException
-        async with self.desk() as desk:
+        async with self.context() as context:
             try:
                 if self.ahead_s is not None:
-                    await desk.service.credits()
-                done = await submit(desk, self.job(name).row)
-                if done.held is Held.TIME:
-                    await desk.service.credits()
-                    done = await submit(desk, self.job(name).row)
+                    await context.service.credits()
+                done = await submit(context, self.job(name).row)
+                if done.not_sent is NotSent.TIME:
+                    await context.service.credits()
+                    done = await submit(context, self.job(name).row)
             except (Exception, Killed) as exc:
                 done = exc
         if isinstance(done, BaseException):
@@ -344,14 +344,14 @@ class World:
     async def poll(self, name: str, *, late_at_s: float = 1e18, unwatched: bool = False) -> polling.Polled:
         """Poll a job's task once."""
         found = self.job(name)
-        seen = polling.Seen(
+        seen = polling.WaitingTask(
             task_id=found.task_id or "",
             word=found.task_status or "",
             late_at_s=late_at_s,
             unwatched=unwatched,
         )
-        async with self.desk() as desk:
-            return await polling.poll(desk, found.row, seen)
+        async with self.context() as context:
+            return await polling.poll(context, found.row, seen)
 
     def job(self, name: str) -> Job:
         """Return the row of a job: the listed one, else the latest."""

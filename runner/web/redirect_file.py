@@ -27,7 +27,7 @@ PAGE = """\
 """
 
 
-class Door:
+class RedirectFile:
     """A private file that leads to an address.
 
     Args:

@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from runner.engine.floor import Floor
 from runner.engine.results import Results
+from runner.engine.run_state import RunState
 from runner.engine.view import Snapshot
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, State
@@ -27,31 +27,31 @@ MARK_WITHIN_S = 2.0
 _ENDED = (State.DONE, State.FAILED, State.ABANDONED, State.UNCERTAIN)
 
 
-class Pulse:
+class Heartbeat:
     """Looks at the ledger now and then, and says what it saw.
 
     Args:
-        floor: The run.
+        run_state: The run.
         results: What was brought home, and when.
     """
 
-    def __init__(self, floor: Floor, results: Results) -> None:
-        self._floor = floor
+    def __init__(self, run_state: RunState, results: Results) -> None:
+        self._run_state = run_state
         self._results = results
-        self._began = self._felt_at = floor.now()
+        self._began = self._felt_at = run_state.now()
         self._counts: dict[tuple[State, bool], int] = {}
 
     async def beat(self) -> None:
         """Show how it goes, for ever; now and then record that we live and what was learned."""
         beats = 0
         while True:
-            self.felt(self._floor.now())
+            self.felt(self._run_state.now())
             try:
                 await self.recount()
                 if beats % REMEMBER_EVERY == 0:
                     await self.remember()
             except RunnerError as exc:
-                self._floor.stop_for(exc)
+                self._run_state.stop_for(exc)
                 return
             beats += 1
             await anyio.sleep(BEAT_S if sum(self._counts.values()) < MANY_JOBS else SLOW_BEAT_S)
@@ -60,23 +60,25 @@ class Pulse:
         """We run. Where we did not for a while (Ctrl-Z, a machine that was asleep), nobody was asked meanwhile."""
         gap_s, self._felt_at = now - self._felt_at, now
         if gap_s > STOPPED_S:
-            self._floor.health.slept(gap_s)
+            self._run_state.health.slept(gap_s)
 
     async def remember(self) -> int:
         """Record how it goes, and take our share of the account's rate; return among how many runs."""
-        desk, scheduler = self._floor.desk, self._floor.scheduler
+        context, scheduler = self._run_state.context, self._run_state.scheduler
         found, stats = scheduler.found_rate, self.stats()
 
         def record(conn: Any) -> tuple[int, Begun | None]:
-            runs.touch(conn, desk.run, stats=stats, now=desk.now())
+            runs.touch(conn, context.run, stats=stats, now=context.now())
             if found is not None:
-                rates.save(conn, desk.account.name, found, desk.now())
-            others = runs.unended(conn, base_url=desk.account.service, key12=desk.account.key12)
-            sharers = 1 + sum(desk.is_run(name) for name in others if name != desk.settings.name)
-            return sharers, ledger.begun(conn, desk.settings.name, desk.marks.last) if desk.marks else None
+                rates.save(conn, context.account.name, found, context.now())
+            others = runs.unended(conn, base_url=context.account.service, key12=context.account.key12)
+            sharers = 1 + sum(context.is_run(name) for name in others if name != context.settings.name)
+            return sharers, ledger.begun(
+                conn, context.settings.name, context.marks.last
+            ) if context.marks else None
 
         # One account, one rate: runs that live side by side share it.
-        sharers, begun = await desk.writer.write(record)
+        sharers, begun = await context.writer.write(record)
         if begun is not None:
             await self._mark(begun)
         scheduler.governor.share = 1.0 / sharers
@@ -84,31 +86,31 @@ class Pulse:
 
     async def _mark(self, begun: Begun) -> None:
         """Write down outside the database what is committed in it; a drive that hangs holds nobody up."""
-        desk, marks = self._floor.desk, self._floor.desk.marks
+        context, marks = self._run_state.context, self._run_state.context.marks
         if marks is None or begun == marks.last or not begun.number:
             return
-        write = partial(marks.write, begun, base_url=desk.account.service, at=desk.now())
+        write = partial(marks.write, begun, base_url=context.account.service, at=context.now())
         with anyio.move_on_after(MARK_WITHIN_S):
             await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
 
     async def recount(self) -> None:
         """Count the jobs and the credits, and show them."""
-        floor = self._floor
-        name = floor.desk.settings.name
+        run_state = self._run_state
+        name = run_state.context.settings.name
 
         def read(conn: Any) -> tuple[dict[tuple[State, bool], int], tuple[float, float]]:
             return jobs.counts(conn, name), ledger.totals(conn, name)
 
         # Each beat sees to it that the file is still the one that others will find, also while nothing is sent.
-        self._counts, (charged, reserved) = await floor.desk.writer.write(read, to_send=True)
-        if floor.admission.elsewhere:
+        self._counts, (charged, reserved) = await run_state.context.writer.write(read, to_send=True)
+        if run_state.admission.elsewhere:
             # Nobody tells us when another run's probe is back; once no other run is left, ask a last time.
-            floor.alone = await self.remember() == 1
-            floor.credits_moved()
-            floor.stir()
-        if floor.admission.held:
-            floor.stir()
-        floor.progress.snapshot(self._view(charged, reserved))
+            run_state.alone = await self.remember() == 1
+            run_state.credits_moved()
+            run_state.notify()
+        if run_state.admission.paused:
+            run_state.notify()
+        run_state.progress.snapshot(self._view(charged, reserved))
 
     @property
     def unsent(self) -> int:
@@ -116,7 +118,7 @@ class Pulse:
         return sum(self._counts.get((state, True), 0) for state in NEVER_SENT)
 
     def _view(self, charged: float, reserved: float) -> Snapshot:
-        floor = self._floor
+        run_state = self._run_state
         counts: dict[str, int] = {}
         for (state, listed), number in self._counts.items():
             if listed:
@@ -126,23 +128,23 @@ class Pulse:
             orphans=sum(number for (_, listed), number in self._counts.items() if not listed),
             charged=charged,
             reserved=reserved,
-            cap=floor.desk.settings.budget.max_credits,
-            rate_per_s=floor.scheduler.rate_per_s,
-            requests=floor.tally.requests,
-            rejections=floor.tally.rejections,
-            polls=floor.tally.polls,
-            in_flight=floor.scheduler.in_flight,
-            elapsed_s=floor.now() - self._began,
+            cap=run_state.context.settings.budget.max_credits,
+            rate_per_s=run_state.scheduler.rate_per_s,
+            requests=run_state.tally.requests,
+            rejections=run_state.tally.rejections,
+            polls=run_state.tally.polls,
+            in_flight=run_state.scheduler.in_flight,
+            elapsed_s=run_state.now() - self._began,
             eta_s=self._eta_s(),
             note=self._note(),
         )
 
     def _note(self) -> str:
-        floor = self._floor
-        if floor.health.troubled:
-            return floor.health.last_trouble
-        waits = [floor.wait_in_words(wait) for wait in floor.waits.all()]
-        return "; ".join([*waits, NEAR_THE_CAP] if floor.admission.waits else waits)
+        run_state = self._run_state
+        if run_state.health.troubled:
+            return run_state.health.last_trouble
+        waits = [run_state.wait_in_words(wait) for wait in run_state.waits.all()]
+        return "; ".join([*waits, NEAR_THE_CAP] if run_state.admission.waits else waits)
 
     def _eta_s(self) -> float | None:
         left = sum(
@@ -150,23 +152,23 @@ class Pulse:
         )
         return (
             None
-            if self._floor.admission.held
-            else time_left_s(left, self._results.done_at, self._floor.now())
+            if self._run_state.admission.paused
+            else time_left_s(left, self._results.done_at, self._run_state.now())
         )
 
     def stats(self) -> dict[str, Any]:
         """Return the numbers of the run as the database and programs get them."""
-        floor = self._floor
+        run_state = self._run_state
         return {
-            "seconds": round(floor.now() - self._began, 3),
-            "rate_per_s": floor.scheduler.rate_per_s,
-            "in_flight": floor.scheduler.in_flight,
+            "seconds": round(run_state.now() - self._began, 3),
+            "rate_per_s": run_state.scheduler.rate_per_s,
+            "in_flight": run_state.scheduler.in_flight,
             "eta_s": self._eta_s(),
-            "cap": floor.desk.settings.budget.max_credits,
-            "held": floor.admission.held,
-            "stopping": floor.reasons.halted,
+            "cap": run_state.context.settings.budget.max_credits,
+            "held": run_state.admission.paused,
+            "stopping": run_state.reasons.halted,
             "note": self._note(),
-            **floor.tally.as_stats(),
+            **run_state.tally.as_stats(),
         }
 
 

@@ -20,7 +20,7 @@ from runner.store.writer import GroupWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class RunContext:
     """One run's view of the world.
 
     `draw` returns numbers from [0, 1): the only randomness of a run. `is_run` says whether somebody runs a
