@@ -21,7 +21,7 @@ from runner.store import manifests, runs
 from runner.store.database import StateFile
 from runner.web.app import live_app
 from runner.web.feed import Feed
-from runner.web.reading import Control, Numbers, Reader, Target
+from runner.web.reading import ControlState, Numbers, Reader, Target
 from runner.web.redirect_file import RedirectFile
 from runner.web.server import HOST, descriptors_for, hosts_of, listening_socket, serve
 
@@ -141,15 +141,15 @@ class _Control:
         self.numbers = numbers
         self.moved()
 
-    def control(self) -> Control:
+    def state(self) -> ControlState:
         """Return what was done so far, and how the run goes."""
-        return Control(on_it=True, held=self.held, stopping=self.stopping, numbers=self.numbers)
+        return ControlState(on_it=True, held=self.held, stopping=self.stopping, numbers=self.numbers)
 
 
 async def _serve(page: LivePage, target: Target, control: _Control | None = None) -> None:
     listener = page._listener
     reader = Reader(target, holder=partial(holder_of, target.database))
-    feed = Feed(reader, control=control.control if control is not None else Control)
+    feed = Feed(reader, control=control.state if control is not None else ControlState)
     if control is not None:
         control.moved = feed.nudge
     app = live_app(feed, title=target.manifest, token=page._token, hosts=hosts_of(listener), control=control)

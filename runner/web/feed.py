@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from runner.errors import RunnerError
-from runner.web.reading import Control, Delta, Reader
+from runner.web.reading import ControlState, Delta, Reader
 
 EVERY_S = 1.0
 REST_SHARE = 10.0  # rest this many times as long as a look has taken: a huge run is looked at less often
@@ -38,7 +38,7 @@ class Feed:
     """
 
     def __init__(
-        self, reader: Reader, *, control: Callable[[], Control] = Control, every_s: float = EVERY_S
+        self, reader: Reader, *, control: Callable[[], ControlState] = ControlState, every_s: float = EVERY_S
     ) -> None:
         self._reader = reader
         self._control = control
@@ -89,7 +89,7 @@ class Feed:
         """Look as soon as the last look has had its rest: something has moved."""
         self._nudge.set()
 
-    def _hands(self) -> Control:
+    def _control_state(self) -> ControlState:
         control = self._control()
         # Its process has not yet recorded the end when the page says goodbye.
         return replace(control, over=True) if self._finishing and control.on_it else control
@@ -108,7 +108,7 @@ class Feed:
         async with self._lock:
             self.looks += 1
             try:
-                delta = await self._read(lambda: self._reader.look(self._hands()))
+                delta = await self._read(lambda: self._reader.look(self._control_state()))
             except RunnerError:
                 # A locked or moved database: what was told stands until it can be read again.
                 await self._read(self._reader.close)
@@ -193,7 +193,7 @@ class Feed:
         await self._look()
         # What is told is not older than this number; what it already holds may be told again.
         at = (self._generation, self._number)
-        pieces = self._reader.whole(self._hands())
+        pieces = self._reader.whole(self._control_state())
         kind, last = "report", False
         try:
             text = await self._piece(pieces)
@@ -220,7 +220,7 @@ class Feed:
             return None, NOTHING
         async with self._lock:
             try:
-                text = await self._read(lambda: self._reader.some(rows, self._hands()))
+                text = await self._read(lambda: self._reader.some(rows, self._control_state()))
             except RunnerError:
                 return before, NOTHING
         return at, _event("jobs", text, self._id(at))

@@ -52,7 +52,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
+class ControlState:
     """What a person has done to the run of this process, and may do: None of it for a run elsewhere."""
 
     on_it: bool = False  # this page can hold and stop the run
@@ -108,7 +108,7 @@ class Reader:
         self._heartbeat: object = None
         self._head: Mapping[str, Any] | None = None
 
-    def look(self, control: Control) -> Delta | None:
+    def look(self, control: ControlState) -> Delta | None:
         """Return what has changed since the last look; None when nothing has.
 
         Raises:
@@ -126,7 +126,7 @@ class Reader:
             self._data_version, self._heartbeat = version, heartbeat
             return delta
 
-    def _delta(self, conn: sqlite3.Connection, control: Control) -> Delta | None:
+    def _delta(self, conn: sqlite3.Connection, control: ControlState) -> Delta | None:
         name = self.target.manifest
         shape, event = reporting.shape(conn, name), reporting.last_event(conn, name)
         if shape != self._shape:
@@ -150,7 +150,7 @@ class Reader:
             return None if same else Delta(text=_dump({"head": head}))
         return Delta(rows=tuple(rows), text=_dump({**page.payload(report), "head": head}))
 
-    def whole(self, control: Control) -> Iterator[str]:
+    def whole(self, control: ControlState) -> Iterator[str]:
         """Yield everything there is to know now, in pieces of some thousand jobs; each piece is a reading of its own.
 
         Nobody should have to wait for all of a huge manifest before the first of it, neither the browser nor
@@ -166,7 +166,7 @@ class Reader:
                 )
             yield _dump({"v": page.VERSION, **page.columns(jobs_now)})
 
-    def some(self, rows: Sequence[int], control: Control) -> str:
+    def some(self, rows: Sequence[int], control: ControlState) -> str:
         """Return what is known now of some jobs, and of the manifest as a whole."""
         with trouble(self._doing):
             conn = self._conn()
@@ -207,10 +207,10 @@ class Reader:
             url_of=file_url,
         )
 
-    def _head_of(self, conn: sqlite3.Connection, report: Report, control: Control) -> dict[str, Any]:
+    def _head_of(self, conn: sqlite3.Connection, report: Report, control: ControlState) -> dict[str, Any]:
         return {**page.head(report), "categories": self._categories, "now": self._now(conn, report, control)}
 
-    def _now(self, conn: sqlite3.Connection, report: Report, control: Control) -> dict[str, Any]:
+    def _now(self, conn: sqlite3.Connection, report: Report, control: ControlState) -> dict[str, Any]:
         """Return what is happening now: `{"phase": "running", "rate_per_s": 9.8, …}`."""
         run = runs.last(conn, self.target.manifest)
         stats = run.stats if run is not None else {}
@@ -235,7 +235,7 @@ class Reader:
         told["eta_s"] = runs.time_left_s(run, self._wall_s())
         return told
 
-    def _phase(self, conn: sqlite3.Connection, control: Control) -> str:
+    def _phase(self, conn: sqlite3.Connection, control: ControlState) -> str:
         """Return `none`, `running`, `held`, `stopping`, `paused` (Ctrl-Z), `ended` or `killed`."""
         run = runs.last(conn, self.target.manifest)
         if run is None:

@@ -17,7 +17,7 @@ from runner.host.workspace import Holder
 from runner.reports.data import Invocation
 from runner.store.database import StateFile
 from runner.web.feed import Feed
-from runner.web.reading import Control, Numbers, Reader, Target
+from runner.web.reading import ControlState, Numbers, Reader, Target
 from tests.report_rows import BEGAN_S, Row, add, new_state
 
 pytestmark = pytest.mark.anyio
@@ -80,7 +80,7 @@ class Night:
             folder / "runner.db", manifest="night", manifest_path=folder / "night.yaml", output_dir=folder
         )
         add(self.file, "night", [Row(id=name, state="waiting", duration_s=None) for name in "abc"])
-        self.control = Control()
+        self.control = ControlState()
         self.holder: Holder | None = HOLDER
         target = Target(
             database=folder / "runner.db",
@@ -292,8 +292,11 @@ async def test_a_commit_of_no_concern_is_not_told(night: Night) -> None:
         (lambda night: setattr(night, "holder", None), "killed"),
         (lambda night: setattr(night, "holder", replace(HOLDER, pid=7, host="elsewhere")), "killed"),
         (lambda night: setattr(night, "holder", Paused(pid=None, host="", since="", command="")), "paused"),
-        (lambda night: setattr(night, "hand", Control(on_it=True, held=True)), "held"),
-        (lambda night: setattr(night, "hand", Control(on_it=True, held=True, stopping=True)), "stopping"),
+        (lambda night: setattr(night, "control", ControlState(on_it=True, held=True)), "held"),
+        (
+            lambda night: setattr(night, "control", ControlState(on_it=True, held=True, stopping=True)),
+            "stopping",
+        ),
         (lambda night: night.change("UPDATE runs SET stats = '{\"held\": true}'"), "held"),
         (lambda night: night.change("UPDATE runs SET ended_at = '2026', exit_code = 3"), "ended"),
         (lambda night: night.change("DELETE FROM runs"), "none"),
@@ -373,7 +376,7 @@ async def test_the_last_errors_are_told(night: Night) -> None:
 
 async def test_the_end_is_told_and_ends_every_stream(night: Night) -> None:
     night.change("UPDATE runs SET ended_at = NULL, exit_code = NULL")
-    night.control = Control(on_it=True)
+    night.control = ControlState(on_it=True)
     async with night.serving(), night.browser() as browser:
         first = await browser.next()
         night.becomes("a", "done")
@@ -419,7 +422,7 @@ def test_a_file_is_named_by_its_row_and_found_again(night: Night, tmp_path: Path
     add(night.file, "night", [Row(id="d", files=[(result, "video/mp4")])])
     row = night.file.conn.execute("SELECT id FROM jobs WHERE job = 'd'").fetchone()[0]
 
-    data = json.loads(next(night.reader.whole(Control())))
+    data = json.loads(next(night.reader.whole(ControlState())))
     url = data["jobs"]["files"][data["jobs"]["row"].index(row)][0][0]
 
     assert url == f"result/{row}/1/a%20b%252F.mp4"
@@ -434,8 +437,8 @@ def test_a_page_that_is_only_looked_at_writes_nothing(night: Night, tmp_path: Pa
     before = StateFile.open_readonly(tmp_path / "runner.db")
     version = before.conn.execute("PRAGMA data_version").fetchone()[0]
 
-    night.reader.look(Control())
-    list(night.reader.whole(Control()))
+    night.reader.look(ControlState())
+    list(night.reader.whole(ControlState()))
     night.reader.close()
 
     assert before.conn.execute("PRAGMA data_version").fetchone()[0] == version
@@ -448,11 +451,11 @@ RUNNING = Numbers(rate_per_s=7.5, in_flight=2, eta_s=40.0, cap=500.0, note="")
 async def test_the_numbers_of_the_run_beside_it_are_told_as_it_knows_them(night: Night) -> None:
     """The database is told of them only now and then."""
     night.change("UPDATE runs SET ended_at = NULL, exit_code = NULL, stats = ?", '{"rate_per_s": 1}')
-    night.control = Control(on_it=True, numbers=RUNNING)
+    night.control = ControlState(on_it=True, numbers=RUNNING)
 
     async with night.serving(), night.browser() as browser:
         first = await browser.next()
-        night.control = Control(on_it=True, numbers=replace(RUNNING, in_flight=1, eta_s=39.0))
+        night.control = ControlState(on_it=True, numbers=replace(RUNNING, in_flight=1, eta_s=39.0))
         night.feed.nudge()
         then = await browser.next()
 
