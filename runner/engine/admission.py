@@ -51,10 +51,10 @@ class Admission:
     def sent(self, row: int, *, first: bool) -> None:
         """A step that was to send a job is over; `first` says that its first send was made."""
         self._sending.discard(row)
-        if first:
+        if first and self._options.limit is not None:
             self._sent.add(row)
-            if self._canary_open:
-                self._canaries.add(row)
+        if first and self._canary_open:
+            self._canaries.add(row)
 
     def returned(self, row: int) -> None:
         """A job that was sent is to be sent anew, with another body or in another round: it counts once."""

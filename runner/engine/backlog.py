@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import sqlite3
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.engine.admission import Admission
@@ -97,22 +98,30 @@ class Backlog:
             if not page:
                 self.fed = True
                 return
+            chosen: list[Job] = []
             for job in page:
+                if len(chosen) == wanted:
+                    break
                 self._cursor = (job.position, job.row)
-                if not self._options.asks_for(job.row, job.id):
-                    continue
-                await self.prepare(job)
-                wanted -= 1
-                if not wanted:
-                    return
+                if self._options.asks_for(job.row, job.id):
+                    chosen.append(job)
+            await self.prepare(*chosen)
+            wanted -= len(chosen)
+            if not wanted:
+                return
 
-    async def prepare(self, job: Job) -> None:
-        """Put a job where it waits next: for its uploads, or for its submit."""
-        lacking = (
-            await self._context.writer.write(lambda conn: uploading.missing(conn, self._context, job))
-            if job.references and not job.pinned
-            else []
-        )
+    async def prepare(self, *chosen: Job) -> None:
+        """Put jobs where they wait next: for their uploads, or for their submit."""
+        with_files = [job for job in chosen if job.references and not job.pinned]
+        lacking: Mapping[int, list[Reference]] = {}
+        if with_files:
+            lacking = await self._context.writer.write(
+                lambda conn: _begin_uploads(conn, self._context, with_files)
+            )
+        for job in chosen:
+            self._prepare(job, lacking.get(job.row, []))
+
+    def _prepare(self, job: Job, lacking: list[Reference]) -> None:
         if not lacking:
             self.ready.append((job.row, job.shape))
             return
@@ -125,7 +134,6 @@ class Backlog:
             else:
                 self.uploads[wanted] = (reference, {job.row})
                 self.to_upload.append(wanted)
-        await self._context.writer.write(lambda conn: _mark_uploading(conn, self._context, job.row))
 
     def uploaded(self, wanted: uploading.Needed) -> None:
         """A file is at the service: jobs that lacked nothing else are ready."""
@@ -186,7 +194,13 @@ class Backlog:
         return bool(self._later) and not (resends_only and not may_resend())
 
 
-def _mark_uploading(conn: Any, context: RunContext, row: int) -> None:
-    job = jobs.get(conn, row)
-    if job.state is State.PLANNED:
-        moves.uploading(conn, job, context.now())
+def _begin_uploads(
+    conn: sqlite3.Connection, context: RunContext, chosen: list[Job]
+) -> dict[int, list[Reference]]:
+    """Return what each row lacks at the service, and mark those that lack anything; one transaction for all."""
+    found = {}
+    for job in chosen:
+        found[job.row] = uploading.missing(conn, context, job)
+        if found[job.row] and (now := jobs.get(conn, job.row)).state is State.PLANNED:
+            moves.uploading(conn, now, context.now())
+    return found

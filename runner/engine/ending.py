@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
-from typing import Any
 
 from runner.engine.run_state import RunState
 from runner.errors import Exit
@@ -22,7 +22,7 @@ async def look_at_the_ledger(run_state: RunState) -> None:
     """
     context = run_state.context
 
-    def read(conn: Any) -> tuple[dict[tuple[State, bool], int], int, Counter[str]]:
+    def read(conn: sqlite3.Connection) -> tuple[dict[tuple[State, bool], int], int, Counter[str]]:
         take_back(conn, context)
         name = context.settings.name
         return jobs.counts(conn, name), jobs.overdue(conn, name), _left(conn, run_state)
@@ -42,7 +42,7 @@ async def look_at_the_ledger(run_state: RunState) -> None:
         )
 
 
-def _left(conn: Any, run_state: RunState) -> Counter[str]:
+def _left(conn: sqlite3.Connection, run_state: RunState) -> Counter[str]:
     """Return by state the listed jobs that this run was to finish and has not, where no other reason says why."""
     left: Counter[str] = Counter()
     code = run_state.reasons.code()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -67,7 +68,7 @@ class Heartbeat:
         context, scheduler = self._run_state.context, self._run_state.scheduler
         found, stats = scheduler.found_rate, self.stats()
 
-        def record(conn: Any) -> tuple[int, Begun | None]:
+        def record(conn: sqlite3.Connection) -> tuple[int, Begun | None]:
             runs.touch(conn, context.run, stats=stats, now=context.now())
             if found is not None:
                 rates.save(conn, context.account.name, found, context.now())
@@ -98,7 +99,7 @@ class Heartbeat:
         run_state = self._run_state
         name = run_state.context.settings.name
 
-        def read(conn: Any) -> tuple[dict[tuple[State, bool], int], tuple[float, float]]:
+        def read(conn: sqlite3.Connection) -> tuple[dict[tuple[State, bool], int], tuple[float, float]]:
             return jobs.counts(conn, name), ledger.totals(conn, name)
 
         # Each beat sees to it that the file is still the one that others will find, also while nothing is sent.

@@ -8,6 +8,7 @@ job is an entry in the scheduler's heap and a small record, never a task, a time
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -111,7 +112,7 @@ class Engine:
         context = self._context
         self._run_state.times.begin()
 
-        def read(conn: Any) -> list[Job]:
+        def read(conn: sqlite3.Connection) -> list[Job]:
             take_back(conn, context)
             return jobs.in_states(
                 conn, context.settings.name, (State.SUBMITTING, State.WAITING, State.DOWNLOADING)

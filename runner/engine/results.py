@@ -151,6 +151,8 @@ class Results:
         self.done_at.append(run_state.now())
         self._given_up.pop(job.row, None)
         self._again_at.pop(job.row, None)
+        self._renewed.discard(job.row)
+        run_state.backlog.tries.pop(("download", job.row), None)
         self._revive()
         run_state.progress.event(
             "done",

@@ -25,7 +25,7 @@ from runner.api.relocating import _fetch_again
 from runner.api.resolve import CHOICES, Answering
 from runner.api.retry import begin_rounds, may_begin_again, wanted_jobs
 from runner.cli.retry import in_words
-from runner.engine.backlog import _mark_uploading
+from runner.engine.backlog import _begin_uploads
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
 from runner.lifecycle.rules import Failure, may_become
@@ -147,7 +147,7 @@ async def uploads(night: Night) -> None:
     night.lists(WITH_PICTURE, B)
     async with night.context() as context:
         with night.file.transaction() as conn:
-            _mark_uploading(conn, context, night.job("a").row)
+            _begin_uploads(conn, context, [night.job("a")])
 
 
 async def comes_back_refused(night: Night) -> None:
