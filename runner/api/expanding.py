@@ -72,7 +72,7 @@ def expand(opened: Opened, prices: Prices) -> Iterator[staging.StagedJob]:
             spec.params,
             partial(shape_of, spec, contract),
             spec.model,
-            tuple(reference.kind for reference in spec.references),
+            spec.references and tuple(reference.kind for reference in spec.references),
             len(spec.prompt or "") if contract.metered else 0,
         )
         yield staging.StagedJob(spec=spec, shape=shape, estimate=prices.of(spec, shape))
