@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
 
+from runner.errors import UsageError
 from runner.host.clock import SystemClock
 from runner.host.environment import base_url, get_key
 from runner.model import SANDBOX_URL
@@ -35,7 +37,19 @@ def ask(question: Callable[[Service], Awaitable[T]], *, key: str | None = None) 
     Args:
         question: What to ask.
         key: Another key than the environment's; an empty one for what is public.
+
+    Raises:
+        UsageError: There is an event loop in this thread, which this would hold up.
     """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise UsageError(
+            "this asks the service and waits for its answer, and there is an event loop in this thread",
+            hint="call it in another: anyio.to_thread.run_sync",
+        )
     account = Account(checked_base_url(base_url()), get_key() if key is None else key)
 
     async def asked() -> T:

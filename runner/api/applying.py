@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from runner import __version__
 from runner.api.adopting import take_over
 from runner.api.plan import Plan
-from runner.api.retry import Wanted, begin_rounds
+from runner.api.retry import Rounds, begin_rounds
 from runner.results.files import OutputFolder
 from runner.service.account import Account
 from runner.store import durations, ledger, manifests, runs, staging
@@ -38,7 +38,7 @@ def apply(
     account: Account,
     folder: OutputFolder,
     *,
-    rounds: Wanted | None,
+    rounds: Rounds | None,
     may_pay_twice: bool,
     command: str,
     now: str,

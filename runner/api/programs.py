@@ -13,11 +13,11 @@ import asyncio
 import json
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import anyio
 import anyio.from_thread
@@ -27,12 +27,16 @@ from runner.api.export import exported
 from runner.api.plan import Plan, planned
 from runner.api.reading import InvalidManifest, check_all, read_known, read_manifest, refuse_errors
 from runner.api.report import write_report_of
+from runner.api.resolve import Choice, Resolution
+from runner.api.retry import Rounds, wanted_jobs
 from runner.api.run import Beside, RunRequest, run_here
 from runner.api.status import Standing, look
 from runner.engine import Engine, RunOptions
 from runner.errors import Exit, RunnerError, UsageError
+from runner.lifecycle.ways import STUCK
 from runner.manifest import Manifest
 from runner.progress.events import EventLines
+from runner.service.protocol import FailureClass
 
 __all__ = (
     "Exit",
@@ -40,6 +44,8 @@ __all__ = (
     "Manifest",
     "Options",
     "Plan",
+    "Resolution",
+    "Rounds",
     "RunResult",
     "RunnerError",
     "Standing",
@@ -47,6 +53,8 @@ __all__ = (
     "load_manifest",
     "plan",
     "report",
+    "resolve",
+    "retry",
     "run",
     "run_sync",
     "status",
@@ -66,6 +74,8 @@ class Options:
         state: Another database file than `state/runner.db`; ignored in the sandbox.
         confirm: Takes the plan and says whether to spend; called in the event loop, so it must not wait. Without it
             nothing is spent: there is no default that says yes. The sandbox asks nobody.
+        rounds: What `retry` has found: begin these rounds, and nothing else. To give them here says yes to the price that
+            they tell, so there is no `confirm` beside them.
         max_credits: Replaces `budget.max_credits`, in credits.
         only: Submit only jobs whose id is like this: `"cat-*"`.
         limit: Submit at most so many new jobs.
@@ -76,13 +86,14 @@ class Options:
         may_pay_twice: Go on although payments of earlier runs are missing from the database.
 
     Raises:
-        UsageError: A number is none, or too small.
+        UsageError: A number is none, or too small, or two of these do not go together.
     """
 
     sandbox: bool = False
     sandbox_arguments: tuple[str, ...] = ()
     state: str | Path | None = None
     confirm: Callable[[Plan], bool] | None = None
+    rounds: Rounds | None = None
     max_credits: float | None = None
     only: str | None = None
     limit: int | None = None
@@ -106,10 +117,17 @@ class Options:
                 raise UsageError(f"{name} is {value!r}", hint=f"a number of at least {least}, or None")
         if self.sandbox_arguments and not self.sandbox:
             raise UsageError("sandbox_arguments are given without sandbox", hint="sandbox=True rehearses")
+        if self.rounds is not None and self.confirm is not None:
+            raise UsageError(
+                "confirm is given beside rounds, whose price was told already",
+                hint="look at rounds.credits, and leave confirm out",
+            )
 
 
 def load_manifest(manifest: str | Path, *, sandbox: bool = False) -> Manifest:
-    """Read a manifest and check every job; offline. `jobs()` of what comes back yields them, `settings` is its head.
+    """Read a manifest and check every job; offline.
+
+    `jobs()` of what comes back yields them, `settings` is its head, which is never None here.
 
     Raises:
         InvalidManifest: With every problem of it in `problems`.
@@ -192,8 +210,10 @@ async def run(
         max_credits=options.max_credits,
         may_pay_twice=options.may_pay_twice,
         replace=options.replace,
+        rounds=options.rounds,
         options=RunOptions(
             only=options.only,
+            rows=frozenset(options.rounds.rows) if options.rounds is not None else None,
             limit=options.limit,
             canary=options.canary,
             stop_after_s=options.stop_after_s,
@@ -229,6 +249,75 @@ def run_sync(
         RuntimeError: There is an event loop in this thread: await `run` there.
     """
     return anyio.run(partial(run, manifest, options, on_event, drain=drain))
+
+
+def retry(
+    manifest: str | Path,
+    *,
+    only: str | None = None,
+    classes: Sequence[str] = (),
+    sandbox: bool = False,
+    state: str | Path | None = None,
+) -> Rounds:
+    """Return what another round of failed jobs would begin, and its price; reads the database only.
+
+    `run` begins them, and pays, when they are given to it: `Options(rounds=...)`.
+
+    Args:
+        manifest: Its path.
+        only: Only jobs whose id is like this; given-up ones, and those whose result does not come home, only so.
+        classes: Only what failed, or is stuck, for these: `("generation",)`.
+        sandbox: In the sandbox's database.
+        state: Another database file.
+
+    Raises:
+        UsageError: Nothing was ever run here, or there is no such class.
+    """
+    known = [*(each.value for each in FailureClass), STUCK]
+    if isinstance(classes, str):
+        raise UsageError(f"classes is the text {classes!r}", hint=f"a tuple: ({classes!r},)")
+    for each in classes:
+        if each not in known:
+            raise UsageError(f"there is no class {each!r}", hint=", ".join(known))
+    return wanted_jobs(
+        Path(manifest), state=_state(state, sandbox), sandbox=sandbox, classes=classes, only=only
+    )
+
+
+def resolve(
+    manifest: str | Path,
+    job: str,
+    choice: Choice,
+    *,
+    task_id: str | None = None,
+    sandbox: bool = False,
+    state: str | Path | None = None,
+) -> Resolution:
+    """Return what a word about a job would do, and what it may cost: one that is uncertain, or does not come home.
+
+    `apply()` of what comes back does it, and the next `run` goes on with it. `words` and `credits` tell what may be paid.
+
+    Args:
+        manifest: Its path.
+        job: The job's id.
+        choice: What is to become of it.
+        task_id: The task to attach.
+        sandbox: In the sandbox's database.
+        state: Another database file.
+
+    Raises:
+        RunLocked: A run holds this manifest.
+        UsageError: There is no such job, or this cannot be said of it.
+    """
+    if choice not in get_args(Choice):
+        raise UsageError(f"there is no choice {choice!r}", hint=", ".join(get_args(Choice)))
+    if (choice == "attach") is not (task_id is not None):
+        raise UsageError(
+            "task_id goes with attach, and attach with it", hint="look for the task in the account's history"
+        )
+    return Resolution.look(
+        Path(manifest), job, choice, task_id=task_id, state=_state(state, sandbox), sandbox=sandbox
+    )
 
 
 def status(manifest: str | Path, *, sandbox: bool = False, state: str | Path | None = None) -> Standing:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from runner.api.account import ask
 from runner.api.reading import read_known
@@ -35,6 +36,7 @@ CHOICES: Mapping[State, tuple[str, ...]] = {
     State.WAITING: ("attach", "abandon"),
     State.DOWNLOADING: ("accept", "abandon"),
 }
+Choice: TypeAlias = Literal["resend", "attach", "accept", "abandon"]
 _NOTHING: Mapping[State, str] = {
     State.SUBMITTING: "its submit is unclear: `rivya-batch run` asks again, and says so if nobody can know",
     State.DONE: "its files are there",
@@ -98,37 +100,37 @@ class Answering:
             sandbox=sandbox,
         )
 
-    def explain(self, choice: str) -> str:
-        """Return what a choice does and may cost."""
+    def explain(self, choice: str, *, sign: str = "--") -> str:
+        """Return what a choice does and may cost; `sign` is put before its name."""
         amount = credits_in_words(self.reserved)
         match choice, self.job.state:
             case "resend", _:
                 words = (
-                    "--resend sends the same key and the same bytes again, in a new window. If the service still"
+                    "sends the same key and the same bytes again, in a new window. If the service still"
                     f" knows the key it answers with the first task and nothing more is paid; if it has forgotten the key"
                     f" and had accepted the first send, about {amount} credits are paid twice."
                 )
             case "attach", _:
                 words = (
-                    "--attach takes a task over as this job's. Costs nothing more. Its prompt cannot be checked:"
+                    "takes a task over as this job's. Costs nothing more. Its prompt cannot be checked:"
                     " the service does not tell it."
                 )
             case "accept", _:
                 words = (
-                    f"--accept takes the job as done with what is there: {self._files_in_words()}. The rest is asked for"
+                    f"takes the job as done with what is there: {self._files_in_words()}. The rest is asked for"
                     f" no more. {self._money_in_words()}"
                 )
             case _, State.UNCERTAIN:
                 words = (
-                    f"--abandon gives the job up. About {amount} credits stay counted against the caps, since they"
+                    f"gives the job up. About {amount} credits stay counted against the caps, since they"
                     " may have been charged; if the service did accept it, its result is lost."
                 )
             case _:
                 words = (
-                    f"--abandon gives the job up: it is asked for no more. {self._money_in_words()} If its result can be"
+                    f"gives the job up: it is asked for no more. {self._money_in_words()} If its result can be"
                     " had after all, it is lost."
                 )
-        return f"{self._about()}\n{words}"
+        return f"{self._about()}\n{sign}{choice} {words}"
 
     def _about(self) -> str:
         job = self.job
@@ -163,6 +165,25 @@ class Answering:
 
     def _files_in_words(self) -> str:
         return ", ".join(near(item.path) for item in self._there()) or "no file"
+
+    def apply(self, choice: str, task_id: str | None = None) -> None:
+        """Do what was chosen; `task_id` is the one to attach.
+
+        Raises:
+            UsageError: It cannot be done with this job.
+            KeyRefused: The service refuses our key.
+            TemporaryTrouble: The service has no proper answer.
+        """
+        match choice:
+            case "resend":
+                self.resend()
+            case "accept":
+                self.accept()
+            case "abandon":
+                self.abandon()
+            case _:
+                assert task_id is not None
+                self.attach(task_id)
 
     def resend(self) -> None:
         """Open a new window for the same key and bytes; it begins with the next send, under the key of today."""
@@ -290,6 +311,69 @@ class Answering:
 
     def _now(self) -> str:
         return rfc3339(time.time())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """What may be said of one job, and what it does and may cost; nothing is done before `apply`."""
+
+    manifest: Path
+    job: str
+    choice: Choice
+    task_id: str | None  # the task to attach
+    credits: float  # what is counted for the job now: `resend` may pay as much again
+    words: str  # the job, what the choice does, and its price; for people
+    sandbox: bool
+    state: str | None
+    seen: tuple[int, int]  # the row and its version
+
+    @classmethod
+    def look(
+        cls,
+        manifest: Path,
+        job: str,
+        choice: Choice,
+        *,
+        task_id: str | None,
+        state: str | None,
+        sandbox: bool,
+    ) -> Resolution:
+        """Find the job, and tell what a choice would do.
+
+        Raises:
+            RunLocked: A run is going.
+            UsageError: The job is not there, or this cannot be said of it.
+        """
+        with Answering.open(manifest, job, choice, state=state, sandbox=sandbox) as answering:
+            return cls(
+                manifest=manifest,
+                job=job,
+                choice=choice,
+                task_id=task_id,
+                credits=answering.reserved,
+                words=answering.explain(choice, sign=""),
+                sandbox=sandbox,
+                state=state,
+                seen=(answering.job.row, answering.job.version),
+            )
+
+    def apply(self) -> None:
+        """Do it. To attach a task asks the service: in a thread without an event loop.
+
+        Raises:
+            RunLocked: A run is going.
+            UsageError: It cannot be done, or the job has changed since.
+            KeyRefused: The service refuses our key.
+            TemporaryTrouble: The service has no proper answer.
+        """
+        with Answering.open(
+            self.manifest, self.job, self.choice, state=self.state, sandbox=self.sandbox
+        ) as answering:
+            if (answering.job.row, answering.job.version) != self.seen:
+                raise UsageError(
+                    f"job {self.job} has changed since; nothing was done", hint="look at it again"
+                )
+            answering.apply(self.choice, self.task_id)
 
 
 def _nothing_to_say(job: Job, choice: str) -> UsageError:

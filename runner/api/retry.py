@@ -11,6 +11,7 @@ from pathlib import Path
 
 from runner.api.attention import about_surprises
 from runner.api.reading import Opened, read_known
+from runner.errors import UsageError
 from runner.host.clock import rfc3339
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
@@ -32,11 +33,17 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """The jobs a person means, as they were when the price was told: `rows` holds {row: (state, round)}."""
+class Rounds:
+    """Another round for each of these jobs, and its price; nothing of it is begun.
 
-    name: str
+    `jobs` are their ids, in the manifest's order; `rows` says how they were when the price was told: {row: (state,
+    round)}. One that has changed since is not begun again.
+    """
+
+    name: str  # of the manifest
+    database: Path
     rows: Mapping[int, tuple[State, int]]
+    jobs: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = ()
     left_out: tuple[str, ...] = ()  # why others that were named are not among them
     attention: tuple[str, ...] = ()  # charges that a person has yet to see
@@ -46,10 +53,22 @@ class Wanted:
         """What all these rounds are expected to cost."""
         return sum(kind.credits for kind in self.kinds)
 
+    def refuse_elsewhere(self, name: str, database: Path) -> None:
+        """Refuse to begin these in another manifest or database: their rows are others there.
+
+        Raises:
+            UsageError: They were found in another one.
+        """
+        if (self.name, self.database) != (name, database):
+            raise UsageError(
+                f"these rounds are of {self.name} in {self.database}, not of {name} in {database}; nothing was sent",
+                hint="ask for the rounds of the manifest that is run",
+            )
+
 
 def wanted_jobs(
     manifest: Path, *, state: str | None, sandbox: bool, classes: Sequence[str], only: str | None
-) -> Wanted:
+) -> Rounds:
     """Find the jobs to begin again, of those that are still listed.
 
     Args:
@@ -78,8 +97,10 @@ def wanted_jobs(
                 left_out.append(f"{job.id} {why}")
         if only is not None and not (found or left_out):
             left_out += [f"{job.id} {_why_not(job)}" for job in jobs.find(file.conn, settings.name, only)[:1]]
-        return Wanted(
+        return Rounds(
             name=settings.name,
+            database=opened.workspace.database,
+            jobs=tuple(job.id for job in found),
             rows={job.row: (job.state, job.round) for job in found},
             kinds=_kinds(file.conn, opened, found),
             left_out=tuple(left_out),
@@ -134,7 +155,7 @@ def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tu
     return tuple(kinds[key] for key in sorted(kinds))
 
 
-def begin_rounds(conn: sqlite3.Connection, wanted: Wanted) -> None:
+def begin_rounds(conn: sqlite3.Connection, wanted: Rounds) -> None:
     """Begin another round of each of these jobs that is still as it was; inside the run's own transaction.
 
     The round before is closed in the ledger: what may have been charged for it counts as charged.

@@ -21,7 +21,7 @@ from runner.api.models import contracts_for
 from runner.api.plan import Plan, make_plan
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.reading import Opened, no_file, read_manifest
-from runner.api.retry import Wanted
+from runner.api.retry import Rounds
 from runner.api.sharing import refuse_taken
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
@@ -61,7 +61,7 @@ class RunRequest:
     max_credits: float | None = None
     may_pay_twice: bool = False  # though payments of earlier runs are missing from the database
     replace: bool = False  # its results may take the places of another manifest's
-    rounds: Wanted | None = None  # other rounds of these jobs, agreed to already (`retry`)
+    rounds: Rounds | None = None  # other rounds of these jobs, agreed to already (`retry`)
     options: RunOptions = field(default_factory=RunOptions)
     descriptors_kept: int = 0  # for who runs beside: a page and its visitors
 
@@ -225,6 +225,8 @@ class Run:
     def _agree(self, plan: Plan) -> None:
         """Refuse what must not be run as it is, and ask before anything is spent."""
         request = self._request
+        if request.rounds is not None:
+            request.rounds.refuse_elsewhere(plan.name, plan.database)
         if not request.sandbox:
             self._account()  # no key: said after all mistakes of the manifest, before anything is asked or made
         pays = plan.submits or request.rounds is not None

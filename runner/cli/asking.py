@@ -17,7 +17,7 @@ from runner.cli.output import json_option, state_option, verbose_option
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from runner.api.retry import Wanted
+    from runner.api.retry import Rounds
     from runner.api.run import RunRequest
 
 
@@ -39,7 +39,7 @@ class Asked:
     state: str | None
     verbose: int
 
-    def request(self, command: str, *, rounds: Wanted | None = None, **options: Any) -> RunRequest:
+    def request(self, command: str, *, rounds: Rounds | None = None, **options: Any) -> RunRequest:
         """Return what the engine is asked for.
 
         Args:

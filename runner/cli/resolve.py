@@ -62,16 +62,7 @@ def command(
         complain(answering.explain(choice))
         if attach is None and not yes:
             _ask()
-        match choice:
-            case "resend":
-                answering.resend()
-            case "accept":
-                answering.accept()
-            case "abandon":
-                answering.abandon()
-            case _:
-                assert attach is not None
-                answering.attach(attach)
+        answering.apply(choice, attach)
     complain(f"next: rivya-batch run {shlex.quote(str(manifest))}" + (" --sandbox" if sandbox else ""))
 
 

@@ -17,7 +17,7 @@ from runner.model import State
 from runner.service.protocol import FailureClass
 
 if TYPE_CHECKING:
-    from runner.api.retry import Kind, Wanted
+    from runner.api.retry import Kind, Rounds
 
 
 @click.command("retry")
@@ -68,7 +68,7 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
     )
 
 
-def in_words(wanted: Wanted) -> Iterator[str]:
+def in_words(wanted: Rounds) -> Iterator[str]:
     """Yield what another round of these jobs costs, by what became of the one before."""
     from runner.progress.words import counted, credits_in_words
 

@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 )
 
 from runner.api.resolve import Answering
-from runner.api.retry import Wanted, begin_rounds, may_begin_again
+from runner.api.retry import Rounds, begin_rounds, may_begin_again
 from runner.errors import UsageError
 from runner.host.clock import ServiceClock, rfc3339
 from runner.lifecycle.rules import SubmitOutcome, after_submit, send_age_s
@@ -713,7 +713,12 @@ class Money(RuleBasedStateMachine):
         self.ordered.update((found.row, found.round + 1) for found in meant)
         self.given_up.update((found.row, found.round) for found in meant)
         with self.file.transaction() as conn:
-            begin_rounds(conn, Wanted(name=NAME, rows={it.row: (it.state, it.round) for it in meant}))
+            begin_rounds(
+                conn,
+                Rounds(
+                    name=NAME, database=Path("in memory"), rows={it.row: (it.state, it.round) for it in meant}
+                ),
+            )
 
     @precondition(lambda self: self.rows(State.WAITING, State.DOWNLOADING))
     @rule(data=st.data())

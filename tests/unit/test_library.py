@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import json
 import re
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 import runner
 from runner.api import programs
+from runner.api.credits import balance
+from runner.errors import TemporaryTrouble
+from tests import typed_program
 from tests.readme import README
 from tests.support import clean_environment
 
@@ -69,6 +76,18 @@ def test_what_is_offered_is_there() -> None:
     assert set(runner.__all__) <= set(dir(runner))
     with pytest.raises(AttributeError, match="no_such_thing"):
         getattr(runner, "no_such_thing")  # noqa: B009
+
+
+def test_every_name_is_used_in_the_program_whose_types_are_checked() -> None:
+    """And its wrong uses are marked: mypy, of `make check`, says so where they have become right."""
+    tree = ast.parse(Path(typed_program.__file__).read_text("utf-8"))
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "runner"
+    }
+
+    assert used == set(runner.__all__)
 
 
 def test_the_example_of_the_readme_runs_two_manifests_at_once(two: tuple[Path, Path]) -> None:
@@ -290,3 +309,111 @@ def test_a_manifest_with_mistakes_is_refused_with_all_of_them(two: tuple[Path, P
         runner.load_manifest(two[0])
 
     assert [problem.path for problem in caught.value.problems] == ["params.mode", "params.duration"]
+
+
+def test_another_round_is_told_with_its_price_and_begun_only_when_it_is_given(two: tuple[Path, Path]) -> None:
+    failing = ("--faults", '{"on": "task", "do": "task_fails", "times": 2}')
+    first = runner.run_sync(two[0], runner.Options(sandbox=True, sandbox_arguments=(*FAST, *failing)))
+    assert first.counts == {"done": 5, "failed": 2}
+
+    assert runner.retry(two[0], classes=("policy",), sandbox=True).jobs == ()
+    rounds = runner.retry(two[0], sandbox=True)
+
+    assert (len(rounds.jobs), len(rounds.rows), len(rounds.kinds)) == (2, 2, 1)
+    assert rounds.credits > 0
+    assert runner.status(two[0], sandbox=True).counts == first.counts
+    assert runner.run_sync(two[0], QUICK).counts == first.counts
+    second = runner.run_sync(two[0], replace(QUICK, rounds=rounds))
+    assert second.counts == {"done": 7}
+    assert second.charged - first.charged == pytest.approx(rounds.credits)
+    again = runner.run_sync(two[0], replace(QUICK, rounds=rounds))
+    assert (again.counts, again.charged) == (second.counts, second.charged)
+
+
+def test_what_is_said_of_a_job_is_told_first_and_done_when_it_is_applied(two: tuple[Path, Path]) -> None:
+    """A task that takes too long is given up, and begun again by its name: nothing else is sent."""
+    drain = anyio.Event()
+
+    def take(event: Mapping[str, Any]) -> None:
+        if event["type"] == "submitted":
+            drain.set()
+
+    runner.run_sync(two[0], replace(SLOW, limit=1), take, drain=drain)
+    (job,) = waiting(two[0])
+
+    told = runner.resolve(two[0], job, "abandon", sandbox=True)
+    assert told.words.startswith(f"job {job}, task ")
+    assert "\nabandon gives the job up" in told.words
+    assert told.credits > 0
+    assert runner.status(two[0], sandbox=True).counts == {"planned": 6, "waiting": 1}
+    told.apply()
+    assert runner.status(two[0], sandbox=True).counts == {"planned": 6, "abandoned": 1}
+    with pytest.raises(runner.RunnerError, match="is abandoned: there is nothing to resolve"):
+        told.apply()
+
+    assert runner.retry(two[0], sandbox=True).jobs == ()
+    rounds = runner.retry(two[0], only=job, sandbox=True)
+    assert rounds.jobs == (job,)
+    result = runner.run_sync(two[0], replace(QUICK, rounds=rounds))
+    assert result.counts == {"planned": 6, "done": 1}
+
+
+def test_a_word_about_an_earlier_round_is_not_heeded_in_the_next(two: tuple[Path, Path]) -> None:
+    seconds = replace(SLOW, stop_after_s=1)
+    runner.run_sync(two[0], replace(seconds, limit=1))
+    (job,) = waiting(two[0])
+    told = runner.resolve(two[0], job, "abandon", sandbox=True)
+    told.apply()
+    rounds = runner.retry(two[0], only=job, sandbox=True)
+    runner.run_sync(two[0], replace(seconds, rounds=rounds))
+    assert waiting(two[0]) == [job]
+
+    with pytest.raises(runner.RunnerError, match="has changed since; nothing was done"):
+        told.apply()
+
+    assert waiting(two[0]) == [job]
+
+
+def waiting(path: Path) -> list[str]:
+    """Return the ids of the jobs with a task under way, in the sandbox."""
+    rows = map(json.loads, runner.export(path, "jsonl", sandbox=True).splitlines())
+    return [row["job"] for row in rows if row["state"] == "waiting"]
+
+
+def test_rounds_of_another_manifest_are_refused(two: tuple[Path, Path]) -> None:
+    """Their rows would be other jobs there."""
+    for path in two:
+        runner.run_sync(path, replace(QUICK, limit=0))
+    rounds = runner.retry(two[0], sandbox=True)
+
+    with pytest.raises(runner.RunnerError, match=r"these rounds are of one in .*, not of two in"):
+        runner.run_sync(two[1], replace(QUICK, rounds=rounds))
+    with pytest.raises(runner.RunnerError, match="confirm is given beside rounds"):
+        runner.Options(rounds=rounds, confirm=lambda plan: True)
+    with pytest.raises(runner.RunnerError, match="there is no class 'p'"):
+        runner.retry(two[0], classes=("p",), sandbox=True)
+    with pytest.raises(runner.RunnerError, match="classes is the text 'policy'"):
+        runner.retry(two[0], classes="policy", sandbox=True)
+
+
+def test_who_says_something_of_a_job_gets_the_errors_of_the_command(two: tuple[Path, Path]) -> None:
+    with pytest.raises(runner.RunnerError, match="there is no state database"):
+        runner.resolve(two[0], "cat", "abandon", sandbox=True)
+    runner.run_sync(two[0], replace(QUICK, limit=0))
+    with pytest.raises(runner.RunnerError, match="one has no job 'cat'"):
+        runner.resolve(two[0], "cat", "abandon", sandbox=True)
+    with pytest.raises(runner.RunnerError, match="task_id goes with attach"):
+        runner.resolve(two[0], "cat", "attach", sandbox=True)
+    with pytest.raises(runner.RunnerError, match="there is no choice 'give up'"):
+        runner.resolve(two[0], "cat", "give up", sandbox=True)
+
+
+@pytest.mark.anyio
+async def test_no_event_loop_is_held_up_by_a_question_to_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIVYA_API_KEY", "rvya_sk_test")
+    monkeypatch.setenv("RIVYA_BASE_URL", "http://127.0.0.1:9")
+
+    with pytest.raises(runner.RunnerError, match="there is an event loop in this thread"):
+        balance()
+    with pytest.raises(TemporaryTrouble):
+        await anyio.to_thread.run_sync(balance)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from runner.api.resolve import CHOICES, Answering
-from runner.api.retry import Wanted, begin_rounds, may_begin_again
+from runner.api.retry import Rounds, begin_rounds, may_begin_again
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
 from runner.lifecycle.ways import WAYS
@@ -24,6 +24,7 @@ from tests.submit_answers import A, B
 from tests.world import BEGINNING, LOST, MODEL, NAME, Said, World, accepted, refused, task
 
 pytestmark = pytest.mark.anyio
+NOWHERE = Path("in memory")
 
 
 @dataclass(slots=True)
@@ -149,7 +150,7 @@ async def stuck(kind: str, *, final: float | None = 10, passed_s: float = 90_000
 def begin_again(world: World, name: str = "a") -> None:
     found = world.job(name)
     with world.file.transaction() as conn:
-        begin_rounds(conn, Wanted(name=NAME, rows={found.row: (found.state, found.round)}))
+        begin_rounds(conn, Rounds(name=NAME, database=NOWHERE, rows={found.row: (found.state, found.round)}))
 
 
 KINDS = {
@@ -295,7 +296,7 @@ def test_where_there_is_nothing_to_say_the_way_on_is_told(state: State) -> None:
 async def test_another_round_is_for_what_is_still_failed_when_it_begins() -> None:
     """A person was asked about a job that a run has changed by the time the answer comes."""
     world = await uncertain()
-    meant = Wanted(name=NAME, rows={world.job("a").row: (State.FAILED, 1)})
+    meant = Rounds(name=NAME, database=NOWHERE, rows={world.job("a").row: (State.FAILED, 1)})
 
     with world.file.transaction() as conn:
         begin_rounds(conn, meant)
