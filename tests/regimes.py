@@ -1,4 +1,5 @@
-"""The regimes a scheduler has to do well in, and what well means. `python -m tests.regimes 50` prints the table.
+"""The regimes a scheduler has to do well in, and what well means. `python -m tests.regimes 50` prints the table;
+`python -m tests.regimes --ablate` what each number of `runner/pace/` is good for.
 
 The first wall differs: the rate, the slots at the service, or neither.
 """
@@ -13,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from runner.model import Polling
+from tests.ablation import KINDS, table
 from tests.simulation import Client, World, draw_durations, oracle_s, scheduler
 
 MOST_RATIO = 1.10  # of the oracle
@@ -67,11 +69,13 @@ class Score:
     rejected: float  # answers 429 per 1,000 successes
 
 
-def score(regime: str, kind: str, seed: int) -> Score:
-    """Run one world of a regime with its limits given."""
+def score(regime: str, kind: str, seed: int, *, given: bool = True) -> Score:
+    """Run one world of a regime with its limits given, or to be found."""
     case = REGIMES[regime]
     world = case.world(kind, seed)
-    plan = scheduler(given=case.rate, window=case.in_flight, polling=case.polling)
+    plan = scheduler(
+        given=case.rate if given else None, window=case.in_flight if given else None, polling=case.polling
+    )
     outcome = Client(world, plan, seed=seed).run()
     return Score(
         makespan_s=outcome.makespan_s,
@@ -131,7 +135,18 @@ def rows(seeds: int) -> Iterator[Row]:
                 )
 
 
+def ablated(regime: str, seed: int, given: bool) -> tuple[float, float, float]:
+    """Run one world for `tests.ablation`; each seed has a kind of durations of its own."""
+    one = score(regime, KINDS[seed % len(KINDS)], seed, given=given)
+    return one.ratio, one.polls, one.rejected
+
+
 if __name__ == "__main__":
-    print(HEAD)
-    for row in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 10):
-        print(row, flush=True)
+    asked = [argument for argument in sys.argv[1:] if argument.isdecimal()]
+    if "--ablate" in sys.argv:
+        for line in table(run=ablated, regimes=tuple(REGIMES), seeds=int(asked[0]) if asked else 8):
+            print(line, flush=True)
+    else:
+        print(HEAD)
+        for row in rows(int(asked[0]) if asked else 10):
+            print(row, flush=True)

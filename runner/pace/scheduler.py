@@ -3,10 +3,10 @@
 One account, one rate. What we lack decides what it is spent on, and that is told from our own doing, not
 from what the service says of itself:
 
-- *Slots* are the wall when there is something to submit and the window has no room; for a moment after
+- *Slots* are the bottleneck when there is something to submit and the window has no room; for a moment after
   that, and for a whole run that has spent most of its time so. Each ended task nobody has seen then keeps
   another from beginning, so polls are many, and tasks that fail at once are looked for.
-- *The rate* is the wall when, for more than half of the run, something that could have been sent waited for
+- *The rate* is the bottleneck when, for more than half of the run, something that could have been sent waited for
   the next permit. Submits go first then, and polls wait until they most likely find an end. A few go early
   all the same, so that failures and expiring results are seen.
 - *Neither*: polls are few.
@@ -106,7 +106,7 @@ class Scheduler:
         self._early_credit = 0.0
         self._bottleneck_until = -math.inf
         self._began: float | None = None
-        self._bottleneck_s = self._manner_at = 0.0  # time spent at that wall
+        self._bottleneck_s = self._manner_at = 0.0  # time spent short of slots
 
     @property
     def in_flight(self) -> int:
