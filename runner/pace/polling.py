@@ -139,6 +139,7 @@ class Waiting:
         self._asked: list[tuple[float, int]] = []  # heap of (due, job): leaders, early ones, asked before
         self._polls, self._spare = 2.0, 0.0
         self._closely = self._hurried = self._idle = False
+        self._nudged: dict[int, float] = {}  # job: when it may be asked about
         self._plans: dict[float, tuple[Curve, PollPlan]] = {}
         self.found = 0
         self.typical_s = 0.0  # age at which the last ends were seen
@@ -191,6 +192,7 @@ class Waiting:
         first = entry.asked_at <= entry.start
         entry.due = None
         entry.asked_at = now
+        self._nudged.pop(job, None)
         line = entry.line
         if line.looking and first:
             # The oldest goes ahead; the others follow when they are as old and a little older.
@@ -279,6 +281,7 @@ class Waiting:
 
     def remove(self, job: int) -> None:
         """Forget a job."""
+        self._nudged.pop(job, None)
         entry = self._jobs.pop(job, None)
         if entry is None:
             return
@@ -335,6 +338,20 @@ class Waiting:
         if head is not None and (asked is None or head[0] <= asked[0]):
             return Next(job=head[2].fresh[0][1], due=head[0])
         return Next(job=asked[1], due=asked[0]) if asked is not None else None
+
+    def nudge(self, job: int, now: float) -> None:
+        """Somebody says that this job's task has ended: ask as soon as `min_s` allows, whatever was planned."""
+        entry = self._jobs.get(job)
+        if entry is not None:
+            asked = entry.asked_at > entry.start
+            self._nudged[job] = max(now, entry.asked_at + self._polling.min_s) if asked else now
+
+    def nudged(self) -> Next | None:
+        """Return the job to ask about first of those nudged; its `due` may be in the future."""
+        # One that is being asked about waits for the answer.
+        due = ((at, job) for job, at in self._nudged.items() if self._jobs[job].due is not None)
+        first = min(due, default=None)
+        return Next(job=first[1], due=first[0]) if first is not None else None
 
     def likely(self, job: int, now: float) -> float:
         """Return the chance that the job's task has ended; 0 where nothing is known."""

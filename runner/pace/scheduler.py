@@ -250,6 +250,13 @@ class Scheduler:
         """The task has ended. Return its duration as well as it is known, to be stored; None if hardly."""
         return self._waiting.ended(job, now, duration_s)
 
+    def nudge(self, job: int, now: float) -> None:
+        """Somebody from outside says that the job's task has ended: ask at the next permit.
+
+        It is a hint: the poll stays the only witness, and two polls of one job stay `min_s` apart.
+        """
+        self._waiting.nudge(job, now)
+
     def forget(self, job: int) -> None:
         """Wait for this job no longer."""
         self._waiting.remove(job)
@@ -317,6 +324,10 @@ class Scheduler:
         self._set_manner(now, submits + uploads + uploads_in_flight)
         poll = waiting.next(now) if may_poll else None
         due = poll.due if poll is not None else math.inf
+        if may_poll and (nudged := waiting.nudged()) is not None:
+            if nudged.due <= now:
+                return Call.POLL, nudged.job, now
+            due = min(due, nudged.due)
         short = uploads > 0 and (submits == 0 or submits + uploads_in_flight < AHEAD)
         if resends and now >= self.window.closed_until:
             room, short = True, False

@@ -117,3 +117,48 @@ def test_the_first_of_tasks_that_all_take_the_same_is_seen_to_end_within_a_few_h
         assert outcome.polls_a_task <= 1.6
 
     assert statistics.mean(late_s) <= 0.25
+
+
+def test_a_job_that_is_nudged_is_asked_about_at_the_next_permit() -> None:
+    plan = scheduler(given=10.0, polling=POLLING)
+    for job in range(3):
+        plan.accepted(job, shape="one", age_s=0.0, now=0.0)
+
+    plan.nudge(1, 0.0)
+    plan.nudge(9, 0.0)  # not one of ours
+    choice = plan.choose(0.0, submits=1000, uploads=0)
+
+    assert (choice.call, choice.job) == (Call.POLL, 1), "before any submit, and before `first_s`"
+    assert plan.choose(0.0, submits=0, uploads=0, may_poll=False).call is None
+
+
+def test_polls_of_a_nudged_job_stay_apart_and_one_is_on_its_way_at_a_time() -> None:
+    plan = scheduler(given=10.0, polling=POLLING)
+    plan.accepted(1, shape="one", age_s=0.0, now=0.0)
+    plan.nudge(1, 0.0)
+    plan.sent(0.0, Call.POLL, 1)
+
+    plan.nudge(1, 0.2)
+    waits = plan.choose(5.0, submits=0, uploads=0)
+    plan.answered(5.0, Call.POLL, sent_at=0.0, rejected=False, retry_after_s=None, ok=True)
+    plan.still_running(1, 5.0)
+    again = plan.choose(5.0, submits=0, uploads=0)
+    plan.sent(5.0, Call.POLL, 1)
+    plan.answered(5.1, Call.POLL, sent_at=5.0, rejected=False, retry_after_s=None, ok=True)
+    plan.still_running(1, 5.1)
+    plan.nudge(1, 5.2)
+    later = plan.choose(5.2, submits=0, uploads=0)
+
+    assert waits.call is None
+    assert (again.call, again.job) == (Call.POLL, 1)
+    assert (later.call, later.at) == (None, 5.0 + POLLING.min_s)
+
+
+def test_a_nudge_is_a_hint_and_is_forgotten_with_its_job() -> None:
+    plan = scheduler(given=10.0, polling=POLLING)
+    plan.accepted(1, shape="one", age_s=0.0, now=0.0)
+
+    plan.nudge(1, 0.0)
+    plan.forget(1)
+
+    assert plan.choose(1.0, submits=0, uploads=0).call is None
