@@ -18,7 +18,7 @@ class Exit(IntEnum):
     USAGE = 2  # bad usage, invalid input, newer database, read-only folder; nothing was sent
     INCOMPLETE = 3  # some jobs are failed or uncertain
     REFUSED = 4  # the service refuses our key or its scope
-    TEMPORARY = 5  # temporary trouble; run again to go on
+    TEMPORARY = 5  # temporary trouble; run again to continue
     CREDITS = 8  # stopped at a credit limit
     TIME = 10  # stopped at the time limit
     LOCKED = 11  # another run holds this manifest

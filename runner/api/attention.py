@@ -18,7 +18,7 @@ SURPRISES_SHOWN = 5
 def about_surprises(surprises: Sequence[ledger.Surprise]) -> Iterator[str]:
     """Yield which charges were many times what was expected; a run that goes on accepts them."""
     for each in surprises[:SURPRISES_SHOWN]:
-        yield f"many times what was expected: {each}; going on accepts it"
+        yield f"many times what was expected: {each}; continuing accepts it"
     if len(surprises) > SURPRISES_SHOWN:
         yield f"{len(surprises) - SURPRISES_SHOWN:,} more charges like these"
 
@@ -27,8 +27,8 @@ def about_the_place(database: Path, file: StateFile, manifest: str) -> Iterator[
     """Yield what is odd about where the database lies."""
     if (program := synced_by(database)) is not None:
         yield (
-            f"{database} lies in a folder that {program} keeps in step with other machines: the database can be"
-            " replaced or doubled under a run; keep it elsewhere with --state FILE, results may stay"
+            f"{database} is in a folder that {program} syncs with other machines: the database can be"
+            " replaced or duplicated during a run; keep it elsewhere with --state FILE (results may stay)"
         )
     copies = strays(database)
     ours = ledger.tasks(file.conn, manifest) if copies else frozenset()
@@ -38,11 +38,11 @@ def about_the_place(database: Path, file: StateFile, manifest: str) -> Iterator[
         if is_backup(copy) and not missing:
             continue
         more = (
-            f", which knows {counted(missing, 'payment')} of {manifest} that are unknown here: see which of the two is right"
+            f", which knows {counted(missing, 'payment')} of {manifest} that are unknown here: check which is right"
             if missing
             else ""
         )
-        yield f"beside the database lies another version of it: {copy.name}{more}"
+        yield f"another version of the database is beside it: {copy.name}{more}"
 
 
 def about_other_names(file: StateFile, manifest: str, base_url: str) -> Iterator[str]:

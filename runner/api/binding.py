@@ -27,7 +27,7 @@ def check_binding(file: StateFile, settings: Settings, *, base_url: str) -> str 
     if not same_service(bound.base_url, base_url):
         raise UsageError(
             f"the manifest name {settings.name} belongs to {bound.base_url} in {file.path}, not to {base_url}",
-            hint=f"set RIVYA_BASE_URL={bound.base_url} to go on with it, or give the manifest another `name:`,"
+            hint=f"set RIVYA_BASE_URL={bound.base_url} to continue there, or give the manifest another `name:`,"
             " or name another database with --state",
         )
     old = bound.path

@@ -56,7 +56,8 @@ def sandbox_child(state: Path, arguments: Sequence[str] = ()) -> Iterator[Sandbo
             child = _children[state] = _start(state, tuple(arguments))
         elif child.arguments != tuple(arguments):
             raise UsageError(
-                "another run of this process uses the sandbox with other options", hint="give both the same"
+                "another run of this process uses the sandbox with other options",
+                hint="give both the same options",
             )
         child.runs += 1
     try:
@@ -122,6 +123,6 @@ def _address(process: subprocess.Popen[str]) -> str:
         if process.wait() == REFUSES_ITS_OPTIONS:
             words = said.splitlines()[-1].rpartition("error: ")[2] if said else line
             raise UsageError(
-                f"the sandbox refuses its options: {words}", hint="see `rivya-batch sandbox --help`"
+                f"the sandbox rejects its options: {words}", hint="see `rivya-batch sandbox --help`"
             ) from None
         raise RunnerError(f"the sandbox does not start: {said[-2000:] or line}") from None

@@ -47,7 +47,7 @@ def balance() -> float:
     answer = ask(question)
     if answer.meaning is Meaning.KEY_REFUSED:
         raise KeyRefused(
-            f"the service refuses our key: {answer.words()}", hint="check RIVYA_API_KEY and its scopes"
+            f"the service rejects the API key: {answer.words()}", hint="check RIVYA_API_KEY and its scopes"
         )
     if answer.balance is None:
         raise TemporaryTrouble(

@@ -90,15 +90,15 @@ _TEXT = """\
 # yaml-language-server: $schema=manifest.schema.json
 # `rivya-batch schema > manifest.schema.json` writes the schema for your editor; point the line above at it.
 #
-#   rivya-batch plan {file}             what it would do and cost; sends nothing
+#   rivya-batch plan {file}             what would run and what it would cost; sends nothing
 #   rivya-batch run {file} --sandbox    rehearse: no key, no network, no cost
-#   rivya-batch run {file}              for real; type it again to go on after anything
+#   rivya-batch run {file}              for real; type it again to continue after anything
 version: 1
-name: {name}   # names its rows in the database and its output folder, for ever
+name: {name}   # names its rows in the database and its output folder; keep it
 model: {model}
 {params}
 budget:
-  max_credits: {credits}   # all runs of this name together never pass it
+  max_credits: {credits}   # a cap over all runs of this name
 
 jobs:
   - id: first

@@ -32,26 +32,26 @@ class Missing:
         if self.lost:
             return (
                 f"{self.mark.manifest} was run before: {counted(self.mark.begun.number, 'payment')} until {self.mark.at},"
-                f" and the database that knew of them ({self.mark.database}) is gone; {self.number:,} of them cannot be"
-                " found on the disk either"
+                f" and the database that recorded them ({self.mark.database}) is gone; {self.number:,} of them cannot be"
+                " found on disk either"
             )
         return (
-            f"{self.database} is older than the last run of {self.mark.manifest}: that one, until {self.mark.at}, knew of"
-            f" {counted(self.mark.begun.number, 'payment')}, this database of {self.known:,}; {self.number:,} cannot be"
-            " found on the disk either"
+            f"{self.database} is older than the last run of {self.mark.manifest}: that run, until {self.mark.at}, knew"
+            f" {counted(self.mark.begun.number, 'payment')}, this database knows {self.known:,}; {self.number:,} cannot be"
+            " found on disk either"
         )
 
     def way_out(self) -> str:
-        """Return how to put it right, and how to go on without."""
+        """Return how to put it right, and how to continue without."""
         whole = [copy for copy in beside(self.database) if knows(copy, self.mark.begun)]
         if whole:
             move = f"mv {shlex.quote(str(whole[0]))} {shlex.quote(str(self.database))}"
-            put_back = f"a copy that knows of all is beside it: `{move}`"
+            put_back = f"a complete copy is beside it: `{move}`"
         elif self.mark.database != str(self.database):
             put_back = f"name the right one with --state (it was {self.mark.database})"
         else:
             put_back = "put the right database back"
-        return f"{put_back}; or go on without it, and perhaps pay for some again, with --may-pay-twice"
+        return f"{put_back}; or continue without it with --may-pay-twice, which may pay for some again"
 
     def error(self) -> StateError:
         """Return it as an error: nothing was sent."""

@@ -36,7 +36,8 @@ def contracts_for(workspace: Workspace, *, sandbox: bool) -> Mapping[ModelId, Co
         live = contracts_from_list(json.loads(path.read_text(encoding="utf-8"))["document"])
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise UsageError(
-            f"{path} cannot be read: {exc}", hint="write it anew with `rivya-batch models sync`, or remove it"
+            f"{path} cannot be read: {exc}",
+            hint="write it again with `rivya-batch models sync`, or remove it",
         ) from exc
     return merge_contracts(bundled, live)
 

@@ -32,7 +32,7 @@ from runner.service.transports import ResultTransport, check, knock, open_result
 
 LONGEST_S = 10.0  # for all of it: a service that is slower is waited for by the run itself
 HOSTS = 3  # the latest of those that have delivered
-TRY_ONE = "--canary 1 tries it with one job all the same"
+TRY_ONE = "--canary 1 tries one job anyway"
 _TIMES = Timeouts(connect_s=LONGEST_S / 2, read_s=LONGEST_S, total_s=LONGEST_S)
 AGAIN_S = 1.0  # before a refused key is asked about once more: single refusals are known to be mistakes
 
@@ -65,7 +65,7 @@ class Looked:
     def stop(self) -> tuple[Exit, str] | None:
         """Why a run ends before it has sent anything: exit code and words."""
         if self.refusal:
-            return Exit.REFUSED, f"the service refuses our key: {self.refusal}"
+            return Exit.REFUSED, f"the service rejects the API key: {self.refusal}"
         found = next((each for each in self.findings if each.weight is Weight.STOP), None)
         return (Exit.TEMPORARY, found.words()) if found is not None else None
 
@@ -110,7 +110,7 @@ def look_or_stop(hosts: Sequence[str], *, canary: bool) -> Looked:
     """
     looked = look_now(Account(checked_base_url(base_url()), get_key()), hosts)
     if looked.refusal:
-        raise KeyRefused(f"the service refuses our key: {looked.refusal}", hint="check RIVYA_API_KEY")
+        raise KeyRefused(f"the service rejects the API key: {looked.refusal}", hint="check RIVYA_API_KEY")
     if looked.stop is not None:
         raise TemporaryTrouble(looked.stop[1])
     if looked.no_way_home and not canary:
@@ -201,7 +201,7 @@ class _Sight:
 
 def _why_not(answer: Answer) -> str:
     if _refuses_the_key(answer):
-        return f"the service refuses our key: {answer.words()}"
+        return f"the service rejects the API key: {answer.words()}"
     return f"the balance cannot be read: {answer.words() or 'no proper answer'}"
 
 

@@ -38,10 +38,10 @@ CHOICES: Mapping[State, tuple[str, ...]] = {
 }
 Choice: TypeAlias = Literal["resend", "attach", "accept", "abandon"]
 _NOTHING: Mapping[State, str] = {
-    State.SUBMITTING: "its submit is unclear: `rivya-batch run` asks again, and says so if nobody can know",
-    State.DONE: "its files are there",
-    State.FAILED: "`rivya-batch retry` begins it again, at a price it tells",
-    State.ABANDONED: "`rivya-batch retry --only ID` begins it again, at a price it tells",
+    State.SUBMITTING: "its submit is unclear: `rivya-batch run` sends it again, or says that it cannot know",
+    State.DONE: "its files are on disk",
+    State.FAILED: "`rivya-batch retry` starts it again; it shows the price first",
+    State.ABANDONED: "`rivya-batch retry --only ID` starts it again; it shows the price first",
 }
 
 
@@ -84,7 +84,8 @@ class Answering:
         rows = jobs.find(file.conn, name, job_id)
         if not rows:
             raise UsageError(
-                f"{name} has no job {job_id!r}", hint="`rivya-batch status` lists the jobs that need a person"
+                f"{name} has no job {job_id!r}",
+                hint="`rivya-batch status` lists the jobs that need attention",
             )
         # An earlier text of the job may be what it is about: the row that can do with the answer comes first.
         waiting = [row for row in rows if choice in CHOICES.get(row.state, ())]
@@ -106,19 +107,19 @@ class Answering:
         match choice, self.job.state:
             case "resend", _:
                 words = (
-                    "sends the same key and the same bytes again, in a new window. If the service still"
-                    f" knows the key it answers with the first task and nothing more is paid; if it has forgotten the key"
-                    f" and had accepted the first send, about {amount} credits are paid twice."
+                    "sends the same key and the same bytes again. If the service still knows the key, it"
+                    f" answers with the first task and nothing more is paid; if it accepted the first send and has forgotten"
+                    f" the key, about {amount} credits are paid twice."
                 )
             case "attach", _:
                 words = (
                     "takes a task over as this job's. Costs nothing more. Its prompt cannot be checked:"
-                    " the service does not tell it."
+                    " the service does not return it."
                 )
             case "accept", _:
                 words = (
-                    f"takes the job as done with what is there: {self._files_in_words()}. The rest is asked for"
-                    f" no more. {self._money_in_words()}"
+                    f"marks the job done with the files on disk: {self._files_in_words()}. The rest is not"
+                    f" fetched any more. {self._money_in_words()}"
                 )
             case _, State.UNCERTAIN:
                 words = (
@@ -127,8 +128,8 @@ class Answering:
                 )
             case _:
                 words = (
-                    f"gives the job up: it is asked for no more. {self._money_in_words()} If its result can be"
-                    " had after all, it is lost."
+                    f"gives the job up: it is not polled any more. {self._money_in_words()} If its result"
+                    " still comes, it is lost."
                 )
         return f"{self._about()}\n{sign}{choice} {words}"
 
@@ -148,9 +149,9 @@ class Answering:
             trouble = Trouble(job.trouble)
             until = rfc3339((epoch(job.trouble_since) or 0.0) + lasts_s(trouble))
             since = moment(job.trouble_since)
-            return f"{SO_FAR[trouble]} since {since}, which may pass still: only from {moment(until)} on it counts"
+            return f"{SO_FAR[trouble]} since {since}, which may still pass: it counts as settled from {moment(until)}"
         if job.state is State.WAITING:
-            return f"as far as anybody knows it is under way ({job.task_status!r}), and `rivya-batch run` brings it home"
+            return f"it seems to be running ({job.task_status!r}), and `rivya-batch run` collects it"
         return "it succeeded, and `rivya-batch run` fetches its result"
 
     def _money_in_words(self) -> str:
@@ -214,8 +215,8 @@ class Answering:
         there = self._there()
         if not there:
             raise UsageError(
-                f"none of the results of job {self.job.id} is there to be accepted",
-                hint="--abandon closes it; `rivya-batch retry --only ID` begins it again, at a price it tells",
+                f"job {self.job.id} has no result on disk to accept",
+                hint="--abandon closes it; `rivya-batch retry --only ID` starts it again and shows the price first",
             )
         missing = len(self.job.urls) - len(there)
         odd = f"accepted by a person without {missing} of its {len(self.job.urls)} results"
@@ -276,7 +277,7 @@ class Answering:
         if job.state is State.WAITING and (job.trouble is None or job.task_id == task_id):
             raise UsageError(
                 f"job {job.id} has a task already ({job.task_id}), and the service knows it",
-                hint="`rivya-batch run` brings it home",
+                hint="`rivya-batch run` collects it",
             )
 
     def _task(self, task_id: str) -> tuple[TaskView, float]:
@@ -293,7 +294,7 @@ class Answering:
 
         answer = ask(question)
         if answer.meaning is Meaning.KEY_REFUSED:
-            raise KeyRefused(f"the service refuses our key: {answer.words()}")
+            raise KeyRefused(f"the service rejects the API key: {answer.words()}")
         if answer.status == 404:
             raise UsageError(f"the service knows no task {task_id} of this account")
         task = answer.task
@@ -380,12 +381,12 @@ def _nothing_to_say(job: Job, choice: str) -> UsageError:
     may = CHOICES.get(job.state)
     if may is not None:
         return UsageError(
-            f"job {job.id} is {job.state.value}, for which there is no --{choice}",
-            hint=f"there is {' and '.join(f'--{each}' for each in may)}",
+            f"job {job.id} is {job.state.value}: --{choice} does not apply",
+            hint=f"use {' or '.join(f'--{each}' for each in may)}",
         )
     return UsageError(
         f"job {job.id} is {job.state.value}: there is nothing to resolve",
-        hint=_NOTHING.get(job.state, "nothing was sent of it: take it out of the manifest, or run it"),
+        hint=_NOTHING.get(job.state, "it was never sent: remove it from the manifest, or run it"),
     )
 
 

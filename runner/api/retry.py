@@ -119,14 +119,14 @@ def _why_not(job: Job) -> str:
     if not job.listed:
         return "" if job.state is State.DONE else "is no longer in the manifest as it was: put it back first"
     if job.state is State.UNCERTAIN:
-        return "is uncertain: `rivya-batch resolve` is for it"
+        return "is uncertain: use `rivya-batch resolve`"
     if job.state is State.DONE:
         return "is done"
     if job.state in NEVER_SENT:
         return "was not sent yet: `rivya-batch run` sends it"
     return (
-        f"is {job.state.value}, and its result may come: `rivya-batch run` asks for it;"
-        " to begin it again all the same, give it up first (`rivya-batch resolve --abandon`)"
+        f"is {job.state.value}, and its result may still come: `rivya-batch run` polls it;"
+        " to start it again anyway, abandon it first (`rivya-batch resolve --abandon`)"
     )
 
 

@@ -111,14 +111,16 @@ class Run:
         file, plan = self._plan(service_of(sandbox=request.sandbox))
         only = request.options.only
         if request.rounds is None and only is not None and not staging.names_any(file.conn, only):
-            announce(f"--only {only}: no job has an id like that, so nothing new is submitted")
+            announce(f"--only {only}: no job id matches, so no new jobs are submitted")
         account = self._account()
         folder = results_folder(file, plan.settings)
         folder.prepare()
         _look_at_room(folder, file, announce)
         last_key = check_binding(file, plan.settings, base_url=account.service)
         if last_key is not None and last_key != account.key12:
-            announce("another key than last time: its account must own the tasks that are under way")
+            announce(
+                "this API key is not the one used last time: its account must own the tasks at the service"
+            )
         self._begun = apply(
             plan,
             file,
@@ -131,7 +133,7 @@ class Run:
         )
         if plan.adopted:
             announce(
-                f"on disk already and taken over, unpaid: the results of {counted(len(plan.adopted), 'job')}"
+                f"already on disk, taken over for free: the results of {counted(len(plan.adopted), 'job')}"
             )
         if uncertain := self._begun.applied.made_uncertain:
             announce(f"removed or edited while being submitted, now uncertain: {counted(uncertain, 'job')}")
@@ -185,7 +187,7 @@ class Run:
             self._stack.callback(nothing.close)
             opened = self._read(nothing)
             plan = make_plan(opened, nothing, base_url=service, now_s=self._clock.wall_s())
-            announce(f"new state database {database}: nothing is known of earlier runs")
+            announce(f"first run with a new database: {database}")
             self._agree(plan)
             self._lock(database, plan.name)
             file = self._open(database)
@@ -197,8 +199,9 @@ class Run:
         check_binding(file, opened.settings, base_url=service)
         plan = make_plan(opened, file, base_url=service, now_s=self._clock.wall_s())
         opened.hashes.save(file)
-        known = "new state database" if file.created else "state database"
-        announce(f"{known} {database}" + (": nothing is known of earlier runs" if file.created else ""))
+        announce(
+            f"first run with a new database: {database}" if file.created else f"state database {database}"
+        )
         self._agree(plan)
         return file, plan
 
@@ -237,7 +240,7 @@ class Run:
         if not request.sandbox:
             check(service_of(sandbox=request.sandbox))
         for line in plan.attention:
-            self._announce(f"attention: {line}")
+            self._announce(f"warning: {line}")
         # Not `to_spend > 0`: what is thought to be free may cost all the same.
         if request.rounds is None and plan.submits and not self._confirm(plan):
             raise UsageError("nothing was sent: the plan was not confirmed")
@@ -299,7 +302,7 @@ def _look_at_room(folder: OutputFolder, file: StateFile, announce: Announce) -> 
         if finding.weight is Weight.STOP:
             raise TemporaryTrouble(finding.found, hint=finding.do)
         if finding.weight is Weight.WARNING:
-            announce(f"attention: {finding.words()}")
+            announce(f"warning: {finding.words()}")
 
 
 def _put_files_in_place(
@@ -314,16 +317,16 @@ def _put_files_in_place(
     if found.changed:
         some = ", ".join(found.changed[:3]) + (", …" if len(found.changed) > 3 else "")
         announce(
-            f"changed since they were fetched, and kept as they are: files of {counted(len(found.changed), 'job')} ({some})"
+            f"edited since they were fetched, and kept as they are: files of {counted(len(found.changed), 'job')} ({some})"
         )
     if found.fetched_again:
         announce(
-            f"gone from the disk: the files of {counted(found.fetched_again, 'finished job')};"
-            " they are fetched again, unpaid"
+            f"missing on disk: the files of {counted(found.fetched_again, 'finished job')};"
+            " they are fetched again for free"
         )
     if found.gone:
         announce(
-            f"gone from the disk, and nobody knows their tasks: the files of {counted(found.gone, 'finished job')};"
+            f"missing on disk, and their tasks are unknown: the files of {counted(found.gone, 'finished job')};"
             " they cannot be fetched again"
         )
 
@@ -381,13 +384,13 @@ async def _go(
 def _handle_findings(looked: Looked, engine: Engine, options: RunOptions, announce: Announce) -> None:
     """Tell what was found before the first payment, and do without that payment where it says so."""
     for finding in looked.told:
-        announce(f"attention: {finding.words()}")
+        announce(f"warning: {finding.words()}")
     if looked.stop is not None:
         engine.stop(*looked.stop)
     elif looked.no_way_home and options.canary is None:
         engine.submit_nothing(f"{looked.no_way_home}; {TRY_ONE}")
     elif looked.no_way_home:
-        announce(f"attention: {looked.no_way_home}")
+        announce(f"warning: {looked.no_way_home}")
 
 
 def _with_descriptors(

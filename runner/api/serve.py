@@ -26,7 +26,7 @@ from runner.web.redirect_file import RedirectFile
 from runner.web.server import HOST, descriptors_for, hosts_of, listening_socket, serve
 
 TOKEN_BYTES = 24
-STOPPED = "stopped from the live page; tasks go on at the service; run again to go on"
+STOPPED = "stopped from the live page; your jobs keep running at the service; run again to collect them"
 
 
 class LivePage:
@@ -43,7 +43,7 @@ class LivePage:
         try:
             self._listener = listening_socket(port)
         except OSError as exc:
-            announce(f"port {port} cannot be used ({exc.strerror}); the live page takes another one")
+            announce(f"port {port} cannot be used ({exc.strerror}); the live page uses another one")
             self._listener = listening_socket()
         self._token = secrets.token_urlsafe(TOKEN_BYTES)
         self._target: Target | None = None
@@ -77,7 +77,7 @@ class LivePage:
         try:
             await _serve(self, self._target, self._control)
         except Exception as exc:  # a page to look at must never fail what was paid for
-            self._announce(f"the live page has stopped ({exc!r}); the run goes on")
+            self._announce(f"the live page has stopped ({exc!r}); the run continues")
 
     def snapshot(self, view: Snapshot) -> None:
         """Take how the run goes, about once a second."""
@@ -125,14 +125,14 @@ class _Control:
     def hold(self, held: bool) -> None:
         """Hold new submits, or go on with them."""
         if held != self.held:
-            self._announce("held from the live page: nothing new is submitted" if held else "going on")
+            self._announce("paused from the live page: no new jobs are submitted" if held else "resumed")
         self.held = held
         self._engine.hold(held)
 
     def stop(self) -> None:
         """Drain and end."""
         if not self.stopping:
-            self._announce("stopping, from the live page: open requests are finished and recorded")
+            self._announce("stopping, from the live page: finishing open requests")
         self.stopping = True
         self._engine.stop(Exit.INTERRUPTED, STOPPED)
 

@@ -66,7 +66,7 @@ def refuse_taken(taken: Sequence[Taken], settings: Settings) -> None:
     if taken:
         raise UsageError(
             f"{taken[0].words(settings.name, settings.output_dir)}; nothing was sent",
-            hint="give one of them another output.dir or output.name; with --replace this one's results take their"
+            hint="give one of them another output.dir or output.name; --replace lets this one's results take their"
             " places",
         )
 

@@ -1,4 +1,4 @@
-"""Paid work that does not come home, in groups of one reason: what it is, what it cost, what to type."""
+"""Paid work whose results do not arrive, grouped by reason: what it is, what it cost, what to type."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _what(group: Stuck) -> str:
         return "its task runs longer than limits.job_deadline"
     since = f" since {moment(group.since)}" if group.since else ""
     if not group.settled:
-        return f"{SO_FAR[Trouble(group.code)]}{since}, which may pass"
+        return f"{SO_FAR[Trouble(group.code)]}{since}, which may still pass"
     return f"{harmless(group.message)}{since}"
 
 
@@ -95,9 +95,9 @@ def ways_on(groups: list[Stuck], manifest: str, flag: str = "") -> list[str]:
     if first.settled and first.listed:
         lines.append(
             f"rivya-batch retry {manifest} --only {job}{flag}"
-            "    (begins a stuck job again: tells the price, and asks)"
+            "    (starts a stuck job again: shows the price and asks)"
         )
     lines.append(
-        f"rivya-batch resolve {manifest} {job}{flag} --abandon    (closes one; its credits stay counted)"
+        f"rivya-batch resolve {manifest} {job}{flag} --abandon    (gives one up; its credits stay counted)"
     )
     return lines

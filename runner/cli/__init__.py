@@ -21,19 +21,19 @@ COMPLETION = "_RIVYA_BATCH_COMPLETE"
 # name: (module, one line for --help); the module is imported when the command is used.
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write a commented starter manifest."),
-    "validate": ("validate", "Report every problem of manifests; offline."),
+    "validate": ("validate", "Report every problem in manifests; offline."),
     "plan": ("plan", "Show what `run` would do and cost; sends nothing."),
-    "run": ("run", "Run a manifest, or go on with it."),
-    "status": ("status", "Show how manifests stand, also during a run."),
-    "retry": ("retry", "Pay for another round of failed jobs, after asking."),
-    "resolve": ("resolve", "Answer for a job whose submit is uncertain."),
-    "report": ("report", "Write one HTML page about a manifest, to look through."),
-    "serve": ("serve", "Serve that page on this machine, live while a run goes on."),
-    "export": ("export", "Write jobs as csv, jsonl, json, or a playlist."),
+    "run": ("run", "Run a manifest, or resume it."),
+    "status": ("status", "Show the progress of manifests, also during a run."),
+    "retry": ("retry", "Try failed jobs again (costs credits, asks first)."),
+    "resolve": ("resolve", "Settle a job that is uncertain or stuck."),
+    "report": ("report", "Write an HTML page of the results to browse."),
+    "serve": ("serve", "Serve that page on this machine, live during a run."),
+    "export": ("export", "Export jobs as csv, jsonl, json, or a playlist."),
     "models": ("models", "Show what each model accepts and costs."),
-    "credits": ("credits", "Show the balance, and what was spent on what."),
+    "credits": ("credits", "Show the balance, and what was spent on which model."),
     "schema": ("schema", "Print the JSON Schema of manifests, for editors."),
-    "sandbox": ("sandbox", "Serve the bundled imitation of the API on loopback."),
+    "sandbox": ("sandbox", "Serve the bundled imitation of the API, locally."),
 }
 
 

@@ -79,7 +79,7 @@ class DurationType(click.ParamType[float]):
 
         seconds = duration_s(str(value))
         if seconds is None:
-            self.fail(f"{value!r} is no duration; write 90s, 30m, 6h or 1d", param, ctx)
+            self.fail(f"{value!r} is not a duration; write 90s, 30m, 6h or 1d", param, ctx)
         return seconds
 
 
@@ -95,7 +95,7 @@ class CreditsType(click.ParamType[float]):
         except ValueError:
             credits = math.nan
         if not 0 <= credits <= 1e15:
-            self.fail(f"{value!r} is no number of credits; write 0, 12.5 or 2000", param, ctx)
+            self.fail(f"{value!r} is not a number of credits; write 0, 12.5 or 2000", param, ctx)
         return credits
 
 
@@ -110,27 +110,29 @@ OPTIONS = (
         "--sandbox-options",
         metavar="TEXT",
         default="",
-        help="Options for it: see `rivya-batch sandbox --help`.",
+        help="Options of the sandbox: see `rivya-batch sandbox --help`.",
     ),
     click.option("--max-credits", type=CREDITS, metavar="N", help="Replace budget.max_credits for this run."),
     click.option("--only", metavar="GLOB", help="Submit only jobs whose id matches."),
     click.option(
         "--replace",
         is_flag=True,
-        help="Let results take the places of another manifest's in the same folder.",
+        help="Let results replace another manifest's in the same folder.",
     ),
-    click.option("--stop-after", type=DURATION, metavar="TIME", help="Stop after 6h (exit 10)."),
+    click.option(
+        "--stop-after", type=DURATION, metavar="TIME", help="Stop after this long, such as 6h (exit 10)."
+    ),
     click.option(
         "--patience",
         type=DURATION,
         metavar="TIME",
-        help="How long to keep trying while the service does not answer, or asks to wait for more than two"
+        help="How long to keep trying while the service does not answer or asks for a wait of over two"
         " minutes.  [default: 60s]",
     ),
     click.option(
         "--may-pay-twice",
         is_flag=True,
-        help="Go on although payments of earlier runs are missing from the database.",
+        help="Continue although payments of earlier runs are missing from the database.",
     ),
     click.option("--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."),
     json_option,

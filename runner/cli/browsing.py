@@ -33,7 +33,7 @@ def page_options(function: Callable[..., T]) -> Callable[..., T]:
         type=click.IntRange(0, 65535),
         default=0,
         metavar="N",
-        help="Serve the page on this port (default: any that is free).",
+        help="Serve the page on this port (default: any free one).",
     )
     opening = click.option(
         "--open/--no-open",
@@ -52,7 +52,7 @@ def open_live(page: LivePage, *, wanted: bool | None) -> None:
     try:
         redirect_file = page.redirect_file
     except OSError as exc:
-        complain(f"no file that opens the page could be written ({exc.strerror}); open the address yourself")
+        complain(f"cannot write the file that opens the page ({exc.strerror}); open the address yourself")
         return
     open_url(redirect_file)
 
@@ -73,7 +73,7 @@ def open_url(url: str) -> bool:
             return True
     except OSError:
         pass
-    complain("no browser could be started; open the address yourself")
+    complain("cannot start a browser; open the address yourself")
     return False
 
 

@@ -14,7 +14,7 @@ from runner.errors import RunnerError
 @click.command("credits")
 @json_option
 @state_option
-@click.option("--sandbox", is_flag=True, help="Look at the sandbox's database; there is no balance then.")
+@click.option("--sandbox", is_flag=True, help="Use the sandbox's database; it shows no balance.")
 def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     """Show the balance, and what this workspace estimated, reserved, was charged and got back."""
     from runner.api.credits import balance, spent
@@ -49,9 +49,7 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     elif trouble is None and not sandbox:
         complain("no API key is set, so the balance is not shown")
     show(
-        "\n".join(_table(known.rows, known.last_day))
-        if known.rows
-        else "nothing was spent from this workspace yet"
+        "\n".join(_table(known.rows, known.last_day)) if known.rows else "nothing spent in this workspace yet"
     )
     if trouble is not None:
         raise trouble

@@ -25,9 +25,13 @@ FORMATS = ("csv", "jsonl", "json", "xspf", "m3u")
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Write here, not to stdout."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write to this file instead of stdout.",
 )
-@click.option("--sandbox", is_flag=True, help="Of the sandbox's database.")
+@click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
 @state_option
 def command(
     manifest: Path, format_name: str, as_json: bool, output: Path | None, sandbox: bool, state: str | None

@@ -89,7 +89,7 @@ def page(contract: Contract) -> list[str]:
     """Return one model as a page."""
     lines = [
         f"{contract.id}: {contract.display_name}, {contract.category}",
-        f"credits    {contract.base_credits} listed ({contract.billing_type}): a lower bound, never a quote",
+        f"credits    {contract.base_credits} list price ({contract.billing_type}); the real price may be higher",
         f"prompt     {'required' if contract.prompt_required else 'optional'}"
         + (
             f", at most {contract.max_prompt_length} characters"
@@ -111,12 +111,12 @@ def page(contract: Contract) -> list[str]:
         lines.append(f"  {param.key:<22} {accepts}{default}{need}")
     uploads = contract.uploads
     for kind in uploads.kinds:
-        types = "of types nobody has documented" if kind.mime is None else ", ".join(kind.mime)
+        types = "of undocumented types" if kind.mime is None else ", ".join(kind.mime)
         lines.append(f"references up to {uploads.max_files or '?'}: {kind.kind} {types}".rstrip())
     if not uploads.kinds and uploads.max_files == 0:
         lines.append("references none")
     if not contract.complete:
-        lines.append("attention  this contract has gaps: unknown params are sent with a warning")
+        lines.append("warning    this contract has gaps: unknown params are sent with a warning")
     lines.append(f"source     {contract.source}")
     return lines
 

@@ -38,7 +38,7 @@ LINES_SHOWN = 40
 @click.argument("manifest", type=MANIFEST)
 @json_option
 @state_option
-@click.option("--sandbox", is_flag=True, help="Plan against the sandbox's database.")
+@click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
 @click.option("--all", "show_all", is_flag=True, help="Show every job, not only the first ones.")
 def command(manifest: Path, as_json: bool, state: str | None, sandbox: bool, show_all: bool) -> None:
     """Show what `run` would do with MANIFEST, and what it would cost. Sends nothing that costs."""
@@ -130,10 +130,10 @@ def _print_words(
     show("")
     show(summary_words(plan, credits))
     for each in plan.attention:
-        show(f"attention  {each}")
+        show(f"warning    {each}")
     for finding in findings:
         if finding.weight is not Weight.FINE:
-            show(f"attention  {finding.words()}")
+            show(f"warning    {finding.words()}")
 
 
 def _note(line: dict[str, Any]) -> str:
@@ -147,7 +147,7 @@ def _note(line: dict[str, Any]) -> str:
     if line["status"] == "renamed":
         return f"{cost}  was {harmless(line['was'] or '')}, free"
     if line["adopted"]:
-        return "its result is on disk already, free"
+        return "its result is already on disk, free"
     if line["status"] in ("failed", "uncertain") and line["error"]:
         cls = f"{line['error']['class']}: " if line["status"] == "failed" else ""
         return f"{cls}{harmless(line['error']['message'] or '', limit=80)}"
@@ -187,22 +187,19 @@ def summary_words(plan: Plan, credits: dict[str, Any]) -> str:
     # A run sets aside for each job what jobs like it came to at most: it has to find that much room for the last one.
     wanted = credits["to_spend"] + credits["margin"]
     if cap is not None and wanted + credits["spent"] + credits["reserved"] > cap + EPSILON:
-        lines.append("attention  this is more than max_credits: the run will stop at the cap (exit 8)")
+        lines.append("warning    costs more than max_credits: the run will stop at the cap (exit 8)")
     if above := credits["jobs_above_cap"]:
         lines.append(
-            f"attention  {counted(above, 'job')} of these {'costs' if above == 1 else 'cost'} more than"
+            f"warning    {counted(above, 'job')} of these {'costs' if above == 1 else 'cost'} more than"
             f" max_credits_per_job ({credits_in_words(credits['max_credits_per_job'])}) and will not be sent (exit 8)"
         )
     day = credits["max_credits_per_day"]
     if day is not None and wanted + credits["last_day"] > day + EPSILON:
         lines.append(
-            f"attention  with the {credits_in_words(credits['last_day'])} of the last 24 hours this is more than"
+            f"warning    with the {credits_in_words(credits['last_day'])} of the last 24 hours this is more than"
             f" max_credits_per_day ({credits_in_words(day)}): the run will stop there (exit 8)"
         )
     if credits["balance"] is not None and credits["to_spend"] > credits["balance"]:
-        lines.append("attention  the account's balance is lower than what is to be spent")
-    lines.append(
-        f"database   {near(plan.database)}"
-        + ("" if plan.database_exists else " (new: nothing is known of earlier runs)")
-    )
+        lines.append("warning    the balance is lower than this run may cost")
+    lines.append(f"database   {near(plan.database)}" + ("" if plan.database_exists else " (new: no run yet)"))
     return "\n".join(lines)

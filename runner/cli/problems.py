@@ -51,7 +51,7 @@ def show_fault(error: BaseException) -> None:
     text = "".join(traceback.format_exception(error))
     complain(scrubbed(text))
     complain(
-        "this is a fault of rivya-batch. Nothing is lost: run again to go on; please report the lines above."
+        "this is a bug in rivya-batch. Nothing is lost: run again to continue; please report the lines above."
     )
 
 

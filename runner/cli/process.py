@@ -89,5 +89,6 @@ async def watch_signals(engine: Engine, announce: Callable[[str], None]) -> None
             if draining:
                 os._exit(int(code))
             draining = True
-            announce("stopping: open requests are finished and recorded; once more to leave at once")
-            engine.stop(code, "interrupted; tasks go on at the service; run again to go on")
+            again = "press Ctrl-C again" if number == signal.SIGINT else "signal again"
+            announce(f"stopping: finishing open requests; {again} to quit now")
+            engine.stop(code, "interrupted; your jobs keep running at the service; run again to collect them")

@@ -14,7 +14,7 @@ from runner.cli.output import json_option, show_json, state_option
 @click.command("report")
 @click.argument("manifest", type=MANIFEST)
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
-@click.option("--sandbox", is_flag=True, help="Of the sandbox's database and results.")
+@click.option("--sandbox", is_flag=True, help="Use the sandbox's database and results.")
 @json_option
 @state_option
 def command(manifest: Path, open_it: bool, sandbox: bool, as_json: bool, state: str | None) -> None:

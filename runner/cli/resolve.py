@@ -21,14 +21,14 @@ from runner.errors import UsageError
     is_flag=True,
     help="Send the same key and bytes again. May pay twice if the service forgot the key.",
 )
-@click.option("--attach", metavar="TASK_ID", help="It was accepted as this task. Costs nothing more.")
-@click.option("--accept", is_flag=True, help="Take it as done with those of its results that are there.")
+@click.option("--attach", metavar="TASK_ID", help="It is this task. Costs nothing more.")
+@click.option("--accept", is_flag=True, help="Mark it done with the results that are on disk.")
 @click.option(
     "--abandon",
     is_flag=True,
-    help="Give it up. Its credits stay counted; if it has a result after all, that is lost.",
+    help="Give it up. Its credits stay counted; a result that still comes is lost.",
 )
-@click.option("--sandbox", is_flag=True, help="In the sandbox's database.")
+@click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @state_option
 def command(
@@ -42,9 +42,9 @@ def command(
     yes: bool,
     state: str | None,
 ) -> None:
-    """Answer for JOB of MANIFEST: its submit is uncertain, or its result does not come home.
+    """Settle JOB of MANIFEST: its submit is uncertain, or its result does not arrive.
 
-    Nothing here pays for another round: that is `retry`.
+    This never pays for another round; `retry` does.
     """
     from runner.api.resolve import Answering
 
@@ -52,8 +52,8 @@ def command(
     chosen = [name for name, wanted in given.items() if wanted]
     if len(chosen) != 1:
         raise UsageError(
-            "say what is to become of it: one of --resend, --attach TASK_ID, --accept, --abandon",
-            hint="look in the account's history for the prompt first: if the task is there, --attach its id costs nothing",
+            "choose one of --resend, --attach TASK_ID, --accept, --abandon",
+            hint="look for the prompt in the account's history first: if the task is there, --attach TASK_ID costs nothing",
         )
     choice = chosen[0]
     with Answering.open(

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 def command(asked: Asked, classes: tuple[str, ...]) -> int:
     """Plan another round for the failed jobs of MANIFEST, show its cost, ask, and run.
 
-    A new round is a new payment. With --only it takes jobs that were given up as well, and those whose result does
-    not come home (`status` shows them). Jobs whose submit is uncertain are not touched: see `resolve`.
+    Each round costs credits again. --only also takes abandoned jobs, and jobs whose result does not arrive
+    (`status` shows them). Uncertain jobs are left alone: see `resolve`.
     """
     from runner.api.retry import wanted_jobs
     from runner.progress.events import EventStream
+    from runner.progress.words import credits_in_words
 
     wanted = wanted_jobs(
         asked.manifest, state=asked.state, sandbox=asked.sandbox, classes=classes, only=asked.only
@@ -57,7 +58,9 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
             raise UsageError(
                 "there is no terminal to ask on", hint="add --yes to pay for these rounds without being asked"
             )
-        if not click.confirm("Pay for these rounds?", default=False, err=True):
+        if not click.confirm(
+            f"Spend about {credits_in_words(wanted.credits)} credits?", default=False, err=True
+        ):
             raise UsageError("nothing was sent")
 
     return go(
@@ -72,25 +75,25 @@ def in_words(wanted: Rounds) -> Iterator[str]:
     """Yield what another round of these jobs costs, by what became of the one before."""
     from runner.progress.words import counted, credits_in_words
 
-    yield from (f"attention: {line}" for line in wanted.attention)
+    yield from (f"warning: {line}" for line in wanted.attention)
     yield f"another round for {counted(len(wanted.rows), 'job')}: about {credits_in_words(wanted.credits)} credits"
     for kind in wanted.kinds:
         again = "" if kind.state is State.FAILED else "paid again: "
         price = f"about {credits_in_words(kind.credits)} credits"
         yield f"  {kind.number:,} {_of_what(kind)}: {again}{price}; {_before(kind)}"
     if any(kind.state is not State.FAILED for kind in wanted.kinds):
-        yield "  a result of their earlier tasks that comes after all is lost"
-    yield from (f"  not among them: {why}" for why in wanted.left_out)
+        yield "  results of their earlier tasks that still come are lost"
+    yield from (f"  left out: {why}" for why in wanted.left_out)
 
 
 def _of_what(kind: Kind) -> str:
     if kind.state is State.ABANDONED:
-        return "given up"
+        return "abandoned"
     if kind.state is not State.FAILED:
         return f"{kind.state.value} ({kind.why or 'longer than limits.job_deadline'})"
     again = kind.why in ("policy", "validation")
     return (
-        f"{kind.why or 'other'}{' (refused for what they hold: likely to be refused again)' if again else ''}"
+        f"{kind.why or 'other'}{' (refused for their content: likely to be refused again)' if again else ''}"
     )
 
 

@@ -44,7 +44,10 @@ class WebPage:
 @click.command("run")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Submit at most N new jobs.")
 @click.option(
-    "--canary", type=click.IntRange(min=1), metavar="N", help="Finish N jobs first; go on only if none fails."
+    "--canary",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Finish N jobs first; continue only if none fails.",
 )
 @click.option("--start-at", metavar="HH:MM", help="Wait until this time of day before submitting.")
 @click.option(
@@ -63,7 +66,7 @@ def command(
     open_it: bool | None,
     dry_run: bool,
 ) -> int:
-    """Run MANIFEST, or go on with it: every job is paid once, whatever happened before."""
+    """Run MANIFEST, or resume it: every job is paid for once, whatever happened before."""
     if dry_run:
         from runner.cli.plan import show_plan
 
@@ -149,6 +152,7 @@ def go(
 def confirmed(plan: Plan, *, yes: bool, options: RunOptions) -> bool:
     """Ask before spending. No variable and no default can say yes; without a terminal only --yes can."""
     from runner.cli.plan import summary_words
+    from runner.progress.words import credits_in_words
 
     if yes:
         return True
@@ -162,9 +166,9 @@ def confirmed(plan: Plan, *, yes: bool, options: RunOptions) -> bool:
     if not someone:
         raise UsageError(
             f"this would spend about {plan.to_spend:g} credits, and there is no terminal to ask on",
-            hint="add --yes to spend without being asked, or look with `rivya-batch plan`",
+            hint="add --yes to spend without being asked, or check with `rivya-batch plan`",
         )
-    return click.confirm("Spend these credits?", default=False, err=True)
+    return click.confirm(f"Spend about {credits_in_words(plan.to_spend)} credits?", default=False, err=True)
 
 
 def look_first(plan: Plan, options: RunOptions) -> float | None:
@@ -177,7 +181,7 @@ def look_first(plan: Plan, options: RunOptions) -> float | None:
 
     looked = look_or_stop(plan.result_hosts, canary=options.canary is not None)
     for finding in looked.told:
-        complain(f"attention: {finding.words()}")
+        complain(f"warning: {finding.words()}")
     return looked.balance
 
 
@@ -186,7 +190,7 @@ def check_time_of_day(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})", text)
     if found is not None and int(found[1]) < 24 and int(found[2]) < 60:
         return int(found[1]), int(found[2])
-    raise UsageError(f"--start-at {text!r} is no time of day", hint="write it as 23:00")
+    raise UsageError(f"--start-at {text!r} is not a time of day", hint="write it as 23:00")
 
 
 def wait_until(text: str) -> None:
@@ -218,13 +222,13 @@ def print_result(result: RunResult, request: RunRequest) -> None:
         f"this run   {stats['accepted']:,} submitted, {stats['done']:,} finished{failed}"
         f" in {span(stats['seconds'])}\n           {traffic(requests, stats['rejections'])}"
         if requests or stats["done"]
-        else "this run   had nothing to send",
+        else "this run   nothing to send",
         f"results    {near(result.output_dir)}",
     ]
     show("\n".join(lines))
     if result.report is not None:
         out, where = console(), result.report
-        out.print("look      ", linked(near(where), where), end="\n           ", soft_wrap=True)
+        out.print("report    ", linked(near(where), where), end="\n           ", soft_wrap=True)
         out.print(linked(where.absolute().as_uri(), where), soft_wrap=True)
     troubled = sum(result.counts.get(state, 0) for state in ("failed", "uncertain"))
     width = min(max((len(str(error["job"])) for error in result.errors), default=0), 40)
@@ -276,17 +280,17 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     steps = []
     if result.rescued is not None:
         move = f"mv {shlex.quote(str(result.rescued))} {shlex.quote(str(result.database))}"
-        steps.append(f"{move}    (what this run knows, in the place of what is there now)")
+        steps.append(f"{move}    (restores what this run knows)")
     elif result.replaced:
         steps.append(f"put back the newest copy of {result.database} that you have")
     if any(state == "uncertain" for state, _ in result.ended_for):
         steps.append(f"rivya-batch resolve {manifest} JOB{flag} --resend | --attach TASK | --abandon")
     classes = {cls for state, cls in result.ended_for if state == "failed"}
     if classes & MODERATION_LIKE:
-        steps.append(f"change the jobs that were refused for what they hold, then {again}")
+        steps.append(f"edit the jobs that were refused for their content, then {again}")
     if classes:
         steps.append(
-            f"rivya-batch retry {manifest}{flag}    (pays for another round of failed jobs as they are)"
+            f"rivya-batch retry {manifest}{flag}    (tries failed jobs again as they are; costs credits)"
         )
     steps += troubles.ways_on(result.stuck, manifest, flag)
     code = result.ended.code
@@ -294,13 +298,13 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     left = sum(n for state, n in result.counts.items() if state not in settled)
     left -= sum(group.count for group in result.stuck if group.listed and group.settled)
     if code is Exit.CREDITS and result.surprises:
-        steps.append(f"{again}    (accepts what was charged, and goes on)")
+        steps.append(f"{again}    (accepts the charge and continues)")
     elif code is Exit.CREDITS:
         steps.append(f"{again}    (once there is room for more credits)")
     elif code is Exit.REFUSED:
         steps.append(f"check the key with `rivya-batch credits`, then {again}")
     elif left and code is not Exit.FAULT:
-        steps.append(f"{again}    (goes on where this stopped)")
+        steps.append(f"{again}    (continues where this stopped)")
     return steps
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("serve")
 @click.argument("manifest", type=MANIFEST, required=False)
 @page_options
-@click.option("--sandbox", is_flag=True, help="Of the sandbox's database and results.")
+@click.option("--sandbox", is_flag=True, help="Use the sandbox's database and results.")
 @json_option
 @state_option
 def command(
@@ -31,8 +31,8 @@ def command(
 ) -> None:
     """Serve the page of MANIFEST (or of what was run last) on this machine, until Ctrl-C.
 
-    It follows a run that is going on in another process. It can only be looked at; `run --web` has a page
-    that can hold and stop its run.
+    It follows a run in another process and is read-only; the page of `run --web` can pause and stop
+    its run.
     """
     from runner.api.serve import serve_page, target_of
 
@@ -44,7 +44,7 @@ def command(
             show_json(told)
         else:
             show(page.url)
-            complain(f"serving {target.manifest}, to look at only, until Ctrl-C")
+            complain(f"serving {target.manifest}, read-only, until Ctrl-C")
         open_live(page, wanted=open_it)
 
     serve_page(target, port=port, announce=complain, ready=ready)

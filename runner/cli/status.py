@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @click.argument("manifest", type=MANIFEST, required=False)
 @json_option
 @state_option
-@click.option("--sandbox", is_flag=True, help="Look at the sandbox's database.")
+@click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
 @click.option("--watch", "-w", is_flag=True, help="Keep showing it, until Ctrl-C.")
 def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bool, watch: bool) -> None:
-    """Show how MANIFEST (or every manifest of this workspace) stands; works while a run is going."""
+    """Show how MANIFEST (or every manifest of this workspace) stands; works during a run."""
     from runner.api.reading import manifest_name
     from runner.api.status import look
     from runner.host.workspace import find_workspace, no_database
@@ -70,7 +70,7 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
     )
     run, last = standing.running, standing.last_run
     if run and run["paused"]:
-        lines.append(f"stopped    process {run['pid']} on {run['host']}; {run['paused']}")
+        lines.append(f"suspended  process {run['pid']} on {run['host']}; {run['paused']}")
     elif run:
         rate = run["stats"].get("rate_per_s")
         eta = f", about {span(standing.eta_s)} left" if standing.eta_s is not None else ""
@@ -83,7 +83,7 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
     elif last and last["ended_at"]:
         lines.append(f"last run   ended {moment(last['ended_at'])} with exit code {last['exit_code']}")
     elif last:
-        lines.append(f"last run   was killed (last seen {moment(last['seen_at'])}); run again to go on")
+        lines.append(f"last run   was killed (last seen {moment(last['seen_at'])}); run again to continue")
     width = min(max((len(str(error["job"])) for error in standing.errors), default=0), 40)
     for error in reversed(standing.errors):
         cls = f"{error['class']}: " if error["class"] and error["state"] == "failed" else ""
@@ -91,11 +91,11 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
             f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {cls}"
             f"{harmless(str(error['message'] or ''), limit=160)}"
         )
-    lines += [f"attention  {harmless(line)}" for line in standing.attention]
+    lines += [f"warning    {harmless(line)}" for line in standing.attention]
     if standing.warned:
         lines.append(
-            f"attention  {counted(standing.warned, 'result')} kept with a warning"
-            " (one that is deleted is fetched again, unpaid):"
+            f"warning    {counted(standing.warned, 'result')} kept with a warning"
+            " (delete one to have it fetched again for free):"
         )
     for each in standing.warnings:
         lines.append(f"           {harmless(near(each['path']))}  {harmless(each['warning'], limit=160)}")

@@ -38,7 +38,7 @@ async def look_at_the_ledger(run_state: RunState) -> None:
         run_state.reasons.note(Exit.INCOMPLETE, _in_words(found))
     if left:
         run_state.reasons.note(
-            Exit.TEMPORARY, f"not all that was asked for is done: {_in_words(left)}; run again to go on"
+            Exit.TEMPORARY, f"not everything is done: {_in_words(left)}; run again to continue"
         )
 
 

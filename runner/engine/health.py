@@ -191,7 +191,7 @@ class MissingTaskIds:
             return None
         return (
             f"{self._length} submits in a row were answered without a task id ({answer.words()}); they may have been"
-            " paid for, and no more were submitted"
+            " paid for; no more were submitted"
         )
 
 

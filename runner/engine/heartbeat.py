@@ -23,7 +23,7 @@ TELLING_S = 10.0  # of jobs coming home, before their pace says when the last on
 STOPPED_S = 15.0  # without a beat: this process was stopped
 MANY_JOBS = 20_000  # counting them takes longer
 REMEMBER_EVERY = 2  # beats
-NEAR_THE_CAP = "near the cap no more is sent until it is known what is on its way costs"
+NEAR_THE_CAP = "near the cap: no more jobs are sent until the cost of those under way is known"
 MARK_WITHIN_S = 2.0
 _ENDED = (State.DONE, State.FAILED, State.ABANDONED, State.UNCERTAIN)
 

@@ -165,7 +165,7 @@ class Engine:
             return
         self._heartbeat.felt(now)
         if now >= self._time_limit():
-            self._reasons.halt(Exit.TIME, "the time limit of --stop-after is over")
+            self._reasons.halt(Exit.TIME, "the time limit of --stop-after is reached")
         if (why := self._run_state.health.verdict(now)) is not None:
             self._reasons.halt(Exit.TEMPORARY, f"{why}{named(self._run_state.unanswered)}")
 
@@ -340,7 +340,7 @@ class Engine:
             self._run_state.stop_for(exc)
         else:
             self._fault = self._fault or exc
-            self.stop(Exit.FAULT, f"a fault of ours: {exc!r}")
+            self.stop(Exit.FAULT, f"a bug in rivya-batch: {exc!r}")
 
     def _notify(self) -> None:
         self._wake.set()
@@ -391,7 +391,7 @@ class Engine:
             whose = " of another manifest of this workspace" if admission.elsewhere else ""
             self._reasons.note(
                 Exit.INCOMPLETE,
-                f"some jobs were not sent: near the cap they wait until it is known what an unclear payment{whose} costs"
+                f"some jobs were not sent: near the cap they wait until the cost of an unclear payment{whose} is known"
                 " (`rivya-batch status` shows it): resolve it, or raise the cap",
             )
         return True

@@ -97,7 +97,9 @@ def _set_aside(run_state: RunState, found: polling.Polled) -> None:
             run_state.progress.event("overdue", job=job.id, task_id=job.task_id)
         else:
             message = job.error_message or f"{SO_FAR[found.trouble]} for some minutes"
-            run_state.progress.event("warning", job=job.id, message=f"{message}; this run goes on without it")
+            run_state.progress.event(
+                "warning", job=job.id, message=f"{message}; this run continues without it"
+            )
     run_state.set_aside(job)
 
 

@@ -162,7 +162,7 @@ class Results:
         )
         if (canaries := run_state.admission.canary_done(job.row)) is not None:
             run_state.progress.event(
-                "canary", message=f"{canaries} canaries are done; going on with the rest"
+                "canary", message=f"{canaries} canaries are done; continuing with the rest"
             )
 
     async def _again(self, result: DownloadResult) -> None:
@@ -207,7 +207,7 @@ class Results:
         )
         why = result.why if job.urls else job.error_message or result.why
         self._given_up[job.row] = (
-            f"the result of {job.id} cannot be fetched now ({why}); the next run asks again"
+            f"the result of {job.id} cannot be fetched now ({why}); the next run tries again"
         )
         if not job.listed:
             self._unlisted.add(job.row)
@@ -241,9 +241,9 @@ class Results:
         self._unreachable = held
         self._run_state.progress.event(
             "warning",
-            message=f"nothing new is submitted while results cannot be fetched from here: {result.why}"
+            message=f"no new jobs are submitted while results cannot be fetched from here: {result.why}"
             if held
-            else "results come home again: submits go on",
+            else "results can be fetched again: submits continue",
         )
         self._run_state.notify()
 
@@ -252,8 +252,8 @@ class Results:
         if self._unreachable:
             self._run_state.reasons.note(
                 Exit.TEMPORARY,
-                "results cannot be fetched from here, so nothing more was submitted;"
-                " what is paid is kept: mend the way there, or wait until their host is back, then run again",
+                "results cannot be fetched from here, so no more jobs were submitted;"
+                " what is paid is kept: fix the connection, or wait until their host is back, then run again",
             )
         for row, why in self._given_up.items():
             if row not in self._unlisted:  # nobody asks for those any more: they are told of, and end no run

@@ -110,7 +110,9 @@ class RunState:
         """Act on a reason to stop that an answer has brought; whether our key is refused, `answered` finds out."""
         words = words or answer.words()
         if code is Exit.CREDITS and not self.reasons.no_new:
-            self.reasons.stop_submitting(code, f"the account has too few credits: {words}; top it up")
+            self.reasons.stop_submitting(
+                code, f"the account has too few credits: {words}; top it up, then run again"
+            )
             self.progress.event("no_credits", message=words)
 
     # --- what answers teach ---
@@ -181,7 +183,7 @@ class RunState:
 
     def _refused_key(self, why: str | None) -> None:
         if why is not None:
-            self.stop(Exit.REFUSED, f"the service refuses our key: {why}")
+            self.stop(Exit.REFUSED, f"the service rejects the API key: {why}")
 
     def _wait(self, wait: Wait) -> None:
         if wait.is_news():
@@ -191,7 +193,7 @@ class RunState:
         """Return what the service asks us to wait for, and until when, by the clock on the wall here."""
         what = WAITING_FOR[wait.call]
         if not wait.named:
-            return f"the service takes no more {what} for now and does not say until when ({wait.words})"
+            return f"the service accepts no more {what} for now and does not say until when ({wait.words})"
         until = moment(self.context.clock.wall_s(), wait.until - self.now())
         return f"the service asks to wait until {until} before more {what} ({wait.words})"
 
@@ -259,7 +261,7 @@ class RunState:
         if waits_s and max(waits_s) >= WORTH_TELLING_S:
             these = "a submit" if len(waits_s) == 1 else f"{len(waits_s):,} submits"
             words = (
-                f"{these} of an earlier run got no clear answer and may still be worked on: the same keys are sent"
+                f"{these} of an earlier run got no clear answer and may still be processed: the same keys are sent"
                 f" again in {max(waits_s):.0f} s"
             )
             self.progress.event("warning", message=words)
@@ -293,7 +295,7 @@ class RunState:
             again=again,
         )
         if self.admission.is_canary(job.row) and not again:
-            self.reasons.stop_submitting(Exit.INCOMPLETE, "a canary failed; nothing more was submitted")
+            self.reasons.stop_submitting(Exit.INCOMPLETE, "a canary failed; no more jobs were submitted")
         if (why := self._breaker.failed(failure)) is not None and not self.reasons.no_new:
             self.reasons.stop_submitting(Exit.TEMPORARY, why)
 
@@ -313,7 +315,7 @@ class RunState:
         self._surprised = True
         self.reasons.stop_submitting(
             Exit.CREDITS,
-            f"{found}; nothing new was submitted after that. If it is right, run again: that accepts it and goes on",
+            f"{found}; no more jobs were submitted. If it is right, run again: that accepts it and continues",
         )
 
     def doubted(self, job: Job, credits: float) -> None:
@@ -323,7 +325,7 @@ class RunState:
             self.progress.event(
                 "warning",
                 job=job.id,
-                message=f"the service says that this succeeded and cost 0 credits; it is counted with {credits:g}, as was"
+                message=f"the service says that this succeeded and cost 0 credits; it is counted as {credits:g}, as"
                 " reserved or expected, and so are others like it",
             )
 
@@ -331,7 +333,9 @@ class RunState:
         """Nobody can know whether it was accepted."""
         self.progress.event("uncertain", job=job.id, message=why)
         if self.admission.is_canary(job.row):
-            self.reasons.stop_submitting(Exit.INCOMPLETE, "a canary is uncertain; nothing more was submitted")
+            self.reasons.stop_submitting(
+                Exit.INCOMPLETE, "a canary is uncertain; no more jobs were submitted"
+            )
 
     def credits_moved(self) -> None:
         """A payment was corrected or settled: what did not fit may fit now."""

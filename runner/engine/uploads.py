@@ -52,7 +52,7 @@ def _changed(run_state: RunState, wanted: uploading.Needed, exc: RunnerError) ->
     run_state.progress.event("warning", message=exc.message)
     run_state.reasons.note(
         Exit.INCOMPLETE,
-        f"{exc.message}; of the jobs that need it {len(waiting)} were not sent: `rivya-batch run` plans them anew",
+        f"{exc.message}; of the jobs that need it {len(waiting)} were not sent: `rivya-batch run` plans them again",
     )
 
 

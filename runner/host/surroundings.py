@@ -27,7 +27,7 @@ class Weight(StrEnum):
     """What follows from a finding."""
 
     FINE = "fine"
-    WARNING = "warning"  # told; the run goes on
+    WARNING = "warning"  # told; the run continues
     STOP = "stop"  # nothing is paid before it is mended
 
 
@@ -259,7 +259,7 @@ def ways_of_results(found: Sequence[Finding | None], *, online: bool) -> list[Fi
         replace(
             each,
             weight=weight,
-            found=f"no results can come home: {each.found}" if weight is Weight.STOP else each.found,
+            found=f"results cannot be fetched: {each.found}" if weight is Weight.STOP else each.found,
         )
         if each in barred
         else each

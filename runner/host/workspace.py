@@ -78,7 +78,7 @@ def no_database(workspace: Workspace, *, sandbox: bool) -> UsageError:
     """Return the error for a workspace in which nothing was run; a rehearsal has a database of its own."""
     rehearsed = not sandbox and (workspace.root / "state" / SANDBOX_DB).exists()
     hint = (
-        "so far there were only rehearsals: add --sandbox" if rehearsed else "nothing has been run here yet"
+        "there were only rehearsals so far: add --sandbox" if rehearsed else "nothing has been run here yet"
     )
     return UsageError(f"there is no state database {workspace.database}", hint=hint)
 
@@ -173,7 +173,7 @@ class Holder:
         """What to do about it where it was stopped by Ctrl-Z; None where it was not, or nobody here can know."""
         if self.pid is None or not self.is_here or not is_stopped(self.pid):
             return None
-        return f"it is stopped (Ctrl-Z): `fg` in its terminal, or `kill -CONT {self.pid}`, continues it"
+        return f"it is suspended (Ctrl-Z): `fg` in its terminal, or `kill -CONT {self.pid}`, continues it"
 
     def is_of(self, *, pid: int, host: str) -> bool:
         """Say whether this may be the process that began a run; one that has not said who it is may be any."""
@@ -182,7 +182,7 @@ class Holder:
     def in_words(self) -> str:
         """Return who it is."""
         if self.pid is None:
-            return "a process that has not said who it is"
+            return "an unknown process"
         where = self.host if self.is_here else f"{self.host} (another machine)"
         return f"`{self.command}`, process {self.pid} on {where}, since {self.since}"
 

@@ -219,7 +219,7 @@ def oddness(task: TaskView) -> str:
     if task.status is TaskStatus.FAILED:
         return f"the service says that its task failed{error}, yet it names a result and charges for it"
     if error or task.ended:
-        return f"the service calls its task {task.word!r}{error}, and names a result all the same"
+        return f"the service calls its task {task.word!r}{error}, yet names a result"
     return ""
 
 

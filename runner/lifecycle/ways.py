@@ -26,9 +26,9 @@ class Trouble(StrEnum):
 # The same in words, while it may pass still.
 SO_FAR: Mapping[Trouble, str] = {
     Trouble.UNKNOWN_TASK: "the service has not known its task",
-    Trouble.ODD_END: "its task has looked as if it had ended without a result",
-    Trouble.NO_RESULT: "the service has named no result of it",
-    Trouble.NOT_FETCHED: "its results could not be had",
+    Trouble.ODD_END: "its task seems to have ended without a result",
+    Trouble.NO_RESULT: "the service has named no result for it",
+    Trouble.NOT_FETCHED: "its results could not be fetched",
 }
 # How long it has to have lasted, without one better answer, before a person is told that it will not pass: then the
 # job can be begun again. A task that was just made may not be seen everywhere yet, and whole services lose sight of

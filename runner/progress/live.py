@@ -13,7 +13,7 @@ from rich.text import Text
 
 from runner.engine import Snapshot
 from runner.progress.plain import KIND_WIDTH, ORDER, sentence, traffic
-from runner.progress.words import counted, credits_in_words, span
+from runner.progress.words import credits_in_words, span
 from runner.words import harmless
 
 COLOURS = {
@@ -92,7 +92,7 @@ class LiveProgress:
         money.add_row(
             Text("service"),
             Text(
-                f"{traffic(view.requests, view.rejections, view.rate_per_s)}; {counted(view.in_flight, 'task')} there"
+                f"{traffic(view.requests, view.rejections, view.rate_per_s)}; {view.in_flight:,} running at the service"
             ),
         )
         bar = Table.grid()  # a bar by itself does not end its line

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from runner.engine import Snapshot
-from runner.progress.words import counted, credits_in_words, near, padded, span
+from runner.progress.words import counted, credits_in_words, near, padded, span, times
 from runner.words import harmless, harmless_lines
 
 STATUS_EVERY_S = 15.0
@@ -101,7 +101,7 @@ def sentence(kind: str, data: dict[str, Any], *, verbose: int = 0) -> str | None
             files = ", ".join(harmless(near(str(name))) for name in data.get("files", ()))
             return f"partly     {job}  {files}"
         case "failed":
-            again = " (another round begins)" if data.get("again") else ""
+            again = " (trying again; costs credits)" if data.get("again") else ""
             return f"failed     {job}  {said('cls')}: {message}{again}"
         case "uncertain":
             return f"uncertain  {job}  {message}"
@@ -140,7 +140,7 @@ def status_line(view: Snapshot) -> str:
 
 
 def traffic(requests: int, rejections: int, rate_per_s: float | None = None) -> str:
-    """Return what a run asked of the service: `40 requests at 9.8/s, 2 told to slow down (429)`."""
+    """Return what a run asked of the service: `40 requests at 9.8/s, slowed down twice (429)`."""
     rate = f" at {rate_per_s:.1f}/s" if rate_per_s else ""
-    slowed = f", {rejections:,} told to slow down (429)" if rejections else ""
+    slowed = f", slowed down {times(rejections)} (429)" if rejections else ""
     return f"{counted(requests, 'request')}{rate}{slowed}"

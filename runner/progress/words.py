@@ -22,6 +22,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def times(number: int) -> str:
+    """Return how often in words: `once`, `twice`, `7 times`."""
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
+
+
 def near(path: Path | str) -> str:
     """Return a path as a reader would type it here: relative when it is below the working directory."""
     try:
@@ -78,5 +83,5 @@ def size(count: float) -> str:
 def basis_in_words(basis: str | None) -> str:
     """Return what an estimate's basis means, for people."""
     if basis == Basis.LISTED.value:
-        return "listed: a lower bound"
+        return "list price; the real price may be higher"
     return basis or ""

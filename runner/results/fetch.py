@@ -484,12 +484,12 @@ def _no_answer(exc: Exception, source: str, url: httpx.URL) -> ResultUnavailable
     finding = look_at(exc)
     if finding is not None:
         return _out_of_reach(finding, url)
-    words = f"{source} cannot be had: {_in_words(exc)}"
+    words = f"{source} cannot be fetched: {_in_words(exc)}"
     return ResultUnavailable(words, out_of_reach=_place(url) if never_left(exc) else "")
 
 
 def _out_of_reach(finding: Finding, url: httpx.URL) -> ResultUnavailable:
-    words = f"the result host cannot be got to: {finding.found}"
+    words = f"the result host cannot be reached: {finding.found}"
     return ResultUnavailable(words, hint=finding.do, out_of_reach=_place(url))
 
 

@@ -129,7 +129,7 @@ class OutputFolder:
             raise DiskTrouble(
                 f"the drive with {self.root} is not there: nothing is mounted at {mount}",
                 hint=f"connect it, then run again; what is paid is kept. If it is gone for good, {lost}, and what was"
-                " on it is fetched again, unpaid",
+                " on it is fetched again for free",
             )
 
     def path_of(self, stem: str, number: int, extension: str) -> Path:

@@ -66,7 +66,7 @@ def disk_error(exc: OSError, folder: Path) -> DiskTrouble:
             return drive_away(folder, exc.strerror or str(exc))
         case _:
             return DiskTrouble(
-                f"cannot write into {folder}: {exc.strerror or exc}", hint="run again to go on"
+                f"cannot write into {folder}: {exc.strerror or exc}", hint="run again to continue"
             )
 
 

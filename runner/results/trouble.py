@@ -41,7 +41,7 @@ class ResultUnavailable(ResultTrouble):
         *,
         status: int | None = None,
         headers: Mapping[str, str] | None = None,
-        hint: str = "run again to go on",
+        hint: str = "run again to continue",
         out_of_reach: str = "",
     ) -> None:
         super().__init__(message, hint=hint)

@@ -224,7 +224,7 @@ class Downloads:
         if last and now.framed and now.looks == 2:
             return self._believed(place, now, "; it was not the same each time it was fetched")
         self.seen[place] = now
-        odd = now.warning or "nothing shows that all of it has come"
+        odd = now.warning or "nothing shows that it is complete"
         raise ResultDoubtful(
             f"{without_query(url)}: {odd}; it is fetched once more", renew=now.file.kind is None
         )

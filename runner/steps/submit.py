@@ -210,7 +210,7 @@ def _again(conn: sqlite3.Connection, context: RunContext, job: Job) -> Submitted
         failure = Failure(
             cls=FailureClass.OTHER,
             code="key_changed",
-            message="its submit is unclear, and it was made with another key: the same idempotency key may mean"
+            message="its submit is unclear, and it was made with another API key: the same idempotency key may mean"
             " something else to another account",
         )
         return _give_up(conn, context, job, failure)

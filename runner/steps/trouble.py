@@ -57,7 +57,7 @@ def note_no_result(conn: sqlite3.Connection, context: RunContext, job: Job, task
 def note_unknown(conn: sqlite3.Connection, context: RunContext, job: Job, answer: Answer) -> Job:
     """Take it that the service was asked for a task of ours, and refuses to tell of it."""
     gone = answer.status in (404, 410)
-    what = "does not know its task any more" if gone else "refuses to say how its task stands"
+    what = "no longer knows its task" if gone else "refuses to tell the state of its task"
     message = f"the service {what} ({answer.words()})"
     return note(conn, context, job, Trouble.UNKNOWN_TASK, message)
 

@@ -409,7 +409,7 @@ def _advance(conn: sqlite3.Connection, job: Job, now: str, state: State | None =
     if state is not None:
         if not may_become(job.state, state):
             msg = f"job {job.id} cannot go from {job.state.value} to {state.value}"
-            raise RunnerError(msg, hint="this is a fault of ours; nothing was changed")
+            raise RunnerError(msg, hint="this is a bug in rivya-batch; nothing was changed")
         columns["state"] = state.value
     sets = "".join(f"{name} = ?, " for name in columns)
     changed = conn.execute(

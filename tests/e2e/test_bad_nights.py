@@ -112,7 +112,7 @@ def test_a_quota_of_the_day_is_told_and_patience_decides(
         bench.assert_whole(prompts)
         return
     named = r"asks to wait until (\d{4}-\d\d-\d\d )?\d\d:\d\d before more submits"
-    unnamed = "takes no more submits for now and does not say until when"
+    unnamed = "accepts no more submits for now and does not say until when"
     timed = said_s is not None and float(said_s) < 1e6
     assert re.search(f"stopped: the service ({named if timed else unnamed}) .*daily_limit", outcome.stderr)
     assert refused <= 10 + (0 if timed else 3)

@@ -62,7 +62,7 @@ def test_a_person_is_told_before_they_are_asked(bench: Bench, start_service: Sta
     bench.write(2)
     bench.service.ahead_s = -600
     code, shown = asked_on_a_terminal(bench, b"n\n")
-    told, _, asked = shown.partition("Spend these credits?")
+    told, _, asked = shown.partition("Spend about ")
 
     assert (code, "nothing was sent" in asked) == (2, True), shown
     assert "the clock of this machine is 10 minutes ahead of that of 127.0.0.1" in told
@@ -156,7 +156,7 @@ def test_nothing_is_paid_for_while_no_result_could_come_home(bench: Bench) -> No
     assert list(bench.service.ledger.paid) == first
     assert bench.states() == {"done": 1, "planned": 2}
     for told in (planned.stdout, outcome.stderr):
-        assert "no results can come home: 198.18.0.7 is not a public address" in told
+        assert "results cannot be fetched: 198.18.0.7 is not a public address" in told
         assert "HTTPS_PROXY=http://127.0.0.1:" in told
     assert "--canary 1" in outcome.stderr
     # The host of the one that came home is known now: put the other back.

@@ -128,7 +128,7 @@ def test_a_charge_many_times_its_estimate_holds_new_submits_until_a_person_has_s
     named = "job job-3: 40,500 credits where 12 were reserved"
     assert surprised.code == 8, said(surprised)
     assert named in surprised.stderr
-    assert "accepts what was charged, and goes on" in surprised.stderr
+    assert "accepts the charge and continues" in surprised.stderr
     assert first < 10
     assert plan["credits"]["to_spend"] == 12 * plan["submits"] == 12 * (30 - first)
     assert words.count(named) == 2

@@ -172,7 +172,7 @@ def test_a_file_that_is_gone_and_whose_task_nobody_knows_is_said_to_be_lost(benc
     outcome = bench.run()
 
     assert outcome.code == 0
-    assert "gone from the disk, and nobody knows their tasks" in said(outcome)
+    assert "missing on disk, and their tasks are unknown" in said(outcome)
     assert len(bench.service.ledger.payments) == 1
 
 
@@ -261,14 +261,14 @@ def test_work_done_under_another_name_is_told_before_it_is_paid_again(bench: Ben
     again = bench.command("plan", bench.manifest)
 
     line = "3 of these are finished under the name `night` and would be paid again"
-    assert f"attention  {line}" in plan.stdout
+    assert f"warning    {line}" in plan.stdout
     assert "put `name: night` back" in plan.stdout
     assert told["attention"][0].startswith(line)
     assert asked.code == 2
-    assert f"attention: {line}" in asked.stderr
+    assert f"warning: {line}" in asked.stderr
     assert (back.code, meant.code) == (0, 0), said(back) + said(meant)
-    assert f"attention: {line}" in meant.stderr
-    assert "attention" not in again.stdout, "nothing of it is to be paid any more"
+    assert f"warning: {line}" in meant.stderr
+    assert "warning" not in again.stdout, "nothing of it is to be paid any more"
     assert [len(bench.service.ledger.of(prompt)) for prompt in prompts] == [2, 2, 2]
 
 
@@ -288,5 +288,5 @@ def test_another_version_beside_the_database_is_named_before_money_moves(bench: 
         assert (
             "runner (conflicted copy 2026-01-01).db, which knows 3 payments of night that are unknown" in text
         ), said(outcome)
-        assert "a folder that Syncthing keeps in step" in text
+        assert "a folder that Syncthing syncs" in text
     assert len(bench.service.ledger.payments) == 3

@@ -274,12 +274,12 @@ def test_a_host_that_is_gone_for_good_is_got_round_by_a_fresh_url(bench: Bench) 
     outcome = bench.run(env=HURRIED)
 
     assert outcome.code == 0, said(outcome)
-    assert "submits go on" in outcome.stderr
+    assert "submits continue" in outcome.stderr
     bench.assert_whole(prompts)
 
 
 def test_nothing_more_is_submitted_while_results_cannot_be_had_from_here(bench: Bench) -> None:
-    """The first result shows it; what is paid comes home once the way is mended, and submits go on."""
+    """The first result shows it; what is paid comes home once the way is mended, and submits continue."""
     service = bench.service
     prompts = bench.write(20, limits={"in_flight": 2})
 
@@ -300,7 +300,7 @@ def test_nothing_more_is_submitted_while_results_cannot_be_had_from_here(bench: 
     assert paid <= 8
     assert states["planned"] >= 12
     assert "10.0.0.1" in blocked.stderr
-    assert "nothing more was submitted" in blocked.stderr
+    assert "no more jobs were submitted" in blocked.stderr
     assert after.code == 0, said(after)
-    assert "submits go on" in after.stderr
+    assert "submits continue" in after.stderr
     bench.assert_whole(prompts)

@@ -28,7 +28,7 @@ jobs:
 """
 QUICK = ("--sandbox", "--sandbox-options", "--duration 0.05")
 UP = "\x1b[1A"  # moves the cursor up a line
-NO_BROWSER = "no browser could be started"
+NO_BROWSER = "cannot start a browser"
 DESKTOP = {
     "DISPLAY": ":0",
     "WAYLAND_DISPLAY": "",
@@ -118,7 +118,7 @@ def test_a_run_opens_its_report_at_the_end_and_waits_for_no_browser(
     assert "\x1b]8;id=" in shown
     assert f";{report.as_uri()}\x1b\\" in shown
     assert re.sub(r"\x1b\][^\\]*\\", "", shown).rstrip().splitlines()[-2:] == [
-        "look       out/small/sandbox/report.html",
+        "report     out/small/sandbox/report.html",
         f"           {report.as_uri()}",
     ]
 
@@ -156,7 +156,7 @@ def test_nothing_opens_in_a_pipe_and_nothing_is_a_link(command: Command, small: 
 
     assert outcome.code == 0
     assert "\x1b" not in outcome.stdout + outcome.stderr
-    assert outcome.stdout.splitlines()[-2] == "look       out/small/sandbox/report.html"
+    assert outcome.stdout.splitlines()[-2] == "report     out/small/sandbox/report.html"
     assert not opener.was_asked
 
 

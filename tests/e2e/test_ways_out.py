@@ -105,9 +105,7 @@ def test_what_does_not_come_home_ends_each_run_soon_and_has_ways_on_that_tell_th
     assert f"rivya-batch retry {bench.manifest} --only no-url" in second.stderr
     assert f"rivya-batch resolve {bench.manifest} no-url --abandon" in second.stderr
     status = bench.command("status", bench.manifest)
-    assert (
-        "gone (10 credits reserved): the service does not know its task any more (HTTP 404" in status.stdout
-    )
+    assert "gone (10 credits reserved): the service no longer knows its task (HTTP 404" in status.stdout
     assert "leaves, no longer in the manifest (10 credits charged): its task succeeded, and" in status.stdout
     assert service.ledger.paid_twice == {}
 
@@ -116,7 +114,7 @@ def test_what_does_not_come_home_ends_each_run_soon_and_has_ways_on_that_tell_th
     unasked = bench.command("retry", bench.manifest, "--only", "*")
     assert (plain.code, unasked.code) == (0, 2), said(plain) + said(unasked)
     assert "about 20 credits; the 20 charged already stay charged" in unasked.stderr
-    assert "1 waiting (the service does not know its task any more" in unasked.stderr
+    assert "1 waiting (the service no longer knows its task" in unasked.stderr
     assert service.ledger.paid_twice == {}
 
     # Closed, begun again, or left alone: then no run ends with 5 any more.

@@ -412,7 +412,7 @@ def accept(night: Night) -> bool:
     if jobs.artifacts(night.file.conn, person.job.row) and night.job("a").urls:
         person.accept()
         return night.state("a") is State.DONE
-    with pytest.raises(UsageError, match="none of the results"):
+    with pytest.raises(UsageError, match="has no result on disk"):
         person.accept()
     return True
 

@@ -51,7 +51,7 @@ async def test_an_unclear_payment_near_the_cap_is_named_instead_of_waited_for() 
     ended = await world.run()
 
     assert ended.code is Exit.INCOMPLETE
-    assert any("until it is known what an unclear payment costs" in reason for reason in ended.reasons)
+    assert any("until the cost of an unclear payment is known" in reason for reason in ended.reasons)
     assert [world.state(f"j{n}") for n in range(3)] == [State.UNCERTAIN, State.PLANNED, State.PLANNED]
 
 
@@ -63,7 +63,7 @@ async def test_a_surprise_stops_new_submits_and_brings_home_what_is_paid(cap: fl
     ended = await world.run()
 
     assert ended.code is Exit.CREDITS
-    assert "40,500 credits where 10 were reserved; nothing new was submitted after that" in ended.reasons[0]
+    assert "40,500 credits where 10 were reserved; no more jobs were submitted" in ended.reasons[0]
     assert 1 <= len(world.sent) <= 6
     states = Counter(world.state(f"j{number}") for number in range(40))
     assert states == {State.DONE: len(world.sent), State.PLANNED: 40 - len(world.sent)}
@@ -92,4 +92,4 @@ async def test_results_for_nothing_are_counted_in_full_and_told_once() -> None:
     assert world.credits() == (50, 0)
     told = [data["message"] for kind, data in world.shown.events if kind == "warning"]
     assert len(told) == 1
-    assert "counted with 10" in told[0]
+    assert "counted as 10" in told[0]

@@ -117,7 +117,7 @@ async def test_0_is_checked_against_the_ledger(state: State, code: Exit) -> None
 
     assert ended.code is code
     if code is Exit.TEMPORARY:
-        assert f"not all that was asked for is done: 1 {state.value}" in ended.reasons[0]
+        assert f"not everything is done: 1 {state.value}" in ended.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ async def test_what_is_asked_for_and_never_begun_is_told(monkeypatch: pytest.Mon
     ended = await world.run()
 
     assert ended.code is Exit.TEMPORARY
-    assert ended.reasons == ("not all that was asked for is done: 3 planned; run again to go on",)
+    assert ended.reasons == ("not everything is done: 3 planned; run again to continue",)

@@ -458,7 +458,7 @@ async def test_a_result_that_is_never_to_be_had_is_asked_for_ever_less_often(
     ended = await world.run()
 
     assert ended.code is Exit.TEMPORARY
-    assert "the result of j0 cannot be fetched now (HTTP 503); the next run asks again" in ended.reasons
+    assert "the result of j0 cannot be fetched now (HTTP 503); the next run tries again" in ended.reasons
     assert world.home.fetches.count("j0") == 2
     assert (world.state("j0"), world.state("j59")) == (State.DOWNLOADING, State.DONE)
 

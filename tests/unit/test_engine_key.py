@@ -240,7 +240,7 @@ async def test_a_key_that_is_revoked_in_mid_run_loses_nothing(monkeypatch: pytes
     again = await world.run()
 
     assert ended.code is Exit.REFUSED
-    assert ended.reasons[0].startswith("the service refuses our key: HTTP 401 api_key_revoked")
+    assert ended.reasons[0].startswith("the service rejects the API key: HTTP 401 api_key_revoked")
     assert requests <= 40 + 25
     assert states <= {State.PLANNED, State.WAITING, State.DONE}, "what was refused goes back"
     assert again.code is Exit.OK

@@ -47,7 +47,7 @@ def test_a_plan_that_is_not_agreed_to_leaves_nothing_behind(manifest: Path) -> N
         run(RunRequest(path=manifest), confirm=lambda _: False, announce=said.append, progress=Silent())
 
     assert [path.name for path in manifest.parent.iterdir()] == ["first.yaml"]
-    assert "nothing is known of earlier runs" in said[0], "that is said before it is asked"
+    assert "first run with a new database" in said[0], "that is said before it is asked"
 
 
 def test_a_database_that_comes_into_being_meanwhile_is_planned_with(manifest: Path) -> None:

@@ -289,14 +289,14 @@ def test_a_status_under_another_name_is_read() -> None:
         (
             "succeeded",
             ERROR,
-            "calls its task 'succeeded' (provider_error: the model is gone), and names a result",
+            "calls its task 'succeeded' (provider_error: the model is gone), yet names a result",
         ),
         (
             "canceled",
             ERROR,
-            "calls its task 'canceled' (provider_error: the model is gone), and names a result",
+            "calls its task 'canceled' (provider_error: the model is gone), yet names a result",
         ),
-        ("canceled", None, "calls its task 'canceled', and names a result all the same"),
+        ("canceled", None, "calls its task 'canceled', yet names a result"),
         ("failed", ERROR, "that its task failed (provider_error: the model is gone), yet it names a result"),
         ("failed", "boom", "that its task failed (boom), yet it names a result and charges for it"),
     ],

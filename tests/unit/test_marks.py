@@ -168,6 +168,6 @@ async def test_the_copy_that_knows_of_all_is_found_among_others(tmp_path: Path) 
     found = missing(None, tmp_path, mark(2, 2, "t2"))
 
     assert found is not None
-    assert "a copy that knows of all is beside it" in found.way_out()
+    assert "a complete copy is beside it" in found.way_out()
     assert "runner (1).db" in found.way_out()
     assert not knows(tmp_path / "runner (1).db", Begun(row=3, number=3, task_id="t2"))

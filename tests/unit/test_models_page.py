@@ -26,5 +26,5 @@ def test_types_of_references_are_told_where_somebody_has_documented_them() -> No
         return [text for text in page(CONTRACTS[ModelId(model)]) if text.startswith("references")]
 
     assert references("grok-imagine-video") == ["references up to 1: image image/jpeg, image/png, image/webp"]
-    assert references("flux-kontext-pro") == ["references up to 1: image of types nobody has documented"]
+    assert references("flux-kontext-pro") == ["references up to 1: image of undocumented types"]
     assert references("z-image") == ["references none"]

@@ -53,10 +53,10 @@ def test_a_cap_is_said_to_be_too_small_where_a_run_would_stop_at_it(
 
     text = said(**{cap: limit, counted: before, "to_spend": to_spend})
 
-    assert ("attention" in text) is (verdict is not Verdict.YES)
+    assert ("warning" in text) is (verdict is not Verdict.YES)
 
 
 def test_room_for_what_is_set_aside_for_the_last_job_is_asked_for() -> None:
     """Jobs like these came to 12 at most where 10 is usual: 12 is what a run reserves."""
-    assert "attention" not in said(max_credits=30.0, to_spend=28.0, margin=2.0)
-    assert "attention" in said(max_credits=30.0, to_spend=29.0, margin=2.0)
+    assert "warning" not in said(max_credits=30.0, to_spend=28.0, margin=2.0)
+    assert "warning" in said(max_credits=30.0, to_spend=29.0, margin=2.0)

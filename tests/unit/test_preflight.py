@@ -73,13 +73,13 @@ async def test_a_service_that_answers_tells_what_the_account_holds_in_one_questi
         (
             ["198.18.0.7"],
             True,
-            "no results can come home: 198.18.0.7 is not a public address but one that proxy tools",
+            "results cannot be fetched: 198.18.0.7 is not a public address but one that proxy tools",
         ),
         (["fake.example"], True, "fake.example has the address 198.18.0.9"),
         (["inside.example:8443"], True, "inside.example has the address 10.0.0.7"),
         (["[fec0::1]:443"], True, "fec0::1 is not a public address but an address of a private network"),
         (["nowhere.example"], True, "the name nowhere.example cannot be found"),
-        (["nowhere.example", "fake.example"], True, "no results can come home"),
+        (["nowhere.example", "fake.example"], True, "results cannot be fetched"),
         # One that works beside them: results may have moved.
         (["nowhere.example", "GOOD"], False, "the name nowhere.example cannot be found"),
         (["GOOD", "fake.example"], False, "fake.example has the address 198.18.0.9"),

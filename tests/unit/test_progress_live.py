@@ -72,4 +72,4 @@ def test_what_went_wrong_is_told_whole_and_under_its_own_column() -> None:
     assert all(line.startswith(" " * 11) and line[11] != " " for line in lines[1:])
     assert max(map(cell_len, lines)) <= 80
     assert " ".join(line[11:].strip() for line in lines).count("refused") >= 8
-    assert lines[-1].endswith("round begins)")
+    assert lines[-1].endswith("costs credits)")

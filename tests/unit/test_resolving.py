@@ -216,7 +216,7 @@ async def test_what_may_pass_is_not_begun_again_and_can_be_closed_with_a_warning
     words = look(world).explain("abandon")
 
     assert (world.state("a"), world.job("a").round) == (State.WAITING, 1)
-    assert "which may pass still: only from 2025-11-25" in words
+    assert "which may still pass: it counts as settled from 2025-11-25" in words
 
 
 async def test_a_task_under_way_can_be_closed_and_is_said_to_be_under_way() -> None:
@@ -226,10 +226,7 @@ async def test_a_task_under_way_can_be_closed_and_is_said_to_be_under_way() -> N
     words = look(world).explain("abandon")
     look(world).abandon()
 
-    assert (
-        "as far as anybody knows it is under way ('processing'), and `rivya-batch run` brings it home"
-        in words
-    )
+    assert "it seems to be running ('processing'), and `rivya-batch run` collects it" in words
     assert (world.state("a"), world.credits()) == (State.ABANDONED, (0, 10))
 
 
@@ -267,7 +264,7 @@ async def test_what_is_there_can_be_taken_as_the_whole(gone: bool, tmp_path: Pat
         jobs.save_artifacts(conn, found, [item])
     if gone:
         place.unlink()
-        with pytest.raises(UsageError, match="none of the results of job a is there"):
+        with pytest.raises(UsageError, match="job a has no result on disk"):
             look(world).accept()
         return
 
@@ -290,7 +287,7 @@ def test_where_there_is_nothing_to_say_the_way_on_is_told(state: State) -> None:
         Answering._find(world.file, NAME, "a", "abandon", sandbox=False)
 
     assert f"job a is {state.value}: there is nothing to resolve" in caught.value.message
-    assert any(way in caught.value.hint for way in (*WAYS[state], "its files are there"))
+    assert any(way in caught.value.hint for way in (*WAYS[state], "its files are on disk"))
 
 
 async def test_another_round_is_for_what_is_still_failed_when_it_begins() -> None:

@@ -46,7 +46,7 @@ NOT_CREDITS = ("nan", "NaN", "-nan", "inf", "-inf", "Infinity", "1e400", "-1", "
 @pytest.mark.parametrize("text", NOT_CREDITS)
 def test_a_cap_that_is_no_amount_is_refused(text: str) -> None:
     """`--max-credits nan` was no cap at all: nothing is above it."""
-    with pytest.raises(click.BadParameter, match="no number of credits"):
+    with pytest.raises(click.BadParameter, match="not a number of credits"):
         CREDITS.convert(text, None, None)
 
 

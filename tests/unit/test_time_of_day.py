@@ -72,5 +72,5 @@ def test_it_starts_when_the_clock_on_the_wall_shows_the_time(
     "text", ["", "6", "6:0", "24:00", "23:60", "²3:00", "6:00 ", "-1:00", "06:00:00", "٠٦:٠٠"]
 )
 def test_what_is_no_time_of_day_is_said(text: str) -> None:
-    with pytest.raises(UsageError, match="no time of day"):
+    with pytest.raises(UsageError, match="not a time of day"):
         check_time_of_day(text)

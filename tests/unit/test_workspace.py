@@ -224,7 +224,7 @@ def test_a_holder_that_cannot_be_read_is_still_a_holder(content: bytes, tmp_path
     with locked(tmp_path / "runner.db") as lock:
         lock.path.write_bytes(content)
 
-        with pytest.raises(RunLocked, match="has not said who it is"):
+        with pytest.raises(RunLocked, match="an unknown process"):
             ManifestLock(tmp_path / "runner.db", "autumn").acquire(0.0, command="test")
 
 
