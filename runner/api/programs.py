@@ -61,7 +61,7 @@ __all__ = (
 )
 
 Event = Mapping[str, Any]
-DRAINED = "the program asked to stop; tasks go on at the service; run again to go on"
+DRAINED = "the program asked to stop; your jobs keep running at the service; run again to collect them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
