@@ -126,7 +126,10 @@ def _head_properties() -> Schema:
             "description": "Names the manifest's rows in the database and its output folder. Keep it:"
             " under another name the jobs are new, and are paid for again.",
         },
-        "model": {"$ref": "#/$defs/model", "description": "Default for all jobs; a job may name another."},
+        "model": {
+            "$ref": "#/$defs/model",
+            "description": "Default model of all jobs; a job may name another.",
+        },
         "prompt": {"$ref": "#/$defs/prompt", "description": "Default prompt."},
         "params": {"$ref": "#/$defs/params", "description": "Default params of all jobs."},
         "references": {"$ref": "#/$defs/references"},
@@ -137,18 +140,18 @@ def _head_properties() -> Schema:
             "additionalProperties": {"$ref": "#/$defs/scalar"},
         },
         "budget": _section(
-            "Caps in credits. spent + reserved + about to be reserved stays within them.",
+            "Caps in credits: spent + reserved + about to be reserved stays within them.",
             {
-                "max_credits": _credits("For this manifest's name, over all its runs."),
-                "max_credits_per_job": _credits("A job estimated above this is not sent."),
-                "max_credits_per_day": _credits("For the workspace, over any 24 hours."),
+                "max_credits": _credits("For this manifest, over all its runs."),
+                "max_credits_per_job": _credits("For a single job: one estimated above this is not sent."),
+                "max_credits_per_day": _credits("For the whole workspace, in any 24 hours."),
             },
         ),
         "limits": _section(
             "How much is done at once.",
             {
                 "requests_per_second": {
-                    "description": "Ceiling for all requests together; `auto` finds what the service allows.",
+                    "description": "Ceiling for all requests together; `auto` finds the highest rate the service accepts.",
                     "type": ["number", "string"],
                     "default": "auto",
                     "if": {"type": "string"},
@@ -156,7 +159,7 @@ def _head_properties() -> Schema:
                     "else": {"exclusiveMinimum": 0},
                 },
                 "in_flight": {
-                    "description": "How many jobs the service may be working on.",
+                    "description": "Ceiling for tasks at the service at once.",
                     "type": ["integer", "string"],
                     "default": "auto",
                     "if": {"type": "string"},
@@ -173,10 +176,11 @@ def _head_properties() -> Schema:
                 "job_deadline": duration
                 | {
                     "default": "6h",
-                    "description": "How long a job is waited for; then it is overdue, not paid again.",
+                    "description": "A task that runs longer is reported as overdue, not paid for again;"
+                    " the next run checks it again.",
                 },
                 "max_result_bytes": {
-                    "description": "Largest result that is downloaded: bytes, or 500MB, 2GB, 1GiB.",
+                    "description": "Largest result file: bytes, or 500MB, 2GB, 1GiB.",
                     "type": ["integer", "string"],
                     "default": "2GB",
                     "minimum": 1,
@@ -185,32 +189,32 @@ def _head_properties() -> Schema:
             },
         ),
         "polling": _section(
-            "How often a task is asked about, in seconds.",
+            "How often a task is polled, in seconds.",
             {
-                "first_s": _seconds(2.5, "Wait before the first poll."),
+                "first_s": _seconds(2.5, "Delay before the first poll."),
                 "min_s": _seconds(5, "Shortest wait between two polls."),
                 "max_s": _seconds(60, "Longest wait between two polls."),
             },
         ),
         "retry": _section(
-            "Automatic paid repeats.",
+            "Automatic paid retries.",
             {
                 "failed_rounds": {
                     "type": ["integer", "object"],
                     "minimum": 0,
                     "default": 0,
-                    "description": "How many more times a job whose task failed may be paid for; 0 is never. A number"
-                    " leaves out refusals of what a job holds.",
+                    "description": "How many more times a failed job may be paid for without asking; 0 is never. A number"
+                    " does not cover content refusals.",
                     "additionalProperties": False,
                     "properties": {
                         "generation": _rounds("The task ran and failed."),
-                        "policy": _rounds("What the task made was refused, and nothing was charged for it."),
+                        "policy": _rounds("The result was refused for its content, and nothing was charged."),
                     },
                 }
             },
         ),
         "idempotency": _section(
-            "Repeats of an unclear request.",
+            "Sending an unclear request again.",
             {
                 "resend_within": duration
                 | {
@@ -220,8 +224,7 @@ def _head_properties() -> Schema:
                 "resend_after": duration
                 | {
                     "default": "20s",
-                    "description": "How long a send that ended unclear has to end at the service before the same key"
-                    " is sent again.",
+                    "description": "How long to wait before an unclear request is sent again.",
                 },
             },
         ),
@@ -229,7 +232,7 @@ def _head_properties() -> Schema:
             "Uploaded references.",
             {
                 "reuse_within": duration
-                | {"default": "1h", "description": "An uploaded reference younger than this is used again."}
+                | {"default": "1h", "description": "How long an uploaded reference is reused."}
             },
         ),
         "output": _section(
@@ -250,7 +253,7 @@ def _head_properties() -> Schema:
         ),
         "prices": {
             "type": "object",
-            "description": "What you know a model to cost, in credits per job.",
+            "description": "Prices you already know, in credits per job.",
             "propertyNames": {"$ref": "#/$defs/model"},
             "additionalProperties": {
                 "type": ["number", "array"],

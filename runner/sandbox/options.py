@@ -92,7 +92,7 @@ def parse_options(argv: Sequence[str]) -> Options:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rivya-batch sandbox",
-        description="An imitation of the Rivya API on loopback: it costs nothing and misbehaves on request.",
+        description="A local imitation of the Rivya API: it costs nothing and misbehaves on request.",
         epilog='A rule of --faults: {"on": "submit", "do": "echo_key", "times": 1}; many in a list. On: '
         f"{', '.join(PLACES)}. Do: {', '.join((*ANSWER_KINDS, *RESULT_KINDS, *TASK_KINDS))}. What each"
         " does is in runner/sandbox/README.md.",
@@ -102,15 +102,17 @@ def _parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("where")
     where.add_argument("--host", default=defaults.host, help="loopback address (default %(default)s)")
     where.add_argument(
-        "--port", type=_port, default=0, metavar="PORT", help="0: the last one used with this state, else any"
+        "--port", type=_port, default=0, metavar="PORT", help="0: the one used last with this state, else any"
     )
-    where.add_argument("--state", default=defaults.state, metavar="FILE", help="where its ledger lives")
+    where.add_argument(
+        "--state", default=defaults.state, metavar="FILE", help="file of its ledger (default: in memory)"
+    )
     where.add_argument(
         "--announce-fd",
         type=_announce_fd,
         default=1,
         metavar="N|-",
-        help="where to say the address; -: stdout",
+        help="where to print the address; -: stdout",
     )
     where.add_argument("--die-with-stdin", action="store_true", help="stop when standard input ends")
     where.add_argument("--contracts", type=Path, metavar="DIR", help="other model contracts")
@@ -119,12 +121,12 @@ def _parser() -> argparse.ArgumentParser:
         "--key", dest="keys", action="append", default=[], type=_key, metavar="KEY[=ACCOUNT]",
         help="accept only these keys (default: any that begins with rvya_sk_, each its own account)",
     )  # fmt: skip
-    account.add_argument("--credits", type=float, default=defaults.credits, help="of a new account")
+    account.add_argument("--credits", type=float, default=defaults.credits, help="balance of a new account")
     account.add_argument(
         "--price", dest="prices", action="append", default=[], type=_price, metavar="MODEL[PARAM=V,...]=N",
         help="the true price of a model, or of a model with these params",
     )  # fmt: skip
-    account.add_argument("--price-factor", type=float, default=1, help="times the listed price")
+    account.add_argument("--price-factor", type=float, default=1, help="a factor on the listed prices")
     account.add_argument("--failed-charge", action="store_true", help="failed tasks are not refunded")
     account.add_argument("--insufficient", choices=("402", "400", "403", "409", "task"), default="402")
     tasks = parser.add_argument_group("tasks and answers")
@@ -133,10 +135,10 @@ def _parser() -> argparse.ArgumentParser:
         help="how long tasks take, in seconds (default 0.5:2)",
     )  # fmt: skip
     tasks.add_argument("--seed", type=int, default=0)
-    tasks.add_argument("--max-in-flight", type=int, metavar="N", help="429 when more tasks run")
+    tasks.add_argument("--max-in-flight", type=int, metavar="N", help="429 above so many running tasks")
     tasks.add_argument(
         "--clock-ahead", dest="clock_ahead_s", type=float, default=0, metavar="S",
-        help="its clock is so far ahead of this machine's (behind: --clock-ahead=-S)",
+        help="its clock is S seconds ahead of this machine's (behind: --clock-ahead=-S)",
     )  # fmt: skip
     tasks.add_argument("--create-status", type=int, choices=(200, 201, 202), default=201)
     tasks.add_argument("--replay", choices=("original", "current"), default="original")
@@ -146,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         "--result-ttl", dest="result_ttl_s", type=float, metavar="S", help="result urls expire"
     )
     tasks.add_argument(
-        "--no-ranges", dest="result_ranges", action="store_false", help="results without ranges"
+        "--no-ranges", dest="result_ranges", action="store_false", help="results without range requests"
     )
     rate = parser.add_argument_group("rate limit")
     rate.add_argument(
@@ -161,7 +163,9 @@ def _parser() -> argparse.ArgumentParser:
         "--faults", action="append", default=[], type=_faults, metavar="PRESET|JSON|@FILE",
         help=f"rules, or one of: {', '.join(PRESETS)}",
     )  # fmt: skip
-    trouble.add_argument("--chaos", type=_share, default=0, metavar="P", help="anything harmless, this often")
+    trouble.add_argument(
+        "--chaos", type=_share, default=0, metavar="P", help="share of requests with a harmless fault"
+    )
     return parser
 
 
