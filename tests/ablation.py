@@ -136,38 +136,29 @@ def table(*, run: Worlds, regimes: Sequence[str], seeds: int) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     moved: set[str] = set()
     with ProcessPoolExecutor() as workers:
-        (plain, *others) = workers.map(work, [None, *chosen])
-        for (number, factor), changed in zip(chosen, others, strict=True):
+        results = workers.map(work, [None, *chosen])
+        plain = next(results)
+        for (number, factor), changed in zip(chosen, results, strict=True):
             if not changed:
                 moved.add(str(number))
                 yield f"| `{number}` | {number.value:g} | {factor:g} | does not work | | |"
                 continue
-            ratio, at = max((abs(changed[key].ratio / one.ratio - 1.0), key) for key, one in plain.items())
-            polls, polls_at = max(
-                (abs(changed[key].polls / one.polls - 1.0), key) for key, one in plain.items()
+            ratio, ratio_at = _most({key: changed[key].ratio / one.ratio - 1.0 for key, one in plain.items()})
+            polls, polls_at = _most({key: changed[key].polls / one.polls - 1.0 for key, one in plain.items()})
+            refused, refused_at = _most(
+                {key: changed[key].rejected - one.rejected for key, one in plain.items()}
             )
-            refused, refused_at = max(
-                (abs(changed[key].rejected - one.rejected), key) for key, one in plain.items()
-            )
-            if ratio >= MOVES or polls >= POLLS_MOVE:
+            if abs(ratio) >= MOVES or abs(polls) >= POLLS_MOVE:
                 moved.add(str(number))
             yield (
-                f"| `{number}` | {number.value:g} | {factor:g}"
-                f" | {_signed(changed[at].ratio / plain[at].ratio - 1.0)} {_named(at)}"
-                f" | {_signed(changed[polls_at].polls / plain[polls_at].polls - 1.0)} {_named(polls_at)}"
-                f" | {changed[refused_at].rejected - plain[refused_at].rejected:+.1f} {_named(refused_at)} |"
-                if refused
-                else f"| `{number}` | {number.value:g} | {factor:g}"
-                f" | {_signed(changed[at].ratio / plain[at].ratio - 1.0)} {_named(at)}"
-                f" | {_signed(changed[polls_at].polls / plain[polls_at].polls - 1.0)} {_named(polls_at)} | none |"
+                f"| `{number}` | {number.value:g} | {factor:g} | {ratio:+.1%} {ratio_at} | {polls:+.1%} {polls_at}"
+                f" | {refused:+.1f} {refused_at} |"
             )
     yield ""
     yield "Moves nothing: " + ", ".join(sorted({f"`{one}`" for one, _ in chosen if str(one) not in moved}))
 
 
-def _signed(part: float) -> str:
-    return f"{part:+.1%}"
-
-
-def _named(key: tuple[str, bool]) -> str:
-    return key[0] + ("" if key[1] else ", limits to be found")
+def _most(changes: Mapping[tuple[str, bool], float]) -> tuple[float, str]:
+    """Return the largest change, and the name of its regime."""
+    (regime, given), change = max(changes.items(), key=lambda item: abs(item[1]))
+    return change, regime + ("" if given else ", limits to be found")
