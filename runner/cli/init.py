@@ -21,7 +21,7 @@ def command(file: Path, model: str, force: bool) -> None:
 
     text = starter_manifest(file, model)
     if file.exists() and not force:
-        raise UsageError(f"{file} exists already", hint="name another file, or add --force")
+        raise UsageError(f"{file} already exists", hint="name another file, or add --force")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

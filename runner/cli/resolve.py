@@ -68,6 +68,6 @@ def command(
 
 def _ask() -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError("there is no terminal to ask on", hint="add --yes to do it without being asked")
+        raise UsageError("there is no terminal to ask in", hint="add --yes to do it without being asked")
     if not click.confirm("Do it?", default=False, err=True):
         raise UsageError("nothing was changed")

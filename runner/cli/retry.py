@@ -56,7 +56,7 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
     if not (asked.yes or asked.sandbox):
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(
-                "there is no terminal to ask on", hint="add --yes to pay for these rounds without being asked"
+                "there is no terminal to ask in", hint="add --yes to pay for these rounds without being asked"
             )
         if not click.confirm(
             f"Spend about {credits_in_words(wanted.credits)} credits?", default=False, err=True

@@ -165,7 +165,7 @@ def confirmed(plan: Plan, *, yes: bool, options: RunOptions) -> bool:
         complain(f"--only     of these, only ids like {options.only} are submitted now")
     if not someone:
         raise UsageError(
-            f"this would spend about {plan.to_spend:g} credits, and there is no terminal to ask on",
+            f"this would spend about {plan.to_spend:g} credits, and there is no terminal to ask in",
             hint="add --yes to spend without being asked, or check with `rivya-batch plan`",
         )
     return click.confirm(f"Spend about {credits_in_words(plan.to_spend)} credits?", default=False, err=True)

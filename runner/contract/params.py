@@ -184,8 +184,8 @@ def _unknown_param(contract: Contract, key: str) -> ParamProblem:
         )
     return ParamProblem(
         key=key,
-        what=f"{shown(key)} is not among the known params of {contract.id}, whose documentation"
-        " we have only in part; it is sent as written",
+        what=f"{shown(key)} is not a known param of {contract.id}, whose documentation"
+        " is incomplete; it is sent as written",
         code="unknown-param",
         hint=hint,
         severity=Severity.WARNING,

@@ -129,7 +129,7 @@ class Health:
         """Return why to give up, None to go on."""
         if now < self.gives_up_at:
             return None
-        return f"the service has not answered properly for {self._limit_s():.0f} s: {self.last_trouble}"
+        return f"the service has not responded properly for {self._limit_s():.0f} s: {self.last_trouble}"
 
     def _limit_s(self) -> float:
         return self._patience_s if self._any_good else self._first_patience_s

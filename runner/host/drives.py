@@ -218,7 +218,7 @@ class Drives:
         began, next_s = self._clock(), NAMED_AFTER_S
         while not _comes(number, max(next_s - (self._clock() - began), 0.0)):
             if (waited_s := self._clock() - began) >= next_s:
-                self.tell(f"waiting for {path}: nothing has come from it for {waited_s:.0f} s; Ctrl-C leaves")
+                self.tell(f"waiting for {path}: nothing has come from it for {waited_s:.0f} s; Ctrl-C quits")
                 next_s += NAMED_AGAIN_S
 
     def _take(self) -> Reader:
@@ -237,12 +237,12 @@ class Drives:
             if waited_s >= most_s:
                 raise DriveAway(
                     f"{path} cannot be read: its drive has not answered for {waited_s:.0f} s",
-                    hint="see whether the drive is connected, then run again",
+                    hint="check that the drive is connected, then run again",
                 )
             if waited_s >= next_s:
                 if math.isinf(most_s):
                     self.tell(
-                        f"waiting for {path}: its drive has not answered for {waited_s:.0f} s; Ctrl-C leaves"
+                        f"waiting for {path}: its drive has not answered for {waited_s:.0f} s; Ctrl-C quits"
                     )
                 next_s = min(next_s + NAMED_AGAIN_S, most_s)
         return number

@@ -63,7 +63,7 @@ def find_key() -> str | None:
         raise UsageError(
             f"the API key in {where} holds what no key has:"
             f" {what.get(odd, f'the character U+{ord(odd):04X}')} at position {key.index(odd) + 1}",
-            hint="it is to hold the key and nothing else",
+            hint="it must contain only the key",
         )
     return key
 

@@ -87,32 +87,32 @@ def unproven(
 
     if code in _NOT_YET or "not yet valid" in text or "not valid yet" in text:
         return finding(
-            f"shows a certificate that is not valid yet by the clock of this machine ({now})",
+            f"presents a certificate that is not valid yet by the clock of this machine ({now})",
             "set that clock if it is wrong",
         )
     if code in _EXPIRED or "expired" in text:
         return finding(
-            f"shows a certificate that has expired by the clock of this machine ({now})",
+            f"presents a certificate that has expired by the clock of this machine ({now})",
             "set that clock if it is wrong; if it is right, only who runs the host can renew the certificate",
         )
     if code in _OTHER_NAME or "mismatch" in text or "does not match" in text:
         return finding(
-            "shows a certificate for another name",
+            "presents a certificate for another name",
             "check RIVYA_BASE_URL; the login page of a network, or a proxy, may be answering in its place",
         )
     if code in _OWN:
         return finding(
-            "shows a certificate that nobody but itself vouches for (self-signed)",
+            "presents a self-signed certificate",
             "if you know this host and trust it, name its certificate (PEM) with SSL_CERT_FILE",
         )
     if code in _UNKNOWN or "issuer" in text or "not trusted" in text or "self-signed" in text:
         return finding(
-            "shows a certificate of an authority that "
+            "presents a certificate of an authority that "
             + (f"is not in SSL_CERT_FILE ({own})" if own else "this machine does not know")
             + ": a company proxy or a virus scanner that opens https does so",
             _name_the_authority(environment, missing),
         )
-    return finding(f"cannot be proven to be itself ({message or 'no reason given'})", "ask who runs the host")
+    return finding(f"cannot be verified ({message or 'no reason given'})", "ask who runs the host")
 
 
 def _name_the_authority(environment: Mapping[str, str], missing: frozenset[str]) -> str:
@@ -140,7 +140,7 @@ def no_tls(host: str, *, reason: str) -> Finding:
     return Finding(
         what="tls",
         of=host,
-        found=f"no TLS could be agreed on with {host} ({reason.lower().replace('_', ' ') or 'no reason given'})",
+        found=f"the TLS handshake failed with {host} ({reason.lower().replace('_', ' ') or 'no reason given'})",
         weight=Weight.WARNING,
         do="a firewall or a proxy on the way may be in between",
     )
@@ -176,7 +176,7 @@ def no_way(host: str, *, why: str) -> Finding:
     return Finding(
         what="way",
         of=host,
-        found=f"this machine has no way to {host} ({why})",
+        found=f"this machine has no route to {host} ({why})",
         weight=Weight.WARNING,
         do="check its connection to the network, and its firewall",
     )
@@ -285,7 +285,7 @@ def clock(skew_s: float, host: str) -> Finding:
         of=host,
         found=f"the clock of this machine is {_span(abs(skew_s))} {direction} that of {host}",
         weight=Weight.WARNING,
-        do="set it if it is wrong: the times in the database, the caps of a day and --start-at go by it",
+        do="set it if it is wrong: the times in the database, daily caps and --start-at depend on it",
     )
 
 
@@ -324,5 +324,5 @@ def _room(free_bytes: int, where: str, what: str, bounds: tuple[int, int]) -> Fi
     if free_bytes >= none:
         return Finding(what="room", of=where, found=f"only {found}", weight=Weight.WARNING)
     return Finding(
-        what="room", of=where, found=f"only {found}", weight=Weight.STOP, do="make room, then run again"
+        what="room", of=where, found=f"only {found}", weight=Weight.STOP, do="free disk space, then run again"
     )

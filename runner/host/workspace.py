@@ -135,7 +135,7 @@ class ManifestLock:
             ):  # closing tries to write what is left; the lock goes in any case
                 file.close()
             raise TemporaryTrouble(
-                f"cannot write {self.path}: {exc.strerror}", hint="make room on the disk, then run again"
+                f"cannot write {self.path}: {exc.strerror}", hint="free disk space, then run again"
             ) from exc
         self._file = file
 

@@ -91,9 +91,9 @@ class CsvRows(Table):
                 and (odd := next((n for n, cell in enumerate(cells) if _is_half_quoted(cell)), None))
                 is not None
             ):
-                what = "there is a blank before the quote that begins this cell, so the quotes are part of it"
+                what = "a space before the opening quote makes the quotes part of this cell"
                 at = self.cell_column(text, odd) or 1
-                self.error(lines.first, at, what, "blank-before-quote", "remove the blank", text)
+                self.error(lines.first, at, what, "blank-before-quote", "remove the space", text)
                 continue
             yield lines.first, text.rstrip("\r\n"), cells
 

@@ -307,7 +307,7 @@ class Expander:
             return ""
         if trouble := output_trouble(name):
             what = f"the output name {shown(name)} {trouble}"
-            hint = "change the id" if name is id_ else "write ${… | slug} round what may be odd"
+            hint = "change the id" if name is id_ else "write ${… | slug} around free text"
             self._error(
                 self._where(entry.id or text) if name is id_ else text.spot, what, "bad-output-name", hint
             )
@@ -330,7 +330,7 @@ class Expander:
         what = f"this job asks for the same as {shown(other)}: both are paid for"
         hint = "for several takes of one job write `repeat:`"
         if entry.id is not None and entry.id.template.uses("take"):
-            hint = "leave ${take} out of the id: takes are numbered by themselves"
+            hint = "leave ${take} out of the id: takes are numbered automatically"
         self._report_as(
             self._where(entry.id) if entry.id else entry.spot, what, "same-job", hint, Severity.WARNING
         )

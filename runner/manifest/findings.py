@@ -88,14 +88,14 @@ class Findings:
         if not self.hidden:
             return list(self._shown)
         first = self._shown[0].place
-        what = f"{self.hidden:,} more problems are not shown"
+        what = f"{self.hidden:,} more problems not shown"
         severity = Severity.ERROR if self.errors > SHOWN else Severity.WARNING
         place = Place(file=first.file, line=first.line, column=first.column)
         more = Problem(
             place=place,
             what=what,
             code="more-problems",
-            hint="correct these and look again",
+            hint="fix these, then check again",
             severity=severity,
         )
         return [*self._shown, more]

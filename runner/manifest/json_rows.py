@@ -50,9 +50,7 @@ class JsonLinesRows(Rows):
                 if is_row(values, spot, self.findings, text):
                     yield Row(values, spot)
         if not count:
-            self.findings.warn(
-                Spot(self.source, (1, 1), text=""), "there are no rows in this file", "no-rows"
-            )
+            self.findings.warn(Spot(self.source, (1, 1), text=""), "this file has no rows", "no-rows")
 
 
 class JsonRows(Rows):
@@ -66,7 +64,7 @@ class JsonRows(Rows):
         self.source = Source(self.source.file, text)
         position = _SPACE.match(text, 0).end()  # type: ignore[union-attr]  # matches the empty text too
         if text[position : position + 1] != "[":
-            what = "the file has to be a JSON array of objects"
+            what = "the file must be a JSON array of objects"
             self.error(
                 *_line_column(text, 0, 1, position),
                 what,
@@ -104,7 +102,7 @@ class JsonRows(Rows):
         if position < len(text):
             self._stop(text, position, "something follows the end of the array")
         elif first:
-            self.findings.warn(Spot(self.source, (1, 1)), "there are no rows in this file", "no-rows")
+            self.findings.warn(Spot(self.source, (1, 1)), "this file has no rows", "no-rows")
 
     def _stop(self, text: str, position: int, what: str) -> None:
         line, column = _line_column(text, 0, 1, position)

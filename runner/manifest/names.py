@@ -55,7 +55,7 @@ def output_trouble(name: str) -> str | None:
     if not name:
         return "is empty"
     if name.startswith("/"):
-        return "begins with `/`; it has to stay inside the output folder"
+        return "begins with `/`; it must stay inside the output folder"
     for char in name:
         if char == "+":
             return "has `+` in it, which marks the second and further files of a job"

@@ -54,7 +54,7 @@ class OddCells:
                 spot,
                 what,
                 CODE,
-                "mend the table; as it is, it would be paid for",
+                "fix the table; as it is, this row would be paid for",
                 job=job,
                 severity=Severity.WARNING,
             )

@@ -370,7 +370,7 @@ def _is_inside(rest: str, inside: Collection[str]) -> bool:
 
 def _needs_rest(expression: Expression, inside: Collection[str] | None) -> BadPlaceholder:
     example = next(iter(inside), "name") if inside is not None else "name"
-    what = f"`${{{expression.head}}}` says not which part of it"
+    what = f"`${{{expression.head}}}` does not say which part"
     hint = f"write ${{{expression.head}.{example}}}"
     return BadPlaceholder(what, code="unknown-name", hint=hint, offset=expression.offset)
 

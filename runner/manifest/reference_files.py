@@ -113,14 +113,14 @@ class DiskReferences:
             if before.st_size > self._max_bytes:
                 raise _UnfitError(
                     f"{text} has {before.st_size / 1e6:,.0f} MB",
-                    "no upload takes so much",
+                    "that is above every upload limit",
                     "reference-too-large",
                 )
             head = file.read(HEAD_BYTES)
             media = sniff(head)
             if media is None:
                 raise _UnfitError(
-                    f"{text} is no image, video or sound we know: it looks like {describe(head)}",
+                    f"{text} is not a known image, video or sound type: it looks like {describe(head)}",
                     f"known by signature: {', '.join(item.extension for item in WITH_SIGNATURE)}",
                     "reference-type",
                 )
@@ -274,7 +274,7 @@ def _room_for(reference: Reference) -> BinaryIO:
 def _no_room(exc: OSError) -> TemporaryTrouble:
     return TemporaryTrouble(
         f"cannot keep a copy of a reference in {tempfile.gettempdir()}: {exc.strerror or exc}",
-        hint="make room there, or set TMPDIR, then run again",
+        hint="free disk space there, or set TMPDIR, then run again",
     )
 
 

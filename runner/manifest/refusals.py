@@ -434,7 +434,7 @@ def _wrong_item(key: str, above: str, value: object) -> _Words:
         return _Words(f"a combination is a mapping from axis to value, not {said(value)}", "wrong-type")
     if above == "prices":
         return _Words(f"a price is {{params: …, credits: …}}, not {said(value)}", "wrong-type")
-    what = f"a value of the axis {key} is {said(value)}; it has to be text, a number or true/false"
+    what = f"a value of the axis {key} is {said(value)}; it must be text, a number or true/false"
     return _Words(what, "wrong-type")
 
 

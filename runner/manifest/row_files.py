@@ -42,14 +42,14 @@ class YamlRows(Rows):
         if not isinstance(root, YamlList):
             if document.complete:
                 spot = Spot(self.source, document.at)
-                self.findings.error(spot, "the file has to be a list of mappings", "wrong-type")
+                self.findings.error(spot, "the file must be a list of mappings", "wrong-type")
             return
         for index, item in enumerate(root):
             spot = Spot(self.source, root.item_at(index), f"[{index}]")
             if is_row(item, spot, self.findings, ""):
                 yield Row(item, spot)
         if not root:
-            self.findings.warn(Spot(self.source, document.at), "there are no rows in this file", "no-rows")
+            self.findings.warn(Spot(self.source, document.at), "this file has no rows", "no-rows")
 
 
 class GlobRows(Rows):

@@ -114,7 +114,7 @@ def _as_cell(value: Any) -> str:
 def is_row(values: Any, spot: Spot, findings: Findings, raw: str) -> bool:
     """Return whether values can be a row; report at `spot` why not. `raw` is the JSON they come from."""
     if not isinstance(values, Mapping):
-        what = f"a row has to be an object with a value for each column, not {shown(values)}"
+        what = f"a row must be an object with a value for each column, not {shown(values)}"
         hint = "a file that holds one list of them is named .json" if isinstance(values, list) else ""
         findings.error(spot, what, "wrong-type", hint)
         return False

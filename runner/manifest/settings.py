@@ -151,7 +151,7 @@ def _resends(top: Section) -> tuple[float, float]:
     within_s, after_s = section.duration("resend_within", within_s), section.duration("resend_after", after_s)
     if within_s > LONGEST_RESEND_S:
         what = "resend_within is longer than 1h; how long the service remembers a key is not documented"
-        hint = "after it has forgotten one, a repeat is paid again"
+        hint = "if it has forgotten the key, sending it again pays again"
         top.findings.warn(section.at("resend_within"), what, "long-resend", hint)
     if after_s < SHORTEST_RESEND_S:
         what = f"resend_after is {shown(section.node['resend_after'])}; it takes a duration from 0.05s"

@@ -53,7 +53,7 @@ class Table(Rows):
         """Take the names of the columns, or report why they are none."""
         names = [_name(cell) for cell in cells]
         if not any(names):
-            what = "the first line has to name the columns"
+            what = "the first line must name the columns"
             self.error(line, 1, what, "no-header", "for example: sku,text,seconds", text)
             return
         seen: set[str] = set()

@@ -47,8 +47,8 @@ class TextRows(Rows):
                 1,
                 what,
                 "comment-line",
-                "a prompt that begins so belongs into a .csv file",
+                "put a prompt that begins with `#` into a .csv file",
                 first[1],
             )
         if not count:
-            self.warn(1, 1, "there are no rows in this file", "no-rows")
+            self.warn(1, 1, "this file has no rows", "no-rows")

@@ -43,7 +43,7 @@ class XlsxRows(Table):
                 self._take_header([str(_plain(cell) or "") for cell in cells], number, "")
                 return
             self.error(
-                1, 1, "the first row has to name the columns", "no-header", "for example: sku, text, seconds"
+                1, 1, "the first row must name the columns", "no-header", "for example: sku, text, seconds"
             )
 
     def cell_column(self, line: str, index: int) -> int | None:
@@ -81,7 +81,7 @@ def _opened(path: Path) -> Iterator[Any]:
         book = load_workbook(path, read_only=True, data_only=True)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, SyntaxError, EOFError) as exc:
         hint = "save it again as .xlsx without a password, or as .csv"
-        raise Unreadable("is not a workbook that can be read", "not-a-workbook", hint) from exc
+        raise Unreadable("is not a readable workbook", "not-a-workbook", hint) from exc
     try:
         yield book
     finally:

@@ -70,8 +70,8 @@ def write_report(report: Report, path: Path) -> int:
         path.parent.stat()  # a drive that is away holds no report of anybody
     if _owner(path) == "":
         raise UsageError(
-            f"{path} is not a report of rivya-batch; it is left as it is",
-            hint="move it away, then type it again",
+            f"{path} is not a rivya-batch report; it was left as it is",
+            hint="move it away, then run it again",
         )
     data = render(report)
     new = path.with_name(f".{path.name}.{os.getpid()}.new")

@@ -166,7 +166,7 @@ class ResultFetcher:
         try:
             return await self._ask(url, part, meter, None, 0)
         except _StartOver as exc:
-            raise ResultUnavailable(f"{source} was answered with a part nobody asked for") from exc
+            raise ResultUnavailable(f"{source} returned a range that was not requested") from exc
 
     def _kept(self, part: PartFile, identity: str) -> tuple[PartOrigin | None, int]:
         """Return what an earlier attempt left, if it can be gone on with: here, or where the same file is now."""
@@ -194,7 +194,7 @@ class ResultFetcher:
             async with self._open(_parsed(url, source), headers, source) as response:
                 return await self._take(response, url, part, meter, progress, offset)
         except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
-            raise ResultUnavailable(f"{source} broke off: {_in_words(exc)}") from exc
+            raise ResultUnavailable(f"{source} was cut off: {_in_words(exc)}") from exc
 
     @asynccontextmanager
     async def _open(
@@ -334,7 +334,7 @@ class ResultFetcher:
             try:
                 return await anyio.to_thread.run_sync(write, part, data, begin, unpacker)
             except CodingCut as exc:
-                raise ResultUnavailable(f"{source} broke off: {exc}") from exc
+                raise ResultUnavailable(f"{source} was cut off: {exc}") from exc
             except TooMuchUnpacked as exc:
                 raise self._too_large(source, exc.size_bytes) from exc
 
@@ -357,7 +357,7 @@ class ResultFetcher:
                         )
                     mark_s, mark_size = now_s, size
             if total is not None and size != total:
-                raise ResultUnavailable(f"{source} broke off after {size:,} of {total:,} bytes")
+                raise ResultUnavailable(f"{source} was cut off after {size:,} of {total:,} bytes")
         except (httpx.HTTPError, OSError, ResultUnavailable, anyio.get_cancelled_exc_class()):
             if progress is not None:
                 with anyio.CancelScope(shield=True):
@@ -511,7 +511,7 @@ def _next_hop(url: httpx.URL, response: httpx.Response, source: str) -> httpx.UR
     try:
         return _with_a_host(url.join(location))
     except (httpx.InvalidURL, ValueError) as exc:
-        raise ResultUnacceptable(f"{source} redirects to something that is no url") from exc
+        raise ResultUnacceptable(f"{source} redirects to something that is not a url") from exc
 
 
 def _with_a_host(url: httpx.URL) -> httpx.URL:

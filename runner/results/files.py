@@ -127,7 +127,7 @@ class OutputFolder:
         if empty and (is_mount or not self.root.exists()):
             lost = "set output.dir" if is_mount else f"make the folder {self.root}"
             raise DiskTrouble(
-                f"the drive with {self.root} is not there: nothing is mounted at {mount}",
+                f"the drive with {self.root} is missing: nothing is mounted at {mount}",
                 hint=f"connect it, then run again; what is paid is kept. If it is gone for good, {lost}, and what was"
                 " on it is fetched again for free",
             )

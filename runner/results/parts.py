@@ -47,7 +47,7 @@ def disk_error(exc: OSError, folder: Path) -> DiskTrouble:
         case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             return DiskTrouble(
                 f"the disk is full: a result does not fit into {folder} ({_free(folder)})",
-                hint="make room, then run again; what is paid is kept",
+                hint="free disk space, then run again; what is paid is kept",
             )
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return DiskTrouble(
@@ -59,7 +59,7 @@ def disk_error(exc: OSError, folder: Path) -> DiskTrouble:
             return DiskTrouble(f"too many files are open to write into {folder}", hint="raise `ulimit -n`")
         case errno.EEXIST | errno.ENOTDIR | errno.EISDIR | errno.ENOTEMPTY | errno.ELOOP | errno.ENAMETOOLONG:
             return PlaceTrouble(
-                f"something else stands where a result should go: {exc.filename2 or exc.filename}",
+                f"something else is where a result should go: {exc.filename2 or exc.filename}",
                 hint="move it away, then run again",
             )
         case number if number in _GONE:
@@ -73,7 +73,7 @@ def disk_error(exc: OSError, folder: Path) -> DiskTrouble:
 def drive_away(folder: Path, why: str) -> DiskTrouble:
     """Return what to tell a person whose results' drive does not answer, or is not there."""
     return DiskTrouble(
-        f"the drive with {folder} is not there: {why}",
+        f"the drive with {folder} is missing: {why}",
         hint="connect it, then run again; what is paid is kept",
     )
 

@@ -28,7 +28,7 @@ class ResultRefused(ResultTrouble):
     renew = True
 
     def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message, hint="a fresh url is asked for")
+        super().__init__(message, hint="a new url is requested")
         self.status = status
 
 

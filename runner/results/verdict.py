@@ -175,7 +175,7 @@ def _only_begins_like_sound(head: bytes, media: MediaType) -> bool:
 def _judge_text(head: bytes, mime: str, ending: str) -> Judgement:
     known = other(head)
     if known is not None and mime not in ("text/html", "application/xhtml+xml"):
-        return _kept(known[1], f"it is {known[0]}, which is not looked into")
+        return _kept(known[1], f"it is {known[0]}, which is not checked")
     if is_error_page(head) or mime in ("text/html", "application/xhtml+xml"):
         raise NoResult(f"is {describe(head)}, not a result")
     what = describe(head)
@@ -191,7 +191,7 @@ def _judge_text(head: bytes, mime: str, ending: str) -> Judgement:
         return _kept(FileType(mime=mime, extension=extension), f"it is {what}")
     if mime == _PLAIN_TEXT and what == "text" and (not ending or ending not in _ENDINGS):
         return Judgement(
-            file=FileType(mime=mime, extension="txt"), warning="it is nothing but text", looks=EVERY_TRY
+            file=FileType(mime=mime, extension="txt"), warning="it is plain text", looks=EVERY_TRY
         )
     raise NoResult(f"is {what}, not a result")
 
@@ -199,14 +199,14 @@ def _judge_text(head: bytes, mime: str, ending: str) -> Judgement:
 def _judge_unknown(head: bytes, mime: str, ending: str) -> Judgement:
     known = other(head)
     if known is not None:
-        return _kept(known[1], f"it is {known[0]}, which is not looked into")
+        return _kept(known[1], f"it is {known[0]}, which is not checked")
     extension = _BINARIES.get(mime) or (ending if ending in _ENDINGS else "bin")
     said = f", although the host calls it {mime}" if mime not in _GENERIC else ""
     if mime in _GENERIC:
         mime = _MIME_OF.get(extension, "application/octet-stream")
     kind = mime.partition("/")[0]
     file = FileType(mime=mime, extension=extension, kind=Kind(kind) if kind in set(Kind) else None)
-    return _kept(file, f"its first bytes are those of no type we know{said}")
+    return _kept(file, f"its type is not known{said}")
 
 
 def _kept(file: FileType, warning: str) -> Judgement:

@@ -176,7 +176,7 @@ def _announce_fd(text: str) -> int:
 def _port(text: str) -> int:
     port = int(text)
     if not 0 <= port <= 65_535:
-        raise argparse.ArgumentTypeError(f"{port} is no port: 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{port} is not a port: 0 to 65535")
     return port
 
 
@@ -222,5 +222,5 @@ def _faults(text: str) -> tuple[list[Mapping[str, Any]], float]:
         found = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
     except (OSError, ValueError) as exc:
         known = ", ".join(PRESETS)
-        raise argparse.ArgumentTypeError(f"{text!r} is no preset ({known}) and no JSON: {exc}") from exc
+        raise argparse.ArgumentTypeError(f"{text!r} is not a preset ({known}) or JSON: {exc}") from exc
     return (found if isinstance(found, list) else [found]), 0.0

@@ -131,7 +131,7 @@ class Http:
             # Not even the status line of a cut answer counts: truncation is never definite (runner/README.md, rule 2).
             return Reply(
                 status=None,
-                detail=f"HTTP {response.status_code}, then the answer broke off: {in_words(exc, self._hider.text)}",
+                detail=f"HTTP {response.status_code}, then the answer was cut off: {in_words(exc, self._hider.text)}",
             )
         finally:
             await _close(response)
@@ -195,7 +195,7 @@ class _TooLate(Exception):
 async def checked(allowed: Callable[[], bool], body: bytes) -> AsyncIterator[bytes]:
     """Yield a body, unless it may not be sent any more once there is a connection."""
     if not allowed():
-        msg = "its time was over before there was a connection"
+        msg = "timed out before connecting"
         raise _TooLate(msg)
     yield body
 

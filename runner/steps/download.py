@@ -211,7 +211,7 @@ class Downloads:
         except ResultTrouble:
             if before is None or not last or not before.framed or before.looks != 2:
                 raise
-            return self._believed(place, before, "; it could not be fetched a second time to compare")
+            return self._believed(place, before, "; it could not be fetched again to compare")
         if now.looks <= 1:
             if before is not None:
                 await anyio.to_thread.run_sync(before.part.discard)

@@ -75,18 +75,16 @@ def of_disk(exc: OSError, doing: str) -> RunnerError:
     if exc.errno in _FORBIDDEN:
         return StateError(what, hint="make it writable, or name another database with --state FILE")
     if exc.errno in _NOT_SO_NAMED:
-        return StateError(what, hint="something else stands where a file or folder of ours should be")
+        return StateError(what, hint="something else is where a file or folder of rivya-batch belongs")
     if exc.errno in _MANY_OPEN:
         return TemporaryTrouble(what, hint="raise `ulimit -n`, then run again")
     return TemporaryTrouble(
-        what, hint="bring its drive back, then run again; nothing that was paid for is lost"
+        what, hint="reconnect its drive, then run again; nothing that was paid for is lost"
     )
 
 
 def _full(what: str) -> TemporaryTrouble:
-    return TemporaryTrouble(
-        what, hint="make room on the disk, then run again; nothing that was committed is lost"
-    )
+    return TemporaryTrouble(what, hint="free disk space, then run again; nothing that was committed is lost")
 
 
 def _of_sqlite(exc: sqlite3.DatabaseError, doing: str, path: Path | None, *, opening: bool) -> RunnerError:
@@ -97,7 +95,7 @@ def _of_sqlite(exc: sqlite3.DatabaseError, doing: str, path: Path | None, *, ope
         case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_NOMEM:
             return TemporaryTrouble(
                 f"{doing}: {exc}",
-                hint="make room on the disk, or bring its drive back, then run again; nothing that was committed is lost",
+                hint="free disk space, or reconnect its drive, then run again; nothing that was committed is lost",
             )
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
             return TemporaryTrouble(
@@ -111,7 +109,7 @@ def _of_sqlite(exc: sqlite3.DatabaseError, doing: str, path: Path | None, *, ope
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
             return _unusable(exc, doing)
         case sqlite3.SQLITE_CANTOPEN if not opening:
-            return TemporaryTrouble(f"{doing}: {exc}", hint="bring its drive back, then run again")
+            return TemporaryTrouble(f"{doing}: {exc}", hint="reconnect its drive, then run again")
         case _ if opening:
             return _unusable(exc, doing)
         case _:
@@ -138,7 +136,7 @@ def damaged(doing: str, why: str, path: Path | None) -> StateError:
     )
     return StateError(
         f"{doing}: it is damaged: {why}",
-        hint=f"do not begin a new one, which would pay for everything again: {back}, with {name}-wal moved aside;"
+        hint=f"do not start a new one, which would pay for everything again: {back}, with {name}-wal moved aside;"
         f" or recover what is left: `sqlite3 {name} .recover | sqlite3 recovered.db`, and name that with --state;"
         " only if this never was a database of rivya-batch, name another with --state",
     )

@@ -72,7 +72,7 @@ def test_a_page_that_stays_is_named_and_the_key_is_not_blamed(bench: Bench) -> N
     again = bench.run(env={"TEST_CLOCK_SPEED": "20"})
 
     assert outcome.code == 5, said(outcome)
-    assert "stopped: the service has not answered properly for 20 s: HTTP 403" in outcome.stderr
+    assert "stopped: the service has not responded properly for 20 s: HTTP 403" in outcome.stderr
     assert 'Just a moment..." (server: cloudflare)' in outcome.stderr
     assert "key" not in outcome.stderr.replace("--patience", "")
     assert again.code == 0, said(again)

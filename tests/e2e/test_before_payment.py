@@ -96,7 +96,7 @@ def test_a_company_s_own_certificate_is_named_at_once_and_nothing_is_sent(
     assert (planned.code, refused.code, outcome.code) == (0, 5, 0), said(refused) + said(outcome)
     assert credits.code == 5
     for told in (planned.stdout, refused.stderr, credits.stderr):
-        assert "shows a certificate of an authority that this machine does not know" in told
+        assert "presents a certificate of an authority that this machine does not know" in told
         assert 'SSL_CERT_FILE="$REQUESTS_CA_BUNDLE"' in told
         assert "CERTIFICATE_VERIFY_FAILED" not in told
     assert took_s < 30

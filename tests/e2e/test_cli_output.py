@@ -83,7 +83,7 @@ def test_options_of_the_sandbox_never_turn_into_a_paid_run(command: Command, man
     for flags, word in (
         (["--sandbox-options", "--faults flaky"], "--sandbox"),
         (["--sandbox", "--sandbox-options", "'"], "quot"),
-        (["--sandbox", "--sandbox-options", "--faults nonsense"], "no preset"),
+        (["--sandbox", "--sandbox-options", "--faults nonsense"], "not a preset"),
     ):
         outcome = command("run", manifest, "--yes", *flags, env={"RIVYA_API_KEY": "rvya_sk_never_used"})
 
@@ -123,7 +123,7 @@ def test_more_mistakes_than_fit_are_counted_all_and_said_to_be_more(command: Com
     planned = command("plan", path, "--json")
 
     *_, last, sum_ = told.stderr.splitlines()
-    assert "100 more problems are not shown" in last
+    assert "100 more problems not shown" in last
     assert sum_.endswith(": 300 errors")
     assert planned.json["problems_in_all"] == 300
     assert "has 300 problems" in planned.json["message"]

@@ -19,7 +19,7 @@ def to(url: str) -> Answer:
     return Answer(status=302, headers=(("Location", url),))
 
 
-# What comes once instead of the result, and whether a fresh url is asked for.
+# What comes once instead of the result, and whether a new url is requested.
 ONCE = {
     "expired": (REFUSED, True),
     "gone": (Answer(status=410), True),

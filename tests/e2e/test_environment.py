@@ -59,7 +59,7 @@ def test_every_command_prints_the_keys_that_are_documented(bench: Bench) -> None
         "`report`": bench.command("report", bench.manifest, "--json"),
         "`credits`": bench.command("credits", "--json"),
         "`models`": bench.command("models", "--json"),
-        "what went wrong": wrong,
+        "an error": wrong,
     }
 
     assert {name: set(outcome.json) for name, outcome in told.items()} == {

@@ -41,7 +41,7 @@ def test_what_a_person_has_made_of_finished_files_is_kept_and_only_what_is_gone_
     assert (after.code, again.code, moved.code) == (0, 0, 0), said(after) + said(again) + said(moved)
     assert "kept as they are: files of 1 job (trimmed)" in after.stderr
     assert "missing on disk: the files of 3 finished jobs" in after.stderr
-    assert "gone" not in again.stderr + moved.stderr
+    assert "missing" not in again.stderr + moved.stderr
     assert len(bench.service.ledger.results) == fetched + 3
     assert len(bench.service.ledger.payments) == len(names)
     there = bench.results()

@@ -52,7 +52,7 @@ def test_a_full_disk_for_results_ends_the_run_with_5_and_nothing_is_paid_again(
 
     assert full.code == 5, said(full)
     assert "full" in full.stderr
-    assert "make room" in full.stderr
+    assert "free disk space" in full.stderr
     assert 1 <= states["done"] <= 6
     assert "failed" not in states
     assert "Traceback" not in said(full)

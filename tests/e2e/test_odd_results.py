@@ -50,13 +50,13 @@ KEPT: dict[str, tuple[Callable[[Answer], Answer], str, str, int]] = {
     ),
     "mesh": (lambda right: replace(right, body=MESH), "mesh.glb", "3D model", 2),
     "shape": (lambda right: typed(right, "model/stl", body=b"\1\2" * 99), "shape.stl", "model/stl", 2),
-    "noise": (lambda right: replace(right, body=b"\1\2" * 99), "noise.bin", "no type we know", 2),
+    "noise": (lambda right: replace(right, body=b"\1\2" * 99), "noise.bin", "its type is not known", 2),
     "data": (lambda right: typed(right, "model/gltf+json", body=b'{"asset": {}}'), "data.gltf", "JSON", 2),
     "short": (lambda right: replace(right, body=CLIP[:-9], unframed=True), "short.mp4", "not a whole", 2),
     "wave": (lambda right: replace(right, body=WAV), "wave.wav", "is audio", 1),
     "sound": (lambda right: replace(right, body=SOUND), "sound.m4a", "is audio", 1),
     "raw": (lambda right: typed(right, "audio/pcm", body=SAMPLES), "raw.pcm", "is audio", 1),
-    "plain": (lambda right: typed(right, "text/plain", body=b"la la la"), "plain.txt", "nothing but text", 7),
+    "plain": (lambda right: typed(right, "text/plain", body=b"la la la"), "plain.txt", "plain text", 7),
     "packed": (
         lambda right: typed(right, "video/mp4", ("Content-Encoding", "gzip"), body=gzip.compress(right.body)),
         "packed.mp4",
@@ -192,7 +192,7 @@ def test_a_place_that_cannot_be_taken_keeps_back_its_own_result_only(bench: Benc
     assert outcome.code == 5, said(outcome)
     assert states == {"away": "downloading", "file": "downloading", "a": "done", "b": "done"}
     assert "symlink" in outcome.stderr
-    assert "something else stands" in outcome.stderr
+    assert "something else is where" in outcome.stderr
     assert not list(tmp_path.glob("*.mp4"))
     assert after.code == 0, said(after)
     bench.assert_whole([f"film of {to}" for to in states])

@@ -356,7 +356,7 @@ class Money(RuleBasedStateMachine):
             case "refused":
                 self.deliver(flight, error(400, "validation_failed"))
             case "lost" | "lost on the way":
-                self.deliver(flight, Reply(detail="the connection broke off"))
+                self.deliver(flight, Reply(detail="the connection closed"))
             case _:
                 self.crash()
 

@@ -357,7 +357,7 @@ async def test_a_chunk_that_is_none_behind_a_head_that_came_is_unclear_and_ends(
             got = await asyncio.wait_for(api.submit(BODY, "k"), 8.0)
 
     assert got.meaning is Meaning.UNCLEAR
-    assert "broke off: no answer in time" in got.message
+    assert "was cut off: no answer in time" in got.message
 
 
 async def test_the_reason_of_a_refusal_may_be_in_any_encoding() -> None:

@@ -184,6 +184,6 @@ def test_a_pipe_is_waited_for_and_named(tmp_path: Path) -> None:
 
     Drives(tell, mounts=lambda: HERE, clock=later).wait_for_pipe(reading, "key")
 
-    assert told == ["waiting for key: nothing has come from it for 12 s; Ctrl-C leaves"]
+    assert told == ["waiting for key: nothing has come from it for 12 s; Ctrl-C quits"]
     os.close(reading)
     os.close(writing)

@@ -1,4 +1,4 @@
-"""Results: how a download goes on where it broke off."""
+"""Results: how a download goes on where it was cut off."""
 
 from __future__ import annotations
 

@@ -281,12 +281,12 @@ def test_a_read_only_folder_is_bad_usage(tmp_path: Path) -> None:
         (errno.EDQUOT, DiskTrouble, "the disk is full"),
         (errno.EACCES, DiskTrouble, "cannot be written"),  # in mid-run; `prepare` ends with 2
         (errno.EROFS, DiskTrouble, "cannot be written"),
-        (errno.EIO, DiskTrouble, "is not there"),
-        (errno.ENOTCONN, DiskTrouble, "is not there"),
-        (errno.ENODEV, DiskTrouble, "is not there"),
+        (errno.EIO, DiskTrouble, "is missing"),
+        (errno.ENOTCONN, DiskTrouble, "is missing"),
+        (errno.ENODEV, DiskTrouble, "is missing"),
         (errno.EBUSY, DiskTrouble, "cannot write"),
-        (errno.EEXIST, PlaceTrouble, "something else stands"),
-        (errno.ENAMETOOLONG, PlaceTrouble, "something else stands"),
+        (errno.EEXIST, PlaceTrouble, "something else is where"),
+        (errno.ENAMETOOLONG, PlaceTrouble, "something else is where"),
         (errno.EMFILE, DiskTrouble, "too many files"),
     ],
 )

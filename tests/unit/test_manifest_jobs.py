@@ -271,7 +271,7 @@ def test_a_mistake_in_a_job_is_told_with_its_place(tmp_path: Path, job: str, cod
             "a text that begins with a bracket needs quotes; a placeholder is written ${name}",
         ),
         ("{id: a, repeat: '3'}", "write it without quotes: 3"),
-        ("{id: 'a-${take}', repeat: 2}", "leave ${take} out of the id: takes are numbered by themselves"),
+        ("{id: 'a-${take}', repeat: 2}", "leave ${take} out of the id: takes are numbered automatically"),
         ("{id: a, prompt: 'a {{ row.x }}'}", "a placeholder is written ${row.x}"),
     ],
 )
@@ -452,7 +452,7 @@ def test_only_the_first_problems_are_shown_and_the_rest_counted(tmp_path: Path) 
     read = load(tmp_path, HEAD + "jobs: [{id: '${row.n}', rows: r.csv}]\n", {"r.csv": "n\n" + rows})
 
     assert len(read.problems) == 201
-    assert read.problems[-1].what == "800 more problems are not shown"
+    assert read.problems[-1].what == "800 more problems not shown"
     assert read.problems[-1].severity == "error"
 
 
@@ -480,7 +480,7 @@ def test_reading_the_jobs_again_gives_the_same_and_says_nothing_twice(tmp_path: 
 
     assert again == first
     assert manifest.problems == said
-    assert said[-1].what.endswith("more problems are not shown")
+    assert said[-1].what.endswith("more problems not shown")
 
 
 def test_a_matrix_of_millions_is_refused_at_once(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def test_a_file_that_is_no_report_of_ours_is_left_alone(reports: Reports, tmp_pa
     path = tmp_path / "report.html"
     path.write_text("<h1>mine</h1>")
 
-    with pytest.raises(UsageError, match="not a report of rivya-batch"):
+    with pytest.raises(UsageError, match="not a rivya-batch report"):
         page.write_report(reports(), path)
 
     assert path.read_text() == "<h1>mine</h1>"

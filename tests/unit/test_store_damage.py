@@ -105,7 +105,7 @@ def test_a_damaged_database_is_not_begun_anew(killed: Path, change: Change) -> N
         StateFile.open(killed)
 
     assert found.value.exit_code is Exit.USAGE
-    assert found.value.hint.startswith("do not begin a new one")
+    assert found.value.hint.startswith("do not start a new one")
     assert ".recover" in found.value.hint
     assert "runner.db.before-20260101T000000Z" in found.value.hint
     assert "runner (conflicted copy).db" in found.value.hint

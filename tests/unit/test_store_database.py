@@ -464,7 +464,7 @@ def test_a_full_disk_is_a_temporary_trouble_and_loses_nothing_committed(path: Pa
     file.close()
 
     assert found.value.exit_code is Exit.TEMPORARY
-    assert "room" in found.value.hint
+    assert "free disk space" in found.value.hint
     assert "before" in survived
     assert survived | {"after"} == kept(path)
 
@@ -474,7 +474,7 @@ def test_no_room_for_a_new_file_is_said_plainly(tmp_path: Path) -> None:
     with disk_of(8_000, tmp_path / "x"), pytest.raises(TemporaryTrouble) as found:
         StateFile.open(tmp_path / "runner.db")
 
-    assert "room" in found.value.hint
+    assert "free disk space" in found.value.hint
     StateFile.open(tmp_path / "runner.db").close()
 
 

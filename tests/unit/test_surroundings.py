@@ -25,21 +25,21 @@ def unproven(
         # OpenSSL's numbers.
         (9, "certificate is not yet valid", f"not valid yet by the clock of this machine ({NOW})"),
         (10, "certificate has expired", f"has expired by the clock of this machine ({NOW})"),
-        (18, "self-signed certificate", "nobody but itself vouches for (self-signed)"),
+        (18, "self-signed certificate", "presents a self-signed certificate"),
         (19, "self-signed certificate in certificate chain", "an authority that this machine does not know"),
         (20, "unable to get local issuer certificate", "an authority that this machine does not know"),
         (21, "unable to verify the first certificate", "an authority that this machine does not know"),
         (62, "Hostname mismatch, certificate is not valid for 'rivya.ai'.", "for another name"),
         (64, "IP address mismatch, certificate is not valid for '10.0.0.1'.", "for another name"),
-        (23, "certificate revoked", "cannot be proven to be itself (certificate revoked)"),
-        (67, "CA certificate key too weak", "cannot be proven to be itself (CA certificate key too weak)"),
-        (1, "", "cannot be proven to be itself (no reason given)"),
+        (23, "certificate revoked", "cannot be verified (certificate revoked)"),
+        (67, "CA certificate key too weak", "cannot be verified (CA certificate key too weak)"),
+        (1, "", "cannot be verified (no reason given)"),
         # A Mac's own words, with numbers of its own.
         (-67818, "“rivya.ai” certificate is expired", "has expired"),
         (-67819, "“rivya.ai” certificate is not valid yet", "not valid yet"),
         (-67843, "“rivya.ai” certificate is not trusted", "an authority that this machine does not know"),
         (-67602, "“rivya.ai” certificate name does not match input", "for another name"),
-        (None, "", "cannot be proven to be itself"),
+        (None, "", "cannot be verified"),
     ],
 )
 def test_each_reason_has_a_plain_sentence(code: int | None, message: str, found: str) -> None:

@@ -211,7 +211,7 @@ async def test_a_connection_that_is_dropped_is_not_called_slow(part: PartFile) -
         pass
 
     async with serving(handle) as url:
-        with pytest.raises(ResultUnavailable, match="broke off before an answer"):
+        with pytest.raises(ResultUnavailable, match="closed before an answer"):
             await fetch_real(url, part)
 
 

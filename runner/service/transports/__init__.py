@@ -149,7 +149,7 @@ def _proxy(base_url: str) -> httpx.Proxy | None:
         for word in proxy.auth or ():
             word.encode("latin-1")
     except (httpx.InvalidURL, ValueError) as exc:
-        raise UsageError(f"{name} is no address of a proxy", hint="something like http://host:3128") from exc
+        raise UsageError(f"{name} is not a proxy address", hint="something like http://host:3128") from exc
     if proxy.url.scheme not in ("http", "https") or not proxy.url.host or (proxy.url.port or 1) > 65_535:
         raise UsageError(
             f"{name} names no proxy we can go through: {proxy.url.scheme}://{proxy.url.netloc.decode()}",

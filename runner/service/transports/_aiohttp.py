@@ -45,7 +45,7 @@ class Judging(AbstractResolver):
         try:
             found = await self._names.resolve(host, port, family)
         except UnicodeError as exc:  # no name of a host at all
-            raise socket.gaierror(socket.EAI_NONAME, f"it is no name of a host: {exc}") from exc
+            raise socket.gaierror(socket.EAI_NONAME, f"it is not a host name: {exc}") from exc
         for each in found:
             if not self._allowed(host, address := read_address(each["host"])):
                 raise AddressRefused(address, host)

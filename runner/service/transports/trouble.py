@@ -59,7 +59,7 @@ def in_words(exc: Exception, hidden: Callable[[str], str] = str) -> str:
     if never_left(exc):
         return f"no connection: {said}" if said else "no connection"
     if isinstance(exc, BrokenOff):
-        return f"the connection broke off before an answer: {said}" if said else "the connection broke off"
+        return f"the connection closed before an answer: {said}" if said else "the connection closed"
     if isinstance(exc, httpx.TimeoutException | TimeoutError):
         return f"no answer in time ({said})" if said else "no answer in time"
     return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
