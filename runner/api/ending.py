@@ -25,7 +25,7 @@ from runner.store import jobs, ledger, reporting, runs
 from runner.store.database import StateFile
 from runner.store.troubles import as_trouble
 
-END_IMPORTS = ("runner.api.report", "runner.reports.page", "rich.console")
+END_IMPORTS = ("runner.api.report", "runner.reports.page", "rich.console", "sqlite_utils")
 END_IMPORTS_AFTER_S = 2.0
 
 

@@ -53,14 +53,13 @@ def standings(file: StateFile, *, names: list[str] | None, now_s: float) -> list
     Raises:
         UsageError: A name is not in the database.
     """
-    known = [bound.name for bound in manifests.bindings(file.conn)]
     for name in names or []:
-        if name not in known:
+        if manifests.binding(file.conn, name) is None:
             raise UsageError(
                 f"{name} has never been run with {file.path}",
                 hint="`rivya-batch plan` shows what it would do",
             )
-    return [_standing(file, name, now_s) for name in (names or known)]
+    return [_standing(file, name, now_s) for name in (names or manifests.names(file.conn))]
 
 
 def _standing(file: StateFile, name: str, now_s: float) -> Standing:

@@ -4,6 +4,8 @@ Rules kept here: WAL with `synchronous=FULL`; every write is inside `BEGIN IMMED
 run under that lock, after a copy of the file; a newer database is refused. SQLite before 3.51.3
 can corrupt a WAL file when one connection checkpoints while another commits, so commits hold a
 shared lock on `<db>.checkpoint` and checkpoints an exclusive one.
+
+The connection is SQLite's own; `store.tables` gives it to sqlite-utils, which applies the migrations.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from runner.host.workspace import holder_of
 from runner.store.migrations import STEPS, applied, migrations, pending
 from runner.store.place import has_database, has_doubtful_log, log_of, read_mounts, refuse_mount, sync_folder
 from runner.store.rescue import keep_copy, keep_tasks
+from runner.store.tables import tables
 from runner.store.troubles import BUSY_TIMEOUT_S, damaged, trouble
 from runner.store.watch import Change, Watch, descriptors_of
 
@@ -140,12 +143,10 @@ class StateFile:
     def _migrate(self) -> None:
         if not pending(self.conn):
             return
-        from sqlite_utils import Database
-
         with self._commits(), _begin(self.conn):
             if pending(self.conn) and applied(self.conn) and self.path is not None:
                 self._copy_aside()
-            migrations().apply(Database(self.conn, execute_plugins=False))
+            migrations().apply(tables(self.conn))
 
     def _refuse_strange(self) -> bool:
         """Refuse what a newer version or another program has written; return whether there is anything."""

@@ -18,6 +18,7 @@ from runner.model import Basis, Estimate, Job, JobId, TaskId
 from runner.money.budget import EPSILON, Committed, OnTheWay, beyond
 from runner.money.pricing import RECENT, Seen, surprises_above
 from runner.store.marks import Begun
+from runner.store.tables import tables
 
 _DAY_MINUTES = 24 * 60
 # A service that named no amount in so many payments names none: trying its prices one by one would teach nothing.
@@ -459,4 +460,4 @@ def begun(conn: sqlite3.Connection, manifest: str, since: Begun | None) -> Begun
 
 def by_manifest_model_day(conn: sqlite3.Connection) -> list[dict[str, Any]]:
     """Return the rows of `v_credits`."""
-    return [dict(row) for row in conn.execute("SELECT * FROM v_credits")]
+    return list(tables(conn).view("v_credits").rows)

@@ -6,6 +6,8 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.store.tables import tables
+
 _COLUMNS = "name, path, base_url, key12, output_dir, output_mount"
 
 
@@ -55,6 +57,11 @@ def bind(
 def bindings(conn: sqlite3.Connection) -> list[Binding]:
     """Return what all manifest names are bound to, by name."""
     return [_binding(row) for row in conn.execute(f"SELECT {_COLUMNS} FROM manifests ORDER BY name")]
+
+
+def names(conn: sqlite3.Connection) -> list[str]:
+    """Return all manifest names, in their order."""
+    return [row["name"] for row in tables(conn)["manifests"].rows_where(select="name", order_by="name")]
 
 
 def _binding(row: sqlite3.Row) -> Binding:

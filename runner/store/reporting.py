@@ -1,6 +1,7 @@
 """Read-only queries for those who look back: the report page and `export`.
 
-What there may be a hundred thousand of comes as plain tuples.
+What is one of a few comes through sqlite-utils (`store.tables`). Plain SQL are those queries that a run asks, or a live page
+every second, and those for jobs and results: of these there may be a hundred thousand, and they come as plain tuples.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from runner.store.tables import tables
 
 _JOBS = """
     SELECT j.id, j.manifest, j.job, j.listed, j.state, j.model, j.prompt, j.params, j.refs, j.axes, j.round,
@@ -60,13 +63,19 @@ class ReportRun:
 
 def runs(conn: sqlite3.Connection, manifest: str) -> list[ReportRun]:
     """Return the runs of a manifest, oldest first."""
-    rows = conn.execute(
-        "SELECT run AS id, command, started_at, ended_at, exit_code, seconds, accepted, done, failed,"
-        " iif(coalesce(submits, polls, uploads) IS NULL, NULL, coalesce(submits, 0) + coalesce(polls, 0)"
-        " + coalesce(uploads, 0)) AS requests, rejections, rate_per_s FROM v_runs WHERE manifest = ? ORDER BY run",
-        (manifest,),
+    rows = (
+        tables(conn)
+        .view("v_runs")
+        .rows_where(
+            "manifest = ?",
+            (manifest,),
+            order_by="run",
+            select="run AS id, command, started_at, ended_at, exit_code, seconds, accepted, done, failed,"
+            " iif(coalesce(submits, polls, uploads) IS NULL, NULL, coalesce(submits, 0) + coalesce(polls, 0)"
+            " + coalesce(uploads, 0)) AS requests, rejections, rate_per_s",
+        )
     )
-    return [ReportRun(**dict(row)) for row in rows]
+    return [ReportRun(**row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +92,13 @@ class ModelCredits:
 
 def credits_by_model(conn: sqlite3.Connection, manifest: str) -> list[ModelCredits]:
     """Return the credits of each model over all days and rounds, by the model's name."""
-    rows = conn.execute(
+    rows = tables(conn).query(
         "SELECT model, sum(payments) AS payments, sum(estimated) AS estimated, sum(reserved) AS reserved,"
         " sum(charged) AS charged, sum(released) AS released FROM v_credits WHERE manifest = ?"
         " GROUP BY model ORDER BY model",
         (manifest,),
     )
-    return [ModelCredits(**dict(row)) for row in rows]
+    return [ModelCredits(**row) for row in rows]
 
 
 class ReferenceRow(NamedTuple):
@@ -188,7 +197,9 @@ def artifact_rows(
 
 def models(conn: sqlite3.Connection, manifest: str) -> list[str]:
     """Return the models of a manifest's jobs, by name."""
-    rows = conn.execute("SELECT DISTINCT model FROM jobs WHERE manifest = ? ORDER BY model", (manifest,))
+    rows = tables(conn).query(
+        "SELECT DISTINCT model FROM jobs WHERE manifest = ? ORDER BY model", (manifest,)
+    )
     return [row["model"] for row in rows]
 
 

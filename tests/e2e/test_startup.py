@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from runner import __version__
+from runner.store.database import StateFile
 from tests.support import Command, clean_environment
 
 HEAVY = (
@@ -60,6 +62,37 @@ def test_a_run_does_not_load_the_command_line_of_httpx() -> None:
     loaded = set(told.stdout.split())
     assert (told.returncode, "httpx" in loaded) == (2, True)
     assert not {"rich", "pygments"} & loaded
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["plan", "manifests/01-first-steps.yaml", "--sandbox"], False),
+        (["status", "--sandbox"], True),
+        (["credits", "--sandbox"], True),
+    ],
+    ids=lambda each: each[0] if isinstance(each, list) else None,
+)
+def test_who_starts_a_run_does_not_wait_for_what_lists_and_reports(
+    arguments: list[str], wanted: bool, examples: Path
+) -> None:
+    look = (
+        "import atexit, sys; from runner.cli import main; "
+        "atexit.register(lambda: print('sqlite_utils' in sys.modules, file=sys.stderr)); "
+        f"main({arguments!r})"
+    )
+    StateFile.open(examples.parent.resolve() / "state" / "sandbox.db").close()
+
+    told = subprocess.run(
+        [sys.executable, "-c", look],
+        cwd=examples.parent,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert told.stderr.splitlines()[-1] == str(wanted)
 
 
 def test_where_there_are_no_locks_of_files_one_line_says_where_it_runs() -> None:
