@@ -42,7 +42,6 @@ def at_once(manifest: str) -> None:
     except runner.RunnerError as exc:
         print(assert_type(exc.message, str), assert_type(exc.hint, str), exc.exit_code)
         return
-    assert read.settings is not None
     print(read.settings.name, *(job.id for job in read.jobs()))
     assert_type(runner.plan(manifest, max_credits=5), runner.Plan)
     assert_type(runner.run_sync(manifest, runner.Options(sandbox=True), take), runner.RunResult)

@@ -13,8 +13,8 @@ import asyncio
 import json
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,7 +25,7 @@ import anyio.from_thread
 from runner.api.ending import RunResult
 from runner.api.export import exported
 from runner.api.plan import Plan, planned
-from runner.api.reading import InvalidManifest, check_all, read_known, read_manifest, refuse_errors
+from runner.api.reading import InvalidManifest, Opened, check_all, read_known, read_manifest, refuse_errors
 from runner.api.report import write_report_of
 from runner.api.resolve import Choice, Resolution
 from runner.api.retry import Rounds, wanted_jobs
@@ -34,7 +34,7 @@ from runner.api.status import Standing, look
 from runner.engine import Engine, RunOptions
 from runner.errors import Exit, RunnerError, UsageError
 from runner.lifecycle.ways import STUCK
-from runner.manifest import Manifest
+from runner.model import JobSpec, Problem, Settings, Severity
 from runner.progress.events import EventLines
 from runner.service.protocol import FailureClass
 
@@ -124,10 +124,26 @@ class Options:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A manifest without a mistake: its head, what is odd about it all the same, and its jobs."""
+
+    settings: Settings
+    warnings: tuple[Problem, ...]
+    opened: Opened = field(repr=False)
+
+    def jobs(self) -> Iterator[JobSpec]:
+        """Yield the jobs in order; each call reads the files of rows anew.
+
+        Raises:
+            InvalidManifest: At the end, when one of these files has changed, and has mistakes now.
+        """
+        yield from self.opened.manifest.jobs()
+        refuse_errors(self.opened)
+
+
 def load_manifest(manifest: str | Path, *, sandbox: bool = False) -> Manifest:
     """Read a manifest and check every job; offline.
-
-    `jobs()` of what comes back yields them, `settings` is its head, which is never None here.
 
     Raises:
         InvalidManifest: With every problem of it in `problems`.
@@ -136,7 +152,11 @@ def load_manifest(manifest: str | Path, *, sandbox: bool = False) -> Manifest:
     opened = read_manifest(Path(manifest), state=None, sandbox=sandbox)
     check_all(opened)
     refuse_errors(opened)
-    return opened.manifest
+    return Manifest(
+        settings=opened.settings,
+        warnings=tuple(each for each in opened.manifest.problems if each.severity is Severity.WARNING),
+        opened=opened,
+    )
 
 
 def plan(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import json
+import os
 import re
 import signal
 import subprocess
@@ -111,9 +113,16 @@ def test_the_example_of_the_readme_runs_two_manifests_at_once(two: tuple[Path, P
     assert told.stdout.count("'type': 'done'") == 14
 
 
+def about_the_process() -> tuple[object, ...]:
+    signals = {each: signal.getsignal(each) for each in signal.valid_signals()}
+    return signals, dict(os.environ), gc.get_freeze_count(), gc.get_threshold(), gc.isenabled(), Path.cwd()
+
+
 @pytest.mark.anyio
-async def test_two_runs_in_one_event_loop_leave_signals_alone(two: tuple[Path, Path]) -> None:
-    before = {each: signal.getsignal(each) for each in signal.valid_signals()}
+async def test_two_runs_in_one_event_loop_leave_the_process_alone(
+    two: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = about_the_process()
     events: list[tuple[str, Mapping[str, Any]]] = []
     meanwhile: list[bool] = []
     results = {}
@@ -121,7 +130,7 @@ async def test_two_runs_in_one_event_loop_leave_signals_alone(two: tuple[Path, P
     async def one(path: Path) -> None:
         def take(event: Mapping[str, Any]) -> None:
             events.append((path.stem, event))
-            meanwhile.append({each: signal.getsignal(each) for each in signal.valid_signals()} == before)
+            meanwhile.append(about_the_process() == before)
 
         results[path.stem] = await runner.run(path, QUICK, take)
 
@@ -130,6 +139,8 @@ async def test_two_runs_in_one_event_loop_leave_signals_alone(two: tuple[Path, P
             group.start_soon(one, path)
 
     assert all(meanwhile)
+    assert about_the_process() == before
+    assert capfd.readouterr() == ("", "")
     assert {name: (result.ended.code, result.counts) for name, result in results.items()} == {
         name: (0, {"done": 7}) for name in ("one", "two")
     }
@@ -282,6 +293,16 @@ def test_nothing_is_spent_that_nobody_said_yes_to(
     assert not (two[0].parents[1] / "state" / "runner.db").exists()
 
 
+def test_jobs_that_have_got_mistakes_since_are_not_left_out_in_silence(examples: Path) -> None:
+    read = runner.load_manifest(examples / "03-csv-rows.yaml")
+    assert len(list(read.jobs())) == 8
+    (table,) = (examples / "data").glob("*.jsonl")
+    table.write_text("no row\n", "utf-8")
+
+    with pytest.raises(runner.InvalidManifest):
+        list(read.jobs())
+
+
 @pytest.mark.parametrize("wrong", [{"max_credits": float("nan")}, {"limit": -1}, {"canary": 0}])
 def test_a_cap_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(runner.RunnerError, match=next(iter(wrong))):
@@ -299,7 +320,8 @@ def test_the_database_of_the_environment_is_the_one_of_the_commands(
 
 
 def test_a_manifest_with_mistakes_is_refused_with_all_of_them(two: tuple[Path, Path]) -> None:
-    assert len(list(runner.load_manifest(two[0]).jobs())) == 7
+    read = runner.load_manifest(two[0])
+    assert (read.settings.name, len(list(read.jobs())), read.warnings) == ("one", 7, ())
     two[0].write_text(
         two[0].read_text("utf-8").replace("mode: normal", "mode: odd").replace("duration: 6", "duration: 60"),
         "utf-8",
