@@ -1,10 +1,10 @@
 """For programs: what `import runner` offers. The functions below are reached as `runner.run` and so on.
 
 They do what the commands do, with the same database, locks and caps, and leave the process alone: no signals, no
-printing, no event loop of their own but in `run_sync`. Paths may be text. `RIVYA_API_KEY`, `RIVYA_BASE_URL` and
-`RIVYA_STATE` mean what they mean to the commands, so that nothing is paid twice because two programs looked into two
-databases. Money is in credits, times are in seconds. All errors are `RunnerError`
-(`runner.errors` has the kinds); its `hint` says what to do.
+printing, no event loop of their own but in `run_sync` and where a task is attached. Paths may be text. `RIVYA_API_KEY`,
+`RIVYA_BASE_URL` and `RIVYA_STATE` mean what they mean to the commands, so that nothing is paid twice because two programs
+looked into two databases. Money is in credits, times are in seconds. All errors are `RunnerError` (`runner.errors` has the
+kinds); its `hint` says what to do.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Options:
         sandbox_arguments: Options for it: `("--duration", "0.1:0.4")`. Runs of one workspace at the same time share it.
         state: Another database file than `state/runner.db`; ignored in the sandbox.
         confirm: Takes the plan and says whether to spend; called in the event loop, so it must not wait. Without it
-            nothing is spent: there is no default that says yes. The sandbox asks nobody.
+            nothing is spent but for `rounds`: there is no default that says yes. The sandbox asks nobody.
         rounds: What `retry` has found: begin these rounds, and nothing else. To give them here says yes to the price that
             they tell, so there is no `confirm` beside them.
         max_credits: Replaces `budget.max_credits`, in credits.

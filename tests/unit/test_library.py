@@ -27,7 +27,7 @@ from runner.api.credits import balance
 from runner.errors import TemporaryTrouble
 from tests import typed_program
 from tests.readme import README
-from tests.support import clean_environment
+from tests.support import KEY, Sandbox, clean_environment
 
 FAST = ("--duration", "0.05:0.2")
 QUICK = runner.Options(sandbox=True, sandbox_arguments=FAST)
@@ -350,6 +350,26 @@ def test_another_round_is_told_with_its_price_and_begun_only_when_it_is_given(tw
     assert second.charged - first.charged == pytest.approx(rounds.credits)
     again = runner.run_sync(two[0], replace(QUICK, rounds=rounds))
     assert (again.counts, again.charged) == (second.counts, second.charged)
+
+
+def test_with_money_rounds_that_are_given_are_agreed_to_and_nothing_else_is(
+    two: tuple[Path, Path], start_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = start_sandbox(*FAST, "--faults", '{"on": "task", "do": "task_fails", "times": 2}')
+    monkeypatch.setenv("RIVYA_API_KEY", KEY)
+    monkeypatch.setenv("RIVYA_BASE_URL", service.base_url)
+    agreed = runner.Options(confirm=lambda plan: True, limit=4)
+    first = runner.run_sync(two[0], agreed)
+    assert first.counts == {"done": 2, "failed": 2, "planned": 3}
+    rounds = runner.retry(two[0])
+
+    with pytest.raises(runner.RunnerError, match="nobody said yes"):
+        runner.run_sync(two[0])
+    assert runner.status(two[0]).counts == first.counts
+    second = runner.run_sync(two[0], runner.Options(rounds=rounds))
+
+    assert second.counts == {"done": 4, "planned": 3}
+    assert second.charged - first.charged == pytest.approx(rounds.credits)
 
 
 def test_what_is_said_of_a_job_is_told_first_and_done_when_it_is_applied(two: tuple[Path, Path]) -> None:
