@@ -219,7 +219,7 @@ class Answering:
                 hint="--abandon closes it; `rivya-batch retry --only ID` starts it again and shows the price first",
             )
         missing = len(self.job.urls) - len(there)
-        odd = f"accepted by a person without {missing} of its {len(self.job.urls)} results"
+        odd = f"accepted without {missing} of its {len(self.job.urls)} results"
         with self.file.transaction() as conn:
             now = self._now()
             if missing > 0:

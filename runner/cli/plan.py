@@ -126,7 +126,7 @@ def _print_words(
         )
         show(row.rstrip())
     if len(shown) < total:
-        show(f"… and {counted(total - len(shown), 'job')} more; --all shows them")
+        show(f"… and {counted(total - len(shown), 'more job')}; --all shows them")
     show("")
     show(summary_words(plan, credits))
     for each in plan.attention:

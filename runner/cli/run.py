@@ -214,11 +214,12 @@ def print_result(result: RunResult, request: RunRequest) -> None:
 
     stats = result.ended.stats
     reserved = f", {credits_in_words(result.reserved)} reserved" if result.reserved else ""
+    free = " (sandbox: nothing was paid)" if request.sandbox else ""
     requests = sum(stats[what] for what in ("submits", "polls", "questions", "uploads"))
     failed = f", {stats['failed']:,} failed" if stats["failed"] else ""
     lines = [
         f"{result.name}: {headline(result)}",
-        f"credits    {credits_in_words(result.charged)} spent{reserved}",
+        f"credits    {credits_in_words(result.charged)} spent{reserved}{free}",
         f"this run   {stats['accepted']:,} submitted, {stats['done']:,} finished{failed}"
         f" in {span(stats['seconds'])}\n           {traffic(requests, stats['rejections'])}"
         if requests or stats["done"]
@@ -235,7 +236,7 @@ def print_result(result: RunResult, request: RunRequest) -> None:
     for error in reversed(result.errors):
         show(f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {_why(error)}")
     if troubled > len(result.errors) > 0:
-        show(f"           … and {counted(troubled - len(result.errors), 'job')} more")
+        show(f"           … and {counted(troubled - len(result.errors), 'more job')}")
     for group in result.stuck:
         show(f"stuck      {troubles.in_words(group)}")
     told = {f"{number} {state}" for state, number in result.counts.items()}

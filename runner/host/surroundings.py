@@ -135,14 +135,14 @@ def no_tls(host: str, *, reason: str) -> Finding:
             of=host,
             found=f"{host} does not speak TLS on that port",
             weight=Weight.STOP,
-            do="check RIVYA_BASE_URL, and HTTPS_PROXY if it begins with https://; something on the way may be answering",
+            do="check RIVYA_BASE_URL, and HTTPS_PROXY if it begins with https://; something in between may be answering",
         )
     return Finding(
         what="tls",
         of=host,
         found=f"the TLS handshake failed with {host} ({reason.lower().replace('_', ' ') or 'no reason given'})",
         weight=Weight.WARNING,
-        do="a firewall or a proxy on the way may be in between",
+        do="a firewall or a proxy may be in between",
     )
 
 
@@ -199,7 +199,7 @@ def proxy_refused(proxy: str, *, host: str, status: int) -> Finding:
         return Finding(
             what="proxy",
             of=proxy,
-            found=f"the proxy {proxy} forbids the way to {host} (HTTP 403)",
+            found=f"the proxy {proxy} forbids connecting to {host} (HTTP 403)",
             weight=Weight.STOP,
             do=f"ask who runs it; hosts in NO_PROXY are asked without it, as in NO_PROXY={host}",
         )
@@ -214,7 +214,7 @@ def proxy_refused(proxy: str, *, host: str, status: int) -> Finding:
     return Finding(
         what="proxy",
         of=proxy,
-        found=f"the proxy {proxy} did not open a way to {host} (HTTP {status})",
+        found=f"the proxy {proxy} did not connect to {host} (HTTP {status})",
         weight=Weight.WARNING,
         do=f"ask who runs it; hosts in NO_PROXY are asked without it, as in NO_PROXY={host}",
     )

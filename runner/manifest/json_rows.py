@@ -43,7 +43,7 @@ class JsonLinesRows(Rows):
                     what, column = _json_trouble(exc)
                     hint = ""
                     if text[column - 1 :].strip() == ",":
-                        what, hint = "there is a comma behind this object", "JSON Lines has none: remove it"
+                        what, hint = "there is a comma after this object", "JSON Lines has none: remove it"
                     self.error(lines.number, column, what, "json-syntax", hint, text)
                     continue
                 spot = Spot(self.source, (lines.number, 1), text=text)

@@ -241,7 +241,7 @@ _MISSING: Final = {
     "id": _Words(
         "this job has no id",
         "missing-key",
-        "write `id:`; it names the job for ever, so take it from its content",
+        "write `id:`; it names the job for good, so derive it from its content",
     ),
     "credits": _Words("a price needs `credits`", "missing-key", "write {params: …, credits: 12}"),
 }
@@ -456,7 +456,7 @@ def _quoting_hint(value: object, wanted: str) -> str:
         if isinstance(value, bool | int | float):
             return f'put it in quotes: "{shown(value)}"'
         if value is None:
-            return "remove the key, or write the text behind it; one that begins with `#` needs quotes"
+            return "remove the key, or write the text after it; one that begins with `#` needs quotes"
         return "a text that begins with a bracket needs quotes; a placeholder is written ${name}"
     if "number" in wanted and isinstance(value, str) and _NUMBER.fullmatch(value):
         return f"write it without quotes: {value}"

@@ -105,7 +105,7 @@ def _of_sqlite(exc: sqlite3.DatabaseError, doing: str, path: Path | None, *, ope
         case sqlite3.SQLITE_CORRUPT:
             return damaged(doing, str(exc), path)
         case sqlite3.SQLITE_NOTADB:
-            return damaged(doing, "what is there is no database, or its beginning was overwritten", path)
+            return damaged(doing, "it is not a database, or its beginning was overwritten", path)
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
             return _unusable(exc, doing)
         case sqlite3.SQLITE_CANTOPEN if not opening:

@@ -156,6 +156,7 @@ def test_nothing_opens_in_a_pipe_and_nothing_is_a_link(command: Command, small: 
 
     assert outcome.code == 0
     assert "\x1b" not in outcome.stdout + outcome.stderr
+    assert " spent (sandbox: nothing was paid)\n" in outcome.stdout
     assert outcome.stdout.splitlines()[-2] == "report     out/small/sandbox/report.html"
     assert not opener.was_asked
 

@@ -264,7 +264,7 @@ def test_a_mistake_in_a_job_is_told_with_its_place(tmp_path: Path, job: str, cod
         ("{id: a, params: 6}", "write `params: {duration: 6}`"),
         (
             "{id: a, prompt: }",
-            "remove the key, or write the text behind it; one that begins with `#` needs quotes",
+            "remove the key, or write the text after it; one that begins with `#` needs quotes",
         ),
         (
             "{id: a, prompt: {brand}}",

@@ -309,7 +309,7 @@ def test_a_comma_behind_each_line_is_named(tmp_path: Path) -> None:
 
     problem = loaded.only("json-syntax")
     assert (problem.what, problem.hint) == (
-        "there is a comma behind this object",
+        "there is a comma after this object",
         "JSON Lines has none: remove it",
     )
 

@@ -140,7 +140,7 @@ async def test_behind_a_proxy_names_are_not_looked_up(monkeypatch: pytest.Monkey
         looked = await looked_at("https://fake.example", ["inside.example"])
 
     assert looked.stop is not None
-    assert "forbids the way to fake.example" in looked.stop[1]
+    assert "forbids connecting to fake.example" in looked.stop[1]
     assert sorted(proxy.lines) == [
         f"CONNECT {name}:443 HTTP/1.1" for name in ("fake.example", "inside.example")
     ]

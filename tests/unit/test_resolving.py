@@ -273,7 +273,7 @@ async def test_what_is_there_can_be_taken_as_the_whole(gone: bool, tmp_path: Pat
 
     assert "a.mp4" in words
     (kept,) = jobs.artifacts(world.file.conn, world.job("a").row)
-    assert kept.warning == "accepted by a person without 1 of its 2 results"
+    assert kept.warning == "accepted without 1 of its 2 results"
     assert (world.state("a"), world.job("a").error_code, world.credits()) == (State.DONE, None, (10, 0))
 
 

@@ -238,8 +238,8 @@ async def test_a_handshake_that_breaks_off_or_never_ends_left_nothing() -> None:
     ("status", "said", "weight"),
     [
         (407, "wants a user name and a password", Weight.STOP),
-        (403, "forbids the way to rivya.example (HTTP 403)", Weight.STOP),
-        (502, "did not open a way to rivya.example (HTTP 502)", Weight.WARNING),
+        (403, "forbids connecting to rivya.example (HTTP 403)", Weight.STOP),
+        (502, "did not connect to rivya.example (HTTP 502)", Weight.WARNING),
         (None, "", None),
     ],
 )
