@@ -30,10 +30,10 @@ demo: .venv/.compiled ## run the first example in the sandbox and open its page:
 test: .venv/.dev .venv/.compiled ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-extra: .venv/.extra .venv/.compiled ## run the slow tests, and those that want a browser or schemathesis
+test-extra: .venv/.extra .venv/.compiled ## run the slow tests, and those that need a browser or schemathesis
 	@$(BIN)/python -m pytest -m "extra or slow" $(ARGS)
 
-check: .venv/.dev ## formatting, lint, types, layers, and that all generated text is up to date
+check: .venv/.dev ## check formatting, lint, types, layers and generated text
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
@@ -41,17 +41,17 @@ check: .venv/.dev ## formatting, lint, types, layers, and that all generated tex
 	$(BIN)/python -m tests.schemas --check
 	$(BIN)/python -m tests.readme --check
 
-format: .venv/.dev ## format the code and mend what ruff can mend
+format: .venv/.dev ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format --quiet .
 
-schemas: .venv/.dev ## derive schemas/manifest.schema.json from the contracts
+schemas: .venv/.dev ## generate schemas/manifest.schema.json from the contracts
 	$(BIN)/python -m tests.schemas --write
 
 readme: .venv/.dev ## write the generated parts of README.md and runner/README.md
 	$(BIN)/python -m tests.readme --write
 
-pictures: .venv/.extra ## take the pictures of README.md from a real sandbox run (wants chromium)
+pictures: .venv/.extra ## take the pictures of README.md from a real sandbox run (needs Chromium)
 	@$(BIN)/python -m tests.pictures
 
 crash: .venv/.dev .venv/.compiled ## the slow tests, then 500 kills over 1,000 jobs with every fault on; prints what was paid twice (half an hour)
@@ -61,7 +61,7 @@ crash: .venv/.dev .venv/.compiled ## the slow tests, then 500 kills over 1,000 j
 bench: .venv/.dev .venv/.compiled ## measure (minutes)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-lock: .venv/.place ## resolve the dependencies again into requirements*.lock (wants the network)
+lock: .venv/.place ## update requirements*.lock (needs the network)
 	@$(PIP) install uv
 	@set -e; for file in requirements requirements-dev requirements-extra; do \
 	  case $$file in \
