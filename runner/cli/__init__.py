@@ -75,7 +75,7 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="rivya-batch")
 def cli() -> None:
-    """Run thousands of paid generation jobs from a YAML manifest, each paid once, and go on after any crash."""
+    """Run thousands of paid generation jobs from a YAML manifest; pay for each once, and resume after any crash."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
