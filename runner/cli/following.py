@@ -84,7 +84,7 @@ def one_line(standing: Standing) -> str:
         rate = f" at {stats['rate_per_s']:.1f} requests/s" if stats.get("rate_per_s") else ""
         left = f", about {span(standing.eta_s)} left" if standing.eta_s is not None else ""
         how = (
-            "suspended (Ctrl-Z)" if standing.running["paused"] else "held" if stats.get("held") else "running"
+            "stopped (Ctrl-Z)" if standing.running["paused"] else "held" if stats.get("held") else "running"
         )
         parts.append(f"{how}{rate}{left}")
     elif run:

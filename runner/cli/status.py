@@ -70,7 +70,7 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
     )
     run, last = standing.running, standing.last_run
     if run and run["paused"]:
-        lines.append(f"suspended  process {run['pid']} on {run['host']}; {run['paused']}")
+        lines.append(f"stopped    process {run['pid']} on {run['host']}; {run['paused']}")
     elif run:
         rate = run["stats"].get("rate_per_s")
         eta = f", about {span(standing.eta_s)} left" if standing.eta_s is not None else ""

@@ -173,7 +173,7 @@ class Holder:
         """What to do about it where it was stopped by Ctrl-Z; None where it was not, or nobody here can know."""
         if self.pid is None or not self.is_here or not is_stopped(self.pid):
             return None
-        return f"it is suspended (Ctrl-Z): `fg` in its terminal, or `kill -CONT {self.pid}`, continues it"
+        return f"it is stopped (Ctrl-Z): `fg` in its terminal, or `kill -CONT {self.pid}`, continues it"
 
     def is_of(self, *, pid: int, host: str) -> bool:
         """Say whether this may be the process that began a run; one that has not said who it is may be any."""
