@@ -16,7 +16,7 @@ class Exit(IntEnum):
     OK = 0
     FAULT = 1  # a fault of ours
     USAGE = 2  # bad usage, invalid input, newer database, read-only folder; nothing was sent
-    INCOMPLETE = 3  # some jobs are failed or uncertain
+    INCOMPLETE = 3  # some jobs are failed, uncertain, or left out for their mistakes
     REFUSED = 4  # the service refuses our key or its scope
     TEMPORARY = 5  # temporary trouble; run again to continue
     CREDITS = 8  # stopped at a credit limit

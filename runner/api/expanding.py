@@ -21,7 +21,7 @@ def stage(opened: Opened, file: StateFile, *, base_url: str) -> Source | None:
     A manifest that lists just what it listed when it was last applied is not expanded again.
 
     Raises:
-        InvalidManifest: Any job has a problem; the database is as it was.
+        InvalidManifest: A job that is wanted has a problem; the database is as it was.
     """
     name, prices = opened.settings.name, Prices(opened, file, base_url)
     basis = unchanged.basis_of(opened)
@@ -30,7 +30,13 @@ def stage(opened: Opened, file: StateFile, *, base_url: str) -> Source | None:
         listed = staging.to_price(file.conn, name)
         staging.restage(file.conn, name, {job.shape: prices.of(job, job.shape) for job in listed})
         return source
-    staging.stage(file.conn, name, expand(opened, prices))
+    manifest = opened.manifest
+    staging.stage(
+        file.conn,
+        name,
+        expand(opened, prices),
+        held=lambda: staging.Held(ids=manifest.left_out.ids, others=manifest.left_out.nameless > 0),
+    )
     refuse_errors(opened)
     return unchanged.read_from(opened, basis)
 

@@ -16,9 +16,11 @@ from runner.api.attention import about_other_names, about_surprises, about_the_p
 from runner.api.binding import check_binding
 from runner.api.expanding import stage
 from runner.api.missing import Missing, find_missing
-from runner.api.reading import Opened, read_manifest
+from runner.api.reading import WITHOUT_NONE, Opened, Without, is_incomplete, read_manifest
 from runner.api.sharing import Taken, places_taken
 from runner.host.workspace import Workspace, find_workspace
+from runner.manifest import in_order
+from runner.manifest.left_out import LeftOut
 from runner.model import Basis, Budget, Problem, Settings
 from runner.money.budget import EPSILON
 from runner.results.sidecar import Sidecar, SidecarIndex
@@ -71,6 +73,8 @@ class Plan:
     )  # where what is known of payments is written down outside the database
     result_hosts: Sequence[str]  # where results have come from before
     taken: tuple[Taken, ...]  # places of other manifests that results would take
+    left_out: LeftOut = LeftOut()  # noqa: RUF009  # jobs with mistakes, which nothing is done for
+    incomplete: bool = False  # some that were asked for are left out
 
     @property
     def to_spend(self) -> float:
@@ -151,6 +155,7 @@ def judge(
     uploads, upload_bytes = staging.to_upload(file.conn)
     running = summary["running"]
     requests = submits + uploads + 2 * (submits + running)
+    left_out = opened.manifest.left_out if opened.manifest.errors else LeftOut()
     return Plan(
         name=settings.name,
         path=opened.path,
@@ -177,12 +182,14 @@ def judge(
         requests=requests,
         seconds=_seconds(file, settings, base_url, requests=requests, tasks=submits + running),
         adopted=found.adopted,
-        problems=opened.manifest.problems,
+        problems=in_order(opened.manifest.problems),
         taken=found.taken,
         missing=found.missing,
         marks=found.marks,
         attention=tuple(_attention(opened, file, found, base_url=base_url, submits=submits)),
         result_hosts=result_hosts.known(file.conn, base_url),
+        left_out=left_out,
+        incomplete=is_incomplete(left_out, opened.without),
     )
 
 
@@ -257,6 +264,7 @@ def planned(
     state: str | None,
     sandbox: bool,
     max_credits: float | None = None,
+    without: Without = WITHOUT_NONE,
 ) -> Iterator[tuple[Plan, StateFile]]:
     """Plan a manifest; the database is open, and read only, inside the block.
 
@@ -265,6 +273,7 @@ def planned(
         state: The database's path, if it was named.
         sandbox: Whether it is a rehearsal.
         max_credits: Replaces `budget.max_credits`, in credits.
+        without: Which jobs with mistakes are left out.
 
     Raises:
         InvalidManifest: With every problem of it.
@@ -273,7 +282,9 @@ def planned(
     """
     base_url = service_of(sandbox=sandbox)
     with state_to_read(find_workspace(path, state=state, sandbox=sandbox)) as file:
-        opened = read_manifest(path, state=state, sandbox=sandbox, max_credits=max_credits, file=file)
+        opened = read_manifest(
+            path, state=state, sandbox=sandbox, max_credits=max_credits, file=file, without=without
+        )
         check_binding(file, opened.settings, base_url=base_url)
         yield make_plan(opened, file, base_url=base_url, now_s=time.time()), file
 

@@ -25,7 +25,15 @@ import anyio.from_thread
 from runner.api.ending import RunResult
 from runner.api.export import exported
 from runner.api.plan import Plan, planned
-from runner.api.reading import InvalidManifest, Opened, check_all, read_known, read_manifest, refuse_errors
+from runner.api.reading import (
+    InvalidManifest,
+    Opened,
+    Without,
+    check_all,
+    read_known,
+    read_manifest,
+    refuse_errors,
+)
 from runner.api.report import write_report_of
 from runner.api.resolve import Choice, Resolution
 from runner.api.retry import Rounds, wanted_jobs
@@ -84,6 +92,7 @@ class Options:
         patience_s: How many seconds to keep trying while the service does not answer.
         replace: Let results take the places of another manifest's in the same folder.
         may_pay_twice: Go on although payments of earlier runs are missing from the database.
+        skip_invalid: Leave out jobs with mistakes, in the place of refusing the manifest; the run then ends with 3.
 
     Raises:
         UsageError: A number is none, or too small, or two of these do not go together.
@@ -102,6 +111,7 @@ class Options:
     patience_s: float | None = None
     replace: bool = False
     may_pay_twice: bool = False
+    skip_invalid: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -165,17 +175,23 @@ def plan(
     sandbox: bool = False,
     state: str | Path | None = None,
     max_credits: float | None = None,
+    skip_invalid: bool = False,
 ) -> Plan:
     """Return what a run would do now and what it would cost, in credits; sends nothing, asks nobody, writes nothing.
+
+    With `skip_invalid` jobs with mistakes are left out, and named in `left_out` of what comes back.
 
     Raises:
         InvalidManifest: With every problem of it.
         StateError: The database cannot be read, or the manifest's name belongs to another file or service in it.
     """
-    with planned(Path(manifest), state=_state(state, sandbox), sandbox=sandbox, max_credits=max_credits) as (
-        found,
-        _,
-    ):
+    with planned(
+        Path(manifest),
+        state=_state(state, sandbox),
+        sandbox=sandbox,
+        max_credits=max_credits,
+        without=Without(skip_invalid=skip_invalid),
+    ) as (found, _):
         return found
 
 
@@ -230,6 +246,7 @@ async def run(
         max_credits=options.max_credits,
         may_pay_twice=options.may_pay_twice,
         replace=options.replace,
+        skip_invalid=options.skip_invalid,
         rounds=options.rounds,
         options=RunOptions(
             only=options.only,

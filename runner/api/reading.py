@@ -11,8 +11,9 @@ from runner.contract import Contract, suggest
 from runner.errors import UsageError
 from runner.host.workspace import Workspace, find_workspace, no_database, workspace_root
 from runner.manifest import Manifest, open_manifest
+from runner.manifest.left_out import LeftOut
 from runner.manifest.reference_files import DiskReferences
-from runner.model import ModelId, Settings, Severity
+from runner.model import ModelId, Settings
 from runner.store import hashes
 from runner.store.database import StateFile
 
@@ -73,6 +74,23 @@ class Hashes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Without:
+    """Which jobs with mistakes are left out, in the place of refusing the manifest."""
+
+    skip_invalid: bool = False
+    only: str | None = None  # ids like this are asked for, and the mistakes of others stop nothing
+
+    def refuses(self, found: LeftOut) -> bool:
+        """Return whether nothing may be done because of these."""
+        if found.stops or not found:
+            return found.stops
+        return not self.skip_invalid and (self.only is None or found.like(self.only))
+
+
+WITHOUT_NONE = Without()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """A manifest read as far as its head; its jobs stream from `manifest.jobs()`."""
 
@@ -82,6 +100,7 @@ class Opened:
     contracts: Mapping[ModelId, Contract]
     hashes: Hashes
     sandbox: bool
+    without: Without
 
     @property
     def settings(self) -> Settings:
@@ -97,6 +116,7 @@ def read_manifest(
     sandbox: bool,
     max_credits: float | None = None,
     file: StateFile | None = None,
+    without: Without = WITHOUT_NONE,
 ) -> Opened:
     """Read the head of a manifest.
 
@@ -106,6 +126,7 @@ def read_manifest(
         sandbox: Whether it is a rehearsal.
         max_credits: Replaces `budget.max_credits`, in credits.
         file: The database that remembers hashes of reference files.
+        without: Which jobs with mistakes are left out.
 
     Raises:
         InvalidManifest: The head cannot be read at all.
@@ -134,6 +155,7 @@ def read_manifest(
         contracts=contracts,
         hashes=cache,
         sandbox=sandbox,
+        without=without,
     )
 
 
@@ -160,7 +182,12 @@ def check_all(opened: Opened) -> int:
     return sum(1 for _ in opened.manifest.jobs())
 
 
+def is_incomplete(found: LeftOut, without: Without) -> bool:
+    """Return whether jobs that were asked for are left out for their mistakes."""
+    return bool(found) and (without.only is None or found.like(without.only))
+
+
 def refuse_errors(opened: Opened) -> None:
-    """Raise `InvalidManifest` when any problem found so far is an error."""
-    if any(problem.severity is Severity.ERROR for problem in opened.manifest.problems):
+    """Raise `InvalidManifest` when any problem found so far is an error, but of what may be left out."""
+    if opened.manifest.errors and opened.without.refuses(opened.manifest.left_out):
         raise InvalidManifest(opened.path, opened.manifest)

@@ -20,16 +20,17 @@ from runner.api.ending import RunResult, ended_in_any_case, finish, get_ready_fo
 from runner.api.models import contracts_for
 from runner.api.plan import Plan, make_plan
 from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
-from runner.api.reading import Opened, no_file, read_manifest
+from runner.api.reading import Opened, Without, no_file, read_manifest
 from runner.api.retry import Rounds
 from runner.api.sharing import refuse_taken
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
-from runner.errors import TemporaryTrouble, UsageError
+from runner.errors import Exit, TemporaryTrouble, UsageError
 from runner.host.clock import Clock, ServiceClock, SystemClock, rfc3339
 from runner.host.environment import descriptors_left, get_key
 from runner.host.surroundings import Weight
 from runner.host.workspace import ManifestLock, find_workspace, holder_of
+from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
 from runner.pace.governor import Governor
 from runner.pace.scheduler import Durations, Scheduler, Window
@@ -46,6 +47,7 @@ from runner.store.writer import GroupWriter
 
 SANDBOX_KEY = "rvya_sk_sandbox"
 ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.SUBMITTING, State.WAITING)
+PROBLEMS_TOLD = 10
 SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced
 
 
@@ -61,6 +63,7 @@ class RunRequest:
     max_credits: float | None = None
     may_pay_twice: bool = False  # though payments of earlier runs are missing from the database
     replace: bool = False  # its results may take the places of another manifest's
+    skip_invalid: bool = False  # jobs with mistakes are left out, in the place of refusing the manifest
     rounds: Rounds | None = None  # other rounds of these jobs, agreed to already (`retry`)
     options: RunOptions = field(default_factory=RunOptions)
     descriptors_kept: int = 0  # for who runs beside: a page and its visitors
@@ -152,7 +155,11 @@ class Run:
             beside: Run beside the engine until that has ended, then are cancelled; they must not raise.
         """
         with once_begun():
-            return await _go(self._known(), self._request, self._clock, progress, self._announce, beside)
+            ended = await _go(self._known(), self._request, self._clock, progress, self._announce, beside)
+        plan = self._known().plan
+        if not plan.incomplete:
+            return ended
+        return ended.and_also(Exit.INCOMPLETE, f"left out for mistakes: {plan.left_out.words()}")
 
     def end(self, ended: Ended) -> RunResult:
         """Record the end, and write the page."""
@@ -218,6 +225,7 @@ class Run:
             sandbox=request.sandbox,
             max_credits=request.max_credits,
             file=file,
+            without=Without(skip_invalid=request.skip_invalid, only=request.options.only),
         )
 
     def _lock(self, database: Path, name: str) -> None:
@@ -228,6 +236,7 @@ class Run:
     def _agree(self, plan: Plan) -> None:
         """Refuse what must not be run as it is, and ask before anything is spent."""
         request = self._request
+        _tell_problems(plan, self._announce)
         if request.rounds is not None:
             request.rounds.refuse_elsewhere(plan.name, plan.database)
         if not request.sandbox:
@@ -294,6 +303,16 @@ async def run_here(
 
 def _now(clock: Clock) -> str:
     return rfc3339(clock.wall_s())
+
+
+def _tell_problems(plan: Plan, announce: Announce) -> None:
+    """Tell what is wrong with the manifest, and which jobs nothing is done for."""
+    for problem in plan.problems[:PROBLEMS_TOLD]:
+        announce(problem_line(problem))
+    if len(plan.problems) > PROBLEMS_TOLD:
+        announce(f"and {len(plan.problems) - PROBLEMS_TOLD:,} more; `rivya-batch validate` shows them")
+    if plan.left_out:
+        announce(f"left out for mistakes: {plan.left_out.words()}")
 
 
 def _look_at_room(folder: OutputFolder, file: StateFile, announce: Announce) -> None:
@@ -368,7 +387,8 @@ async def _go(
             is_run=lambda name: holder_of(workspace.database, name) is not None,
         )
         downloads = Downloads.create(context, known.folder, results, slow_places=slow_places)
-        engine = Engine(context, scheduler, downloads, request.options, progress)
+        held = staging.held_rows(file.conn, settings.name)
+        engine = Engine(context, scheduler, downloads, replace(request.options, held=held), progress)
         if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in ASK_THE_SERVICE):
             looked = await look(service, results, result_hosts.known(file.conn, account.service))
             _handle_findings(looked, engine, request.options, announce)

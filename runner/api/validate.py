@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.api.reading import InvalidManifest, check_all, read_manifest
+from runner.manifest.left_out import LeftOut
 from runner.model import Problem
 
 
@@ -18,6 +19,7 @@ class Validated:
     problems: Sequence[Problem]
     errors: int
     warnings: int
+    left_out: LeftOut = LeftOut(stops=True)  # noqa: RUF009  # which jobs have the mistakes
 
 
 def validate(path: Path) -> Validated:
@@ -33,5 +35,9 @@ def validate(path: Path) -> Validated:
     jobs = check_all(opened)
     manifest = opened.manifest
     return Validated(
-        jobs=jobs, problems=manifest.problems, errors=manifest.errors, warnings=manifest.warnings
+        jobs=jobs,
+        problems=manifest.problems,
+        errors=manifest.errors,
+        warnings=manifest.warnings,
+        left_out=manifest.left_out,
     )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.completing import MANIFEST
-from runner.cli.output import complain, json_option, show, state_option
+from runner.cli.output import complain, json_option, show, skip_invalid_option, state_option
+from runner.errors import Exit
 from runner.host.surroundings import Finding, Weight
 from runner.words import json_text
 
@@ -39,10 +40,20 @@ LINES_SHOWN = 40
 @json_option
 @state_option
 @click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
+@skip_invalid_option
 @click.option("--all", "show_all", is_flag=True, help="Show every job, not only the first ones.")
-def command(manifest: Path, as_json: bool, state: str | None, sandbox: bool, show_all: bool) -> None:
+def command(
+    manifest: Path, as_json: bool, state: str | None, sandbox: bool, skip_invalid: bool, show_all: bool
+) -> int:
     """Show what `run` would do with MANIFEST, and what it would cost. Sends nothing that costs."""
-    show_plan(manifest, as_json=as_json, state=state, sandbox=sandbox, show_all=show_all)
+    return show_plan(
+        manifest,
+        as_json=as_json,
+        state=state,
+        sandbox=sandbox,
+        show_all=show_all,
+        skip_invalid=skip_invalid,
+    )
 
 
 def show_plan(
@@ -53,15 +64,33 @@ def show_plan(
     sandbox: bool,
     show_all: bool = False,
     max_credits: float | None = None,
-) -> None:
-    """Plan a manifest and print it; `max_credits` replaces the manifest's own cap."""
+    skip_invalid: bool = False,
+    only: str | None = None,
+) -> int:
+    """Plan a manifest and print it; return the exit code.
+
+    Args:
+        manifest: Its path.
+        as_json: For a program.
+        state: The database's path, if it was named.
+        sandbox: Whether it is a rehearsal.
+        show_all: Every job.
+        max_credits: Replaces the manifest's own cap.
+        skip_invalid: Jobs with mistakes are left out.
+        only: Ids like this are asked for; it matters for mistakes alone.
+    """
     from runner.api.plan import planned
     from runner.api.preflight import Looked, look_at_room, look_for_plan
+    from runner.api.reading import Without
 
-    with planned(manifest, state=None if sandbox else state, sandbox=sandbox, max_credits=max_credits) as (
-        plan,
-        file,
-    ):
+    without = Without(skip_invalid=skip_invalid, only=only)
+    with planned(
+        manifest,
+        state=None if sandbox else state,
+        sandbox=sandbox,
+        max_credits=max_credits,
+        without=without,
+    ) as (plan, file):
         looked = Looked() if sandbox else look_for_plan(plan.result_hosts)
         findings = [*look_at_room(plan.settings.output_dir, plan.database), *looked.all]
         credits = {**plan.credits, "balance": looked.balance}
@@ -71,6 +100,7 @@ def show_plan(
             _print_words(plan, file, credits, findings, show_all=show_all)
             if looked.why_no_balance:
                 complain(looked.why_no_balance)
+        return int(Exit.INCOMPLETE if plan.incomplete else Exit.OK)
 
 
 def _print_json(plan: Plan, file: StateFile, credits: dict[str, Any], findings: list[Finding]) -> None:
@@ -93,6 +123,7 @@ def _print_json(plan: Plan, file: StateFile, credits: dict[str, Any], findings: 
         "estimated_seconds": plan.seconds,
         "attention": list(plan.attention),
         "warnings": [problem_json(problem) for problem in plan.problems],
+        "left_out": {"jobs": list(plan.left_out.ids), "nameless": plan.left_out.nameless},
         "findings": [asdict(finding) for finding in findings],
     }
     # Jobs stream: a hundred thousand of them need no list.
@@ -129,6 +160,8 @@ def _print_words(
         show(f"… and {counted(total - len(shown), 'more job')}; --all shows them")
     show("")
     show(summary_words(plan, credits))
+    if plan.left_out:
+        show(f"left out   {plan.left_out.words()}: the mistakes are told above")
     for each in plan.attention:
         show(f"warning    {each}")
     for finding in findings:

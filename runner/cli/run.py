@@ -14,7 +14,7 @@ import click
 
 from runner.cli.asking import Asked, asked
 from runner.cli.browsing import linked, open_live, open_url, page_options, somebody_looks
-from runner.cli.output import complain, console, show
+from runner.cli.output import complain, console, show, skip_invalid_option
 from runner.errors import Exit, UsageError
 from runner.lifecycle.rules import MODERATION_LIKE
 
@@ -54,6 +54,7 @@ class WebPage:
     "--web", is_flag=True, help="Serve a live page of this run on this machine, and print its address."
 )
 @page_options
+@skip_invalid_option
 @click.option("--dry-run", is_flag=True, help="The same as `rivya-batch plan`.")
 @asked
 def command(
@@ -64,22 +65,24 @@ def command(
     web: bool,
     port: int,
     open_it: bool | None,
+    skip_invalid: bool,
     dry_run: bool,
 ) -> int:
     """Run MANIFEST, or resume it: every job is paid for once, whatever happened before."""
     if dry_run:
         from runner.cli.plan import show_plan
 
-        show_plan(
+        return show_plan(
             asked.manifest,
             as_json=asked.as_json,
             state=asked.state,
             sandbox=asked.sandbox,
             max_credits=asked.max_credits,
+            skip_invalid=skip_invalid,
+            only=asked.only,
         )
-        return int(Exit.OK)
     return go(
-        asked.request("run", limit=limit, canary=canary),
+        replace(asked.request("run", limit=limit, canary=canary), skip_invalid=skip_invalid),
         yes=asked.yes or asked.sandbox,
         as_json=asked.as_json,
         verbose=asked.verbose,

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from runner.cli.completing import MANIFEST
-from runner.cli.output import complain, json_option, show, show_json
+from runner.cli.output import complain, json_option, show, show_json, skip_invalid_option
 from runner.errors import Exit
 
 
 @click.command("validate")
 @click.argument("manifests", nargs=-1, required=True, type=MANIFEST)
+@skip_invalid_option
 @json_option
-def command(manifests: tuple[Path, ...], as_json: bool) -> int:
+def command(manifests: tuple[Path, ...], skip_invalid: bool, as_json: bool) -> int:
     """Report every problem of MANIFESTS with its place and a hint. Needs no key and no network."""
     from runner.api.validate import validate
     from runner.cli.problems import show_problems
@@ -22,15 +23,18 @@ def command(manifests: tuple[Path, ...], as_json: bool) -> int:
     from runner.progress.words import counted
 
     found = []
-    failed = 0
+    failed = incomplete = 0
     for path in manifests:
         told = validate(path)
-        failed += bool(told.errors)
+        may_run = skip_invalid and not told.left_out.stops
+        failed += bool(told.errors) and not may_run
+        incomplete += bool(told.errors) and may_run
         found.append(
             {
                 "manifest": str(path),
                 "ok": not told.errors,
                 "jobs": told.jobs,
+                "left_out": {"jobs": list(told.left_out.ids), "nameless": told.left_out.nameless},
                 "errors": told.errors,
                 "warnings": told.warnings,
                 "problems": [problem_json(problem) for problem in in_order(told.problems)],
@@ -43,6 +47,9 @@ def command(manifests: tuple[Path, ...], as_json: bool) -> int:
                 show(f"{path}: {counted(told.jobs or 0, 'job')}, no errors{warned}")
             else:
                 complain(f"{path}: {counted(told.errors, 'error')}")
+                if may_run:
+                    good = counted(told.jobs or 0, "job")
+                    complain(f"{path}: {good} without errors; left out: {told.left_out.words()}")
     if as_json:
-        show_json({"v": 1, "ok": not failed, "manifests": found}, indent=2)
-    return int(Exit.USAGE if failed else Exit.OK)
+        show_json({"v": 1, "ok": not failed and not incomplete, "manifests": found}, indent=2)
+    return int(Exit.USAGE if failed else Exit.INCOMPLETE if incomplete else Exit.OK)

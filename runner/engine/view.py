@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from runner.errors import Exit
+from runner.errors import EXIT_PRECEDENCE, Exit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,7 @@ class RunOptions:
     limit: int | None = None
     only: str | None = None
     rows: frozenset[int] | None = None  # submit only these: what a person was shown the cost of
+    held: frozenset[int] = frozenset()  # never submit these: mistakes were found in their jobs
     canary: int | None = None
     stop_after_s: float | None = None
     patience_s: float | None = None  # None: nobody has said
@@ -24,7 +25,7 @@ class RunOptions:
     def asks_for(self, row: int, id_: str) -> bool:
         """Whether a job is one of those to be submitted."""
         return (self.only is None or fnmatch.fnmatchcase(id_, self.only)) and (
-            self.rows is None or row in self.rows
+            (self.rows is None or row in self.rows) and row not in self.held
         )
 
 
@@ -54,6 +55,11 @@ class Ended:
     code: Exit
     reasons: tuple[str, ...]
     stats: dict[str, Any]
+
+    def and_also(self, code: Exit, why: str) -> Ended:
+        """Return the same end with one more reason; the first code in precedence is that of the run."""
+        first = min(self.code, code, key=EXIT_PRECEDENCE.index)
+        return Ended(code=first, reasons=(*self.reasons, why), stats=self.stats)
 
 
 class Progress(Protocol):

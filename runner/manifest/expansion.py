@@ -16,6 +16,7 @@ from runner.manifest.entry import Entry, read_entry
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.head import Head
 from runner.manifest.inputs import Input
+from runner.manifest.left_out import LeftOut
 from runner.manifest.models import find_contract
 from runner.manifest.names import LONGEST_ID, id_trouble, output_trouble
 from runner.manifest.odd_cells import OddCells, is_odd
@@ -56,10 +57,22 @@ class Expander:
         self._checked: dict[object, Checked] = {}
         self._odd_cells = OddCells()
         self.inputs: list[Input] = []  # what rows were read from, so far
+        self._begun_at = findings.reported
+        self._placed = 0  # errors that are known to be about one job or one entry
+        self._without: dict[str, None] = {}  # ids of jobs with mistakes
+        self._nameless = 0
+        self._stops = False
         # Of the job at hand:
         self._row: Row | None = None
         self._job = ""
         self._fine = True
+        self._known_id = ""
+
+    @property
+    def left_out(self) -> LeftOut:
+        """The jobs with mistakes, so far."""
+        elsewhere = self._findings.reported - self._begun_at - self._placed  # of rows that could not be read
+        return LeftOut(ids=self._without, nameless=self._nameless + elsewhere, stops=self._stops)
 
     def jobs(self) -> Iterator[JobSpec]:
         """Yield the jobs that have no errors, in the order written: matrix, then rows, then takes."""
@@ -70,6 +83,7 @@ class Expander:
         head = self._head
         for index, item in enumerate(head.jobs):
             spot = head.jobs_spot.inside(head.jobs.item_at(index), index)
+            before = self._findings.reported
             entry = read_entry(
                 item,
                 spot,
@@ -79,6 +93,8 @@ class Expander:
                 contracts=self._contracts,
                 refused=index in self._refused,
             )
+            self._placed += self._findings.reported - before
+            self._nameless += entry is None or not entry.usable
             if entry is not None:
                 if entry.rows is not None:
                     self.inputs.append(entry.rows.input)
@@ -86,6 +102,7 @@ class Expander:
             if self._registry.count > MOST_JOBS:
                 what = f"the manifest has more than {MOST_JOBS:,} jobs"
                 self._findings.error(spot, what, "too-many-jobs", "split it into several")
+                self._stops = True
                 return
 
     def _expand(self, entry: Entry) -> Iterator[JobSpec]:
@@ -113,6 +130,19 @@ class Expander:
                         return
 
     def _make(self, entry: Entry, scope: Scope, axes: Mapping[str, Json], take: int | None) -> JobSpec | None:
+        before = self._findings.reported
+        self._known_id = ""
+        job = self._job_of(entry, scope, axes, take)
+        self._placed += self._findings.reported - before
+        if job is None and self._known_id:
+            self._without[self._known_id] = None
+        elif job is None and entry.usable:
+            self._nameless += 1
+        return job
+
+    def _job_of(
+        self, entry: Entry, scope: Scope, axes: Mapping[str, Json], take: int | None
+    ) -> JobSpec | None:
         self._fine = entry.usable
         self._job = entry.id.template.text if entry.id is not None else ""
         id_ = self._id(entry, scope, take)
@@ -160,7 +190,7 @@ class Expander:
         if trouble is not None:
             self._error(self._where(entry.id), f"the id {shown(id_)} {trouble}", "bad-id", _id_hint(entry.id))
             return None
-        self._job = id_
+        self._job = self._known_id = id_
         self._look_at(id_, "id", entry.id)
         spot = self._row.spot if self._row is not None else entry.id.spot
         before = self._registry.take_id(id_, spot.at[0])

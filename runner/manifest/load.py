@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from runner.contract import Contract
 from runner.contract.judging import Judge
 from runner.manifest.expansion import Expander
-from runner.manifest.findings import Findings, Snapshot, Source, Spot
+from runner.manifest.findings import SHOWN, Findings, Snapshot, Source, Spot
 from runner.manifest.head import Head, read_head
 from runner.manifest.inputs import Input
+from runner.manifest.left_out import LeftOut
 from runner.manifest.reading import read_text
 from runner.manifest.references import ReferenceReader, References
 from runner.manifest.refusals import judge_manifest
@@ -20,7 +22,7 @@ from runner.manifest.row_files import is_as_it_was
 from runner.manifest.schema import schema_of_manifests
 from runner.manifest.section import said
 from runner.manifest.yaml12 import YamlMap, read_yaml
-from runner.model import JobSpec, ModelId, Problem, Reference, Settings
+from runner.model import JobSpec, ModelId, Problem, Reference, Settings, Severity
 
 
 class Manifest:
@@ -46,6 +48,7 @@ class Manifest:
         self._contracts = contracts
         self._references = references
         self._inputs: tuple[Input, ...] | None = None
+        self._expander: Expander | None = None
         self.folder = folder
         self.sha256 = sha256  # of the file's text
         self.settings: Settings | None = head.settings if head is not None else None
@@ -68,6 +71,18 @@ class Manifest:
         """How many warnings there are, also those that `problems` only counts."""
         return self._findings.warnings
 
+    @property
+    def left_out(self) -> LeftOut:
+        """Which jobs have mistakes, as far as they have been read."""
+        if self._expander is None or self._judged is None:
+            return LeftOut(stops=self.errors > 0)
+        (shown, counts, _), _ = self._judged
+        of_the_head = counts[Severity.ERROR] > SHOWN or any(
+            problem.severity is Severity.ERROR and not problem.path.startswith("jobs[") for problem in shown
+        )
+        found = self._expander.left_out
+        return replace(found, stops=found.stops or of_the_head)
+
     def jobs(self) -> Iterator[JobSpec]:
         """Yield the jobs in order, leaving out those with errors, which go to `problems`.
 
@@ -77,7 +92,7 @@ class Manifest:
         if self._head is not None:
             of_the_head, refused = self._judge(self._head)
             self._findings.restore(of_the_head)
-            expander = Expander(
+            self._expander = expander = Expander(
                 self._head,
                 self._findings,
                 folder=self.folder,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -77,10 +77,33 @@ class StagedJob:
     estimate: Estimate
 
 
-def stage(conn: sqlite3.Connection, manifest: str, jobs: Iterable[StagedJob]) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Jobs of a manifest that are not staged, though it lists them: their rows stay as they are."""
+
+    ids: Collection[str] = ()
+    others: bool = False  # there are some whose ids are not known, so that no row is known to be removed
+
+
+NOTHING_HELD = Held()
+
+
+def stage(
+    conn: sqlite3.Connection,
+    manifest: str,
+    jobs: Iterable[StagedJob],
+    *,
+    held: Callable[[], Held] = lambda: NOTHING_HELD,
+) -> int:
     """Stage all jobs of a manifest and compute the diff; return how many were staged.
 
     Works on a read-only database too: the table is temporary.
+
+    Args:
+        conn: The connection; it may be read-only.
+        manifest: The manifest's name.
+        jobs: The jobs.
+        held: Asked once all jobs are staged.
 
     Raises:
         TemporaryTrouble: There is no room for the table.
@@ -94,7 +117,10 @@ def stage(conn: sqlite3.Connection, manifest: str, jobs: Iterable[StagedJob]) ->
                 " estimate, reserve, basis) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 _rows(jobs),
             )
+            _hold(conn, held().ids)
             _compare(conn, manifest)
+            if held().others:
+                _hold_all(conn, manifest)
         found = conn.execute("SELECT count(*) FROM incoming").fetchone()
     return int(found[0])
 
@@ -154,6 +180,32 @@ def references_listed(conn: sqlite3.Connection, manifest: str) -> Iterator[Refer
 def _clear(conn: sqlite3.Connection) -> None:
     conn.execute(f"DROP {'VIEW' if _is_restaged(conn) else 'TABLE'} IF EXISTS temp.incoming")
     conn.execute("DROP TABLE IF EXISTS temp.priced")
+    conn.execute("DROP TABLE IF EXISTS temp.held")
+    conn.execute("CREATE TEMP TABLE held (job TEXT PRIMARY KEY) WITHOUT ROWID")
+
+
+def _hold(conn: sqlite3.Connection, ids: Iterable[str]) -> None:
+    conn.executemany("INSERT OR IGNORE INTO temp.held (job) VALUES (?)", ((job,) for job in ids))
+    # An id that is used twice: the first of the two is staged.
+    conn.execute("DELETE FROM temp.held WHERE job IN (SELECT job FROM incoming)")
+
+
+def _hold_all(conn: sqlite3.Connection, manifest: str) -> None:
+    """Hold every listed row that is neither staged nor known to have been edited or renamed."""
+    conn.execute(
+        "INSERT OR IGNORE INTO temp.held (job) SELECT job FROM main.jobs WHERE manifest = ? AND listed = 1"
+        " AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL) AND job NOT IN (SELECT job FROM incoming)",
+        (manifest,),
+    )
+
+
+_HELD = "(listed = 1 AND job IN (SELECT job FROM temp.held))"
+
+
+def held_rows(conn: sqlite3.Connection, manifest: str) -> frozenset[int]:
+    """Return the rows of jobs that are listed as before, though they are not staged."""
+    found = conn.execute(f"SELECT id FROM main.jobs WHERE manifest = ? AND {_HELD}", (manifest,))
+    return frozenset(row["id"] for row in found)
 
 
 def _is_restaged(conn: sqlite3.Connection) -> bool:
@@ -220,6 +272,7 @@ def _compare(conn: sqlite3.Connection, manifest: str) -> None:
         "   WHEN 'uncertain' THEN 4 WHEN 'failed' THEN 6 WHEN 'abandoned' THEN 7 ELSE 5 END, position, id), id, job,"
         f"   state IN {NEVER_SENT_SQL}"
         " FROM jobs WHERE manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
+        f"   AND NOT {_HELD}"
         "   AND fingerprint IN (SELECT fingerprint FROM incoming WHERE row IS NULL)",
         (manifest,),
     )
@@ -277,7 +330,7 @@ def _gone(conn: sqlite3.Connection) -> str:
     """Return the condition for rows of manifest ?1 that what is staged does not list."""
     if _is_restaged(conn):
         return "manifest = ?1 AND listed = 0"
-    return "manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
+    return f"manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL) AND NOT {_HELD}"
 
 
 def _orphans(conn: sqlite3.Connection) -> str:

@@ -317,3 +317,57 @@ def test_foreign_keys_are_whole_after_any_of_this(file: StateFile) -> None:
 
 def test_the_database_and_the_rules_agree_on_what_was_never_sent() -> None:
     assert set(re.findall(r"'(\w+)'", jobs.NEVER_SENT_SQL)) == {state.value for state in NEVER_SENT}
+
+
+# --- jobs that are left out -----------------------------------------------------------------------
+
+
+def stage_without(file: StateFile, *specs: JobSpec, ids: tuple[str, ...] = (), others: bool = False) -> None:
+    """Make jobs the listed ones while others of the manifest are left out."""
+    held = staging.Held(ids=ids, others=others)
+    staging.stage(file.conn, NAME, (staged(spec, file) for spec in specs), held=lambda: held)
+    with file.transaction() as conn:
+        staging.apply(conn, NAME, NOW)
+
+
+def test_the_row_of_a_job_that_is_left_out_stays_as_it_is_and_others_are_removed(file: StateFile) -> None:
+    apply(file, A, B, C)
+    pay(file, "b", "submitting")
+    before = rows(file, "SELECT * FROM jobs WHERE job = 'b'")
+
+    stage_without(file, A, ids=("b",))
+
+    assert rows(file, "SELECT * FROM jobs WHERE job = 'b'") == before
+    assert table(file) == {("a", 1): "planned", ("b", 1): "submitting"}
+    assert staging.held_rows(file.conn, NAME) == {row_of(file, "b")}
+    assert staging.summary(file.conn, NAME)["orphaned"] == 0
+
+
+def test_another_job_does_not_take_over_the_row_of_one_that_is_left_out(file: StateFile) -> None:
+    apply(file, A)
+    pay(file, "a")
+
+    stage_without(file, replace(A, id="twin"), ids=("a",))
+
+    assert table(file) == {("a", 1): "done", ("twin", 1): "planned"}
+
+
+def test_where_ids_are_not_known_no_row_is_removed_but_edits_and_new_names_still_count(
+    file: StateFile,
+) -> None:
+    apply(file, A, B, C)
+    pay(file, "b")
+    edited = replace(A, prompt="another", fingerprint="fp1:" + "e" * 64)
+
+    stage_without(file, edited, replace(B, id="new-name"), others=True)
+
+    assert table(file) == {("a", 1): "planned", ("new-name", 1): "done", ("c", 1): "planned"}
+    assert staging.held_rows(file.conn, NAME) == {row_of(file, "c")}
+
+
+def test_an_id_that_is_used_twice_is_staged_once_and_not_held(file: StateFile) -> None:
+    apply(file, A)
+
+    stage_without(file, A, ids=("a",))
+
+    assert staging.held_rows(file.conn, NAME) == frozenset()

@@ -155,8 +155,8 @@ def test_rows_that_change_while_they_are_read_are_not_trusted(
 ) -> None:
     at_once = staging.stage
 
-    def stage_slowly(*arguments: Any) -> int:
-        found = at_once(*arguments)
+    def stage_slowly(*arguments: Any, **more: Any) -> int:
+        found = at_once(*arguments, **more)
         place.rows.write_text("n\n1\n2\n3\n", encoding="utf-8")
         return found
 
