@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from runner.api.account import ask
 from runner.api.reading import read_known
-from runner.errors import KeyRefused, TemporaryTrouble, UsageError
+from runner.errors import KeyRefused, RunnerError, TemporaryTrouble, UsageError
 from runner.host.clock import epoch, rfc3339
 from runner.host.environment import base_url, get_key
 from runner.host.workspace import ManifestLock
@@ -200,11 +200,24 @@ class Answering:
             self._event(conn, "resend")
 
     def abandon(self) -> None:
-        """Give the job up; its credits stay counted."""
+        """Give the job up; its credits stay counted, and nobody asks for its task again: so it is asked for once more."""
+        told = self._told()
         with self.file.transaction() as conn:
+            if told:
+                ledger.note_reserved(conn, self.job, reserved=told, now=self._now())
             moves.abandon(conn, self.job, self._now())
             ledger.end_probe(conn, self.job)
             self._event(conn, "abandoned")
+
+    def _told(self) -> float | None:
+        """Return the credits that the service names for the job's task now; None where it cannot be asked."""
+        if self.job.task_id is None:
+            return None
+        try:
+            task, _ = self._task(self.job.task_id)
+        except RunnerError:
+            return None
+        return task.final or task.reserved
 
     def accept(self) -> None:
         """Take the job as done with those of its results that are there.

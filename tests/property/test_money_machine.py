@@ -177,6 +177,7 @@ class Money(RuleBasedStateMachine):
         self.owner: dict[str, tuple[int, int, int]] = {}  # key -> (row, round, revision)
         self.ordered: set[tuple[int, int]] = set()  # rounds a person has paid for
         self.given_up: set[tuple[int, int]] = set()  # rounds a person has closed
+        self.never_told: set[str] = set()  # their tasks, where the service had not named a price by then
         self.risked: set[tuple[int, int]] = set()  # sent again by a person although the key was forgotten
         self.before = os.environ.get("RIVYA_API_KEY")
         os.environ["RIVYA_API_KEY"] = KEYS[0]
@@ -712,6 +713,7 @@ class Money(RuleBasedStateMachine):
     def begin_again(self, meant: list[Job]) -> None:
         self.ordered.update((found.row, found.round + 1) for found in meant)
         self.given_up.update((found.row, found.round) for found in meant)
+        self.closed(meant)
         with self.file.transaction() as conn:
             begin_rounds(
                 conn,
@@ -727,7 +729,13 @@ class Money(RuleBasedStateMachine):
         self.crash()
         found = self.pick(data, self.rows(State.WAITING, State.DOWNLOADING))
         self.given_up.add((found.row, found.round))
+        self.closed([found])
         self.person(found).abandon()
+
+    def closed(self, closed: list[Job]) -> None:
+        """Note the tasks that nobody asks about any more before the service has named their price."""
+        tasks = [self.service.tasks[found.task_id] for found in closed if found.task_id is not None]
+        self.never_told.update(task.id for task in tasks if not (task.final or task.reserved))
 
     @precondition(lambda self: self.to_begin_again())
     @rule(data=st.data())
@@ -837,11 +845,12 @@ class Money(RuleBasedStateMachine):
         assert spent <= cap + DEAREST + 1e-6
 
     def cost(self, task: Task) -> float:
-        """Return what a task costs, as far as anybody can know: one given up for lost keeps its estimate for ever."""
+        """What a task costs, as far as anybody can know: one closed before its price is named keeps its estimate."""
         row, round_, _ = self.owner[task.key]
         found = jobs.get(self.file.conn, row)
         held = jobs.holder_of_task(self.file.conn, SERVICE, task.id)
-        if held is None and (found.state is State.ABANDONED or (row, round_) in self.given_up):
+        closed = found.state is State.ABANDONED or (row, round_) in self.given_up
+        if closed and (held is None or task.id in self.never_told):
             return min(task.price, ledger.amount_of(self.file.conn, replace(found, round=round_)))
         if task.status not in ("succeeded", "failed"):
             return task.price

@@ -11,7 +11,7 @@ import pytest
 
 from runner.api.resolve import CHOICES, Answering
 from runner.api.retry import Rounds, begin_rounds, may_begin_again
-from runner.errors import UsageError
+from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import rfc3339
 from runner.lifecycle.ways import WAYS
 from runner.model import Artifact, Sha256, State
@@ -227,6 +227,42 @@ async def test_a_task_under_way_can_be_closed_and_is_said_to_be_under_way() -> N
     look(world).abandon()
 
     assert "it seems to be running ('processing'), and `rivya-batch run` collects it" in words
+    assert (world.state("a"), world.credits()) == (State.ABANDONED, (0, 10))
+
+
+@pytest.mark.parametrize(
+    ("said", "counted"),
+    [
+        ({"status": "processing", "reserved": 40}, 40),
+        ({"status": "succeeded", "reserved": 1, "final": 40}, 40),
+        ({"status": "queued", "reserved": 0}, 10),
+        ({"status": "failed", "reserved": 10, "final": 0}, 10),
+    ],
+)
+async def test_a_job_that_is_given_up_counts_with_what_the_service_says_by_then(
+    said: dict[str, Any], counted: float
+) -> None:
+    """Nobody asks for its task again; at the price of before, the next jobs would pass the cap."""
+    world = World.of(A)
+    await world.submits("a", accepted("t1", reserved=None))
+
+    look(world, **said).abandon()
+
+    assert (world.state("a"), world.credits()) == (State.ABANDONED, (0, counted))
+
+
+async def test_a_job_is_given_up_also_where_the_service_cannot_be_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World.of(A)
+    await world.submits("a", accepted("t1"))
+
+    def away(*_: Any) -> Any:
+        raise TemporaryTrouble("no answer")
+
+    monkeypatch.setattr(Looking, "_task", away)
+    look(world).abandon()
+
     assert (world.state("a"), world.credits()) == (State.ABANDONED, (0, 10))
 
 
