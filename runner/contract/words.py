@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -41,6 +42,34 @@ def suggest(word: str, candidates: Iterable[str]) -> str | None:
         return folded[wanted]
     near = get_close_matches(wanted, folded, n=1, cutoff=0.6)
     return folded[near[0]] if near else None
+
+
+def differences_of(written: str, there: str) -> list[str]:
+    """Return how two names differ that look alike, for "which differs …"; nothing for others.
+
+    >>> differences_of("hero.png", "Hero.png"), differences_of("hero", "bottle")
+    (['in capital letters'], [])
+    """
+    if written == there or looks(written) != looks(there):
+        return []
+    found = []
+    if (written.strip(), there.strip()) != (written, there):
+        found.append(
+            "in a space at its end" if written.lstrip() == written else "in a space at its beginning"
+        )
+    one, other = unicodedata.normalize("NFC", written), unicodedata.normalize("NFC", there)
+    if (one, other) != (written, there):
+        found.append("in its Unicode form (letters with accents as one character, or as two)")
+    if one.casefold().split() != other.casefold().split():
+        found.append("in letters of another width")
+    elif one.split() != other.split():
+        found.append("in capital letters")
+    return found or ["in its spaces"]
+
+
+def looks(name: str) -> str:
+    """Return what is equal for names that look alike: Unicode forms, capitals and blanks put aside."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _fold(word: str) -> str:

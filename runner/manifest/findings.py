@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.manifest.yaml12 import At
+from runner.manifest.yaml_text import lines_of
 from runner.model import Place, Problem, Severity
 
 Snapshot = tuple[list[Problem], dict[Severity, int], set[tuple[Place, str, str]]]
@@ -21,7 +22,7 @@ class Source:
     def line(self, number: int) -> str:
         """Return a line of the text, counted from 1; empty where there is none."""
         if self._lines is None:
-            self._lines = self._text.splitlines()  # only a manifest with problems pays for this
+            self._lines = lines_of(self._text)  # only a manifest with problems pays for this
         return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
 
 

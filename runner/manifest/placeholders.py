@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from runner.contract.words import listed, number_text, shown, suggest
+from runner.contract.words import differences_of, listed, number_text, shown, suggest
 
 Scope: TypeAlias = Mapping[str, Any]  # {"brand": "Acme", "row": {"sku": "a-1"}, "take": 2}
 
@@ -381,6 +381,10 @@ def _unknown(expression: Expression, inside: Collection[str]) -> BadPlaceholder:
     what = f"there is no {noun} {shown(expression.rest or expression.head)} here"
     there = f"there are {listed([*inside])}" if inside else "there are none"
     hint = f"did you mean ${{{expression.head}.{like}}}? {there}" if like else there
+    if like and (
+        differences := [each for each in differences_of(expression.rest, like) if "capital" not in each]
+    ):
+        hint = f"did you mean ${{{expression.head}.{like}}}? It differs {' and '.join(differences)}"
     return BadPlaceholder(what, code="unknown-name", hint=hint, offset=expression.offset)
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
-from runner.contract.words import shown, suggest
+from runner.contract.words import shown
+from runner.manifest.near_files import nearby
 from runner.model import Reference
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
 _REMEMBERED = 50_000  # files
 _SUGGESTED = 50  # missing files that get a suggestion: a row each of 100,000 would take minutes
-_LOOKED_AT = 1_000  # files of a folder, for the one that was meant
 
 
 class ReferenceTrouble(Protocol):
@@ -80,23 +79,11 @@ class References:
             hint = "download it and name the file: only uploaded files are known to work"
             return Trouble(f"{shown(text)} is a URL, not a file", hint, "url-reference")
         found = self._reader.read(self._folder, text)
-        if not isinstance(found, Reference) and found.code == "reference-missing":
+        if not isinstance(found, Reference) and (found.code == "reference-missing" or "\0" in text):
             return Trouble(found.what, self._nearby(text) or found.hint, found.code)
         return found
 
     def _nearby(self, text: str) -> str:
         """Return a hint that names the file that was probably meant; empty where none is near."""
-        if text.startswith("~"):
-            return "`~` is not expanded; write the whole path"
         self._missing += 1
-        if self._missing > _SUGGESTED:
-            return ""
-        wanted = PurePosixPath(text)
-        try:
-            beside = islice((self._folder / wanted.parent).iterdir(), _LOOKED_AT)
-            # By stem: two files are not alike for both being .png, and hero.jpg may well be hero.png.
-            there = {path.stem: path.name for path in beside}
-        except (OSError, ValueError):
-            return ""
-        like = suggest(wanted.stem, there)
-        return f"did you mean {(wanted.parent / there[like]).as_posix()}?" if like else ""
+        return nearby(self._folder, text) if self._missing <= _SUGGESTED else ""

@@ -17,6 +17,7 @@ from runner.contract.judging import Judge, Refusal
 from runner.contract.words import listed, number_text, shown, suggest
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.models import likely_contract, param_hints, report_unknown_model
+from runner.manifest.schema import OWN_KEY
 from runner.manifest.section import said
 from runner.manifest.yaml12 import YamlList, YamlMap
 from runner.model import ModelId
@@ -86,7 +87,7 @@ class _Judged:
             case "additionalProperties" | "unevaluatedProperties":
                 known = _known(refusal.schema)
                 for key in refusal.value:
-                    if key not in known:
+                    if key not in known and not (not path and re.match(OWN_KEY, key)):
                         self._unknown_key(path, key, known)
             case "propertyNames":
                 pass  # reported by what is inside it

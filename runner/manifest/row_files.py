@@ -14,6 +14,7 @@ from runner.manifest.csv_rows import CsvRows, TsvRows
 from runner.manifest.findings import Findings, Source, Spot
 from runner.manifest.inputs import Input, file_sha256, names_sha256
 from runner.manifest.json_rows import JsonLinesRows, JsonRows
+from runner.manifest.near_files import nearby
 from runner.manifest.reading import Unreadable, open_regular, read_text
 from runner.manifest.rows import Reading, Row, Rows, is_row
 from runner.manifest.text_rows import TextRows
@@ -131,7 +132,7 @@ def open_rows(
         code = exc.code if isinstance(exc, Unreadable) else "file-unreadable"
         hints = [
             exc.hint if isinstance(exc, Unreadable) else "",
-            _nearby(folder, name, Path(spot.source.file).name),
+            nearby(folder, name) or _nearby(folder, name, Path(spot.source.file).name),
         ]
         findings.error(spot, f"the file of rows {shown(name)} {what}", code, "; ".join(filter(None, hints)))
         return None

@@ -19,6 +19,7 @@ from runner.schemas import load_contracts, read_schema
 
 # A `${` that is not escaped as `$${`.
 PLACEHOLDER: Final = r"(^|[^$])(\$\$)*\$\{"
+OWN_KEY: Final = "^x-"  # of the top level
 _NUMBER_TEXT: Final = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 _DURATION: Final = r"^\d+(\.\d+)?[smhd]$"
 _SIZE: Final = r"^\d+(\.\d+)?\s*([kKMGT]i?)?B$"
@@ -62,6 +63,8 @@ def manifest_schema(contracts: Mapping[ModelId, Contract]) -> Schema:
         " from schemas/contracts; do not edit.",
         "type": "object",
         "additionalProperties": False,
+        # The user's own: values with anchors (`&name`), which jobs repeat (`*name`) or merge (`<<: *name`).
+        "patternProperties": {OWN_KEY: True},
         "required": ["version", "name", "jobs"],
         "properties": _head_properties(),
         "allOf": by_default_model,

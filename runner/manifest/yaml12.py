@@ -5,6 +5,8 @@ equal keys, and die or never end on hostile input. So only its event stream is u
 event means, and how much of it there may be, is decided below. Everything wrong becomes a
 `Problem`; nothing raises.
 
+Where the parser behind it still follows YAML 1.1, or refuses what 1.2 allows, `yaml_text` helps.
+
 What is text: whatever is quoted, and every plain scalar that is not null, a boolean or a number of
 the core schema. Numbers with leading zeros (`0123`) stay text, because they are article numbers.
 """
@@ -16,10 +18,11 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import yaml
 
+from runner.manifest.yaml_text import SUSPECTS, Fitted, ends_curly, fitted, lines_of, slip_in, slip_of
 from runner.model import Place, Problem
 
 At: TypeAlias = tuple[int, int]  # line and column, both from 1
@@ -27,11 +30,14 @@ At: TypeAlias = tuple[int, int]  # line and column, both from 1
 MAX_BYTES = 64_000_000
 MAX_DEPTH = 64
 MAX_ALIASED = 10_000  # values that may come from aliases, counted as if written out
+MAX_MERGED = 300_000  # values that may come from merge keys, counted as if written out
 MAX_VALUES = 5_000_000
 MAX_PROBLEMS = 200
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -44,6 +50,10 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
+_LINE_BREAKS = {"\x85": '"\\N"', "\u2028": '"\\L"', "\u2029": '"\\P"'}  # to YAML 1.1; and their escapes
+_FLOW_QUESTION = re.compile(r"[\[{,]\s*\?[^\s,\]}]")
+_INDENTED_BY_TAB = re.compile(r" *\t")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 # Longer than any number a person means; CPython refuses to convert more than 4,300 digits.
 _LONGEST_NUMBER = 300
 
@@ -78,6 +88,13 @@ class YamlMap(dict[str, Any]):
     def value_at(self, key: str) -> At:
         """Return where the value was written; where the mapping begins for a key it lacks."""
         return self._find(key, 4)
+
+    def entries(self) -> Iterator[tuple[str, Any, At, At]]:
+        """Yield (key, value, place of the key, place of the value)."""
+        places = self._places
+        for index, (key, value) in enumerate(self.items()):
+            line, column, value_line, value_column = places[4 * index + 2 : 4 * index + 6]
+            yield key, value, (line, column), (value_line, value_column)
 
     def _find(self, key: str, offset: int) -> At:
         for index, name in enumerate(self):
@@ -161,11 +178,17 @@ def read_yaml(text: str, *, file: str) -> YamlDocument:
         file: Name to show in problems.
 
     Returns:
-        The tree and the problems. Duplicate keys, merge keys, tags and keys that are not text are
+        The tree and the problems. Merge keys (`<<`) are merged: the keys of the mapping itself win, then
+        those of the earlier mapping in a list. Duplicate keys, tags and keys that are not text are
         reported and skipped; syntax errors, and more depth, aliases or values than any manifest
         needs, end the reading.
     """
-    return _Reader(text.removeprefix("\ufeff"), file).read()
+    text = text.removeprefix("\ufeff")
+    reader = _Reader(text, file)
+    document = reader.read()
+    if reader.may_be_fitted and (other := fitted(text, dashes=reader.at_dash)) is not None:
+        return _Reader(text, file, other).read()
+    return document
 
 
 def plain_value(text: str) -> Any:
@@ -205,7 +228,7 @@ class _Anchor:
 class _Frame:
     """An open mapping or list."""
 
-    __slots__ = ("anchor", "count", "height", "key", "key_at", "node", "skip_value")
+    __slots__ = ("anchor", "count", "height", "key", "key_at", "merged", "merging", "node", "skip_value")
 
     def __init__(self, node: YamlMap | YamlList, anchor: str | None) -> None:
         self.node = node
@@ -213,6 +236,8 @@ class _Frame:
         self.key: str | None = None
         self.key_at: At = (1, 1)
         self.skip_value = False  # the key was refused, so its value goes nowhere
+        self.merging = False  # the key is `<<`, and its value is still to come
+        self.merged: list[YamlMap] | None = None  # what `<<` brought
         self.count = 1  # values inside, as if every alias were written out
         self.height = 1
 
@@ -223,14 +248,19 @@ _NO_KEY = object()
 class _Reader:
     """Builds the tree from events; holds the budget of depth, aliases and values."""
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, instead: Fitted | None = None) -> None:
         self.text = text
         self.file = file
+        self.instead = instead  # what is parsed in the place of the text
+        self.may_be_fitted = False  # the text was refused for something that `fitted` may help with
+        self.at_dash = False  # it was refused for a tab behind a dash
+        self.suspects = self.questions = self.halves = False  # whether each scalar needs a look
         self.lines: list[str] | None = None
         self.problems: list[Problem] = []
         self.frames: list[_Frame] = []
         self.anchors: dict[str, _Anchor | None] = {}  # None while the value is still open
         self.aliased = 0
+        self.merged = 0
         self.values = 0
         self.root: Any = None
         self.root_at: At = (1, 1)
@@ -239,7 +269,10 @@ class _Reader:
         complete = True
         try:
             self._refuse_unprintable()
-            self._consume(yaml.parse(self.text, Loader=_LOADER))
+            self.suspects = not self.text.isascii() and SUSPECTS.search(self.text) is not None
+            self.questions = "?" in self.text and _FLOW_QUESTION.search(self.text) is not None
+            self.halves = "\\" in self.text and _HALF.search(self.text) is not None
+            self._consume(yaml.parse(self.instead.text if self.instead else self.text, Loader=_LOADER))
         except _Stop:
             complete = False
         except yaml.MarkedYAMLError as exc:
@@ -258,10 +291,12 @@ class _Reader:
                 (1, 1), "the document is too large", "too-large", "keep the rows in a .csv or .jsonl file"
             )
         if found := _UNPRINTABLE.search(self.text):
-            before = self.text[: found.start()].splitlines(keepends=True) or [""]
-            at = (len(before), len(before[-1]) + 1)
-            if before[-1].endswith(("\n", "\r", "\x85", "\u2028", "\u2029")):
-                at = (len(before) + 1, 1)
+            before = lines_of(self.text[: found.start()] + ".")
+            at = (len(before), len(before[-1]))
+            if escape := _LINE_BREAKS.get(found[0]):
+                what = f"there is an invisible line break here (U+{ord(found[0]):04X})"
+                hint = f"delete it, or write it as an escape in double quotes ({escape})"
+                self._stop(at, what, "odd-line-break", hint)
             what = f"there is an invisible control character here (U+{ord(found[0]):04X})"
             self._stop(
                 at, what, "control-character", 'delete it, or write it as an escape in double quotes ("\\t")'
@@ -296,28 +331,81 @@ class _Reader:
         at = (event.start_mark.line + 1, event.start_mark.column + 1)
         if tag is not None:
             self._tag(tag, at)
-        value = (
-            event.value if event.style else plain_value(event.value)
-        )  # the style of a plain scalar is empty
+        text, style = event.value, event.style  # the style of a plain scalar is empty
+        if self.instead is not None:
+            text = self._restored(text, style, at)
+        if self.halves and style == '"' and not _is_text(text):
+            self._half_character(at)
+        value = text if style else plain_value(text)
+        if self.suspects and not style and (meant := self._slip(text, event, at)) is not None:
+            value = plain_value(meant)
         if event.anchor is not None:
             self.anchors[event.anchor] = _Anchor(value, 1, 0)
         frame = self.frames[-1] if self.frames else None
         if frame is not None and type(frame.node) is YamlMap and not frame.skip_value and frame.key is None:
-            self._key(frame, value, event, at)
+            self._key(frame, value, text, style, at)
         else:
             self._put(value, at, 1, 0)
 
-    def _key(self, frame: _Frame, value: Any, event: Any, at: At) -> None:
+    def _restored(self, text: str, style: str, at: At) -> str:
+        """Return what a scalar says in the text as it was written."""
+        assert self.instead is not None
+        found = self.instead.restored(text, style)
+        if found is None:
+            below = range(at[0], at[0] + 1000)
+            number = next((n for n in below if _INDENTED_BY_TAB.match(self._line(n))), at[0])
+            self._stop((number, 1), _TAB, "yaml-syntax", _TAB_HINT)
+        return found
+
+    def _half_character(self, at: At) -> NoReturn:
+        found = _HALF.search(self._line(at[0]), at[1] - 1)
+        at = (at[0], found.start() + 1) if found else at
+        self._stop(at, _HALF_CHARACTER, "lone-surrogate", _HALF_HINT)
+
+    def _slip(self, text: str, event: Any, at: At) -> str | None:
+        """Report what a plain scalar has in the place of a blank, a colon or a quote; return what was meant."""
+        frame = self.frames[-1] if self.frames else None
+        if frame is None or type(frame.node) is YamlList:
+            role: Literal["key", "value", "alone"] = "alone"
+        elif frame.skip_value:
+            return None
+        elif frame.key is None:
+            role = "key"
+        else:
+            role = "value" if frame.key_at[0] == at[0] else "alone"
+        slip = slip_of(text, role=role, in_brackets=frame is not None and self._is_in_brackets(at))
+        if slip is None:
+            return None
+        self._problem((at[0], at[1] + slip.offset), slip.what, slip.code, slip.hint)
+        return slip.meant
+
+    def _is_in_brackets(self, at: At) -> bool:
+        """Return whether the collection that is open began with a bracket."""
+        began = self.frames[-1].node.at
+        return self._char(began) in ("[", "{")
+
+    def _key(self, frame: _Frame, value: Any, spelled: str, style: str, at: At) -> None:
         node = frame.node
         assert isinstance(node, YamlMap)
         if type(value) is not str:
-            spelled = event.value or "null"
-            what = f"the key `{spelled}` is not text" if event.value else "a key is missing before the colon"
-            self._problem(at, what, "key-not-text", f'put it in quotes: "{spelled}"' if event.value else "")
+            what = f"the key `{spelled}` is not text" if spelled else "a key is missing before the colon"
+            self._problem(at, what, "key-not-text", f'put it in quotes: "{spelled}"' if spelled else "")
             frame.skip_value = True
-        elif value == "<<" and not event.style:
-            self._problem(at, "merge keys (`<<`) are not supported", "merge-key", "write the keys out")
+        elif self.questions and self._line(at[0])[at[1] - 2 : at[1] - 1] == "?":
+            # To YAML 1.2 it is a part of the key, to the parser it is none.
+            hint = f'remove the `?`, or put the key in quotes: "?{_short(value)}"'
+            self._problem(
+                (at[0], at[1] - 1), f"a `?` stands before the key `{_short(value)}`", "key-question", hint
+            )
             frame.skip_value = True
+        elif value == "<<" and not style:
+            if frame.merged is not None:
+                hint = "write one list: `<<: [*one, *other]`; the earlier one wins"
+                self._problem(at, "the key `<<` is here twice", "duplicate-key", hint)
+                frame.skip_value = True
+                return
+            frame.key, frame.key_at = value, at
+            frame.merging, frame.merged = True, []
         elif value in node:
             line = node.key_at(value)[0]
             what = f"the key `{_short(value)}` is here twice (first on line {line})"
@@ -355,9 +443,47 @@ class _Reader:
 
     def _close(self) -> None:
         frame = self.frames.pop()
+        if frame.merged:
+            self._merge(frame)
         if frame.anchor is not None:
             self.anchors[frame.anchor] = _Anchor(frame.node, frame.count, frame.height)
         self._put(frame.node, frame.node.at, frame.count, frame.height)
+
+    def _take_merge(self, frame: _Frame, value: Any, at: At, count: int) -> None:
+        """Take the value of `<<`; it is merged when the mapping ends, since the mapping's own keys win."""
+        frame.key, frame.merging = None, False
+        sources = value if type(value) is YamlList else [value]
+        if not all(type(source) is YamlMap for source in sources):
+            what = "`<<` takes a mapping, or a list of mappings"
+            self._problem(
+                at, what, "merge-key", "for example `<<: *wide`, where `&wide` stands before a mapping"
+            )
+            return
+        self.merged += count
+        if self.merged > MAX_MERGED:
+            what = f"merge keys (`<<`) here stand for more than {MAX_MERGED:,} values"
+            self._stop(at, what, "alias-bomb", "write what all jobs share at the top of the manifest")
+        frame.merged = sources
+
+    def _merge(self, frame: _Frame) -> None:
+        own = frame.node
+        assert isinstance(own, YamlMap)
+        merged = YamlMap(own.at)
+        for source in frame.merged or ():
+            for key, value, key_at, value_at in source.entries():
+                if key not in own and key not in merged:
+                    merged.add(key, value, key_at, value_at)
+        for key, value, key_at, value_at in own.entries():
+            merged.add(key, value, key_at, value_at)
+        frame.node = merged
+
+    def _is_merged(self) -> bool:
+        """Return whether what comes now is the value of `<<`, or in its list."""
+        frames = self.frames
+        return bool(frames) and (
+            frames[-1].merging
+            or (len(frames) > 1 and frames[-2].merging and type(frames[-1].node) is YamlList)
+        )
 
     def _alias(self, event: Any) -> None:
         at = _at(event)
@@ -369,7 +495,8 @@ class _Reader:
         if anchor is None:
             self._stop(at, f"`*{_short(name)}` contains itself", "alias-loop", "write the value out")
         assert isinstance(anchor, _Anchor)
-        self.aliased += anchor.values
+        if not self._is_merged():  # these are counted there
+            self.aliased += anchor.values
         if self.aliased > MAX_ALIASED or len(self.frames) + anchor.height > MAX_DEPTH:
             what = f"aliases (`*name`) here stand for more than {MAX_ALIASED:,} values"
             self._stop(at, what, "alias-bomb", "use `vars`, `matrix` or `rows` for what repeats")
@@ -404,6 +531,8 @@ class _Reader:
                 frame.key_at = (1, 1)  # that was the refused key; its value is still to come
             else:
                 frame.skip_value = False
+        elif frame.merging:
+            self._take_merge(frame, value, at, count)
         elif type(node) is YamlMap and frame.key is not None:
             node.add(frame.key, value, frame.key_at, at)
             frame.key = None
@@ -426,14 +555,42 @@ class _Reader:
         mark, context = exc.problem_mark, exc.context_mark
         at = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         began = (context.line + 1, context.column + 1) if context else None
+        self.may_be_fitted = self.instead is None and (
+            self._char(at) == "\t"
+            or "tab character" in (exc.problem or "")
+            or "escape" in (exc.problem or "")
+        )
+        self.at_dash = self._line(at[0])[: at[1] - 1].rstrip(" ").endswith("-")
+        if (
+            self.halves
+            and "escape" in (exc.problem or "")
+            and _HALF.match(self._line(at[0]), max(at[1] - 3, 0))
+        ):
+            self._problem((at[0], at[1] - 2), _HALF_CHARACTER, "lone-surrogate", _HALF_HINT)
+            return
+        if slip := self._slip_near(at, began):
+            self._problem(*slip)
+            return
         what, hint, use_context = _plain_words(exc.problem or "", exc.context or "", self._char(at), began)
         if began is not None and use_context:
             at = began
         elif not self._char(at) and self.frames:
             at = self.frames[-1].node.at  # the end of the text is no help; what is open there is
+        if use_context and ends_curly(self._line(at[0])):
+            hint = f"a curly quote closes nothing: type a straight one, `{self._char(at)}`"
         if "${" in self._line(at[0]) and not use_context and '"' not in hint:
             hint = f'{hint}; a value with a placeholder is safest in quotes: "${{name}}"'.removeprefix("; ")
         self._problem(at, what, "yaml-syntax", hint)
+
+    def _slip_near(self, at: At, began: At | None) -> tuple[At, str, str, str] | None:
+        """Return the problem of a character that explains a syntax error: in its line, or in one before."""
+        if not self.suspects:
+            return None
+        before = next((n for n in range(at[0] - 1, max(at[0] - 4, 0), -1) if self._line(n).strip()), at[0])
+        for number in dict.fromkeys((at[0], before, began[0] if began else at[0])):
+            if slip := slip_in(self._line(number)):
+                return (number, slip.offset + 1), slip.what, slip.code, slip.hint
+        return None
 
     def _char(self, at: At) -> str:
         line = self._line(at[0])
@@ -441,7 +598,7 @@ class _Reader:
 
     def _line(self, number: int) -> str:
         if self.lines is None:
-            self.lines = self.text.splitlines()
+            self.lines = lines_of(self.text)
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
     def _problem(self, at: At, what: str, code: str, hint: str = "", path: str = "") -> None:
@@ -452,7 +609,7 @@ class _Reader:
         if len(self.problems) >= MAX_PROBLEMS:
             raise _Stop
 
-    def _stop(self, at: At, what: str, code: str, hint: str = "") -> None:
+    def _stop(self, at: At, what: str, code: str, hint: str = "") -> NoReturn:
         self._problem(at, what, code, hint)
         raise _Stop
 
@@ -463,6 +620,21 @@ def _at(event: Any) -> At:
 
 def _short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_text(value: str) -> bool:
+    """Return whether a text has no half characters in it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_HALF_CHARACTER = "there is half a character here (a lone surrogate such as `\\ud83d`)"
+_HALF_HINT = "write both halves, or the character itself"
+_TAB = "a tab is used for indentation"
+_TAB_HINT = "indent with spaces"
 
 
 def _plain_words(problem: str, context: str, char: str, began: At | None) -> tuple[str, str, bool]:
@@ -479,7 +651,7 @@ def _plain_words(problem: str, context: str, char: str, began: At | None) -> tup
     if "expected node content" in problem:
         return "a value is missing, or a bracket is not closed", "", False
     if char == "\t" or "tab character" in problem:
-        return "a tab is used for indentation", "indent with spaces", False
+        return _TAB, _TAB_HINT, False
     if "cannot start any token" in problem:
         return f"text cannot begin with `{char}`", "put the text in quotes", False
     if "unexpected end of stream" in problem and "quoted" in context:
@@ -503,7 +675,8 @@ def _plain_words(problem: str, context: str, char: str, began: At | None) -> tup
     if "could not find expected ':'" in problem:
         return "this line has no `: ` after its key", "write `key: value`; check the lines above too", False
     if "escape" in problem:
-        return "this escape (`\\`) is not known", "in single quotes a backslash is only a backslash", False
+        hint = "in single quotes a backslash is only a backslash; in the path of a file write `/`"
+        return "this escape (`\\`) is not known", hint, False
     if "document start" in problem:
         return "the document ends before this line", "check the indentation", False
     return f"this is not YAML: {problem or context or 'unreadable'}", "", False

@@ -264,3 +264,31 @@ def test_durations(text: str, seconds: float | None) -> None:
 )
 def test_sizes(text: str, size: int | None) -> None:
     assert size_bytes(text) == size
+
+
+def test_keys_that_begin_with_x_are_the_users_own(tmp_path: Path) -> None:
+    text = (
+        "version: 1\nname: test\nx-wide: &wide {prompt: a cat, params: {duration: 6}}\nx-: [1, {id: 2}]\n"
+        "model: grok-imagine-video\njobs:\n- {id: a, <<: *wide}\n- {<<: *wide, id: b, prompt: a dog}\n"
+    )
+    read = load(tmp_path, text)
+
+    assert read.problems == []
+    assert [(job.id, job.prompt, job.params["duration"]) for job in read.jobs] == [
+        ("a", "a cat", 6),
+        ("b", "a dog", 6),
+    ]
+
+
+def test_only_the_top_level_has_keys_of_the_users_own(tmp_path: Path) -> None:
+    read = load(tmp_path, HEAD + "X-a: 1\nx_a: 1\njobs: [{id: a, x-b: 1, params: {x-c: 1}}]\n")
+
+    assert sorted(read.codes) == ["unknown-key", "unknown-key", "unknown-key", "unknown-param"]
+
+
+def test_a_mistake_in_what_is_merged_is_told_once_where_it_was_written(tmp_path: Path) -> None:
+    text = HEAD + "x-bad: &bad {params: {duration: 99}}\njobs:\n- {id: a, <<: *bad}\n- {id: b, <<: *bad}\n"
+
+    problem = load(tmp_path, text).only("out-of-range")
+
+    assert (problem.place.line, problem.place.column) == (5, 33)

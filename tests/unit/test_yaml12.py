@@ -132,7 +132,7 @@ def test_every_key_value_and_item_knows_its_place() -> None:
     ("text", "expected"),
     [
         ("a: 1\nb: 2\na: 3\n", [(3, 1, "duplicate-key")]),
-        ("<<: {a: b}\nc: 1\n", [(1, 1, "merge-key")]),
+        ("<<: [a]\nc: 1\n", [(1, 5, "merge-key")]),
         ("a: !!str 5\nb: !x {c: d}\n", [(1, 4, "tag"), (2, 4, "tag")]),
         ("a: ! x\n", [(1, 4, "tag")]),
         (
@@ -168,7 +168,7 @@ def test_what_a_manifest_may_not_hold_is_a_problem_with_its_place(
 
 
 def test_reading_goes_on_after_what_is_refused() -> None:
-    document = read("a: 1\na: {b: [c]}\n2: {x: [y]}\n[z]: {w: v}\n<<: {q: r}\nlast: ok\n")
+    document = read("a: 1\na: {b: [c]}\n2: {x: [y]}\n[z]: {w: v}\n<<: [q]\nlast: ok\n")
 
     assert document.value == {"a": 1, "last": "ok"}
     assert document.complete
