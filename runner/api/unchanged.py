@@ -53,7 +53,9 @@ def _program() -> str:
 
     Not our version alone: in a checkout the code changes and the version does not.
     """
-    found = hashlib.sha256(f"{runner.__version__}\n{sys.version}\n{version('pyyaml')}\n".encode())
+    found = hashlib.sha256(f"{runner.__version__}\n{sys.version}\n".encode())
+    for name in ("pyyaml", "pillow", "pillow-heif"):
+        found.update(f"{version(name)}\n".encode())
     root = Path(__file__).resolve().parents[1]
     for pattern in PROGRAM:
         for path in sorted(root.glob(pattern)):

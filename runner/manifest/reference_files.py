@@ -19,9 +19,10 @@ from typing import BinaryIO, Protocol
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import Clock, SystemClock
 from runner.host.drives import DRIVES, CopyFailed
-from runner.model import Reference, Sha256
+from runner.manifest.pictures import Look, PictureBroken, look
+from runner.model import Kind, Reference, Sha256
 from runner.results.containers import whole
-from runner.results.media import HEAD_BYTES, WITH_SIGNATURE, describe, sniff
+from runner.results.media import HEAD_BYTES, WITH_SIGNATURE, MediaType, describe, sniff
 
 PIECE_BYTES = 1_000_000
 MAX_BYTES = 1_000_000_000
@@ -131,16 +132,16 @@ class DiskReferences:
                     "export or copy it again",
                     "reference-cut",
                 )
-            sha256 = self._hash(file, path, text, before)
+            looks = (str(path), before.st_size, before.st_mtime_ns, before.st_ino)
+            known = self._cache.get(*looks) if self._cache else None
+            if media.kind is Kind.IMAGE:
+                _look(file, text, media, checksums=known is None)
+            sha256 = self._hash(file, path, text, before) if known is None else Sha256(known)
         return Reference(
             path=text, file=path, kind=media.kind, mime=media.mime, size_bytes=before.st_size, sha256=sha256
         )
 
     def _hash(self, file: BinaryIO, path: Path, text: str, before: os.stat_result) -> Sha256:
-        looks = (str(path), before.st_size, before.st_mtime_ns, before.st_ino)
-        known = self._cache.get(*looks) if self._cache else None
-        if known is not None:
-            return Sha256(known)
         DRIVES.wait_for(path, whole=True)
         file.seek(0)
         sha256 = hashlib.sha256()
@@ -152,8 +153,18 @@ class DiskReferences:
                 f"{text} changes while it is being read", "wait until it is written", "reference-changing"
             )
         if self._cache and abs(self._clock.wall_s() - before.st_mtime) > SETTLED_AFTER_S:
+            looks = (str(path), before.st_size, before.st_mtime_ns, before.st_ino)
             self._cache.put(*looks, sha256.hexdigest())
         return Sha256(sha256.hexdigest())
+
+
+def _look(file: BinaryIO, text: str, media: MediaType, *, checksums: bool) -> Look | None:
+    try:
+        return look(file, media, checksums=checksums)
+    except PictureBroken as exc:
+        raise _UnfitError(
+            f"{text} cannot be read as {media.mime}: {exc}", "export or copy it again", "reference-broken"
+        ) from exc
 
 
 def _open_regular(path: Path, text: str, *, most_s: float = math.inf) -> BinaryIO:

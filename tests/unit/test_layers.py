@@ -90,6 +90,8 @@ HOMES: dict[str, frozenset[str]] = {
     "yaml": frozenset({"manifest.yaml12"}),
     "jsonschema": frozenset({"contract"}),
     "openpyxl": frozenset({"manifest"}),
+    "PIL": frozenset({"manifest"}),
+    "pillow_heif": frozenset({"manifest"}),
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli", "progress"}),
     "starlette": frozenset({"web"}),
