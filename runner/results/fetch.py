@@ -13,7 +13,7 @@ import math
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -32,6 +32,7 @@ from runner.results.ranges import (
     is_chunked,
     proves_the_same_elsewhere,
     rest_total,
+    span_of,
     strong_validator,
 )
 from runner.results.trouble import (
@@ -41,7 +42,7 @@ from runner.results.trouble import (
     ResultUnavailable,
     without_query,
 )
-from runner.results.verdict import Judgement, NoResult, judge
+from runner.results.verdict import Judgement, NoResult, Oddness, judge, oddness_of
 from runner.service.addresses import Address, may_hold_results, not_public, read_address
 from runner.service.http import USER_AGENT
 from runner.service.transports import AddressRefused, in_words, look_at, never_left
@@ -276,18 +277,21 @@ class ResultFetcher:
         status, headers = response.status_code, response.headers
         coding = coding_of(headers.get("content-encoding", ""))
         total: int | None
+        oddness: Oddness | None
         if status == 206 and progress is not None:
             total = rest_total(headers, offset=offset, known_total=progress.total_bytes)
             elsewhere = progress.source != _identity(url)
             if total is None or coding or (elsewhere and headers.get("etag") != progress.validator):
                 raise _StartOver
-        elif status == 200:
-            offset, progress, total = 0, None, body_length(headers)
+            oddness = None
+        elif 200 <= status < 300:
+            offset, progress = 0, None
+            total, oddness = _taken_as_all(status, headers, source)
         else:
             raise _refusal(status, source, response, ranged=progress is not None)
         if total is not None and total > self._max_bytes:
             raise self._too_large(source, total)
-        if progress is None and coding is None:
+        if progress is None and coding is None and oddness is None:
             progress = self._notes(response, url, total)
         unpacker = Unpacker(coding, max_bytes=self._max_bytes) if coding else None
         content = await self._stream(response, source, part, meter, progress, offset, total, unpacker)
@@ -297,6 +301,7 @@ class ResultFetcher:
             url=response.request.url,
             framed=total is not None or is_chunked(headers),
             packed=coding if unpacker is not None and unpacker.packed else None,
+            oddness=oddness,
         )
 
     def _notes(self, response: httpx.Response, url: str, total: int | None) -> PartOrigin | None:
@@ -379,6 +384,7 @@ class _Received:
     url: httpx.URL  # that answered
     framed: bool = True
     packed: str | None = None  # a coding that could not be undone
+    oddness: Oddness | None = None  # of the status it came with
 
 
 def _judged(received: _Received, source: str, part: PartFile) -> Result:
@@ -396,7 +402,10 @@ def _judged(received: _Received, source: str, part: PartFile) -> Result:
         raise ResultUnacceptable(f"{source} {exc}") from exc
     if received.packed is not None:
         verdict = _still_packed(received.packed)
-    looks = verdict.looks
+    looks, warning = verdict.looks, verdict.warning
+    if received.oddness is not None:
+        looks = max(looks, received.oddness.looks)
+        warning = "; ".join(filter(None, (warning, received.oddness.words)))
     if not received.framed and not content.ended:
         looks = max(looks, 2)  # a connection that breaks at the right moment looks just like this
     return Result(
@@ -405,10 +414,27 @@ def _judged(received: _Received, source: str, part: PartFile) -> Result:
         sha256=content.sha256,
         size_bytes=content.size_bytes,
         host=_place(received.url),
-        warning=verdict.warning,
+        warning=warning,
         looks=looks,
         framed=received.framed,
     )
+
+
+def _taken_as_all(status: int, headers: Mapping[str, str], source: str) -> tuple[int | None, Oddness | None]:
+    """Return the size of the body of a 2xx answer that was not asked for a part, and what is odd about its status.
+
+    Raises:
+        ResultUnavailable: It says itself that it is less than the whole file.
+    """
+    length = body_length(headers)
+    span = span_of(headers) if status == 206 else None
+    if span is None:
+        return length, oddness_of(status)
+    size = span.end if length is None else length
+    if span.first or size < (span.total or 0):
+        words = f"{source} was answered with a part only: bytes {span.first:,} to {span.end:,} of {span.total or 'more'}"
+        raise ResultUnavailable(words, status=status, headers=headers)
+    return size, None if span.total == span.end == size else oddness_of(status)
 
 
 def _still_packed(coding: str) -> Judgement:
@@ -469,8 +495,6 @@ def _refusal(status: int, source: str, response: httpx.Response, *, ranged: bool
         return _StartOver()
     if 400 <= status < 500 and status not in _TRANSIENT and status != _RESTART:
         return ResultRefused(f"{source} was refused: HTTP {status}", status=status)
-    if status == 204:
-        return ResultUnacceptable(f"{source} is empty")
     words = f"{source} was answered with HTTP {status}"
     return ResultUnavailable(words, status=status, headers=response.headers)
 

@@ -270,7 +270,7 @@ def other(head: bytes) -> tuple[str, FileType] | None:
             return words, _of_kind(mime, extension)
     if len(head) > 2 * _TS_PACKET and all(head[at] == 0x47 for at in (0, _TS_PACKET, 2 * _TS_PACKET)):
         return "an MPEG transport stream", _of_kind("video/mp2t", "ts")
-    start = _first_words(head) if text else b""
+    start = first_words(head) if text else b""
     if b"<svg" in start and not _is_html(start):
         return "an SVG drawing", _of_kind("image/svg+xml", "svg")
     if _SRT.match(start):
@@ -287,7 +287,7 @@ _KINDS = {kind.value: kind for kind in Kind}
 
 def is_error_page(head: bytes) -> bool:
     """Say whether text is what a gateway or a login says instead of a file: HTML, or XML or JSON about an error."""
-    start = _first_words(head)
+    start = first_words(head)
     return _is_html(start) or _ERROR.match(start) is not None
 
 
@@ -296,7 +296,10 @@ _ERROR = re.compile(
 )
 
 
-def _first_words(head: bytes) -> bytes:
+def first_words(head: bytes) -> bytes:
+    """Return how text begins: in UTF-8, in lower case, without byte order mark and blanks."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        head = head.decode("utf-16", "ignore").encode("utf-8", "ignore")
     return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:400].lower()
 
 
@@ -317,7 +320,7 @@ def describe(head: bytes) -> str:
         return "a RIFF file of another kind"
     if not looks_like_text(head):
         return "a file of unknown type"
-    start = _first_words(head)
+    start = first_words(head)
     if _is_html(start):
         return "an HTML page"
     if start.startswith(b"<"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
@@ -29,6 +30,23 @@ def is_chunked(headers: Mapping[str, str]) -> bool:
     return "chunked" in headers.get("transfer-encoding", "").lower()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Which bytes of a file an answer holds: from `first` to before `end`, of `total` where that is known."""
+
+    first: int
+    end: int
+    total: int | None
+
+
+def span_of(headers: Mapping[str, str]) -> Span | None:
+    """Return what a 206 answer says it holds; None where it says nothing that can be read."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+    if found is None:
+        return None
+    return Span(first=int(found[1]), end=int(found[2]) + 1, total=None if found[3] == "*" else int(found[3]))
+
+
 def rest_total(headers: Mapping[str, str], *, offset: int, known_total: int | None) -> int | None:
     """Return the size of the whole file a 206 answer is the rest of.
 
@@ -40,13 +58,12 @@ def rest_total(headers: Mapping[str, str], *, offset: int, known_total: int | No
     Returns:
         None when it is not exactly the rest of that file: then start over.
     """
-    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
-    if found is None or int(found[1]) != offset:
+    span = span_of(headers)
+    if span is None or span.first != offset:
         return None
-    end = int(found[2]) + 1
-    total = end if found[3] == "*" else int(found[3])
+    total = span.end if span.total is None else span.total
     length = body_length(headers)
-    fits = end == total and known_total in (None, total) and length in (None, total - offset)
+    fits = span.end == total and known_total in (None, total) and length in (None, total - offset)
     return total if fits else None
 
 

@@ -10,8 +10,9 @@ The whole rule:
   url's path, else `.bin`.
 - Empty, or a page about an error (HTML, or JSON or XML that speaks of an error): no result, whatever its type.
 - Other text counts where it says itself what it is (a playlist, subtitles, a drawing), or where `Content-Type` and
-  path name a kind of text. Bare `text/plain` may be a result or somebody's apology: it is kept only when nothing else
-  came in all tries of a run. Any other text is no result.
+  path name a kind of text. Bare text, JSON or XML that neither of them speaks against may be a result or somebody's
+  apology: it is kept only when nothing else came in all tries of a run. Any other text is no result.
+- What came with a status that promises less than all of a file is odd as well (`oddness_of`).
 - What is kept with a warning is fetched twice, and the same bytes have to come (`looks`).
 
 Pure: bytes and names in, a verdict out.
@@ -29,6 +30,7 @@ from runner.results.media import (
     FileType,
     MediaType,
     describe,
+    first_words,
     frames_follow,
     is_error_page,
     looks_like_text,
@@ -39,7 +41,20 @@ from runner.results.media import (
 EVERY_TRY = 1_000
 """So many equal looks no run takes: kept at the last try only."""
 
-_GENERIC = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/x-download"})
+_GENERIC = frozenset(
+    {
+        "",
+        "application/octet-stream",
+        "application/x-octet-stream",
+        "binary/octet-stream",
+        "application/binary",
+        "application/download",
+        "application/x-download",
+        "application/force-download",
+        "application/unknown",
+        "unknown/unknown",
+    }
+)
 _PLAIN_TEXT = "text/plain"
 
 # Kinds of text that may be a result, by MIME type.
@@ -125,6 +140,14 @@ class Judgement:
     looks: int = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Oddness:
+    """What is odd about the way a body came, in words, and how many equal looks it takes to believe it."""
+
+    words: str
+    looks: int = 2
+
+
 def judge(
     head: bytes,
     *,
@@ -189,11 +212,27 @@ def _judge_text(head: bytes, mime: str, ending: str) -> Judgement:
     if extension is not None:
         mime = _MIME_OF.get(extension, _PLAIN_TEXT) if mime in _GENERIC else mime
         return _kept(FileType(mime=mime, extension=extension), f"it is {what}")
-    if mime == _PLAIN_TEXT and what == "text" and (not ending or ending not in _ENDINGS):
-        return Judgement(
-            file=FileType(mime=mime, extension="txt"), warning="it is plain text", looks=EVERY_TRY
-        )
+    bare = _bare_text(head, mime)
+    if bare is not None and ending not in _ENDINGS:
+        warning = f"it is {'plain text' if bare.extension == 'txt' else what}"
+        return Judgement(file=bare, warning=warning, looks=EVERY_TRY)
     raise NoResult(f"is {what}, not a result")
+
+
+def _bare_text(head: bytes, mime: str) -> FileType | None:
+    """Return as what text that names no kind of its own may be kept; None where its `Content-Type` speaks against it."""
+    is_json = mime in _JSON_TYPES or (mime.endswith("+json") and mime != "application/problem+json")
+    is_xml = mime in _XML_TYPES or (mime.endswith("+xml") and mime != "application/problem+xml")
+    if not (mime in _GENERIC or mime.startswith("text/") or is_json or is_xml):
+        return None
+    start = first_words(head)
+    if start.startswith(b"<"):
+        # Without a declaration it is as likely a piece of some page.
+        proper = (is_xml or start.startswith(b"<?xml")) and b"<html" not in start
+        return FileType(mime="application/xml", extension="xml") if proper else None
+    if start.startswith((b"{", b"[")):
+        return FileType(mime="application/json", extension="json")
+    return None if is_json or is_xml else FileType(mime=_PLAIN_TEXT, extension="txt")
 
 
 def _judge_unknown(head: bytes, mime: str, ending: str) -> Judgement:
@@ -211,6 +250,25 @@ def _judge_unknown(head: bytes, mime: str, ending: str) -> Judgement:
 
 def _kept(file: FileType, warning: str) -> Judgement:
     return Judgement(file=file, warning=warning, looks=2)
+
+
+def oddness_of(status: int) -> Oddness | None:
+    """Return what is odd about a whole body for the status it came with.
+
+    Args:
+        status: 200 to 299. A 206 is one that does not say, or not clearly, which part of the file it is.
+    """
+    match status:
+        case 200:
+            return None
+        case 202:  # the file itself may be to come
+            return Oddness(words="its host says that it is not finished (HTTP 202)", looks=EVERY_TRY)
+        case 203:
+            return Oddness(words="a proxy on the way may have changed it (HTTP 203)")
+        case 206:
+            return Oddness(words="its host calls it a part of a file (HTTP 206)")
+        case _:
+            return Oddness(words=f"its host answers with HTTP {status}")
 
 
 def _ending(path: str) -> str:

@@ -95,6 +95,54 @@ async def test_what_came_whole_is_kept_with_a_warning(
     assert (result.looks, result.framed) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("status", "span", "words"),
+    [
+        (201, "", "HTTP 201"),
+        (203, "", "a proxy on the way"),
+        (206, "", "a part of a file"),
+        (206, "bytes=0-1561/1562", "a part of a file"),
+        (206, "bytes 0-1561/*", "a part of a file"),
+        (206, "bytes 0-99/100", "a part of a file"),
+        (206, "bytes 0-99/1562", "a part of a file"),
+        (299, "", "HTTP 299"),
+    ],
+)
+async def test_a_whole_body_with_an_odd_status_is_kept_with_a_warning(
+    part: PartFile, status: int, span: str, words: str
+) -> None:
+    assert len(CLIP) == 1562
+    result = await fetch(Host([answer(status, **({"content_range": span} if span else {}))]), part)
+
+    assert part.path.read_bytes() == CLIP
+    assert result.file.mime == "video/mp4"
+    assert words in (result.warning or "")
+    assert (result.looks, result.framed) == (2, True)
+
+
+async def test_the_warnings_of_a_status_and_of_a_container_are_both_told(part: PartFile) -> None:
+    result = await fetch(Host([answer(203, CLIP[:-9])]), part)
+
+    assert "not a whole video/mp4 file" in (result.warning or "")
+    assert "a proxy on the way" in (result.warning or "")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_part_that_covers_everything_is_the_whole(part: PartFile, chunked: bool) -> None:
+    framing = {"transfer_encoding": "chunked"} if chunked else {}
+    span = f"bytes 0-{len(CLIP) - 1}/{len(CLIP)}"
+
+    result = await fetch(Host([answer(206, length=not chunked, content_range=span, **framing)]), part)
+    await trouble(
+        ResultUnavailable,
+        Host([answer(206, [CLIP[:-9]], content_range=span, transfer_encoding="chunked")]),
+        part,
+    )
+
+    assert (result.warning, result.looks, result.framed) == (None, 1, True)
+    assert result.sha256 == hashlib.sha256(CLIP).hexdigest()
+
+
 async def test_a_large_body_arrives_as_it_was_sent(part: PartFile) -> None:
     result = await fetch(Host([answer(body=LARGE)]), part)
 
@@ -238,13 +286,32 @@ async def test_a_refused_url_is_to_be_renewed(part: PartFile, status: int) -> No
     assert left(part) == []
 
 
-@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 304, 206, 416, 299])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 304, 416])
 async def test_a_host_in_trouble_is_asked_again_later(part: PartFile, status: int) -> None:
     error = await trouble(ResultUnavailable, Host([answer(status, b"", retry_after="7")]), part)
 
     assert error.headers["retry-after"] == "7"
     assert not error.out_of_reach
     assert not error.renew
+
+
+@pytest.mark.parametrize("status", [200, 201, 203, 204, 206, 299])
+async def test_an_empty_body_is_no_result_whatever_its_status(part: PartFile, status: int) -> None:
+    error = await trouble(ResultUnacceptable, Host([answer(status, b"")]), part)
+
+    assert "is empty" in error.message
+
+
+@pytest.mark.parametrize(
+    "span",
+    ["bytes 0-999/2000", "bytes 9-1561/1562", "bytes 9-1570/1571", "bytes 0-1561/1563", "bytes 3-1564/*"],
+)
+async def test_a_part_nobody_asked_for_is_not_the_whole(part: PartFile, span: str) -> None:
+    error = await trouble(ResultUnavailable, Host([answer(206, content_range=span, retry_after="7")]), part)
+
+    assert "a part only" in error.message
+    assert error.headers["retry-after"] == "7"
+    assert left(part) == []
 
 
 @pytest.mark.parametrize(

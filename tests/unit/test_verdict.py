@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.results.media import HEAD_BYTES, sniff
-from runner.results.verdict import EVERY_TRY, Judgement, NoResult, judge
+from runner.results.verdict import EVERY_TRY, Judgement, NoResult, judge, oddness_of
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
 CLIP = (MEDIA / "clip.mp4").read_bytes()
@@ -62,6 +62,17 @@ def verdict(body: bytes, content_type: str = "", path: str = "/r/1", cut: str | 
         (LOTTIE, "model/gltf+json", "/x", "gltf model/gltf+json", 2),
         # Bare text may be a song, or an apology.
         (TEXT, "text/plain", "/x", "txt text/plain", EVERY_TRY),
+        (TEXT, "", "/x", "txt text/plain", EVERY_TRY),
+        (TEXT, "application/octet-stream", "/download-1", "txt text/plain", EVERY_TRY),
+        (TEXT, "application/force-download", "/get.php", "txt text/plain", EVERY_TRY),
+        (TEXT, "text/x-lyrics", "/x", "txt text/plain", EVERY_TRY),
+        (TEXT.decode().encode("utf-16"), "", "/x", "txt text/plain", EVERY_TRY),
+        (LOTTIE, "application/json", "/x", "json application/json", EVERY_TRY),
+        (LOTTIE, "application/octet-stream", "/x", "json application/json", EVERY_TRY),
+        (LOTTIE, "application/ld+json", "/x", "json application/json", EVERY_TRY),
+        (LOTTIE, "text/plain", "/x", "json application/json", EVERY_TRY),
+        (b"<?xml version='1.0'?><MPD>", "application/xml", "/x", "xml application/xml", EVERY_TRY),
+        (b"<?xml version='1.0'?><MPD>", "", "/x", "xml application/xml", EVERY_TRY),
     ],
 )
 def test_what_is_kept_and_under_which_name(
@@ -86,11 +97,15 @@ def test_what_is_kept_and_under_which_name(
         (b'{"message": "no such key"}', "model/gltf+json", "/x.gltf"),
         (b'[{"errors": []}]', "text/plain", "/x.txt"),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code>", "image/svg+xml", "/x.svg"),
-        (LOTTIE, "application/json", "/x"),
+        (LOTTIE, "application/problem+json", "/x"),
+        (LOTTIE, "application/octet-stream", "/x.mp4"),
         (LOTTIE, "video/mp4", "/x.json"),
-        (LOTTIE, "text/plain", "/x"),
-        (b"<?xml version='1.0'?><MPD>", "application/xml", "/x"),
-        (TEXT, "", "/x"),
+        (b'{"error": {"code": "gone"}}', "application/octet-stream", "/x"),
+        ('{"error": "gone"}'.encode("utf-16"), "application/octet-stream", "/x"),
+        ("<!DOCTYPE html><html>".encode("utf-16"), "", "/x"),
+        (b"<?xml version='1.0'?><html>", "application/octet-stream", "/x"),
+        (b"<div>Sign in</div>", "application/octet-stream", "/x"),
+        (TEXT, "application/json", "/x"),
         (TEXT, "video/mp4", "/x"),
         (TEXT, "text/plain", "/x.mp4"),
         (b"upstream connect error", "application/octet-stream", "/x.mp4"),
@@ -107,3 +122,22 @@ def test_a_container_that_disagrees_is_told_and_the_file_is_kept() -> None:
     assert found.file.extension == "mp4"
     assert found.warning == "it is not a whole video/mp4 file: it ends inside a box header"
     assert found.looks == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "looks"),
+    [
+        (201, "HTTP 201", 2),
+        (202, "not finished", EVERY_TRY),
+        (203, "a proxy", 2),
+        (206, "a part", 2),
+        (299, "HTTP 299", 2),
+    ],
+)
+def test_what_is_odd_about_the_status_of_a_whole_body(status: int, words: str, looks: int) -> None:
+    found = oddness_of(status)
+
+    assert oddness_of(200) is None
+    assert found is not None
+    assert words in found.words
+    assert found.looks == looks
