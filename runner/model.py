@@ -108,6 +108,9 @@ class Reference:
     mime: str
     size_bytes: int
     sha256: Sha256
+    odd: tuple[str, ...] = field(
+        default=(), compare=False
+    )  # what models may refuse or turn: kinds of warnings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from runner.manifest.left_out import LeftOut
 from runner.manifest.models import find_contract
 from runner.manifest.names import LONGEST_ID, id_trouble, output_trouble
 from runner.manifest.odd_cells import OddCells, is_odd
+from runner.manifest.odd_pictures import OddPictures
 from runner.manifest.placeholders import BadPlaceholder, Scope
 from runner.manifest.references import References
 from runner.manifest.registry import Registry
@@ -56,6 +57,7 @@ class Expander:
         self._registry = Registry()
         self._checked: dict[object, Checked] = {}
         self._odd_cells = OddCells()
+        self._odd_pictures = OddPictures()
         self.inputs: list[Input] = []  # what rows were read from, so far
         self._begun_at = findings.reported
         self._placed = 0  # errors that are known to be about one job or one entry
@@ -78,6 +80,7 @@ class Expander:
         """Yield the jobs that have no errors, in the order written: matrix, then rows, then takes."""
         yield from self._jobs()
         self._odd_cells.report(self._findings)
+        self._odd_pictures.report(self._findings)
 
     def _jobs(self) -> Iterator[JobSpec]:
         head = self._head
@@ -292,6 +295,8 @@ class Expander:
                 found = self._references.read(path)
                 if isinstance(found, Reference):
                     references.append(found)
+                    if found.odd:
+                        self._odd_pictures.take(path, found.odd, self._where(text), self._job)
                     texts.append(text)
                 else:
                     self._error(self._where(text), found.what, found.code, found.hint)

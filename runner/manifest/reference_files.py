@@ -19,6 +19,7 @@ from typing import BinaryIO, Protocol
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import Clock, SystemClock
 from runner.host.drives import DRIVES, CopyFailed
+from runner.manifest.odd_pictures import oddities
 from runner.manifest.pictures import Look, PictureBroken, look
 from runner.model import Kind, Reference, Sha256
 from runner.results.containers import whole
@@ -134,11 +135,18 @@ class DiskReferences:
                 )
             looks = (str(path), before.st_size, before.st_mtime_ns, before.st_ino)
             known = self._cache.get(*looks) if self._cache else None
-            if media.kind is Kind.IMAGE:
-                _look(file, text, media, checksums=known is None)
+            odd: tuple[str, ...] = ()
+            if media.kind is Kind.IMAGE and (found := _look(file, text, media, checksums=known is None)):
+                odd = oddities(found)
             sha256 = self._hash(file, path, text, before) if known is None else Sha256(known)
         return Reference(
-            path=text, file=path, kind=media.kind, mime=media.mime, size_bytes=before.st_size, sha256=sha256
+            path=text,
+            file=path,
+            kind=media.kind,
+            mime=media.mime,
+            size_bytes=before.st_size,
+            sha256=sha256,
+            odd=odd,
         )
 
     def _hash(self, file: BinaryIO, path: Path, text: str, before: os.stat_result) -> Sha256:

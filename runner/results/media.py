@@ -244,6 +244,39 @@ def unsigned(content_type: str, url_path: str) -> MediaType | None:
     return None
 
 
+# What else files of a type are called.
+_ALSO = {
+    JPEG.mime: ("jpeg", "jpe", "jfif", "mpo"),
+    HEIC.mime: ("heif", "hif"),
+    MP4.mime: ("m4v",),
+    MOV.mime: ("qt",),
+    M4A.mime: ("mp4", "m4b"),
+    MP3.mime: ("mpga",),
+    WAV.mime: ("wave",),
+    OGG.mime: ("oga", "opus"),
+}
+_BY_MIME = {media.mime: media.extension for media in reversed((*WITH_SIGNATURE, *BY_TRACKS))}
+_ENDINGS = frozenset({*EXTENSIONS, *(ending for endings in _ALSO.values() for ending in endings)})
+
+
+def name_for(path: str, mime: str) -> str:
+    """Return the name of a file, ending as its content is: a service may go by the name.
+
+    >>> name_for("in/a.png", "image/webp"), name_for("a.JPEG", "image/jpeg"), name_for("v1.2", "image/png")
+    ('a.webp', 'a.JPEG', 'v1.2.png')
+
+    Args:
+        path: Its path.
+        mime: What it is.
+    """
+    name = PurePosixPath(path).name or "file"
+    extension = _BY_MIME.get(mime)
+    ending = PurePosixPath(name).suffix[1:].lower()
+    if extension is None or ending == extension or ending in _ALSO.get(mime, ()):
+        return name
+    return f"{PurePosixPath(name).stem if ending in _ENDINGS else name}.{extension}"
+
+
 def looks_like_text(head: bytes) -> bool:
     """Say whether first bytes are those of text: HTML, JSON, XML, a plain message."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):

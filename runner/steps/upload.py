@@ -16,6 +16,7 @@ from runner.host.clock import rfc3339
 from runner.lifecycle.rules import Failure
 from runner.manifest.reference_files import ReferenceChanged, ReferenceMissing, open_verified
 from runner.model import NEVER_SENT, Job, Reference, Upload
+from runner.results.media import name_for
 from runner.service.protocol import Answer, Meaning
 from runner.steps.context import RunContext
 from runner.steps.rounds import fail
@@ -86,7 +87,7 @@ async def upload(context: RunContext, reference: Reference, wanted: Needed) -> U
     try:
         answer = await context.service.upload(
             content,
-            name=reference.file.name,
+            name=name_for(reference.path, reference.mime),
             kind=reference.kind,
             mime=reference.mime,
             size_bytes=reference.size_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from tests.imitation.faults import On, error_answer
@@ -128,3 +129,15 @@ def test_only_what_was_planned_is_uploaded(bench: Bench) -> None:
     assert (gone.code, "c.png" in gone.stderr) == (2, True), said(gone)
     assert after.code == 0, said(after)
     assert bench.service.ledger.paid == Counter(prompts)
+
+
+def test_a_file_with_the_wrong_ending_is_uploaded_under_the_right_one(bench: Bench) -> None:
+    webp = Path(__file__).parents[1] / "fixtures" / "media" / "still.webp"
+    (bench.manifest.parent / "a.png").write_bytes(webp.read_bytes())
+    bench.write([{"id": "a", "references": ["a.png"]}])
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    (item,) = bench.service.ledger.posts[0].data["params"]["referenceMediaItems"]
+    assert (item["name"], item["mimeType"]) == ("a.webp", "image/webp")

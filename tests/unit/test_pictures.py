@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.api.validate import validate
 from runner.manifest.pictures import look
 from runner.manifest.reference_files import DiskReferences, ReferenceProblem
 from runner.model import Reference
-from runner.results.media import JPEG, PNG
+from runner.results.media import JPEG, PNG, name_for
 from tests.drawn import (
     bomb,
     chunk,
@@ -148,3 +149,61 @@ print("PIL" in sys.modules, "pillow_heif" in sys.modules)
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert told.stdout.split() == ["False", "False", "True", "False"]
+
+
+# --- what models refuse or turn -------------------------------------------------------------------
+
+MANIFEST = 'version: 1\nname: odd\nmodel: grok-imagine-video\nprompt: a\njobs: [{id: "${file.stem}", rows: {glob: "*.*g"}, references: ["${file.path}"]}]\n'  # noqa: E501
+
+
+def warned(folder: Path, **pictures: bytes) -> dict[str, str]:
+    """Return the warnings of a manifest with a job for each picture, by code."""
+    for name, data in pictures.items():
+        (folder / f"{name}.jpg").write_bytes(data)
+    (folder / "odd.yaml").write_text(MANIFEST)
+    found = validate(folder / "odd.yaml")
+    assert found.errors == 0
+    assert found.jobs == len(pictures)
+    return {problem.code: problem.what for problem in found.problems}
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (turned(6), "picture-turned"),
+        (turned(3, "WEBP"), "picture-turned"),
+        (several("MPO"), "picture-mpo"),
+        (encoded("JPEG", drawn(mode="CMYK")), "picture-cmyk"),
+        (deep_png(), "picture-16-bit"),
+        (several("PNG"), "picture-animated"),
+        (several("WEBP"), "picture-animated"),
+    ],
+)
+def test_what_models_refuse_or_turn_is_warned_of(tmp_path: Path, data: bytes, code: str) -> None:
+    assert list(warned(tmp_path, a=data)) == [code]
+
+
+def test_many_of_a_kind_are_one_warning(tmp_path: Path) -> None:
+    found = warned(tmp_path, a=turned(6), b=turned(8), c=turned(3), d=encoded("JPEG"), e=turned(1))
+
+    assert list(found) == ["picture-turned"]
+    assert found["picture-turned"].startswith("a.jpg lies on its side")
+    assert found["picture-turned"].endswith("(and so with 2 others)")
+
+
+@pytest.mark.parametrize(
+    ("path", "mime", "name"),
+    [
+        ("in/a.png", "image/png", "a.png"),
+        ("in/a.png", "image/webp", "a.webp"),
+        ("a.JPEG", "image/jpeg", "a.JPEG"),
+        ("a.jpg", "image/png", "a.png"),
+        ("holiday.mp4", "image/jpeg", "holiday.jpg"),
+        ("v1.2", "image/jpeg", "v1.2.jpg"),
+        ("a", "video/mp4", "a.mp4"),
+        ("a.mp4", "audio/mp4", "a.mp4"),
+        ("a.odd", "application/x-odd", "a.odd"),
+    ],
+)
+def test_an_uploaded_name_ends_as_the_content_is(path: str, mime: str, name: str) -> None:
+    assert name_for(path, mime) == name

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from runner.model import Job, Json, Reference, Upload
+from runner.results.media import name_for
 
 
 def body_of(job: Job, uploads: Sequence[Upload], key: str) -> bytes:
@@ -31,7 +32,7 @@ def _item(reference: Reference, copy: Upload) -> Json:
     item: dict[str, Json] = {
         "url": copy.url,
         "kind": reference.kind.value,
-        "name": reference.file.name,
+        "name": name_for(reference.path, reference.mime),
         "mimeType": reference.mime,
     }
     if copy.duration_token:
