@@ -28,9 +28,19 @@ SPELLINGS = {
     "html": "".join(f"&#{ord(char)};" for char in KEY),
     "base64": base64.b64encode(f"Bearer {KEY}".encode()).decode(),
     "cut": KEY[:20],
+    "invisible": f"{KEY[:9]}\u00ad{KEY[9:15]}\u200b{KEY[15:]}",
+    "all invisible": "\u202a".join(KEY),
+    "broken": f"{KEY[:20]}\r\n{KEY[20:]}",
+    "hex": KEY.encode().hex(),
+    "codes in a row": " ".join(str(ord(char)) for char in KEY),
+    "end": KEY[13:],
 }
 # What of each of them nobody can have written by chance; the first of base64 spells `Bearer`.
-TRACES = {text[:20] for name, text in SPELLINGS.items() if name != "base64"} | {SPELLINGS["base64"][12:32]}
+TRACES = {text[:20] for name, text in SPELLINGS.items() if name != "base64"} | {
+    SPELLINGS["base64"][12:32],
+    KEY[10:22],
+    KEY[20:],
+}
 
 
 def traces(data: bytes) -> list[str]:
