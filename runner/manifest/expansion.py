@@ -18,7 +18,7 @@ from runner.manifest.head import Head
 from runner.manifest.inputs import Input
 from runner.manifest.left_out import LeftOut
 from runner.manifest.models import find_contract
-from runner.manifest.names import LONGEST_ID, id_trouble, output_trouble
+from runner.manifest.names import LEAVE_ROOM, LONGEST_ID, id_trouble, output_trouble
 from runner.manifest.odd_cells import OddCells, is_odd
 from runner.manifest.odd_pictures import OddPictures
 from runner.manifest.placeholders import BadPlaceholder, Scope
@@ -191,7 +191,9 @@ class Expander:
             if len(id_) > LONGEST_ID:
                 trouble = f"has {len(id_)} characters with its take; at most {LONGEST_ID} are allowed"
         if trouble is not None:
-            self._error(self._where(entry.id), f"the id {shown(id_)} {trouble}", "bad-id", _id_hint(entry.id))
+            self._error(
+                self._where(entry.id), f"the id {shown(id_)} {trouble}", "bad-id", _id_hint(entry.id, trouble)
+            )
             return None
         self._job = self._known_id = id_
         self._look_at(id_, "id", entry.id)
@@ -343,6 +345,8 @@ class Expander:
         if trouble := output_trouble(name):
             what = f"the output name {shown(name)} {trouble}"
             hint = "change the id" if name is id_ else "write ${… | slug} around free text"
+            if trouble.endswith(LEAVE_ROOM):
+                hint = "cut it: ${… | slug | fit} takes what fits and keeps ids apart"
             self._error(
                 self._where(entry.id or text) if name is id_ else text.spot, what, "bad-output-name", hint
             )
@@ -438,7 +442,9 @@ def _is_axis(value: object) -> bool:
     return value is None or type(value) is int or type(value) is bool
 
 
-def _id_hint(text: Text) -> str:
+def _id_hint(text: Text, trouble: str) -> str:
+    if trouble.startswith("has ") and "characters" in trouble:
+        return "cut it: ${… | slug | fit} takes what fits and keeps ids apart"
     for expression in text.template.expressions:
         if not expression.filters:
             return f"write ${{{expression.path} | slug}}"

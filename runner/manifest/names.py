@@ -9,6 +9,7 @@ from typing import Final
 LONGEST_ID: Final = 200  # characters
 # Most file systems allow 255 bytes; `+12.mp4.part` and the like need some.
 LONGEST_SEGMENT: Final = 200
+LEAVE_ROOM: Final = "leave room for extensions"
 LONGEST_PATH: Final = 1000  # bytes of the whole output name
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9 ._-]{1,200}")
@@ -97,7 +98,7 @@ def _segment_trouble(segment: str) -> str | None:
         return "has a part that begins or ends with a space, or ends with a dot"
     size = len(segment.encode("utf-8", "surrogatepass"))
     if size > LONGEST_SEGMENT:
-        return f"has a part of {size} bytes; at most {LONGEST_SEGMENT} leave room for extensions"
+        return f"has a part of {size} bytes; at most {LONGEST_SEGMENT} {LEAVE_ROOM}"
     if segment.split(".")[0].rstrip(" ").casefold() in _RESERVED:
         return f"has a part that Windows reserves (`{segment}`)"
     return None

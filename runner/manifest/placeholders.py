@@ -9,19 +9,28 @@ Filters, in the order written:
 - `slug`: lower case, letters and digits of any script and `_` kept, all else becomes one `-`
 - `lower`, `upper`, `trim`: what they say
 - `truncate(n)`: at most n characters
+- `fit`, `fit(n)`: at most 160 (or n) bytes, cut between characters as people see them; what is cut ends in eight letters
+  or digits made from the whole text, so that two texts that begin alike stay two
 - `default('x')`: this where the value is null, empty, or a column that a JSON row does not have
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from runner.contract.graphemes import graphemes
 from runner.contract.words import differences_of, listed, number_text, shown, suggest
 
+FITTING: Final = (
+    160  # bytes: file systems take 255, and a prefix, a take and an extension have to fit as well
+)
+_MARK: Final = 8
+LEAST_FIT: Final = 16
 Scope: TypeAlias = Mapping[str, Any]  # {"brand": "Acme", "row": {"sku": "a-1"}, "take": 2}
 
 
@@ -240,6 +249,26 @@ def slug(text: str) -> str:
     return _DASHES.sub("-", "".join(kept)).strip("-")
 
 
+def fit(text: str, most: int = FITTING) -> str:
+    """Return a text of at most so many bytes of UTF-8: as it is, or cut and marked with a hash of the whole.
+
+    >>> fit("a red fox in the snow", 16)
+    'a red f-b9c4c406'
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    if len(data) <= most:
+        return text
+    mark = hashlib.sha256(data).hexdigest()[:_MARK]
+    room, size, end = most - _MARK - 1, 0, 0
+    for start, stop in graphemes(text):
+        size += len(text[start:stop].encode("utf-8", "surrogatepass"))
+        if size > room:
+            break
+        end = stop
+    kept = text[:end].rstrip(" -_.")
+    return f"{kept}-{mark}" if kept else mark
+
+
 _LONGEST = 500  # characters of one placeholder
 _OPENING = re.compile(r"\$+\{")
 _NOT_SLUG = re.compile(r"[^a-z0-9_]+")
@@ -306,6 +335,12 @@ def _filter(text: str, offset: int) -> Callable[[Any], Any]:
     if name == "truncate" and argument is not None and argument.strip().isdecimal() and int(argument[:9]) > 0:
         limit = int(argument[:9])
         return _over_text(lambda value: value[:limit].rstrip())
+    if name == "fit":
+        if argument is None:
+            return _over_text(fit)
+        if argument.strip().isdecimal() and int(argument[:9]) >= LEAST_FIT:
+            most = int(argument[:9])
+            return _over_text(lambda value: fit(value, most))
     if name == "default" and argument is not None:
         if quoted := _QUOTED.fullmatch(argument):
             return _default(quoted[1] if quoted[1] is not None else quoted[2])
@@ -345,6 +380,7 @@ _SIMPLE: Final[Mapping[str, Callable[[str], str]]] = {
 _USAGE: Final = {
     **{name: name for name in _SIMPLE},
     "truncate": "truncate(40)",
+    "fit": "fit(60)",
     "default": "default('x')",
 }
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runner.manifest.placeholders import BadPlaceholder, as_text, compile_template, slug
+from runner.contract.graphemes import graphemes
+from runner.manifest.placeholders import BadPlaceholder, as_text, compile_template, fit, slug
 
 SCOPE = {
     "brand": "Acme",
@@ -162,3 +163,48 @@ def test_slug_keeps_letters_of_any_script(text: str, expected: str) -> None:
 )
 def test_values_become_text_as_people_write_them(value: object, text: str) -> None:
     assert text == as_text(value)
+
+
+@pytest.mark.parametrize("text", ["a", "x" * 160, "ที่" * 17, ""])
+def test_what_fits_is_left_as_it_is(text: str) -> None:
+    assert fit(text) == text
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "é", "e\u0301", "ที่", "क्षि", "น้ำ", "👩‍👩‍👧", "👍🏽", "🇩🇪", "각", "\u1112\u1161\u11ab", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"]
+)
+@pytest.mark.parametrize("most", [16, 60, 160])
+def test_what_is_cut_fits_and_ends_where_a_character_does(unit: str, most: int) -> None:
+    cut = fit(unit * 300, most)
+    kept, _, mark = cut.rpartition("-")
+
+    assert len(cut.encode()) <= most
+    assert kept == unit * (len(kept) // len(unit))
+    assert len(mark) == 8
+    assert most - len(cut.encode()) <= len(unit.encode())  # nor is more cut than has to be
+
+
+@pytest.mark.parametrize("unit", ["ที่", "क्षि", "น้ำ", "👩‍👩‍👧", "🇩🇪", "\u1112\u1161\u11ab", "e\u0301\u0323"])
+def test_characters_are_what_people_see(unit: str) -> None:
+    text = unit * 3 + "a" + unit
+
+    assert [text[start:stop] for start, stop in graphemes(text)] == [unit, unit, unit, "a", unit]
+
+
+def test_texts_that_begin_alike_stay_two() -> None:
+    titles = [f"{'สวัสดีชาวโลก' * 20} {number}" for number in range(100)]
+    template = compile_template("shot-${row.title | slug | fit}")
+    ids = {template.render({"row": {"title": title}}) for title in titles}
+
+    assert len(ids) == 100
+    assert all(len(id_.encode()) <= 165 for id_ in ids)
+    assert compile_template("${row.title | fit(60)}").render({"row": {"title": titles[7]}}) == fit(
+        titles[7], 60
+    )
+
+
+@pytest.mark.parametrize("text", ["${a | fit(15)}", "${a | fit()}", "${a | fit('x')}"])
+def test_a_fit_that_leaves_no_room_is_refused(text: str) -> None:
+    with pytest.raises(BadPlaceholder) as caught:
+        compile_template(text)
+    assert caught.value.hint == "write `fit(60)`"
