@@ -1,15 +1,18 @@
-"""The starter manifest of `init`."""
+"""The starter manifest of `init`, and the one it drafts for a table."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import unicodedata
 from pathlib import Path
 
-from runner.contract import Param, minimal_job, suggest
+from runner.api.drafting import drafted_jobs
+from runner.contract import Contract, Param, minimal_job, suggest
 from runner.errors import UsageError
+from runner.model import ModelId
 from runner.schemas import load_contracts
 
 
@@ -19,19 +22,7 @@ def starter_manifest(file: Path, model: str) -> str:
     Raises:
         UsageError: There is no such model.
     """
-    contracts = load_contracts()
-    if model not in contracts:
-        near = suggest(model, list(contracts))
-        raise UsageError(
-            f"there is no model {model!r}",
-            hint=f"did you mean {near}?" if near else "see `rivya-batch models`",
-        )
-    contract = contracts[model]  # type: ignore[index]  # a str that is a key is a ModelId
-    # Not each first manifest is to be called `manifest`: its folder says more.
-    called = file.absolute().parent.name if file.stem == "manifest" else file.stem
-    # A name takes plain letters only: `Große Öfen` is `grosse-ofen`, not `gro-e-fen`.
-    plain = unicodedata.normalize("NFKD", called.casefold()).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].rstrip("-") or "my-batch"
+    contract = _contract(model)
     needed = minimal_job(contract).get("params")
     params = [(key, _flow(value), "") for key, value in (needed if isinstance(needed, dict) else {}).items()]
     optional = [
@@ -40,7 +31,7 @@ def starter_manifest(file: Path, model: str) -> str:
     params += [(param.key, _flow(param.default), _accepted(param)) for param in optional[:6]]
     first, many = _PROMPTS[contract.category]
     return _TEXT.format(
-        name=name,
+        name=_name_of(file),
         file=shlex.quote(file.as_posix()),
         model=model,
         params=f"params:\n{_aligned(params)}\n" if params else "",
@@ -48,6 +39,56 @@ def starter_manifest(file: Path, model: str) -> str:
         many=many,
         credits=f"{(contract.base_credits or 1) * 100:g}",
     )
+
+
+def manifest_from(file: Path, table: Path, model: str) -> str:
+    """Return the text of a commented manifest with one job for each row of a table.
+
+    Args:
+        file: Where the manifest is to be.
+        table: A file of rows.
+        model: Of all jobs, unless a column names them.
+
+    Raises:
+        UsageError: There is no such model, or the table cannot be read or has no rows.
+    """
+    contract = _contract(model)
+    if not table.is_file():
+        raise UsageError(
+            f"there is no file {table}", hint="--from takes a table or a list: .csv .xlsx .txt .jsonl"
+        )
+    drafted = drafted_jobs(table, file, contract, load_contracts())
+    params = [(key, _flow(value), "the model needs it") for key, value in drafted.params.items()]
+    return _DRAFT.format(
+        table=table.name if table.name.isprintable() else "a table",
+        rows=f"{drafted.rows:,} row" + ("" if drafted.rows == 1 else "s"),
+        name=_name_of(file),
+        file=shlex.quote(file.as_posix()),
+        model=model,
+        params=f"params:\n{_aligned(params)}\n" if params else "",
+        credits=str(math.ceil((contract.base_credits or 1) * drafted.rows * 3)),
+        jobs=drafted.jobs,
+    )
+
+
+def _contract(model: str) -> Contract:
+    contracts = load_contracts()
+    if model not in contracts:
+        near = suggest(model, list(contracts))
+        raise UsageError(
+            f"there is no model {model!r}",
+            hint=f"did you mean {near}?" if near else "see `rivya-batch models`",
+        )
+    return contracts[ModelId(model)]
+
+
+def _name_of(file: Path) -> str:
+    """Return what the manifest in a file is called."""
+    # Not each first manifest is to be called `manifest`: its folder says more.
+    called = file.absolute().parent.name if file.stem == "manifest" else file.stem
+    # A name takes plain letters only: `Große Öfen` is `grosse-ofen`, not `gro-e-fen`.
+    plain = unicodedata.normalize("NFKD", called.casefold()).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].rstrip("-") or "my-batch"
 
 
 # A prompt for one job and one for a matrix, by what a model makes.
@@ -117,3 +158,19 @@ jobs:
   #   prompt: "${{row.text}}"
   #   references: ["${{row.image}}"]
 """
+
+_DRAFT = """\
+# yaml-language-server: $schema=manifest.schema.json
+# Made from {table} ({rows}) by `rivya-batch init --from`. What was guessed says so: change what is wrong. Then:
+#
+#   rivya-batch plan {file}             what would run and what it would cost; sends nothing
+#   rivya-batch run {file} --sandbox    rehearse: no key, no network, no cost
+#   rivya-batch run {file}              for real; type it again to continue after anything
+version: 1
+name: {name}   # names its rows in the database and its output folder; keep it
+model: {model}
+{params}budget:
+  max_credits: {credits}   # a cap over all runs of this name: three times the lowest price of these jobs
+
+jobs:
+{jobs}"""

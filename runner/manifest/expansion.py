@@ -314,6 +314,8 @@ class Expander:
         if text.template.constant:
             return [text.template.render_text({})]
         if not text.template.whole:
+            if self._are_empty(text, scope):
+                return []  # `assets/${row.image}` of a row without an image
             path = self._fill(text, scope)
             return [path] if path else []
         try:
@@ -329,6 +331,15 @@ class Expander:
             self._error(self._where(text), what, "wrong-type")
             return []
         return items
+
+    def _are_empty(self, text: Text, scope: Scope) -> bool:
+        """Return whether a text takes something from the row, and all that it takes is empty."""
+        if self._row is None or not text.template.uses("row"):
+            return False
+        try:
+            return not any(expression.text(scope).strip() for expression in text.template.expressions)
+        except BadPlaceholder:
+            return False  # told when it is filled in
 
     def _output(
         self, entry: Entry, scope: Scope, id_: str, contract: Contract, params: Mapping[str, Json]

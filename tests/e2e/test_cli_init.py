@@ -59,3 +59,46 @@ def test_credits_shows_what_it_knows_before_it_says_that_the_service_is_away(com
     assert (known.code, outcome.code) == (0, 5)
     assert outcome.stdout == known.stdout != ""
     assert "balance" in outcome.stderr
+
+
+def test_a_table_is_planned_with_prices_after_two_commands(command: Command) -> None:
+    header = "Artikel-Nr;Beschreibung;Sekunden;Format;;"
+    lines = [
+        header,
+        *(f"A-{n};Große Flasche {n}, süß;{6 + n % 3};16:9;;" for n in range(4)),
+        header,
+        ";;;;;",
+        ";;;;;",
+    ]
+    lines[2] = lines[2].replace("Große Flasche 1, süß", "#REF!")
+    table = command.workspace / "Export Herbst.csv"
+    table.write_bytes("\r\n".join(lines).encode("cp1252"))
+
+    wrote = command("init", "--from", table.name)
+    refused = command("plan", wrote.stdout.strip())
+    table.write_bytes("\r\n".join(lines[:5] + lines[6:]).encode("cp1252"))
+    plan = command("plan", wrote.stdout.strip(), "--json")
+    run = command("run", wrote.stdout.strip(), "--sandbox", *HURRIED_TASKS, env=HURRIED)
+
+    assert (wrote.code, wrote.stdout.strip(), refused.code, plan.code, run.code) == (
+        0,
+        "Export Herbst.yaml",
+        2,
+        0,
+        0,
+    )
+    assert "Export Herbst.csv:6:1: this row is the header again" in wrote.stderr
+    assert "is `#REF!`" in wrote.stderr
+    assert (plan.json["summary"]["new"], plan.json["credits"]["to_spend"] > 0) == (4, True)
+    assert [job["id"] for job in plan.json["jobs"]] == ["A-0", "A-1", "A-2", "A-3"]
+
+
+def test_a_table_is_never_overwritten_by_its_manifest(command: Command) -> None:
+    command.write("shots.yaml", "- {id: a, prompt: a cat}\n")
+
+    refused = command("init", "--from", "shots.yaml", "--force")
+    wrote = command("init", "--from", "shots.yaml", "m/shots.yaml")
+
+    assert (refused.code, wrote.code) == (2, 0)
+    assert "is the table itself" in refused.stderr
+    assert command("plan", "m/shots.yaml", "--json").json["summary"]["new"] == 1

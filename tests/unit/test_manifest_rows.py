@@ -265,3 +265,18 @@ def test_many_rows_take_little_memory_each(tmp_path: Path) -> None:
 
     assert (count, manifest.problems) == (4999, [])
     assert peak < 5000 * 500
+
+
+def test_a_reference_made_of_empty_cells_is_none(tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + 'jobs:\n- {id: "${row.n}", rows: r.csv, prompt: "a ${row.n}", references: ["assets/${row.image}"]}\n'
+    )
+    loaded = load(tmp_path, text, {"r.csv": "n,image\n1,a.png\n2,\n3, \n"})
+
+    assert loaded.problems == []
+    assert [[reference.path for reference in job.references] for job in loaded.jobs] == [
+        ["assets/a.png"],
+        [],
+        [],
+    ]
