@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,18 @@ def complain(text: str) -> None:
     """Write lines of talk to stderr; nobody listening is no error."""
     with suppress(OSError, ValueError):
         print(harmless_lines(text), file=sys.stderr, flush=True)
+
+
+def complain_in_colours(lines: Sequence[Sequence[tuple[str, str]]]) -> None:
+    """Write lines of pieces to stderr, each piece with its colour (`1;31`, or none), where a terminal shows it."""
+    coloured = colourful(sys.stderr)
+    for line in lines:
+        pieces = ((colour, harmless_lines(text)) for colour, text in line)
+        text = "".join(
+            f"\x1b[{colour}m{piece}\x1b[0m" if coloured and colour else piece for colour, piece in pieces
+        )
+        with suppress(OSError, ValueError):
+            print(text, file=sys.stderr, flush=True)
 
 
 def colourful(stream: object) -> bool:

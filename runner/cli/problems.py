@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
 from runner.api.reading import InvalidManifest
-from runner.cli.output import complain, show_json
+from runner.cli.output import complain, complain_in_colours, show_json
 from runner.errors import RunnerError
 from runner.host.environment import known_key
-from runner.manifest import in_order, problem_json, problem_line, problem_text
+from runner.manifest import in_order, picture, problem_json, problem_line
 from runner.model import Problem
 from runner.service.hiding import hider_of
 from runner.words import harmless_lines
@@ -40,10 +41,26 @@ def show_error(error: RunnerError, *, as_json: bool) -> None:
 
 
 def show_problems(problems: Sequence[Problem]) -> None:
-    """Print problems with their places; with the line of text and a caret on a terminal."""
-    with_source = sys.stderr.isatty()
+    """Print problems: a line each for programs and logs, a picture each on a terminal."""
+    if not sys.stderr.isatty():
+        for problem in in_order(problems):
+            complain(problem_line(problem))
+        return
+    width = min(max(shutil.get_terminal_size().columns - _MARGIN, 40), _WIDEST)
     for problem in in_order(problems):
-        complain(problem_text(problem) if with_source else problem_line(problem))
+        complain_in_colours(
+            [
+                [(_COLOURS.get(style, ""), text) for style, text in line]
+                for line in picture(problem, width=width)
+            ]
+        )
+        complain("")
+
+
+# What stands beside the source line: its number and a bar.
+_MARGIN = 10
+_WIDEST = 140
+_COLOURS = {"error": "1;31", "warning": "1;33", "what": "1", "frame": "1;34", "hint": "1;36"}
 
 
 def show_fault(error: BaseException) -> None:

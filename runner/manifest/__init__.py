@@ -8,7 +8,15 @@
 from runner.manifest.inputs import Input
 from runner.manifest.load import Manifest, open_manifest
 from runner.manifest.references import ReferenceReader, ReferenceTrouble
-from runner.manifest.render import in_order, problem_json, problem_line, problem_text, problems_text, visible
+from runner.manifest.render import (
+    in_order,
+    picture,
+    problem_json,
+    problem_line,
+    problem_text,
+    problems_text,
+    visible,
+)
 
 __all__ = [
     "Input",
@@ -17,6 +25,7 @@ __all__ = [
     "ReferenceTrouble",
     "in_order",
     "open_manifest",
+    "picture",
     "problem_json",
     "problem_line",
     "problem_text",

@@ -175,7 +175,7 @@ def cell_start(line: str, index: int, delimiter: str = ",") -> int | None:
             at_start = True
         else:
             at_start = False
-    return None
+    return len(line) if index == 0 and at_start else None
 
 
 def _is_half_quoted(cell: str) -> bool:

@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 from runner.model import Json, Problem, Severity
 
 _WIDTH = 100  # columns of source that are shown
 _LABEL = 60  # characters of a job's id that are shown
+# What a caret underlines: a text in quotes, a placeholder, or what stands between blanks and brackets.
+_MARKED = re.compile(r""""(?:[^"\\]|\\.)*"|'[^']*'|\$\{[^}]*\}|[^\s,:\]}{\["']+""")
+
+Style: TypeAlias = Literal["", "error", "warning", "what", "frame", "hint"]
+Line: TypeAlias = list[tuple[Style, str]]
+
+
+def picture(problem: Problem, *, width: int = _WIDTH) -> list[Line]:
+    """Return a problem as lines of pieces: what, place, the source line with a caret below it, hint.
+
+    Nothing in it is obeyed by a terminal: control characters are spelled out.
+
+    Args:
+        problem: What is to be shown.
+        width: Columns of source that are shown.
+    """
+    severity: Style = "warning" if problem.severity is Severity.WARNING else "error"
+    number = str(problem.place.line)
+    margin = " " * len(number)
+    job = f" (job {_label(problem.job)})" if problem.job else ""
+    lines: list[Line] = [
+        [(severity, f"{severity}: "), ("what", visible(problem.what))],
+        [("frame", f"{margin}--> "), ("", visible(f"{problem.place}{job}"))],
+    ]
+    if problem.source.strip():
+        shown, caret, marked = _window(problem.source, problem.place.column - 1, width)
+        lines += [
+            [("frame", f"{margin} |")],
+            [("frame", f"{number} | "), ("", shown)],
+            [("frame", f"{margin} | "), ("", " " * caret), (severity, "^" * marked)],
+        ]
+    if problem.hint:
+        lines.append([("frame", f"{margin} = "), ("hint", "hint: "), ("", visible(problem.hint))])
+    return lines
 
 
 def problem_text(problem: Problem) -> str:
-    """Return a problem as lines of plain text: place, what, hint; then the source line and a caret.
-
-    Nothing in it is obeyed by a terminal: control characters are spelled out.
-    """
-    first = problem_line(problem)
-    if not problem.source.strip():
-        return first
-    number = str(problem.place.line)
-    shown, caret = _window(problem.source, problem.place.column - 1)
-    return f"{first}\n  {number} | {shown}\n  {' ' * len(number)} | {' ' * caret}^"
+    """Return the picture of a problem as plain text."""
+    return "\n".join("".join(text for _, text in line) for line in picture(problem))
 
 
 def problem_line(problem: Problem) -> str:
     """Return a problem as one line of plain text: `file:line:column: what; hint`."""
     warning = "warning: " if problem.severity is Severity.WARNING else ""
-    name = problem.job if len(problem.job) <= _LABEL else f"{problem.job[: _LABEL - 1]}…"
-    job = f" [job {name}]" if name else ""
+    job = f" [job {_label(problem.job)}]" if problem.job else ""
     hint = f"; {problem.hint}" if problem.hint else ""
     return visible(f"{problem.place}: {warning}{problem.what}{hint}{job}")
 
@@ -50,7 +77,7 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 def problems_text(problems: Iterable[Problem]) -> str:
     """Return all problems as text, in order, each with its source line."""
-    return "\n".join(problem_text(problem) for problem in in_order(problems))
+    return "\n\n".join(problem_text(problem) for problem in in_order(problems))
 
 
 def problem_json(problem: Problem) -> dict[str, Json]:
@@ -73,13 +100,22 @@ def visible(text: str) -> str:
     return text if text.isprintable() else "".join(_spelled(char) for char in text)
 
 
-def _window(line: str, at: int) -> tuple[str, int]:
-    """Return the part of a line round a position, and how many columns of a terminal come before it."""
-    start = max(0, at - _WIDTH * 2 // 3) if len(line) > _WIDTH else 0
-    before = "".join(_spelled(char) for char in line[start:at])
-    after = "".join(_spelled(char) for char in line[at : start + _WIDTH])
-    left, right = "…" if start else "", "…" if start + _WIDTH < len(line) else ""
-    return f"{left}{before}{after}{right}".rstrip(), len(left) + sum(_columns(char) for char in before)
+def _label(job: str) -> str:
+    return job if len(job) <= _LABEL else f"{job[: _LABEL - 1]}…"
+
+
+def _window(line: str, at: int, width: int) -> tuple[str, int, int]:
+    """Return the part of a line round a position, how many columns come before it, and how many are marked."""
+    start = max(0, at - width * 2 // 3) if len(line) > width else 0
+    end = start + width
+    found = _MARKED.match(line, at)
+    marked_to = min(found.end() if found else at + 1, end)
+    before, marked, after = (
+        "".join(map(_spelled, part)) for part in (line[start:at], line[at:marked_to], line[marked_to:end])
+    )
+    left, right = "…" if start else "", "…" if end < len(line) else ""
+    shown = f"{left}{before}{marked}{after}{right}".rstrip()
+    return shown, len(left) + sum(map(_columns, before)), max(sum(map(_columns, marked)), 1)
 
 
 def _spelled(char: str) -> str:

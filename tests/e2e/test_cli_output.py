@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -208,3 +211,47 @@ def test_the_file_that_was_probably_meant_is_named(command: Command) -> None:
     assert hints["a"] == "did you mean assets/hero.png?"
     assert "`rows: file.csv`" in hints["b"]
     assert "`repeat: 3`" in hints["c"]
+
+
+@pytest.mark.parametrize("colours", [True, False], ids=["in colours", "without"])
+def test_on_a_terminal_a_mistake_is_a_picture(command: Command, colours: bool) -> None:
+    command.write(
+        "m.yaml", "version: 1\nname: test\nmodel: z-image\nprompt: a cat\nbudgt: 1\njobs: [{id: a}]\n"
+    )
+
+    terminal, end = pty.openpty()
+    environment = clean_environment(TERM="xterm", **({} if colours else {"NO_COLOR": "1"}))
+    child = subprocess.Popen(
+        [*programme(), "validate", "m.yaml"], cwd=command.workspace, stdout=end, stderr=end, env=environment
+    )
+    os.close(end)
+    shown = b""
+    with suppress(OSError):  # nobody has the other end any more
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    os.close(terminal)
+    code = child.wait()
+
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    assert code == 2
+    assert (b"\x1b[" in shown) == colours
+    assert lines[:6] == [
+        'error: the top level has no key "budgt"',
+        " --> m.yaml:5:1",
+        "  |",
+        "5 | budgt: 1",
+        "  | ^^^^^",
+        "  = hint: did you mean `budget`?",
+    ]
+
+
+def test_without_a_terminal_a_mistake_is_a_line(command: Command) -> None:
+    command.write(
+        "m.yaml", "version: 1\nname: test\nmodel: z-image\nprompt: a cat\nbudgt: 1\njobs: [{id: a}]\n"
+    )
+
+    told = command("validate", "m.yaml", env={"FORCE_COLOR": "1"})
+
+    assert told.stderr.splitlines()[0] == (
+        'm.yaml:5:1: the top level has no key "budgt"; did you mean `budget`?'
+    )
