@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from runner.engine.health import is_proper
 from runner.errors import Exit, KeyRefused, TemporaryTrouble, UsageError
 from runner.host import surroundings
 from runner.host.clock import SystemClock
@@ -42,13 +43,14 @@ class Looked:
     """What was found, in the order it was looked for.
 
     `balance` is the account's credits, None where they were not told; `refusal` is how the service refuses the
-    key, for people; empty where it does not.
+    key, for people; empty where it does not; `answers` says that the service gave any answer that could be read.
     """
 
     findings: Sequence[Finding] = ()
     balance: float | None = None
     refusal: str = ""
     why_no_balance: str = ""
+    answers: bool = False
     barred: Sequence[Finding] = ()  # of the hosts of results
 
     @property
@@ -194,6 +196,7 @@ class _Sight:
             if self._made_up is not None
             else surroundings.ways_of_results(list(self._knocked.values()), online=online),
             balance=balance,
+            answers=is_proper(answer),
             refusal=answer.words() if _refuses_the_key(answer) else "",
             why_no_balance="" if balance is not None or self._way is not None else _why_not(answer),
         )

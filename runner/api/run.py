@@ -405,6 +405,8 @@ def _handle_findings(looked: Looked, engine: Engine, options: RunOptions, announ
     """Tell what was found before the first payment, and do without that payment where it says so."""
     for finding in looked.told:
         announce(f"warning: {finding.words()}")
+    if looked.answers:
+        engine.service_answers()
     if looked.stop is not None:
         engine.stop(*looked.stop)
     elif looked.no_way_home and options.canary is None:

@@ -30,6 +30,9 @@ class Health:
     no job is sent for nothing, and a few tasks that the service cannot tell of do not make it seem away. Where the
     question fails, a job's request asks next, since the question may be all that fails; and so on in turns.
 
+    Until it has answered properly for the first time in a run, one lost answer is enough: it may be that none of its
+    answers can be read, while it works and takes its price.
+
     Args:
         patience_s: How long nothing may work before the run gives up; None where nobody has said.
     """
@@ -37,6 +40,7 @@ class Health:
     def __init__(self, patience_s: float | None) -> None:
         self._patience_s = PATIENCE_S if patience_s is None else patience_s
         self._first_patience_s = FIRST_PATIENCE_S if patience_s is None else patience_s
+        self.has_answered = False  # properly, in this run, whatever was asked
         self._any_good = False
         self._bad_since: float | None = None
         self._lost = 0
@@ -54,6 +58,7 @@ class Health:
 
     def answered(self, answer: Answer, now: float, draw: float, *, sent_at: float) -> bool:
         """Take one answer to a request of a job, sent at `sent_at`; return whether it was trouble."""
+        self.has_answered |= is_proper(answer)
         if not _is_trouble(answer):
             self._any_good = True
             self._bad_since, self._lost, self.paused_until = None, 0, -math.inf
@@ -67,6 +72,7 @@ class Health:
         A good one lets all go on. It does not make good what jobs have met, so it is no reason for more
         patience: only their own requests are.
         """
+        self.has_answered |= is_proper(answer)
         if _is_trouble(answer):
             self._worse(answer, now, draw, sent_at, asked=True)
             return True
@@ -82,7 +88,7 @@ class Health:
             return  # it was on its way when others were lost: the same trouble, not more of it
         self._answers = False if asked else None
         self._lost += 1
-        if answer.meaning in NOT_THERE:
+        if answer.meaning in NOT_THERE or not self.has_answered:
             self._lost = max(self._lost, LOST_IN_A_ROW)
         if self.ill:
             self._paused_at = now
@@ -161,9 +167,21 @@ class Health:
             )
 
     @property
+    def first_submit_is_lost(self) -> bool:
+        """Whether a submit may have been paid for in this run, and no answer of any kind was ever a proper one."""
+        return not self.has_answered and self._lost_submits > 0
+
+    @property
     def submits_are_lost(self) -> bool:
         """Whether so many submits in a row may have been paid for that they follow one by one, after a pause each."""
         return self._lost_submits >= LOST_IN_A_ROW
+
+
+def is_proper(answer: Answer) -> bool:
+    """Say whether an answer could be understood, whatever it says: also one that refuses."""
+    if answer.meaning is Meaning.OK:
+        return (answer.task, answer.copy, answer.balance) != (None, None, None)
+    return answer.meaning not in (Meaning.NEVER_LEFT, Meaning.UNCLEAR)
 
 
 def _is_trouble(answer: Answer) -> bool:

@@ -83,6 +83,10 @@ class Engine:
         self._reasons.stop_submitting(Exit.TEMPORARY, why)
         self._notify()
 
+    def service_answers(self) -> None:
+        """Take it that the service has answered properly in this run, before it came to this."""
+        self._run_state.health.has_answered = True
+
     async def run(self) -> Ended:
         """Run to the end.
 
@@ -232,7 +236,9 @@ class Engine:
         backlog.set_aside_unseen()
         # While it does not even answer a question, it is asked with what is there already: a new job might be paid
         # for nothing.
-        none_new = run_state.health.question_failed and bool(backlog.unclear or self._scheduler.waiting)
+        none_new = self._waits_for_an_answer() or (
+            run_state.health.question_failed and bool(backlog.unclear or self._scheduler.waiting)
+        )
         new_at, again_at = self._submits_open_at(repeat=False), self._submits_open_at(repeat=True)
         upload_at, poll_at = self._opens_at(Call.UPLOAD), self._opens_at(Call.POLL)
         time_at, closed_until = run_state.times.ask_at, self._scheduler.window.closed_until
@@ -278,6 +284,15 @@ class Engine:
                 run_state.uploads_open += 1
                 self._start(calls, Call.UPLOAD, uploads.send(run_state, backlog.to_upload.popleft(), now))
         return None
+
+    def _waits_for_an_answer(self) -> bool:
+        """Whether nothing new is sent: no answer of this run could be read, and a submit may be paid for already."""
+        health = self._run_state.health
+        if health.has_answered:
+            return False
+        return bool(
+            self._backlog.unclear or self._connections.open(Call.SUBMIT) or health.first_submit_is_lost
+        )
 
     def _submits_open_at(self, *, repeat: bool) -> float:
         """Return when the next submit may go: a new one, or one that may have been accepted (`repeat`)."""

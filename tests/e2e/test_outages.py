@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -39,6 +40,28 @@ def test_a_service_that_is_off_ends_the_run_with_5_and_nothing_is_lost(bench: Be
     assert "public_api_disabled" in off.stderr
     assert probes <= 12, "one request at a time asks whether it is back"
     assert paid >= 1
+    bench.assert_whole(prompts)
+
+
+def test_a_service_none_of_whose_answers_can_be_read_is_paid_one_job(bench: Bench) -> None:
+    """Each run paid for ten more."""
+    service = bench.service
+    prompts = bench.write(20)
+
+    def unreadable(right: Answer) -> Answer:
+        length = f"{len(right.body)}, {len(right.body)}"
+        return replace(right, unframed=True, headers=(*right.headers, ("Content-Length", length)))
+
+    for kind in ("credits", "submit", "poll"):
+        service.rule(kind, "twist", answer=unreadable, times=999)
+    outcomes = [bench.run("--patience", "5s", env=HURRIED) for _ in range(3)]
+    paid = sum(service.ledger.paid.values())
+    service.rules.clear()
+    after = bench.run(env=HURRIED)
+
+    assert [outcome.code for outcome in outcomes] == [5, 5, 5], "".join(map(said, outcomes))
+    assert paid == 1
+    assert after.code == 0, said(after)
     bench.assert_whole(prompts)
 
 

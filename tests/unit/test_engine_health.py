@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.engine.health import FIRST_PATIENCE_S, LOST_IN_A_ROW, PATIENCE_S, Health
+from runner.engine.health import FIRST_PATIENCE_S, LOST_IN_A_ROW, PATIENCE_S, Health, is_proper
 from runner.errors import Exit
 from runner.model import Polling
 from runner.service.protocol import Answer
 from runner.service.reply import Reply
-from runner.service.rivya.answers import understand
+from runner.service.rivya.answers import understand, understand_credits
 from tests.live_engine import AT_ONCE, live
 from tests.world import task
 
@@ -76,6 +76,7 @@ def asked(health: Health, answer: Answer, now: float) -> None:
 def test_four_lost_answers_in_a_row_are_a_reason_to_ask(answer: Answer) -> None:
     """A page counts whatever its status: at a gateway's 403 all jobs were sent."""
     health = Health(None)
+    told(health, GOOD, 0.0)
     for _ in range(LOST_IN_A_ROW - 1):
         told(health, answer, 1.0)
     before = health.ill
@@ -83,6 +84,75 @@ def test_four_lost_answers_in_a_row_are_a_reason_to_ask(answer: Answer) -> None:
 
     assert (before, health.ill, health.question_first) == (False, True, True)
     assert 1.0 < health.paused_until <= 2.0
+
+
+def test_until_anything_was_understood_one_lost_answer_is_a_reason_to_ask() -> None:
+    health = Health(None)
+
+    told(health, AWAY, 1.0)
+
+    assert (health.has_answered, health.ill, health.question_first) == (False, True, True)
+    assert 1.0 < health.paused_until <= 2.0
+    asked(health, understand_credits(NO_SUCH_PATH), 2.0)
+    assert (health.has_answered, health.ill) == (True, False)
+
+
+NO_SUCH_PATH = Reply(status=404, data={"error": {"code": "not_found"}})
+
+
+@pytest.mark.parametrize(
+    ("answer", "proper"),
+    [
+        (GOOD, True),
+        (OFF, True),
+        (understand(NO_SUCH_PATH), True),
+        (understand(Reply(status=403, data={"error": {"code": "api_scope_missing"}})), True),
+        (understand(Reply(status=429)), True),
+        (understand_credits(Reply(status=200, data={"current_credits": 5})), True),
+        (understand_credits(Reply(status=200, data={"ok": True})), False),
+        (understand(Reply(status=200, data={}), body=b""), False),
+        (understand(Reply(status=404, page=True)), False),
+        (understand(Reply(status=502)), False),
+        (understand(Reply(detail="the answer was cut off")), False),
+        (understand(Reply(sent=False)), False),
+    ],
+)
+def test_which_answers_are_proper(answer: Answer, proper: bool) -> None:
+    """A 404 of the API itself is, a gateway's is not."""
+    assert is_proper(answer) is proper
+    health = Health(None)
+    told(health, answer, 1.0)
+    assert health.has_answered is proper
+
+
+@pytest.mark.anyio
+async def test_a_service_none_of_whose_answers_can_be_read_is_sent_one_job_and_no_more_in_later_runs() -> (
+    None
+):
+    """It accepts all of them: ten were paid for in each run."""
+    world = live(30)
+    world.wallet = lambda: httpx.Response(502)
+    world.refuse = lambda body: httpx.Response(502)
+
+    runs = [await world.run(stop_after_s=0.4) for _ in range(2)]
+
+    assert [ended.code for ended in runs] == [Exit.TIME] * 2
+    assert len(world.sent) >= 2, "what may be paid for is asked about again"
+    assert len(set(world.keys())) == 1
+    world.refuse = lambda body: None
+    assert (await world.run()).code is Exit.OK
+    assert len(set(world.keys())) == 30
+
+
+@pytest.mark.anyio
+async def test_a_service_that_refuses_the_question_alone_is_sent_all_jobs() -> None:
+    world = live(30)
+    world.wallet = lambda: httpx.Response(502)
+
+    ended = await world.run()
+
+    assert ended.code is Exit.OK
+    assert len(world.sent) == 30
 
 
 def test_a_good_answer_to_the_question_lets_all_go_on_but_is_no_reason_for_more_patience() -> None:

@@ -68,6 +68,25 @@ async def test_a_service_that_answers_tells_what_the_account_holds_in_one_questi
 
 
 @pytest.mark.parametrize(
+    ("answer", "answers"),
+    [
+        (CREDITS, True),
+        (http(404, b'{"error": {"code": "not_found"}}'), True),
+        (http(403, b'{"error": {"code": "api_scope_missing"}}'), True),
+        (http(404, b"<html>"), False),
+        (http(200, b"<html>"), False),
+        (http(502), False),
+        (CREDITS.replace(b"content-length: ", b"content-length: 25, "), False),
+    ],
+)
+async def test_it_is_seen_whether_the_service_gives_any_proper_answer(answer: bytes, answers: bool) -> None:
+    async with serving(saying(answer)) as wire:
+        looked = await looked_at(wire.url)
+
+    assert looked.answers is answers
+
+
+@pytest.mark.parametrize(
     ("hosts", "stops", "told"),
     [
         (
