@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.manifest import open_manifest
+from runner.manifest.mending import Wanted
 from runner.model import JobSpec, Kind, Problem, Reference, Settings, Severity, Sha256
 from runner.schemas import load_contracts
 
@@ -28,7 +29,7 @@ class Pictures:
     reads: list[str] = field(default_factory=list)
     size_bytes: int = 1000
 
-    def read(self, root: Path, text: str) -> Reference | Trouble:
+    def read(self, root: Path, text: str, mend: Wanted | None = None) -> Reference | Trouble:
         self.reads.append(text)
         if text.startswith("missing"):
             return Trouble(what=f"{text} does not exist", hint="", code="reference-missing")

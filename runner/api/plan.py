@@ -21,7 +21,7 @@ from runner.api.sharing import Taken, places_taken
 from runner.host.workspace import Workspace, find_workspace
 from runner.manifest import in_order
 from runner.manifest.left_out import LeftOut
-from runner.model import Basis, Budget, Problem, Settings
+from runner.model import Basis, Budget, Problem, Reference, Settings
 from runner.money.budget import EPSILON
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.store import durations, jobs, ledger, rates, reporting, result_hosts, staging
@@ -74,6 +74,7 @@ class Plan:
     result_hosts: Sequence[str]  # where results have come from before
     taken: tuple[Taken, ...]  # places of other manifests that results would take
     left_out: LeftOut = LeftOut()  # noqa: RUF009  # jobs with mistakes, which nothing is done for
+    mended: tuple[Reference, ...] = ()  # copies of pictures that are sent in their place
     incomplete: bool = False  # some that were asked for are left out
 
     @property
@@ -189,6 +190,7 @@ def judge(
         attention=tuple(_attention(opened, file, found, base_url=base_url, submits=submits)),
         result_hosts=result_hosts.known(file.conn, base_url),
         left_out=left_out,
+        mended=opened.manifest.mended,
         incomplete=is_incomplete(left_out, opened.without),
     )
 

@@ -11,6 +11,7 @@ from runner.contract import Contract, suggest
 from runner.errors import UsageError
 from runner.host.workspace import Workspace, find_workspace, no_database, workspace_root
 from runner.manifest import Manifest, open_manifest
+from runner.manifest.copies import Copies
 from runner.manifest.left_out import LeftOut
 from runner.manifest.reference_files import DiskReferences
 from runner.model import ModelId, Settings
@@ -137,8 +138,12 @@ def read_manifest(
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)
     cache = Hashes(file)
+    copies = Copies(workspace.database.parent / "mended")
     manifest = open_manifest(
-        path, contracts=contracts, references=DiskReferences(cache=cache), workspace=workspace_root(path)
+        path,
+        contracts=contracts,
+        references=DiskReferences(cache=cache, copies=copies),
+        workspace=workspace_root(path),
     )
     if manifest.settings is None:
         raise InvalidManifest(path, manifest)

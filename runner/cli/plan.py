@@ -123,6 +123,16 @@ def _print_json(plan: Plan, file: StateFile, credits: dict[str, Any], findings: 
         "estimated_seconds": plan.seconds,
         "attention": list(plan.attention),
         "warnings": [problem_json(problem) for problem in plan.problems],
+        "mended": [
+            {
+                "path": item.path,
+                "file": str(item.file),
+                "mime": item.mime,
+                "size_bytes": item.size_bytes,
+                "sha256": item.sha256,
+            }
+            for item in plan.mended
+        ],
         "left_out": {"jobs": list(plan.left_out.ids), "nameless": plan.left_out.nameless},
         "findings": [asdict(finding) for finding in findings],
     }
@@ -142,7 +152,7 @@ def _print_words(
 ) -> None:
     from runner.api.plan import plan_lines
     from runner.cli.problems import show_problems
-    from runner.progress.words import columns, counted, padded
+    from runner.progress.words import columns, counted, near, padded
     from runner.words import harmless
 
     show_problems(plan.problems)
@@ -160,6 +170,9 @@ def _print_words(
         show(f"… and {counted(total - len(shown), 'more job')}; --all shows them")
     show("")
     show(summary_words(plan, credits))
+    if plan.mended:
+        copies, folder = counted(len(plan.mended), "picture"), near(plan.mended[0].file.parent)
+        show(f"mended     {copies}: the copies in {folder} are what is sent")
     if plan.left_out:
         show(f"left out   {plan.left_out.words()}: the mistakes are told above")
     for each in plan.attention:

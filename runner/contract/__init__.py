@@ -9,7 +9,7 @@ Everything here is pure.
 from runner.contract.params import canonical_params, minimal_job, param_problem
 from runner.contract.prompt import check_prompt
 from runner.contract.reading import contract_from_json
-from runner.contract.references import check_references
+from runner.contract.references import check_references, picture_limits
 from runner.contract.terms import (
     DEFAULT_UPLOAD_KINDS,
     MEBIBYTE,
@@ -41,6 +41,7 @@ __all__ = [
     "contract_from_json",
     "minimal_job",
     "param_problem",
+    "picture_limits",
     "shown",
     "suggest",
 ]

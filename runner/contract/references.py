@@ -65,6 +65,14 @@ def check_references(contract: Contract, references: Sequence[Reference]) -> lis
     return problems
 
 
+def picture_limits(contract: Contract) -> tuple[int, tuple[str, ...]]:
+    """Return what every picture for a model may be: the most bytes, and MIME types."""
+    default = DEFAULT_UPLOAD_KINDS[Kind.IMAGE]
+    rule = next((rule for rule in contract.uploads.kinds if rule.kind is Kind.IMAGE), default)
+    max_mb = default.max_mb if rule.max_mb is None else rule.max_mb
+    return int((max_mb or 0.0) * MEGABYTE), rule.mime or default.mime or ()
+
+
 def _check_reference(
     contract: Contract, by_kind: Mapping[Kind, UploadKind], key: str, reference: Reference
 ) -> ParamProblem | None:
@@ -87,7 +95,7 @@ def _check_reference(
             what=f"{shown(reference.path)} is {reference.mime}; {_rules_of(contract, mime_known)}"
             f" {', '.join(mimes)}",
             code="reference-type",
-            hint="convert the file to one of these" if mime_known else "it may be refused",
+            hint=_converted(reference.kind) if mime_known else "it may be refused",
             severity=Severity.ERROR if mime_known else Severity.WARNING,
         )
     max_mb, size_known = (rule.max_mb, known) if rule.max_mb is not None else (default.max_mb or 0.0, False)
@@ -102,6 +110,11 @@ def _check_reference(
         hint="make the file smaller" if too_large and size_known else "it may be refused",
         severity=Severity.ERROR if too_large and size_known else Severity.WARNING,
     )
+
+
+def _converted(kind: Kind) -> str:
+    hint = "convert the file to one of these"
+    return f"{hint}, or let `mend: true` do it" if kind is Kind.IMAGE else hint
 
 
 def _rules_of(contract: Contract, known: bool) -> str:

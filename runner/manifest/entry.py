@@ -17,7 +17,7 @@ from runner.manifest.models import find_contract
 from runner.manifest.row_files import open_glob, open_rows
 from runner.manifest.rows import Reading, Rows
 from runner.manifest.section import Section
-from runner.manifest.texts import Text, Written, filled_in, read_text, spot_of
+from runner.manifest.texts import FileText, Text, Written, filled_in, read_text, spot_of
 from runner.manifest.values import Value, compile_value
 from runner.manifest.yaml12 import YamlMap
 from runner.model import Json, ModelId
@@ -40,7 +40,7 @@ class Entry:
     params: Mapping[str, Value]
     inherited: Collection[str]  # keys of params that come from the defaults
     params_spot: Spot
-    references: tuple[Text, ...]
+    references: tuple[FileText, ...]
     output_name: Text
     matrix: Matrix | None
     rows: Rows | None
@@ -79,7 +79,7 @@ def read_entry(
     prompt = read_text(job, "prompt", blank=True) if job.has("prompt") else head.prompt
     own_params = read_params(job)
     params = _params(head.params, own_params, findings)
-    own_references = read_references(job)
+    own_references = read_references(job, mend=head.mend)
     references = head.references if own_references is None else own_references
     wants_matrix = job.has("matrix") or job.has("exclude") or job.has("include")
     matrix = read_matrix(job, head.variables, refused=refused) if wants_matrix else None

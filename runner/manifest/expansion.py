@@ -9,7 +9,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from runner.contract import Contract, ParamProblem, canonical_params, check_prompt, check_references
+from runner.contract import (
+    Contract,
+    ParamProblem,
+    canonical_params,
+    check_prompt,
+    check_references,
+    picture_limits,
+)
 from runner.contract.words import shown
 from runner.fingerprint import canonical, fingerprint_of
 from runner.manifest.entry import Entry, read_entry
@@ -17,6 +24,7 @@ from runner.manifest.findings import Findings, Spot
 from runner.manifest.head import Head
 from runner.manifest.inputs import Input
 from runner.manifest.left_out import LeftOut
+from runner.manifest.mending import Wanted
 from runner.manifest.models import find_contract
 from runner.manifest.names import LEAVE_ROOM, LONGEST_ID, id_trouble, output_trouble
 from runner.manifest.odd_cells import OddCells, is_odd
@@ -289,12 +297,14 @@ class Expander:
     def _read_references(
         self, entry: Entry, scope: Scope, contract: Contract | None
     ) -> tuple[Reference, ...]:
+        limits = picture_limits(contract) if contract is not None else None
+        wanted = Wanted(most_bytes=limits[0], mimes=limits[1]) if limits is not None else None
         references: list[Reference] = []
         texts: list[Text] = []
         for text in entry.references:
             for path in self._paths(text, scope):
                 self._look_at(path, "reference", text)
-                found = self._references.read(path)
+                found = self._references.read(path, wanted if text.mend else None)
                 if isinstance(found, Reference):
                     references.append(found)
                     if found.odd:
@@ -305,8 +315,7 @@ class Expander:
         if references and contract is not None:
             for problem in check_references(contract, references):
                 index = problem.key[len("references[") : -1]
-                text = texts[int(index)] if index.isdecimal() else texts[0]
-                self._report(self._where(text), problem)
+                self._report(self._where(texts[int(index)] if index.isdecimal() else texts[0]), problem)
         return tuple(references)
 
     def _paths(self, text: Text, scope: Scope) -> list[str]:

@@ -14,6 +14,7 @@ from runner.manifest.placeholders import compile_template
 from runner.manifest.section import Section
 from runner.manifest.settings import read_settings
 from runner.manifest.texts import (
+    FileText,
     Text,
     Written,
     check_variable_name,
@@ -39,7 +40,8 @@ class Head:
     model: Text | None
     prompt: Text | None
     params: Mapping[str, Written]
-    references: tuple[Text, ...]
+    references: tuple[FileText, ...]
+    mend: bool  # what pictures are where they do not say it themselves
     output_name: Text
     jobs: YamlList
     jobs_spot: Spot
@@ -84,7 +86,8 @@ def read_head(
         model=model,
         prompt=prompt,
         params=read_params(top),
-        references=read_references(top) or (),
+        references=read_references(top, mend=root.get("mend") is True) or (),
+        mend=root.get("mend") is True,
         output_name=output_name or Text(template=compile_template("${id}"), spot=spot),
         jobs=jobs if isinstance(jobs, YamlList) else YamlList(),
         jobs_spot=top.at("jobs"),
@@ -107,16 +110,25 @@ def read_params(section: Section) -> dict[str, Written]:
     }
 
 
-def read_references(section: Section) -> tuple[Text, ...] | None:
-    """Return the references; None where the key is absent or wrong."""
+def read_references(section: Section, *, mend: bool) -> tuple[FileText, ...] | None:
+    """Return the references; None where the key is absent or wrong.
+
+    Args:
+        section: What they stand in.
+        mend: Whether pictures are mended that do not say it themselves.
+    """
     value = section.node.get("references")
     if not isinstance(value, YamlList):
         return None
     texts = []
     for index, item in enumerate(value):
         spot = section.at("references").inside(value.item_at(index), index)
-        if isinstance(item, str) and item and (text := compiled(item, spot, section.findings)):
-            texts.append(text)
+        file, mended = item, mend
+        if isinstance(item, YamlMap):
+            file, mended = item.get("file"), item.get("mend", mend) is True
+            spot = spot.inside(item.value_at("file"), "file") if "file" in item else spot
+        if isinstance(file, str) and file and (text := compiled(file, spot, section.findings)):
+            texts.append(FileText(template=text.template, spot=text.spot, mend=mended))
     return tuple(texts)
 
 

@@ -137,6 +137,11 @@ class Manifest:
         """Whether any job, as far as they were read, has a reference file."""
         return self._references.any
 
+    @property
+    def mended(self) -> tuple[Reference, ...]:
+        """The copies of pictures that are sent in their place, as far as the jobs were read."""
+        return tuple(self._references.mended.values())
+
     def has_the_same(self, reference: Reference) -> bool:
         """Return whether a reference file is, in all that is known of it, what it was."""
         return self._references.read(reference.path) == reference

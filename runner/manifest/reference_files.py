@@ -12,6 +12,8 @@ import math
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -19,11 +21,14 @@ from typing import BinaryIO, Protocol
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import Clock, SystemClock
 from runner.host.drives import DRIVES, CopyFailed
-from runner.manifest.odd_pictures import oddities
+from runner.manifest.copies import Copies, Copy
+from runner.manifest.mending import Wanted, needs_mending
+from runner.manifest.mending import mend as mend_picture
+from runner.manifest.odd_pictures import REPAIRED, oddities
 from runner.manifest.pictures import Look, PictureBroken, look
 from runner.model import Kind, Reference, Sha256
 from runner.results.containers import whole
-from runner.results.media import HEAD_BYTES, WITH_SIGNATURE, MediaType, describe, sniff
+from runner.results.media import HEAD_BYTES, JPEG, PNG, WITH_SIGNATURE, MediaType, describe, sniff
 
 PIECE_BYTES = 1_000_000
 MAX_BYTES = 1_000_000_000
@@ -80,30 +85,38 @@ class DiskReferences:
         cache: Saves hashing a file again that looks as it did.
         max_bytes: Files above this are refused unread.
         clock: Tells whether a file was changed just now, so that its times prove nothing yet.
+        copies: Where mended pictures are kept; None where none are made.
     """
 
     def __init__(
-        self, cache: HashCache | None = None, *, max_bytes: int = MAX_BYTES, clock: Clock | None = None
+        self,
+        cache: HashCache | None = None,
+        *,
+        max_bytes: int = MAX_BYTES,
+        clock: Clock | None = None,
+        copies: Copies | None = None,
     ) -> None:
+        self._copies = copies
         self._cache = cache
         self._max_bytes = max_bytes
         self._clock = clock or SystemClock()
 
-    def read(self, root: Path, text: str) -> Reference | ReferenceProblem:
+    def read(self, root: Path, text: str, mend: Wanted | None = None) -> Reference | ReferenceProblem:
         """Look at one file: is it there, a regular file, whole, of a known type, and what is its hash?
 
         Args:
             root: What a relative path is relative to: the manifest's folder.
             text: The path as written, after expansion. Symlinks are followed, also out of `root`.
+            mend: What a picture is to become, where it is not that already; the copy is what is returned then.
         """
         try:
-            return self._read(root, text)
+            return self._read(root, text, mend)
         except _UnfitError as exc:
             return exc.problem
         except OSError as exc:
             return _unreadable(text, exc)
 
-    def _read(self, root: Path, text: str) -> Reference:
+    def _read(self, root: Path, text: str, mend: Wanted | None) -> Reference:
         if not text or "\0" in text:
             what = f"{text!r} is not a path" if text else "the path of a reference is empty"
             raise _UnfitError(what, "write the path of a file", "reference-path")
@@ -127,18 +140,32 @@ class DiskReferences:
                     "reference-type",
                 )
             cut = whole(file, media, before.st_size)
-            if cut is not None:
+            mend = mend if media.kind is Kind.IMAGE and self._copies is not None else None
+            if cut is not None and not (mend is not None and media is JPEG):
+                hint = "export or copy it again"
                 raise _UnfitError(
                     f"{text} is not a whole {media.mime} file: {cut}",
-                    "export or copy it again",
+                    f"{hint}; with `mend: true` it is repaired if it can be" if media is JPEG else hint,
                     "reference-cut",
                 )
             looks = (str(path), before.st_size, before.st_mtime_ns, before.st_ino)
             known = self._cache.get(*looks) if self._cache else None
             odd: tuple[str, ...] = ()
+            found: Look | None = None
             if media.kind is Kind.IMAGE and (found := _look(file, text, media, checksums=known is None)):
                 odd = oddities(found)
             sha256 = self._hash(file, path, text, before) if known is None else Sha256(known)
+            if mend is not None and (cut is not None or needs_mending(found, media, before.st_size, mend)):
+                copy, mended = self._mended(file, text, media, mend, sha256, broken=cut is not None)
+                return Reference(
+                    path=text,
+                    file=copy.path,
+                    kind=media.kind,
+                    mime=mended.mime,
+                    size_bytes=copy.size_bytes,
+                    sha256=copy.sha256,
+                    odd=(REPAIRED,) if cut is not None else (),
+                )
         return Reference(
             path=text,
             file=path,
@@ -148,6 +175,25 @@ class DiskReferences:
             sha256=sha256,
             odd=odd,
         )
+
+    def _mended(
+        self, file: BinaryIO, text: str, media: MediaType, wanted: Wanted, sha256: Sha256, *, broken: bool
+    ) -> tuple[Copy, MediaType]:
+        """Return the copy of a picture that a model takes: the one that was made before, or a new one."""
+        assert self._copies is not None
+        with _kept_in(self._copies, text):
+            made = [(copy, _type_of(copy)) for copy in self._copies.of(sha256)]
+        for copy, what in made:
+            if what.mime in wanted.mimes and copy.size_bytes <= wanted.most_bytes:
+                return copy, what
+        try:
+            mended = mend_picture(file, media, wanted, broken=broken)
+        except PictureBroken as exc:
+            raise _UnfitError(
+                f"{text} cannot be mended: {exc}", "export or copy it again", "reference-broken"
+            ) from exc
+        with _kept_in(self._copies, text):
+            return self._copies.keep(sha256, mended.data, mended.media.extension), mended.media
 
     def _hash(self, file: BinaryIO, path: Path, text: str, before: os.stat_result) -> Sha256:
         DRIVES.wait_for(path, whole=True)
@@ -164,6 +210,22 @@ class DiskReferences:
             looks = (str(path), before.st_size, before.st_mtime_ns, before.st_ino)
             self._cache.put(*looks, sha256.hexdigest())
         return Sha256(sha256.hexdigest())
+
+
+@contextmanager
+def _kept_in(copies: Copies, text: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise _UnfitError(
+            f"a copy of {text} cannot be kept in {copies.folder}: {exc.strerror or exc}",
+            "make room there, or make the folder writable",
+            "reference-not-kept",
+        ) from exc
+
+
+def _type_of(copy: Copy) -> MediaType:
+    return PNG if copy.path.suffix == f".{PNG.extension}" else JPEG
 
 
 def _look(file: BinaryIO, text: str, media: MediaType, *, checksums: bool) -> Look | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.contract.words import shown
+from runner.manifest.mending import Wanted
 from runner.manifest.near_files import nearby
 from runner.model import Reference
 
@@ -37,9 +38,14 @@ class ReferenceTrouble(Protocol):
 class ReferenceReader(Protocol):
     """Looks at an input file: type by signature, size, SHA-256."""
 
-    def read(self, root: Path, text: str) -> Reference | ReferenceTrouble:
-        """Return the file that `text` names, relative to `root`, or why it cannot be used."""
+    def read(self, root: Path, text: str, mend: Wanted | None = None) -> Reference | ReferenceTrouble:
+        """Return the file that `text` names, relative to `root`, or a copy mended to be this, or why not."""
         ...
+
+
+def is_copy(reference: Reference) -> bool:
+    """Return whether a reference is a copy that we have made."""
+    return reference.sha256 in reference.file.name
 
 
 class Trouble:
@@ -57,7 +63,8 @@ class References:
     def __init__(self, reader: ReferenceReader, folder: Path) -> None:
         self._reader = reader
         self._folder = folder
-        self._known: dict[str, Reference | ReferenceTrouble] = {}
+        self._known: dict[tuple[str, Wanted | None], Reference | ReferenceTrouble] = {}
+        self.mended: dict[Path, Reference] = {}  # copies that are sent in the place of files, so far
         self._missing = 0
 
     @property
@@ -65,20 +72,27 @@ class References:
         """Whether any file was asked for yet."""
         return bool(self._known)
 
-    def read(self, text: str) -> Reference | ReferenceTrouble:
-        """Return the file that a job names, or why it cannot be used."""
-        known = self._known.get(text)
+    def read(self, text: str, mend: Wanted | None = None) -> Reference | ReferenceTrouble:
+        """Return the file that a job names, or why it cannot be used.
+
+        Args:
+            text: Its path, as it is written.
+            mend: What a picture is to become, where it is not that already.
+        """
+        known = self._known.get((text, mend))
         if known is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            known = self._known[text] = self._read(text)
+            known = self._known[text, mend] = self._read(text, mend)
+            if mend is not None and isinstance(known, Reference) and is_copy(known):
+                self.mended[known.file] = known
         return known
 
-    def _read(self, text: str) -> Reference | ReferenceTrouble:
+    def _read(self, text: str, mend: Wanted | None) -> Reference | ReferenceTrouble:
         if _URL.match(text):
             hint = "download it and name the file: only uploaded files are known to work"
             return Trouble(f"{shown(text)} is a URL, not a file", hint, "url-reference")
-        found = self._reader.read(self._folder, text)
+        found = self._reader.read(self._folder, text, mend)
         if not isinstance(found, Reference) and (found.code == "reference-missing" or "\0" in text):
             return Trouble(found.what, self._nearby(text) or found.hint, found.code)
         return found

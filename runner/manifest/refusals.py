@@ -401,7 +401,13 @@ def _wanted(path: tuple[str | int, ...], refusal: Refusal) -> str:
     if types == ["string", "object"]:
         return "the name of a file, {file: …}, or {glob: …}"
     auto = " or auto" if schema.get("default") == "auto" else ""
-    names = {"object": "a mapping", "string": "text", "integer": "a whole number", "number": "a number"}
+    names = {
+        "object": "a mapping",
+        "string": "text",
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+    }
     return names.get(types[0], str(types[0])) + auto
 
 

@@ -85,7 +85,19 @@ def manifest_schema(contracts: Mapping[ModelId, Contract]) -> Schema:
                 "type": "array",
                 "title": "Reference files",
                 "description": "Paths of input files, relative to this manifest. They are uploaded for you.",
-                "items": {"type": "string", "minLength": 1},
+                "items": {
+                    "type": ["string", "object"],
+                    "minLength": 1,
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {"type": "string", "minLength": 1, "description": "The path."},
+                        "mend": {
+                            "type": "boolean",
+                            "description": "For this file, in the place of `mend` at the top.",
+                        },
+                    },
+                },
             },
             "scalar": {"type": ["string", "number", "boolean", "null"]},
             "combination": {
@@ -136,6 +148,11 @@ def _head_properties() -> Schema:
         "prompt": {"$ref": "#/$defs/prompt", "description": "Default prompt."},
         "params": {"$ref": "#/$defs/params", "description": "Default params of all jobs."},
         "references": {"$ref": "#/$defs/references"},
+        "mend": {
+            "type": "boolean",
+            "description": "Send copies of pictures that models take: upright, RGB, one frame, within the model's"
+            " size, JPEG or PNG. The copies are kept in `mended/` beside the database.",
+        },
         "vars": {
             "type": "object",
             "description": "Values for `${name}` placeholders.",

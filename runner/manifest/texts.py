@@ -34,6 +34,13 @@ class Text:
     spot: Spot
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileText(Text):
+    """The path of a reference file, and whether a picture is mended."""
+
+    mend: bool
+
+
 def read_text(section: Section, key: str, *, blank: bool = False) -> Text | None:
     """Return a text with placeholders; None where it is absent or wrong, or (but for `blank`) empty."""
     text = section.node.get(key)

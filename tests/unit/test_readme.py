@@ -51,7 +51,7 @@ def test_every_variable_of_the_environment_is_told() -> None:
 
 def test_the_defaults_are_those_of_a_manifest_that_says_nothing(tmp_path: Path) -> None:
     """The table is written as a manifest: what it shows as the default changes nothing."""
-    table = "\n".join(re.findall(r"^\| `(\w+: \{[^`]*\})` \|", section("The manifest"), re.M))
+    table = "\n".join(re.findall(r"^\| `(\w+: (?:\{[^`]*\}|true))` \|", section("The manifest"), re.M))
     shown = [line for line in table.splitlines() if re.search(r"\w: \d", line) and "prices" not in line]
     keys = {line.partition(":")[0] for line in table.splitlines()}
     silent = load(tmp_path, HEAD + "jobs: [{id: a}]\n").settings

@@ -1,0 +1,112 @@
+"""Files made or fetched for jobs, kept beside the database: what was planned with one is sent with that very one.
+
+A file's name is what it was made of and the SHA-256 of what it is, so that nothing else need be remembered. Each is
+written whole, or is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.model import Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A file that is kept. `size_bytes` is its size, `sha256` is of its content."""
+
+    path: Path
+    sha256: Sha256
+    size_bytes: int
+
+
+class Copies:
+    """The files in one folder, which is made when the first is kept.
+
+    Args:
+        folder: Where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._found: dict[str, list[Copy]] | None = None
+        self._proven: set[Path] = set()
+
+    def of(self, origin: str) -> list[Copy]:
+        """Return what is kept of an origin, the largest first; what is not what its name says is left out.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        if self._found is None:
+            self._found = self._read()
+        whole = [copy for copy in self._found[origin] if self._is_whole(copy)]
+        return sorted(whole, key=lambda copy: (-copy.size_bytes, copy.sha256))
+
+    def keep(self, origin: str, data: bytes, extension: str) -> Copy:
+        """Write a file and return it; it is on the disk then.
+
+        Args:
+            origin: What it was made of: letters of a hash.
+            data: What it is.
+            extension: What its name ends with.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self.of(origin)
+        sha256 = Sha256(hashlib.sha256(data).hexdigest())
+        path = self.folder / f"{origin}.{sha256}.{extension}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(dir=self.folder, prefix=".new-")
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)  # noqa: PTH105
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _sync(self.folder)
+        copy = Copy(path=path, sha256=sha256, size_bytes=len(data))
+        assert self._found is not None
+        self._found[origin] = [*(known for known in self._found[origin] if known.path != path), copy]
+        self._proven.add(path)
+        return copy
+
+    def _read(self) -> defaultdict[str, list[Copy]]:
+        found: defaultdict[str, list[Copy]] = defaultdict(list)
+        try:
+            entries = sorted(os.scandir(self.folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return found
+        for entry in entries:
+            origin, _, rest = entry.name.partition(".")
+            sha256 = rest.partition(".")[0]
+            if origin and len(sha256) == 64 and entry.is_file():
+                found[origin].append(
+                    Copy(path=Path(entry.path), sha256=Sha256(sha256), size_bytes=entry.stat().st_size)
+                )
+        return found
+
+    def _is_whole(self, copy: Copy) -> bool:
+        if copy.path not in self._proven:
+            with copy.path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != copy.sha256:
+                    return False
+            self._proven.add(copy.path)
+        return True
+
+
+def _sync(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
