@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from runner.api.reading import read_known
 from runner.errors import UsageError
@@ -12,6 +13,8 @@ from runner.reports.export import Format, export_rows
 from runner.results.parts import disk_errors
 from runner.store import manifests
 from runner.store.database import StateFile
+
+BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 def exported(manifest: Path, *, format_name: str, state: str | None, sandbox: bool) -> Iterator[str]:
@@ -31,8 +34,13 @@ def exported(manifest: Path, *, format_name: str, state: str | None, sandbox: bo
         yield from export_rows(file.conn, name, Format(format_name))
 
 
-def write_text(path: Path, pieces: Iterable[str]) -> None:
+def write_text(path: Path, pieces: Iterable[str], *, marked: bool = False) -> None:
     """Write a file whole or not at all.
+
+    Args:
+        path: The file.
+        pieces: Its text.
+        marked: Begin it with a byte order mark, without which Excel takes UTF-8 for the code page of its country.
 
     Raises:
         UsageError: The folder cannot be written to.
@@ -41,6 +49,8 @@ def write_text(path: Path, pieces: Iterable[str]) -> None:
     with disk_errors(path.parent):
         try:
             with new.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
+                if marked:
+                    out.write(BYTE_ORDER_MARK)
                 out.writelines(pieces)
             new.replace(path)
         except BaseException:

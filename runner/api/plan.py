@@ -75,6 +75,7 @@ class Plan:
     taken: tuple[Taken, ...]  # places of other manifests that results would take
     left_out: LeftOut = LeftOut()  # noqa: RUF009  # jobs with mistakes, which nothing is done for
     mended: tuple[Reference, ...] = ()  # copies of pictures that are sent in their place
+    odd: tuple[str, ...] = ()  # ids of jobs to submit with a cell such as `#REF!`
     incomplete: bool = False  # some that were asked for are left out
 
     @property
@@ -191,8 +192,16 @@ def judge(
         result_hosts=result_hosts.known(file.conn, base_url),
         left_out=left_out,
         mended=opened.manifest.mended,
+        odd=_odd(opened.manifest.odd_jobs, file, settings.name),
         incomplete=is_incomplete(left_out, opened.without),
     )
+
+
+def _odd(jobs: Collection[str], file: StateFile, name: str) -> tuple[str, ...]:
+    """Return which of these jobs would be submitted."""
+    if not jobs:
+        return ()
+    return tuple(line.job for line in staging.lines(file.conn, name) if line.sends and line.job in jobs)
 
 
 def _attention(

@@ -39,9 +39,10 @@ def command(
     """Write the jobs of MANIFEST as rows for other programs, or its results as a playlist."""
     from runner.api.export import exported, write_text
 
+    format_name = "json" if as_json else format_name
     pieces = exported(
         manifest,
-        format_name="json" if as_json else format_name,
+        format_name=format_name,
         state=None if sandbox else state,
         sandbox=sandbox,
     )
@@ -52,5 +53,5 @@ def command(
             sys.stdout.write(piece)
         sys.stdout.flush()
         return
-    write_text(output, pieces)
+    write_text(output, pieces, marked=format_name == "csv")
     complain(f"wrote {output}")

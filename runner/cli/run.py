@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from runner.cli.browsing import linked, open_live, open_url, page_options, someb
 from runner.cli.output import complain, console, show, skip_invalid_option
 from runner.errors import Exit, UsageError
 from runner.lifecycle.rules import MODERATION_LIKE
+from runner.words import harmless
 
 if TYPE_CHECKING:
     from runner.api.ending import RunResult
@@ -55,6 +57,11 @@ class WebPage:
 )
 @page_options
 @skip_invalid_option
+@click.option(
+    "--accept-warnings",
+    is_flag=True,
+    help="With --yes and without a terminal: pay also for jobs with cells such as #REF! or nan.",
+)
 @click.option("--dry-run", is_flag=True, help="The same as `rivya-batch plan`.")
 @asked
 def command(
@@ -66,6 +73,7 @@ def command(
     port: int,
     open_it: bool | None,
     skip_invalid: bool,
+    accept_warnings: bool,
     dry_run: bool,
 ) -> int:
     """Run MANIFEST, or resume it: every job is paid for once, whatever happened before."""
@@ -84,6 +92,7 @@ def command(
     return go(
         replace(asked.request("run", limit=limit, canary=canary), skip_invalid=skip_invalid),
         yes=asked.yes or asked.sandbox,
+        accept_warnings=accept_warnings or asked.sandbox,
         as_json=asked.as_json,
         verbose=asked.verbose,
         start_at=start_at,
@@ -96,6 +105,7 @@ def go(
     request: RunRequest,
     *,
     yes: bool,
+    accept_warnings: bool = True,
     as_json: bool,
     verbose: int,
     start_at: str | None = None,
@@ -131,7 +141,9 @@ def go(
     try:
         result = run(
             request,
-            confirm=lambda plan: confirmed(plan, yes=yes, options=request.options),
+            confirm=lambda plan: confirmed(
+                plan, yes=yes, accept_warnings=accept_warnings, options=request.options
+            ),
             announce=progress.announce,
             progress=progress,
             ready=ready,
@@ -152,14 +164,19 @@ def go(
     return int(result.ended.code)
 
 
-def confirmed(plan: Plan, *, yes: bool, options: RunOptions) -> bool:
-    """Ask before spending. No variable and no default can say yes; without a terminal only --yes can."""
+def confirmed(plan: Plan, *, yes: bool, options: RunOptions, accept_warnings: bool = True) -> bool:
+    """Ask before spending. No variable and no default can say yes; without a terminal only --yes can.
+
+    It says yes to the price, not to cells that look like mistakes: nobody may have seen these.
+    """
     from runner.cli.plan import summary_words
     from runner.progress.words import credits_in_words
 
-    if yes:
-        return True
     someone = sys.stdin.isatty() and sys.stderr.isatty()
+    if yes:
+        if not (accept_warnings or someone):
+            refuse_odd(plan, options)
+        return True
     balance = look_first(plan, options) if someone else None
     complain(summary_words(plan, {**plan.credits, "balance": balance}))
     if options.limit is not None:
@@ -172,6 +189,22 @@ def confirmed(plan: Plan, *, yes: bool, options: RunOptions) -> bool:
             hint="add --yes to spend without being asked, or check with `rivya-batch plan`",
         )
     return click.confirm(f"Spend about {credits_in_words(plan.to_spend)} credits?", default=False, err=True)
+
+
+def refuse_odd(plan: Plan, options: RunOptions) -> None:
+    """Raise where jobs would be paid for that have a cell such as `#REF!` or `nan`.
+
+    Raises:
+        UsageError: There are some, with what to do.
+    """
+    odd = [job for job in plan.odd if options.only is None or fnmatchcase(job, options.only)]
+    if odd:
+        named = ", ".join(map(harmless, odd[:3])) + (", …" if len(odd) > 3 else "")
+        have = "job has a cell" if len(odd) == 1 else "jobs have cells"
+        raise UsageError(
+            f"{len(odd):,} {have} such as `#REF!` or `nan` ({named}), and there is no terminal to ask in",
+            hint="fix the table (`rivya-batch plan` shows where), or add --accept-warnings to pay for them as they are",
+        )
 
 
 def look_first(plan: Plan, options: RunOptions) -> float | None:

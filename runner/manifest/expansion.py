@@ -84,6 +84,11 @@ class Expander:
         elsewhere = self._findings.reported - self._begun_at - self._placed  # of rows that could not be read
         return LeftOut(ids=self._without, nameless=self._nameless + elsewhere, stops=self._stops)
 
+    @property
+    def odd_jobs(self) -> Collection[str]:
+        """Ids of jobs, so far, with a cell that looks like no text anybody meant."""
+        return self._odd_cells.jobs
+
     def jobs(self) -> Iterator[JobSpec]:
         """Yield the jobs that have no errors, in the order written: matrix, then rows, then takes."""
         yield from self._jobs()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +82,11 @@ class Manifest:
         )
         found = self._expander.left_out
         return replace(found, stops=found.stops or of_the_head)
+
+    @property
+    def odd_jobs(self) -> Collection[str]:
+        """Ids of jobs, as far as they were read, with a cell that looks like no text anybody meant."""
+        return self._expander.odd_jobs if self._expander is not None else ()
 
     def jobs(self) -> Iterator[JobSpec]:
         """Yield the jobs in order, leaving out those with errors, which go to `problems`.

@@ -35,10 +35,12 @@ class OddCells:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], tuple[int, Spot, str]] = {}
+        self.jobs: set[str] = set()  # ids of those that have one
 
     def take(self, text: str, became: str, spot: Spot, job: str) -> None:
         """Take an odd cell that becomes a prompt, an id or a reference."""
         said = text.strip()
+        self.jobs.add(job)
         count, first, of = self._found.get((said, became), (0, spot, job))
         self._found[said, became] = count + 1, first, of
 

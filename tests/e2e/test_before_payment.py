@@ -215,3 +215,43 @@ def test_a_name_that_is_not_found_is_told_and_nothing_is_sent(bench: Bench) -> N
     assert "the name rivya.invalid cannot be found" in outcome.stderr
     assert "check how it is spelled" in outcome.stderr
     assert bench.states() == {"planned": 2}
+
+
+def with_odd_cells(bench: Bench, texts: list[str]) -> None:
+    """Write a manifest with a row for each text, and its table."""
+    bench.write([{"id": "shot-${row.sku}", "rows": "shots.csv", "prompt": "${row.text}"}])
+    rows = "".join(f"s{number},{text}\n" for number, text in enumerate(texts))
+    (bench.manifest.parent / "shots.csv").write_text(f"sku,text\n{rows}", encoding="utf-8")
+
+
+def test_without_a_terminal_yes_does_not_pay_for_cells_that_look_like_mistakes(bench: Bench) -> None:
+    with_odd_cells(bench, ["a cat", "#REF!", "nan", "a dog"])
+
+    refused = bench.run()
+    others = bench.run("--only", "shot-s[03]")
+    again = bench.run()
+    accepted = bench.run("--accept-warnings")
+    done = bench.run()
+
+    assert (refused.code, others.code, again.code, accepted.code, done.code) == (2, 0, 2, 0, 0), said(refused)
+    assert "2 jobs have cells such as `#REF!` or `nan` (shot-s1, shot-s2)" in refused.stderr
+    assert "--accept-warnings" in refused.stderr
+    assert len(bench.service.ledger.payments) == 4
+
+
+def test_once_they_are_mended_yes_is_enough(bench: Bench) -> None:
+    with_odd_cells(bench, ["a cat", "undefined"])
+    refused = bench.run()
+    with_odd_cells(bench, ["a cat", "a dog"])
+
+    assert (refused.code, bench.run().code) == (2, 0)
+    assert "1 job has a cell such as" in refused.stderr
+
+
+def test_a_rehearsal_and_a_person_are_not_stopped_by_odd_cells(bench: Bench) -> None:
+    with_odd_cells(bench, ["#REF!"])
+
+    assert bench.command("run", bench.manifest, "--sandbox", "--sandbox-options", "--duration 0.1").code == 0
+    code, shown = asked_on_a_terminal(bench, b"y\n")
+    assert code == 0, shown
+    assert shown.index("a prompt is `#REF!`") < shown.index("Spend about ")

@@ -140,3 +140,17 @@ def test_a_page_that_cannot_be_written_fails_no_run(
     assert path is None
     assert str(settings.output_dir) in why
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_table_in_a_file_is_one_that_excel_reads_and_in_a_pipe_one_without_a_mark(
+    state: StateFile, manifest: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert invoke(["export", str(manifest)]) == 0
+    piped = capfd.readouterr().out
+    for format_name in ("csv", "jsonl"):
+        file = tmp_path / f"rows.{format_name}"
+        assert invoke(["export", str(manifest), "--format", format_name, "-o", str(file)]) == 0
+
+    assert piped.startswith("manifest,job,")
+    assert (tmp_path / "rows.csv").read_bytes() == b"\xef\xbb\xbf" + piped.encode()
+    assert (tmp_path / "rows.jsonl").read_bytes().startswith(b"{")
