@@ -124,6 +124,8 @@ async def _ended(run_state: RunState, found: polling.Polled, learned_s: float | 
     run_state.credits_moved()
     if found.surprise is not None:
         run_state.surprised(found.surprise)
+    if found.unread:
+        run_state.price_unread(job, found.unread)
     if found.state is State.DOWNLOADING:
         if found.doubted is not None:
             run_state.doubted(job, found.doubted)

@@ -85,7 +85,7 @@ class RunState:
         self._odd_words: set[str] = set()  # that were told of
         self._breaker = Breaker()
         self._missing_task_ids = MissingTaskIds()
-        self._told_of_nothing = self._surprised = False
+        self._told_of_nothing = self._surprised = self._unread = False
 
     def now(self) -> float:
         """Return the run's monotonic clock, in seconds."""
@@ -316,6 +316,18 @@ class RunState:
         self.reasons.stop_submitting(
             Exit.CREDITS,
             f"{found}; no more jobs were submitted. If it is right, run again: that accepts it and continues",
+        )
+
+    def price_unread(self, job: Job, said: str) -> None:
+        """The service says in no number what a job cost: a person has to look before any more are paid for."""
+        if self._unread:
+            return
+        self._unread = True
+        self.reasons.stop_submitting(
+            Exit.CREDITS,
+            f"job {job.id}: the service says that it charged {said!r}, which is no amount we can read; it counts as"
+            " reserved or expected. No more jobs were submitted: compare with `rivya-batch credits`, and run again to"
+            " continue",
         )
 
     def doubted(self, job: Job, credits: float) -> None:

@@ -74,6 +74,7 @@ class TaskView:
     cls: FailureClass = FailureClass.GENERATION  # of its error, should it have failed
     under_way: bool = False
     ended: bool = False
+    unread: str = ""  # what it says that it charged, where that is no amount
 
     @property
     def error(self) -> str:
@@ -134,7 +135,8 @@ class Answer:
         """Return one line for people: status, code, message and the request id."""
         status = f"HTTP {self.status}" if self.status else ""
         # Where the service said nothing, our own words begin with the status.
-        parts = ["" if self.message.startswith(status) else status, self.code, self.message]
+        said = self.message.removeprefix(status).removeprefix(", ") if self.code else self.message
+        parts = ["" if said.startswith(status) else status, self.code, said]
         text = " ".join(part for part in parts if part)
         return f"{text} (request {self.request_id})" if self.request_id else text
 

@@ -38,6 +38,7 @@ class Polled:
     trouble: Trouble | None = None
     trouble_age_s: float = 0.0
     surprise: ledger.Surprise | None = None  # its credits are many times what was expected
+    unread: str = ""  # what the service says that it charged, where that is no amount
     doubted: float | None = None  # what it counts with, though the service says that it cost nothing
 
 
@@ -97,7 +98,7 @@ def _record(
         if not_found and job.key12 != context.account.key12:
             # Another account cannot see the task: polling on would be asking for nothing for ever.
             stop = Exit.REFUSED
-        elif answer.meaning is Meaning.REFUSED or is_about_task(answer):
+        elif answer.meaning in (Meaning.OK, Meaning.REFUSED) or is_about_task(answer):
             job = trouble.note_unknown(conn, context, job, answer)
         return _with_trouble(context, Polled(job=job, answer=answer, stop=stop, overdue=late))
     if after_task(task) is AfterTask.RUNNING:
@@ -133,6 +134,7 @@ def _record(
         duration_s=after.duration_s,
         failure=failure,
         surprise=ledger.surprise_of(conn, job),  # of the round that has ended
+        unread=task.unread,
         doubted=paid[1] if paid and task.final == 0 and paid[1] else None,
     )
 

@@ -8,7 +8,7 @@ from runner.host.clock import epoch
 from runner.lifecycle.rules import has_ended_oddly
 from runner.lifecycle.ways import STUCK, Trouble, is_settled
 from runner.model import Job
-from runner.service.protocol import Answer, TaskView
+from runner.service.protocol import Answer, Meaning, TaskView
 from runner.steps.context import RunContext
 from runner.store import moves
 
@@ -55,9 +55,13 @@ def note_no_result(conn: sqlite3.Connection, context: RunContext, job: Job, task
 
 
 def note_unknown(conn: sqlite3.Connection, context: RunContext, job: Job, answer: Answer) -> Job:
-    """Take it that the service was asked for a task of ours, and refuses to tell of it."""
-    gone = answer.status in (404, 410)
-    what = "no longer knows its task" if gone else "refuses to tell the state of its task"
+    """Take it that the service was asked for a task of ours, and does not tell of it."""
+    if answer.meaning is Meaning.OK:
+        what = "answers, but not about its task"
+    elif answer.status in (404, 410):
+        what = "no longer knows its task"
+    else:
+        what = "refuses to tell the state of its task"
     message = f"the service {what} ({answer.words()})"
     return note(conn, context, job, Trouble.UNKNOWN_TASK, message)
 

@@ -16,7 +16,7 @@ from runner.errors import RunnerError
 from runner.host.clock import epoch
 from runner.model import Basis, Estimate, Job, JobId, TaskId
 from runner.money.budget import EPSILON, Committed, OnTheWay, beyond
-from runner.money.pricing import RECENT, Seen, surprises_above
+from runner.money.pricing import MANY, RECENT, Seen, surprises_above
 from runner.store.marks import Begun
 from runner.store.tables import tables
 
@@ -220,15 +220,19 @@ def settle(conn: sqlite3.Connection, job: Job, *, final: float | None, succeeded
         "UPDATE ledger SET state = ?, charged = ?, amount = ?, probe = 0, settled_at = ? WHERE job = ? AND round = ?",
         ("charged" if charged else "released", charged, charged, now, job.row, job.round),
     )
-    if succeeded and charged and (told is not None or row["reserved"] is not None):
+    if (
+        succeeded
+        and charged
+        and (told is not None or (row["reserved"] is not None and charged == row["reserved"]))
+    ):
         _note_end(conn, row, seen or Seen(), charged, now)
 
 
 def _in_full(row: sqlite3.Row, seen: Seen | None) -> float:
-    """Return what a payment counts with whose end the service did not name."""
-    if row["reserved"] is None:
-        return float(row["amount"])
-    return max(float(row["reserved"]), seen.highest if seen else 0.0)
+    """Return what a payment counts with whose end the service did not name: a placeholder is no reservation."""
+    reserved = float(row["reserved"] or 0.0)
+    named = reserved if MANY * reserved >= row["amount"] else float(row["amount"])
+    return max(named, seen.highest if seen else 0.0)
 
 
 def _note_end(conn: sqlite3.Connection, row: sqlite3.Row, seen: Seen, charged: float, now: str) -> None:

@@ -106,7 +106,10 @@ CASES = (
     refused(403, "api_scope_denied", Meaning.KEY_REFUSED),
     *(refused(status, "insufficient_credits", Meaning.NO_CREDITS) for status in (400, 402, 403, 409, 500)),
     refused(429, "rate_limited", Meaning.RATE_LIMITED),
-    refused(400, "rate_limited", Meaning.RATE_LIMITED),
+    *(
+        refused(status, code, Meaning.RATE_LIMITED)
+        for status, code in ((400, "rate_limited"), (402, "quota_exceeded"), (403, "daily_limit_reached"))
+    ),
     # Said of this very request, and no proof.
     unclear(
         "409 idempotency_conflict",
@@ -142,7 +145,14 @@ CASES = (
     ),
     *(
         unclear(f"{status} {code}", "answer_after", error_answer(status, code))
-        for status, code in ((403, "Forbidden"), (403, "403"), (400, "FUNCTION_TIMEOUT"))
+        for status, code in (
+            (403, "Forbidden"),
+            (403, "403"),
+            (400, "FUNCTION_TIMEOUT"),
+            (400, "upstream_timeout"),
+            (404, "gateway_error"),
+            (403, "waf_blocked"),
+        )
     ),
     *(unclear(f"{status} empty", "answer_after", Sent(status=status)) for status in (200, 204, 401, 403, 413)),
     unclear(

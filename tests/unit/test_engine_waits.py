@@ -48,7 +48,9 @@ def limited(retry_after_s: float | None, code: str = "rate_limited") -> Answer:
         (limited(2.0, "quota_exceeded"), False),  # of tasks at once
         (understand(Reply(status=429, retry_after_s=30_000.0, page=True)), True),
         (understand(Reply(status=503, retry_after_s=30_000.0)), False),
-        (understand(Reply(status=402, data={"error": {"code": "quota_exceeded"}})), False),
+        (understand(Reply(status=402, data={"error": {"code": "quota_exceeded"}})), True),
+        (understand(Reply(status=403, data={"error": {"code": "forbidden"}}, retry_after_s=600.0)), True),
+        (understand(Reply(status=403, data={"error": {"code": "forbidden"}})), False),
     ],
 )
 def test_a_quota_is_told_from_a_rate(answer: Answer, quota: bool) -> None:

@@ -57,12 +57,13 @@ NOT_KNOWN: dict[str, Said] = {
     "404": refused(404, "not_found"),
     "410": refused(410, "gone"),
     "400": refused(400),
+    "200, another task": ok("succeeded", "t2", final=1),
+    "200, no id": httpx.Response(200, json={"status": "failed", "final_credits": 0}),
+    "200, an error": httpx.Response(200, json={"error": {"code": "generation_failed"}}),
+    "200, nothing": httpx.Response(200, json={}),
 }
 NOTHING_NEW: dict[str, Said] = {
     "409": refused(409, "idempotency_conflict"),
-    "another task": ok("succeeded", "t2", final=1),
-    "no id": httpx.Response(200, json={"status": "failed", "final_credits": 0}),
-    "an error in a 200": httpx.Response(200, json={"error": {"code": "generation_failed"}}),
 }
 
 
@@ -95,7 +96,7 @@ async def test_a_task_the_service_does_not_know_is_told_of_after_a_day(name: str
     assert (before.state, before.trouble, before.error_code) == (State.WAITING, "unknown_task", None)
     assert (after.state, after.error_class, after.error_code) == (State.WAITING, "stuck", "unknown_task")
     assert after.error_message is not None
-    assert f"(HTTP {name} " in after.error_message
+    assert f"(HTTP {name[:3]}" in after.error_message
     assert after.is_stuck
     assert world.credits() == (0, 10)
 
@@ -104,6 +105,42 @@ async def test_a_task_the_service_does_not_know_is_told_of_after_a_day(name: str
 
     assert (known.trouble, known.trouble_since, known.error_class, known.error_code) == (None,) * 4
     assert known.state is State.WAITING
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"status": "succeeded", "final_credits": 10, "result": {"primary_url": "https://m/1"}},
+        {
+            "id": "row-77",
+            "task_id": "t1",
+            "status": "succeeded",
+            "final_credits": 10,
+            "result": {"url": "https://m/1"},
+        },
+        {"id": " T1 ", "status": "succeeded", "final_credits": 10, "result": ["https://m/1"]},
+        {"data": {"status": "succeeded", "final_credits": "10 credits", "result": "https://m/1\n"}},
+    ],
+)
+async def test_a_task_that_is_told_of_under_another_name_or_none_is_the_one_that_was_asked_for(
+    said: dict[str, Any],
+) -> None:
+    world = await waiting()
+
+    found = await polled(world, httpx.Response(200, json=said))
+
+    assert (found.state, world.job("a").urls) == (State.DOWNLOADING, ("https://m/1",))
+    assert world.credits() == (10, 0)
+
+
+@pytest.mark.parametrize("final", ["1.234,5", -40, True, {"total": 40}])
+async def test_a_charge_that_is_no_amount_is_told_and_counted_in_full(final: Any) -> None:
+    world = await waiting()
+
+    found = await polled(world, ok("succeeded", final=final))
+
+    assert found.unread
+    assert world.credits() == (10, 0)
 
 
 async def test_a_clock_that_was_set_back_begins_the_day_anew() -> None:
@@ -256,7 +293,7 @@ async def test_no_task_lasts_longer_than_since_it_was_sent(
     assert bool(rows(world.file, "SELECT seconds FROM durations")) is known
 
 
-@pytest.mark.parametrize("result", [None, {}, {"urls": []}, "x"])
+@pytest.mark.parametrize("result", [None, {}, {"urls": []}, " ", 4])
 async def test_a_task_that_succeeded_without_a_url_is_still_brought_home(result: Any) -> None:
     world = await waiting()
 

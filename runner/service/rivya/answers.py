@@ -19,13 +19,37 @@ from runner.service.rivya.tasks import read_task, said_by
 
 # 4xx that speak of a request under way, or of what was behind it: not of what it asked for.
 _MAY_HAVE_WORKED = frozenset({408, 423, 424, 425, 499})
+# Codes of what stands in front of the API and wraps its errors as the API does: it may have passed the request on.
+_BETWEEN = (
+    "timeout",
+    "timed_out",
+    "upstream",
+    "gateway",
+    "proxy",
+    "unavailable",
+    "overloaded",
+    "busy",
+    "waf",
+)
+# Codes of limits on how much or how often, whatever their status: nothing was made, and later it may be.
+_LIMIT_WORDS = (
+    "quota",
+    "rate_limit",
+    "too_many_requests",
+    "throttl",
+    "daily_limit",
+    "monthly_limit",
+    "hourly_limit",
+)
 # The documented codes are words in small letters. What stands in front of an API may wrap its errors alike, but
 # says "403", "Forbidden" or "FUNCTION_TIMEOUT" there.
 _CODE = re.compile(r"[a-z][a-z0-9_.-]*(\s|$)", re.ASCII)
 
 
-def understand(reply: Reply, *, body: bytes | None = None) -> Answer:
+def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = None) -> Answer:
     """Say what a reply means: where a `body` is named, to a submit of it, which is to bring a task's id.
+
+    With `asked`, it is to a question for that task.
 
     Nothing but an error in the API's own shape, `{"error": {"code": …}}`, speaks for the API. A page, or JSON
     of another shape, comes from something in between, which may well have passed the request on: whatever
@@ -60,7 +84,7 @@ def understand(reply: Reply, *, body: bytes | None = None) -> Answer:
     if status is None:
         return answer(Meaning.UNCLEAR if reply.sent else Meaning.NEVER_LEFT)
     if 200 <= status < 300:
-        task = read_task(reply.data)
+        task = read_task(reply.data, asked=asked)
         if body is not None and task is None:
             return answer(Meaning.UNCLEAR, "and no task id in the answer")
         return answer(Meaning.OK if reply.data is not None else Meaning.UNCLEAR)
@@ -68,13 +92,13 @@ def understand(reply: Reply, *, body: bytes | None = None) -> Answer:
         return answer(Meaning.UNCLEAR)
     if code == NO_CREDITS:
         return answer(Meaning.NO_CREDITS)
-    if status == 429 or (code == "rate_limited" and status < 500):
+    if status == 429 or (status < 500 and _is_limit(code, status, reply.retry_after_s)):
         return answer(Meaning.RATE_LIMITED)
     if status == 409 or (code == "idempotency_conflict" and status < 500):
         return answer(Meaning.CONFLICT)
     if code == "public_api_disabled":
         return answer(Meaning.DISABLED)
-    if not code or status >= 500 or status in _MAY_HAVE_WORKED:
+    if not code or status >= 500 or status in _MAY_HAVE_WORKED or any(word in code for word in _BETWEEN):
         return answer(Meaning.UNCLEAR)
     if status in (401, 403):
         return answer(Meaning.KEY_REFUSED)
@@ -83,6 +107,13 @@ def understand(reply: Reply, *, body: bytes | None = None) -> Answer:
     if urls and names_a_reference(refused.code, refused.message, urls):
         return replace(refused, stale_urls=urls)
     return refused
+
+
+def _is_limit(code: str, status: int, retry_after_s: float | None) -> bool:
+    """Say whether a 4xx in the API's own shape is about how much or how often, whatever its status."""
+    if code == "rate_limited" or any(word in code for word in _LIMIT_WORDS):
+        return True
+    return bool(code) and retry_after_s is not None and status in (400, 402, 403, 422)
 
 
 def understand_upload(reply: Reply, *, base_url: str, now: str) -> Answer:
@@ -122,10 +153,10 @@ def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> U
     """
     if not isinstance(data, dict):
         return None
-    wrapped = (data.get(name) for name in ("file", "data") if "url" not in data)
-    inner = next((item for item in wrapped if isinstance(item, dict)), data)
+    inner = _file_in(data, deep=3)
     url = inner.get("url")
-    if not isinstance(url, str) or not _may_be_sent(url, base_url):
+    url = url.strip() if isinstance(url, str) else None
+    if url is None or not _may_be_sent(url, base_url):
         return None
     file_id = inner.get("id") or inner.get("file_id")
     token = inner.get("duration_token")
@@ -137,6 +168,19 @@ def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> U
         duration_s=number_of(seconds),
         uploaded_at=now,
     )
+
+
+def _file_in(data: Mapping[str, Json], *, deep: int) -> Mapping[str, Json]:
+    """Return the file object in an answer, as it is or wrapped."""
+    if "url" in data or not deep:
+        return data
+    for name in ("file", "data", "files", "result"):
+        inner = data.get(name)
+        if isinstance(inner, (list, tuple)) and len(inner) == 1:
+            inner = inner[0]
+        if isinstance(inner, Mapping):
+            return _file_in(inner, deep=deep - 1)
+    return data
 
 
 def _may_be_sent(url: str, base_url: str) -> bool:

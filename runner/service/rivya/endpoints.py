@@ -61,7 +61,8 @@ class Rivya:
     async def poll(self, task_id: str) -> Answer:
         """GET /api/v1/generations/{taskId}."""
         segment = _segment(self._account.hider.restored(task_id))
-        return understand(await self._http.send("GET", f"{GENERATIONS}/{segment}", headers=self._with_key()))
+        reply = await self._http.send("GET", f"{GENERATIONS}/{segment}", headers=self._with_key())
+        return understand(reply, asked=task_id)
 
     async def upload(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from runner.model import Json, TaskId
 from runner.service.amounts import credits_of
@@ -18,8 +18,10 @@ _SUCCESS_WORDS = frozenset({"success", "successful", "complete", "completed", "d
 # Words of an end without a result, none of them documented. None is taken for `failed`: that may be paid for again.
 _ENDED_WORDS = frozenset(
     {"cancelled", "canceled", "expired", "error", "errored", "failure", "aborted", "rejected", "timeout",
-     "timedout", "deleted", "dead", "killed"}
+     "timedout", "deleted", "dead", "killed", "fail", "failed", "terminated", "stopped", "blocked", "moderated",
+     "refunded", "denied", "refused", "revoked", "lost", "invalid", "notfound", "interrupted", "discarded"}
 )  # fmt: skip
+_ENDS = _SUCCESS_WORDS | _ENDED_WORDS | {"succeeded"}
 # Words of a task under way: what it names meanwhile may be a preview.
 _UNDER_WAY_WORDS = frozenset(
     {"queued", "pending", "waiting", "running", "progress", "started", "created", "submitted", "accepted",
@@ -27,9 +29,15 @@ _UNDER_WAY_WORDS = frozenset(
 )  # fmt: skip
 
 
-def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
-    """Read a generation object, as it is or wrapped; None when there is none with a usable id."""
-    found = _task_in(data, deep=3)
+def read_task(data: Mapping[str, Json] | None, *, asked: str | None = None) -> TaskView | None:
+    """Read a generation object, as it is or wrapped; None when there is none with a usable id.
+
+    Args:
+        data: The answer.
+        asked: The id of the task that was asked for. An object that names no id is that task then, and so is one
+            that names it beside another.
+    """
+    found = _task_in(data, deep=3, asked=asked)
     if found is None:
         return None
     data, task_id = found
@@ -39,13 +47,15 @@ def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
         error = {"message": error} if isinstance(error, str) else {}
     code = said_by(error.get("code"))
     status = _status_of(word)
+    charge = data.get("final_credits")
+    final = credits_of(charge)
     return TaskView(
         id=TaskId(task_id),
         status=status,
         word=said_by(word),
         model=_text(data.get("model")),
         reserved=credits_of(data.get("reserved_credits")),
-        final=credits_of(data.get("final_credits")),
+        final=final,
         urls=_urls(data.get("result")),
         code=code,
         message=said_by(error.get("message")),
@@ -54,15 +64,18 @@ def read_task(data: Mapping[str, Json] | None) -> TaskView | None:
         cls=failure_class(code=code, status=None),
         under_way=status in _UNDER_WAY or _is_under_way(word),
         ended=status is TaskStatus.OTHER and _is_an_end(word),
+        unread=said_by(charge if isinstance(charge, str) else repr(charge))
+        if final is None and charge is not None and charge != ""
+        else "",
     )
 
 
 _OTHER_ID_NAMES = ("task_id", "taskId", "generation_id", "generationId")
-_WRAPPERS = ("data", "generation", "task", "result", "response")
+_WRAPPERS = ("data", "generation", "task", "result", "response", "payload", "items", "output")
 _TASK_FIELDS = ("object", "model", "reserved_credits", "final_credits", "created_at", "result")
 
 
-def _task_in(value: Json, *, deep: int) -> tuple[Mapping[str, Json], str] | None:
+def _task_in(value: Json, *, deep: int, asked: str | None = None) -> tuple[Mapping[str, Json], str] | None:
     """Return the generation object inside an answer, and its id.
 
     An answer may be wrapped: `{"data": {…}}`, `{"data": {"task": {…}}}`, a list of one. The wrapping may have
@@ -73,16 +86,28 @@ def _task_in(value: Json, *, deep: int) -> tuple[Mapping[str, Json], str] | None
         value = value[0]
     if not isinstance(value, Mapping):
         return None
-    own = _id_of(value)
-    if own is not None and _is_generation(value):
+    own = _asked_for(value, asked) or _id_of(value)
+    if own is not None and (own == asked or _is_generation(value)):
         return value, own
     for name in _WRAPPERS:
-        if name == "result" and own is not None:
+        if name in ("result", "items", "output") and own is not None:
             continue  # the results of a task; they may have ids too
-        inner = _task_in(value.get(name), deep=deep - 1) if deep else None
+        inner = _task_in(value.get(name), deep=deep - 1, asked=asked) if deep else None
         if inner is not None and (own is None or _speaks_of_a_task(inner[0])):
             return inner
     return None if own is None else (value, own)
+
+
+def _asked_for(value: Mapping[str, Json], asked: str | None) -> str | None:
+    """Return the id that was asked for where an object is that task: it names it, or none, and looks like a task."""
+    if asked is None:
+        return None
+    ids = [found for name in ("id", *_OTHER_ID_NAMES) if (found := _usable(value.get(name))) is not None]
+    if any(found.strip().lower() == asked.strip().lower() for found in ids):
+        return asked
+    # Without its id nothing fails a job: another round may follow that unasked.
+    nameless = not ids and _is_generation(value) and _status_of(_word_of(value)) is not TaskStatus.FAILED
+    return asked if nameless else None
 
 
 def _is_generation(value: Mapping[str, Json]) -> bool:
@@ -140,22 +165,39 @@ def _text(value: Json) -> str | None:
     return said_by(value) if isinstance(value, str) else None
 
 
+_URL_NAMES = ("primary_url", "url", "urls")  # the first and the last are documented
+
+
 def _urls(result: Json) -> tuple[str, ...]:
-    if not isinstance(result, Mapping):
-        return ()
-    listed = result.get("urls")
-    found: list[str] = []
-    primary = result.get("primary_url")
-    for url in [primary, *(listed if isinstance(listed, (list, tuple)) else [])]:
-        if isinstance(url, str) and url.strip() and url not in found:
-            found.append(url)
-    return tuple(found)
+    """Return the urls that a result names, each once and in their order."""
+    return tuple(dict.fromkeys(_urls_in(result, deep=2)))
+
+
+def _urls_in(result: Json, *, deep: int) -> Iterator[str]:
+    if isinstance(result, str):
+        if url := result.strip():
+            yield url
+    elif isinstance(result, (list, tuple)):
+        for each in result:
+            yield from _urls_in(each, deep=deep)
+    elif isinstance(result, Mapping) and deep:
+        for name in _URL_NAMES:
+            yield from _urls_in(result.get(name), deep=deep - 1)
 
 
 def _is_under_way(word: str) -> bool:
-    parts = re.findall(r"[a-z]+", word.lower())
+    parts = _parts(word)
+    # What has ended in part has ended: `partial_success`. What is being finished has not: `completing`.
+    if not any(part.endswith("ing") for part in parts) and _ENDS & {*parts}:
+        return False
     return any(part.endswith("ing") or part in _UNDER_WAY_WORDS for part in parts)
 
 
 def _is_an_end(word: str) -> bool:
-    return "".join(re.findall(r"[a-z]+", word.lower())) in _ENDED_WORDS
+    parts = _parts(word)
+    return "".join(parts) in _ENDED_WORDS or (bool(_ENDED_WORDS & {*parts}) and not _is_under_way(word))
+
+
+def _parts(word: str) -> list[str]:
+    """Return the words of a state, also those of `camelCase`."""
+    return [part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", word)]
