@@ -33,6 +33,7 @@ class Times:
         self._backlog = backlog
         self._progress = progress
         self._told_s = 0.0  # by how much its clock is ahead, as people know
+        self._told = 0  # how many answers had told it when it was last asked for
         self._in_vain = 0
         self._ask_at = -math.inf
 
@@ -58,7 +59,8 @@ class Times:
     def asked(self, now: float) -> None:
         """The service was asked, and has answered or not."""
         self.look()
-        if self.known:
+        told, self._told = self._told, self._context.service_clock.told
+        if self.known or self._told > told:  # one answer more has told it: another may be wanted, at once
             self._in_vain, self._ask_at = 0, -math.inf
             return
         self._in_vain += 1

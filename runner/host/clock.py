@@ -8,7 +8,8 @@ virtual machine sleeps; the service's clock, which its answers tell, does not.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from datetime import time as dt_time
 from pathlib import Path
@@ -16,6 +17,10 @@ from typing import Protocol
 
 NO_TIME_S = 3e10  # the year 2920: a service that says so is of no use as a clock
 MOMENT_S = 2.0  # for so long what an answer has told of the time holds good
+WITNESSES = 3  # so many answers tell it: the clock of any one may have stood still as ours did
+RECENT_S = 600.0  # whoever answers for a service has answered once in that time
+TOLD_TO_S = 1.0  # a `Date` leaves out what is less
+AGREE_S = 300.0  # far beyond what the ways of two answers make of two clocks that agree
 
 
 class Clock(Protocol):
@@ -40,69 +45,115 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """An answer: its number, when it came by our clocks, and what time it told."""
+    """An answer: its number, when it came by our monotonic clock, and a number of seconds that goes with it."""
 
     number: int
-    wall_s: float
     mono_s: float
-    boot_s: float | None
-    date_s: float | None
+    value_s: float = 0.0
+
+
+class _Highest:
+    """The highest of some numbers from any one of them on: of those that come, only what may matter is kept."""
+
+    def __init__(self) -> None:
+        self._kept: list[_Heard] = []  # each higher than all that came after it
+
+    def add(self, heard: _Heard) -> None:
+        value_s = heard.value_s
+        while self._kept and self._kept[-1].value_s <= value_s + TOLD_TO_S:
+            value_s = max(value_s, self._kept.pop().value_s)
+        self._kept.append(replace(heard, value_s=value_s))
+
+    def after(self, number: int) -> float | None:
+        """Return the highest of the answers after the one of this number; None where there is none."""
+        at = bisect_right(self._kept, number, key=lambda heard: heard.number)
+        return self._kept[at].value_s if at < len(self._kept) else None
+
+    def since(self, mono_s: float) -> float | None:
+        """Return the highest since a time, or the last where nothing came since; None where nothing came at all."""
+        at = bisect_left(self._kept, mono_s, key=lambda heard: heard.mono_s)
+        return self._kept[min(at, len(self._kept) - 1)].value_s if self._kept else None
 
 
 class ServiceClock:
     """The service's clock, as far as the answers of this run tell it (`Date`, to the second).
 
-    Nobody expects it to be right: only its differences mean something.
+    Nobody expects it to be right: only its differences mean something. Several may answer for it whose clocks
+    differ, or stood still, and nobody can tell which of them one hears: of a send, the earliest it may have been by
+    any of them counts, and of now the latest that any has told since.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.moment_s = MOMENT_S
         self._clock = clock
         self._number = 0
+        self.told = 0  # how many answers have told the time
         self._last: _Heard | None = None
         self._dated: _Heard | None = None
-        self._ended: dict[int, int] = {}
+        self._ahead, self._behind = _Highest(), _Highest()
+        self._begun: dict[int, int] = {}
+        self._ended: dict[int, tuple[int, int]] = {}
 
     def heard(self, date_s: float | None) -> None:
         """An answer came; `date_s` is the time it tells, in seconds since 1970."""
-        clock = self._clock
         self._number += 1
-        self._last = _Heard(self._number, clock.wall_s(), clock.mono_s(), clock.boot_s(), date_s)
+        self._last = _Heard(self._number, self._clock.mono_s())
         if date_s is not None and 0 <= date_s < NO_TIME_S:
             self._dated = self._last
+            self.told += 1
+            ahead_s = date_s - self._ours_s()
+            self._ahead.add(replace(self._last, value_s=ahead_s))
+            self._behind.add(replace(self._last, value_s=-ahead_s))
 
-    def now_s(self) -> float | None:
-        """Return the service's time now, as far as our clocks tell how long ago it was told; None if never."""
-        heard = self._dated
-        if heard is None or heard.date_s is None:
+    def begins(self, row: int) -> float | None:
+        """A job is sent for the first time: return when that is by the service's time, at the earliest.
+
+        None where it has told none yet.
+        """
+        self._begun[row] = self._number
+        since_s = self._clock.mono_s() - RECENT_S
+        ahead_s, behind_s = self._ahead.since(since_s), self._behind.since(since_s)
+        if ahead_s is None or behind_s is None:
             return None
-        boot_s = self._clock.boot_s()
-        if boot_s is not None and heard.boot_s is not None:
-            return heard.date_s + boot_s - heard.boot_s
-        return heard.date_s + self._clock.wall_s() - heard.wall_s
+        agree = ahead_s + behind_s <= AGREE_S
+        return self._ours_s() + (ahead_s if agree else -behind_s)
+
+    def now_s(self, row: int) -> float | None:
+        """Return the service's time now, at the latest that it has told since a job was first sent; None if never.
+
+        What was told is carried on by our own clocks.
+        """
+        ahead_s = self._ahead.after(self._begun.get(row, 0))
+        return self._ours_s() + ahead_s if ahead_s is not None else None
 
     @property
     def skew_s(self) -> float | None:
-        """By how much it was ahead of our wall clock when it was last told; None if never."""
-        heard = self._dated
-        return None if heard is None or heard.date_s is None else heard.date_s - heard.wall_s
+        """By how much it is ahead of our wall clock, as far as it was told lately; None if never."""
+        ahead_s = self._ahead.since(self._clock.mono_s() - RECENT_S)
+        return None if ahead_s is None else self._ours_s() + ahead_s - self._clock.wall_s()
 
     def ended(self, row: int) -> None:
         """A send of this job has ended in vain: for it, only what is heard from now on counts as known."""
-        self._ended[row] = self._number
+        self._ended[row] = (self._number, self.told)
 
     def is_known(self, row: int) -> bool:
-        """Say whether an answer of the last moment, and since the last send of a job, has told the time.
+        """Say whether some answers since the last send of a job, one of them of the last moment, have told the time.
 
         Our own clocks cannot say how long ago more than a moment is: they may all have stood still. A service
         that has never told the time has none to tell: any answer shows that.
         """
         heard = self._dated or self._last
+        number, told = self._ended.get(row, (0, 0))
         return (
             heard is not None
-            and heard.number > self._ended.get(row, 0)
+            and heard.number > number
+            and (self._dated is None or self.told - told >= WITNESSES)
             and self._clock.mono_s() - heard.mono_s <= self.moment_s
         )
+
+    def _ours_s(self) -> float:
+        boot_s = self._clock.boot_s()
+        return self._clock.wall_s() if boot_s is None else boot_s
 
 
 class SystemClock:

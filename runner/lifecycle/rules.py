@@ -17,6 +17,7 @@ from runner.service.protocol import Answer, FailureClass, Meaning, TaskStatus, T
 
 CONFLICT_TRIES = 8
 CONFLICT_SPAN_S = 600.0
+AGREE_S = 60.0  # two clocks that differ by no more say the same
 
 
 MODERATION_LIKE = frozenset({FailureClass.VALIDATION, FailureClass.POLICY})
@@ -145,6 +146,10 @@ def send_age_s(
     The largest of what three clocks say: the wall clock, the boot clock (which counts a suspended laptop's
     sleep, and no one can set back), the service's own (which goes on while a whole machine stands still). A
     clock of ours that runs backwards knows nothing; the service's may, where several answer for it.
+
+    Where the service had told no time before the send, its time now is held against our own of the send: how much
+    of the difference is their clocks' and how much has passed nobody knows, so all of it counts; nothing is known
+    where its clock is behind.
     """
     if sent_wall_s is None:
         return math.inf
@@ -153,8 +158,10 @@ def send_age_s(
         ages.append(now_boot_s - sent_boot_s)
     if min(ages) < 0:
         return math.inf
-    if sent_service_s is not None and now_service_s is not None:
-        ages.append(now_service_s - sent_service_s)
+    if now_service_s is not None:
+        if sent_service_s is None and now_service_s < sent_wall_s - AGREE_S:
+            return math.inf
+        ages.append(now_service_s - (sent_wall_s if sent_service_s is None else sent_service_s))
     return max(ages)
 
 

@@ -140,8 +140,7 @@ class Http:
     def _reply(self, response: httpx.Response, raw: bytes) -> Reply:
         headers = dict(response.headers)
         kind = headers.get("content-type", "no content type").split(";")[0].strip()
-        # An answer out of a cache tells when it was put there.
-        said_s = http_date_s(headers.get("date")) if headers.get("age", "0") == "0" else None
+        said_s = told_s(headers)
         self._heard(said_s)
         text = raw.decode("utf-8-sig", "replace")
         return Reply(
@@ -157,6 +156,22 @@ class Http:
                 self._hider.text(f"HTTP {response.status_code}, {_body_in_words(text, kind, headers)}")
             ),
         )
+
+
+MOST_AGED_S = 366 * 86_400
+
+
+def told_s(headers: Mapping[str, str]) -> float | None:
+    """Return the service's time as an answer tells it, in seconds since 1970, at least; None where it tells none.
+
+    An answer out of a cache tells when it was made (`Date`) and for how long it has been there since (`Age`). An
+    age that is none is left out: it is later than `Date` all the same.
+    """
+    date_s = http_date_s(headers.get("date"))
+    if date_s is None:
+        return None
+    age_s = max(map(int, re.findall(r"(?<![-\d.])\d{1,9}(?!\d)", headers.get("age", ""))), default=0)
+    return date_s + (age_s if age_s <= MOST_AGED_S else 0)
 
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)

@@ -158,7 +158,7 @@ def _intent(conn: sqlite3.Connection, context: RunContext, row: int) -> Submitte
         job,
         now,
         bytes_=bytes_,
-        first=_first_send(context),
+        first=_first_send(context, job),
         key12=context.account.key12,
         base_url=context.account.service,
     )
@@ -174,9 +174,12 @@ def _intent(conn: sqlite3.Connection, context: RunContext, row: int) -> Submitte
     return Submitted(job=after, state=after.state, first_send=True)
 
 
-def _first_send(context: RunContext) -> moves.FirstSend:
+def _first_send(context: RunContext, job: Job) -> moves.FirstSend:
+    service_s = context.service_clock.begins(job.row)
     return moves.FirstSend(
-        boot_s=context.clock.boot_s(), boot_id=context.clock.boot_id(), service_at=_service_now(context)
+        boot_s=context.clock.boot_s(),
+        boot_id=context.clock.boot_id(),
+        service_at=rfc3339(service_s) if service_s is not None else None,
     )
 
 
@@ -227,7 +230,7 @@ def _again(conn: sqlite3.Connection, context: RunContext, job: Job) -> Submitted
     if not job.reopened and not context.service_clock.is_known(job.row):
         return Submitted(job=job, state=job.state, not_sent=NotSent.TIME)
     ledger.move_to(conn, job, now=now)  # it may come to be charged from now on: the rolling day has to know
-    window = _first_send(context) if job.reopened else None
+    window = _first_send(context, job) if job.reopened else None
     job = moves.send_again(conn, job, now, key12=context.account.key12, window=window)
     return Submitted(job=job, state=job.state)
 
@@ -242,20 +245,8 @@ def age_of(context: RunContext, job: Job) -> float:
         now_boot_s=context.clock.boot_s(),
         boot_id=context.clock.boot_id(),
         sent_service_s=epoch(job.first_sent_service_at),
-        now_service_s=context.service_clock.now_s(),
+        now_service_s=context.service_clock.now_s(job.row),
     )
-
-
-def _service_now(context: RunContext, *, ago_s: float = 0.0) -> str | None:
-    now_s = context.service_clock.now_s()
-    return rfc3339(now_s - ago_s) if now_s is not None else None
-
-
-def _sent_service_at(context: RunContext, job: Job) -> str | None:
-    """Return when bytes were first sent by the service's time, if an answer has told that time since, else None."""
-    if job.first_sent_service_at is not None or math.isinf(age_s := age_of(context, job)):
-        return None
-    return _service_now(context, ago_s=age_s)
 
 
 def _in_time(context: RunContext, job: Job) -> bool:
@@ -339,8 +330,7 @@ def _not_accepted(
     if outcome.definite:
         job = moves.refused(conn, job, now, conflict=conflict, pinned=outcome.pinned)
     else:
-        since = _sent_service_at(context, job)
-        job = moves.unclear(conn, job, now, conflict=conflict, pinned=outcome.pinned, sent_service_at=since)
+        job = moves.unclear(conn, job, now, conflict=conflict, pinned=outcome.pinned)
     context.event(
         conn,
         "not_accepted",

@@ -160,14 +160,9 @@ def refused(conn: sqlite3.Connection, job: Job, now: str, *, conflict: bool, pin
     )
 
 
-def unclear(
-    conn: sqlite3.Connection, job: Job, now: str, *, conflict: bool, pinned: bool, sent_service_at: str | None
-) -> Job:
-    """Nobody can say whether a send of it was accepted; `sent_service_at` where the service's time was told since."""
-    columns: dict[str, Any] = {"last_unclear_at": now}
-    if sent_service_at is not None:
-        columns["first_sent_service_at"] = sent_service_at
-    return _advance(conn, job, now, **_pinned(pinned), **columns, **_conflict(job, now, conflict))
+def unclear(conn: sqlite3.Connection, job: Job, now: str, *, conflict: bool, pinned: bool) -> Job:
+    """Nobody can say whether a send of it was accepted."""
+    return _advance(conn, job, now, last_unclear_at=now, **_pinned(pinned), **_conflict(job, now, conflict))
 
 
 def back(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from email.utils import format_datetime
+from itertools import count
 
 import pytest
 
@@ -71,20 +76,40 @@ def test_a_job_whose_answer_was_lost_is_sent_again_with_the_same_key_and_bytes(b
 
 
 @pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("dates", ["right", "none before it slept", "with an age", "of two machines"])
 def test_a_machine_whose_clocks_all_stood_still_sends_nothing_again_that_the_service_has_forgotten(
-    killed: bool, bench: Bench
+    dates: str, killed: bool, bench: Bench
 ) -> None:
-    """A virtual machine whose host slept for ten hours, just when an answer was lost; its own clocks lag."""
+    """A virtual machine whose host slept for ten hours, just when an answer was lost; its own clocks lag.
+
+    So does the clock of one of the two machines that answer for the service.
+    """
     service = bench.service
     prompts = bench.write(8)
+    turns = count()
+
+    def dated(answer: Answer) -> Answer:
+        if dates == "with an age":
+            return replace(answer, headers=(*answer.headers, ("Age", "3")))
+        if dates == "of two machines" and next(turns) % 2 == 0:
+            stood_still = service.now - timedelta(seconds=service.ahead_s)
+            return replace(
+                answer, headers=(*answer.headers, ("Date", format_datetime(stood_still, usegmt=True)))
+            )
+        return answer
 
     def sleep(on: On, request: Request) -> None:
         if service.ledger.paid[prompts[7]] and not service.ahead_s:
             service.ahead_s = 36_000.0
             service.forget_keys()
+            service.become(dates=True)
+
+    service.become(dates=dates != "none before it slept")
 
     service.observer = sleep
     service.rule("submit", "kill_after" if killed else "drop_after", where=prompt_is(prompts[7]))
+    for on in ("submit", "poll", "credits"):
+        service.rule(on, "twist", answer=dated, times=math.inf)
 
     outcome = bench.run()
     if killed:
@@ -92,6 +117,8 @@ def test_a_machine_whose_clocks_all_stood_still_sends_nothing_again_that_the_ser
         outcome = bench.run()
 
     assert outcome.code == 3, said(outcome)
+    told = [line for line in outcome.stderr.splitlines() if "the clock of this machine" in line]
+    assert len(told) == 1, said(outcome)
     uncertain = {name for name, state in bench.rows() if state == "uncertain"}
     assert uncertain == {"job-8"} or (killed and "job-8" in uncertain)
     # Others were on their way when it was killed: they arrived, or they did not.

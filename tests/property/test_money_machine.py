@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -189,6 +190,7 @@ class Money(RuleBasedStateMachine):
         retention_s=st.sampled_from([WINDOW_S, WINDOW_S, 2 * WINDOW_S, 1e12]),
         set_back=st.booleans(),
         dates=st.booleans(),
+        two_machines=st.booleans(),
         manner=st.sampled_from(MANNERS),
         scattered=st.booleans(),
         listed=st.sets(st.sampled_from(range(len(POOL))), min_size=1, max_size=6),
@@ -202,10 +204,13 @@ class Money(RuleBasedStateMachine):
         set_back: bool,
         listed: set[int],
         dates: bool = False,
+        two_machines: bool = False,
         manner: str = "named",
         scattered: bool = False,
     ) -> None:
         self.dates = dates  # whether the service tells its time
+        self.two_machines = two_machines  # answer in turn, the clock of one standing still when ours do
+        self.lag_s, self.turns = 0.0, count()
         # A clock that was set back and a reboot together hide an age from every honest clock.
         self.may_set_back = set_back
         self.settings = Settings(
@@ -228,7 +233,7 @@ class Money(RuleBasedStateMachine):
         """Begin a process: nothing is known but what the database holds."""
         self.wire = Wire()
         service_clock = ServiceClock(self.clock)
-        self.wire.says_its_time = lambda: service_clock.heard(self.service.now_s // 1 if self.dates else None)
+        self.wire.says_its_time = lambda: service_clock.heard(self.told_s() if self.dates else None)
         if self.dates:
             self.wire.says_its_time()  # every run asks before it sends anything
         self.context = RunContext(
@@ -242,6 +247,10 @@ class Money(RuleBasedStateMachine):
             contracts={MODEL: CONTRACT},
             draw=lambda: 0.5,
         )
+
+    def told_s(self) -> float:
+        second = self.two_machines and next(self.turns) % 2 == 0
+        return (self.service.now_s - (self.lag_s if second else 0.0)) // 1
 
     def wait(self, step: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(step)
@@ -621,6 +630,7 @@ class Money(RuleBasedStateMachine):
     def host_sleeps(self, seconds: float) -> None:
         """All our clocks stand still, the service's goes on."""
         self.was_wrong = True
+        self.lag_s += seconds
         self.time_passes(seconds, ours=False)
 
     @rule(seconds=st.sampled_from([1.0, 300.0, 1800.0, 4000.0, 90_000.0]))

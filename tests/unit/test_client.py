@@ -19,7 +19,7 @@ import pytest
 
 from runner.model import Kind
 from runner.service.account import Account
-from runner.service.http import MAX_ANSWER_BYTES, Timeouts
+from runner.service.http import MAX_ANSWER_BYTES, Timeouts, told_s
 from runner.service.protocol import Meaning, Service
 from runner.service.rivya.endpoints import ascii_name, open_service
 from runner.service.transports import make_transport
@@ -62,6 +62,36 @@ async def test_a_page_is_named_as_what_it_is(body: bytes, headers: dict[str, str
         answer = await api.poll("t")
 
     assert (answer.meaning, answer.words()) == (Meaning.UNCLEAR, f"HTTP 403, {words}")
+
+
+DATE = "Sun, 29 Nov 2026 12:00:00 GMT"
+NOON_S = 1_795_953_600.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({}, None),
+        ({"age": "3"}, None),
+        ({"date": "noon"}, None),
+        ({"date": DATE}, NOON_S),
+        ({"date": DATE, "age": "0"}, NOON_S),
+        ({"date": DATE, "age": "3"}, NOON_S + 3),
+        ({"date": DATE, "age": " 36000 "}, NOON_S + 36_000),
+        # Of two caches one behind the other; the later one knows more.
+        ({"date": DATE, "age": "3, 5"}, NOON_S + 5),
+        # What is no age takes nothing from the date, which is not too late.
+        ({"date": DATE, "age": ""}, NOON_S),
+        ({"date": DATE, "age": "-3"}, NOON_S),
+        ({"date": DATE, "age": "old"}, NOON_S),
+        ({"date": DATE, "age": "2147483648"}, NOON_S),
+        ({"date": DATE, "age": "999999999"}, NOON_S),
+    ],
+)
+def test_an_answer_out_of_a_cache_tells_a_time_that_is_no_later_than_now(
+    headers: dict[str, str], told: float | None
+) -> None:
+    assert told_s(headers) == told
 
 
 # --- what is sent ---------------------------------------------------------------------------------

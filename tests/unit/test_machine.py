@@ -479,7 +479,12 @@ def test_the_age_of_a_send(
         # Answers of a service may come from several machines: one that is behind says nothing.
         (5000, 4000, 60),
         (5000, None, 60),
-        (None, 99_999, 60),
+        # It had told none: how much of the difference has passed meanwhile nobody knows.
+        (None, 99_999, 98_999),
+        (None, 939, math.inf),
+        (None, 940, 60),
+        (None, 1070, 70),
+        (None, None, 60),
     ],
 )
 def test_the_services_clock_counts_where_it_says_more(

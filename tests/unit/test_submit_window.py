@@ -260,6 +260,8 @@ async def test_before_an_unclear_send_is_repeated_the_service_is_asked_for_its_t
         world.clock.pass_s(30)
         assert (await submit(context, row)).not_sent is NotSent.TIME, "that was half a minute ago"
         await context.service.credits()
+        assert (await submit(context, row)).not_sent is NotSent.TIME, "two answers may be one machine's"
+        await context.service.credits()
         world.says(accepted("t"))
         assert (await submit(context, row)).state is State.WAITING
 
@@ -276,15 +278,76 @@ async def test_a_service_that_tells_no_time_is_asked_once_and_our_own_clocks_dec
     assert world.state("a") is State.WAITING
 
 
-async def test_a_time_that_was_not_known_when_it_was_first_sent_is_noted_once_it_is() -> None:
-    """The first answer of all was a gateway's page; it told the time."""
+@pytest.mark.parametrize(
+    ("ahead_s", "slept_s", "state"),
+    [
+        (0.0, 0.0, State.WAITING),
+        (600.0, 0.0, State.WAITING),
+        (-30.0, 0.0, State.WAITING),
+        (-600.0, 0.0, State.UNCERTAIN),
+        (0.0, 600.0, State.WAITING),
+        (0.0, 36_000.0, State.UNCERTAIN),
+        # Nobody can tell these two from each other, nor from the one before.
+        (36_000.0, 0.0, State.UNCERTAIN),
+        (-36_000.0, 0.0, State.UNCERTAIN),
+        (-18_000.0, 36_000.0, State.UNCERTAIN),
+    ],
+)
+async def test_a_time_that_was_not_told_before_the_first_send_is_held_against_our_own(
+    ahead_s: float, slept_s: float, state: State
+) -> None:
     world = World.of(A)
-    world.ahead_s = 7200.0
-    async with world.context() as context:
-        world.says(httpx.Response(502, text="<h1>Bad gateway</h1>"))
-        await submit(context, world.job("a").row)
+    await world.submits("a", LOST)
+    world.slept_s, world.ahead_s = slept_s, ahead_s
+    world.clock.pass_s(60)
 
-    assert world.job("a").first_sent_service_at == rfc3339(BEGINNING + 7200)
+    for _ in range(2):
+        world.says(LOST)
+        await world.submit("a")
+    world.says(accepted("t"))
+    await world.submit("a")
+
+    assert world.job("a").first_sent_service_at is None
+    assert world.state("a") is state
+    assert len(world.sent) == (4 if state is State.WAITING else 1)
+
+
+@pytest.mark.parametrize("answered", [0, 1])
+@pytest.mark.parametrize(
+    ("before_s", "after_s", "slept_s", "sends"),
+    [
+        ((0.0,), (0.0, 36_000.0), 36_000.0, 1),  # the clock of the second has stood still as well
+        ((0.0, 36_000.0), (0.0, 36_000.0), 36_000.0, 1),  # the second's is wrong all the time
+        ((36_000.0, 0.0), (36_000.0, 0.0), 36_000.0, 1),
+        ((0.0, -36_000.0), (0.0, -36_000.0), 36_000.0, 1),
+        ((0.0, 36_000.0), (0.0,), 36_000.0, 1),
+        ((0.0,), (0.0, 30.0), 0.0, 2),
+        ((0.0, 60.0), (60.0,), 0.0, 2),
+        ((0.0,), (0.0, 36_000.0), 0.0, 2),  # a clock that is behind hides nothing: another is right
+    ],
+)
+async def test_of_several_clocks_that_a_service_answers_with_the_one_counts_that_says_most(
+    before_s: tuple[float, ...], after_s: tuple[float, ...], slept_s: float, sends: int, answered: int
+) -> None:
+    world = World.of(A)
+    world.ahead_s, world.lags_s, world.answered = 0.0, before_s, answered
+    async with world.context() as context:
+        row = world.job("a").row
+        for _ in range(4):
+            await context.service.credits()
+        world.says(LOST)
+        await submit(context, row)
+        world.slept_s += slept_s
+        world.clock.pass_s(60)
+        world.lags_s = after_s
+        done = await submit(context, row)
+        while done.not_sent is NotSent.TIME:
+            await context.service.credits()
+            world.says(accepted("t"))
+            done = await submit(context, row)
+
+    assert len(world.sent) == sends
+    assert done.state is (State.WAITING if sends == 2 else State.UNCERTAIN)
 
 
 async def test_the_manifest_may_allow_a_shorter_window() -> None:
