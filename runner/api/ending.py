@@ -45,6 +45,7 @@ class RunResult:
     stuck: list[Stuck]
     surprises: int  # charges many times their estimates that a person has yet to see
     ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
+    failed_cost: float  # credits that count for failed jobs, whatever round they were for
     report: Path | None  # the page to look through, where there is one
     no_report: str = ""  # why it could not be written
     replaced: bool = False  # the database, under this run
@@ -125,6 +126,7 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
         ended_for=frozenset(
             (each.state, each.error_class) for each in reporting.failures(file.conn, settings.name)
         ),
+        failed_cost=reporting.cost_of_failed(file.conn, settings.name),
         report=report,
         no_report=no_report,
         replaced=file.replaced is not None,

@@ -6,7 +6,7 @@ import shlex
 import sqlite3
 from dataclasses import dataclass, replace
 
-from runner.lifecycle.ways import SO_FAR, Trouble
+from runner.lifecycle.ways import FREE, SO_FAR, Trouble
 from runner.progress.words import credits_in_words, moment
 from runner.store import jobs
 from runner.words import harmless
@@ -67,10 +67,10 @@ def in_words(group: Stuck) -> str:
 def _what(group: Stuck) -> str:
     if group.code == OVERDUE:
         return "its task runs longer than limits.job_deadline"
-    since = f" since {moment(group.since)}" if group.since else ""
+    since = moment(group.since) if group.since else ""
     if not group.settled:
-        return f"{SO_FAR[Trouble(group.code)]}{since}, which may still pass"
-    return f"{harmless(group.message)}{since}"
+        return f"{SO_FAR[Trouble(group.code)]}{since and f' since {since}'}, which may still pass"
+    return f"{harmless(group.message)}{since and f' (since {since})'}"
 
 
 def _money(group: Stuck) -> str:
@@ -79,8 +79,18 @@ def _money(group: Stuck) -> str:
     return ", ".join(named) or "nothing was charged"
 
 
-def ways_on(groups: list[Stuck], manifest: str, flag: str = "") -> list[str]:
-    """Return what to type about such jobs.
+def free_way(groups: list[Stuck]) -> str:
+    """Return in words what the next `run` does for such jobs at no cost; empty where there are none."""
+    codes = {group.code for group in groups}
+    if Trouble.NOT_FETCHED in codes:
+        return FREE[Trouble.NOT_FETCHED]
+    return next(
+        (FREE[trouble] for trouble in Trouble if trouble in codes), "asks again, free" if groups else ""
+    )
+
+
+def other_ways(groups: list[Stuck], manifest: str, flag: str = "") -> list[str]:
+    """Return what else to type about such jobs: what costs nothing first, and never what pays for one alone.
 
     Args:
         groups: They.
@@ -91,13 +101,12 @@ def ways_on(groups: list[Stuck], manifest: str, flag: str = "") -> list[str]:
         return []
     first = min(groups, key=lambda group: not (group.settled and group.listed))
     job = shlex.quote(first.jobs[0])
-    lines = []
+    lines = [
+        f"rivya-batch resolve {manifest} {job}{flag} --abandon    (gives one up; its credits stay counted)"
+    ]
     if first.settled and first.listed:
         lines.append(
             f"rivya-batch retry {manifest} --only {job}{flag}"
-            "    (starts a stuck job again: shows the price and asks)"
+            "    (pays again to start a stuck job again: shows the price and asks)"
         )
-    lines.append(
-        f"rivya-batch resolve {manifest} {job}{flag} --abandon    (gives one up; its credits stay counted)"
-    )
     return lines

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 def command(asked: Asked, classes: tuple[str, ...]) -> int:
     """Plan another round for the failed jobs of MANIFEST, show its cost, ask, and run.
 
-    Each round costs credits again. --only also takes abandoned jobs, and jobs whose result does not arrive
-    (`status` shows them). Uncertain jobs are left alone: see `resolve`.
+    Each round costs credits; for a job that was refused before anything was paid, it is the first to do so. --only also
+    takes abandoned jobs, and jobs whose result does not arrive (`status` shows them). Uncertain jobs are left alone: see
+    `resolve`.
     """
     from runner.api.retry import wanted_jobs
     from runner.progress.events import EventStream
@@ -76,7 +77,8 @@ def in_words(wanted: Rounds) -> Iterator[str]:
     from runner.progress.words import counted, credits_in_words
 
     yield from (f"warning: {line}" for line in wanted.attention)
-    yield f"another round for {counted(len(wanted.rows), 'job')}: about {credits_in_words(wanted.credits)} credits"
+    what = "another round for" if any(kind.counted for kind in wanted.kinds) else "to be submitted again:"
+    yield f"{what} {counted(len(wanted.rows), 'job')}: about {credits_in_words(wanted.credits)} credits"
     for kind in wanted.kinds:
         again = "" if kind.state is State.FAILED else "paid again: "
         price = f"about {credits_in_words(kind.credits)} credits"
@@ -101,7 +103,7 @@ def _before(kind: Kind) -> str:
     from runner.progress.words import credits_in_words
 
     if not kind.counted:
-        return "nothing was charged before"
+        return "nothing was paid for them before"
     amount = credits_in_words(kind.counted)
     if kind.state in (State.FAILED, State.DOWNLOADING):
         return f"the {amount} charged already stay charged"

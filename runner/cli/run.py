@@ -308,7 +308,7 @@ def _why(error: Mapping[str, Any]) -> str:
 
 
 def next_steps(result: RunResult, request: RunRequest) -> list[str]:
-    """Return what to type next."""
+    """Return what to type next: what costs nothing first, and last what pays for a job again."""
     from runner.api import troubles
 
     manifest = shlex.quote(str(request.path))
@@ -323,26 +323,39 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     if any(state == "uncertain" for state, _ in result.ended_for):
         steps.append(f"rivya-batch resolve {manifest} JOB{flag} --resend | --attach TASK | --abandon")
     classes = {cls for state, cls in result.ended_for if state == "failed"}
+    if (run_again := _run_again(result, again)) is not None:
+        steps.append(run_again)
     if classes & MODERATION_LIKE:
         steps.append(f"edit the jobs that were refused for their content, then {again}")
+    other_ways = troubles.other_ways(result.stuck, manifest, flag)
+    steps += other_ways[:1]
     if classes:
+        paid = "costs credits again" if result.failed_cost else "nothing was paid for them yet"
         steps.append(
-            f"rivya-batch retry {manifest}{flag}    (tries failed jobs again as they are; costs credits)"
+            f"rivya-batch retry {manifest}{flag}"
+            f"    (tries failed jobs again as they are; {paid}: shows the price and asks)"
         )
-    steps += troubles.ways_on(result.stuck, manifest, flag)
+    return steps + other_ways[1:]
+
+
+def _run_again(result: RunResult, again: str) -> str | None:
+    """Return what another run is for; None where it would do nothing."""
+    from runner.api import troubles
+
     code = result.ended.code
     settled = ("done", "failed", "uncertain", "abandoned")
     left = sum(n for state, n in result.counts.items() if state not in settled)
     left -= sum(group.count for group in result.stuck if group.listed and group.settled)
+    free = troubles.free_way(result.stuck)
     if code is Exit.CREDITS and result.surprises:
-        steps.append(f"{again}    (accepts the charge and continues)")
-    elif code is Exit.CREDITS:
-        steps.append(f"{again}    (once there is room for more credits)")
-    elif code is Exit.REFUSED:
-        steps.append(f"check the key with `rivya-batch credits`, then {again}")
-    elif left and code is not Exit.FAULT:
-        steps.append(f"{again}    (continues where this stopped)")
-    return steps
+        return f"{again}    (accepts the charge and continues)"
+    if code is Exit.CREDITS:
+        return f"{again}    (once there is room for more credits)"
+    if code is Exit.REFUSED:
+        return f"check the key with `rivya-batch credits`, then {again}"
+    if left and code is not Exit.FAULT:
+        return f"{again}    (continues where this stopped{free and f'; {free}'})"
+    return f"{again}    ({free})" if free else None
 
 
 def print_result_json(result: RunResult, progress: Chosen) -> None:

@@ -104,5 +104,7 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
     lines += [f"stuck      {troubles.in_words(group)}" for group in standing.stuck]
     if not standing.running:
         manifest = shlex.quote(near(standing.path))
-        lines += [f"next       {way}" for way in troubles.ways_on(standing.stuck, manifest, flag)]
+        if free := troubles.free_way(standing.stuck):
+            lines.append(f"next       rivya-batch run {manifest}{flag}    ({free})")
+        lines += [f"next       {way}" for way in troubles.other_ways(standing.stuck, manifest, flag)]
     return "\n".join(lines)

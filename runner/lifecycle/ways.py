@@ -66,7 +66,16 @@ def is_given_up(trouble: Trouble, *, age_s: float, tries: int) -> bool:
     return tries >= FEW_TRIES and age_s >= min(PATIENCE_S, _LASTS_S[trouble])
 
 
-# What to type, by state, the first way first. `README.md` shows the same table.
+# What the next `run` does for such a job, and for nothing: the first way on, always.
+FREE: Mapping[Trouble, str] = {
+    Trouble.UNKNOWN_TASK: "asks again, free",
+    Trouble.ODD_END: "asks again, free",
+    Trouble.NO_RESULT: "asks again, free",
+    Trouble.NOT_FETCHED: "fetches what is paid for, free; first mend or move away what keeps it, if you can",
+}
+
+
+# What to type, by state, the first way first: those that cost nothing come first. `README.md` shows the same table.
 WAYS: Mapping[State, tuple[str, ...]] = {
     State.PLANNED: ("run",),
     State.UPLOADING: ("run",),

@@ -332,8 +332,9 @@ def _command(state: str, cls: str, invocation: Invocation) -> str:
     resolve = invocation.command("resolve", "JOB")
     if state == State.UNCERTAIN.value:
         return f"{resolve} --resend | --attach TASK_ID | --abandon"
+    run = invocation.command("run")
     accept = "--accept | " if state == State.DOWNLOADING.value else ""
-    return f"{resolve} {accept}--abandon, or {invocation.command('retry', '--only', 'JOB')}"
+    return f"{run}, or {resolve} {accept}--abandon, or {invocation.command('retry', '--only', 'JOB')}"
 
 
 def categories_of(models: Sequence[str]) -> dict[str, str]:

@@ -228,6 +228,16 @@ def failures(conn: sqlite3.Connection, manifest: str) -> list[Failures]:
     return [Failures._make(row) for row in rows]
 
 
+def cost_of_failed(conn: sqlite3.Connection, manifest: str) -> float:
+    """Return the credits that count for the failed jobs of a manifest, as far as it lists them still."""
+    row = conn.execute(
+        "SELECT coalesce(sum(l.amount), 0) FROM ledger l JOIN jobs j ON j.id = l.job"
+        " WHERE j.manifest = ? AND j.state = 'failed' AND j.listed = 1",
+        (manifest,),
+    ).fetchone()
+    return float(row[0])
+
+
 # --- following a manifest while it runs --------------------------------------------------------
 
 

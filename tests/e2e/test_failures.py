@@ -147,3 +147,25 @@ def test_the_reason_that_asks_most_of_a_person_is_the_exit_code(bench: Bench) ->
     assert (credits.code, refused.code, time.code) == (8, 4, 10), said(credits) + said(refused) + said(time)
     assert "failed" in said(credits)
     assert service.ledger.taken <= 60
+
+
+def test_what_retry_costs_is_said_truly_for_jobs_that_were_refused_and_never_paid_for(bench: Bench) -> None:
+    service = bench.service
+    bench.write([{"id": "refused"}])
+    service.rule("submit", "answer_before", answer=error_answer(400, "validation_failed"))
+
+    unpaid = bench.run()
+    asked = bench.command("retry", bench.manifest)
+    bench.write([{"id": "refused"}, {"id": "paid"}])
+    service.fates["prompt of paid"] = Fate(status="failed", final=10.0)
+    paid = bench.run()
+    asked_again = bench.command("retry", bench.manifest)
+
+    assert (unpaid.code, asked.code, paid.code) == (3, 2, 3), said(unpaid) + said(asked) + said(paid)
+    assert "as they are; nothing was paid for them yet: shows the price and asks" in unpaid.stderr
+    assert "to be submitted again: 1 job: about" in asked.stderr
+    assert "nothing was paid for them before" in asked.stderr
+    assert "another round" not in said(asked)
+    assert "as they are; costs credits again: shows the price and asks" in paid.stderr
+    assert "another round for 2 jobs: about" in asked_again.stderr
+    assert "nothing was paid for them before" in asked_again.stderr

@@ -196,6 +196,11 @@ def test_of_several_results_those_that_can_be_had_are_delivered_and_the_gap_is_t
     assert not any(bench.rows("error_class", where="error_class IS NOT NULL"))
 
 
+def commands(text: str, before: str) -> list[str]:
+    """Return which commands the lines name that say what to type."""
+    return [line.removeprefix(before).split()[1] for line in text.splitlines() if line.startswith(before)]
+
+
 def test_a_place_that_cannot_be_taken_keeps_back_its_own_result_only(bench: Bench, tmp_path: Path) -> None:
     """A link that leads out of the folder, a file where a folder should be."""
     bench.write(
@@ -208,6 +213,7 @@ def test_a_place_that_cannot_be_taken_keeps_back_its_own_result_only(bench: Benc
 
     outcome = bench.run()
     states = dict(bench.rows())
+    status = bench.command("status", bench.manifest)
     (bench.out / "away").unlink()
     (bench.out / "file").unlink()
     after = bench.run()
@@ -216,6 +222,9 @@ def test_a_place_that_cannot_be_taken_keeps_back_its_own_result_only(bench: Benc
     assert states == {"away": "downloading", "file": "downloading", "a": "done", "b": "done"}
     assert "symlink" in outcome.stderr
     assert "something else is where" in outcome.stderr
+    for ways in (commands(outcome.stderr, "next: "), commands(status.stdout, "next       ")):
+        assert ways == ["run", "resolve", "retry"], "what costs nothing comes first"
+    assert "first mend or move away what keeps it" in outcome.stderr
     assert not list(tmp_path.glob("*.mp4"))
     assert after.code == 0, said(after)
     bench.assert_whole([f"film of {to}" for to in states])
@@ -323,6 +332,7 @@ def test_nothing_more_is_submitted_while_results_cannot_be_had_from_here(bench: 
     assert paid <= 8
     assert states["planned"] >= 12
     assert "10.0.0.1" in blocked.stderr
+    assert commands(blocked.stderr, "next: ") == ["run", "resolve", "retry"]
     assert "no more jobs were submitted" in blocked.stderr
     assert after.code == 0, said(after)
     assert "submits continue" in after.stderr

@@ -102,8 +102,12 @@ def test_what_does_not_come_home_ends_each_run_soon_and_has_ways_on_that_tell_th
         in (said(second))
     )
     assert "it is paid" not in said(first) + said(second)
-    assert f"rivya-batch retry {bench.manifest} --only no-url" in second.stderr
-    assert f"rivya-batch resolve {bench.manifest} no-url --abandon" in second.stderr
+    ways = [line for line in second.stderr.splitlines() if line.startswith("next: ")]
+    assert ways[0].startswith(f"next: rivya-batch run {bench.manifest} ")
+    assert ways[0].endswith("(asks again, free)")
+    assert ways[1].startswith(f"next: rivya-batch resolve {bench.manifest} no-url --abandon")
+    assert ways[2].startswith(f"next: rivya-batch retry {bench.manifest} --only no-url")
+    assert len(ways) == 3
     status = bench.command("status", bench.manifest)
     assert "gone (10 credits reserved): the service no longer knows its task (HTTP 404" in status.stdout
     assert "leaves, no longer in the manifest (10 credits charged): its task succeeded, and" in status.stdout

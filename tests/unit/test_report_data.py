@@ -100,7 +100,7 @@ def test_failures_are_grouped_and_each_group_names_the_command_for_it(
             "downloading",
             "no_result",
             1,
-            "rivya-batch resolve 'my night.yaml' JOB --accept | --abandon,"
+            "rivya-batch run 'my night.yaml', or rivya-batch resolve 'my night.yaml' JOB --accept | --abandon,"
             " or rivya-batch retry 'my night.yaml' --only JOB",
         ),
         ("failed", "policy", 1, "rivya-batch retry 'my night.yaml' --class policy"),

@@ -66,10 +66,10 @@ const ADVICE = {
   validation: "The request was rejected as invalid. Trying again will not help: edit the job.",
   credits: "The account had too few credits. Top it up first.",
   generation: "The task ran and failed. Trying again costs credits, and may work.",
-  unknown_task: "The service has not known this task for a day. Abandon it, or start it again (costs credits).",
-  odd_end: "The task ended in an undocumented way. Abandon it, or start it again (costs credits).",
-  no_result: "The task succeeded but names no result. Abandon it, or start it again (costs credits).",
-  not_fetched: "The next run tries again. Or accept what is there, abandon it, or start it again (costs credits).",
+  unknown_task: "The service has not known this task for a day. The next run asks again, free. Or abandon it, or start it again (costs credits).",
+  odd_end: "The task ended in an undocumented way. The next run asks again, free. Or abandon it, or start it again (costs credits).",
+  no_result: "The task succeeded but names no result. The next run asks again, free. Or abandon it, or start it again (costs credits).",
+  not_fetched: "The next run tries again, free: mend or move away what keeps it, if you can. Or accept what is there, abandon it, or start it again (costs credits).",
   uncertain: "The service may or may not have accepted it. Check the account's history first.",
 };
 
