@@ -24,6 +24,7 @@ from runner.manifest.placeholders import BadPlaceholder, compile_template
 from runner.manifest.render import problem_line
 from runner.manifest.row_files import open_rows
 from runner.manifest.rows import Reading
+from runner.manifest.xlsx_rows import XlsxRows
 from runner.model import ModelId, Severity
 
 MOST_ROWS: Final = 200_000  # of a table that are looked at
@@ -126,7 +127,7 @@ def drafted_jobs(
     folder = manifest.absolute().parent
     name = os.path.relpath(table.absolute(), folder).replace(os.sep, "/")
     encoding = _encoding_of(table)
-    columns = _read(table, Reading(encoding=encoding))
+    columns, sheets = _read(table, Reading(encoding=encoding))
     draft = _Draft()
     free = {column.name: column for column in columns if _is_usable(column.name)}
     draft.unused += [column.name for column in columns if column.name not in free]
@@ -138,7 +139,7 @@ def drafted_jobs(
     draft.unused += [column.name for column in free.values() if column not in used]
     needed = minimal_job(contract).get("params")
     return Drafted(
-        jobs=_text(draft, name, encoding),
+        jobs=_text(draft, name, encoding, sheets),
         params={
             key: value
             for key, value in (needed if isinstance(needed, dict) else {}).items()
@@ -174,8 +175,8 @@ def _encoding_of(table: Path) -> str | None:
     return None
 
 
-def _read(table: Path, reading: Reading) -> list[_Column]:
-    """Read the columns of a table, without those that are empty."""
+def _read(table: Path, reading: Reading) -> tuple[list[_Column], Sequence[str]]:
+    """Read the columns of a table, without those that are empty; and the sheets that a workbook has."""
     findings = Findings()
     spot = Spot(Source(str(table)), (1, 1))
     rows = open_rows(table.absolute().parent, table.name, spot, findings, reading)
@@ -200,7 +201,8 @@ def _read(table: Path, reading: Reading) -> list[_Column]:
         _Column(name=column, values=[*cells, *[""] * (count - len(cells))], sparse=had[column] < count)
         for column, cells in values.items()
     ]
-    return [column for column in columns if any(column.values)]
+    sheets = rows.sheets if isinstance(rows, XlsxRows) else ()
+    return [column for column in columns if any(column.values)], sheets
 
 
 def _as_cell(value: str | float | None) -> str:
@@ -449,18 +451,17 @@ def _is_number(text: str) -> bool:
 # --- writing ---
 
 
-def _text(draft: _Draft, name: str, encoding: str | None) -> str:
+def _text(draft: _Draft, name: str, encoding: str | None, sheets: Sequence[str]) -> str:
     file = _quoted(name.replace("${", "$${"))
     lines: list[tuple[str, str]] = [(f"  - id: {_quoted(draft.id[0])}", draft.id[1])]
-    if encoding is None:
-        lines.append((f"    rows: {file}", ""))
+    if encoding is not None:
+        why = "guessed: it is not UTF-8; are its accents right?"
+        lines.append((f"    rows: {{file: {file}, encoding: {encoding}}}", why))
+    elif len(sheets) > 1:
+        why = f"guessed: the first of {len(sheets)} sheets"
+        lines.append((f"    rows: {{file: {file}, sheet: {_quoted(sheets[0])}}}", why))
     else:
-        lines.append(
-            (
-                f"    rows: {{file: {file}, encoding: {encoding}}}",
-                "guessed: it is not UTF-8; are its accents right?",
-            )
-        )
+        lines.append((f"    rows: {file}", ""))
 
     def add(key: str, guess: tuple[str, str]) -> None:
         lines.append((f"{key}: {_quoted(guess[0])}", guess[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from runner.manifest.findings import Findings, Spot
@@ -11,7 +12,9 @@ CODE: Final = "odd-cell"
 # By what they become in lower letters, as a whole cell.
 _BROKEN: Final = frozenset(
     {"#ref!", "#n/a", "#name?", "#value!", "#div/0!", "#num!", "#null!", "#spill!", "#calc!", "#error!"}
+    | {"#n/d", "#n/b", "#nv"}
 )
+_IN_ANY_LANGUAGE: Final = re.compile(r"#[¡¿]?(?=[^a-z]+$)[^\W\d_]{2,10}[!?]|#¡DIV/0!")  # such as `#BEZUG!`
 _MISSING: Final = frozenset(
     {"nan", "none", "null", "undefined", "n/a", "<na>", "nat", "nil", "[object object]"}
 )
@@ -23,11 +26,17 @@ def is_odd(text: str) -> bool:
 
     >>> is_odd(" #REF! "), is_odd("null and void")
     (True, False)
+    >>> is_odd("#BEZUG!"), is_odd("#¿NOMBRE?"), is_odd("#wow!")
+    (True, True, False)
     """
     if len(text) > _LONGEST + 2:
         return False
-    said = text.strip().lower()
-    return said in _BROKEN or said in _MISSING
+    said = text.strip()
+    return said.lower() in _MISSING or _is_broken(said)
+
+
+def _is_broken(said: str) -> bool:
+    return said.lower() in _BROKEN or _IN_ANY_LANGUAGE.fullmatch(said) is not None
 
 
 class OddCells:
@@ -48,7 +57,7 @@ class OddCells:
         """Report what was found."""
         for (said, became), (count, spot, job) in self._found.items():
             are = f"{count} {became}s are" if count > 1 else f"a {became} is"
-            reason = "a broken formula" if said.lower() in _BROKEN else "a missing value"
+            reason = "a broken formula" if _is_broken(said) else "a missing value"
             what = f"{are} `{said}`, which looks like {reason}" + (
                 " (here the first of them)" if count > 1 else ""
             )

@@ -29,6 +29,7 @@ class XlsxRows(Table):
     def __init__(self, path: Path, file: str, findings: Findings, reading: Reading | None = None) -> None:
         super().__init__(path, file, findings, reading)
         self._sheet = ""
+        self.sheets: tuple[str, ...] = ()  # those that are visible
         with _opened(path) as book:
             names = [sheet.title for sheet in book.worksheets]
             visible = [sheet.title for sheet in book.worksheets if sheet.sheet_state == "visible"]
@@ -38,6 +39,7 @@ class XlsxRows(Table):
                 hint = f"did you mean {like}?" if like else f"there are {listed(names)}"
                 raise Unreadable(f"has no sheet {shown(wanted)}", "no-sheet", hint)
             self._sheet = wanted
+            self.sheets = tuple(visible or names)
             self.source = Source(f"{file}[{wanted}]")
             for number, cells in _cells_of(book[wanted]):
                 self._take_header([str(_plain(cell) or "") for cell in cells], number, "")

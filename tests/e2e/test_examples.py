@@ -20,6 +20,8 @@ JOBS = {
     "03-csv-rows": 8,
     "04-several-models": 5,
     "05-overnight": 60,
+    "06-text-file": 4,
+    "07-excel": 5,
 }
 SIGNATURES = {".mp4": b"ftyp", ".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".mp3": b"", ".wav": b"RIFF"}
 

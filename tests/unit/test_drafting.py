@@ -120,6 +120,13 @@ def test_a_workbook_is_drafted_too(tmp_path: Path) -> None:
     assert [job.params["duration"] for job in jobs_of(tmp_path)] == [6, 10]
 
 
+def test_of_several_sheets_the_first_is_taken_and_named(tmp_path: Path) -> None:
+    text = draft(tmp_path, "autumn.xlsx", (ROOT / "manifests" / "data" / "autumn.xlsx").read_bytes())
+
+    assert job_of(text)["rows"] == {"file": "autumn.xlsx", "sheet": "Herbst"}
+    assert "# guessed: the first of 2 sheets" in text
+
+
 def test_lines_of_a_text_are_named_by_what_they_say(tmp_path: Path) -> None:
     job = job_of(draft(tmp_path, "ideas.txt", "A cat, in snow\n\nA dog\n"))
 

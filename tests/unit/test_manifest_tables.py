@@ -279,14 +279,20 @@ def test_what_is_no_workbook_is_told(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "cell",
-    ["#REF!", "#N/A", "#NAME?", "nan", "NaN", "None", "null", "undefined", "[object Object]", " #VALUE! "],
-)
+    ["#REF!", "#N/A", "#NAME?", "nan", "NaN", "None", "null", "undefined", "[object Object]", " #VALUE! ",
+     "#BEZUG!", "#NV", "#VALEUR!", "#¡REF!", "#¿NOMBRE?", "#RIF!", "#¡DIV/0!", "#AANTAL!"],
+)  # fmt: skip
 def test_a_prompt_that_looks_broken_is_a_warning_with_the_first_place(tmp_path: Path, cell: str) -> None:
     loaded = read(tmp_path, "r.csv", {"r.csv": f"id,text\na,x\nb,{cell}\nc,{cell}\n"})
 
     (problem,) = [problem for problem in loaded.problems if problem.code == "odd-cell"]
     assert (problem.severity, problem.place.line, problem.place.column) == ("warning", 3, 3)
     assert f"2 prompts are `{cell.strip()}`" in problem.what
+
+
+@pytest.mark.parametrize("cell", ["#wow!", "#A cat!", "none of it", "#1", "Nancy", "nil desperandum"])
+def test_a_prompt_that_only_begins_so_is_one(tmp_path: Path, cell: str) -> None:
+    assert read(tmp_path, "r.csv", {"r.csv": f"id,text\na,x\nb,{cell}\n"}).problems == []
 
 
 def test_a_formula_that_is_broken_in_a_workbook_is_seen(tmp_path: Path) -> None:
