@@ -149,15 +149,18 @@ def test_the_reason_that_asks_most_of_a_person_is_the_exit_code(bench: Bench) ->
     assert service.ledger.taken <= 60
 
 
-def test_what_retry_costs_is_said_truly_for_jobs_that_were_refused_and_never_paid_for(bench: Bench) -> None:
-    service = bench.service
+def test_what_retry_costs_is_said_truly_for_jobs_that_were_refused_and_never_paid_for(
+    command: Command, start_service: StartService
+) -> None:
+    service = start_service(Personality(refunds=False))
+    bench = Bench(command, service)
     bench.write([{"id": "refused"}])
     service.rule("submit", "answer_before", answer=error_answer(400, "validation_failed"))
 
     unpaid = bench.run()
     asked = bench.command("retry", bench.manifest)
     bench.write([{"id": "refused"}, {"id": "paid"}])
-    service.fates["prompt of paid"] = Fate(status="failed", final=10.0)
+    service.fates["prompt of paid"] = Fate(status="failed")
     paid = bench.run()
     asked_again = bench.command("retry", bench.manifest)
 
