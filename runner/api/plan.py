@@ -16,7 +16,7 @@ from runner.api.attention import about_other_names, about_surprises, about_the_p
 from runner.api.binding import check_binding
 from runner.api.expanding import stage
 from runner.api.missing import Missing, find_missing
-from runner.api.reading import WITHOUT_NONE, Opened, Without, is_incomplete, read_manifest
+from runner.api.reading import WITHOUT_NONE, Announce, Opened, Without, is_incomplete, read_manifest
 from runner.api.sharing import Taken, places_taken
 from runner.host.workspace import Workspace, find_workspace
 from runner.manifest import in_order
@@ -276,6 +276,7 @@ def planned(
     sandbox: bool,
     max_credits: float | None = None,
     without: Without = WITHOUT_NONE,
+    announce: Announce = lambda _: None,
 ) -> Iterator[tuple[Plan, StateFile]]:
     """Plan a manifest; the database is open, and read only, inside the block.
 
@@ -285,6 +286,7 @@ def planned(
         sandbox: Whether it is a rehearsal.
         max_credits: Replaces `budget.max_credits`, in credits.
         without: Which jobs with mistakes are left out.
+        announce: Takes plain lines for people.
 
     Raises:
         InvalidManifest: With every problem of it.
@@ -294,7 +296,13 @@ def planned(
     base_url = service_of(sandbox=sandbox)
     with state_to_read(find_workspace(path, state=state, sandbox=sandbox)) as file:
         opened = read_manifest(
-            path, state=state, sandbox=sandbox, max_credits=max_credits, file=file, without=without
+            path,
+            state=state,
+            sandbox=sandbox,
+            max_credits=max_credits,
+            file=file,
+            without=without,
+            announce=announce,
         )
         check_binding(file, opened.settings, base_url=base_url)
         yield make_plan(opened, file, base_url=base_url, now_s=time.time()), file

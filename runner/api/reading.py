@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from runner.host.workspace import Workspace, find_workspace, no_database, worksp
 from runner.manifest import Manifest, open_manifest
 from runner.manifest.copies import Copies
 from runner.manifest.left_out import LeftOut
-from runner.manifest.reference_files import DiskReferences
+from runner.manifest.reference_files import DiskReferences, Fetch, ReferenceProblem
 from runner.model import ModelId, Settings
 from runner.store import hashes
 from runner.store.database import StateFile
+
+Announce = Callable[[str], None]
 
 
 class InvalidManifest(UsageError):
@@ -118,6 +120,7 @@ def read_manifest(
     max_credits: float | None = None,
     file: StateFile | None = None,
     without: Without = WITHOUT_NONE,
+    announce: Announce | None = None,
 ) -> Opened:
     """Read the head of a manifest.
 
@@ -128,6 +131,7 @@ def read_manifest(
         max_credits: Replaces `budget.max_credits`, in credits.
         file: The database that remembers hashes of reference files.
         without: Which jobs with mistakes are left out.
+        announce: Takes a line for people before references are fetched that are named by url; without it none are.
 
     Raises:
         InvalidManifest: The head cannot be read at all.
@@ -138,11 +142,17 @@ def read_manifest(
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)
     cache = Hashes(file)
-    copies = Copies(workspace.database.parent / "mended")
+    beside = workspace.database.parent
+    references = DiskReferences(
+        cache=cache,
+        copies=Copies(beside / "mended", cache),
+        fetched=Copies(beside / "fetched", cache),
+        fetch=_fetch_with(announce) if announce is not None else None,
+    )
     manifest = open_manifest(
         path,
         contracts=contracts,
-        references=DiskReferences(cache=cache, copies=copies),
+        references=references,
         workspace=workspace_root(path),
     )
     if manifest.settings is None:
@@ -162,6 +172,15 @@ def read_manifest(
         sandbox=sandbox,
         without=without,
     )
+
+
+def _fetch_with(announce: Announce) -> Fetch:
+    def fetch(urls: Collection[str], copies: Copies) -> Mapping[str, ReferenceProblem]:
+        from runner.api.fetching import fetch_all  # what speaks HTTP is loaded for a manifest with urls only
+
+        return fetch_all(urls, copies, announce)
+
+    return fetch
 
 
 def manifest_name(path: Path) -> str:

@@ -226,6 +226,7 @@ class Run:
             max_credits=request.max_credits,
             file=file,
             without=Without(skip_invalid=request.skip_invalid, only=request.options.only),
+            announce=self._announce,
         )
 
     def _lock(self, database: Path, name: str) -> None:

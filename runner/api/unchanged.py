@@ -33,7 +33,7 @@ PROGRAM = (
     "fingerprint.py", "host/clock.py", "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py",
     "results/containers.py", "results/files.py", "results/media.py", "results/parts.py", "schemas.py",
     "store/copies.py", "store/jobs.py", "store/marks.py", "store/once.py", "store/place.py",
-    "store/staging.py", "store/troubles.py",
+    "store/staging.py", "store/troubles.py", "words.py",
 )  # fmt: skip
 
 

@@ -45,7 +45,10 @@ LINES_SHOWN = 40
 def command(
     manifest: Path, as_json: bool, state: str | None, sandbox: bool, skip_invalid: bool, show_all: bool
 ) -> int:
-    """Show what `run` would do with MANIFEST, and what it would cost. Sends nothing that costs."""
+    """Show what `run` would do with MANIFEST, and what it would cost. Sends nothing that costs.
+
+    References named by url are fetched, and kept beside the database, as are mended pictures.
+    """
     return show_plan(
         manifest,
         as_json=as_json,
@@ -90,6 +93,7 @@ def show_plan(
         sandbox=sandbox,
         max_credits=max_credits,
         without=without,
+        announce=complain,
     ) as (plan, file):
         looked = Looked() if sandbox else look_for_plan(plan.result_hosts)
         findings = [*look_at_room(plan.settings.output_dir, plan.database), *looked.all]

@@ -9,11 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from runner.model import Sha256
+
+# A file changed again within the same tick of its file system's clock keeps its mtime.
+SETTLED_AFTER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +30,29 @@ class Copy:
     size_bytes: int
 
 
+class Hashes(Protocol):
+    """Remembers the SHA-256 of files by how they look from outside."""
+
+    def get(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
+        """Return the SHA-256 of a file that looks just as it did, if known."""
+        ...
+
+    def put(self, path: str, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
+        """Remember it."""
+        ...
+
+
 class Copies:
     """The files in one folder, which is made when the first is kept.
 
     Args:
         folder: Where they are.
+        cache: Remembers what was proven of files by how they look from outside.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cache: Hashes | None = None) -> None:
         self.folder = folder
+        self._cache = cache
         self._found: dict[str, list[Copy]] | None = None
         self._proven: set[Path] = set()
 
@@ -61,7 +80,6 @@ class Copies:
         """
         self.of(origin)
         sha256 = Sha256(hashlib.sha256(data).hexdigest())
-        path = self.folder / f"{origin}.{sha256}.{extension}"
         self.folder.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(dir=self.folder, prefix=".new-")
         try:
@@ -69,12 +87,28 @@ class Copies:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(name, path)  # noqa: PTH105
+            return self.take(origin, Path(name), sha256, extension)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+    def take(self, origin: str, file: Path, sha256: Sha256, extension: str) -> Copy:
+        """Give a file of the folder, which is on the disk already, the name of what it is.
+
+        Args:
+            origin: What it was made of: letters of a hash.
+            file: The file.
+            sha256: Of its content.
+            extension: What its name ends with.
+
+        Raises:
+            OSError: It cannot be renamed.
+        """
+        self.of(origin)
+        path = self.folder / f"{origin}.{sha256}.{extension}"
+        os.replace(file, path)  # noqa: PTH105
         _sync(self.folder)
-        copy = Copy(path=path, sha256=sha256, size_bytes=len(data))
+        copy = Copy(path=path, sha256=sha256, size_bytes=path.stat().st_size)
         assert self._found is not None
         self._found[origin] = [*(known for known in self._found[origin] if known.path != path), copy]
         self._proven.add(path)
@@ -96,12 +130,23 @@ class Copies:
         return found
 
     def _is_whole(self, copy: Copy) -> bool:
-        if copy.path not in self._proven:
+        if copy.path in self._proven:
+            return True
+        try:
             with copy.path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != copy.sha256:
-                    return False
+                status = os.fstat(file.fileno())
+                looks = (str(copy.path), status.st_size, status.st_mtime_ns, status.st_ino)
+                found = self._cache.get(*looks) if self._cache is not None else None
+                if found is None:
+                    found = hashlib.file_digest(file, "sha256").hexdigest()
+                    # What was written just now may change without another time.
+                    if self._cache is not None and time.time() - status.st_mtime > SETTLED_AFTER_S:
+                        self._cache.put(*looks, found)
+        except FileNotFoundError:
+            return False
+        if found == copy.sha256:
             self._proven.add(copy.path)
-        return True
+        return found == copy.sha256
 
 
 def _sync(folder: Path) -> None:

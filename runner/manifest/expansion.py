@@ -313,7 +313,7 @@ class Expander:
                 if isinstance(found, Reference):
                     references.append(found)
                     if found.odd:
-                        self._odd_pictures.take(path, found.odd, self._where(text), self._job)
+                        self._odd_pictures.take(found.path, found.odd, self._where(text), self._job)
                     texts.append(text)
                 else:
                     self._error(self._where(text), found.what, found.code, found.hint)

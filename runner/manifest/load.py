@@ -16,7 +16,7 @@ from runner.manifest.head import Head, read_head
 from runner.manifest.inputs import Input
 from runner.manifest.left_out import LeftOut
 from runner.manifest.reading import read_text
-from runner.manifest.references import ReferenceReader, References
+from runner.manifest.references import ReferenceReader, References, UrlCollector
 from runner.manifest.refusals import judge_manifest
 from runner.manifest.row_files import is_as_it_was
 from runner.manifest.schema import schema_of_manifests
@@ -47,6 +47,7 @@ class Manifest:
         self._judged: tuple[Snapshot, frozenset[int]] | None = None
         self._contracts = contracts
         self._references = references
+        references.urls = self._urls
         self._inputs: tuple[Input, ...] | None = None
         self._expander: Expander | None = None
         self.folder = folder
@@ -109,6 +110,21 @@ class Manifest:
             if self._findings.snapshot() == of_the_head:
                 self._inputs = tuple(expander.inputs)
 
+    def _urls(self) -> set[str]:
+        """Return the urls that all jobs name as references; their files are not looked at."""
+        collector = UrlCollector()
+        if self._head is not None:
+            expander = Expander(
+                self._head,
+                Findings(),
+                folder=self.folder,
+                contracts=self._contracts,
+                references=References(collector, self.folder),
+            )
+            for _ in expander.jobs():
+                pass
+        return collector.urls
+
     def _judge(self, head: Head) -> tuple[Snapshot, frozenset[int]]:
         """Have the schema judge the document, once; return all that is wrong so far, and which jobs are.
 
@@ -149,7 +165,7 @@ class Manifest:
 
     def has_the_same(self, reference: Reference) -> bool:
         """Return whether a reference file is, in all that is known of it, what it was."""
-        return self._references.read(reference.path) == reference
+        return self._references.has_the_same(reference)
 
 
 def open_manifest(

@@ -8,6 +8,7 @@ from runner.manifest.findings import Findings, Spot
 from runner.manifest.pictures import Look
 
 REPAIRED: Final = "repaired"
+NOT_FETCHED: Final = "not fetched"
 _HINT: Final = "`mend: true` at the top of the manifest sends copies that models take"
 # What is odd, in words for one and for many; and the code of the warning.
 _KINDS: Final = {
@@ -19,6 +20,7 @@ _KINDS: Final = {
     "print": ("is in colours for print (CMYK), which models refuse or show wrong", "picture-cmyk"),
     "deep": ("has 16 bits for each colour, which models may refuse", "picture-16-bit"),
     "animated": ("is animated; models take its first picture, or refuse it", "picture-animated"),
+    NOT_FETCHED: ("is a url: `plan` and `run` fetch it, and judge what is there", "url-not-fetched"),
     REPAIRED: (
         "has no end mark, or junk between its parts: a repaired copy is sent, look at it",
         "picture-repaired",
@@ -56,5 +58,5 @@ class OddPictures:
             words, code = _KINDS[kind]
             more = len(paths) - 1
             others = f" (and so with {more:,} other{'s' if more > 1 else ''})" if more else ""
-            hint = "" if kind == REPAIRED else _HINT
+            hint = "" if kind in (REPAIRED, NOT_FETCHED) else _HINT
             findings.warn(spot, f"{first} {words}{others}", code, hint, job=job)

@@ -12,20 +12,21 @@ import math
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, Protocol
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import Clock, SystemClock
 from runner.host.drives import DRIVES, CopyFailed
-from runner.manifest.copies import Copies, Copy
+from runner.manifest.copies import SETTLED_AFTER_S, Copies, Copy, Hashes
 from runner.manifest.mending import Wanted, needs_mending
 from runner.manifest.mending import mend as mend_picture
-from runner.manifest.odd_pictures import REPAIRED, oddities
+from runner.manifest.odd_pictures import NOT_FETCHED, REPAIRED, oddities
 from runner.manifest.pictures import Look, PictureBroken, look
+from runner.manifest.references import bare, origin_of
 from runner.model import Kind, Reference, Sha256
 from runner.results.containers import whole
 from runner.results.media import HEAD_BYTES, JPEG, PNG, WITH_SIGNATURE, MediaType, describe, sniff
@@ -39,20 +40,8 @@ MEMORY_BYTES = 4_000_000
 
 AWAY_AFTER_S = 30.0  # other jobs have other files, and this one is tried again
 
-# A file changed again within the same tick of its file system's clock keeps its mtime.
-SETTLED_AFTER_S = 3.0
-
-
-class HashCache(Protocol):
-    """Remembers the SHA-256 of files by how they look from outside."""
-
-    def get(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
-        """Return the SHA-256 of a file that looks just as it did, if known."""
-        ...
-
-    def put(self, path: str, size: int, mtime_ns: int, inode: int, sha256: str) -> None:
-        """Remember it."""
-        ...
+Fetch = Callable[[Collection[str], Copies], Mapping[str, "ReferenceProblem"]]
+"""Fetches files by their urls into a folder; returns why some could not be had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +75,24 @@ class DiskReferences:
         max_bytes: Files above this are refused unread.
         clock: Tells whether a file was changed just now, so that its times prove nothing yet.
         copies: Where mended pictures are kept; None where none are made.
+        fetched: Where files are kept that were named by url; None where none may be.
+        fetch: Fetches them; without it those that are not there are not judged.
     """
 
     def __init__(
         self,
-        cache: HashCache | None = None,
+        cache: Hashes | None = None,
         *,
         max_bytes: int = MAX_BYTES,
         clock: Clock | None = None,
         copies: Copies | None = None,
+        fetched: Copies | None = None,
+        fetch: Fetch | None = None,
     ) -> None:
+        self._fetched = fetched
+        self._fetch = fetch
+        self._refused: dict[str, ReferenceProblem] = {}
+        self._asked: set[str] = set()
         self._copies = copies
         self._cache = cache
         self._max_bytes = max_bytes
@@ -109,18 +106,60 @@ class DiskReferences:
             text: The path as written, after expansion. Symlinks are followed, also out of `root`.
             mend: What a picture is to become, where it is not that already; the copy is what is returned then.
         """
+        if not text or "\0" in text:
+            what = f"{text!r} is not a path" if text else "the path of a reference is empty"
+            return ReferenceProblem(what=what, hint="write the path of a file", code="reference-path")
+        # `resolve` would follow the symlinks.
+        return self._judged(Path(os.path.abspath(root / text)), text, mend)  # noqa: PTH100
+
+    def read_url(
+        self, url: str, mend: Wanted | None, others: Callable[[], Collection[str]]
+    ) -> Reference | ReferenceProblem:
+        """Look at a file that is named by its url: it is fetched once, and judged like any other.
+
+        Args:
+            url: Where it is, over http or https.
+            mend: As for `read`.
+            others: Says which urls will be asked for besides, so that they are fetched at the same time.
+
+        Raises:
+            RunnerError: Nothing can be fetched at all.
+        """
+        if self._fetched is None:
+            what = f"{bare(url)} is a url, not a file"
+            return ReferenceProblem(what=what, hint="download it and name the file", code="url-reference")
+        copy = next(iter(self._fetched.of(origin_of(url))), None)
+        if copy is None and self._fetch is None:
+            return _not_fetched(url)
+        if copy is None and url not in self._refused:
+            self._fetch_with(url, others)
+            copy = next(iter(self._fetched.of(origin_of(url))), None)
+        if copy is None:
+            return self._refused[url]
+        return self._judged(copy.path, bare(url), mend)
+
+    def _fetch_with(self, url: str, others: Callable[[], Collection[str]]) -> None:
+        assert self._fetch is not None
+        assert self._fetched is not None
+        wanted = {url} if self._asked else {url, *others()}
+        fresh = [each for each in sorted(wanted - self._asked) if not self._fetched.of(origin_of(each))]
+        self._asked |= wanted
+        self._refused |= self._fetch(fresh, self._fetched)
+
+    def still_has(self, reference: Reference) -> bool:
+        """Return whether the file of a reference has the content it had."""
+        found = self._judged(reference.file, reference.path, None)
+        return isinstance(found, Reference) and found.sha256 == reference.sha256
+
+    def _judged(self, path: Path, text: str, mend: Wanted | None) -> Reference | ReferenceProblem:
         try:
-            return self._read(root, text, mend)
+            return self._read(path, text, mend)
         except _UnfitError as exc:
             return exc.problem
         except OSError as exc:
             return _unreadable(text, exc)
 
-    def _read(self, root: Path, text: str, mend: Wanted | None) -> Reference:
-        if not text or "\0" in text:
-            what = f"{text!r} is not a path" if text else "the path of a reference is empty"
-            raise _UnfitError(what, "write the path of a file", "reference-path")
-        path = Path(os.path.abspath(root / text))  # noqa: PTH100  # `resolve` would follow the symlinks
+    def _read(self, path: Path, text: str, mend: Wanted | None) -> Reference:
         with _open_regular(path, text) as file:
             before = os.fstat(file.fileno())
             if before.st_size == 0:
@@ -210,6 +249,21 @@ class DiskReferences:
             looks = (str(path), before.st_size, before.st_mtime_ns, before.st_ino)
             self._cache.put(*looks, sha256.hexdigest())
         return Sha256(sha256.hexdigest())
+
+
+def _not_fetched(url: str) -> Reference:
+    """Return what stands for a file that nobody has fetched yet: judged are only its kind and its number."""
+    ending = PurePosixPath(bare(url)).suffix[1:].lower()
+    media = next((media for media in WITH_SIGNATURE if media.extension == ending), JPEG)
+    return Reference(
+        path=bare(url),
+        file=Path("/nonexistent"),
+        kind=media.kind,
+        mime=media.mime if media.kind is not Kind.IMAGE else JPEG.mime,
+        size_bytes=0,
+        sha256=Sha256("0" * 64),
+        odd=(NOT_FETCHED,),
+    )
 
 
 @contextmanager

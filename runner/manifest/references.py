@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -10,8 +12,10 @@ from runner.contract.words import shown
 from runner.manifest.mending import Wanted
 from runner.manifest.near_files import nearby
 from runner.model import Reference
+from runner.words import harmless
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
+_WEB = re.compile(r"https?://", re.IGNORECASE)
 _REMEMBERED = 50_000  # files
 _SUGGESTED = 50  # missing files that get a suggestion: a row each of 100,000 would take minutes
 
@@ -38,6 +42,16 @@ class ReferenceTrouble(Protocol):
 class ReferenceReader(Protocol):
     """Looks at an input file: type by signature, size, SHA-256."""
 
+    def read_url(
+        self, url: str, mend: Wanted | None, others: Callable[[], Collection[str]]
+    ) -> Reference | ReferenceTrouble:
+        """Return the file at a url; `others` says which urls will be asked for besides."""
+        ...
+
+    def still_has(self, reference: Reference) -> bool:
+        """Return whether the file of a reference has the content it had."""
+        ...
+
     def read(self, root: Path, text: str, mend: Wanted | None = None) -> Reference | ReferenceTrouble:
         """Return the file that `text` names, relative to `root`, or a copy mended to be this, or why not."""
         ...
@@ -46,6 +60,21 @@ class ReferenceReader(Protocol):
 def is_copy(reference: Reference) -> bool:
     """Return whether a reference is a copy that we have made."""
     return reference.sha256 in reference.file.name
+
+
+def bare(url: str) -> str:
+    """Return a url fit to be shown: its query may be a signature."""
+    return harmless(re.sub(r"^(\w+://)[^/]*@", r"\1", re.split(r"[?#]", url, maxsplit=1)[0]))
+
+
+def origin_of(url: str) -> str:
+    """Return the name under which the file of a url is kept."""
+    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_url(text: str) -> bool:
+    """Return whether a reference names a file by its url."""
+    return _WEB.match(text) is not None
 
 
 class Trouble:
@@ -57,10 +86,39 @@ class Trouble:
         self.code = code
 
 
-class References:
-    """Reads each file once, however many jobs name it."""
+class UrlCollector:
+    """A reader that looks at nothing, and remembers which urls it was asked for."""
 
-    def __init__(self, reader: ReferenceReader, folder: Path) -> None:
+    def __init__(self) -> None:
+        self.urls: set[str] = set()
+
+    def read(self, root: Path, text: str, mend: Wanted | None = None) -> Trouble:
+        """Pass over a file."""
+        return Trouble("", "", "passed-over")
+
+    def read_url(self, url: str, mend: Wanted | None, others: Callable[[], Collection[str]]) -> Trouble:
+        """Remember a url."""
+        self.urls.add(url)
+        return Trouble("", "", "passed-over")
+
+    def still_has(self, reference: Reference) -> bool:
+        """Know nothing."""
+        return False
+
+
+class References:
+    """Reads each file once, however many jobs name it.
+
+    Args:
+        reader: Looks at files.
+        folder: What paths are relative to.
+        urls: Says which urls the whole manifest names.
+    """
+
+    def __init__(
+        self, reader: ReferenceReader, folder: Path, urls: Callable[[], Collection[str]] = tuple
+    ) -> None:
+        self.urls = urls
         self._reader = reader
         self._folder = folder
         self._known: dict[tuple[str, Wanted | None], Reference | ReferenceTrouble] = {}
@@ -89,13 +147,21 @@ class References:
         return known
 
     def _read(self, text: str, mend: Wanted | None) -> Reference | ReferenceTrouble:
+        if is_url(text):
+            return self._reader.read_url(text, mend, self.urls)
         if _URL.match(text):
-            hint = "download it and name the file: only uploaded files are known to work"
+            hint = "name a file, or write an https url"
             return Trouble(f"{shown(text)} is a URL, not a file", hint, "url-reference")
         found = self._reader.read(self._folder, text, mend)
         if not isinstance(found, Reference) and (found.code == "reference-missing" or "\0" in text):
             return Trouble(found.what, self._nearby(text) or found.hint, found.code)
         return found
+
+    def has_the_same(self, reference: Reference) -> bool:
+        """Return whether a reference of an earlier reading is, in all that is known of it, what it was."""
+        if is_url(reference.path):
+            return self._reader.still_has(reference)
+        return self.read(reference.path) == reference
 
     def _nearby(self, text: str) -> str:
         """Return a hint that names the file that was probably meant; empty where none is near."""
