@@ -314,6 +314,8 @@ def _char(found: re.Match[str]) -> str:
 def _forms(key: str) -> list[_Form]:
     """Return all that is looked for."""
     plain, public = _folded(key), _folded(next(begin for begin in _PUBLIC if key.startswith(begin)))
+    if not plain:
+        return []
     least = max(SECRET_CHARS, (len(plain) - len(public)) // 3)
     half = _folded(key[: max(SECRET_CHARS, (len(key) + 1) // 2)])
     head = min(max(_HEAD_CHARS + 1, len(half), len(public) + 2), len(plain))

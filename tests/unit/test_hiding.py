@@ -195,3 +195,9 @@ def test_a_long_key_is_no_trouble() -> None:
     key = "eyJ" + "aZ9_-" * 400
 
     assert KeyHider(key).text(f"x {key} y {quote(key)} z {key[:1500]}") == f"x {MARK} y {MARK} z {MARK}"
+
+
+@pytest.mark.parametrize("key", ["\0" * 40, "​​", "é" * 20])
+def test_what_is_no_key_hides_nothing(key: str) -> None:
+    """A key file of zeros is refused in words, and words go through here."""
+    assert hider_of(key).text("the API key holds what no key has") == "the API key holds what no key has"
