@@ -200,4 +200,4 @@ def test_a_long_key_is_no_trouble() -> None:
 @pytest.mark.parametrize("key", ["\0" * 40, "​​", "é" * 20])
 def test_what_is_no_key_hides_nothing(key: str) -> None:
     """A key file of zeros is refused in words, and words go through here."""
-    assert hider_of(key).text("the API key holds what no key has") == "the API key holds what no key has"
+    assert KeyHider(key).text("the API key holds what no key has") == "the API key holds what no key has"
