@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -52,17 +53,51 @@ def in_words(exc: Exception, hidden: Callable[[str], str] = str) -> str:
     finding = look_at(exc)
     if finding is not None:
         return f"no connection: {harmless(hidden(finding.found))}"
-    # Some say all they know of the answer so far: a line for people is enough.
-    said = harmless(hidden(str(exc)), limit=200)
-    if "RawResponseMessage(" in said:  # the head of an answer, with all it holds
-        said = ""
+    said = harmless(_said(exc, hidden), limit=200)
     if never_left(exc):
         return f"no connection: {said}" if said else "no connection"
     if isinstance(exc, BrokenOff):
         return f"the connection closed before an answer: {said}" if said else "the connection closed"
     if isinstance(exc, httpx.TimeoutException | TimeoutError):
         return f"no answer in time ({said})" if said else "no answer in time"
-    return f"{type(exc).__name__}: {said}" if said else type(exc).__name__
+    if isinstance(exc, httpx.DecodingError):
+        return f"what came cannot be unpacked ({said})" if said else "what came cannot be unpacked"
+    if isinstance(exc, httpx.NetworkError):
+        return f"the connection broke off: {said}" if said else "the connection broke off"
+    return said or type(exc).__name__
+
+
+def _said(exc: Exception, hidden: Callable[[str], str]) -> str:
+    """Return what an error of the libraries below says, without what only a programmer can read."""
+    for each in (exc, exc.__cause__):
+        at, why = getattr(each, "host", None), getattr(each, "os_error", None)
+        if at and isinstance(why, OSError):
+            return (
+                f"{hidden(str(at))}:{getattr(each, 'port', None) or '?'} cannot be connected to ({_why(why)})"
+            )
+        if hasattr(each, "request_info"):  # what came is no answer; it goes on with the bytes
+            message = hidden(str(getattr(each, "message", ""))).strip()
+            found = _BYTES.split(message.split("\n")[0])[0]
+            return (
+                f"what came is no HTTP answer ({found.strip(' :')})"
+                if found
+                else "what came is no HTTP answer"
+            )
+    text = hidden(str(exc))[:_MOST_CHARS]
+    for pattern, instead in _UNREADABLE:
+        text = pattern.sub(instead, text)
+    return text.strip(" :,([<")
+
+
+_MOST_CHARS = 2000  # of what an error says, which may be the head of an answer
+_BYTES = re.compile(r"\bb['\"]")
+# Errors within errors; numbers that their words repeat; objects, up to the end: they hold others.
+_UNREADABLE = (
+    (re.compile(r"<\w+: (?:\d+, )?(?:message=)?['\"]?([^'\"<>]*)['\"]?[^<>]*>"), r"\1"),
+    (re.compile(r"\b\w*(?:Error|Exception|Timeout)\((?:-?\d+, )?['\"]?([^'\"()]*)['\"]?[^()]*\)"), r"\1"),
+    (re.compile(r"\[Errno -?\d+\] ?"), ""),
+    (re.compile(r"(?:<[^<>]*\bat 0x[0-9a-fA-F]|<class '|\b[A-Z]\w+(?:<[A-Z]\w*)?\(\w+=).*", re.DOTALL), ""),
+)
 
 
 def look_at(exc: Exception) -> Finding | None:
