@@ -22,6 +22,7 @@ JOBS = {
     "05-overnight": 60,
     "06-text-file": 4,
     "07-excel": 5,
+    "08-phone-pictures": 4,
 }
 SIGNATURES = {".mp4": b"ftyp", ".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".mp3": b"", ".wav": b"RIFF"}
 
@@ -72,3 +73,23 @@ def test_an_unquoted_aspect_ratio_arrives_as_text(command: Command, examples: Pa
         "shot-lamp-02": "2:3",
         "shot-dunes-03": "16:9",
     }
+
+
+def test_pictures_of_a_phone_are_all_mended(command: Command, examples: Path) -> None:
+    manifest = examples / "08-phone-pictures.yaml"
+
+    plan = command("plan", manifest, "--sandbox", "--json")
+    text = manifest.read_text(encoding="utf-8").replace("mend: true", "mend: false")
+    manifest.write_text(text, encoding="utf-8")
+    without = command("plan", manifest, "--sandbox", "--json", "--skip-invalid")
+
+    assert plan.code == 0, plan.stderr
+    copies = {Path(item["path"]).name: item["mime"] for item in plan.json["mended"]}
+    assert copies == dict.fromkeys(
+        ["IMG_0412.jpg", "IMG_0413.heic", "IMG_0414.jpg", "IMG_0415.jpg"], "image/jpeg"
+    )
+    assert [problem["code"] for problem in plan.json["warnings"]] == ["picture-repaired"]
+    assert without.code == 3, without.stderr
+    assert without.json["left_out"]["jobs"] == ["IMG_0413", "IMG_0414"]
+    warnings = [problem["code"] for problem in without.json["warnings"] if problem["severity"] == "warning"]
+    assert warnings == ["picture-turned", "picture-mpo"]

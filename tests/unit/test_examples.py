@@ -19,10 +19,10 @@ def name(path: Path) -> str:
     return path.stem
 
 
-def test_there_are_seven_and_the_readme_lists_them() -> None:
+def test_there_are_eight_and_the_readme_lists_them() -> None:
     listed = re.findall(r"^\| `(.+?\.yaml)` \|", (MANIFESTS / "README.md").read_text(encoding="utf-8"), re.M)
 
-    assert len(listed) == 7
+    assert len(listed) == 8
     assert listed == [path.name for path in EXAMPLES]
 
 
@@ -52,6 +52,10 @@ def test_each_name_is_used_once() -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("path", sorted((MANIFESTS / "assets").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted([*(MANIFESTS / "assets").iterdir(), *(MANIFESTS / "phone").iterdir()]),
+    ids=lambda path: path.name,
+)
 def test_pictures_are_small(path: Path) -> None:
     assert 1_000 < path.stat().st_size < 15_000
