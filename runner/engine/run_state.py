@@ -19,6 +19,7 @@ from runner.host.clock import epoch
 from runner.lifecycle.rules import Failure
 from runner.lifecycle.ways import Trouble, is_given_up
 from runner.model import Job
+from runner.money.pricing import MANY
 from runner.pace.backoff import retry_delay_s
 from runner.pace.scheduler import Call, Scheduler
 from runner.service.protocol import Answer, Meaning, TaskStatus
@@ -85,7 +86,8 @@ class RunState:
         self._odd_words: set[str] = set()  # that were told of
         self._breaker = Breaker()
         self._missing_task_ids = MissingTaskIds()
-        self._told_of_nothing = self._surprised = self._unread = False
+        self._told_of_nothing = self._unread = False
+        self._surprises: dict[str, float] = {}  # id: the credits that were told
 
     def now(self) -> float:
         """Return the run's monotonic clock, in seconds."""
@@ -300,7 +302,14 @@ class RunState:
             self.reasons.stop_submitting(Exit.TEMPORARY, why)
 
     def surprised(self, found: Surprise) -> None:
-        """A payment costs many times its estimate: a person has to look before any more are made."""
+        """A payment costs many times its estimate: a person has to look before any more are made.
+
+        A reservation that is told of, and then charged, is one surprise.
+        """
+        if found.credits <= MANY * self._surprises.get(found.job, 0.0):
+            return
+        first = not self._surprises
+        self._surprises[found.job] = found.credits
         self.progress.event(
             "surprise",
             job=found.job,
@@ -309,10 +318,9 @@ class RunState:
             reserved=found.named,
             message=str(found),
         )
-        if self._surprised:  # what has to be done about it was said
+        if not first:  # what has to be done about it was said
             self.reasons.note(Exit.CREDITS, str(found))
             return
-        self._surprised = True
         self.reasons.stop_submitting(
             Exit.CREDITS,
             f"{found}; no more jobs were submitted. If it is right, run again: that accepts it and continues",

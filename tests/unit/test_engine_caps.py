@@ -82,6 +82,26 @@ async def test_a_reservation_that_surprises_stops_before_it_is_charged() -> None
     assert len(world.sent) <= 6
 
 
+@pytest.mark.parametrize(("end", "told"), [(10, 1), (40_500, 1), (50_000, 1), (4_000_000, 2)])
+async def test_a_surprise_is_told_once_for_a_job_unless_it_becomes_a_much_larger_one(
+    end: float, told: int
+) -> None:
+    """It was told as it was reserved, as it was polled, and as it was charged."""
+    world = live(1)
+    world.first_word = lambda task_id: task(task_id, reserved=40_500)
+    world.after = lambda task_id, polls: (
+        task(task_id, status="succeeded", reserved=end, final=end, updated_at=AT_ONCE)
+        if polls > 2
+        else task(task_id, reserved=40_500 + polls)
+    )
+
+    ended = await world.run()
+
+    assert ended.code is Exit.CREDITS
+    assert sum(kind == "surprise" for kind, _ in world.shown.events) == told
+    assert sum("job j0" in reason for reason in ended.reasons) == told
+
+
 async def test_results_for_nothing_are_counted_in_full_and_told_once() -> None:
     world = live(5)
     ends_with(world, 0)
