@@ -71,3 +71,19 @@ def test_a_column_in_another_unicode_form_is_told(tmp_path: Path) -> None:
     loaded = load(tmp_path, text, {"rows.csv": unicodedata.normalize("NFD", "n,café\n1,x\n")})
 
     assert "differs in its Unicode form" in loaded.only("unknown-name").hint
+
+
+@pytest.mark.parametrize("leads_to", ["hero.png", "nowhere.png", "round.png"])
+def test_a_link_to_nowhere_is_not_taken_for_a_file_that_was_meant(tmp_path: Path, leads_to: str) -> None:
+    (tmp_path / "hero.png").symlink_to(leads_to)
+    (tmp_path / "round.png").symlink_to("hero.png")
+
+    loaded = load(
+        tmp_path,
+        HEAD + "jobs:\n- {id: a, prompt: a, references: [hero.png]}\n",
+        pictures=DiskReferences(),  # type: ignore[arg-type]
+    )
+
+    assert loaded.codes == ["reference-missing"]
+    assert "hero.png" in loaded.problems[0].what
+    assert "did you mean" not in loaded.problems[0].hint
