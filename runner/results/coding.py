@@ -19,7 +19,7 @@ PIECE_BYTES = 1_000_000
 # What S3 leaves on objects that were uploaded in signed chunks; the body is plain.
 _PLAIN = frozenset({"", "identity", "aws-chunked"})
 _GZIP = frozenset({"gzip", "x-gzip"})
-_GZIP_MARK = b"\x1f\x8b"
+GZIP_MARK = b"\x1f\x8b"
 _GZIP_BITS, _ZLIB_BITS, _BARE_BITS = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
@@ -77,7 +77,7 @@ class Unpacker:
         while data:
             if stream.eof:
                 # Another member of gzip may follow; anything else behind the end is no part of the file.
-                if self._coding not in _GZIP or not data.startswith(_GZIP_MARK):
+                if self._coding not in _GZIP or not data.startswith(GZIP_MARK):
                     return
                 stream = self._stream = zlib.decompressobj(_GZIP_BITS)
             try:
@@ -104,7 +104,7 @@ class Unpacker:
         if sniff(head) is not None:
             return None
         if self._coding in _GZIP:
-            return zlib.decompressobj(_GZIP_BITS) if head.startswith(_GZIP_MARK) else None
+            return zlib.decompressobj(_GZIP_BITS) if head.startswith(GZIP_MARK) else None
         if self._coding == "deflate":
             # With the header of zlib, as it should be, or without, as some send it.
             bits = next((bits for bits in (_ZLIB_BITS, _BARE_BITS) if _unpacks(head, bits)), None)

@@ -21,6 +21,8 @@ import httpx
 from runner import __version__
 from runner.model import Json
 from runner.pace.backoff import http_date_s, parse_retry_after
+from runner.results.coding import GZIP_MARK, Unpacker, coding_of
+from runner.results.media import HEAD_BYTES, looks_like_text
 from runner.service.account import Account
 from runner.service.hiding import KeyHider, each_text
 from runner.service.reply import Reply
@@ -142,7 +144,7 @@ class Http:
         kind = headers.get("content-type", "no content type").split(";")[0].strip()
         said_s = told_s(headers)
         self._heard(said_s)
-        text = raw.decode("utf-8-sig", "replace")
+        text = raw.decode(json.detect_encoding(raw), "replace").removeprefix(_BYTE_ORDER)
         return Reply(
             status=response.status_code,
             data=_object(text, self._hider),
@@ -220,10 +222,16 @@ class _TooMuch(Exception):
 
 
 async def _read(response: httpx.Response) -> bytes:
+    """Return the body of an answer, unpacked where it truly is packed: some only say so, and some do not say it.
+
+    Raises:
+        _TooMuch, TooMuchUnpacked: It is too large.
+        CodingCut: What is packed breaks off, or is damaged.
+    """
     pieces: list[bytes] = []
     size = 0
-    body: AsyncIterable[bytes] = response.aiter_bytes()
-    if "content-encoding" not in response.headers and isinstance(response.stream, httpx.AsyncByteStream):
+    body: AsyncIterable[bytes] = response.aiter_raw()
+    if isinstance(response.stream, httpx.AsyncByteStream):
         body = response.stream  # what httpx puts around the pieces costs as much as reading them
     async for piece in body:
         size += len(piece)
@@ -231,7 +239,17 @@ async def _read(response: httpx.Response) -> bytes:
             msg = f"more than {MAX_ANSWER_BYTES:,} bytes"
             raise _TooMuch(msg)
         pieces.append(piece)
-    return b"".join(pieces)
+    raw = b"".join(pieces)
+    codings = coding_of(response.headers.get("content-encoding", "")) or ""
+    if raw.startswith(GZIP_MARK):
+        codings = codings or "gzip"
+    elif not codings or looks_like_text(raw[:HEAD_BYTES]):
+        return raw
+    for coding in reversed(codings.split(", ")):
+        unpacker = Unpacker(coding, max_bytes=MAX_ANSWER_BYTES)
+        raw = b"".join(unpacker.feed(raw))
+        unpacker.finish()
+    return raw
 
 
 async def _close(response: httpx.Response) -> None:
@@ -241,10 +259,14 @@ async def _close(response: httpx.Response) -> None:
         return
 
 
+_BYTE_ORDER = "\ufeff"
+_BLANKS = " \t\r\n\f\v\0" + _BYTE_ORDER
+
+
 def _object(text: str, hider: KeyHider) -> Mapping[str, Json] | None:
-    """Return the JSON object in a text, its strings whole and without our key."""
+    """Return the JSON object in a text, its strings whole and without our key; blanks and one comma may be behind it."""
     try:
-        data = json.loads(text)
+        data = json.loads(text.rstrip(_BLANKS).removesuffix(",").rstrip(_BLANKS))
         if _HALF_A_PAIR.search(text):
             data = each_text(data, _whole_text)
         if hider.may_hold(text):  # only now: in JSON, any letter may be written as its code

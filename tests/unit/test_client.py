@@ -10,6 +10,7 @@ import json
 import socket
 import time
 import traceback
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -354,7 +355,12 @@ UNCLEAR: dict[str, Answering] = {
     "a header that is none": saying(OK_CUT + b"no colon\r\n\r\n"),
     "a header of 100 kB": saying(OK_CUT + b"x: " + b"a" * 100_000 + b"\r\n\r\n"),
     "two lengths": saying(OK_CUT + b"content-length: 5\r\ncontent-length: 6\r\n\r\nhello!"),
-    "gzip that is none": saying(http(200, b'{"id":"t"}', content_encoding="gzip")),
+    "gzip that is cut": saying(http(201, gzip.compress(b'{"id":"t"}')[:-5], content_encoding="gzip")),
+    "gzip that is damaged": saying(http(201, b"\x1f\x8b\x08" + b"\xff" * 40, content_encoding="gzip")),
+    "packed, nobody knows how": saying(http(201, b"\x8b\x02\x80{}\x03", content_encoding="br")),
+    "something behind the JSON": saying(http(201, b'{"id":"t"} {"id":"t"}')),
+    "a word behind the JSON": saying(http(201, b'{"id":"t"} ok')),
+    "two commas behind the JSON": saying(http(201, b'{"id":"t"},,')),
     "100 and no more": saying(b"HTTP/1.1 100 Continue\r\n\r\n"),
     "101": saying(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"),
     "empty 200": saying(http(200)),
@@ -368,6 +374,61 @@ UNCLEAR: dict[str, Answering] = {
     "502": saying(http(502, b"<html>Bad gateway</html>")),
     "503 HTML": saying(http(503, b"<html>Maintenance</html>")),
 }
+
+
+TASK = b'{"id": "t", "status": "queued", "prompt": "caf\xc3\xa9"}'
+READ: dict[str, bytes] = {
+    "plain": http(201, TASK),
+    "gzip": http(201, gzip.compress(TASK), content_encoding="gzip"),
+    "gzip in two pieces": http(
+        201, gzip.compress(TASK[:9]) + gzip.compress(TASK[9:]), content_encoding="x-gzip"
+    ),
+    "gzip, and more behind it": http(201, gzip.compress(TASK) + b"\0\0", content_encoding="gzip"),
+    "gzip, twice": http(201, gzip.compress(gzip.compress(TASK)), content_encoding="gzip, gzip"),
+    "gzip, said twice": http(201, gzip.compress(TASK), content_encoding="gzip, gzip"),
+    "gzip that nobody said": http(201, gzip.compress(TASK)),
+    "gzip that is said to be plain": http(201, gzip.compress(TASK), content_encoding="identity"),
+    "deflate": http(201, zlib.compress(TASK), content_encoding="deflate"),
+    "deflate without a header": http(201, zlib.compress(TASK, wbits=-15), content_encoding="deflate"),
+    "gzip, only said": http(201, TASK, content_encoding="gzip"),
+    "deflate, only said": http(201, TASK, content_encoding="deflate"),
+    "br, only said": http(201, TASK, content_encoding="br"),
+    "a coding of no meaning": http(201, TASK, content_encoding="utf-8"),
+    "gzip, only said, with a byte order mark": http(201, b"\xef\xbb\xbf" + TASK, content_encoding="gzip"),
+    "UTF-8 with a byte order mark": http(201, b"\xef\xbb\xbf" + TASK),
+    "UTF-16": http(201, TASK.decode().encode("utf-16")),
+    "UTF-16, the other way round": http(201, b"\xfe\xff" + TASK.decode().encode("utf-16-be")),
+    "UTF-16, said to be gzip": http(201, TASK.decode().encode("utf-16"), content_encoding="gzip"),
+    "UTF-32": http(201, TASK.decode().encode("utf-32")),
+    "a line's end behind it": http(201, TASK + b"\r\n\n"),
+    "NULs behind it": http(201, TASK + b"\0" * 99),
+    "a comma behind it": http(201, TASK + b",\n"),
+    "all of it behind it": http(201, b"\n " + TASK + b"\n\0 , \0\v\f\n"),
+    "UTF-16 with NULs behind it": http(201, (TASK.decode() + "\0\n").encode("utf-16")),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+async def test_an_answer_is_read_however_it_is_packed_or_written(name: str) -> None:
+    """One that only said that it was packed was told as broken off, and was unclear for ever."""
+    async with serving(saying(READ[name])) as wire, api_to(wire.url, QUICK) as api:
+        answer = await api.submit(BODY, "k")
+
+    assert (answer.meaning, answer.status) == (Meaning.OK, 201)
+    assert answer.task is not None
+    assert answer.task.id == "t"
+    assert answer.data is not None
+    assert answer.data["prompt"] == "café"
+
+
+async def test_what_is_behind_the_json_is_looked_at_in_no_time() -> None:
+    body = b'{"a": "' + b" \0," * 1_000_000 + b'x"}x'
+    began = time.monotonic()
+    async with serving(saying(http(201, body))) as wire, api_to(wire.url) as api:
+        answer = await api.submit(BODY, "k")
+
+    assert answer.meaning is Meaning.UNCLEAR
+    assert time.monotonic() - began < 5.0
 
 
 async def test_a_chunk_that_is_none_behind_a_head_that_came_is_unclear_and_ends() -> None:
