@@ -6,14 +6,17 @@ No key goes with a request, redirects lead to https only, and no address is aske
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 import anyio
 import anyio.to_thread
 
+from runner.errors import RunnerError
 from runner.host.clock import SystemClock
 from runner.host.environment import base_url, known_key
 from runner.manifest.copies import Copies
@@ -50,6 +53,7 @@ def fetch_all(urls: Collection[str], copies: Copies, announce: Announce) -> dict
         UsageError: A proxy or a certificate that is configured cannot be used.
     """
     announce(f"fetching {counted(len(urls), 'file')} named by url, kept in {copies.folder} from then on")
+    copies.sweep()
     get_ready()
     run = partial(anyio.run, partial(_fetch_all, list(urls), copies), backend_options={"use_uvloop": False})
     try:
@@ -62,6 +66,7 @@ def fetch_all(urls: Collection[str], copies: Copies, announce: Announce) -> dict
 
 async def _fetch_all(urls: list[str], copies: Copies) -> dict[str, ReferenceProblem]:
     refused: dict[str, ReferenceProblem] = {}
+    troubles: list[RunnerError] = []
     service = checked_base_url(base_url())
     key = known_key()
     account = Account(service, key) if key else None
@@ -77,31 +82,47 @@ async def _fetch_all(urls: list[str], copies: Copies) -> dict[str, ReferenceProb
         )
 
         async def fetch(url: str) -> None:
-            async with places:
-                problem = await _fetch(fetcher, url, copies)
+            try:
+                async with places:
+                    problem = await _fetch(fetcher, url, copies)
+            except RunnerError as exc:  # of the disk: it will be that of all others
+                troubles.append(exc)
+                group.cancel_scope.cancel()
+                return
             if problem is not None:
                 refused[url] = problem
 
         async with anyio.create_task_group() as group:
             for url in urls:
                 group.start_soon(fetch, url)
+    if troubles:
+        raise troubles[0]
     return refused
 
 
 async def _fetch(fetcher: ResultFetcher, url: str, copies: Copies) -> ReferenceProblem | None:
     """Fetch one file; return why it cannot be had."""
     origin = origin_of(url)
-    part = PartFile(copies.folder / f".part-{origin}", copies.folder, set())
+    # A name of its own: another run may fetch the same at this moment.
+    part = PartFile(copies.folder / f".part-{secrets.token_hex(16)}", copies.folder, set())
+    try:
+        return await _fetch_into(fetcher, url, copies, origin, part)
+    finally:
+        with anyio.CancelScope(shield=True), suppress(RunnerError):
+            await anyio.to_thread.run_sync(part.discard)
+
+
+async def _fetch_into(
+    fetcher: ResultFetcher, url: str, copies: Copies, origin: str, part: PartFile
+) -> ReferenceProblem | None:
     for number, pause_s in enumerate(TRIES_AFTER_S, start=1):
         await anyio.sleep(pause_s)
         try:
             result = await fetcher.fetch(url, part)
         except ResultUnavailable as exc:
             if number == len(TRIES_AFTER_S) or exc.out_of_reach:
-                await anyio.to_thread.run_sync(part.discard)
                 return _problem(url, exc)
         except ResultTrouble as exc:
-            await anyio.to_thread.run_sync(part.discard)
             return _problem(url, exc)
         else:
             with disk_errors(copies.folder):

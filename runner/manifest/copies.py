@@ -11,14 +11,17 @@ import os
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from runner.model import Sha256
+from runner.results.parts import sync_folder
 
 # A file changed again within the same tick of its file system's clock keeps its mtime.
 SETTLED_AFTER_S = 3.0
+LEFT_AFTER_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class Copies:
         self._cache = cache
         self._found: dict[str, list[Copy]] | None = None
         self._proven: set[Path] = set()
+        self._swept = False
 
     def of(self, origin: str) -> list[Copy]:
         """Return what is kept of an origin, the largest first; what is not what its name says is left out.
@@ -66,6 +70,16 @@ class Copies:
             self._found = self._read()
         whole = [copy for copy in self._found[origin] if self._is_whole(copy)]
         return sorted(whole, key=lambda copy: (-copy.size_bytes, copy.sha256))
+
+    def sweep(self) -> None:
+        """Remove, once, what was left half written by somebody who was killed a day ago or more."""
+        if self._swept:
+            return
+        self._swept = True
+        with suppress(OSError):
+            for entry in os.scandir(self.folder):
+                if entry.name.startswith(".") and time.time() - entry.stat().st_mtime > LEFT_AFTER_S:
+                    os.unlink(entry.path)  # noqa: PTH108
 
     def keep(self, origin: str, data: bytes, extension: str) -> Copy:
         """Write a file and return it; it is on the disk then.
@@ -79,6 +93,7 @@ class Copies:
             OSError: It cannot be written.
         """
         self.of(origin)
+        self.sweep()
         sha256 = Sha256(hashlib.sha256(data).hexdigest())
         self.folder.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(dir=self.folder, prefix=".new-")
@@ -107,7 +122,7 @@ class Copies:
         self.of(origin)
         path = self.folder / f"{origin}.{sha256}.{extension}"
         os.replace(file, path)  # noqa: PTH105
-        _sync(self.folder)
+        sync_folder(self.folder)
         copy = Copy(path=path, sha256=sha256, size_bytes=path.stat().st_size)
         assert self._found is not None
         self._found[origin] = [*(known for known in self._found[origin] if known.path != path), copy]
@@ -147,11 +162,3 @@ class Copies:
         if found == copy.sha256:
             self._proven.add(copy.path)
         return found == copy.sha256
-
-
-def _sync(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -8,6 +8,7 @@ from runner.manifest.findings import Findings, Spot
 from runner.manifest.pictures import Look
 
 REPAIRED: Final = "repaired"
+MENDED: Final = "mended"  # no warning: that is what was asked for
 NOT_FETCHED: Final = "not fetched"
 _HINT: Final = "`mend: true` at the top of the manifest sends copies that models take"
 # What is odd, in words for one and for many; and the code of the warning.
@@ -35,7 +36,7 @@ def oddities(found: Look) -> tuple[str, ...]:
         "several": found.several,
         "print": found.mode == "CMYK",
         "deep": found.deep,
-        "animated": found.frames > 1 and not found.several,
+        "animated": found.animated,
     }
     return tuple(kind for kind, is_so in odd.items() if is_so)
 
@@ -49,6 +50,8 @@ class OddPictures:
     def take(self, path: str, kinds: tuple[str, ...], spot: Spot, job: str) -> None:
         """Take a picture that a job names."""
         for kind in kinds:
+            if kind == MENDED:
+                continue
             paths, *_ = self._found.setdefault(kind, (set(), path, spot, job))
             paths.add(path)
 

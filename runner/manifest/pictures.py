@@ -49,7 +49,7 @@ class Look:
     mode: str  # in Pillow's words: `RGB`, `CMYK`, `LA`
     deep: bool  # more than 8 bits for each colour
     orientation: int = 1  # of EXIF: 1 is upright
-    frames: int = 1
+    animated: bool = False
     several: bool = False  # more pictures than one in the file, which only some programs show (MPO)
 
 
@@ -78,7 +78,7 @@ def look(file: BinaryIO, media: MediaType, *, checksums: bool) -> Look | None:
             mode=image.mode,
             deep=_is_deep(file, media, image.mode),
             orientation=_orientation(image),
-            frames=_frames(image),
+            animated=_is_animated(image),
             several=image.format == "MPO",
         )
         if checksums and media is PNG:
@@ -159,6 +159,6 @@ def _orientation(image: Image) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def _frames(image: Image) -> int:
-    with in_words():
-        return int(getattr(image, "n_frames", 1))
+def _is_animated(image: Image) -> bool:
+    with in_words():  # not how many frames there are: to count those of a GIF is to read all of it
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))

@@ -24,7 +24,7 @@ from runner.host.drives import DRIVES, CopyFailed
 from runner.manifest.copies import SETTLED_AFTER_S, Copies, Copy, Hashes
 from runner.manifest.mending import Wanted, needs_mending
 from runner.manifest.mending import mend as mend_picture
-from runner.manifest.odd_pictures import NOT_FETCHED, REPAIRED, oddities
+from runner.manifest.odd_pictures import MENDED, NOT_FETCHED, REPAIRED, oddities
 from runner.manifest.pictures import Look, PictureBroken, look
 from runner.manifest.references import bare, origin_of
 from runner.model import Kind, Reference, Sha256
@@ -128,21 +128,29 @@ class DiskReferences:
         if self._fetched is None:
             what = f"{bare(url)} is a url, not a file"
             return ReferenceProblem(what=what, hint="download it and name the file", code="url-reference")
-        copy = next(iter(self._fetched.of(origin_of(url))), None)
-        if copy is None and self._fetch is None:
-            return _not_fetched(url)
-        if copy is None and url not in self._refused:
-            self._fetch_with(url, others)
-            copy = next(iter(self._fetched.of(origin_of(url))), None)
+        try:
+            with _kept_in(self._fetched, bare(url)):
+                copy = self._copy_of(url)
+                if copy is None and self._fetch is None:
+                    return _not_fetched(url)
+                if copy is None and url not in self._refused:
+                    self._fetch_with(url, others)
+                    copy = self._copy_of(url)
+        except _UnfitError as exc:
+            return exc.problem
         if copy is None:
             return self._refused[url]
         return self._judged(copy.path, bare(url), mend)
+
+    def _copy_of(self, url: str) -> Copy | None:
+        assert self._fetched is not None
+        return next(iter(self._fetched.of(origin_of(url))), None)
 
     def _fetch_with(self, url: str, others: Callable[[], Collection[str]]) -> None:
         assert self._fetch is not None
         assert self._fetched is not None
         wanted = {url} if self._asked else {url, *others()}
-        fresh = [each for each in sorted(wanted - self._asked) if not self._fetched.of(origin_of(each))]
+        fresh = [each for each in sorted(wanted - self._asked) if self._copy_of(each) is None]
         self._asked |= wanted
         self._refused |= self._fetch(fresh, self._fetched)
 
@@ -203,7 +211,7 @@ class DiskReferences:
                     mime=mended.mime,
                     size_bytes=copy.size_bytes,
                     sha256=copy.sha256,
-                    odd=(REPAIRED,) if cut is not None else (),
+                    odd=(MENDED, REPAIRED) if cut is not None else (MENDED,),
                 )
         return Reference(
             path=text,

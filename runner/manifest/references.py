@@ -11,6 +11,7 @@ from typing import Protocol
 from runner.contract.words import shown
 from runner.manifest.mending import Wanted
 from runner.manifest.near_files import nearby
+from runner.manifest.odd_pictures import MENDED
 from runner.model import Reference
 from runner.words import harmless
 
@@ -55,11 +56,6 @@ class ReferenceReader(Protocol):
     def read(self, root: Path, text: str, mend: Wanted | None = None) -> Reference | ReferenceTrouble:
         """Return the file that `text` names, relative to `root`, or a copy mended to be this, or why not."""
         ...
-
-
-def is_copy(reference: Reference) -> bool:
-    """Return whether a reference is a copy that we have made."""
-    return reference.sha256 in reference.file.name
 
 
 def bare(url: str) -> str:
@@ -142,13 +138,13 @@ class References:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             known = self._known[text, mend] = self._read(text, mend)
-            if mend is not None and isinstance(known, Reference) and is_copy(known):
+            if isinstance(known, Reference) and MENDED in known.odd:
                 self.mended[known.file] = known
         return known
 
     def _read(self, text: str, mend: Wanted | None) -> Reference | ReferenceTrouble:
-        if is_url(text):
-            return self._reader.read_url(text, mend, self.urls)
+        if is_url(url := text.strip()):
+            return self._reader.read_url(url, mend, self.urls)
         if _URL.match(text):
             hint = "name a file, or write an https url"
             return Trouble(f"{shown(text)} is a URL, not a file", hint, "url-reference")

@@ -129,8 +129,8 @@ def test_validate_asks_nobody(bench: Bench, shop: Shop) -> None:
 
 
 def test_a_picture_by_url_is_mended_like_a_file(bench: Bench, shop: Shop) -> None:
-    shop.files = {"/a.jpg": turned(6)}
-    from_table(bench, f"{shop.url}/a.jpg", mend=True)
+    shop.files = {"/a.jpg": turned(6), "/fine.jpg": PICTURE}
+    from_table(bench, f" {shop.url}/a.jpg ", f"{shop.url}/fine.jpg", mend=True)
 
     plan = bench.command("plan", bench.manifest, "--json")
 
@@ -215,3 +215,27 @@ def test_a_url_that_holds_our_key_is_not_asked(bench: Bench, shop: Shop) -> None
     assert "our API key" in plan.stderr
     assert shop.asked == []
     assert bench.service.key not in plan.stderr
+
+
+def test_a_folder_where_nothing_can_be_kept_is_told(bench: Bench, shop: Shop) -> None:
+    shop.files = {"/a.jpg": PICTURE}
+    from_table(bench, f"{shop.url}/a.jpg")
+    state = bench.command.workspace / "state"
+    state.mkdir(exist_ok=True)
+    (state / "fetched").write_text("a file is in the way")
+
+    plan = bench.command("plan", bench.manifest)
+
+    assert plan.code in (2, 5), said(plan)
+    assert "fetched" in plan.stderr
+    assert "Traceback" not in plan.stderr
+
+
+def test_nothing_half_fetched_is_left(bench: Bench, shop: Shop) -> None:
+    shop.files = {"/a.jpg": PICTURE, "/b.jpg": b"<html>no</html>", "/c.jpg": 503}
+    from_table(bench, *(f"{shop.url}/{name}.jpg" for name in "abc"))
+
+    bench.command("plan", bench.manifest)
+
+    (kept,) = (bench.command.workspace / "state" / "fetched").iterdir()
+    assert kept.read_bytes() == PICTURE

@@ -109,16 +109,16 @@ def test_a_look_tells_what_models_care_about(tmp_path: Path) -> None:
             found.mode,
             found.deep,
             found.orientation,
-            found.frames,
+            found.animated,
             found.several,
         )
 
-    assert looked(encoded("JPEG")) == (64, 48, "RGB", False, 1, 1, False)
-    assert looked(turned(6)) == (64, 48, "RGB", False, 6, 1, False)
-    assert looked(encoded("JPEG", drawn(mode="CMYK"))) == (64, 48, "CMYK", False, 1, 1, False)
-    assert looked(several("MPO")) == (32, 32, "RGB", False, 1, 3, True)
-    assert looked(deep_png(), jpeg=False) == (2, 2, "RGB", True, 1, 1, False)
-    assert looked(several("PNG"), jpeg=False) == (32, 32, "RGB", False, 1, 3, False)
+    assert looked(encoded("JPEG")) == (64, 48, "RGB", False, 1, False, False)
+    assert looked(turned(6)) == (64, 48, "RGB", False, 6, False, False)
+    assert looked(encoded("JPEG", drawn(mode="CMYK"))) == (64, 48, "CMYK", False, 1, False, False)
+    assert looked(several("MPO")) == (32, 32, "RGB", False, 1, False, True)
+    assert looked(deep_png(), jpeg=False) == (2, 2, "RGB", True, 1, False, False)
+    assert looked(several("PNG"), jpeg=False) == (32, 32, "RGB", False, 1, True, False)
 
 
 def test_a_thousand_pictures_are_looked_at_in_no_time(tmp_path: Path) -> None:
