@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from runner.fingerprint import canonical
 from runner.model import Estimate, Job, JobSpec, Reference
-from runner.store import listings
+from runner.store import ledger, listings, moves
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
 from runner.store.listings import Source
 from runner.store.once import OncePerObject
@@ -64,7 +64,7 @@ _RESTAGE = f"""
             (SELECT p.reserve FROM temp.priced p WHERE p.shape = j.shape) AS reserve,
             (SELECT p.basis FROM temp.priced p WHERE p.shape = j.shape) AS basis,
             j.id AS row, {_CHANGE} AS change, (j.state IN {NEVER_SENT_SQL}) AS sends, '' AS cause, '' AS was
-        FROM main.jobs j WHERE j.manifest = '%s' AND j.listed = 1
+        FROM main.jobs j WHERE j.manifest = {{manifest}} AND j.listed = 1
 """
 
 
@@ -153,7 +153,9 @@ def restage(conn: sqlite3.Connection, manifest: str, prices: Mapping[str, Estima
         "INSERT INTO temp.priced (shape, estimate, reserve, basis) VALUES (?, ?, ?, ?)",
         [(shape, found.credits, found.reserve, found.basis.value) for shape, found in prices.items()],
     )
-    conn.execute(_RESTAGE % manifest.replace("'", "''"))
+    # A view takes no parameters: SQLite itself writes the name as its text.
+    quoted = conn.execute("SELECT quote(?)", (manifest,)).fetchone()[0]
+    conn.execute(_RESTAGE.format(manifest=quoted))
 
 
 def to_price(conn: sqlite3.Connection, manifest: str) -> list[Job]:
@@ -513,16 +515,13 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str, *, source: Source |
     gone = _gone(conn)
     # A submit that was certainly never accepted owes nothing.
     refused = conn.execute(
-        f"SELECT id, round FROM jobs WHERE {gone} AND listed = 1 AND state = 'submitting' AND in_doubt = 0",
+        f"SELECT id FROM jobs WHERE {gone} AND listed = 1 AND state = 'submitting' AND in_doubt = 0",
         (manifest,),
     ).fetchall()
     for row in refused:
-        conn.execute(
-            "UPDATE ledger SET state = 'released', charged = 0, amount = 0, probe = 0, settled_at = ? WHERE job = ?"
-            " AND round = ? AND state = 'reserved'",
-            (now, row["id"], row["round"]),
-        )
-        conn.execute("UPDATE jobs SET state = 'planned', version = version + 1 WHERE id = ?", (row["id"],))
+        job = get(conn, row["id"])
+        ledger.release(conn, job, now=now)
+        moves.back(conn, job, now)
     uncertain = conn.execute(
         "UPDATE jobs SET state = 'uncertain', listed = 0, version = version + 1, updated_at = ?2, error_class = 'other',"
         " error_code = 'removed', error_message = 'it was removed from the manifest or edited while it was being"

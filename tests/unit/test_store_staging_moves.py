@@ -227,10 +227,12 @@ def test_a_job_removed_or_edited_while_it_is_submitted_becomes_uncertain(
 def test_a_removed_job_whose_every_send_was_refused_owes_nothing(file: StateFile) -> None:
     apply(file, A, B)
     first = pay(file, "b", "submitting", in_doubt=0, key="k", body=b"{}")
+    file.conn.execute("UPDATE jobs SET updated_at = '2020-01-01T00:00:00.000Z'")
 
     done = apply(file, A)
 
     assert (done.made_uncertain, done.dropped) == (0, 0)
+    assert rows(file, "SELECT state, updated_at FROM jobs WHERE id = ?", first) == [("planned", NOW)]
     assert ledger.totals(file.conn, NAME) == (0.0, 0.0)
     assert jobs.get(file.conn, first).state not in {State.SUBMITTING, State.UNCERTAIN}
     assert not jobs.get(file.conn, first).listed
