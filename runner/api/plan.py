@@ -23,6 +23,7 @@ from runner.manifest import in_order
 from runner.manifest.left_out import LeftOut
 from runner.model import Basis, Budget, Problem, Reference, Settings
 from runner.money.budget import EPSILON
+from runner.pace.governor import START_PER_S
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.store import durations, jobs, ledger, rates, reporting, result_hosts, staging
 from runner.store.database import StateFile
@@ -241,7 +242,7 @@ def _seconds(
     if not tasks:
         return 0.0
     known = rates.latest_of_service(file.conn, base_url)
-    rate = settings.limits.requests_per_second or known or 5.0
+    rate = settings.limits.requests_per_second or known or START_PER_S
     shapes = {*staging.shapes_to_send(file.conn), *jobs.shapes_to_come(file.conn, settings.name)}
     lengths = [
         seconds

@@ -1,7 +1,7 @@
 """The one place that decides which job's next step is taken now, and waits.
 
 It owns the task group. What may be sent when is the scheduler's word, whether a payment fits is
-the budget's (inside the intent), what an answer means is the machine's; here they meet. A waiting
+the budget's (inside the intent), what follows from an answer is `lifecycle`'s; here they meet. A waiting
 job is an entry in the scheduler's heap and a small record, never a task, a timer or a connection.
 """
 

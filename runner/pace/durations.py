@@ -33,7 +33,7 @@ FEW, FIRST_ROUNDS = 12, 16  # while little is known each duration moves the curv
 BEYOND = 110  # steps beyond all that was seen that a curve reaches: nearly ten times the age
 BLUR = 7.0  # steps either way, for a single duration
 # Where nearly all ends lie as close together as this (steps), and so many were seen, we look more finely.
-CLOSE, CLOSE_ENDS, FINE = 8, 8, 32
+CLOSE, CLOSE_ENDS, CELLS = 8, 8, 32
 REST = 0.05  # of them may lie before, and as many after
 CLOSE_ROUNDS, CLOSE_WEIGHT = 6, 0.5
 
@@ -299,7 +299,7 @@ def _close(shape: _Shape) -> tuple[int, list[float]] | None:
     """Return where nearly all ends lie, if that is one narrow place, and the chances of its fine parts.
 
     Returns:
-        The step it begins at, and what part of its ends belongs to each `FINE`-th of a step from there.
+        The step it begins at, and what part of its ends belongs to each `CELLS`-th of a step from there.
         None where ends lie apart, or too few were seen.
     """
     sharp = [(after, by) for after, by in shape.narrow if by - after <= CLOSE]
@@ -311,9 +311,9 @@ def _close(shape: _Shape) -> tuple[int, list[float]] | None:
     end = int(sorted(after for after, _ in sharp)[-1 - skipped]) + 2
     if not 0 <= begin < end <= begin + CLOSE + 2:
         return None
-    cells = (end - begin) * FINE
+    cells = (end - begin) * CELLS
     inside = [
-        _steps((max(after, begin) - begin) * FINE, (min(by, end) - begin) * FINE)
+        _steps((max(after, begin) - begin) * CELLS, (min(by, end) - begin) * CELLS)
         for after, by in sharp
         if after < end and by >= begin
     ]
@@ -338,14 +338,14 @@ def _edges(
         places = [float(step) for step in range(len(below))]
     else:
         begin, parts = close
-        end = min(begin + len(parts) // FINE, len(weights))
+        end = min(begin + len(parts) // CELLS, len(weights))
         whole = sum(weights[begin:end])
         below = _blurred([*weights[:begin], *[0.0] * (end - begin), *weights[end:]], reach)
         places = [float(step) for step in range(begin)]
         ended = below[:begin]
         done = 0.0
-        for cell in range((end - begin) * FINE):
-            step, inside = begin + cell // FINE, cell % FINE / FINE
+        for cell in range((end - begin) * CELLS):
+            step, inside = begin + cell // CELLS, cell % CELLS / CELLS
             places.append(step + inside)
             ended.append(below[step] + (below[step + 1] - below[step]) * inside + whole * done)
             done += parts[cell]

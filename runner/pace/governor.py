@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from runner.pace.backoff import FIRST_BACKOFF_S, LATELY_S, LONG_WAIT_S
+
 # A number given by the user is used up to here: with 2 % to spare, a service that counts one second at
 # a time never sees one request too many, though ours arrive up to 20 ms early or late.
 USE_OF_GIVEN = 0.98
@@ -23,23 +25,20 @@ PROBE_EVERY_S, RARELY_S = 15.0, 60.0
 PROBE_STEP, LARGEST_STEP = 0.01, 0.1
 # Just after the first refusal the limit is known badly: look around in larger steps.
 SETTLE_EVERY_S, SETTLE_STEP = 2.0, 0.06
-# Refusals closer than this are echoes of one, and tell no rate; after so many they do.
-CLEAR_S, MANY_ECHOES = 1.0, 3
+# Refusals closer than this are duplicates of one, and tell no rate; so many of them do.
+CLEAR_S, MANY_DUPLICATES = 1.0, 3
 # A pace held for so long before a step up was sound; a cycle so long covers a whole window of most limits.
 SOUND_S, WHOLE_S, WHOLE_REQUESTS = 4.0, 8.0, 50
 DOWN = 0.9  # the largest cut on weak evidence
 MEASURED_S = 15.0
 SLOWEST_PER_S = 0.02
-# A wait longer than this is the end of a window of time, not the next free place.
-LONG_WAIT_S = 1.5
-# Waits where a 429 does not say how long.
-FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 30.0
-# So much has to pass after a refusal for the next one to begin a new streak.
+START_PER_S = 5.0  # where the search for a limit begins
+LONGEST_BACKOFF_S = 30.0  # where a 429 does not say how long
+# A streak of refusals is over when something passes that was sent so much later, or after so many that passed.
 STREAK_S, STREAK_PASSES = 1.0, 10
 MOST_WITH_PASSES = 3  # refusals of a streak that lengthen the wait although something passed between them
 # How long a single request may be on its way while the gate is half open, before another one may ask.
-AJAR_S = 2.0
-LATELY_S = 2.0
+HALF_OPEN_S = 2.0
 
 
 class Governor:
@@ -58,7 +57,7 @@ class Governor:
         ceiling_per_s: float | None = None,
         share: float = 1.0,
         found_per_s: float | None = None,
-        start_per_s: float = 5.0,
+        start_per_s: float = START_PER_S,
     ) -> None:
         self._ceiling = ceiling_per_s
         self._share = share
@@ -74,7 +73,7 @@ class Governor:
         self._next = -math.inf  # when the grid allows the next request
         self._closed_until = -math.inf  # when the gate opens after a 429
         self._opened_at = -math.inf  # what was sent before this knows nothing of the last 429
-        self._ajar = False  # two refusals in a row: one request at a time until one passes
+        self._half_open = False  # two refusals in a row: one request at a time until one passes
         self._refused = 0  # refusals in a row, waves counted as one
         self._streak = 0  # the same, but a pass or two does not end it
         self._passed = 0
@@ -91,18 +90,20 @@ class Governor:
         self._cycle_shut_s = 0.0
         self._safe: float | None = None  # the pace before the last step up
         self._beyond = False
-        self._once = 0.0  # what passed over a whole cycle, however low an echo has pushed us since
+        self._once = (
+            0.0  # what passed over a whole cycle, however low a duplicate refusal has pushed us since
+        )
         self._probed_s = 0.0
         self._step = PROBE_STEP
         self._every_s = PROBE_EVERY_S
         self._quiet_probes = 0
-        self._held = False  # refused, and not yet clear whether for the rate
-        self._held_at: tuple[float, int] | None = None  # (wanting-clock, requests of the cycle) then
+        self._unexplained = False  # refused, and not yet clear whether for the rate
+        self._unexplained_at: tuple[float, int] | None = None  # (wanting-clock, requests of the cycle) then
         self._sent_at: deque[float] = deque(maxlen=64)
         self._second = 0
         self._in_second = 0
         self._most_in_second = 0.0
-        self._echoes = 0
+        self._duplicates = 0
 
     @property
     def rate_per_s(self) -> float:
@@ -178,8 +179,8 @@ class Governor:
         on_grid = not self._idle and 0.0 <= late_s <= CATCH_UP_S
         base = max(self._next, self._closed_until) if on_grid else now
         self._wanted_until = self._next = base + 1.0 / self._pace
-        if self._ajar:
-            self._next = max(self._next, now + AJAR_S)
+        if self._half_open:
+            self._next = max(self._next, now + HALF_OPEN_S)
         self._sent_at.append(now)
         self._count(int(now))
         self._cycle_sent += 1
@@ -195,8 +196,8 @@ class Governor:
             self._passed += 1
             if sent_at >= self._opened_at + STREAK_S or self._passed >= STREAK_PASSES:
                 self._streak = 0
-            if self._ajar:
-                self._ajar = False
+            if self._half_open:
+                self._half_open = False
                 self._next = min(self._next, max(now, sent_at + 1.0 / self._pace))
 
     def rejected(
@@ -237,26 +238,26 @@ class Governor:
             doublings = max(self._refused, min(self._streak, MOST_WITH_PASSES)) - 1
             doubled = max(FIRST_BACKOFF_S, 1.0 / self._pace) * 2.0 ** min(doublings, 20)
             delay_s = min(doubled, LONGEST_BACKOFF_S) * (0.5 + draw / 2)
-        if not learn and not self._held:
-            self._held_at = (self._busy_s, self._cycle_sent)
-        unlearned = self._refused == 1 or self._held  # the first of a row, or its first that was clear
-        self._held = not learn
+        if not learn and not self._unexplained:
+            self._unexplained_at = (self._busy_s, self._cycle_sent)
+        unlearned = self._refused == 1 or self._unexplained  # the first of a row, or its first that was clear
+        self._unexplained = not learn
         if self._refused == 1:
             self._cycle_shut_s += self._shut_s
         else:
-            self._ajar = True
+            self._half_open = True
         if learn and unlearned:
             self._learn(delay_s)
         self._close(now + delay_s)
 
     def release(self) -> None:
         """So much has passed since the last refusal that our pace cannot have been the reason."""
-        self._held = False
+        self._unexplained = False
 
     def unrelated(self) -> None:
         """The last refusals were not about the rate."""
-        self._held = False
-        self._held_at = None
+        self._unexplained = False
+        self._unexplained_at = None
         self._cycle_began_s = self._busy_s
         self._cycle_sent = 0
         self._cycle_shut_s = 0.0
@@ -289,7 +290,7 @@ class Governor:
     def _grow(self) -> None:
         """Climb while no limit was met; probe a little now and then after that."""
         passed_s = self._busy_s - self._probed_s
-        if self._held:
+        if self._unexplained:
             self._probed_s = self._busy_s
             return
         if self._climbing:
@@ -316,9 +317,9 @@ class Governor:
         cycle_s = self._busy_s - self._cycle_began_s
         open_s = cycle_s - self._cycle_shut_s
         if not self._climbing and open_s < CLEAR_S and cycle_s < 3 * CLEAR_S:
-            # An echo of the last refusal: too little passed in between to tell a rate from. But many echoes...
-            self._echoes += 1
-            if self._echoes < MANY_ECHOES:
+            # A duplicate of the last refusal: too little passed in between to tell a rate from. Many of them tell one.
+            self._duplicates += 1
+            if self._duplicates < MANY_DUPLICATES:
                 return
         measured = min(self._measure(cycle_s, delay_s), self._pace)
         if self._climbing:
@@ -348,13 +349,13 @@ class Governor:
         self._cycle_began_s = self._busy_s
         self._cycle_sent = 0
         self._cycle_shut_s = 0.0
-        self._echoes = 0
+        self._duplicates = 0
         self._log.clear()
         self._probed_s = self._busy_s
         self._quiet_probes = 0
         self._safe = None
         self._beyond = False
-        self._held_at = None
+        self._unexplained_at = None
         self._climbing = False
 
     def _look(self, found: float) -> None:
@@ -372,9 +373,9 @@ class Governor:
         whole = max(self._cycle_sent - 1, 1) / (cycle_s + delay_s)
         span_s = min(1.0 if self._climbing else MEASURED_S, cycle_s)
         rate = max(sum(1 for at in self._log if at > self._busy_s - span_s) - 1, 1) / span_s
-        if self._held_at is not None:
+        if self._unexplained_at is not None:
             # A refusal we have not learned from lies in between: what passed before and after it.
-            since_s, sent = self._busy_s - self._held_at[0], self._cycle_sent - self._held_at[1]
+            since_s, sent = self._busy_s - self._unexplained_at[0], self._cycle_sent - self._unexplained_at[1]
             most = max(rate, self._most_in_second)
             least = max(whole, sent / max(since_s + delay_s, 1e-3))
             return min(most, least if delay_s > LONG_WAIT_S else max(least, 0.7 * most))

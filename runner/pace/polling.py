@@ -29,7 +29,7 @@ from runner.pace.inspection import PollPlan, plan_for
 # polls would otherwise not be made at all.
 FINEST_STEP, COARSEST_STEP, POLLS_TO_FIND, IDLE_POLLS_TO_FIND = 0.008, 0.15, 16.0, 4.0
 AMONG_ENDS = 0.25  # of that step, once some have ended
-FOLLOW, FARTHER, FEWEST_SCOUTS = 1.25, 1.08, 3
+FOLLOW, FARTHER, FEWEST_LEADERS = 1.25, 1.08, 3
 # Times `max_s`: the silence about those that follow, and about all when too many polls found nothing.
 FOLLOWERS, SPARING = 3.0, 1.5
 LONGEST_STEP = 0.3  # of its age: the longest silence about a task that outlives all others
@@ -56,19 +56,19 @@ class _Line:
         "asked",
         "curve",
         "due",
+        "early_ends",
+        "early_planned",
+        "early_polls",
         "fresh",
         "group",
         "hit_rate",
         "leaders",
         "looking",
-        "looks",
         "next_look_s",
         "oldest",
+        "oldest_known_s",
         "plan",
-        "planned",
-        "quick",
         "scale",
-        "scouted_s",
         "seen",
         "shape",
         "version",
@@ -83,7 +83,7 @@ class _Line:
         self.age_s = 0.0  # the age to ask first at
         self.looking = True  # for the age at which the first of them end
         self.hit_rate = 0.0  # how many of the last first polls found an end, from 0 to 1
-        self.scouted_s = 0.0  # the greatest age one of them is known to run at
+        self.oldest_known_s = 0.0  # the greatest age one of them is known to run at
         self.next_look_s = 0.0  # the age to look at next
         self.scale = 1.0  # how much longer the tasks of now take than those the curve rests on
         self.due = math.inf  # when its oldest fresh job is due
@@ -92,9 +92,9 @@ class _Line:
         self.leaders = 0  # those of them that are asked about closely
         self.oldest = math.inf  # when the oldest of these was accepted
         self.seen = 0
-        self.planned = 0  # jobs to be asked as soon as the limits and the rate allow
-        self.looks = 0  # those that were
-        self.quick = 0  # and those of them that had ended
+        self.early_planned = 0  # jobs to be asked as soon as the limits and the rate allow
+        self.early_polls = 0  # those that were
+        self.early_ends = 0  # and those of them that had ended
 
 
 class _Waiting:
@@ -166,7 +166,7 @@ class Waiting:
             early_s = self._early_s(line)
             if early_s is not None:
                 entry.early = early_s == self._polling.first_s
-                line.planned += entry.early
+                line.early_planned += entry.early
                 self._ask(job, entry, max(entry.start + early_s, now))
                 return
         heappush(line.fresh, (entry.start, job))
@@ -176,8 +176,8 @@ class Waiting:
     def _early_s(self, line: _Line) -> float | None:
         """Return the age to ask a job of this line at ahead of the others; None: it goes with them."""
         first_s = self._polling.first_s
-        looks = line.looks + line.planned
-        if self._hurried and line.age_s > 2.0 * first_s and (line.quick + 1.0) / (looks + 2.0) > QUICK:
+        polls = line.early_polls + line.early_planned
+        if self._hurried and line.age_s > 2.0 * first_s and (line.early_ends + 1.0) / (polls + 2.0) > QUICK:
             # Some may fail at once, and each would keep a slot for as long as the others take.
             return first_s
         if line.curve is None or line.seen % EARLY_EVERY:
@@ -215,17 +215,17 @@ class Waiting:
             line.asked += 1
             line.hit_rate *= 0.75
             self._compare(entry, age_s, ended=False)
-            line.looks += entry.early
-            line.planned -= entry.early
+            line.early_polls += entry.early
+            line.early_planned -= entry.early
         self._durations.runs(line.shape, entry.known_s, age_s, group=line.group)
         entry.known_s = max(age_s, entry.known_s)
-        line.scouted_s = max(line.scouted_s, age_s)
+        line.oldest_known_s = max(line.oldest_known_s, age_s)
         self.wasted += 1
         if line.curve is not None:
             self._refresh(line)
         else:
             self._aim(line)
-        self._ask(job, entry, self._again(entry))
+        self._ask(job, entry, self._plan_next(entry))
 
     def unclear(self, job: int, now: float, delay_s: float) -> None:
         """The poll told nothing: ask again after `delay_s`."""
@@ -268,8 +268,8 @@ class Waiting:
             line.hit_rate += 0.25 * (1.0 - line.hit_rate)
             self._compare(entry, by_s, ended=True)
         if fresh and entry.early:
-            line.looks += 1
-            line.quick += 1
+            line.early_polls += 1
+            line.early_ends += 1
         if fresh and line.looking:
             # Here tasks end: look at the next as soon as it is as old.
             line.next_look_s = max(min(line.next_look_s, by_s), self._polling.first_s)
@@ -289,7 +289,7 @@ class Waiting:
         if entry.known_s > 0.0:
             entry.line.asked -= 1
         else:
-            entry.line.planned -= entry.early
+            entry.line.early_planned -= entry.early
         if entry.leader:
             entry.line.leaders -= 1
             if entry.start == entry.line.oldest:
@@ -422,8 +422,8 @@ class Waiting:
         line.scale = min(max(line.scale * math.exp(step), 1.0 / MOST_SCALE), MOST_SCALE)
         self._aim(line)
 
-    def _again(self, entry: _Waiting) -> float:
-        """Return when to ask again about a job known to run at `known_s`."""
+    def _plan_next(self, entry: _Waiting) -> float:
+        """Settle who asks closely, and return when to ask again about a job known to run at `known_s`."""
         limits, age_s, line = self._polling, entry.known_s, entry.line
         longest_s = self._silence(line) * age_s
         following = False
@@ -431,12 +431,12 @@ class Waiting:
             wait_s = line.plan.after(age_s / line.scale) * line.scale - age_s
             if self._closely:
                 wait_s = min(wait_s, longest_s)
-        elif self._leads(entry):
+        elif self._appoint(entry):
             # It outlives all that ended so far: a few of those ask in turns...
-            wait_s = min(self._step() * self._turns(entry) * age_s, longest_s)
+            wait_s = min(self._step() * self._take_turns(entry) * age_s, longest_s)
         else:
             # ... and the others follow at a distance.
-            wait_s = max(FOLLOW * max(line.scouted_s, age_s) - age_s, longest_s)
+            wait_s = max(FOLLOW * max(line.oldest_known_s, age_s) - age_s, longest_s)
             following = line.curve is not None
         most_s = max(limits.max_s, limits.min_s)
         if following or self._polls < SPARING:
@@ -447,16 +447,16 @@ class Waiting:
         wait_s = min(max(wait_s, limits.min_s), most_s)
         return max(entry.start + age_s, entry.asked_at) + wait_s
 
-    def _turns(self, entry: _Waiting) -> int:
-        """Return after how many polls of those asked about closely it is this one's turn again."""
+    def _take_turns(self, entry: _Waiting) -> int:
+        """Count this job among those asked about closely; return after how many of their polls its turn comes again."""
         line = entry.line
         if line.curve is not None:
             return line.leaders
         line.oldest = min(line.oldest, entry.start)
         return 2 if entry.start == line.oldest else 2 * (line.leaders - 1)
 
-    def _leads(self, entry: _Waiting) -> bool:
-        """Whether this job is one of the few asked about closely; if there is room, it becomes one."""
+    def _appoint(self, entry: _Waiting) -> bool:
+        """Make this job one of the few asked about closely, if there is room; return whether it is one."""
         line = entry.line
         if not entry.leader and line.leaders < self._most_leaders(line):
             entry.leader = True
@@ -469,7 +469,7 @@ class Waiting:
 
     def _most_leaders(self, line: _Line) -> float:
         turns = self._silence(line) / self._step()
-        return max(turns if line.curve is not None else turns / 2.0, FEWEST_SCOUTS)
+        return max(turns if line.curve is not None else turns / 2.0, FEWEST_LEADERS)
 
     def _step(self) -> float:
         """Return by which part the oldest age grows between two polls that look for the first end."""
@@ -500,7 +500,7 @@ class Waiting:
         if line.curve is None:
             if line.asked >= self._most_leaders(line):
                 # Enough of them look for the first end in turns; the others follow at a distance.
-                age_s = max(age_s, FOLLOW * line.scouted_s)
+                age_s = max(age_s, FOLLOW * line.oldest_known_s)
         else:
             line.plan = self._plan(line.curve)
             first_s = line.plan.after(0.0) * line.scale
@@ -562,7 +562,7 @@ class Waiting:
             if due > now or entry.known_s <= 0.0 or entry.line.curve is None:
                 break
             # The curve may have moved since this was planned; it is only ever put off by what it says now.
-            again = self._again(entry)
+            again = self._plan_next(entry)
             if again <= now:
                 break
             heappop(asked)
@@ -576,7 +576,7 @@ class Waiting:
             if entry is None or entry.due != due:
                 continue
             if entry.known_s > 0.0:
-                entry.due = due = self._again(entry)
+                entry.due = due = self._plan_next(entry)
             planned.append((due, job))
         heapify(planned)
         self._asked = planned

@@ -36,7 +36,7 @@ AHEAD = 2  # jobs kept ready by uploads
 MINUTES_S = 60.0  # tasks longer than this are worth more polls
 LAST = 4.5  # the last few decide when the run ends
 START_POLLS = 4.0  # wasted polls that are always granted
-FINE = 1.12
+POLLS_STEP = 1.12
 SPARED = 0.25  # wasted polls left for each task to come, for an idle rate to be used
 BOTTLENECK_S = 2.0  # slots count as scarce for so long after they last were
 
@@ -371,7 +371,7 @@ class Scheduler:
             LAST if last else min(max(1.0 + budget.part * spare / max(left, 1), budget.least), budget.most)
         )
         # In coarse steps: each makes a new plan.
-        polls = FINE ** round(math.log(polls, FINE))
+        polls = POLLS_STEP ** round(math.log(polls, POLLS_STEP))
         idle = budget is RATE and not to_come and spare > SPARED * left
         waiting.set_mode(polls, spare=spare, closely=last, hurried=hurried, idle=idle)
 

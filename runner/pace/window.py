@@ -12,7 +12,7 @@ import math
 from collections import deque
 from enum import Enum, auto
 
-from runner.pace.governor import FIRST_BACKOFF_S, LATELY_S, LONG_WAIT_S
+from runner.pace.backoff import FIRST_BACKOFF_S, LATELY_S, LONG_WAIT_S
 
 # A window that was met is tried again after this long, ever more seldom, but quickly once it gives way.
 GROW_EVERY_S, SELDOM_GROW_S, QUICK_GROW_S = 20.0, 120.0, 3.0
@@ -66,7 +66,7 @@ class Window:
         self._doubts = 0
         self._evidence = 0.0
         self._met_with = 0.0  # tasks at the first refusal that was about them
-        self._held = 0.0  # the number that was met
+        self._met = 0.0  # the number of tasks that was met
         self._fewer = 0  # refusals in a row at fewer tasks than that
         self._level = 0.0  # tasks that ran at the last refusal
         # And with each submit that passed since; -1 for every other request.
@@ -101,8 +101,8 @@ class Window:
             return True
         if self._size >= self._limit or now < self._grow_at:
             return False
-        if self._size < self._held:
-            self._size, self._grow_at = self._held, now + self._grow_every_s
+        if self._size < self._met:
+            self._size, self._grow_at = self._met, now + self._grow_every_s
             return in_flight < self._size
         # Nothing was refused for a while: try a little more, then wait again. What passes each time was no
         # window at all, so go faster.
@@ -228,7 +228,7 @@ class Window:
     def submit_rejected(self, now: float, *, in_flight: int, retry_after_s: float | None) -> None:
         """Shrink: a submit was refused because too many tasks are at the service."""
         # Fewer than fitted before: perhaps it was the rate after all, so try the old number again soon.
-        fewer = self._size < self._limit and in_flight < self._held and self._fewer < STILL
+        fewer = self._size < self._limit and in_flight < self._met and self._fewer < STILL
         self._fewer = self._fewer + 1 if fewer else 0
         if self._size == self._limit:
             self._shrunk_at, self._met_with = now, float(in_flight)
@@ -238,7 +238,7 @@ class Window:
         self._grow_by, self._grow_every_s = GROW_BY, self._patience_s
         self._size = max(min(float(in_flight), self._size), 1.0)
         if not fewer:
-            self._held = self._size
+            self._met = self._size
         self._grow_at = now + (max(retry_after_s or 0.0, QUICK_GROW_S) if fewer else self._grow_every_s)
         self._closed_until = max(self._closed_until, now + (retry_after_s or FIRST_BACKOFF_S))
         self._suspicion, self._evidence = 0, 0.0

@@ -201,7 +201,7 @@ def test_after_two_refusals_one_request_asks_for_all() -> None:
     assert governor.next_at(2.5) == pytest.approx(2.5)
 
 
-def test_a_lost_answer_does_not_keep_the_gate_ajar_for_ever() -> None:
+def test_a_lost_answer_does_not_keep_the_gate_half_open_for_ever() -> None:
     governor = Governor(ceiling_per_s=50.0)
     for now in (0.0, 2.0):
         governor.sent(now)
