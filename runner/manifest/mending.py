@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from runner.manifest.odd_pictures import oddities
 from runner.manifest.pictures import Look, PictureBroken, in_words, opened
-from runner.results.media import GIF, JPEG, PNG, MediaType
+from runner.results.media import BMP, GIF, JPEG, PNG, TIFF, MediaType
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,7 +77,7 @@ def mend(file: BinaryIO, media: MediaType, wanted: Wanted, *, broken: bool) -> M
         if image is None:
             raise PictureBroken("its format is not known here")
         with in_words():
-            return _encoded(_plain(image), wanted, lossless=media in (PNG, GIF))
+            return _encoded(_plain(image), wanted, lossless=media in (PNG, GIF, BMP, TIFF))
 
 
 def _repaired(file: BinaryIO) -> BinaryIO:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from runner.results.media import AVIF, GIF, HEIC, JPEG, PNG, WEBP, MediaType
+from runner.results.media import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, WEBP, MediaType
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MOST_PIXELS = 178_956_970
 """Above this Pillow suspects a decompression bomb; the pictures of most phones have 12 to 50 million."""
 
+_RAW_TAGS = frozenset({330, 50706})  # of TIFF: pictures inside it, and DNG's version
 _ORIENTATION = 0x0112  # of EXIF; 1 is upright
 # What a signature may be to Pillow: the names of its formats, and the module that knows them.
 _FORMATS = {
@@ -37,6 +38,8 @@ _FORMATS = {
     WEBP.extension: (("WEBP",), "PIL.WebPImagePlugin"),
     AVIF.extension: (("AVIF",), "PIL.AvifImagePlugin"),
     HEIC.extension: (("HEIF",), "pillow_heif"),
+    BMP.extension: (("BMP",), "PIL.BmpImagePlugin"),
+    TIFF.extension: (("TIFF",), "PIL.TiffImagePlugin"),
 }
 
 
@@ -110,6 +113,8 @@ def opened(file: BinaryIO, media: MediaType) -> Iterator[Image | None]:
             image = Image.open(file, formats=formats)
             if image.width * image.height > MOST_PIXELS:
                 raise _bomb(f"{image.width:,} x {image.height:,} pixels")
+            if _RAW_TAGS & set(getattr(image, "tag_v2", ())):
+                raise PictureBroken("it is a raw picture of a camera, of which only a preview could be read")
         yield image
 
 

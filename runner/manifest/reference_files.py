@@ -29,7 +29,16 @@ from runner.manifest.pictures import Look, PictureBroken, look
 from runner.manifest.references import bare, origin_of
 from runner.model import Kind, Reference, Sha256
 from runner.results.containers import whole
-from runner.results.media import HEAD_BYTES, JPEG, PNG, WITH_SIGNATURE, MediaType, describe, sniff
+from runner.results.media import (
+    HEAD_BYTES,
+    JPEG,
+    PNG,
+    WITH_SIGNATURE,
+    MediaType,
+    convertible,
+    describe,
+    sniff,
+)
 
 PIECE_BYTES = 1_000_000
 MAX_BYTES = 1_000_000_000
@@ -180,10 +189,15 @@ class DiskReferences:
                 )
             head = file.read(HEAD_BYTES)
             media = sniff(head)
+            made_into = convertible(head) if media is None else None
+            if made_into is not None and mend is not None and self._copies is not None:
+                media = made_into
             if media is None:
                 raise _UnfitError(
                     f"{text} is not a known image, video or sound type: it looks like {describe(head)}",
-                    f"known by signature: {', '.join(item.extension for item in WITH_SIGNATURE)}",
+                    "`mend: true` makes a PNG or JPEG of it"
+                    if made_into is not None
+                    else f"known by signature: {', '.join(item.extension for item in WITH_SIGNATURE)}",
                     "reference-type",
                 )
             cut = whole(file, media, before.st_size)

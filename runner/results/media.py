@@ -41,6 +41,9 @@ WEBP = MediaType(kind=Kind.IMAGE, mime="image/webp", extension="webp")
 GIF = MediaType(kind=Kind.IMAGE, mime="image/gif", extension="gif")
 AVIF = MediaType(kind=Kind.IMAGE, mime="image/avif", extension="avif")
 HEIC = MediaType(kind=Kind.IMAGE, mime="image/heic", extension="heic")
+# No model takes these, and no result is looked at as one: pictures that can be made into another format.
+BMP = MediaType(kind=Kind.IMAGE, mime="image/bmp", extension="bmp")
+TIFF = MediaType(kind=Kind.IMAGE, mime="image/tiff", extension="tif")
 MP4 = MediaType(kind=Kind.VIDEO, mime="video/mp4", extension="mp4")
 MOV = MediaType(kind=Kind.VIDEO, mime="video/quicktime", extension="mov")
 WEBM = MediaType(kind=Kind.VIDEO, mime="video/webm", extension="webm")
@@ -155,6 +158,12 @@ def sniff(head: bytes) -> MediaType | None:
     if head[4:8] in _QUICKTIME_BOXES:
         return MOV
     return _sniff_mpeg_audio(head)
+
+
+def convertible(head: bytes) -> MediaType | None:
+    """Return what a picture is that `sniff` does not know and that can be made into one it does."""
+    found = other(head)
+    return next((media for media in (BMP, TIFF) if found is not None and found[1].mime == media.mime), None)
 
 
 def _sniff_ebml(head: bytes) -> MediaType | None:

@@ -126,6 +126,30 @@ def test_heic_becomes_jpeg(tmp_path: Path) -> None:
     assert near(picture, (4, 4), (255, 0, 0))
 
 
+@pytest.mark.parametrize("kind", ["BMP", "TIFF"])
+def test_what_no_model_takes_becomes_png(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "b.tif").write_bytes(encoded(kind))
+    refused = DiskReferences().read(tmp_path, "b.tif")
+
+    found, picture = mended(tmp_path, encoded(kind))
+
+    assert isinstance(refused, ReferenceProblem)
+    assert refused.hint == "`mend: true` makes a PNG or JPEG of it"
+    assert found.mime == "image/png"
+    assert near(picture, (4, 4), (255, 0, 0))
+    for broken in (encoded(kind)[:-3000], encoded(kind)[:20]):
+        assert isinstance(read(tmp_path, broken), ReferenceProblem)
+
+
+def test_of_a_raw_picture_no_preview_is_sent(tmp_path: Path) -> None:
+    tags = {50706: b"\1\4\0\0"}
+
+    found = read(tmp_path, encoded("TIFF", tiffinfo=tags))
+
+    assert isinstance(found, ReferenceProblem)
+    assert "a raw picture of a camera" in found.what
+
+
 def test_a_large_picture_is_made_to_fit(tmp_path: Path) -> None:
     noise = Image.effect_noise((900, 700), 90).convert("RGB")
 
