@@ -21,7 +21,7 @@ import httpx
 from runner import __version__
 from runner.model import Json
 from runner.pace.backoff import http_date_s, parse_retry_after
-from runner.results.coding import GZIP_MARK, Unpacker, coding_of
+from runner.results.coding import GZIP_MARK, TooMuchUnpacked, Unpacker, coding_of
 from runner.results.media import HEAD_BYTES, looks_like_text
 from runner.service.account import Account
 from runner.service.hiding import KeyHider, each_text
@@ -220,12 +220,15 @@ async def checked(allowed: Callable[[], bool], body: bytes) -> AsyncIterator[byt
 class _TooMuch(Exception):
     """An answer larger than any answer of this API may be."""
 
+    def __init__(self) -> None:
+        super().__init__(f"more than {MAX_ANSWER_BYTES:,} bytes")
+
 
 async def _read(response: httpx.Response) -> bytes:
     """Return the body of an answer, unpacked where it truly is packed: some only say so, and some do not say it.
 
     Raises:
-        _TooMuch, TooMuchUnpacked: It is too large.
+        _TooMuch: It is too large.
         CodingCut: What is packed breaks off, or is damaged.
     """
     pieces: list[bytes] = []
@@ -236,8 +239,7 @@ async def _read(response: httpx.Response) -> bytes:
     async for piece in body:
         size += len(piece)
         if size > MAX_ANSWER_BYTES:
-            msg = f"more than {MAX_ANSWER_BYTES:,} bytes"
-            raise _TooMuch(msg)
+            raise _TooMuch
         pieces.append(piece)
     raw = b"".join(pieces)
     codings = coding_of(response.headers.get("content-encoding", "")) or ""
@@ -247,7 +249,10 @@ async def _read(response: httpx.Response) -> bytes:
         return raw
     for coding in reversed(codings.split(", ")):
         unpacker = Unpacker(coding, max_bytes=MAX_ANSWER_BYTES)
-        raw = b"".join(unpacker.feed(raw))
+        try:
+            raw = b"".join(unpacker.feed(raw))
+        except TooMuchUnpacked as exc:
+            raise _TooMuch from exc
         unpacker.finish()
     return raw
 

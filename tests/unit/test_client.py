@@ -499,6 +499,7 @@ async def test_a_compressed_bomb_is_given_up() -> None:
         answer = await api.submit(BODY, "k")
 
     assert answer.meaning is Meaning.UNCLEAR
+    assert f"{MAX_ANSWER_BYTES:,}" in answer.message
 
 
 async def test_a_post_on_a_connection_that_died_idle_is_sent_once_at_most() -> None:
