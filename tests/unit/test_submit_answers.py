@@ -126,7 +126,7 @@ async def test_references_go_in_as_the_service_told_us_at_upload() -> None:
         {
             "url": "https://files/2",
             "kind": "image",
-            "name": "b.mp4",
+            "name": "b.png",  # its content says so
             "mimeType": "image/png",
             "durationToken": "tok",
             "durationSeconds": 6.5,
