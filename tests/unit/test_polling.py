@@ -49,7 +49,7 @@ def test_a_poll_on_its_way_is_not_chosen_again() -> None:
     assert line.next(1.0) is None
 
 
-def test_an_unclear_poll_waits_as_told_and_never_less_than_the_manners() -> None:
+def test_an_unclear_poll_waits_as_told_and_never_less_than_the_polling_limits() -> None:
     line = waiting(10.0)
     line.add(1, shape="video", group=None, age_s=60.0, now=0.0, polled=False)
     line.sent(1, 0.0)
