@@ -102,13 +102,7 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
         report, no_report = write_report_for(file, settings)
     else:
         report, no_report = page, ""
-    counts: dict[str, int] = {}
-    orphans = 0
-    for (state, listed), number in jobs.counts(file.conn, settings.name).items():
-        if listed:
-            counts[state.value] = counts.get(state.value, 0) + number
-        else:
-            orphans += number
+    counts, orphans = jobs.by_state(jobs.counts(file.conn, settings.name))
     charged, reserved = ledger.totals(file.conn, settings.name)
     assert file.path is not None
     return RunResult(

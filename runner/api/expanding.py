@@ -35,7 +35,9 @@ def stage(opened: Opened, file: StateFile, *, base_url: str) -> Source | None:
         file.conn,
         name,
         expand(opened, prices),
-        held=lambda: staging.Held(ids=manifest.left_out.ids, others=manifest.left_out.nameless > 0),
+        not_staged=lambda: staging.NotStaged(
+            ids=manifest.left_out.ids, others=manifest.left_out.nameless > 0
+        ),
     )
     refuse_errors(opened)
     return unchanged.read_from(opened, basis)

@@ -388,8 +388,8 @@ async def _go(
             is_run=lambda name: holder_of(workspace.database, name) is not None,
         )
         downloads = Downloads.create(context, known.folder, results, slow_places=slow_places)
-        held = staging.held_rows(file.conn, settings.name)
-        engine = Engine(context, scheduler, downloads, replace(request.options, held=held), progress)
+        left_out = staging.rows_not_staged(file.conn, settings.name)
+        engine = Engine(context, scheduler, downloads, replace(request.options, left_out=left_out), progress)
         if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in ASK_THE_SERVICE):
             looked = await look(service, results, result_hosts.known(file.conn, account.service))
             _handle_findings(looked, engine, request.options, announce)

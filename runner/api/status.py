@@ -64,13 +64,7 @@ def standings(file: StateFile, *, names: list[str] | None, now_s: float) -> list
 
 def _standing(file: StateFile, name: str, now_s: float) -> Standing:
     conn = file.conn
-    counts: dict[str, int] = {}
-    orphaned = 0
-    for (state, listed), number in jobs.counts(conn, name).items():
-        if listed:
-            counts[state.value] = counts.get(state.value, 0) + number
-        else:
-            orphaned += number
+    counts, orphaned = jobs.by_state(jobs.counts(conn, name))
     charged, reserved = ledger.totals(conn, name)
     bound = manifests.binding(conn, name)
     run = runs.last(conn, name)

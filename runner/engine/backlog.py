@@ -13,7 +13,7 @@ from typing import Any
 from runner.engine.admission import Admission
 from runner.engine.view import RunOptions
 from runner.model import Job, Reference, State
-from runner.steps import upload as uploading
+from runner.steps import upload as upload_step
 from runner.steps.context import RunContext
 from runner.steps.download import Settled
 from runner.store import jobs, moves
@@ -39,9 +39,9 @@ class Backlog:
         self.to_download: deque[int] = deque()
         self.settled: dict[int, Settled] = {}  # the first of them, which need not be read once more
         self.to_renew: deque[int] = deque()
-        self.to_upload: deque[uploading.Needed] = deque()
-        self.uploads: dict[uploading.Needed, tuple[Reference, set[int]]] = {}
-        self.missing: dict[int, tuple[str, set[uploading.Needed]]] = {}
+        self.to_upload: deque[upload_step.Needed] = deque()
+        self.uploads: dict[upload_step.Needed, tuple[Reference, set[int]]] = {}
+        self.missing: dict[int, tuple[str, set[upload_step.Needed]]] = {}
         self.tries: Counter[Any] = Counter()
         self.fed = False
         self._cursor = (-1, -1)
@@ -127,7 +127,7 @@ class Backlog:
             return
         _, wants = self.missing.setdefault(job.row, (job.shape, set()))
         for reference in lacking:
-            wanted = uploading.needed(reference, job)
+            wanted = upload_step.needed(reference, job)
             wants.add(wanted)
             if wanted in self.uploads:
                 self.uploads[wanted][1].add(job.row)
@@ -135,7 +135,7 @@ class Backlog:
                 self.uploads[wanted] = (reference, {job.row})
                 self.to_upload.append(wanted)
 
-    def uploaded(self, wanted: uploading.Needed) -> None:
+    def uploaded(self, wanted: upload_step.Needed) -> None:
         """A file is at the service: jobs that lacked nothing else are ready."""
         _, rows = self.uploads.pop(wanted)
         for row in sorted(rows):
@@ -147,7 +147,7 @@ class Backlog:
                 del self.missing[row]
                 self.ready.append((row, shape))
 
-    def unusable(self, wanted: uploading.Needed) -> list[int]:
+    def unusable(self, wanted: upload_step.Needed) -> list[int]:
         """A file can never be uploaded: return the rows of the jobs that needed it, now waiting for nothing."""
         _, rows = self.uploads.pop(wanted)
         gone = [row for row in sorted(rows) if row in self.missing]
@@ -200,7 +200,7 @@ def _begin_uploads(
     """Return what each row lacks at the service, and mark those that lack anything; one transaction for all."""
     found = {}
     for job in chosen:
-        found[job.row] = uploading.missing(conn, context, job)
+        found[job.row] = upload_step.missing(conn, context, job)
         if found[job.row] and (now := jobs.get(conn, job.row)).state is State.PLANNED:
             moves.uploading(conn, now, context.now())
     return found

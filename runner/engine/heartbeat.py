@@ -120,13 +120,10 @@ class Heartbeat:
 
     def _view(self, charged: float, reserved: float) -> Snapshot:
         run_state = self._run_state
-        counts: dict[str, int] = {}
-        for (state, listed), number in self._counts.items():
-            if listed:
-                counts[state.value] = counts.get(state.value, 0) + number
+        counts, orphans = jobs.by_state(self._counts)
         return Snapshot(
             counts=counts,
-            orphans=sum(number for (_, listed), number in self._counts.items() if not listed),
+            orphans=orphans,
             charged=charged,
             reserved=reserved,
             cap=run_state.context.settings.budget.max_credits,

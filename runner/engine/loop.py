@@ -186,8 +186,8 @@ class Engine:
         return self._may_submit() and not self._run_state.admission.paused
 
     def _may_submit(self) -> bool:
-        held = self._results.out_of_reach or self._beyond(Call.SUBMIT)
-        return not (self._reasons.halted or self._reasons.no_new or held)
+        closed = self._results.out_of_reach or self._beyond(Call.SUBMIT)
+        return not (self._reasons.halted or self._reasons.no_new or closed)
 
     def _beyond(self, call: Call, *, repeat: bool = False) -> bool:
         waits = self._run_state.waits

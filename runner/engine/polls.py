@@ -11,7 +11,7 @@ from runner.model import Job, State
 from runner.pace.backoff import retry_delay_s
 from runner.pace.scheduler import Call
 from runner.service.protocol import Meaning
-from runner.steps import poll as polling
+from runner.steps import poll as poll_step
 from runner.store import durations
 
 
@@ -22,7 +22,7 @@ async def ask(run_state: RunState, row: int, sent_at: float) -> None:
         run_state.scheduler.forget(row)
         return
     try:
-        found = await polling.poll(run_state.context, row, waiting)
+        found = await poll_step.poll(run_state.context, row, waiting)
     except BaseException:
         run_state.drop(row)
         raise
@@ -65,7 +65,7 @@ def _heard_of(run_state: RunState, row: int) -> None:
     run_state.unanswered.pop(row, None)
 
 
-def _not_of_this_account(run_state: RunState, found: polling.Polled) -> None:
+def _not_of_this_account(run_state: RunState, found: poll_step.Polled) -> None:
     job = found.job
     assert job is not None
     run_state.stop(
@@ -75,10 +75,10 @@ def _not_of_this_account(run_state: RunState, found: polling.Polled) -> None:
     )
 
 
-def _is_given_up(run_state: RunState, found: polling.Polled) -> bool:
+def _is_given_up(run_state: RunState, found: poll_step.Polled) -> bool:
     """Whether this run has waited long enough for a task that tells nothing good, or nothing new."""
     answer = found.answer
-    about_task = answer.meaning in (Meaning.OK, Meaning.REFUSED) or polling.is_about_task(answer)
+    about_task = answer.meaning in (Meaning.OK, Meaning.REFUSED) or poll_step.is_about_task(answer)
     if found.job is None or not about_task:
         return False
     if found.trouble is None:
@@ -89,7 +89,7 @@ def _is_given_up(run_state: RunState, found: polling.Polled) -> bool:
     return given_up or found.overdue
 
 
-def _set_aside(run_state: RunState, found: polling.Polled) -> None:
+def _set_aside(run_state: RunState, found: poll_step.Polled) -> None:
     job = found.job
     assert job is not None
     if job.row not in run_state.aside:
@@ -103,7 +103,7 @@ def _set_aside(run_state: RunState, found: polling.Polled) -> None:
     run_state.set_aside(job)
 
 
-def _unclear(run_state: RunState, row: int, found: polling.Polled, now: float) -> None:
+def _unclear(run_state: RunState, row: int, found: poll_step.Polled, now: float) -> None:
     if found.stop is not None and found.answer.meaning is not Meaning.KEY_REFUSED:
         run_state.drop(row)
         return
@@ -118,7 +118,7 @@ def _unclear(run_state: RunState, row: int, found: polling.Polled, now: float) -
     run_state.scheduler.poll_unclear(row, now, delay_s)
 
 
-async def _ended(run_state: RunState, found: polling.Polled, learned_s: float | None) -> None:
+async def _ended(run_state: RunState, found: poll_step.Polled, learned_s: float | None) -> None:
     job = found.job
     assert job is not None
     run_state.credits_moved()

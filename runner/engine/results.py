@@ -14,7 +14,7 @@ from runner.errors import Exit
 from runner.lifecycle.ways import Trouble
 from runner.pace.scheduler import Call
 from runner.service.protocol import Meaning
-from runner.steps import poll as polling
+from runner.steps import poll as poll_step
 from runner.steps import trouble
 from runner.steps.download import DownloadResult, Downloads, Fetched, Line, note_missing
 
@@ -235,14 +235,14 @@ class Results:
         self._out_of_reach.pop(job.row, None)
         if result.fetched not in (Fetched.DONE, Fetched.STOPPED) and host and host not in self._hosts:
             self._out_of_reach[job.row] = host
-        held = len(self._out_of_reach) > OUT_OF_REACH_SHARE * self._delivered
-        if held == self._unreachable:
+        unreachable = len(self._out_of_reach) > OUT_OF_REACH_SHARE * self._delivered
+        if unreachable == self._unreachable:
             return
-        self._unreachable = held
+        self._unreachable = unreachable
         self._run_state.progress.event(
             "warning",
             message=f"no new jobs are submitted while results cannot be fetched from here: {result.why}"
-            if held
+            if unreachable
             else "results can be fetched again: submits continue",
         )
         self._run_state.notify()
@@ -262,7 +262,7 @@ class Results:
     async def renew(self, row: int, sent_at: float) -> None:
         """Ask for fresh urls of one result."""
         run_state = self._run_state
-        job, answer = await polling.renew(run_state.context, row)
+        job, answer = await poll_step.renew(run_state.context, row)
         run_state.tally.polls += 1
         run_state.answered(Call.POLL, answer, sent_at, job)
         if answer.meaning in (Meaning.RATE_LIMITED, Meaning.KEY_REFUSED):

@@ -23,7 +23,7 @@ from runner.money.pricing import MANY
 from runner.pace.backoff import retry_delay_s
 from runner.pace.scheduler import Call, Scheduler
 from runner.service.protocol import Answer, Meaning, TaskStatus
-from runner.steps import poll as polling
+from runner.steps import poll as poll_step
 from runner.steps.context import RunContext
 from runner.store import rates
 from runner.store.ledger import Paid, Surprise
@@ -72,7 +72,7 @@ class RunState:
         self.admission = Admission(options)
         self.backlog = Backlog(context, self.admission, options)
         self.times = Times(context, scheduler, self.backlog, progress)
-        self.waiting: dict[int, polling.WaitingTask] = {}
+        self.waiting: dict[int, poll_step.WaitingTask] = {}
         self.aside = Aside()
         # Since when this run has met a trouble of a row, and how often.
         self._troubled: dict[tuple[int, Trouble], tuple[float, int]] = {}
@@ -213,7 +213,7 @@ class RunState:
         """Wait for a job's task: it is `age_s` seconds old."""
         assert job.task_id is not None
         submitted = epoch(job.submitted_at) or self.context.clock.wall_s()
-        self.waiting[job.row] = polling.WaitingTask(
+        self.waiting[job.row] = poll_step.WaitingTask(
             task_id=job.task_id,
             word=job.task_status or "",
             late_at_s=submitted + self.context.settings.limits.job_deadline_s,

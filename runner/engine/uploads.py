@@ -8,19 +8,19 @@ from runner.host.drives import DriveAway
 from runner.lifecycle.rules import Failure
 from runner.pace.scheduler import Call
 from runner.service.protocol import Meaning
-from runner.steps import upload as uploading
+from runner.steps import upload as upload_step
 
 DRIVE_TRIES = 4  # of half a minute each
 DRIVE_AGAIN_S = 10.0
 
 
-async def send(run_state: RunState, wanted: uploading.Needed, sent_at: float) -> None:
+async def send(run_state: RunState, wanted: upload_step.Needed, sent_at: float) -> None:
     """Upload one file, and see to the jobs that wait for it."""
     backlog = run_state.backlog
     reference, _ = backlog.uploads[wanted]
     try:
-        done = await uploading.upload(run_state.context, reference, wanted)
-    except uploading.REFERENCE_ERRORS as exc:
+        done = await upload_step.upload(run_state.context, reference, wanted)
+    except upload_step.REFERENCE_ERRORS as exc:
         _changed(run_state, wanted, exc)
         return
     except DriveAway as exc:
@@ -45,7 +45,7 @@ async def send(run_state: RunState, wanted: uploading.Needed, sent_at: float) ->
         backlog.after(delay_s, backlog.to_upload, wanted)
 
 
-def _changed(run_state: RunState, wanted: uploading.Needed, exc: RunnerError) -> None:
+def _changed(run_state: RunState, wanted: upload_step.Needed, exc: RunnerError) -> None:
     """A file is not what was planned: nothing of its jobs was sent, and the next run plans them as it is then."""
     waiting = run_state.backlog.unusable(wanted)
     run_state.told.update(waiting)
@@ -56,7 +56,7 @@ def _changed(run_state: RunState, wanted: uploading.Needed, exc: RunnerError) ->
     )
 
 
-def _away(run_state: RunState, wanted: uploading.Needed, exc: DriveAway) -> None:
+def _away(run_state: RunState, wanted: upload_step.Needed, exc: DriveAway) -> None:
     """A drive is no part of the service: what lies elsewhere goes on, and this file is tried a few times."""
     backlog = run_state.backlog
     run_state.progress.event("trouble", call="upload", what=exc.message)
@@ -71,10 +71,10 @@ def _away(run_state: RunState, wanted: uploading.Needed, exc: DriveAway) -> None
     )
 
 
-async def _unusable(run_state: RunState, wanted: uploading.Needed, failure: Failure) -> None:
+async def _unusable(run_state: RunState, wanted: upload_step.Needed, failure: Failure) -> None:
     context = run_state.context
     for row in run_state.backlog.unusable(wanted):
         job = await context.writer.write(
-            lambda conn, row=row: uploading.fail_for_reference(conn, context, row, failure)  # type: ignore[misc]  # bound now
+            lambda conn, row=row: upload_step.fail_for_reference(conn, context, row, failure)  # type: ignore[misc]  # bound now
         )
         run_state.failed(job, failure)

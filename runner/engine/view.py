@@ -17,7 +17,7 @@ class RunOptions:
     limit: int | None = None
     only: str | None = None
     rows: frozenset[int] | None = None  # submit only these: what a person was shown the cost of
-    held: frozenset[int] = frozenset()  # never submit these: mistakes were found in their jobs
+    left_out: frozenset[int] = frozenset()  # never submit these: mistakes were found in their jobs
     canary: int | None = None
     stop_after_s: float | None = None
     patience_s: float | None = None  # None: nobody has said
@@ -25,7 +25,7 @@ class RunOptions:
     def asks_for(self, row: int, id_: str) -> bool:
         """Whether a job is one of those to be submitted."""
         return (self.only is None or fnmatch.fnmatchcase(id_, self.only)) and (
-            (self.rows is None or row in self.rows) and row not in self.held
+            (self.rows is None or row in self.rows) and row not in self.left_out
         )
 
 

@@ -177,7 +177,7 @@ def collect(
             manifest=str(bound.path), options=("--sandbox",) if sandbox else ()
         )
         found = jobs_of(conn, manifest, rows, url_of or (lambda place: relative_url(place.path, output_dir)))
-        counts, orphaned = _counts(conn, manifest)
+        counts, orphaned = jobs.by_state(jobs.counts(conn, manifest))
         failures = _failures(reporting.failures(conn, manifest), invocation)
         models = reporting.models(conn, manifest) if rows is None else sorted({job.model for job in found})
         credits = tuple(reporting.credits_by_model(conn, manifest))
@@ -294,18 +294,6 @@ def _references(items: Sequence[reporting.ReferenceRow], row: int, url_of: UrlOf
         )
         for number, item in enumerate(items, start=1)
     )
-
-
-def _counts(conn: sqlite3.Connection, manifest: str) -> tuple[dict[str, int], int]:
-    """Return the listed jobs by state, and how many are not listed any more."""
-    counts: Counter[str] = Counter()
-    orphaned = 0
-    for (state, listed), number in jobs.counts(conn, manifest).items():
-        if listed:
-            counts[state.value] += number
-        else:
-            orphaned += number
-    return dict(counts), orphaned
 
 
 def _failures(told: Sequence[reporting.Failures], invocation: Invocation) -> tuple[FailureGroup, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -148,6 +148,12 @@ def counts(conn: sqlite3.Connection, manifest: str) -> dict[tuple[State, bool], 
         "SELECT state, listed, count(*) AS n FROM jobs WHERE manifest = ? GROUP BY state, listed", (manifest,)
     )
     return {(State(row["state"]), bool(row["listed"])): row["n"] for row in rows}
+
+
+def by_state(found: Mapping[tuple[State, bool], int]) -> tuple[dict[str, int], int]:
+    """Return `counts` for people: the listed jobs by state, and how many are not listed any more."""
+    listed = {state.value: number for (state, is_listed), number in found.items() if is_listed}
+    return listed, sum(number for (_, is_listed), number in found.items() if not is_listed)
 
 
 def listed_in(

@@ -78,14 +78,14 @@ class StagedJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class NotStaged:
     """Jobs of a manifest that are not staged, though it lists them: their rows stay as they are."""
 
     ids: Collection[str] = ()
     others: bool = False  # there are some whose ids are not known, so that no row is known to be removed
 
 
-NOTHING_HELD = Held()
+ALL_STAGED = NotStaged()
 
 
 def stage(
@@ -93,7 +93,7 @@ def stage(
     manifest: str,
     jobs: Iterable[StagedJob],
     *,
-    held: Callable[[], Held] = lambda: NOTHING_HELD,
+    not_staged: Callable[[], NotStaged] = lambda: ALL_STAGED,
 ) -> int:
     """Stage all jobs of a manifest and compute the diff; return how many were staged.
 
@@ -103,7 +103,7 @@ def stage(
         conn: The connection; it may be read-only.
         manifest: The manifest's name.
         jobs: The jobs.
-        held: Asked once all jobs are staged.
+        not_staged: Asked once all jobs are staged.
 
     Raises:
         TemporaryTrouble: There is no room for the table.
@@ -117,10 +117,10 @@ def stage(
                 " estimate, reserve, basis) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 _rows(jobs),
             )
-            _hold(conn, held().ids)
+            _leave(conn, not_staged().ids)
             _compare(conn, manifest)
-            if held().others:
-                _hold_all(conn, manifest)
+            if not_staged().others:
+                _leave_all(conn, manifest)
         found = conn.execute("SELECT count(*) FROM incoming").fetchone()
     return int(found[0])
 
@@ -182,31 +182,31 @@ def references_listed(conn: sqlite3.Connection, manifest: str) -> Iterator[Refer
 def _clear(conn: sqlite3.Connection) -> None:
     conn.execute(f"DROP {'VIEW' if _is_restaged(conn) else 'TABLE'} IF EXISTS temp.incoming")
     conn.execute("DROP TABLE IF EXISTS temp.priced")
-    conn.execute("DROP TABLE IF EXISTS temp.held")
-    conn.execute("CREATE TEMP TABLE held (job TEXT PRIMARY KEY) WITHOUT ROWID")
+    conn.execute("DROP TABLE IF EXISTS temp.not_staged")
+    conn.execute("CREATE TEMP TABLE not_staged (job TEXT PRIMARY KEY) WITHOUT ROWID")
 
 
-def _hold(conn: sqlite3.Connection, ids: Iterable[str]) -> None:
-    conn.executemany("INSERT OR IGNORE INTO temp.held (job) VALUES (?)", ((job,) for job in ids))
+def _leave(conn: sqlite3.Connection, ids: Iterable[str]) -> None:
+    conn.executemany("INSERT OR IGNORE INTO temp.not_staged (job) VALUES (?)", ((job,) for job in ids))
     # An id that is used twice: the first of the two is staged.
-    conn.execute("DELETE FROM temp.held WHERE job IN (SELECT job FROM incoming)")
+    conn.execute("DELETE FROM temp.not_staged WHERE job IN (SELECT job FROM incoming)")
 
 
-def _hold_all(conn: sqlite3.Connection, manifest: str) -> None:
-    """Hold every listed row that is neither staged nor known to have been edited or renamed."""
+def _leave_all(conn: sqlite3.Connection, manifest: str) -> None:
+    """Leave every listed row as it is that is neither staged nor known to have been edited or renamed."""
     conn.execute(
-        "INSERT OR IGNORE INTO temp.held (job) SELECT job FROM main.jobs WHERE manifest = ? AND listed = 1"
+        "INSERT OR IGNORE INTO temp.not_staged (job) SELECT job FROM main.jobs WHERE manifest = ? AND listed = 1"
         " AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL) AND job NOT IN (SELECT job FROM incoming)",
         (manifest,),
     )
 
 
-_HELD = "(listed = 1 AND job IN (SELECT job FROM temp.held))"
+_NOT_STAGED = "(listed = 1 AND job IN (SELECT job FROM temp.not_staged))"
 
 
-def held_rows(conn: sqlite3.Connection, manifest: str) -> frozenset[int]:
+def rows_not_staged(conn: sqlite3.Connection, manifest: str) -> frozenset[int]:
     """Return the rows of jobs that are listed as before, though they are not staged."""
-    found = conn.execute(f"SELECT id FROM main.jobs WHERE manifest = ? AND {_HELD}", (manifest,))
+    found = conn.execute(f"SELECT id FROM main.jobs WHERE manifest = ? AND {_NOT_STAGED}", (manifest,))
     return frozenset(row["id"] for row in found)
 
 
@@ -274,7 +274,7 @@ def _compare(conn: sqlite3.Connection, manifest: str) -> None:
         "   WHEN 'uncertain' THEN 4 WHEN 'failed' THEN 6 WHEN 'abandoned' THEN 7 ELSE 5 END, position, id), id, job,"
         f"   state IN {NEVER_SENT_SQL}"
         " FROM jobs WHERE manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
-        f"   AND NOT {_HELD}"
+        f"   AND NOT {_NOT_STAGED}"
         "   AND fingerprint IN (SELECT fingerprint FROM incoming WHERE row IS NULL)",
         (manifest,),
     )
@@ -332,7 +332,9 @@ def _gone(conn: sqlite3.Connection) -> str:
     """Return the condition for rows of manifest ?1 that what is staged does not list."""
     if _is_restaged(conn):
         return "manifest = ?1 AND listed = 0"
-    return f"manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL) AND NOT {_HELD}"
+    return (
+        f"manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL) AND NOT {_NOT_STAGED}"
+    )
 
 
 def _orphans(conn: sqlite3.Connection) -> str:

@@ -324,8 +324,8 @@ def test_the_database_and_the_rules_agree_on_what_was_never_sent() -> None:
 
 def stage_without(file: StateFile, *specs: JobSpec, ids: tuple[str, ...] = (), others: bool = False) -> None:
     """Make jobs the listed ones while others of the manifest are left out."""
-    held = staging.Held(ids=ids, others=others)
-    staging.stage(file.conn, NAME, (staged(spec, file) for spec in specs), held=lambda: held)
+    not_staged = staging.NotStaged(ids=ids, others=others)
+    staging.stage(file.conn, NAME, (staged(spec, file) for spec in specs), not_staged=lambda: not_staged)
     with file.transaction() as conn:
         staging.apply(conn, NAME, NOW)
 
@@ -339,7 +339,7 @@ def test_the_row_of_a_job_that_is_left_out_stays_as_it_is_and_others_are_removed
 
     assert rows(file, "SELECT * FROM jobs WHERE job = 'b'") == before
     assert table(file) == {("a", 1): "planned", ("b", 1): "submitting"}
-    assert staging.held_rows(file.conn, NAME) == {row_of(file, "b")}
+    assert staging.rows_not_staged(file.conn, NAME) == {row_of(file, "b")}
     assert staging.summary(file.conn, NAME)["orphaned"] == 0
 
 
@@ -362,7 +362,7 @@ def test_where_ids_are_not_known_no_row_is_removed_but_edits_and_new_names_still
     stage_without(file, edited, replace(B, id="new-name"), others=True)
 
     assert table(file) == {("a", 1): "planned", ("new-name", 1): "done", ("c", 1): "planned"}
-    assert staging.held_rows(file.conn, NAME) == {row_of(file, "c")}
+    assert staging.rows_not_staged(file.conn, NAME) == {row_of(file, "c")}
 
 
 def test_an_id_that_is_used_twice_is_staged_once_and_not_held(file: StateFile) -> None:
@@ -370,4 +370,4 @@ def test_an_id_that_is_used_twice_is_staged_once_and_not_held(file: StateFile) -
 
     stage_without(file, A, ids=("a",))
 
-    assert staging.held_rows(file.conn, NAME) == frozenset()
+    assert staging.rows_not_staged(file.conn, NAME) == frozenset()
