@@ -14,6 +14,7 @@ So both look. Nothing is decoded here; Pillow is imported with the first picture
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from runner.results.media import AVIF, BMP, GIF, HEIC, JPEG, PNG, TIFF, WEBP, Me
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs would go to the terminal
 
 MOST_PIXELS = 178_956_970
 """Above this Pillow suspects a decompression bomb; the pictures of most phones have 12 to 50 million."""
