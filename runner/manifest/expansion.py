@@ -38,6 +38,7 @@ from runner.model import JobId, JobSpec, Json, ModelId, Place, Reference, Severi
 
 MOST_JOBS: Final = 1_000_000
 LONGEST_AXIS: Final = 200  # characters; longer values of a row are no axis of a grid
+_SHORTEST: Final = 4  # characters that a name of a file has for sure where it need not be looked at
 _REMEMBERED: Final = 4096  # different params kept checked
 
 Checked = tuple[dict[str, Json], list[ParamProblem], str]  # canonical values, what is wrong, canonical text
@@ -328,9 +329,13 @@ class Expander:
         if text.template.constant:
             return [text.template.render_text({})]
         if not text.template.whole:
-            if self._are_empty(text, scope):
-                return []  # `assets/${row.image}` of a row without an image
             path = self._fill(text, scope)
+            if (
+                path is not None
+                and len(path) < text.template.fixed + _SHORTEST
+                and self._are_empty(text, scope)
+            ):
+                return []  # `assets/${row.image}` of a row without an image
             return [path] if path else []
         try:
             value = text.template.render(scope)
@@ -350,10 +355,7 @@ class Expander:
         """Return whether a text takes something from the row, and all that it takes is empty."""
         if self._row is None or not text.template.uses("row"):
             return False
-        try:
-            return not any(expression.text(scope).strip() for expression in text.template.expressions)
-        except BadPlaceholder:
-            return False  # told when it is filled in
+        return not any(expression.text(scope).strip() for expression in text.template.expressions)
 
     def _output(
         self, entry: Entry, scope: Scope, id_: str, contract: Contract, params: Mapping[str, Json]

@@ -32,7 +32,7 @@ def is_odd(text: str) -> bool:
     if len(text) > _LONGEST + 2:
         return False
     said = text.strip()
-    return said.lower() in _MISSING or _is_broken(said)
+    return _is_broken(said) if said.startswith("#") else said.lower() in _MISSING
 
 
 def _is_broken(said: str) -> bool:

@@ -117,12 +117,13 @@ class Expression:
 class Template:
     """A compiled text."""
 
-    __slots__ = ("_parts", "expressions", "text", "whole")
+    __slots__ = ("_parts", "expressions", "fixed", "text", "whole")
 
     def __init__(self, text: str, parts: tuple[str | Expression, ...]) -> None:
         self.text = text
         self._parts = parts
         self.expressions = tuple(part for part in parts if not isinstance(part, str))
+        self.fixed = sum(len(part) for part in parts if isinstance(part, str))  # characters
         self.whole = len(parts) == 1 and not isinstance(parts[0], str)
 
     @property

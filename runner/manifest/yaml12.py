@@ -22,7 +22,16 @@ from typing import Any, Literal, NoReturn, TypeAlias
 
 import yaml
 
-from runner.manifest.yaml_text import SUSPECTS, Fitted, ends_curly, fitted, lines_of, slip_in, slip_of
+from runner.manifest.yaml_text import (
+    SUSPECTS,
+    Fitted,
+    ends_curly,
+    fitted,
+    lines_of,
+    slip_in,
+    slip_of,
+    strange_at,
+)
 from runner.model import Place, Problem
 
 At: TypeAlias = tuple[int, int]  # line and column, both from 1
@@ -569,7 +578,8 @@ class _Reader:
             self._problem((at[0], at[1] - 2), _HALF_CHARACTER, "lone-surrogate", _HALF_HINT)
             return
         if slip := self._slip_near(at, began):
-            self._problem(*slip)
+            if (slip[0], slip[2]) not in [((p.place.line, p.place.column), p.code) for p in self.problems]:
+                self._problem(*slip)
             return
         what, hint, use_context = _plain_words(exc.problem or "", exc.context or "", self._char(at), began)
         if began is not None and use_context:
@@ -586,6 +596,8 @@ class _Reader:
         """Return the problem of a character that explains a syntax error: in its line, or in one before."""
         if not self.suspects:
             return None
+        if slip := strange_at(self._line(at[0]), at[1] - 1):
+            return at, slip.what, slip.code, slip.hint
         before = next((n for n in range(at[0] - 1, max(at[0] - 4, 0), -1) if self._line(n).strip()), at[0])
         for number in dict.fromkeys((at[0], before, began[0] if began else at[0])):
             if slip := slip_in(self._line(number)):

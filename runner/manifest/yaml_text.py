@@ -139,7 +139,10 @@ _OPENING: Final = "“„‟＂"
 _DOUBLE: Final = "“”„‟＂"
 _SINGLE: Final = "‘’‚‛"
 _COLON: Final = "\uff1a"
-SUSPECTS: Final = re.compile(f"[{_BLANKS}{_UNSEEN}{_DOUBLE}{_SINGLE}{_COLON}]")
+_DASHES: Final = "–—•"  # written for a list by what corrects as one types
+SUSPECTS: Final = re.compile(
+    f"[{_BLANKS}{_UNSEEN}{_DOUBLE}{_SINGLE}{_COLON}]|^[ \t]*[{_DASHES}] ", re.MULTILINE
+)
 
 _STRANGE: Final = f"[{_BLANKS}{_UNSEEN}]"
 _LEADING: Final = re.compile(_STRANGE)
@@ -150,7 +153,7 @@ _KEYED: Final = re.compile(f"{_KEY}(?::(?P<blank>{_STRANGE})|(?P<colon>{_COLON})
 _BEFORE_COMMENT: Final = re.compile(f"({_STRANGE})#[ \t]")
 _IN_LINE: Final = re.compile(
     rf"""[ \t]*(?:-[ ]+)*(?:
-        (?P<leading>{_STRANGE}) | -(?P<dashed>{_STRANGE}) |
+        (?P<leading>{_STRANGE}) | (?P<dash>[{_DASHES}])[ ] | ---(?P<start>{_STRANGE}) | -(?P<dashed>{_STRANGE}) |
         (?P<quoted_key>[{_DOUBLE}{_SINGLE}])[^:]*: |
         ["']?{_KEY}["']?(?::(?P<keyed>{_STRANGE})|(?P<colon>{_COLON}))
     )""",
@@ -183,6 +186,8 @@ def slip_of(text: str, *, role: Literal["key", "value", "alone"], in_brackets: b
         return None
     if _LEADING.match(text) and (role != "value" or text[0] not in _UNSEEN):
         return _blank(text[0], 0)
+    if role == "key" and text[0] in _DASHES and text[1:2] == " ":
+        return _odd_dash(text[0], 0)
     if role != "value":
         if found := _DASHED.match(text):
             return _blank(found[1], 1)
@@ -205,8 +210,11 @@ def slip_in(line: str) -> Slip | None:
     if found := _IN_LINE.match(line):
         if found["leading"]:
             return _blank(found["leading"], found.start("leading"))
-        if found["dashed"]:
-            return _blank(found["dashed"], found.start("dashed"))
+        if found["dash"]:
+            return _odd_dash(found["dash"], found.start("dash"))
+        for name in ("dashed", "start"):
+            if found[name]:
+                return _blank(found[name], found.start(name))
         if found["quoted_key"]:
             return _curly_quote(found.start("quoted_key"))
         return (
@@ -246,6 +254,19 @@ def _blank(char: str, offset: int, meant: str | None = None) -> Slip:
     return Slip(offset, what, hint, "odd-blank", meant)
 
 
+def strange_at(line: str, offset: int) -> Slip | None:
+    """Return what is wrong with the character at a place where the parser stopped, or None."""
+    found = _LEADING.match(line, offset)
+    return _blank(found[0], offset) if found else None
+
+
+def _odd_dash(char: str, offset: int) -> Slip:
+    what = (
+        f"this is no `-` but a {unicodedata.name(char).lower()} (U+{ord(char):04X}), which YAML takes as text"
+    )
+    return Slip(offset, what, "type `- `, a hyphen and a space", "odd-dash")
+
+
 def _wide_colon(offset: int) -> Slip:
     what = "this colon is a full-width one (U+FF1A), which YAML takes as text"
     return Slip(offset, what, "type `: `, a colon and a space", "odd-colon")
@@ -258,7 +279,11 @@ def _curly(text: str, *, in_brackets: bool, role: str) -> Slip | None:
         if first in quotes and len(text) > 1:
             if inside and last in quotes + straight and not any(char in quotes for char in inside):
                 return _curly_quote(0, inside, role)
-            if first in _OPENING and in_brackets and not any(char in quotes for char in inside + last):
+            if (
+                first in _OPENING + "‘"
+                and (in_brackets or role == "key")
+                and not any(char in quotes for char in inside + last)
+            ):
                 return _curly_quote(0)
     return None
 

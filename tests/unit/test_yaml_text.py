@@ -72,6 +72,13 @@ def test_lines_end_where_editors_say() -> None:
         ("a: 6_\n", 1, 5),
         ("a: 480p_\n", 1, 8),
         ("a: b_# c\n", 1, 5),
+        ("a: |_\n  x\n", 1, 5),
+        ('a: "x"_\nb: 1\n', 1, 7),
+        ("a: &x_{b: 1}\n", 1, 6),
+        ("---_\na: b\nc: d\n", 1, 4),
+        ("a: 1\n_\nb: 2\n", 2, 1),
+        ("jobs:\n- id:_a\n  prompt: b\n", 2, 6),
+        ("jobs:\n-_id: a\n  prompt: b\n", 2, 2),
     ],
 )
 def test_a_blank_that_is_none_is_named_at_its_place(char: str, text: str, line: int, column: int) -> None:
@@ -120,6 +127,7 @@ def test_an_invisible_character_in_a_key_is_named() -> None:
         ("“a”: b\n", 1, "type a without quotes"),
         ("x: {“a”: b}\n", 5, "type a without quotes"),
         ("“a: x”: b\n", 1, "type straight quotes"),
+        ("- “a: b”\n", 3, "type straight quotes"),
     ],
 )
 def test_curly_quotes_round_a_value_are_named(text: str, column: int, hint: str) -> None:
@@ -142,6 +150,13 @@ def test_a_straight_quote_that_a_curly_one_should_close_says_so() -> None:
 
     assert (problem.place.line, problem.place.column) == (2, 4)
     assert problem.hint == 'a curly quote closes nothing: type a straight one, `"`'
+
+
+@pytest.mark.parametrize("dash", ["–", "—", "•"])
+def test_a_dash_that_is_no_hyphen_is_named(dash: str) -> None:
+    assert findings(f"jobs:\n  {dash} id: a\n    prompt: b\n") == [(2, 3, "odd-dash")]
+    assert findings(f"a: 1\n{dash} b: 2\n") == [(2, 1, "odd-dash")]
+    assert read(f"a:\n  {dash} Bonjour, dit-il\n").value == {"a": f"{dash} Bonjour, dit-il"}
 
 
 def test_a_full_width_colon_is_named() -> None:
