@@ -34,6 +34,7 @@ class Times:
         self._progress = progress
         self._told_s = 0.0  # by how much its clock is ahead, as people know
         self._told = 0  # how many answers had told it when it was last asked for
+        self._answers = 0  # and how many there had been at all
         self._in_vain = 0
         self._ask_at = -math.inf
 
@@ -49,7 +50,7 @@ class Times:
             return True
         # What is asked now has to be known still when the rate lets the next request go.
         clock.moment_s = max(MOMENT_S, 2.0 / self._scheduler.rate_per_s)
-        return clock.is_known(resend[0])
+        return clock.is_known(resend[0]) or clock.is_silent  # then a person decides
 
     @property
     def ask_at(self) -> float:
@@ -59,7 +60,11 @@ class Times:
     def asked(self, now: float) -> None:
         """The service was asked, and has answered or not."""
         self.look()
-        told, self._told = self._told, self._context.service_clock.told
+        clock = self._context.service_clock
+        told, self._told = self._told, clock.told
+        answers, self._answers = self._answers, clock.answers
+        if clock.told == told and clock.answers > answers:
+            clock.asked_in_vain()
         if self.known or self._told > told:  # one answer more has told it: another may be wanted, at once
             self._in_vain, self._ask_at = 0, -math.inf
             return

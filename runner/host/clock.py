@@ -18,6 +18,7 @@ from typing import Protocol
 NO_TIME_S = 3e10  # the year 2920: a service that says so is of no use as a clock
 MOMENT_S = 2.0  # for so long what an answer has told of the time holds good
 WITNESSES = 3  # so many answers tell it: the clock of any one may have stood still as ours did
+IN_VAIN = 5  # questions that are answered without the time: it will not be told any more
 RECENT_S = 600.0  # whoever answers for a service has answered once in that time
 TOLD_TO_S = 1.0  # a `Date` leaves out what is less
 AGREE_S = 300.0  # far beyond what the ways of two answers make of two clocks that agree
@@ -88,11 +89,13 @@ class ServiceClock:
         self._clock = clock
         self._number = 0
         self.told = 0  # how many answers have told the time
+        self._in_vain = 0
         self._last: _Heard | None = None
         self._dated: _Heard | None = None
         self._ahead, self._behind = _Highest(), _Highest()
         self._begun: dict[int, int] = {}
         self._ended: dict[int, tuple[int, int]] = {}
+        self._told_before: set[int] = set()
 
     def heard(self, date_s: float | None) -> None:
         """An answer came; `date_s` is the time it tells, in seconds since 1970."""
@@ -101,6 +104,7 @@ class ServiceClock:
         if date_s is not None and 0 <= date_s < NO_TIME_S:
             self._dated = self._last
             self.told += 1
+            self._in_vain = 0
             ahead_s = date_s - self._ours_s()
             self._ahead.add(replace(self._last, value_s=ahead_s))
             self._behind.add(replace(self._last, value_s=-ahead_s))
@@ -132,6 +136,24 @@ class ServiceClock:
         ahead_s = self._ahead.since(self._clock.mono_s() - RECENT_S)
         return None if ahead_s is None else self._ours_s() + ahead_s - self._clock.wall_s()
 
+    @property
+    def answers(self) -> int:
+        """How many answers there were."""
+        return self._number
+
+    def asked_in_vain(self) -> None:
+        """A question that was to bring the time was answered without it."""
+        self._in_vain += 1
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a service that has told the time before does so no more, however often it is asked."""
+        return bool(self._dated or self._told_before) and self._in_vain >= IN_VAIN
+
+    def told_before(self, row: int) -> None:
+        """It had told its time when an earlier run sent this job: so it has one to tell."""
+        self._told_before.add(row)
+
     def ended(self, row: int) -> None:
         """A send of this job has ended in vain: for it, only what is heard from now on counts as known."""
         self._ended[row] = (self._number, self.told)
@@ -142,7 +164,7 @@ class ServiceClock:
         Our own clocks cannot say how long ago more than a moment is: they may all have stood still. A service
         that has never told the time has none to tell: any answer shows that.
         """
-        heard = self._dated or self._last
+        heard = self._dated or (None if row in self._told_before else self._last)
         number, told = self._ended.get(row, (0, 0))
         return (
             heard is not None

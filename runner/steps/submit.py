@@ -217,7 +217,12 @@ def _again(conn: sqlite3.Connection, context: RunContext, job: Job) -> Submitted
             " something else to another account",
         )
         return _give_up(conn, context, job, failure)
+    if job.first_sent_service_at is not None:
+        context.service_clock.told_before(job.row)
+    known = job.reopened or context.service_clock.is_known(job.row)
     age_s = 0.0 if job.reopened else age_of(context, job)
+    if not known and context.service_clock.is_silent:
+        age_s = math.inf
     if not may_send(in_doubt=job.in_doubt, age_s=age_s, resend_within_s=context.settings.resend_within_s):
         since = "for an unknown time" if math.isinf(age_s) else f"for {age_s:.0f} s"
         failure = Failure(
@@ -227,7 +232,7 @@ def _again(conn: sqlite3.Connection, context: RunContext, job: Job) -> Submitted
             f" {context.settings.resend_within_s:.0f} s (idempotency.resend_within)",
         )
         return _give_up(conn, context, job, failure)
-    if not job.reopened and not context.service_clock.is_known(job.row):
+    if not known:
         return Submitted(job=job, state=job.state, not_sent=NotSent.TIME)
     ledger.move_to(conn, job, now=now)  # it may come to be charged from now on: the rolling day has to know
     window = _first_send(context, job) if job.reopened else None

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from runner.api.resolve import Answering
-from runner.host.clock import rfc3339
+from runner.host.clock import IN_VAIN, WITNESSES, rfc3339
 from runner.model import State
 from runner.steps.submit import NotSent, submit, wait_to_resend_s
 from runner.store import ledger
@@ -348,6 +348,58 @@ async def test_of_several_clocks_that_a_service_answers_with_the_one_counts_that
 
     assert len(world.sent) == sends
     assert done.state is (State.WAITING if sends == 2 else State.UNCERTAIN)
+
+
+async def test_a_service_that_tells_its_time_no_more_leaves_it_to_a_person() -> None:
+    """It may have told the time before all clocks here stood still, and not since."""
+    world = World.of(A)
+    world.ahead_s = 0.0
+    async with world.context() as context:
+        row, clock = world.job("a").row, context.service_clock
+        await context.service.credits()
+        world.says(LOST)
+        await submit(context, row)
+        world.ahead_s = None
+        for _ in range(IN_VAIN):
+            await context.service.credits()
+            assert (await submit(context, row)).not_sent is NotSent.TIME
+            clock.asked_in_vain()
+        assert (await submit(context, row)).not_sent is NotSent.UNCERTAIN
+
+    assert len(world.sent) == 1
+    assert "for an unknown time" in (world.job("a").error_message or "")
+
+
+async def test_a_service_that_told_its_time_to_an_earlier_run_is_asked_for_it_again() -> None:
+    world = World.of(A)
+    world.ahead_s = 0.0
+    await world.submits("a", LOST)
+    world.ahead_s = None
+    async with world.context() as context:
+        row, clock = world.job("a").row, context.service_clock
+        for _ in range(IN_VAIN):
+            await context.service.credits()
+            assert (await submit(context, row)).not_sent is NotSent.TIME
+            clock.asked_in_vain()
+        assert (await submit(context, row)).not_sent is NotSent.UNCERTAIN
+
+    assert len(world.sent) == 1
+
+
+async def test_a_service_that_tells_its_time_again_is_believed_again() -> None:
+    world = World.of(A)
+    world.ahead_s = 0.0
+    async with world.context() as context:
+        row, clock = world.job("a").row, context.service_clock
+        await context.service.credits()
+        world.says(LOST)
+        await submit(context, row)
+        for _ in range(IN_VAIN):
+            clock.asked_in_vain()
+        for _ in range(WITNESSES):
+            await context.service.credits()
+        world.says(accepted("t"))
+        assert (await submit(context, row)).state is State.WAITING
 
 
 async def test_the_manifest_may_allow_a_shorter_window() -> None:
