@@ -113,7 +113,7 @@ def test_the_smallest_job_of_every_model_passes(model: str) -> None:
 
 
 def test_a_typo_names_the_real_mistake_and_nothing_else() -> None:
-    assert errors(promt="x") == [("$", "Additional properties are not allowed ('promt' was unexpected)")]
+    assert errors(promt="x") == [("$", "'promt' does not match any of the regexes: '^x-'")]
     assert errors({"id": "a", "parms": {}}, model="grok-imagine-video") == [
         ("$.jobs[0]", "Additional properties are not allowed ('parms' was unexpected)")
     ]

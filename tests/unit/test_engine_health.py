@@ -134,9 +134,11 @@ async def test_a_service_none_of_whose_answers_can_be_read_is_sent_one_job_and_n
     world.wallet = lambda: httpx.Response(502)
     world.refuse = lambda body: httpx.Response(502)
 
-    runs = [await world.run(stop_after_s=0.4) for _ in range(2)]
+    for _ in range(50):
+        assert (await world.run(stop_after_s=0.4)).code is Exit.TIME
+        if len(world.sent) >= 2:
+            break
 
-    assert [ended.code for ended in runs] == [Exit.TIME] * 2
     assert len(world.sent) >= 2, "what may be paid for is asked about again"
     assert len(set(world.keys())) == 1
     world.refuse = lambda body: None
