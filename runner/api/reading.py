@@ -148,6 +148,7 @@ def read_manifest(
         copies=Copies(beside / "mended", cache),
         fetched=Copies(beside / "fetched", cache),
         fetch=_fetch_with(announce) if announce is not None else None,
+        tell=announce or (lambda _: None),
     )
     manifest = open_manifest(
         path,

@@ -47,6 +47,8 @@ MAX_BYTES = 1_000_000_000
 MEMORY_BYTES = 4_000_000
 """What is sent from memory; larger files are copied to an unnamed temporary file."""
 
+TOLD_AFTER = 50  # mended pictures: half a minute of a phone's
+
 AWAY_AFTER_S = 30.0  # other jobs have other files, and this one is tried again
 
 Fetch = Callable[[Collection[str], Copies], Mapping[str, "ReferenceProblem"]]
@@ -86,6 +88,7 @@ class DiskReferences:
         copies: Where mended pictures are kept; None where none are made.
         fetched: Where files are kept that were named by url; None where none may be.
         fetch: Fetches them; without it those that are not there are not judged.
+        tell: Takes a line for people where mending takes long.
     """
 
     def __init__(
@@ -97,7 +100,10 @@ class DiskReferences:
         copies: Copies | None = None,
         fetched: Copies | None = None,
         fetch: Fetch | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._tell = tell
+        self._made = 0  # copies that were mended by this reader
         self._fetched = fetched
         self._fetch = fetch
         self._refused: dict[str, ReferenceProblem] = {}
@@ -253,6 +259,9 @@ class DiskReferences:
             raise _UnfitError(
                 f"{text} cannot be mended: {exc}", "export or copy it again", "reference-broken"
             ) from exc
+        self._made += 1
+        if self._made % TOLD_AFTER == 0:
+            self._tell(f"mended {self._made:,} pictures so far, kept in {self._copies.folder}")
         with _kept_in(self._copies, text):
             return self._copies.keep(sha256, mended.data, mended.media.extension), mended.media
 

@@ -274,3 +274,13 @@ def test_a_folder_that_takes_no_copy_is_told(tmp_path: Path) -> None:
     assert isinstance(found, ReferenceProblem)
     assert found.code == "reference-not-kept"
     assert str(tmp_path / "mended") in found.what
+
+
+def test_a_long_wait_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    references = DiskReferences(copies=Copies(tmp_path / "mended"), tell=told.append)
+    for number in range(reference_files.TOLD_AFTER + 1):
+        (tmp_path / "a.jpg").write_bytes(turned(6) + bytes([number]))
+        references.read(tmp_path, "a.jpg", USUAL)
+
+    assert told == [f"mended 50 pictures so far, kept in {tmp_path / 'mended'}"]
