@@ -18,8 +18,8 @@ from runner.pace.scheduler import Call
 from runner.service.protocol import Answer
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
-from tests.live_engine import live
-from tests.world import refused
+from tests.live_engine import AT_ONCE, live
+from tests.world import refused, task
 
 MINUTE, HOURS = 60.0, 30_000.0
 
@@ -243,3 +243,27 @@ async def test_what_was_sent_before_a_quota_is_asked_about_in_spite_of_it() -> N
     assert ended.code is Exit.TEMPORARY
     assert world.state("j0") is State.DONE
     assert sends["j0"] == 2
+
+
+@pytest.mark.anyio
+async def test_the_wait_after_an_unclear_poll_grows_with_those_in_a_row_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It grew with all unclear polls of a task: a long one on a flaky service was seen ever later."""
+    attempts: list[int] = []
+
+    def delay_s(attempt: int, **_: object) -> float:
+        attempts.append(attempt)
+        return 0.0
+
+    monkeypatch.setattr("runner.engine.polls.retry_delay_s", delay_s)
+    world = live(1)
+    unclear = iter([True, True, False] * 3)
+    world.refuse_poll = lambda task_id: httpx.Response(502) if next(unclear, False) else None
+    world.after = lambda task_id, polls: (
+        task(task_id, status="succeeded", final=10, updated_at=AT_ONCE) if polls > 9 else task(task_id)
+    )
+
+    assert (await world.run()).code is Exit.OK
+
+    assert attempts == [1, 2] * 3

@@ -706,6 +706,16 @@ def test_the_view_of_jobs_shows_the_money_of_the_present_round(file: StateFile) 
     assert found == [(2, 10, None, None)]
 
 
+def test_estimated_is_what_the_plan_showed_and_not_what_is_set_aside(file: StateFile) -> None:
+    estimate = Estimate(credits=10, reserve=12, basis=Basis.OBSERVED)
+    with file.transaction() as conn:
+        ledger.reserve(conn, the(file, "a"), estimate=estimate, base_url="https://rivya.ai", now=NOW)
+
+    assert rows(file, "SELECT estimated, amount FROM ledger") == [(10, 12)]
+    assert rows(file, "SELECT estimated FROM v_jobs WHERE job = 'a'") == [(10,)]
+    assert ledger.totals(file.conn, NAME) == (0, 12)
+
+
 def test_nothing_is_known_of_a_manifest_that_never_paid(file: StateFile) -> None:
     assert ledger.totals(file.conn, "unheard-of") == (0.0, 0.0)
     assert committed(file) == Committed(total=0, day=0, job=0)

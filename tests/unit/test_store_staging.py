@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from runner.errors import RunnerError
-from runner.model import NEVER_SENT, JobSpec
+from runner.model import NEVER_SENT, Basis, Budget, Estimate, JobSpec
+from runner.money.budget import Committed, Verdict, judge
 from runner.store import jobs, ledger, staging
 from runner.store.database import StateFile
 from runner.store.staging import StagedJob
@@ -371,3 +372,23 @@ def test_an_id_that_is_used_twice_is_staged_once_and_not_held(file: StateFile) -
     stage_without(file, A, ids=("a",))
 
     assert staging.rows_not_staged(file.conn, NAME) == frozenset()
+
+
+@pytest.mark.parametrize(("cap", "fits"), [(11.0, False), (12.0, True)])
+def test_a_plan_judges_the_cap_of_a_job_by_what_a_run_judges_it_by(
+    file: StateFile, cap: float, fits: bool
+) -> None:
+    """The service reserves 12 for it and charges 10: it was promised by the plan, and held back by the run."""
+    seen = Estimate(credits=10, reserve=12, basis=Basis.OBSERVED)
+    staging.stage(file.conn, NAME, [replace(staged(A), estimate=seen)])
+
+    verdict = judge(
+        budget=Budget(max_credits_per_job=cap),
+        estimate=seen.reserve,
+        price_seen=True,
+        committed=Committed(total=0, day=0, job=0),
+    )
+
+    assert (verdict is Verdict.YES, staging.above(file.conn, cap) == 0) == (fits, fits)
+    assert staging.to_spend(file.conn) == {"observed": (1, 10)}
+    assert staging.margin(file.conn) == 2, "so much must be free beside what is spent"
