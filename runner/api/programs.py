@@ -177,7 +177,7 @@ def plan(
     max_credits: float | None = None,
     skip_invalid: bool = False,
 ) -> Plan:
-    """Return what a run would do now and what it would cost, in credits; sends nothing, asks nobody, writes nothing.
+    """Return what a run would do now and what it would cost, in credits; nothing is paid, and the database is only read.
 
     References that are named by url are fetched, and those and mended pictures are kept beside the database.
     With `skip_invalid` jobs with mistakes are left out, and named in `left_out` of what comes back.
