@@ -10,7 +10,10 @@ import httpx
 import pytest
 
 from runner.engine import Engine, results
+from runner.engine.admission import Admission
+from runner.engine.backlog import Backlog
 from runner.engine.health import MissingTaskIds
+from runner.engine.view import RunOptions
 from runner.errors import Exit
 from runner.model import Budget, FailedRounds, Limits, State
 from runner.pace.scheduler import Call, Scheduler
@@ -19,6 +22,7 @@ from runner.service.rivya.answers import understand
 from runner.steps.context import RunContext
 from runner.steps.download import DownloadResult, Fetched, Settled
 from runner.store import jobs
+from runner.store.writer import GroupWriter
 from tests.live_engine import AT_ONCE, QUICK, Home, Live, live
 from tests.world import World, job, reference, refused, rows, task
 
@@ -166,6 +170,29 @@ async def test_an_upload_that_may_not_be_used_again_is_used_once() -> None:
 
     assert ended.code is Exit.OK
     assert world.state("a") is State.DONE
+
+
+async def test_a_page_of_jobs_with_files_is_marked_in_one_transaction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sixty-four in a row, each waiting for the disk: for so long nothing was sent."""
+    world = Live.of(*(job(f"j{n}", references=[reference(f"{n}.png")]) for n in range(5)), **QUICK)
+    written = 0
+    write = GroupWriter.write
+
+    def counted(self: GroupWriter, *args: Any, **options: Any) -> Any:
+        nonlocal written
+        written += 1
+        return write(self, *args, **options)
+
+    monkeypatch.setattr(GroupWriter, "write", counted)
+    async with world.context() as context:
+        backlog = Backlog(context, Admission(RunOptions()), RunOptions())
+        await backlog.prepare(*(world.job(f"j{n}") for n in range(5)))
+
+    assert written == 1
+    assert {world.state(f"j{n}") for n in range(5)} == {State.UPLOADING}
+    assert len(backlog.to_upload) == 5
 
 
 async def test_a_price_that_is_named_late_lets_the_others_go_on() -> None:
