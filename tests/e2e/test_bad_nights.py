@@ -118,6 +118,7 @@ def test_a_quota_of_the_day_is_told_and_patience_decides(
     assert refused <= 10 + (0 if timed else 3)
 
 
+@pytest.mark.slow
 def test_a_dozen_tasks_nobody_tells_of_hold_nothing_back(
     command: Command, start_service: StartService
 ) -> None:

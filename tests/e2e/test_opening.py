@@ -204,6 +204,7 @@ def test_the_live_pages_secret_is_on_no_command_line(command: Command, small: Pa
     assert not door.exists()
 
 
+@pytest.mark.slow
 def test_no_color_means_no_colour(command: Command, small: Path) -> None:
     colour = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7]|38;[\d;]+)m")
 

@@ -21,6 +21,7 @@ from tests.support import HURRIED, clean_environment
 PATIENCE_S = 60.0
 
 
+@pytest.mark.slow
 def test_the_notebook_tells_the_price_runs_and_lists_the_rows(examples: Path) -> None:
     for again in (False, True):
         told = subprocess.run(

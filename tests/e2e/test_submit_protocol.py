@@ -78,9 +78,18 @@ def test_a_job_whose_answer_was_lost_is_sent_again_with_the_same_key_and_bytes(b
 @pytest.mark.parametrize(
     ("dates", "killed"),
     [
-        *product(["right", "none before it slept", "with an age", "of two machines"], [False, True]),
-        ("of polls alone", False),
-        ("none after it slept", True),
+        ("right", False),
+        ("right", True),
+        ("none before it slept", True),
+        *(
+            pytest.param(dates, killed, marks=pytest.mark.slow)
+            for dates, killed in (
+                ("none before it slept", False),
+                *product(["with an age", "of two machines"], [False, True]),
+                ("of polls alone", False),
+                ("none after it slept", True),
+            )
+        ),
     ],
 )
 def test_a_machine_whose_clocks_all_stood_still_sends_nothing_again_that_the_service_has_forgotten(

@@ -231,6 +231,7 @@ def test_a_folder_where_nothing_can_be_kept_is_told(bench: Bench, shop: Shop) ->
     assert "Traceback" not in plan.stderr
 
 
+@pytest.mark.slow
 def test_nothing_half_fetched_is_left(bench: Bench, shop: Shop) -> None:
     shop.files = {"/a.jpg": PICTURE, "/b.jpg": b"<html>no</html>", "/c.jpg": 503}
     from_table(bench, *(f"{shop.url}/{name}.jpg" for name in "abc"))

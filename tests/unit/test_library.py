@@ -246,6 +246,7 @@ async def test_of_a_run_that_is_to_drain_from_the_beginning_nothing_is_sent(two:
     assert result.ended.stats["submits"] == 0
 
 
+@pytest.mark.slow
 def test_without_an_event_loop_what_takes_the_events_may_drain_the_run(two: tuple[Path, Path]) -> None:
     drain = anyio.Event()
 
@@ -333,6 +334,7 @@ def test_a_manifest_with_mistakes_is_refused_with_all_of_them(two: tuple[Path, P
     assert [problem.path for problem in caught.value.problems] == ["params.mode", "params.duration"]
 
 
+@pytest.mark.slow
 def test_another_round_is_told_with_its_price_and_begun_only_when_it_is_given(two: tuple[Path, Path]) -> None:
     failing = ("--faults", '{"on": "task", "do": "task_fails", "times": 2}')
     first = runner.run_sync(two[0], runner.Options(sandbox=True, sandbox_arguments=(*FAST, *failing)))
@@ -352,6 +354,7 @@ def test_another_round_is_told_with_its_price_and_begun_only_when_it_is_given(tw
     assert (again.counts, again.charged) == (second.counts, second.charged)
 
 
+@pytest.mark.slow
 def test_with_money_rounds_that_are_given_are_agreed_to_and_nothing_else_is(
     two: tuple[Path, Path], start_sandbox: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,6 +375,7 @@ def test_with_money_rounds_that_are_given_are_agreed_to_and_nothing_else_is(
     assert second.charged - first.charged == pytest.approx(rounds.credits)
 
 
+@pytest.mark.slow
 def test_what_is_said_of_a_job_is_told_first_and_done_when_it_is_applied(two: tuple[Path, Path]) -> None:
     """A task that takes too long is given up, and begun again by its name: nothing else is sent."""
     drain = anyio.Event()
@@ -400,6 +404,7 @@ def test_what_is_said_of_a_job_is_told_first_and_done_when_it_is_applied(two: tu
     assert result.counts == {"planned": 6, "done": 1}
 
 
+@pytest.mark.slow
 def test_a_word_about_an_earlier_round_is_not_heeded_in_the_next(two: tuple[Path, Path]) -> None:
     seconds = replace(SLOW, stop_after_s=1)
     runner.run_sync(two[0], replace(seconds, limit=1))
