@@ -184,6 +184,7 @@ def test_a_conflict_without_end_is_asked_eight_times_and_then_left_to_a_person(
     assert bench.rows("amount", "ledger l JOIN jobs j ON j.id = l.job", "j.job = 'held'") == [(10,)]
 
 
+@pytest.mark.slow
 def test_a_service_that_names_no_task_is_not_sent_every_job(
     command: Command, start_service: StartService
 ) -> None:
