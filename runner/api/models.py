@@ -13,7 +13,7 @@ from typing import Any
 
 from runner.api.account import ask
 from runner.contract import Contract
-from runner.contract.catalogue import Difference, compare_contracts, contracts_from_list, merge_contracts
+from runner.contract.catalogue import Difference, compare_contracts, merge_contracts
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import rfc3339
 from runner.host.environment import base_url
@@ -21,7 +21,8 @@ from runner.host.workspace import Workspace
 from runner.model import ModelId
 from runner.schemas import bundled_sha256, load_contracts
 from runner.service.account import checked_base_url
-from runner.service.protocol import Answer, Meaning, Service
+from runner.service.protocol import Answer, Service
+from runner.service.rivya.models import contracts_from_list
 
 LIST_FILE = "models.json"
 
@@ -79,7 +80,7 @@ def sync_models(workspace: Workspace) -> Synced:
         return await service.models()
 
     answer = ask(question, key="")
-    live = contracts_from_list(answer.data) if answer.meaning is Meaning.OK else {}
+    live = answer.contracts
     if not live:
         raise TemporaryTrouble(
             f"the list of models cannot be read: {answer.words() or 'it names no model'}", hint=answer.hint

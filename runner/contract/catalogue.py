@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
 
-from runner.contract.reading import contract_from_json
 from runner.contract.terms import Contract, Param, ParamType
 from runner.contract.words import shown
 from runner.model import Json, ModelId
@@ -47,22 +45,6 @@ class Difference:
                 return f"{where} is not in the live list"
             case Change.CHANGED:
                 return f"{where} was {shown(self.bundled)}, is now {shown(self.live)}"
-
-
-def contracts_from_list(document: object) -> dict[ModelId, Contract]:
-    """Return the contracts in an answer of GET /api/v1/models: `{"object": "list", "data": [...]}`.
-
-    Elements without a usable id are left out; anything else gives an empty mapping.
-    """
-    elements: Any = document.get("data") if isinstance(document, Mapping) else document
-    contracts: dict[ModelId, Contract] = {}
-    for element in elements if isinstance(elements, list) else []:
-        try:
-            contract = contract_from_json(element)
-        except (ValueError, TypeError, AttributeError, KeyError):
-            continue
-        contracts[contract.id] = contract
-    return contracts
 
 
 def compare_contracts(

@@ -8,12 +8,13 @@ and only the same key with the same bytes may follow it (runner/README.md, rules
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import IO, Protocol, assert_never
 
+from runner.contract.terms import Contract
 from runner.host.surroundings import Finding
-from runner.model import Job, Json, Kind, TaskId, Upload
+from runner.model import Job, Json, Kind, ModelId, TaskId, Upload
 from runner.service.account import Account
 
 
@@ -87,7 +88,8 @@ class Answer:
     """What a service has answered, understood.
 
     `shaped` says that it is an error in the API's own shape, `bare` that its body says nothing: empty,
-    or plain text. What was asked for stands in `task`, `copy` or `balance` (credits), None where it does not.
+    or plain text. What was asked for stands in `task`, `copy`, `balance` (credits) or
+    `contracts`; None, or none of them, where it does not.
     """
 
     meaning: Meaning
@@ -109,6 +111,7 @@ class Answer:
     task: TaskView | None = None
     copy: Upload | None = None
     balance: float | None = None
+    contracts: Mapping[ModelId, Contract] = field(default_factory=dict)
 
     @property
     def definite(self) -> bool:
@@ -199,5 +202,5 @@ class Service(Protocol):
         ...
 
     async def models(self) -> Answer:
-        """Ask for the list of models, without our key; `OK` brings it as `data`."""
+        """Ask for the list of models, without our key; `OK` brings their `contracts`, and the list as `data`."""
         ...

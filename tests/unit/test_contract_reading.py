@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from runner.contract import Contract, ParamType, canonical_params, contract_from_json
-from runner.contract.catalogue import Change, compare_contracts, contracts_from_list, merge_contracts
+from runner.contract.catalogue import Change, compare_contracts, merge_contracts
 from runner.model import ModelId
 from runner.schemas import load_contracts
+from runner.service.rivya.models import contracts_from_list
 from tests.bundled import load_contract
 
 # The one element the documentation of GET /api/v1/models shows.

@@ -15,6 +15,7 @@ from runner.service.protocol import Answer, Meaning
 from runner.service.reply import Reply
 from runner.service.rivya.bodies import reference_urls
 from runner.service.rivya.failures import NO_CREDITS, failure_class, names_a_reference
+from runner.service.rivya.models import contracts_from_list
 from runner.service.rivya.tasks import read_task, said_by
 
 # 4xx that speak of a request under way, or of what was behind it: not of what it asked for.
@@ -143,6 +144,16 @@ def understand_credits(reply: Reply) -> Answer:
     if answer.meaning is not Meaning.OK:
         return answer
     return replace(answer, balance=credits_of((answer.data or {}).get("current_credits")))
+
+
+def understand_models(reply: Reply) -> Answer:
+    """Say what a reply to the question for the models means, and which there are."""
+    answer = understand(reply)
+    return (
+        replace(answer, contracts=contracts_from_list(answer.data))
+        if answer.meaning is Meaning.OK
+        else answer
+    )
 
 
 def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> Upload | None:

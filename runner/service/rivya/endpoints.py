@@ -14,7 +14,7 @@ from runner.model import Job, Kind, Upload
 from runner.service.account import Account
 from runner.service.http import Http, Timeouts, checked
 from runner.service.protocol import Answer, Service
-from runner.service.rivya.answers import understand, understand_credits, understand_upload
+from runner.service.rivya.answers import understand, understand_credits, understand_models, understand_upload
 from runner.service.rivya.bodies import body_of
 from runner.service.transports import make_transport
 
@@ -97,7 +97,7 @@ class Rivya:
 
     async def models(self) -> Answer:
         """GET /api/v1/models; public, so our key is not sent."""
-        return understand(await self._http.send("GET", MODELS, headers={}))
+        return understand_models(await self._http.send("GET", MODELS, headers={}))
 
     def _with_key(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self._account.key}"}
