@@ -400,11 +400,20 @@ def found(
 # --- how -----------------------------------------------------------------------------------------------------------
 
 
+def check(old: State, new: State, *, who: str = "a job") -> None:
+    """Hold a change of state against the table of all that happen.
+
+    Raises:
+        RunnerError: It is not one of them.
+    """
+    if not may_become(old, new):
+        msg = f"{who} cannot go from {old.value} to {new.value}"
+        raise RunnerError(msg, hint="this is a bug in rivya-batch; nothing was changed")
+
+
 def _advance(conn: sqlite3.Connection, job: Job, now: str, state: State | None = None, **columns: Any) -> Job:
     if state is not None:
-        if not may_become(job.state, state):
-            msg = f"job {job.id} cannot go from {job.state.value} to {state.value}"
-            raise RunnerError(msg, hint="this is a bug in rivya-batch; nothing was changed")
+        check(job.state, state, who=f"job {job.id}")
         columns["state"] = state.value
     sets = "".join(f"{name} = ?, " for name in columns)
     changed = conn.execute(

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from runner.fingerprint import canonical
-from runner.model import Estimate, Job, JobSpec, Reference
+from runner.model import NEVER_SENT, Estimate, Job, JobSpec, Reference, State
 from runner.store import ledger, listings, moves
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
 from runner.store.listings import Source
@@ -515,6 +515,9 @@ def apply(conn: sqlite3.Connection, manifest: str, now: str, *, source: Source |
     credits released, when every send was definitely refused); anything else is kept, unlisted.
     """
     gone = _gone(conn)
+    # What changes many rows by one statement below.
+    for old, new in ((State.SUBMITTING, State.UNCERTAIN), *((old, State.FAILED) for old in NEVER_SENT)):
+        moves.check(old, new)
     # A submit that was certainly never accepted owes nothing.
     refused = conn.execute(
         f"SELECT id FROM jobs WHERE {gone} AND listed = 1 AND state = 'submitting' AND in_doubt = 0",

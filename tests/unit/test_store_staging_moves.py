@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from runner.errors import RunnerError
 from runner.model import NEVER_SENT, State
 from runner.store import jobs, ledger, staging
 from runner.store.database import StateFile
@@ -344,3 +345,12 @@ def test_a_renamed_job_that_was_never_sent_can_be_adopted_under_its_new_name(fil
     apply(file, replace(A, id=B.id), adopted=[0])
 
     assert row_of(file, "b") == first
+
+
+def test_what_staging_changes_is_held_against_the_table_as_well(
+    file: StateFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.store.moves.may_become", lambda old, new: new is not State.UNCERTAIN)
+
+    with pytest.raises(RunnerError, match="cannot go from submitting to uncertain"):
+        apply(file, job("a"))
