@@ -11,7 +11,7 @@ from runner.model import Json, Upload
 from runner.service.addresses import is_loopback
 from runner.service.amounts import credits_of, number_of
 from runner.service.hiding import MARK
-from runner.service.protocol import Answer, Meaning
+from runner.service.protocol import Answer, FailureClass, Meaning
 from runner.service.reply import Reply
 from runner.service.rivya.bodies import reference_urls
 from runner.service.rivya.failures import NO_CREDITS, failure_class, names_a_reference
@@ -62,6 +62,7 @@ def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = N
     code = error.get("code")
     code = said_by(code) if isinstance(code, str) and _CODE.match(code) else ""
     task = None
+    is_error = bool(code) or (reply.status or 0) >= 400
 
     def answer(meaning: Meaning, words: str = "") -> Answer:
         return Answer(
@@ -76,7 +77,7 @@ def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = N
             skew_s=reply.skew_s,
             finding=reply.finding,
             data=reply.data,
-            cls=failure_class(code=code, status=reply.status),
+            cls=failure_class(code=code, status=reply.status) if is_error else FailureClass.OTHER,
             about_key=reply.status == 401 or code.startswith(("api_key", "api_scope")),
             task=task,
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from runner.model import Json, TaskId
 from runner.service.amounts import credits_of
-from runner.service.protocol import TaskStatus, TaskView
+from runner.service.protocol import FailureClass, TaskStatus, TaskView
 from runner.service.rivya.failures import failure_class
 from runner.words import LONGEST_WORDS, harmless
 
@@ -61,8 +61,8 @@ def read_task(data: Mapping[str, Json] | None, *, asked: str | None = None) -> T
         message=said_by(error.get("message")),
         created_at=_text(data.get("created_at")),
         updated_at=_text(data.get("updated_at")),
-        cls=failure_class(code=code, status=None),
-        under_way=status in _UNDER_WAY or _is_under_way(word),
+        cls=failure_class(code=code, status=None) if code else FailureClass.GENERATION,
+        under_way=status in _UNDER_WAY or (status is TaskStatus.OTHER and _is_under_way(word)),
         ended=status is TaskStatus.OTHER and _is_an_end(word),
         unread=said_by(charge if isinstance(charge, str) else repr(charge))
         if final is None and charge is not None and charge != ""
