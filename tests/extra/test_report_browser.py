@@ -122,7 +122,7 @@ def test_the_arrows_go_on_and_escape_gives_the_focus_back(
     assert title.inner_text() == "cat-ink-2"
     page.keyboard.press("Escape")
 
-    assert page.evaluate("document.activeElement.ariaLabel").startswith("cat-ink-2,")
+    until(page, "document.activeElement.ariaLabel?.startsWith('cat-ink-2,')")
     assert page.locator("dialog[open]").count() == 0
     assert page.locator("video").count() <= 1
 

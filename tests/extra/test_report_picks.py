@@ -50,7 +50,7 @@ def test_a_browser_that_remembers_nothing_still_works(open_page: Callable[..., P
     page.keyboard.press("v")
 
     assert ids(page) == ["cat-ink-1"]
-    assert "until this page is closed" in page.locator("#said").inner_text()
+    assert "until you close this page" in page.locator("#said").inner_text()
 
 
 def test_the_selection_is_exported_as_ids(open_page: Callable[..., Page], mixed: Path) -> None:
