@@ -121,6 +121,7 @@ def run_web(command: Command, manifest: Path, *more: str) -> Running:
     )
 
 
+@pytest.mark.slow
 def test_a_browser_that_comes_and_goes_ends_up_with_the_truth(command: Command, night: Path) -> None:
     run = run_web(command, night)
     view = View()

@@ -65,6 +65,7 @@ def test_a_service_none_of_whose_answers_can_be_read_is_paid_one_job(bench: Benc
     bench.assert_whole(prompts)
 
 
+@pytest.mark.slow
 def test_patience_holds_from_the_first_request_on(bench: Bench) -> None:
     """Away for more than a minute from the start: `--patience 10m` ended after 30 s."""
     prompts = bench.write(3)

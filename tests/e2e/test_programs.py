@@ -74,6 +74,7 @@ def seen(client: httpx.Client, enough: Callable[[dict[str, Any]], bool]) -> dict
     raise AssertionError(found)
 
 
+@pytest.mark.slow
 def test_the_service_runs_several_beside_its_requests_and_drains_as_it_is_stopped(
     service: tuple[subprocess.Popen[str], httpx.Client], examples: Path
 ) -> None:

@@ -46,7 +46,9 @@ def folder_copied_over(backup: Path, database: Path) -> None:
         moved_over,
         pytest.param(folder_swapped, marks=pytest.mark.slow),
         lambda backup, database: database.unlink(),
-        lambda backup, database: database.with_name("runner.db-wal").unlink(),
+        pytest.param(
+            lambda backup, database: database.with_name("runner.db-wal").unlink(), marks=pytest.mark.slow
+        ),
         pytest.param(
             lambda backup, database: database.with_name("runner.db-shm").unlink(), marks=pytest.mark.slow
         ),

@@ -180,6 +180,7 @@ def test_a_redirect_leads_to_no_other_scheme_or_network(bench: Bench, shop: Shop
     assert "an address of a private network" in plan.stderr
 
 
+@pytest.mark.slow
 def test_a_busy_host_is_asked_again(bench: Bench, shop: Shop) -> None:
     shop.files = {"/a.jpg": 503}
     from_table(bench, f"{shop.url}/a.jpg")

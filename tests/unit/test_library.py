@@ -118,6 +118,7 @@ def about_the_process() -> tuple[object, ...]:
     return signals, dict(os.environ), gc.get_freeze_count(), gc.get_threshold(), gc.isenabled(), Path.cwd()
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_two_runs_in_one_event_loop_leave_the_process_alone(
     two: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
