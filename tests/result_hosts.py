@@ -15,8 +15,8 @@ import pytest
 
 from runner.errors import Exit
 from runner.results.fetch import RESUME_FROM_BYTES, ResultFetcher
+from runner.results.fetch_errors import ResultTrouble
 from runner.results.parts import PartFile, Result
-from runner.results.trouble import ResultTrouble
 from runner.service.transports import open_result_transport
 
 MEDIA = Path(__file__).resolve().parent / "fixtures" / "media"

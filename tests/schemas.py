@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from runner.manifest.schema import manifest_schema, render
+from runner.manifest.json_schema import manifest_schema, render
 from runner.schemas import load_contracts, schemas_dir
 
 

@@ -1,1 +1,1 @@
-"""What the commands do, one module each: the command line parses, calls one of these, and prints."""
+"""What the commands do, one module each; what they are made of is in `api/manifests/`, `api/plans/`, `api/runs/`."""

@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from runner.api.reading import read_known
+from runner.api.manifests.opened import read_known
 from runner.errors import UsageError
-from runner.reports.export import Format, export_rows
+from runner.reports.job_rows import Format, export_rows
 from runner.results.parts import disk_errors
 from runner.store import manifests
 from runner.store.database import StateFile

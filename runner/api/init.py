@@ -9,7 +9,7 @@ import shlex
 import unicodedata
 from pathlib import Path
 
-from runner.api.drafting import drafted_jobs
+from runner.api.manifests.table_draft import drafted_jobs
 from runner.contract import Contract, Param, minimal_job, suggest
 from runner.errors import UsageError
 from runner.model import ModelId

@@ -22,7 +22,7 @@ from runner.model import ModelId
 from runner.schemas import bundled_sha256, load_contracts
 from runner.service.account import checked_base_url
 from runner.service.protocol import Answer, Service
-from runner.service.rivya.models import contracts_from_list
+from runner.service.rivya.model_list import contracts_from_list
 
 LIST_FILE = "models.json"
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.account import service_of
-from runner.api.adopting import adoptable
-from runner.api.attention import about_other_names, about_surprises, about_the_place
-from runner.api.binding import check_binding
-from runner.api.expanding import stage
-from runner.api.missing import Missing, find_missing
-from runner.api.reading import WITHOUT_NONE, Announce, Opened, Without, is_incomplete, read_manifest
-from runner.api.sharing import Taken, places_taken
+from runner.api.manifests.binding import check_binding
+from runner.api.manifests.expansion import stage
+from runner.api.manifests.opened import WITHOUT_NONE, Announce, Opened, Without, is_incomplete, read_manifest
+from runner.api.plans.missing_payments import Missing, find_missing
+from runner.api.plans.results_on_disk import adoptable
+from runner.api.plans.taken_places import Taken, places_taken
+from runner.api.plans.warnings import about_other_names, about_surprises, about_the_place
 from runner.host.workspace import Workspace, find_workspace
 from runner.manifest import in_order
 from runner.manifest.left_out import LeftOut

@@ -22,10 +22,8 @@ from typing import Any, Literal, get_args
 import anyio
 import anyio.from_thread
 
-from runner.api.ending import RunResult
 from runner.api.export import exported
-from runner.api.plan import Plan, planned
-from runner.api.reading import (
+from runner.api.manifests.opened import (
     InvalidManifest,
     Opened,
     Without,
@@ -34,10 +32,12 @@ from runner.api.reading import (
     read_manifest,
     refuse_errors,
 )
+from runner.api.plan import Plan, planned
 from runner.api.report import write_report_of
 from runner.api.resolve import Choice, Resolution
 from runner.api.retry import Rounds, wanted_jobs
 from runner.api.run import Beside, RunRequest, run_here
+from runner.api.runs.end import RunResult
 from runner.api.status import Standing, look
 from runner.engine import Engine, RunOptions
 from runner.errors import Exit, RunnerError, UsageError

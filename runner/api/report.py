@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.api.binding import results_folder
-from runner.api.reading import read_known
+from runner.api.manifests.binding import results_folder
+from runner.api.manifests.opened import read_known
 from runner.host.clock import rfc3339
 from runner.host.workspace import find_workspace
 from runner.model import SANDBOX_URL, Settings

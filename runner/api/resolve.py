@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from runner.api.account import ask
-from runner.api.reading import read_known
+from runner.api.manifests.opened import read_known
 from runner.errors import KeyRefused, RunnerError, TemporaryTrouble, UsageError
 from runner.host.clock import epoch, rfc3339
 from runner.host.environment import base_url, get_key
 from runner.host.workspace import ManifestLock
 from runner.lifecycle.ways import SO_FAR, Trouble, lasts_s
 from runner.model import Artifact, Job, State, TaskId
-from runner.progress.words import credits_in_words, moment, near
+from runner.progress.figures import credits_in_words, moment, near
 from runner.results import sidecar
 from runner.service.account import Account, same_service
 from runner.service.protocol import Answer, Meaning, Service, TaskView

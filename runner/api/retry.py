@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.api.attention import about_surprises
-from runner.api.reading import Opened, read_known
+from runner.api.manifests.opened import Opened, read_known
+from runner.api.plans.warnings import about_surprises
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
 from runner.model import NEVER_SENT, Job, State

@@ -13,16 +13,16 @@ import anyio
 import anyio.to_thread
 
 from runner.api.account import service_of
-from runner.api.applying import Begun, apply
-from runner.api.binding import check_binding, results_folder
-from runner.api.child import Sandbox, sandbox_child
-from runner.api.ending import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
+from runner.api.manifests.binding import check_binding, results_folder
+from runner.api.manifests.opened import Opened, Without, no_file, read_manifest
 from runner.api.models import contracts_for
 from runner.api.plan import Plan, make_plan
-from runner.api.preflight import TRY_ONE, Looked, look, look_at_room
-from runner.api.reading import Opened, Without, no_file, read_manifest
+from runner.api.plans.taken_places import refuse_taken
 from runner.api.retry import Rounds
-from runner.api.sharing import refuse_taken
+from runner.api.runs.begun import Begun, apply
+from runner.api.runs.end import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
+from runner.api.runs.preflight import TRY_ONE, Looked, look, look_at_room
+from runner.api.runs.sandbox_process import Sandbox, sandbox_child
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
 from runner.errors import Exit, TemporaryTrouble, UsageError
@@ -34,7 +34,7 @@ from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
 from runner.pace.governor import Governor
 from runner.pace.scheduler import Durations, Scheduler, Window
-from runner.progress.words import counted
+from runner.progress.figures import counted
 from runner.results.files import OutputFolder
 from runner.service.account import Account
 from runner.service.rivya.endpoints import open_service
@@ -329,7 +329,7 @@ def _put_files_in_place(
     file: StateFile, settings: Settings, folder: OutputFolder, announce: Announce, now: str
 ) -> None:
     """Move the files of renamed jobs, and fetch again what is gone from the disk."""
-    from runner.api.relocating import relocate_finished
+    from runner.api.plans.file_moves import relocate_finished
 
     found = relocate_finished(file, settings, folder, now)
     if found.moved:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import anyio
 
+from runner.api.manifests.opened import read_manifest
 from runner.api.plan import Plan
-from runner.api.reading import read_manifest
 from runner.api.report import invocation_of
 from runner.engine import Engine, Snapshot
 from runner.errors import Exit, UsageError
@@ -21,7 +21,7 @@ from runner.store import manifests, runs
 from runner.store.database import StateFile
 from runner.web.app import live_app
 from runner.web.feed import Feed
-from runner.web.reading import ControlState, Numbers, Reader, Target
+from runner.web.page_state import ControlState, Numbers, Reader, Target
 from runner.web.redirect_file import RedirectFile
 from runner.web.server import HOST, descriptors_for, hosts_of, listening_socket, serve
 

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from runner.api.attention import about_surprises
-from runner.api.troubles import Stuck, stuck
+from runner.api.plans.warnings import about_surprises
+from runner.api.stuck_jobs import Stuck, stuck
 from runner.errors import UsageError
 from runner.host.workspace import Holder, Workspace, holder_of
 from runner.store import jobs, ledger, manifests, runs

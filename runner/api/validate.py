@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.api.reading import InvalidManifest, check_all, read_manifest
+from runner.api.manifests.opened import InvalidManifest, check_all, read_manifest
 from runner.manifest.left_out import LeftOut
 from runner.model import Problem
 

@@ -150,7 +150,7 @@ def _run(arguments: list[str]) -> int:
         if isinstance(exc, OSError) and exc.filename is None and exc.errno in _OUTPUT_TROUBLE:
             raise
         from runner.cli.problems import show_error, show_fault
-        from runner.store.troubles import as_trouble
+        from runner.store.error_words import as_trouble
 
         trouble = as_trouble(exc)
         if trouble is not None:

@@ -42,7 +42,7 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
             indent=2,
         )
         return
-    from runner.progress.words import credits_in_words
+    from runner.progress.figures import credits_in_words
 
     if amount is not None:
         show(f"balance  {credits_in_words(amount)} (the wallet is shared with the web product)")
@@ -57,7 +57,7 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
 
 def _table(rows: Sequence[Mapping[str, Any]], day: float) -> list[str]:
     """Return what was spent, a line for each day, manifest and model."""
-    from runner.progress.words import credits_in_words
+    from runner.progress.figures import credits_in_words
 
     names = max(len("manifest"), *(len(row["manifest"]) for row in rows))
     models = max(len("model"), *(len(row["model"]) for row in rows))

@@ -71,8 +71,8 @@ def _json_line(standing: Standing) -> str:
 
 def one_line(standing: Standing) -> str:
     """Return how a manifest stands as one line."""
+    from runner.progress.figures import credits_in_words, span
     from runner.progress.plain import states
-    from runner.progress.words import credits_in_words, span
 
     parts = [
         f"{standing.name}: {states(standing.counts) or 'no jobs'}",

@@ -77,7 +77,7 @@ def sync(*, as_json: bool) -> None:
 
 def line(contract: Contract) -> str:
     """Return one model as one line."""
-    from runner.progress.words import counted
+    from runner.progress.figures import counted
 
     gaps = "" if contract.complete else "  (contract has gaps)"
     uploads = contract.uploads.max_files

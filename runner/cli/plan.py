@@ -82,9 +82,9 @@ def show_plan(
         skip_invalid: Jobs with mistakes are left out.
         only: Ids like this are asked for; it matters for mistakes alone.
     """
+    from runner.api.manifests.opened import Without
     from runner.api.plan import planned
-    from runner.api.preflight import Looked, look_at_room, look_for_plan
-    from runner.api.reading import Without
+    from runner.api.runs.preflight import Looked, look_at_room, look_for_plan
 
     without = Without(skip_invalid=skip_invalid, only=only)
     with planned(
@@ -156,7 +156,7 @@ def _print_words(
 ) -> None:
     from runner.api.plan import plan_lines
     from runner.cli.problems import show_problems
-    from runner.progress.words import columns, counted, near, padded
+    from runner.progress.figures import columns, counted, near, padded
     from runner.words import harmless
 
     show_problems(plan.problems)
@@ -188,7 +188,7 @@ def _print_words(
 
 def _note(line: dict[str, Any]) -> str:
     """Return what is to be said of a job: what it costs, or why it costs nothing."""
-    from runner.progress.words import credits_in_words
+    from runner.progress.figures import credits_in_words
     from runner.words import harmless
 
     cost = f"{credits_in_words(line['credits']):>5} ({line['basis']})" if line["sends"] else ""
@@ -207,7 +207,7 @@ def _note(line: dict[str, Any]) -> str:
 def summary_words(plan: Plan, credits: dict[str, Any]) -> str:
     """Return the counts and the money of a plan as a few lines."""
     from runner.money.budget import EPSILON
-    from runner.progress.words import basis_in_words, counted, credits_in_words, near, size, span
+    from runner.progress.figures import basis_in_words, counted, credits_in_words, near, size, span
 
     counts = ", ".join(
         f"{number:,} {change}" for change, number in plan.summary.items() if number and change != "total"

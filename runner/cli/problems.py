@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from runner.api.reading import InvalidManifest
+from runner.api.manifests.opened import InvalidManifest
 from runner.cli.output import complain, complain_in_colours, show_json
 from runner.errors import RunnerError
 from runner.host.environment import known_key

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from runner.api.ending import RunResult
 from runner.api.run import Announce, Beside, Confirm, Run, RunRequest
+from runner.api.runs.end import RunResult
 from runner.errors import Exit, Terminated
 
 if TYPE_CHECKING:

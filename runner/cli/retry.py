@@ -38,7 +38,7 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
     """
     from runner.api.retry import wanted_jobs
     from runner.progress.events import EventStream
-    from runner.progress.words import credits_in_words
+    from runner.progress.figures import credits_in_words
 
     wanted = wanted_jobs(
         asked.manifest, state=asked.state, sandbox=asked.sandbox, classes=classes, only=asked.only
@@ -74,7 +74,7 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
 
 def in_words(wanted: Rounds) -> Iterator[str]:
     """Yield what another round of these jobs costs, by what became of the one before."""
-    from runner.progress.words import counted, credits_in_words
+    from runner.progress.figures import counted, credits_in_words
 
     yield from (f"warning: {line}" for line in wanted.attention)
     what = "another round for" if any(kind.counted for kind in wanted.kinds) else "to be submitted again:"
@@ -100,7 +100,7 @@ def _of_what(kind: Kind) -> str:
 
 
 def _before(kind: Kind) -> str:
-    from runner.progress.words import credits_in_words
+    from runner.progress.figures import credits_in_words
 
     if not kind.counted:
         return "nothing was paid for them before"

@@ -21,9 +21,9 @@ from runner.lifecycle.rules import MODERATION_LIKE
 from runner.words import harmless
 
 if TYPE_CHECKING:
-    from runner.api.ending import RunResult
     from runner.api.plan import Plan
     from runner.api.run import RunRequest
+    from runner.api.runs.end import RunResult
     from runner.api.serve import LivePage
     from runner.engine import RunOptions
     from runner.progress.choose import Chosen
@@ -170,7 +170,7 @@ def confirmed(plan: Plan, *, yes: bool, options: RunOptions, accept_warnings: bo
     It says yes to the price, not to cells that look like mistakes: nobody may have seen these.
     """
     from runner.cli.plan import summary_words
-    from runner.progress.words import credits_in_words
+    from runner.progress.figures import credits_in_words
 
     someone = sys.stdin.isatty() and sys.stderr.isatty()
     if yes:
@@ -213,7 +213,7 @@ def look_first(plan: Plan, options: RunOptions) -> float | None:
     Raises:
         RunnerError: Nothing could be submitted.
     """
-    from runner.api.preflight import look_or_stop
+    from runner.api.runs.preflight import look_or_stop
 
     looked = look_or_stop(plan.result_hosts, canary=options.canary is not None)
     for finding in looked.told:
@@ -243,9 +243,9 @@ def wait_until(text: str) -> None:
 
 def print_result(result: RunResult, request: RunRequest) -> None:
     """Print what a run came to, where things are, and what to type next."""
-    from runner.api import troubles
+    from runner.api import stuck_jobs
+    from runner.progress.figures import counted, credits_in_words, near, padded, span
     from runner.progress.plain import traffic
-    from runner.progress.words import counted, credits_in_words, near, padded, span
     from runner.words import harmless
 
     stats = result.ended.stats
@@ -274,7 +274,7 @@ def print_result(result: RunResult, request: RunRequest) -> None:
     if troubled > len(result.errors) > 0:
         show(f"           … and {counted(troubled - len(result.errors), 'more job')}")
     for group in result.stuck:
-        show(f"stuck      {troubles.in_words(group)}")
+        show(f"stuck      {stuck_jobs.in_words(group)}")
     told = {f"{number} {state}" for state, number in result.counts.items()}
     for reason in result.ended.reasons:
         if reason not in told:
@@ -285,8 +285,8 @@ def print_result(result: RunResult, request: RunRequest) -> None:
 
 def headline(result: RunResult) -> str:
     """Return where the jobs of a manifest stand: `all 7 jobs are done`, `5 of 7 jobs are done, 2 failed`."""
+    from runner.progress.figures import counted
     from runner.progress.plain import states
-    from runner.progress.words import counted
 
     total = sum(result.counts.values())
     done = result.counts.get("done", 0)
@@ -309,7 +309,7 @@ def _why(error: Mapping[str, Any]) -> str:
 
 def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     """Return what to type next: what costs nothing first, and last what pays for a job again."""
-    from runner.api import troubles
+    from runner.api import stuck_jobs
 
     manifest = shlex.quote(str(request.path))
     flag = " --sandbox" if request.sandbox else ""
@@ -327,7 +327,7 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
         steps.append(run_again)
     if classes & MODERATION_LIKE:
         steps.append(f"edit the jobs that were refused for their content, then {again}")
-    other_ways = troubles.other_ways(result.stuck, manifest, flag)
+    other_ways = stuck_jobs.other_ways(result.stuck, manifest, flag)
     steps += other_ways[:1]
     if classes:
         paid = "costs credits again" if result.failed_cost else "nothing was paid for them yet"
@@ -340,13 +340,13 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
 
 def _run_again(result: RunResult, again: str) -> str | None:
     """Return what another run is for; None where it would do nothing."""
-    from runner.api import troubles
+    from runner.api import stuck_jobs
 
     code = result.ended.code
     settled = ("done", "failed", "uncertain", "abandoned")
     left = sum(n for state, n in result.counts.items() if state not in settled)
     left -= sum(group.count for group in result.stuck if group.listed and group.settled)
-    free = troubles.free_way(result.stuck)
+    free = stuck_jobs.free_way(result.stuck)
     if code is Exit.CREDITS and result.surprises:
         return f"{again}    (accepts the charge and continues)"
     if code is Exit.CREDITS:

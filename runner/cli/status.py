@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--watch", "-w", is_flag=True, help="Keep showing it, until Ctrl-C.")
 def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bool, watch: bool) -> None:
     """Show how MANIFEST (or every manifest of this workspace) stands; works during a run."""
-    from runner.api.reading import manifest_name
+    from runner.api.manifests.opened import manifest_name
     from runner.api.status import look
     from runner.host.workspace import find_workspace, no_database
 
@@ -57,9 +57,9 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
 
 def in_words(standing: Standing, *, flag: str = "") -> str:
     """Return how a manifest stands as a few lines; `flag` is what commands about it need besides."""
-    from runner.api import troubles
+    from runner.api import stuck_jobs
+    from runner.progress.figures import counted, credits_in_words, moment, near, padded, span
     from runner.progress.plain import states
-    from runner.progress.words import counted, credits_in_words, moment, near, padded, span
     from runner.words import harmless
 
     orphans = f"; {counted(standing.orphaned, 'job')} no longer in the manifest" if standing.orphaned else ""
@@ -101,10 +101,10 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
         lines.append(f"           {harmless(near(each['path']))}  {harmless(each['warning'], limit=160)}")
     if standing.warned > len(standing.warnings):
         lines.append(f"           … and {standing.warned - len(standing.warnings):,} more")
-    lines += [f"stuck      {troubles.in_words(group)}" for group in standing.stuck]
+    lines += [f"stuck      {stuck_jobs.in_words(group)}" for group in standing.stuck]
     if not standing.running:
         manifest = shlex.quote(near(standing.path))
-        if free := troubles.free_way(standing.stuck):
+        if free := stuck_jobs.free_way(standing.stuck):
             lines.append(f"next       rivya-batch run {manifest}{flag}    ({free})")
-        lines += [f"next       {way}" for way in troubles.other_ways(standing.stuck, manifest, flag)]
+        lines += [f"next       {way}" for way in stuck_jobs.other_ways(standing.stuck, manifest, flag)]
     return "\n".join(lines)

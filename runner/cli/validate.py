@@ -20,7 +20,7 @@ def command(manifests: tuple[Path, ...], skip_invalid: bool, as_json: bool) -> i
     from runner.api.validate import validate
     from runner.cli.problems import show_problems
     from runner.manifest import in_order, problem_json
-    from runner.progress.words import counted
+    from runner.progress.figures import counted
 
     found = []
     failed = incomplete = 0

@@ -6,9 +6,10 @@ defensively, from an element of the service's own list of models. `canonical_par
 Everything here is pure.
 """
 
+from runner.contract.json_contract import contract_from_json
 from runner.contract.params import canonical_params, minimal_job, param_problem
+from runner.contract.phrases import shown, suggest
 from runner.contract.prompt import check_prompt
-from runner.contract.reading import contract_from_json
 from runner.contract.references import check_references, picture_limits
 from runner.contract.terms import (
     DEFAULT_UPLOAD_KINDS,
@@ -22,7 +23,6 @@ from runner.contract.terms import (
     UploadKind,
     Uploads,
 )
-from runner.contract.words import shown, suggest
 
 __all__ = [
     "DEFAULT_UPLOAD_KINDS",

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
+from runner.contract.phrases import shown
 from runner.contract.terms import Contract, Param, ParamType
-from runner.contract.words import shown
 from runner.model import Json, ModelId
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from runner.contract.phrases import number_text, shown
 from runner.contract.terms import (
     DEFAULT_UPLOAD_KINDS,
     MEBIBYTE,
@@ -13,7 +14,6 @@ from runner.contract.terms import (
     ParamProblem,
     UploadKind,
 )
-from runner.contract.words import number_text, shown
 from runner.model import Kind, Reference, Severity
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from runner.manifest.findings import Findings
 from runner.manifest.lines import BadLine, Lines
-from runner.manifest.reading import open_regular
+from runner.manifest.ordinary_files import open_regular
 from runner.manifest.rows import Reading, Row
 from runner.manifest.tables import Table
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.contract import Contract
-from runner.contract.words import listed, shown, suggest
+from runner.contract.phrases import listed, shown, suggest
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.head import Head, read_params, read_references
 from runner.manifest.matrix import Matrix, read_matrix
-from runner.manifest.models import find_contract
+from runner.manifest.model_names import find_contract
 from runner.manifest.row_files import open_glob, open_rows
 from runner.manifest.rows import Reading, Rows
 from runner.manifest.section import Section

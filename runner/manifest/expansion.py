@@ -17,7 +17,7 @@ from runner.contract import (
     check_references,
     picture_limits,
 )
-from runner.contract.words import shown
+from runner.contract.phrases import shown
 from runner.fingerprint import canonical, fingerprint_of
 from runner.manifest.entry import Entry, read_entry
 from runner.manifest.findings import Findings, Spot
@@ -25,7 +25,7 @@ from runner.manifest.head import Head
 from runner.manifest.inputs import Input
 from runner.manifest.left_out import LeftOut
 from runner.manifest.mending import Wanted
-from runner.manifest.models import find_contract
+from runner.manifest.model_names import find_contract
 from runner.manifest.names import LEAVE_ROOM, LONGEST_ID, id_trouble, output_trouble
 from runner.manifest.odd_cells import OddCells, is_odd
 from runner.manifest.odd_pictures import OddPictures

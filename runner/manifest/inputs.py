@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runner.manifest.reading import open_regular
+from runner.manifest.ordinary_files import open_regular
 
 _PIECE_BYTES = 1_000_000
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from runner.contract.words import shown
+from runner.contract.phrases import shown
 from runner.manifest.findings import Source, Spot
 from runner.manifest.lines import BadLine, Lines
-from runner.manifest.reading import open_regular, read_text
+from runner.manifest.ordinary_files import open_regular, read_text
 from runner.manifest.rows import Row, Rows, is_row
 from runner.model import Problem
 

@@ -14,12 +14,12 @@ from runner.manifest.expansion import Expander
 from runner.manifest.findings import SHOWN, Findings, Snapshot, Source, Spot
 from runner.manifest.head import Head, read_head
 from runner.manifest.inputs import Input
+from runner.manifest.json_schema import schema_of_manifests
 from runner.manifest.left_out import LeftOut
-from runner.manifest.reading import read_text
+from runner.manifest.ordinary_files import read_text
 from runner.manifest.references import ReferenceReader, References, UrlCollector
 from runner.manifest.refusals import judge_manifest
 from runner.manifest.row_files import is_as_it_was
-from runner.manifest.schema import schema_of_manifests
 from runner.manifest.section import said
 from runner.manifest.yaml12 import YamlMap, read_yaml
 from runner.model import JobSpec, ModelId, Problem, Reference, Settings, Severity

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from runner.contract.words import listed, shown, suggest
+from runner.contract.phrases import listed, shown, suggest
 from runner.manifest.section import Section
 from runner.manifest.texts import check_variable_name, filled_in, is_scalar
 from runner.manifest.yaml12 import YamlList, YamlMap

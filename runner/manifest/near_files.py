@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from runner.contract.words import differences_of, looks, shown, suggest
+from runner.contract.phrases import differences_of, looks, shown, suggest
 
 _LOOKED_AT: Final = 1_000  # files of a folder
 # What an escape in double quotes made of a backslash and a letter.

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from runner.contract.graphemes import graphemes
-from runner.contract.words import differences_of, listed, number_text, shown, suggest
+from runner.contract.phrases import differences_of, listed, number_text, shown, suggest
 
 FITTING: Final = (
     160  # bytes: file systems take 255, and a prefix, a take and an extension have to fit as well

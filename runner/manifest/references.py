@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
-from runner.contract.words import shown
+from runner.contract.phrases import shown
 from runner.manifest.mending import Wanted
 from runner.manifest.near_files import nearby
 from runner.manifest.odd_pictures import MENDED

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from runner.contract import Contract, check_prompt, param_problem
 from runner.contract.judging import Judge, Refusal
-from runner.contract.words import listed, number_text, shown, suggest
+from runner.contract.phrases import listed, number_text, shown, suggest
 from runner.manifest.findings import Findings, Spot
-from runner.manifest.models import likely_contract, param_hints, report_unknown_model
-from runner.manifest.schema import OWN_KEY
+from runner.manifest.json_schema import OWN_KEY
+from runner.manifest.model_names import likely_contract, param_hints, report_unknown_model
 from runner.manifest.section import said
 from runner.manifest.yaml12 import YamlList, YamlMap
 from runner.model import ModelId

@@ -8,14 +8,14 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from runner.contract.words import listed, shown
+from runner.contract.phrases import listed, shown
 from runner.host.drives import DRIVES
 from runner.manifest.csv_rows import CsvRows, TsvRows
 from runner.manifest.findings import Findings, Source, Spot
 from runner.manifest.inputs import Input, file_sha256, names_sha256
 from runner.manifest.json_rows import JsonLinesRows, JsonRows
 from runner.manifest.near_files import nearby
-from runner.manifest.reading import Unreadable, open_regular, read_text
+from runner.manifest.ordinary_files import Unreadable, open_regular, read_text
 from runner.manifest.rows import Reading, Row, Rows, is_row
 from runner.manifest.text_rows import TextRows
 from runner.manifest.xlsx_rows import XlsxRows

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.contract.words import shown
+from runner.contract.phrases import shown
 from runner.manifest.findings import Findings, Source, Spot
 from runner.manifest.inputs import Input, file_sha256
-from runner.manifest.reading import Unreadable
+from runner.manifest.ordinary_files import Unreadable
 from runner.manifest.yaml12 import YamlMap
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

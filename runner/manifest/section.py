@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runner.contract.words import shown
+from runner.contract.phrases import shown
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.quantities import duration_s, size_bytes
 from runner.manifest.yaml12 import YamlMap

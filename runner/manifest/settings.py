@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from runner.contract import Contract, canonical_params
-from runner.contract.words import shown
+from runner.contract.phrases import shown
 from runner.host.drives import DRIVES
-from runner.manifest.models import find_contract
+from runner.manifest.model_names import find_contract
 from runner.manifest.section import Section
 from runner.manifest.texts import filled_in
 from runner.manifest.yaml12 import YamlList, YamlMap

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from runner.contract.words import shown
+from runner.contract.phrases import shown
 from runner.manifest.findings import Spot
 from runner.manifest.rows import Row, Rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runner.manifest.lines import BadLine, Lines
-from runner.manifest.reading import open_regular
+from runner.manifest.ordinary_files import open_regular
 from runner.manifest.rows import Row, Rows
 
 COMMENT = "#"

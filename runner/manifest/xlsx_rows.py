@@ -9,9 +9,9 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from runner.contract.words import listed, shown, suggest
+from runner.contract.phrases import listed, shown, suggest
 from runner.manifest.findings import Findings, Source
-from runner.manifest.reading import Unreadable
+from runner.manifest.ordinary_files import Unreadable
 from runner.manifest.rows import Reading, Row
 from runner.manifest.tables import Table
 

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.engine import Snapshot
+from runner.progress.figures import credits_in_words, span
 from runner.progress.plain import KIND_WIDTH, ORDER, sentence, traffic
-from runner.progress.words import credits_in_words, span
 from runner.words import harmless
 
 COLOURS = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from runner.engine import Snapshot
-from runner.progress.words import counted, credits_in_words, near, padded, span, times
+from runner.progress.figures import counted, credits_in_words, near, padded, span, times
 from runner.words import harmless, harmless_lines
 
 STATUS_EVERY_S = 15.0

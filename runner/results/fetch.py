@@ -25,6 +25,13 @@ from runner.host import surroundings
 from runner.host.clock import Clock
 from runner.host.surroundings import Finding
 from runner.results.coding import CodingCut, TooMuchUnpacked, Unpacker, coding_of
+from runner.results.fetch_errors import (
+    ResultRefused,
+    ResultTooLarge,
+    ResultUnacceptable,
+    ResultUnavailable,
+    without_query,
+)
 from runner.results.media import HEAD_BYTES, FileType, looks_like_text, sniff
 from runner.results.parts import Content, PartFile, PartOrigin, Result
 from runner.results.ranges import (
@@ -34,13 +41,6 @@ from runner.results.ranges import (
     rest_total,
     span_of,
     strong_validator,
-)
-from runner.results.trouble import (
-    ResultRefused,
-    ResultTooLarge,
-    ResultUnacceptable,
-    ResultUnavailable,
-    without_query,
 )
 from runner.results.verdict import Judgement, NoResult, Oddness, judge, oddness_of
 from runner.service.addresses import Address, may_hold_results, not_public, read_address

@@ -22,10 +22,7 @@ from runner.model import Artifact, Job, Kind, State
 from runner.pace.backoff import parse_retry_after
 from runner.results import sidecar
 from runner.results.fetch import Meter, ResultFetcher
-from runner.results.files import OutputFolder
-from runner.results.parts import PlaceTrouble, Result
-from runner.results.sidecar import Sidecar
-from runner.results.trouble import (
+from runner.results.fetch_errors import (
     ResultDoubtful,
     ResultRefused,
     ResultTooLarge,
@@ -34,6 +31,9 @@ from runner.results.trouble import (
     ResultUnavailable,
     without_query,
 )
+from runner.results.files import OutputFolder
+from runner.results.parts import PlaceTrouble, Result
+from runner.results.sidecar import Sidecar
 from runner.service.transports import ResultTransport
 from runner.steps import trouble
 from runner.steps.context import RunContext

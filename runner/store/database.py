@@ -24,11 +24,11 @@ from typing import IO
 
 from runner.errors import StateError, TemporaryTrouble
 from runner.host.workspace import holder_of
+from runner.store.error_words import BUSY_TIMEOUT_S, damaged, trouble
 from runner.store.migrations import STEPS, applied, migrations, pending
 from runner.store.place import has_database, has_doubtful_log, log_of, read_mounts, refuse_mount, sync_folder
 from runner.store.rescue import keep_copy, keep_tasks
 from runner.store.tables import tables
-from runner.store.troubles import BUSY_TIMEOUT_S, damaged, trouble
 from runner.store.watch import Change, Watch, descriptors_of
 
 CHECKPOINT_PAGES = 2_000  # about 8 MB of WAL

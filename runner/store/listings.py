@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Source(NamedTuple):
-    """What jobs were read from, in the words of `api.unchanged`."""
+    """What jobs were read from, in the words of `api.manifests.listing`."""
 
     basis: str  # a hash of all but the inputs
     inputs: str  # JSON

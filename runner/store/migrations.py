@@ -282,7 +282,7 @@ _VIEWS = (
 
 
 _LISTINGS = (
-    # What the jobs of a manifest were read from when it was last applied (see `api.unchanged`).
+    # What the jobs of a manifest were read from when it was last applied (see `api.manifests.listing`).
     """
     CREATE TABLE listings (
         manifest TEXT PRIMARY KEY REFERENCES manifests (name),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.errors import StateError
 from runner.host.mounts import SYNC_MARKERS, mount_of, synced_by_name
-from runner.store.troubles import damaged
+from runner.store.error_words import damaged
 
 SMALL_BYTES = 20_000_000  # looked through in a tenth of a second
 

@@ -3,7 +3,7 @@
 All expanded jobs are staged in a temporary table first, so 100,000 of them never sit in memory and
 a mistake in the last one leaves the database untouched. `plan` reads the diff; `run` applies it in
 one transaction. Where it is known that a manifest lists just what it listed when it was last applied
-(`api.unchanged`), `restage` puts a view of the listed rows in the table's place: the same diff, in no time.
+(`api.manifests.listing`), `restage` puts a view of the listed rows in the table's place: the same diff, in no time.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 from runner.fingerprint import canonical
 from runner.model import NEVER_SENT, Estimate, Job, JobSpec, Reference, State
 from runner.store import ledger, listings, moves
+from runner.store.error_words import trouble
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
 from runner.store.listings import Source
 from runner.store.once import OncePerObject
-from runner.store.troubles import trouble
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 

@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 
 from runner.store.database import StateFile
-from runner.store.troubles import trouble
+from runner.store.error_words import trouble
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from runner.errors import RunnerError
-from runner.web.reading import ControlState, Delta, Reader
+from runner.web.page_state import ControlState, Delta, Reader
 
 EVERY_S = 1.0
 REST_SHARE = 10.0  # rest this many times as long as a look has taken: a huge run is looked at less often

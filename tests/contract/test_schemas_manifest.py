@@ -13,8 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from runner.contract import canonical_params, minimal_job
-from runner.contract.schema import params_schema
-from runner.manifest.schema import manifest_schema, render
+from runner.contract.params_schema import params_schema
+from runner.manifest.json_schema import manifest_schema, render
 from runner.schemas import load_contracts, read_schema, schemas_dir
 from tests.bundled import load_contract
 

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.api.relocating import _fetch_again
+from runner.api.plans.file_moves import _fetch_again
 from runner.api.resolve import CHOICES, Answering
 from runner.api.retry import begin_rounds, may_begin_again, wanted_jobs
 from runner.cli.retry import in_words

@@ -11,7 +11,7 @@ from runner.contract import Contract, ParamType, canonical_params, contract_from
 from runner.contract.catalogue import Change, compare_contracts, merge_contracts
 from runner.model import ModelId
 from runner.schemas import load_contracts
-from runner.service.rivya.models import contracts_from_list
+from runner.service.rivya.model_list import contracts_from_list
 from tests.bundled import load_contract
 
 # The one element the documentation of GET /api/v1/models shows.

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from runner.results.fetch_errors import ResultRefused, ResultTooLarge, ResultUnacceptable, ResultUnavailable
 from runner.results.files import OutputFolder
 from runner.results.parts import PartFile
-from runner.results.trouble import ResultRefused, ResultTooLarge, ResultUnacceptable, ResultUnavailable
 from tests.result_hosts import CLIP, LARGE, MEDIA, URL, Body, FakeClock, Host, answer, fetch, left, trouble
 
 pytestmark = pytest.mark.anyio

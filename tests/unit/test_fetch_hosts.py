@@ -12,9 +12,9 @@ import anyio.abc
 import httpx
 import pytest
 
+from runner.results.fetch_errors import ResultTrouble, ResultUnacceptable, ResultUnavailable
 from runner.results.files import OutputFolder
 from runner.results.parts import PartFile
-from runner.results.trouble import ResultTrouble, ResultUnacceptable, ResultUnavailable
 from tests.result_hosts import LARGE, Host, answer, fetch, fetch_real, left, trouble
 
 pytestmark = pytest.mark.anyio

@@ -12,9 +12,9 @@ import anyio
 import httpx
 import pytest
 
+from runner.results.fetch_errors import ResultRefused, ResultTooLarge, ResultUnavailable
 from runner.results.files import OutputFolder
 from runner.results.parts import PartFile
-from runner.results.trouble import ResultRefused, ResultTooLarge, ResultUnavailable
 from tests.result_hosts import CLIP, LARGE, URL, Body, FakeClock, Host, answer, fetch, left, trouble
 
 pytestmark = pytest.mark.anyio

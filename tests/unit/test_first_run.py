@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.api.ending import get_ready_for_the_end
 from runner.api.plan import Plan
 from runner.api.run import RunRequest
+from runner.api.runs.end import get_ready_for_the_end
 from runner.cli.process import run
 from runner.errors import Exit, RunnerError, UsageError
 from runner.store.database import StateFile
@@ -88,7 +88,7 @@ def test_mistakes_of_the_manifest_are_told_before_a_missing_key(
 
 @pytest.mark.anyio
 async def test_what_cannot_be_imported_for_the_end_hurts_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.api.ending.END_IMPORTS", ("runner.no_such_module",))
-    monkeypatch.setattr("runner.api.ending.END_IMPORTS_AFTER_S", 0.0)
+    monkeypatch.setattr("runner.api.runs.end.END_IMPORTS", ("runner.no_such_module",))
+    monkeypatch.setattr("runner.api.runs.end.END_IMPORTS_AFTER_S", 0.0)
 
     await get_ready_for_the_end()

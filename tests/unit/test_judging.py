@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from runner.contract import Contract, contract_from_json
 from runner.contract.judging import Judge
 from runner.manifest import open_manifest
-from runner.manifest.schema import manifest_schema
+from runner.manifest.json_schema import manifest_schema
 from runner.manifest.yaml12 import read_yaml
 from runner.model import ModelId
 from runner.schemas import load_contracts, read_schema, schemas_dir
@@ -91,7 +91,7 @@ def test_a_rule_of_the_schema_that_has_no_words_yet_refuses_all_the_same(
 ) -> None:
     stricter = json.loads(json.dumps(SCHEMA))
     stricter["properties"]["vars"]["maxProperties"] = 1
-    monkeypatch.setattr("runner.manifest.schema.read_schema", lambda _: stricter)
+    monkeypatch.setattr("runner.manifest.json_schema.read_schema", lambda _: stricter)
 
     problem = load(tmp_path, HEAD + "vars: {a: 1, b: 2}\njobs: [{id: a}]\n").only("refused")
 
@@ -124,7 +124,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from runner.api.plan import make_plan
-from runner.api.reading import read_manifest
+from runner.api.manifests.opened import read_manifest
 from runner.store.database import StateFile
 from runner.store import manifests, staging
 

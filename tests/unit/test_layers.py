@@ -61,7 +61,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "host.workspace",
         "host.drives",
     ),
-    ("manifest.schema",),
+    ("manifest.json_schema",),
     ("schemas", "results.containers", "host", "store.migrations"),
     RULES,
     ("model",),

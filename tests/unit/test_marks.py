@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from runner.api.missing import Missing, find_missing
+from runner.api.plans.missing_payments import Missing, find_missing
 from runner.store import ledger
 from runner.store.copies import knows
 from runner.store.database import StateFile

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from runner.api import preflight
-from runner.api.preflight import Looked, look, look_at_room
+from runner.api.runs import preflight
+from runner.api.runs.preflight import Looked, look, look_at_room
 from runner.errors import Exit
 from runner.host.surroundings import LITTLE_ROOM_FOR_RESULTS_BYTES, NO_ROOM_FOR_STATE_BYTES, Weight
 from runner.service.transports import open_result_transport, trust

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.reports.export import COLUMNS, Format, export_rows
+from runner.reports.job_rows import COLUMNS, Format, export_rows
 from runner.store.database import StateFile
 from tests.report_rows import Row, add, new_state
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import click
 import pytest
 
+from runner.api.manifests.opened import check_all, read_manifest
 from runner.api.plan import Plan
-from runner.api.reading import check_all, read_manifest
 from runner.api.run import RunRequest
 from runner.cli.asking import CREDITS
 from runner.cli.process import run

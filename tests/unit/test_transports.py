@@ -22,9 +22,9 @@ from anyio.streams.tls import TLSListener
 from runner.errors import UsageError
 from runner.results import fetch as fetching
 from runner.results.fetch import ResultFetcher
+from runner.results.fetch_errors import ResultRefused, ResultUnacceptable, ResultUnavailable
 from runner.results.files import OutputFolder
 from runner.results.parts import PartFile
-from runner.results.trouble import ResultRefused, ResultUnacceptable, ResultUnavailable
 from runner.service.transports import make_transport, open_result_transport
 from tests.prepared_bytes import Heard
 from tests.result_hosts import CLIP, LARGE, FakeClock, fetch_real, left, serving

@@ -13,7 +13,7 @@ import pytest
 from runner.reports.data import Invocation
 from runner.web.app import live_app
 from runner.web.feed import Feed
-from runner.web.reading import Reader, Target
+from runner.web.page_state import Reader, Target
 from runner.web.server import hosts_of, listening_socket
 from tests.report_rows import Row, add, new_state
 

@@ -17,7 +17,7 @@ from runner.host.workspace import Holder
 from runner.reports.data import Invocation
 from runner.store.database import StateFile
 from runner.web.feed import Feed
-from runner.web.reading import ControlState, Numbers, Reader, Target
+from runner.web.page_state import ControlState, Numbers, Reader, Target
 from tests.report_rows import BEGAN_S, Row, add, new_state
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from runner.service.protocol import Answer, FailureClass, Meaning
 from runner.service.reply import Reply
 from runner.service.rivya.bodies import reference_urls
 from runner.service.rivya.failures import NO_CREDITS, failure_class, names_a_reference
-from runner.service.rivya.models import contracts_from_list
+from runner.service.rivya.model_list import contracts_from_list
 from runner.service.rivya.tasks import read_task, said_by
 
 # 4xx that speak of a request under way, or of what was behind it: not of what it asked for.

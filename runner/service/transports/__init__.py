@@ -18,7 +18,7 @@ from runner.errors import UsageError
 from runner.host import surroundings
 from runner.host.surroundings import Finding
 from runner.service.addresses import Address, is_loopback, may_hold_results, read_address
-from runner.service.transports.trouble import AddressRefused, in_words, look_at, never_left
+from runner.service.transports.connection_errors import AddressRefused, in_words, look_at, never_left
 from runner.service.transports.trust import trusted
 
 __all__ = (

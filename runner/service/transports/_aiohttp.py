@@ -17,7 +17,7 @@ from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
 from runner.service.addresses import Address, read_address
-from runner.service.transports.trouble import AddressRefused, BrokenOff, NotConnected
+from runner.service.transports.connection_errors import AddressRefused, BrokenOff, NotConnected
 
 LONGEST_HEADER_BYTES = 65_536  # a signed url to go to instead can be long
 KEEP_S = 20.0  # how long a connection that is not used is kept

@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass, replace
 
 from runner.lifecycle.ways import FREE, SO_FAR, Trouble
-from runner.progress.words import credits_in_words, moment
+from runner.progress.figures import credits_in_words, moment
 from runner.store import jobs
 from runner.words import harmless
 

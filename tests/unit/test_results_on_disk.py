@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from runner.api import adopting
+from runner.api.plans import results_on_disk
 from runner.host.clock import rfc3339
 from runner.model import NEVER_SENT, Basis, Estimate, Settings, State, TaskId
 from runner.results.sidecar import Sidecar, SidecarIndex
@@ -73,11 +73,11 @@ def taken_over(world: World, sidecar: Sidecar) -> bool:
     conn = world.file.conn
     staging.stage(conn, NAME, [staged(JOB)])
     settings = Settings(path=Path("/m.yaml"), name=NAME, output_dir=Path("/out"))
-    found = adopting.adoptable(world.file, settings, URL, cast("SidecarIndex", Disk(sidecar)))
+    found = results_on_disk.adoptable(world.file, settings, URL, cast("SidecarIndex", Disk(sidecar)))
     staging.adopt(conn, found)
     with world.file.transaction():
         staging.apply(conn, NAME, NOW)
-        adopting.take_over(conn, NAME, found, NOW)
+        results_on_disk.take_over(conn, NAME, found, NOW)
     return bool(found)
 
 

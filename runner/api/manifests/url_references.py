@@ -22,10 +22,10 @@ from runner.host.environment import base_url, known_key
 from runner.manifest.copies import Copies
 from runner.manifest.reference_files import ReferenceProblem
 from runner.manifest.references import bare, origin_of
-from runner.progress.words import counted
+from runner.progress.figures import counted
 from runner.results.fetch import ResultFetcher
+from runner.results.fetch_errors import ResultRefused, ResultTooLarge, ResultTrouble, ResultUnavailable
 from runner.results.parts import PartFile, disk_errors
-from runner.results.trouble import ResultRefused, ResultTooLarge, ResultTrouble, ResultUnavailable
 from runner.service.account import Account, checked_base_url
 from runner.service.addresses import is_loopback
 from runner.service.transports import get_ready, open_result_transport

@@ -7,8 +7,8 @@ import socket
 from dataclasses import dataclass
 
 from runner import __version__
-from runner.api.adopting import take_over
 from runner.api.plan import Plan
+from runner.api.plans.results_on_disk import take_over
 from runner.api.retry import Rounds, begin_rounds
 from runner.results.files import OutputFolder
 from runner.service.account import Account

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from runner.progress.words import counted
+from runner.progress.figures import counted
 from runner.store import ledger, staging
 from runner.store.copies import is_backup, payments_of, strays
 from runner.store.database import StateFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from runner.contract import Contract
-from runner.contract.words import shown, suggest
+from runner.contract.phrases import shown, suggest
 from runner.manifest.findings import Findings, Spot
 from runner.model import ModelId
 

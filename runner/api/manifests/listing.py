@@ -20,8 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import runner
+from runner.api.manifests.opened import Opened
 from runner.api.models import contracts_sha256
-from runner.api.reading import Opened
 from runner.manifest import Input
 from runner.store import listings, staging
 from runner.store.database import StateFile
@@ -29,12 +29,13 @@ from runner.store.listings import Source
 
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
 PROGRAM = (
-    "api/expanding.py", "api/models.py", "api/reading.py", "api/unchanged.py", "contract/*.py", "errors.py",
-    "fingerprint.py", "host/clock.py", "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py",
+    "api/manifests/*.py", "api/models.py", "contract/*.py", "errors.py", "fingerprint.py", "host/clock.py",
+    "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py",
     "results/containers.py", "results/files.py", "results/media.py", "results/parts.py", "schemas.py",
     "store/copies.py", "store/jobs.py", "store/marks.py", "store/once.py", "store/place.py",
-    "store/staging.py", "store/troubles.py", "words.py",
+    "store/staging.py", "store/error_words.py", "words.py",
 )  # fmt: skip
+ROOT = Path(runner.__file__).resolve().parent
 
 
 def basis_of(opened: Opened) -> str | None:
@@ -56,12 +57,15 @@ def _program() -> str:
     found = hashlib.sha256(f"{runner.__version__}\n{sys.version}\n".encode())
     for name in ("pyyaml", "pillow", "pillow-heif"):
         found.update(f"{version(name)}\n".encode())
-    root = Path(__file__).resolve().parents[1]
-    for pattern in PROGRAM:
-        for path in sorted(root.glob(pattern)):
-            found.update(f"{path.relative_to(root).as_posix()}\n".encode())
-            found.update(hashlib.sha256(path.read_bytes()).digest())
+    for path in program_files():
+        found.update(f"{path.relative_to(ROOT).as_posix()}\n".encode())
+        found.update(hashlib.sha256(path.read_bytes()).digest())
     return found.hexdigest()
+
+
+def program_files() -> list[Path]:
+    """Return the files of PROGRAM, always in the same order."""
+    return [path for pattern in PROGRAM for path in sorted(ROOT.glob(pattern))]
 
 
 def listed_from(opened: Opened, file: StateFile, basis: str | None) -> Source | None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from runner.api import unchanged
+from runner.api.manifests import listing
+from runner.api.manifests.opened import InvalidManifest, read_manifest
 from runner.api.plan import Plan, make_plan, plan_lines
-from runner.api.reading import InvalidManifest, read_manifest
 from runner.fingerprint import canonical
 from runner.store import manifests, staging
 from runner.store.database import StateFile
@@ -146,7 +146,7 @@ class Workspace:
         opened = read_manifest(self.path, state=str(self.database), sandbox=False, file=self.file)
         with pytest.MonkeyPatch.context() as patch:
             if expand:
-                patch.setattr(unchanged, "listed_from", lambda *_: None)
+                patch.setattr(listing, "listed_from", lambda *_: None)
             try:
                 found = make_plan(opened, self.file, base_url=SERVICE, now_s=NOW_S)
             except InvalidManifest as exc:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
+from runner.contract.phrases import number_text
 from runner.contract.terms import REFERENCE_PARAM, Contract, Param, ParamType
-from runner.contract.words import number_text
 
 Schema: TypeAlias = dict[str, Any]
 

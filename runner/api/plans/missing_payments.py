@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StateError
-from runner.progress.words import counted
+from runner.progress.figures import counted
 from runner.results.sidecar import Sidecar
 from runner.service.account import same_service
 from runner.store import ledger

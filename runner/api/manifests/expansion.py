@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from runner.api import unchanged
-from runner.api.reading import Opened, refuse_errors
+from runner.api.manifests import listing
+from runner.api.manifests.opened import Opened, refuse_errors
 from runner.model import Estimate, Job, JobSpec
 from runner.money.pricing import estimate, shape_of
 from runner.store import ledger, staging
@@ -24,8 +24,8 @@ def stage(opened: Opened, file: StateFile, *, base_url: str) -> Source | None:
         InvalidManifest: A job that is wanted has a problem; the database is as it was.
     """
     name, prices = opened.settings.name, Prices(opened, file, base_url)
-    basis = unchanged.basis_of(opened)
-    source = unchanged.listed_from(opened, file, basis)
+    basis = listing.basis_of(opened)
+    source = listing.listed_from(opened, file, basis)
     if source is not None:
         listed = staging.to_price(file.conn, name)
         staging.restage(file.conn, name, {job.shape: prices.of(job, job.shape) for job in listed})
@@ -40,7 +40,7 @@ def stage(opened: Opened, file: StateFile, *, base_url: str) -> Source | None:
         ),
     )
     refuse_errors(opened)
-    return unchanged.read_from(opened, basis)
+    return listing.read_from(opened, basis)
 
 
 class Prices:

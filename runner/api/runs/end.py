@@ -13,8 +13,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from runner.api.applying import Begun
-from runner.api.troubles import Stuck, stuck
+from runner.api.runs.begun import Begun
+from runner.api.stuck_jobs import Stuck, stuck
 from runner.engine import Ended
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
 from runner.host.clock import Clock, rfc3339
@@ -23,7 +23,7 @@ from runner.results.files import OutputFolder
 from runner.steps.download import stem_of
 from runner.store import jobs, ledger, reporting, runs
 from runner.store.database import StateFile
-from runner.store.troubles import as_trouble
+from runner.store.error_words import as_trouble
 
 END_IMPORTS = ("runner.api.report", "runner.reports.page", "rich.console", "sqlite_utils")
 END_IMPORTS_AFTER_S = 2.0

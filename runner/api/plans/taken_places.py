@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from runner.errors import UsageError
 from runner.model import Settings
-from runner.progress.words import counted
+from runner.progress.figures import counted
 from runner.store import jobs, manifests, staging
 from runner.store.database import StateFile
 

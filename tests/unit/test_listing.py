@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import runner
-from runner.api import unchanged
-from runner.api.expanding import stage
-from runner.api.reading import read_manifest
+from runner.api.manifests import listing
+from runner.api.manifests.expansion import stage
+from runner.api.manifests.opened import read_manifest
 from runner.store import jobs, manifests, staging
 from runner.store.database import StateFile
 from runner.store.listings import Source
@@ -109,7 +109,7 @@ def test_a_result_found_on_the_disk_is_taken_over_without_an_expansion(place: Pl
 def test_another_contract_is_a_reason_to_expand(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.apply()
 
-    monkeypatch.setattr(unchanged, "contracts_sha256", lambda *_, **__: "another")
+    monkeypatch.setattr(listing, "contracts_sha256", lambda *_, **__: "another")
 
     assert not place.stage()
 
@@ -125,7 +125,7 @@ def test_a_list_of_models_that_was_synced_is_a_reason_to_expand(place: Place) ->
 def test_another_program_is_a_reason_to_expand(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.apply()
 
-    monkeypatch.setattr(unchanged, "_program", lambda: "another")
+    monkeypatch.setattr(listing, "_program", lambda: "another")
 
     assert not place.stage()
 
@@ -190,7 +190,7 @@ def test_a_payment_under_way_keeps_its_shape_and_is_held_against_its_manifest(
 
 def test_all_code_that_has_a_part_in_an_expansion_is_part_of_its_basis() -> None:
     """Another program may make other jobs; so may any module the manifest, contracts and prices stand on."""
-    counted = {path for pattern in unchanged.PROGRAM for path in PACKAGE.glob(pattern)}
+    counted = set(listing.program_files())
     seen: set[Path] = set()
     starts = ("manifest", "manifest.reference_files", "contract", "money.pricing", "schemas")
     to_look_at = {_file(f"runner.{name}") for name in starts}

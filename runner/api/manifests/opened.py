@@ -177,7 +177,9 @@ def read_manifest(
 
 def _fetch_with(announce: Announce) -> Fetch:
     def fetch(urls: Collection[str], copies: Copies) -> Mapping[str, ReferenceProblem]:
-        from runner.api.fetching import fetch_all  # what speaks HTTP is loaded for a manifest with urls only
+        from runner.api.manifests.url_references import (
+            fetch_all,  # what speaks HTTP is loaded for a manifest with urls only
+        )
 
         return fetch_all(urls, copies, announce)
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from runner.contract import REFERENCE_PARAM, Contract, Param, ParamType
-from runner.contract.schema import DIALECT, Schema, bounds, described, items
-from runner.contract.words import number_text
+from runner.contract.params_schema import DIALECT, Schema, bounds, described, items
+from runner.contract.phrases import number_text
 from runner.model import ModelId
 from runner.schemas import load_contracts, read_schema
 

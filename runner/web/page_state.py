@@ -20,7 +20,7 @@ from runner.reports import page
 from runner.reports.data import FilePlace, Invocation, Report, categories_of, collect, jobs_of
 from runner.store import jobs, reporting, runs
 from runner.store.database import StateFile
-from runner.store.troubles import trouble
+from runner.store.error_words import trouble
 
 ERRORS = 5
 AT_THE_SERVICE = ("submitting", "waiting")
