@@ -27,7 +27,7 @@ from runner.pace.governor import START_PER_S
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.store import durations, jobs, ledger, rates, reporting, result_hosts, staging
 from runner.store.database import StateFile
-from runner.store.listings import Source
+from runner.store.listings import ListingSource
 from runner.store.marks import Mark, Marks
 
 CHANGES = (
@@ -57,7 +57,7 @@ class Plan:
     database: Path
     database_exists: bool
     settings: Settings
-    source: Source | None  # what its jobs were read from, where that tells them
+    source: ListingSource | None  # what its jobs were read from, where that tells them
     summary: Mapping[str, int]
     credits: Mapping[str, Any]
     uploads: int
@@ -145,7 +145,13 @@ def compare(
 
 
 def judge(
-    opened: Opened, file: StateFile, source: Source | None, found: Found, *, base_url: str, now_s: float
+    opened: Opened,
+    file: StateFile,
+    source: ListingSource | None,
+    found: Found,
+    *,
+    base_url: str,
+    now_s: float,
 ) -> Plan:
     """Count what a run would do with the staged jobs, what it would cost, and what a person should know before."""
     settings = opened.settings

@@ -21,7 +21,7 @@ from runner.words import harmless
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class WrittenReport:
     """A report that is on the disk now."""
 
     path: Path
@@ -29,7 +29,7 @@ class Written:
     report: Report
 
 
-def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> Written:
+def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> WrittenReport:
     """Write the report of a manifest beside its results.
 
     Raises:
@@ -61,7 +61,7 @@ def write_report_for(file: StateFile, settings: Settings) -> tuple[Path | None, 
         return None, harmless(str(exc))
 
 
-def _write(file: StateFile, settings: Settings, invocation: Invocation) -> Written:
+def _write(file: StateFile, settings: Settings, invocation: Invocation) -> WrittenReport:
     report = collect(
         file.conn,
         settings.name,
@@ -70,7 +70,7 @@ def _write(file: StateFile, settings: Settings, invocation: Invocation) -> Writt
         invocation=invocation,
     )
     path = page_path(settings.output_dir, settings.name)
-    return Written(path=path, size_bytes=write_report(report, path), report=report)
+    return WrittenReport(path=path, size_bytes=write_report(report, path), report=report)
 
 
 def invocation_of(manifest: Path, state: str | None, *, sandbox: bool) -> Invocation:

@@ -22,7 +22,7 @@ _NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class RetryKind:
     """Jobs of one kind that a person means, and the money of it."""
 
     state: State
@@ -44,7 +44,7 @@ class Rounds:
     database: Path
     rows: Mapping[int, tuple[State, int]]
     jobs: tuple[str, ...] = ()
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[RetryKind, ...] = ()
     left_out: tuple[str, ...] = ()  # why others that were named are not among them
     attention: tuple[str, ...] = ()  # charges that a person has yet to see
 
@@ -130,11 +130,11 @@ def _why_not(job: Job) -> str:
     )
 
 
-def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tuple[Kind, ...]:
+def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tuple[RetryKind, ...]:
     settings = opened.settings
     bound = manifests.binding(conn, settings.name)
     service = bound.base_url if bound else ""
-    kinds: dict[tuple[State, str], Kind] = {}
+    kinds: dict[tuple[State, str], RetryKind] = {}
     for job in found:
         price = estimate(
             job,
@@ -145,7 +145,7 @@ def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tu
         failed = job.state is State.FAILED
         key = job.state, (job.error_class if failed else job.error_code) or ""
         why = (job.error_class if failed else job.error_message) or ""
-        kind = kinds.get(key, Kind(state=job.state, why=why))
+        kind = kinds.get(key, RetryKind(state=job.state, why=why))
         kinds[key] = replace(
             kind,
             number=kind.number + 1,

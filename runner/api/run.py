@@ -19,7 +19,7 @@ from runner.api.models import contracts_for
 from runner.api.plan import Plan, make_plan
 from runner.api.plans.taken_places import refuse_taken
 from runner.api.retry import Rounds
-from runner.api.runs.begun import Begun, apply
+from runner.api.runs.begun import BegunRun, apply
 from runner.api.runs.end import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
 from runner.api.runs.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.runs.sandbox_process import Sandbox, sandbox_child
@@ -100,7 +100,7 @@ class Run:
         self._announce = announce
         self._clock = clock or SystemClock()
         self._stack = ExitStack()
-        self._begun: Begun | None = None
+        self._begun: BegunRun | None = None
 
     def begin(self) -> None:
         """Read, plan, have the plan agreed to, and apply it.
@@ -175,7 +175,7 @@ class Run:
         """Give back the lock, the database and the sandbox."""
         self._stack.close()
 
-    def _known(self) -> Begun:
+    def _known(self) -> BegunRun:
         assert self._begun is not None, "begin comes first"
         return self._begun
 
@@ -352,7 +352,7 @@ def _put_files_in_place(
 
 
 async def _go(
-    known: Begun,
+    known: BegunRun,
     request: RunRequest,
     clock: Clock,
     progress: Progress,

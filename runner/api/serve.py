@@ -21,7 +21,7 @@ from runner.store import manifests, runs
 from runner.store.database import StateFile
 from runner.web.app import live_app
 from runner.web.feed import Feed
-from runner.web.page_state import ControlState, Numbers, Reader, Target
+from runner.web.page_state import ControlState, Numbers, PageReader, Target
 from runner.web.redirect_file import RedirectFile
 from runner.web.server import HOST, descriptors_for, hosts_of, listening_socket, serve
 
@@ -148,7 +148,7 @@ class _Control:
 
 async def _serve(page: LivePage, target: Target, control: _Control | None = None) -> None:
     listener = page._listener
-    reader = Reader(target, holder=partial(holder_of, target.database))
+    reader = PageReader(target, holder=partial(holder_of, target.database))
     feed = Feed(reader, control=control.state if control is not None else ControlState)
     if control is not None:
         control.moved = feed.nudge

@@ -93,7 +93,7 @@ def _standing(file: StateFile, name: str, now_s: float) -> Standing:
     )
 
 
-def _holder(file: StateFile, run: runs.Run | None) -> Holder | None:
+def _holder(file: StateFile, run: runs.RunRecord | None) -> Holder | None:
     """Return who carries on a run; None when it has ended, or was killed."""
     if run is None or run.ended_at is not None or file.path is None:
         return None
@@ -101,7 +101,7 @@ def _holder(file: StateFile, run: runs.Run | None) -> Holder | None:
     return holder if holder is not None and holder.is_of(pid=run.pid, host=run.host) else None
 
 
-def _run(run: runs.Run) -> dict[str, Any]:
+def _run(run: runs.RunRecord) -> dict[str, Any]:
     return {
         "id": run.id,
         "command": run.command,

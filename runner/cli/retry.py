@@ -17,7 +17,7 @@ from runner.model import State
 from runner.service.protocol import FailureClass
 
 if TYPE_CHECKING:
-    from runner.api.retry import Kind, Rounds
+    from runner.api.retry import RetryKind, Rounds
 
 
 @click.command("retry")
@@ -88,7 +88,7 @@ def in_words(wanted: Rounds) -> Iterator[str]:
     yield from (f"  left out: {why}" for why in wanted.left_out)
 
 
-def _of_what(kind: Kind) -> str:
+def _of_what(kind: RetryKind) -> str:
     if kind.state is State.ABANDONED:
         return "abandoned"
     if kind.state is not State.FAILED:
@@ -99,7 +99,7 @@ def _of_what(kind: Kind) -> str:
     )
 
 
-def _before(kind: Kind) -> str:
+def _before(kind: RetryKind) -> str:
     from runner.progress.figures import credits_in_words
 
     if not kind.counted:

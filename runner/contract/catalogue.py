@@ -18,7 +18,7 @@ from runner.contract.terms import Contract, Param, ParamType
 from runner.model import Json, ModelId
 
 
-class Change(StrEnum):
+class FactChange(StrEnum):
     """How a fact of the live list relates to the bundled one."""
 
     NEW = "new"  # only the live list has it
@@ -32,18 +32,18 @@ class Difference:
 
     model: ModelId
     key: str
-    change: Change
+    change: FactChange
     bundled: Json = None
     live: Json = None
 
     def __str__(self) -> str:
         where = f"{self.model}: {self.key}" if self.key else self.model
         match self.change:
-            case Change.NEW:
+            case FactChange.NEW:
                 return f"{where} is new" + (f": {shown(self.live)}" if self.live is not None else "")
-            case Change.GONE:
+            case FactChange.GONE:
                 return f"{where} is not in the live list"
-            case Change.CHANGED:
+            case FactChange.CHANGED:
                 return f"{where} was {shown(self.bundled)}, is now {shown(self.live)}"
 
 
@@ -54,9 +54,9 @@ def compare_contracts(
     differences: list[Difference] = []
     for model in sorted({*bundled, *live}):
         if model not in live:
-            differences.append(Difference(model=model, key="", change=Change.GONE))
+            differences.append(Difference(model=model, key="", change=FactChange.GONE))
         elif model not in bundled:
-            differences.append(Difference(model=model, key="", change=Change.NEW))
+            differences.append(Difference(model=model, key="", change=FactChange.NEW))
         else:
             differences += _compare(bundled[model], live[model])
     return differences
@@ -82,9 +82,9 @@ def _compare(bundled: Contract, live: Contract) -> list[Difference]:
         for key in sorted({*bundled.params, *live.params}):
             name = f"params.{key}"
             if key not in live.params:
-                found.append(Difference(model=bundled.id, key=name, change=Change.GONE))
+                found.append(Difference(model=bundled.id, key=name, change=FactChange.GONE))
             elif key not in bundled.params:
-                found.append(Difference(model=bundled.id, key=name, change=Change.NEW))
+                found.append(Difference(model=bundled.id, key=name, change=FactChange.NEW))
             else:
                 ours, theirs = bundled.params[key], live.params[key]
                 found += _compare_facts(ours, theirs, bundled.id, f"{name}.", _PARAM_FACTS)
@@ -101,7 +101,7 @@ def _compare_facts(
             continue
         if isinstance(new, tuple) and isinstance(old, tuple) and sorted(new) == sorted(old):
             continue
-        change = Change.NEW if old is None else Change.CHANGED
+        change = FactChange.NEW if old is None else FactChange.CHANGED
         found.append(Difference(model=model, key=prefix + fact, change=change, bundled=old, live=new))
     return found
 

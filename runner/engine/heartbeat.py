@@ -16,7 +16,7 @@ from runner.engine.view import Snapshot
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, State
 from runner.store import jobs, ledger, rates, runs
-from runner.store.marks import Begun
+from runner.store.marks import PaymentsBegun
 
 BEAT_S, SLOW_BEAT_S = 1.0, 3.0
 TELLING_S = 10.0  # of jobs coming home, before their pace says when the last one will
@@ -68,7 +68,7 @@ class Heartbeat:
         context, scheduler = self._run_state.context, self._run_state.scheduler
         found, stats = scheduler.found_rate, self.stats()
 
-        def record(conn: sqlite3.Connection) -> tuple[int, Begun | None]:
+        def record(conn: sqlite3.Connection) -> tuple[int, PaymentsBegun | None]:
             runs.touch(conn, context.run, stats=stats, now=context.now())
             if found is not None:
                 rates.save(conn, context.account.name, found, context.now())
@@ -85,7 +85,7 @@ class Heartbeat:
         scheduler.governor.share = 1.0 / sharers
         return sharers
 
-    async def _mark(self, begun: Begun) -> None:
+    async def _mark(self, begun: PaymentsBegun) -> None:
         """Write down outside the database what is committed in it; a drive that hangs holds nobody up."""
         context, marks = self._run_state.context, self._run_state.context.marks
         if marks is None or begun == marks.last or not begun.number:

@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from statistics import median
 
-from runner.steps.download import Line
+from runner.steps.download import DownloadHandle
 
 WINDOW_S = 5.0  # how long a download is watched before it is judged
 SLOW_BYTES_PER_S = 100_000.0  # a place that brings more is no waste: a film of some MB takes under a minute
@@ -25,7 +25,7 @@ TRIAL_EVERY_S = 15.0  # while nobody knows how long others take, one lets go so 
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    line: Line
+    handle: DownloadHandle
     began_s: float
     slow: bool
     mark_s: float
@@ -33,7 +33,7 @@ class _Open:
     lets_go: bool = False
 
     def rate(self, now: float) -> float:
-        return (self.line.meter.size_bytes - self.mark_bytes) / max(now - self.mark_s, 1e-3)
+        return (self.handle.meter.size_bytes - self.mark_bytes) / max(now - self.mark_s, 1e-3)
 
 
 class Places:
@@ -65,9 +65,9 @@ class Places:
             return self.let_go.popleft(), slow < self._slow
         return None
 
-    def begin(self, row: int, line: Line, now: float, *, slow: bool) -> None:
+    def begin(self, row: int, handle: DownloadHandle, now: float, *, slow: bool) -> None:
         """A download begins."""
-        self._open[row] = _Open(line=line, began_s=now, slow=slow, mark_s=now)
+        self._open[row] = _Open(handle=handle, began_s=now, slow=slow, mark_s=now)
 
     def over(self, row: int, now: float, *, well: bool) -> None:
         """A download has ended; `well`: how long it took is how long one may take, unless it was a slow one."""
@@ -83,9 +83,13 @@ class Places:
         for each in ordinary:
             if now - each.mark_s < WINDOW_S:
                 continue
-            if not each.line.meter.judged and each.rate(now) < SLOW_BYTES_PER_S and self._too_long(each, now):
+            if (
+                not each.handle.meter.judged
+                and each.rate(now) < SLOW_BYTES_PER_S
+                and self._too_long(each, now)
+            ):
                 self._move(each, now)
-            each.mark_s, each.mark_bytes = now, each.line.meter.size_bytes
+            each.mark_s, each.mark_bytes = now, each.handle.meter.size_bytes
         return min(each.mark_s for each in ordinary) + WINDOW_S
 
     def _too_long(self, each: _Open, now: float) -> bool:
@@ -97,9 +101,9 @@ class Places:
         elif self._took_s or now - self._trial_s >= TRIAL_EVERY_S:
             self._trial_s = now
             each.lets_go = True
-            each.line.scope.cancel()
+            each.handle.scope.cancel()
 
     def stop(self) -> None:
         """Have all let go."""
         for each in self._open.values():
-            each.line.scope.cancel()
+            each.handle.scope.cancel()

@@ -16,7 +16,7 @@ from runner.pace.scheduler import Call
 from runner.service.protocol import Meaning
 from runner.steps import poll as poll_step
 from runner.steps import trouble
-from runner.steps.download import DownloadResult, Downloads, Fetched, Line, note_missing
+from runner.steps.download import DownloadHandle, DownloadResult, Downloads, Fetched, note_missing
 
 TRIES = 7  # for one result; a good 20 s in all
 LONGEST_WAIT_S = 20.0
@@ -85,9 +85,9 @@ class Results:
             if run_state.counts_downloads:
                 run_state.scheduler.sent(now, Call.OTHER)
             row, slow = taken
-            line = Line()
-            self._places.begin(row, line, now, slow=slow)
-            start(self._fetch(row, line, now))
+            handle = DownloadHandle()
+            self._places.begin(row, handle, now, slow=slow)
+            start(self._fetch(row, handle, now))
         return min(again_at, self._places.judge(now, waiting=bool(to_download)))
 
     def stop(self, now: float) -> float:
@@ -101,7 +101,7 @@ class Results:
 
     # --- what comes of it ---
 
-    async def _fetch(self, row: int, line: Line, began_at: float) -> None:
+    async def _fetch(self, row: int, handle: DownloadHandle, began_at: float) -> None:
         """Fetch the results of one job, and see to what follows."""
         run_state = self._run_state
         run_state.tally.downloads += 1
@@ -112,7 +112,7 @@ class Results:
                 row,
                 run_state.backlog.settled.pop(row, None),
                 last=run_state.backlog.tries["download", row] + 1 >= TRIES,
-                line=line,
+                handle=handle,
             )
             well = result.fetched is Fetched.DONE
         finally:

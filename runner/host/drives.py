@@ -76,7 +76,7 @@ class CopyFailed(OSError):
     """There is no room for a copy, or it may not be written."""
 
 
-class Reader:
+class ReaderProcess:
     """Another process that reads for us."""
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class Drives:
         tell: Callable[[str], None],
         *,
         mounts: Callable[[], str] = read_mounts,
-        start: Callable[[], Reader] = Reader,
+        start: Callable[[], ReaderProcess] = ReaderProcess,
         clock: Callable[[], float] = lambda: time.monotonic(),
     ) -> None:
         self.tell = tell
@@ -152,7 +152,7 @@ class Drives:
         self._clock = clock
         self._kinds: dict[str, bool] | None = None  # {mount point: whether it may not answer}
         self._known: dict[str, tuple[str, bool]] = {}
-        self._idle: list[Reader] = []
+        self._idle: list[ReaderProcess] = []
         self._lock = threading.Lock()
 
     def wait_for(self, path: PurePath | str, *, whole: bool = False, most_s: float = math.inf) -> None:
@@ -221,13 +221,13 @@ class Drives:
                 self.tell(f"waiting for {path}: nothing has come from it for {waited_s:.0f} s; Ctrl-C quits")
                 next_s += NAMED_AGAIN_S
 
-    def _take(self) -> Reader:
+    def _take(self) -> ReaderProcess:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
         return self._start()
 
-    def _wait(self, reader: Reader, path: str, most_s: float) -> int:
+    def _wait(self, reader: ReaderProcess, path: str, most_s: float) -> int:
         began, next_s = self._clock(), min(NAMED_AFTER_S, most_s)
         while (number := reader.ended) is None:
             if reader.hears(max(next_s - (self._clock() - began), 0.0)):

@@ -1,12 +1,12 @@
 """Manifests: read, expanded, checked, and every problem told with its place.
 
-`open_manifest` reads the head and returns a `Manifest` whose `jobs()` stream. What is written where:
+`open_manifest` reads the head and returns an `OpenManifest` whose `jobs()` stream. What is written where:
 `runner.manifest.yaml12` reads YAML with places, `head` the settings, `entry` one item of `jobs:`, `matrix` and
 `rows` what multiplies it, `expansion` makes the jobs, `names` judges ids and output names.
 """
 
 from runner.manifest.inputs import Input
-from runner.manifest.load import Manifest, open_manifest
+from runner.manifest.load import OpenManifest, open_manifest
 from runner.manifest.references import ReferenceReader, ReferenceTrouble
 from runner.manifest.render import (
     in_order,
@@ -20,7 +20,7 @@ from runner.manifest.render import (
 
 __all__ = [
     "Input",
-    "Manifest",
+    "OpenManifest",
     "ReferenceReader",
     "ReferenceTrouble",
     "in_order",

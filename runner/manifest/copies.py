@@ -33,7 +33,7 @@ class Copy:
     size_bytes: int
 
 
-class Hashes(Protocol):
+class HashMemory(Protocol):
     """Remembers the SHA-256 of files by how they look from outside."""
 
     def get(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
@@ -53,7 +53,7 @@ class Copies:
         cache: Remembers what was proven of files by how they look from outside.
     """
 
-    def __init__(self, folder: Path, cache: Hashes | None = None) -> None:
+    def __init__(self, folder: Path, cache: HashMemory | None = None) -> None:
         self.folder = folder
         self._cache = cache
         self._found: dict[str, list[Copy]] | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runner.manifest.findings import Findings
-from runner.manifest.lines import BadLine, Lines
+from runner.manifest.lines import BadLine, LineReader
 from runner.manifest.ordinary_files import open_regular
 from runner.manifest.rows import Reading, Row
 from runner.manifest.tables import Table
@@ -47,10 +47,10 @@ class CsvRows(Table):
             self._header(lines)
             yield from self._rows(self._names, self._records(lines))
 
-    def _lines(self, opened: Any) -> Lines:
-        return Lines(opened, self, self.reading.encoding)
+    def _lines(self, opened: Any) -> LineReader:
+        return LineReader(opened, self, self.reading.encoding)
 
-    def _header(self, lines: Lines) -> tuple[list[str], int, str]:
+    def _header(self, lines: LineReader) -> tuple[list[str], int, str]:
         """Read the header: its cells, its line and its text."""
         first = next(lines, "")
         if first.casefold().startswith(_SEP) and len(first.rstrip("\r\n")) == len(_SEP) + 1:
@@ -70,7 +70,7 @@ class CsvRows(Table):
     def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
         return csv.reader(lines, strict=True, delimiter=self._delimiter)
 
-    def _records(self, lines: Lines) -> Iterator[tuple[int, str, list[Any]]]:
+    def _records(self, lines: LineReader) -> Iterator[tuple[int, str, list[Any]]]:
         records = self._reader(lines)
         while True:
             lines.mark()
@@ -97,7 +97,7 @@ class CsvRows(Table):
                 continue
             yield lines.first, text.rstrip("\r\n"), cells
 
-    def _broken(self, lines: Lines, exc: csv.Error) -> None:
+    def _broken(self, lines: LineReader, exc: csv.Error) -> None:
         said = str(exc)
         hint = 'a quote inside a cell is written twice ("")'
         if "field limit" in said:

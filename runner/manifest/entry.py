@@ -17,7 +17,7 @@ from runner.manifest.model_names import find_contract
 from runner.manifest.row_files import open_glob, open_rows
 from runner.manifest.rows import Reading, Rows
 from runner.manifest.section import Section
-from runner.manifest.texts import FileText, Text, Written, filled_in, read_text, spot_of
+from runner.manifest.texts import FileText, Text, WrittenValue, filled_in, read_text, spot_of
 from runner.manifest.values import Value, compile_value
 from runner.manifest.yaml12 import YamlMap
 from runner.model import Json, ModelId
@@ -195,7 +195,7 @@ def _contract(
 
 
 def _params(
-    defaults: Mapping[str, Written], own: Mapping[str, Written], findings: Findings
+    defaults: Mapping[str, WrittenValue], own: Mapping[str, WrittenValue], findings: Findings
 ) -> dict[str, Value]:
     """Return the defaults with the job's own params over them; null removes a key."""
     merged = {**defaults, **own}

@@ -11,7 +11,7 @@ Snapshot = tuple[list[Problem], dict[Severity, int], set[tuple[Place, str, str]]
 SHOWN = 200  # errors, and as many warnings; the rest is only counted
 
 
-class Source:
+class SourceText:
     """A text that problems point into."""
 
     def __init__(self, file: str, text: str = "") -> None:
@@ -35,7 +35,7 @@ class Spot:
 
     __slots__ = ("at", "path", "source", "text")
 
-    def __init__(self, source: Source, at: At, path: str = "", text: str | None = None) -> None:
+    def __init__(self, source: SourceText, at: At, path: str = "", text: str | None = None) -> None:
         self.source = source
         self.at = at
         self.path = path

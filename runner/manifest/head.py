@@ -16,7 +16,7 @@ from runner.manifest.settings import read_settings
 from runner.manifest.texts import (
     FileText,
     Text,
-    Written,
+    WrittenValue,
     check_variable_name,
     compiled,
     filled_in,
@@ -39,7 +39,7 @@ class Head:
     variables: Mapping[str, Json]
     model: Text | None
     prompt: Text | None
-    params: Mapping[str, Written]
+    params: Mapping[str, WrittenValue]
     references: tuple[FileText, ...]
     mend: bool  # what pictures are where they do not say it themselves
     output_name: Text
@@ -97,13 +97,13 @@ def read_head(
     )
 
 
-def read_params(section: Section) -> dict[str, Written]:
+def read_params(section: Section) -> dict[str, WrittenValue]:
     """Return the params as written, each with its place."""
     params = section.section("params")
     if params is None:
         return {}
     return {
-        key: Written(
+        key: WrittenValue(
             value=value, spot=params.at(key), key_spot=params.spot.inside(params.node.key_at(key), key)
         )
         for key, value in params.node.items()

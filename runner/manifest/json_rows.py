@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from runner.contract.phrases import shown
-from runner.manifest.findings import Source, Spot
-from runner.manifest.lines import BadLine, Lines
+from runner.manifest.findings import SourceText, Spot
+from runner.manifest.lines import BadLine, LineReader
 from runner.manifest.ordinary_files import open_regular, read_text
 from runner.manifest.rows import Row, Rows, is_row
 from runner.model import Problem
@@ -23,7 +23,7 @@ class JsonLinesRows(Rows):
     def _read(self) -> Iterator[Row]:
         count = 0
         with open_regular(self.path) as opened:
-            lines = Lines(opened, self, self.reading.encoding)
+            lines = LineReader(opened, self, self.reading.encoding)
             decode = _decoder().decode
             while True:
                 lines.mark()
@@ -61,7 +61,7 @@ class JsonRows(Rows):
         if isinstance(text, Problem):
             self.findings.add(text)
             return
-        self.source = Source(self.source.file, text)
+        self.source = SourceText(self.source.file, text)
         position = _SPACE.match(text, 0).end()  # type: ignore[union-attr]  # matches the empty text too
         if text[position : position + 1] != "[":
             what = "the file must be a JSON array of objects"

@@ -28,7 +28,7 @@ class BadLine(Exception):
     """A line that is not text; the reason is already reported."""
 
 
-class Lines:
+class LineReader:
     """The lines of a file as text, counted; remembers the first line since `mark`.
 
     Args:
@@ -54,7 +54,7 @@ class Lines:
         """Begin a record: `first` and `text` are those of the next line read."""
         self.first = 0
 
-    def __iter__(self) -> Lines:
+    def __iter__(self) -> LineReader:
         return self
 
     def __next__(self) -> str:

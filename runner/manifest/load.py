@@ -11,7 +11,7 @@ from pathlib import Path
 from runner.contract import Contract
 from runner.contract.judging import Judge
 from runner.manifest.expansion import Expander
-from runner.manifest.findings import SHOWN, Findings, Snapshot, Source, Spot
+from runner.manifest.findings import SHOWN, Findings, Snapshot, SourceText, Spot
 from runner.manifest.head import Head, read_head
 from runner.manifest.inputs import Input
 from runner.manifest.json_schema import schema_of_manifests
@@ -25,7 +25,7 @@ from runner.manifest.yaml12 import YamlMap, read_yaml
 from runner.model import JobSpec, ModelId, Problem, Reference, Settings, Severity
 
 
-class Manifest:
+class OpenManifest:
     """An opened manifest.
 
     `settings` is None where the file is so broken that nothing could be made of it; where it is
@@ -174,7 +174,7 @@ def open_manifest(
     contracts: Mapping[ModelId, Contract],
     references: ReferenceReader,
     workspace: Path | None = None,
-) -> Manifest:
+) -> OpenManifest:
     """Open a manifest and read its head. Never raises for what is in the file, or for a file that is not there.
 
     Args:
@@ -194,7 +194,7 @@ def open_manifest(
         head, text = None, ""
     else:
         head = _head(text, absolute, shown, findings, workspace or folder, contracts)
-    return Manifest(
+    return OpenManifest(
         findings,
         head,
         sha256=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
@@ -215,7 +215,7 @@ def _head(
     document = read_yaml(text, file=shown)
     for problem in document.problems:
         findings.add(problem)
-    spot = Spot(Source(shown, text.removeprefix("\ufeff")), document.at)
+    spot = Spot(SourceText(shown, text.removeprefix("\ufeff")), document.at)
     if not isinstance(document.value, YamlMap):
         if not document.problems:
             what = f"a manifest is a mapping, not {said(document.value)}"

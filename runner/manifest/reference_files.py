@@ -21,7 +21,7 @@ from typing import BinaryIO
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import Clock, SystemClock
 from runner.host.drives import DRIVES, CopyFailed
-from runner.manifest.copies import SETTLED_AFTER_S, Copies, Copy, Hashes
+from runner.manifest.copies import SETTLED_AFTER_S, Copies, Copy, HashMemory
 from runner.manifest.mending import Wanted, needs_mending
 from runner.manifest.mending import mend as mend_picture
 from runner.manifest.odd_pictures import MENDED, NOT_FETCHED, REPAIRED, oddities
@@ -93,7 +93,7 @@ class DiskReferences:
 
     def __init__(
         self,
-        cache: Hashes | None = None,
+        cache: HashMemory | None = None,
         *,
         max_bytes: int = MAX_BYTES,
         clock: Clock | None = None,

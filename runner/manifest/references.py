@@ -73,7 +73,7 @@ def is_url(text: str) -> bool:
     return _WEB.match(text) is not None
 
 
-class Trouble:
+class UnreadReference:
     """A `ReferenceTrouble` of our own."""
 
     def __init__(self, what: str, hint: str, code: str) -> None:
@@ -88,14 +88,16 @@ class UrlCollector:
     def __init__(self) -> None:
         self.urls: set[str] = set()
 
-    def read(self, root: Path, text: str, mend: Wanted | None = None) -> Trouble:
+    def read(self, root: Path, text: str, mend: Wanted | None = None) -> UnreadReference:
         """Pass over a file."""
-        return Trouble("", "", "passed-over")
+        return UnreadReference("", "", "passed-over")
 
-    def read_url(self, url: str, mend: Wanted | None, others: Callable[[], Collection[str]]) -> Trouble:
+    def read_url(
+        self, url: str, mend: Wanted | None, others: Callable[[], Collection[str]]
+    ) -> UnreadReference:
         """Remember a url."""
         self.urls.add(url)
-        return Trouble("", "", "passed-over")
+        return UnreadReference("", "", "passed-over")
 
     def still_has(self, reference: Reference) -> bool:
         """Know nothing."""
@@ -147,10 +149,10 @@ class References:
             return self._reader.read_url(url, mend, self.urls)
         if _URL.match(text):
             hint = "name a file, or write an https url"
-            return Trouble(f"{shown(text)} is a URL, not a file", hint, "url-reference")
+            return UnreadReference(f"{shown(text)} is a URL, not a file", hint, "url-reference")
         found = self._reader.read(self._folder, text, mend)
         if not isinstance(found, Reference) and (found.code == "reference-missing" or "\0" in text):
-            return Trouble(found.what, self._nearby(text) or found.hint, found.code)
+            return UnreadReference(found.what, self._nearby(text) or found.hint, found.code)
         return found
 
     def has_the_same(self, reference: Reference) -> bool:

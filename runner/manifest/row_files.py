@@ -11,7 +11,7 @@ from typing import Final
 from runner.contract.phrases import listed, shown
 from runner.host.drives import DRIVES
 from runner.manifest.csv_rows import CsvRows, TsvRows
-from runner.manifest.findings import Findings, Source, Spot
+from runner.manifest.findings import Findings, SourceText, Spot
 from runner.manifest.inputs import Input, file_sha256, names_sha256
 from runner.manifest.json_rows import JsonLinesRows, JsonRows
 from runner.manifest.near_files import nearby
@@ -35,7 +35,7 @@ class YamlRows(Rows):
         if isinstance(text, Problem):
             self.findings.add(text)
             return
-        self.source = Source(self.source.file, text)
+        self.source = SourceText(self.source.file, text)
         document = read_yaml(text, file=self.source.file)
         for problem in document.problems:
             self.findings.add(problem)

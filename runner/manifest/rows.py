@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.contract.phrases import shown
-from runner.manifest.findings import Findings, Source, Spot
+from runner.manifest.findings import Findings, SourceText, Spot
 from runner.manifest.inputs import Input, file_sha256
 from runner.manifest.ordinary_files import Unreadable
 from runner.manifest.yaml12 import YamlMap
@@ -60,7 +60,7 @@ class Rows:
 
     def __init__(self, path: Path, file: str, findings: Findings, reading: Reading | None = None) -> None:
         self.path = path
-        self.source = Source(file)
+        self.source = SourceText(file)
         self.findings = findings
         self.reading = reading or Reading()
         self.input = self._input()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from runner.manifest.lines import BadLine, Lines
+from runner.manifest.lines import BadLine, LineReader
 from runner.manifest.ordinary_files import open_regular
 from runner.manifest.rows import Row, Rows
 
@@ -23,7 +23,7 @@ class TextRows(Rows):
         count = skipped = 0
         first = (1, "")
         with open_regular(self.path) as opened:
-            lines = Lines(opened, self, self.reading.encoding)
+            lines = LineReader(opened, self, self.reading.encoding)
             while True:
                 lines.mark()
                 try:

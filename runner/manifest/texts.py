@@ -18,7 +18,7 @@ _FOREIGN = re.compile(r"(?<!\$)\{\{\s*([A-Za-z_][\w.]*)\s*(?:\|[^{}]*)?\}\}")  #
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class WrittenValue:
     """An entry of a mapping and where its value and its key were written."""
 
     value: Any

@@ -6,7 +6,7 @@ from typing import Any
 
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.placeholders import Scope, Template
-from runner.manifest.texts import Text, Written, compiled
+from runner.manifest.texts import Text, WrittenValue, compiled
 from runner.manifest.yaml12 import YamlList, YamlMap
 from runner.model import Json
 
@@ -16,7 +16,7 @@ class Value:
 
     __slots__ = ("_tree", "key_spot", "spot", "texts")
 
-    def __init__(self, tree: Any, written: Written, texts: list[Text]) -> None:
+    def __init__(self, tree: Any, written: WrittenValue, texts: list[Text]) -> None:
         self._tree = tree
         self.spot = written.spot
         self.key_spot = written.key_spot
@@ -36,7 +36,7 @@ class Value:
         return filled
 
 
-def compile_value(written: Written, findings: Findings) -> Value | None:
+def compile_value(written: WrittenValue, findings: Findings) -> Value | None:
     """Return a compiled value; None, and findings, where a placeholder in it cannot be read."""
     texts: list[Text] = []
     before = findings.reported

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runner.contract.phrases import listed, shown, suggest
-from runner.manifest.findings import Findings, Source
+from runner.manifest.findings import Findings, SourceText
 from runner.manifest.ordinary_files import Unreadable
 from runner.manifest.rows import Reading, Row
 from runner.manifest.tables import Table
@@ -40,7 +40,7 @@ class XlsxRows(Table):
                 raise Unreadable(f"has no sheet {shown(wanted)}", "no-sheet", hint)
             self._sheet = wanted
             self.sheets = tuple(visible or names)
-            self.source = Source(f"{file}[{wanted}]")
+            self.source = SourceText(f"{file}[{wanted}]")
             for number, cells in _cells_of(book[wanted]):
                 self._take_header([str(_plain(cell) or "") for cell in cells], number, "")
                 return

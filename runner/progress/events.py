@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from runner.engine import Snapshot
 from runner.host.clock import rfc3339
-from runner.progress.plain import Lines
+from runner.progress.plain import LineWriter
 from runner.words import json_text
 
 EVENTS_VERSION = 1
@@ -48,7 +48,7 @@ class EventStream(EventLines):
     """Writes the lines to a stream."""
 
     def __init__(self, stream: TextIO) -> None:
-        super().__init__(Lines(stream).say)
+        super().__init__(LineWriter(stream).say)
 
     def close(self) -> None:
         """Nothing to put back."""

@@ -26,7 +26,7 @@ ORDER = (
 )
 
 
-class Lines:
+class LineWriter:
     """Writes lines to a stream that may go away: a closed pipe ends the talk, not the run."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -47,7 +47,7 @@ class PlainProgress:
     """Plain lines: jobs that end, trouble, and a summary now and then."""
 
     def __init__(self, stream: TextIO, *, verbose: int = 0) -> None:
-        self._lines = Lines(stream)
+        self._lines = LineWriter(stream)
         self._verbose = verbose
         self._last = 0.0
         self._troubles: dict[object, float] = {}

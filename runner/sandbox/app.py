@@ -25,9 +25,9 @@ from runner.sandbox.catalogue import public_list
 from runner.sandbox.faults import Rule
 from runner.sandbox.misbehave import Misbehaviour, expired
 from runner.sandbox.openapi import openapi_document
-from runner.sandbox.options import Options
+from runner.sandbox.options import SandboxOptions
 from runner.sandbox.results import MEDIA_TYPES
-from runner.sandbox.service import ApiError, Service, Uploaded
+from runner.sandbox.service import ApiError, ImitatedService, UploadForm
 from runner.sandbox.sniff import sniff
 from runner.sandbox.storage import Storage
 
@@ -37,7 +37,7 @@ UPLOAD_PIECE = 1024 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
-class Call:
+class LoggedRequest:
     """One request on its way through; what the log will say about it."""
 
     kind: str
@@ -52,13 +52,13 @@ class Call:
     fault: str | None = None
 
 
-Handler = Callable[[Call], Awaitable[Response]]
+Handler = Callable[[LoggedRequest], Awaitable[Response]]
 
 
 class Api:
     """The endpoints. Every one goes: key, rate limit, fault before, the work, fault after, log."""
 
-    def __init__(self, service: Service, misbehaviour: Misbehaviour) -> None:
+    def __init__(self, service: ImitatedService, misbehaviour: Misbehaviour) -> None:
         self.service = service
         self.misbehaviour = misbehaviour
         self._in_flight: set[tuple[str, str]] = set()
@@ -86,7 +86,7 @@ class Api:
         self, kind: str, handler: Handler, *, public: bool = False
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            call = Call(kind=kind, request=request)
+            call = LoggedRequest(kind=kind, request=request)
             try:
                 answer = await self._through(call, handler, public=public)
             except ApiError as exc:
@@ -96,7 +96,7 @@ class Api:
 
         return endpoint
 
-    async def _through(self, call: Call, handler: Handler, *, public: bool) -> Response:
+    async def _through(self, call: LoggedRequest, handler: Handler, *, public: bool) -> Response:
         if not public:
             call.account = self.service.account_of(call.request.headers.get("authorization"))
             self.service.check_rate(call.account)
@@ -114,7 +114,7 @@ class Api:
             if lock is not None:
                 self._in_flight.discard(lock)
 
-    async def _with_faults(self, call: Call, handler: Handler) -> Response:
+    async def _with_faults(self, call: LoggedRequest, handler: Handler) -> Response:
         rule: Rule | None = self.service.faults.pick(call.kind, call.facts)
         call.fault = f"{rule.do}:{rule.when}" if rule is not None else None
         if rule is not None and rule.do == "gives_up" and call.kind == "submit":
@@ -132,7 +132,7 @@ class Api:
             answer = await self.misbehaviour.after(rule, call.request, answer)
         return answer
 
-    async def _learn_facts(self, call: Call) -> None:
+    async def _learn_facts(self, call: LoggedRequest) -> None:
         """Find out what fault rules may match on, and what the log should say."""
         request = call.request
         call.key = request.headers.get("idempotency-key")
@@ -157,7 +157,7 @@ class Api:
                     "model": task.model, "prompt": task.prompt, "client_request_id": task.client_request_id,
                 }  # fmt: skip
 
-    def _log(self, call: Call, status: int) -> None:
+    def _log(self, call: LoggedRequest, status: int) -> None:
         request = call.request
         self.service.storage.log((
             self.service.now(), call.kind, request.method, _storable(request.url.path), call.account,
@@ -173,17 +173,17 @@ class Api:
 
     # -- the work itself
 
-    async def _get_models(self, call: Call) -> Response:
+    async def _get_models(self, call: LoggedRequest) -> Response:
         return json_answer(self._models)
 
-    async def _get_openapi(self, call: Call) -> Response:
+    async def _get_openapi(self, call: LoggedRequest) -> Response:
         if self._openapi is None:
             self._openapi = json.dumps(
                 openapi_document(self.service.catalogue, self.service.options), indent=1
             )
         return json_answer(self._openapi)
 
-    async def _submit(self, call: Call) -> Response:
+    async def _submit(self, call: LoggedRequest) -> Response:
         kind = call.request.headers.get("content-type", "")
         if kind.partition(";")[0].strip().lower() != "application/json":
             raise ApiError("validation_failed", "Send Content-Type: application/json.")
@@ -193,23 +193,23 @@ class Api:
         call.task_id, call.charged = accepted.task_id, accepted.charged
         return json_answer(accepted.answer, self.service.options.create_status)
 
-    def _finish_unlooked(self, call: Call) -> None:
+    def _finish_unlooked(self, call: LoggedRequest) -> None:
         """Accept a submit that its gateway has given up; its key was looked up when it came."""
         with suppress(ApiError):
             self.service.submit(call.account, call.key and _storable(call.key), call.raw, look_up=False)
 
-    async def _poll(self, call: Call) -> Response:
+    async def _poll(self, call: LoggedRequest) -> Response:
         return json_answer(self.service.poll(call.account, _storable(call.task_id or "")))
 
-    async def _get_credits(self, call: Call) -> Response:
+    async def _get_credits(self, call: LoggedRequest) -> Response:
         return json_answer({"current_credits": self.service.credits(call.account)})
 
-    async def _get_file(self, call: Call) -> Response:
+    async def _get_file(self, call: LoggedRequest) -> Response:
         return json_answer(
             self.service.get_file(call.account, _storable(call.request.path_params["file_id"]))
         )
 
-    async def _upload(self, call: Call) -> Response:
+    async def _upload(self, call: LoggedRequest) -> Response:
         kind = call.request.headers.get("content-type", "")
         if not kind.lower().startswith("multipart/form-data"):
             raise ApiError("validation_failed", "Send multipart/form-data.")
@@ -224,7 +224,7 @@ class Api:
         call.client_request_id = uploaded.client_request_id
         return json_answer(self.service.upload(call.account, uploaded), self.service.options.create_status)
 
-    async def _result(self, call: Call) -> Response:
+    async def _result(self, call: LoggedRequest) -> Response:
         request = call.request
         number, _, extension = request.path_params["name"].partition(".")
         query = request.query_params
@@ -246,9 +246,9 @@ class Api:
         return _download(request, whole, MEDIA_TYPES[extension], ranges=self.service.options.result_ranges)
 
 
-def create_app(options: Options) -> Starlette:
+def create_app(options: SandboxOptions) -> Starlette:
     """Return the application; `app.state.service` and `app.state.misbehaviour` are its insides."""
-    service = Service(options, Storage(options.state))
+    service = ImitatedService(options, Storage(options.state))
     misbehaviour = Misbehaviour(retry_after=options.retry_after, insufficient=options.insufficient)
     app = Starlette(
         routes=[*Api(service, misbehaviour).routes(), *control.routes(service, misbehaviour)],
@@ -285,7 +285,7 @@ async def _read_body(request: Request) -> bytes:
     return b"".join(pieces)
 
 
-async def _read_upload(form: dict[str, Any]) -> Uploaded:
+async def _read_upload(form: dict[str, Any]) -> UploadForm:
     unknown = sorted(set(form) - {"file", "kind", "model", "client_request_id"})
     if unknown:
         raise ApiError("validation_failed", f"Unknown field: {unknown[0][:100]}.")
@@ -303,7 +303,7 @@ async def _read_upload(form: dict[str, Any]) -> Uploaded:
         head = head or piece[:64]
         digest.update(piece)
         size += len(piece)
-    return Uploaded(
+    return UploadForm(
         kind=texts["kind"], model=texts["model"], client_request_id=texts["client_request_id"],
         signature=sniff(head), size_bytes=size, sha256=digest.hexdigest(),
     )  # fmt: skip

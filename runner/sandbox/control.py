@@ -17,14 +17,14 @@ from runner.sandbox.answers import error, json_answer
 from runner.sandbox.faults import BadRule
 from runner.sandbox.life import Task
 from runner.sandbox.misbehave import Misbehaviour
-from runner.sandbox.service import Service
+from runner.sandbox.service import ImitatedService
 
 MAX_ADVANCE_S = 366 * 86_400.0
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def routes(service: Service, misbehaviour: Misbehaviour) -> list[Route]:
+def routes(service: ImitatedService, misbehaviour: Misbehaviour) -> list[Route]:
     """Return the control endpoints."""
 
     async def get_ledger(request: Request) -> Response:
@@ -86,7 +86,7 @@ def routes(service: Service, misbehaviour: Misbehaviour) -> list[Route]:
     ]
 
 
-def ledger(service: Service, *, with_tasks: bool = True) -> dict[str, Any]:
+def ledger(service: ImitatedService, *, with_tasks: bool = True) -> dict[str, Any]:
     """Return what was really charged, to whom, and for what; amounts in credits."""
     service.settle()
     now, tasks = service.now(), service.storage.tasks()

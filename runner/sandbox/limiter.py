@@ -39,7 +39,7 @@ class Bucket:
 
 
 @dataclass(slots=True, kw_only=True)
-class Window:
+class FixedWindow:
     """A fixed window: so many requests until the clock passes the next multiple of `window_s`."""
 
     most: float
@@ -85,7 +85,7 @@ def make_limiter(kind: str, *, rate: float, window_s: float, burst: int | None) 
         case "bucket":
             return Bucket(rate=rate, size=max(1.0, rate if burst is None else burst))
         case "window":
-            return Window(most=max(1.0, round(rate * window_s, 9)), window_s=window_s)
+            return FixedWindow(most=max(1.0, round(rate * window_s, 9)), window_s=window_s)
         case "log":
             return Log(most=max(1.0, round(rate * window_s, 9)), window_s=window_s)
         case _:

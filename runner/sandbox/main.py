@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from runner.sandbox.options import Options, parse_options
+from runner.sandbox.options import SandboxOptions, parse_options
 
 EXIT_USAGE = 2
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def serve(options: Options) -> None:
+def serve(options: SandboxOptions) -> None:
     """Serve until SIGINT, SIGTERM, `POST /_sandbox/stop`, or (if so asked) the end of standard input.
 
     One JSON line goes to `options.announce_fd` as soon as connections are accepted:

@@ -10,7 +10,7 @@ from typing import Any
 
 from runner.sandbox.catalogue import PUBLIC_FIELDS, Contract
 from runner.sandbox.checking import CALLABLE, KINDS, REFERENCE_KEYS
-from runner.sandbox.options import Options
+from runner.sandbox.options import SandboxOptions
 
 ABOUT = (
     "A local imitation of the Rivya AI Public API v1, written from its public documentation. It costs "
@@ -21,7 +21,7 @@ ABOUT = (
 Schema = dict[str, Any]
 
 
-def openapi_document(catalogue: Mapping[str, Contract], options: Options) -> Schema:
+def openapi_document(catalogue: Mapping[str, Contract], options: SandboxOptions) -> Schema:
     """Return the document."""
     callable_models = [
         contract
@@ -51,7 +51,7 @@ def openapi_document(catalogue: Mapping[str, Contract], options: Options) -> Sch
     }
 
 
-def _paths(options: Options, models: list[str]) -> Schema:
+def _paths(options: SandboxOptions, models: list[str]) -> Schema:
     created = str(options.create_status)
     return {
         "/api/v1/models": {

@@ -24,7 +24,7 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class SandboxOptions:
     """How the imitation behaves. Times are in seconds, money in credits."""
 
     host: str = "127.0.0.1"
@@ -65,11 +65,11 @@ class Options:
     chaos: float = 0
 
 
-def parse_options(argv: Sequence[str]) -> Options:
+def parse_options(argv: Sequence[str]) -> SandboxOptions:
     """Read flags into `Options`; a mistake prints usage and exits with 2."""
     arguments = vars(_parser().parse_args(argv))
     models: dict[str, tuple[float, float]] = {}
-    everywhere = Options().durations_s
+    everywhere = SandboxOptions().durations_s
     for model, span in arguments.pop("duration"):
         if model is None:
             everywhere = span
@@ -80,7 +80,7 @@ def parse_options(argv: Sequence[str]) -> Options:
     for preset_rules, preset_chaos in arguments.pop("faults"):
         rules.extend(preset_rules)
         chaos = max(chaos, preset_chaos)
-    return Options(
+    return SandboxOptions(
         **{**arguments, "keys": dict(arguments["keys"]), "prices": tuple(arguments["prices"])},
         durations_s=everywhere,
         model_durations_s=models,
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         " does is in runner/sandbox/README.md.",
         allow_abbrev=False,
     )
-    defaults = Options()
+    defaults = SandboxOptions()
     where = parser.add_argument_group("where")
     where.add_argument("--host", default=defaults.host, help="loopback address (default %(default)s)")
     where.add_argument(

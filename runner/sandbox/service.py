@@ -20,7 +20,7 @@ from runner.sandbox.fate import shape_task
 from runner.sandbox.faults import Faults
 from runner.sandbox.life import Task
 from runner.sandbox.limiter import Limiter, make_limiter
-from runner.sandbox.options import Options
+from runner.sandbox.options import SandboxOptions
 from runner.sandbox.storage import KeyRecord, Storage
 
 FILE_PATH = re.compile(r"https?://[^/?#]+/media/files/(file_[0-9a-f]{24})")
@@ -49,7 +49,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uploaded:
+class UploadForm:
     """What arrived in an upload, already read to its end."""
 
     kind: str
@@ -60,10 +60,10 @@ class Uploaded:
     sha256: str
 
 
-class Service:
+class ImitatedService:
     """One running imitation. Calls are synchronous, so nothing interleaves inside them."""
 
-    def __init__(self, options: Options, storage: Storage) -> None:
+    def __init__(self, options: SandboxOptions, storage: Storage) -> None:
         self.options = options
         self.storage = storage
         self.catalogue = load_catalogue(options.contracts)
@@ -271,7 +271,7 @@ class Service:
         self.settle()
         return life.whole(self.storage.balance(account, initial=self.options.credits))
 
-    def upload(self, account: str, upload: Uploaded) -> dict[str, Any]:
+    def upload(self, account: str, upload: UploadForm) -> dict[str, Any]:
         """Record an upload after checking it as its model wants, and return the file object."""
         self._check_upload(upload)
         now = self.now()
@@ -300,7 +300,7 @@ class Service:
             raise ApiError("not_found", "No such file.")
         return self._public_file(file)
 
-    def _check_upload(self, upload: Uploaded) -> None:
+    def _check_upload(self, upload: UploadForm) -> None:
         if upload.kind not in KINDS:
             raise ApiError("validation_failed", "kind must be image, video or audio.")
         if upload.model is not None and upload.model not in self.catalogue:

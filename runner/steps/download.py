@@ -72,7 +72,7 @@ class DownloadResult:
 
 
 @dataclass(slots=True, kw_only=True)
-class Line:
+class DownloadHandle:
     """A hold on one download from outside: how much came, and a way to make it let go."""
 
     meter: Meter = field(default_factory=Meter)
@@ -116,7 +116,7 @@ class Downloads:
         settled: Settled | None = None,
         *,
         last: bool = False,
-        line: Line | None = None,
+        handle: DownloadHandle | None = None,
     ) -> DownloadResult:
         """Fetch what is missing of one job's results, give it its names, write the sidecar, and be done with the last.
 
@@ -125,12 +125,12 @@ class Downloads:
             row: Which job.
             settled: The job and what was paid for it, where that is known: as read with the task's end.
             last: There will be no other try in this run: what came whole is kept, however odd it is.
-            line: Who watches.
+            handle: Who watches.
 
         Raises:
             TemporaryTrouble: The disk is full or fails.
         """
-        line = line or Line()
+        handle = handle or DownloadHandle()
         there: list[Artifact] = []
         if settled is None:
             found, there = await context.writer.write(lambda conn: _begin(conn, row))
@@ -143,7 +143,7 @@ class Downloads:
         if there:
             there = await anyio.to_thread.run_sync(_still_there, there)
         try:
-            return await self._bring_home(context, job, paid, there, line, last=last)
+            return await self._bring_home(context, job, paid, there, handle, last=last)
         except (PlaceTrouble, UsageError) as exc:  # the place of this one job: all others have theirs
             why = context.account.hider.text(f"{exc.message}; {exc.hint}")
             return DownloadResult(job=job, fetched=Fetched.NEVER, why=why)
@@ -154,7 +154,7 @@ class Downloads:
         job: Job,
         paid: ledger.Paid,
         there: Sequence[Artifact],
-        line: Line,
+        handle: DownloadHandle,
         *,
         last: bool,
     ) -> DownloadResult:
@@ -162,10 +162,10 @@ class Downloads:
         wanted = sorted(urls.keys() - {item.number for item in there})
         came: dict[int, Result] = {}
         missing: dict[int, ResultTrouble] = {}
-        with line.scope:
+        with handle.scope:
             for number in wanted:
                 try:
-                    came[number] = await self._fetch_one(job, number, urls[number], line, last=last)
+                    came[number] = await self._fetch_one(job, number, urls[number], handle, last=last)
                 except ResultTrouble as exc:
                     missing[number] = exc
                     if _too_fast(context, urls[number], exc):
@@ -176,7 +176,7 @@ class Downloads:
             job, artifacts = await self._keep(context, job, paid, there, came, whole=whole)
         result = DownloadResult(
             job=job,
-            fetched=Fetched.STOPPED if line.scope.cancelled_caught else Fetched.DONE,
+            fetched=Fetched.STOPPED if handle.scope.cancelled_caught else Fetched.DONE,
             from_api=context.service.counts(urls[1]),
             came=tuple(item.path for item in artifacts if item.number in came),
             files=tuple(item.path for item in artifacts),
@@ -187,10 +187,12 @@ class Downloads:
             ),
             hosts=frozenset(each.host for each in came.values()),
         )
-        goes_on = whole or line.scope.cancelled_caught
+        goes_on = whole or handle.scope.cancelled_caught
         return result if goes_on else _not_fetched(context, result, urls, missing)
 
-    async def _fetch_one(self, job: Job, number: int, url: str, line: Line, *, last: bool) -> Result:
+    async def _fetch_one(
+        self, job: Job, number: int, url: str, handle: DownloadHandle, *, last: bool
+    ) -> Result:
         """Fetch one result; what is odd is believed once a second fetch has brought the same.
 
         Raises:
@@ -204,7 +206,7 @@ class Downloads:
         if before is not None and before.part.path == part.path:
             part = self.folder.part(stem_of(job), number, second=True)
         try:
-            now = await self.fetcher.fetch(url, part, line.meter)
+            now = await self.fetcher.fetch(url, part, handle.meter)
         except ResultTooLarge as exc:
             self.too_large[place] = exc
             raise

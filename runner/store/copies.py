@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.store.marks import Begun
+from runner.store.marks import PaymentsBegun
 
 _MAGIC = b"SQLite format 3\0"
 _OURS = re.compile(r"\.(before|rescued)-[0-9TZ]+(-\d+)?")
@@ -70,7 +70,7 @@ def payments_of(copy: Path, manifest: str) -> frozenset[tuple[str, str]] | None:
         return None
 
 
-def knows(copy: Path, begun: Begun) -> bool:
+def knows(copy: Path, begun: PaymentsBegun) -> bool:
     """Say whether a copy knows of all payments that were written down."""
     try:
         with _as_it_lies(copy) as conn:

@@ -29,7 +29,7 @@ from runner.store.migrations import STEPS, applied, migrations, pending
 from runner.store.place import has_database, has_doubtful_log, log_of, read_mounts, refuse_mount, sync_folder
 from runner.store.rescue import keep_copy, keep_tasks
 from runner.store.tables import tables
-from runner.store.watch import Change, Watch, descriptors_of
+from runner.store.watch import FileChange, Watch, descriptors_of
 
 CHECKPOINT_PAGES = 2_000  # about 8 MB of WAL
 _opening = threading.RLock()  # one thread at a time: which descriptor is whose is seen from what came anew
@@ -49,7 +49,7 @@ class StateFile:
         self.path = path
         self.created = created
         self.writable = writable
-        self.replaced: Change | None = None
+        self.replaced: FileChange | None = None
         self.rescued: Path | None = None
         self.rescued_whole = False
         self._watch: Watch | None = None

@@ -17,7 +17,7 @@ from runner.host.clock import epoch
 from runner.model import Basis, Estimate, Job, JobId, TaskId
 from runner.money.budget import EPSILON, Committed, OnTheWay, beyond
 from runner.money.pricing import MANY, RECENT, Seen, surprises_above
-from runner.store.marks import Begun
+from runner.store.marks import PaymentsBegun
 from runner.store.tables import tables
 
 _DAY_MINUTES = 24 * 60
@@ -447,7 +447,7 @@ def has_task(conn: sqlite3.Connection, base_url: str, task_id: str) -> bool:
     return found.fetchone() is not None
 
 
-def begun(conn: sqlite3.Connection, manifest: str, since: Begun | None) -> Begun:
+def begun(conn: sqlite3.Connection, manifest: str, since: PaymentsBegun | None) -> PaymentsBegun:
     """Return how many payments were begun, looking only at what came after an earlier count."""
     row, number, task_id = (since.row, since.number, since.task_id) if since else (0, 0, None)
     last = last_row(conn)
@@ -459,7 +459,7 @@ def begun(conn: sqlite3.Connection, manifest: str, since: Begun | None) -> Begun
         "SELECT task_id FROM ledger WHERE id > ? AND manifest = ? AND task_id IS NOT NULL ORDER BY id DESC LIMIT 1",
         (last - LATEST, manifest),
     ).fetchone()
-    return Begun(row=last, number=number + more[0], task_id=latest["task_id"] if latest else task_id)
+    return PaymentsBegun(row=last, number=number + more[0], task_id=latest["task_id"] if latest else task_id)
 
 
 def by_manifest_model_day(conn: sqlite3.Connection) -> list[dict[str, Any]]:

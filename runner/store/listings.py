@@ -6,23 +6,25 @@ import sqlite3
 from typing import NamedTuple
 
 
-class Source(NamedTuple):
-    """What jobs were read from, in the words of `api.manifests.listing`."""
+class ListingSource(NamedTuple):
+    """What a manifest's jobs were read from, in the words of `api.manifests.listing`."""
 
     basis: str  # a hash of all but the inputs
     inputs: str  # JSON
 
 
-def find(conn: sqlite3.Connection, manifest: str) -> Source | None:
+def find(conn: sqlite3.Connection, manifest: str) -> ListingSource | None:
     """Return what the listed jobs of a manifest were read from.
 
     None where that is not known, or where rows were put in or taken out by hand since.
     """
     row = conn.execute("SELECT basis, inputs, jobs FROM listings WHERE manifest = ?", (manifest,)).fetchone()
-    return Source(row["basis"], row["inputs"]) if row and row["jobs"] == _listed(conn, manifest) else None
+    return (
+        ListingSource(row["basis"], row["inputs"]) if row and row["jobs"] == _listed(conn, manifest) else None
+    )
 
 
-def save(conn: sqlite3.Connection, manifest: str, source: Source) -> None:
+def save(conn: sqlite3.Connection, manifest: str, source: ListingSource) -> None:
     """Remember what the jobs listed now were read from."""
     conn.execute(
         "INSERT OR REPLACE INTO listings (manifest, basis, inputs, jobs) VALUES (?, ?, ?, ?)",

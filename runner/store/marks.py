@@ -22,7 +22,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class PaymentsBegun:
     """How many payments were begun.
 
     `row` is the last row of the whole ledger, which only grows; `number` counts those of one manifest; `task_id` is
@@ -41,7 +41,7 @@ class Mark:
     manifest: str
     base_url: str
     database: str
-    begun: Begun
+    begun: PaymentsBegun
     at: str
 
 
@@ -61,13 +61,13 @@ class Marks:
             output_dir / MARKS / f"{manifest}.json",
         )
         self._writing = threading.Lock()
-        self.last: Begun | None = None  # up to where all is known to be written down
+        self.last: PaymentsBegun | None = None  # up to where all is known to be written down
 
     def read(self) -> list[Mark]:
         """Return the marks there are; one that cannot be read is none."""
         return [mark for place in self._places if (mark := _read(place, self._manifest)) is not None]
 
-    def write(self, begun: Begun, *, base_url: str, at: str) -> None:
+    def write(self, begun: PaymentsBegun, *, base_url: str, at: str) -> None:
         """Write down what is committed. It only helps: a place that cannot be written is left as it is."""
         if not self._writing.acquire(blocking=False):
             return  # a drive that hangs has the one before
@@ -101,7 +101,7 @@ def _read(place: Path, manifest: str) -> Mark | None:
             manifest=manifest,
             base_url=str(told["base_url"]),
             database=str(told["database"]),
-            begun=Begun(
+            begun=PaymentsBegun(
                 row=int(told["row"]),
                 number=int(told["number"]),
                 task_id=None if task_id is None else str(task_id),

@@ -13,7 +13,7 @@ from runner.model import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class RunRecord:
     """One run of a manifest. Times are RFC 3339; `ended_at` and `exit_code` are None until its end is recorded.
 
     `stats` is what it has last recorded of how it goes, at `seen_at`.
@@ -56,14 +56,14 @@ def end(conn: sqlite3.Connection, run: int, *, exit_code: int, stats: Mapping[st
     )
 
 
-def last(conn: sqlite3.Connection, manifest: str) -> Run | None:
+def last(conn: sqlite3.Connection, manifest: str) -> RunRecord | None:
     """Return the latest run of a manifest, if any."""
     found = conn.execute(
         "SELECT id, manifest, command, pid, host, started_at, seen_at, ended_at, exit_code, stats FROM runs"
         " WHERE manifest = ? ORDER BY id DESC LIMIT 1",
         (manifest,),
     ).fetchone()
-    return Run(**{**dict(found), "stats": json.loads(found["stats"])}) if found else None
+    return RunRecord(**{**dict(found), "stats": json.loads(found["stats"])}) if found else None
 
 
 def latest_manifest(conn: sqlite3.Connection) -> str | None:
@@ -82,7 +82,7 @@ def unended(conn: sqlite3.Connection, *, base_url: str, key12: str) -> list[str]
     return [row["manifest"] for row in rows]
 
 
-def time_left_s(run: Run, now_s: float) -> float | None:
+def time_left_s(run: RunRecord, now_s: float) -> float | None:
     """Return what a run has last recorded of its time left, in seconds, brought up to now; None if nothing."""
     told = run.stats.get("eta_s")
     if told is None:

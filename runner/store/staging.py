@@ -22,7 +22,7 @@ from runner.model import NEVER_SENT, Estimate, Job, JobSpec, Reference, State
 from runner.store import ledger, listings, moves
 from runner.store.error_words import trouble
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
-from runner.store.listings import Source
+from runner.store.listings import ListingSource
 from runner.store.once import OncePerObject
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
@@ -389,7 +389,7 @@ def names_any(conn: sqlite3.Connection, pattern: str) -> bool:
     return any(fnmatch.fnmatchcase(row["job"], pattern) for row in conn.execute("SELECT job FROM incoming"))
 
 
-class Line(NamedTuple):
+class PlanLine(NamedTuple):
     """One job of the plan, as it is staged; `state` and what follows from payments are the database's.
 
     `params` is JSON, `refs` is read by `reporting.references`. A plain tuple: there may be a hundred thousand.
@@ -418,7 +418,7 @@ class Line(NamedTuple):
     fingerprint: str
 
 
-def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[Line]:
+def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[PlanLine]:
     """Yield the plan job by job, orphans last."""
     staged = conn.execute(
         "SELECT i.position, i.job, i.change, i.cause, i.was, coalesce(j.state, 'new') AS state, i.model, i.prompt, i.params,"
@@ -427,7 +427,7 @@ def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[Line]:
         " FROM incoming i LEFT JOIN jobs j ON j.id = i.row LEFT JOIN ledger l ON l.job = j.id AND l.round = j.round"
         " ORDER BY i.position"
     )
-    yield from map(Line._make, staged)
+    yield from map(PlanLine._make, staged)
     orphaned = conn.execute(
         "SELECT orphans.position, orphans.job, 'orphaned' AS change, '' AS cause, '' AS was, orphans.state, orphans.model,"
         " orphans.prompt, orphans.params, orphans.refs, orphans.output, 0.0 AS estimate, '' AS basis, 0 AS sends, l.charged,"
@@ -436,7 +436,7 @@ def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[Line]:
         f" FROM {_orphans(conn)} LEFT JOIN ledger l ON l.job = orphans.id AND l.round = orphans.round ORDER BY orphans.id",
         (manifest,),
     )
-    yield from map(Line._make, orphaned)
+    yield from map(PlanLine._make, orphaned)
 
 
 def adopt(conn: sqlite3.Connection, positions: Iterable[int]) -> None:
@@ -508,7 +508,9 @@ class Applied:
     renamed: tuple[int, ...]
 
 
-def apply(conn: sqlite3.Connection, manifest: str, now: str, *, source: Source | None = None) -> Applied:
+def apply(
+    conn: sqlite3.Connection, manifest: str, now: str, *, source: ListingSource | None = None
+) -> Applied:
     """Make the staged jobs the listed ones, and remember what they were read from; inside one write transaction.
 
     A row no longer listed: never sent and unpaid, dropped; `submitting`, uncertain (or dropped, its
@@ -580,7 +582,7 @@ def _list(conn: sqlite3.Connection, manifest: str, now: str) -> tuple[tuple[int,
     return renamed, inserted
 
 
-def _remember(conn: sqlite3.Connection, manifest: str, source: Source | None) -> None:
+def _remember(conn: sqlite3.Connection, manifest: str, source: ListingSource | None) -> None:
     """Remember what the listed rows were read from; forget what an earlier list was read from."""
     if _is_restaged(conn):
         return

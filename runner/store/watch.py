@@ -20,7 +20,7 @@ _Identity = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class FileChange:
     """What has become of the file. `log_fits`: our log still belongs to what stands there."""
 
     words: str
@@ -54,7 +54,7 @@ class Watch:
         self._generation = self._read_generation()
         self._log_bytes = 0
 
-    def look(self) -> Change | None:
+    def look(self) -> FileChange | None:
         """Return what has become of the file; None while it is as it should be. Not during a checkpoint."""
         log_bytes = 0
         for name, known in self._files.items():
@@ -70,20 +70,20 @@ class Watch:
                 log_bytes = found.st_size
         return self._look_inside(log_bytes)
 
-    def _changed(self, name: str, words: str) -> Change:
-        return Change(words=words, log_fits=name is self._index)
+    def _changed(self, name: str, words: str) -> FileChange:
+        return FileChange(words=words, log_fits=name is self._index)
 
-    def _look_inside(self, log_bytes: int) -> Change | None:
+    def _look_inside(self, log_bytes: int) -> FileChange | None:
         """Compare with what the last checkpoint has left: each one raises the number in the file by one."""
         generation = self._read_generation()
         if generation is not None and self._generation is not None:
             if generation < self._generation:
-                return Change(words=f"{_short(self._main)} was overwritten with an older one")
+                return FileChange(words=f"{_short(self._main)} was overwritten with an older one")
             if generation == self._generation and log_bytes < self._log_bytes:
-                return Change(words=f"{_short(self._log)} was cut")
+                return FileChange(words=f"{_short(self._log)} was cut")
         # One that was cut just before a commit is as long as ever by now, but begins with a hole.
         if log_bytes and not self._log_has_a_head():
-            return Change(words=f"{_short(self._log)} was cut")
+            return FileChange(words=f"{_short(self._log)} was cut")
         self._generation, self._log_bytes = generation, log_bytes
         return None
 

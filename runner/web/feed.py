@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from runner.errors import RunnerError
-from runner.web.page_state import ControlState, Delta, Reader
+from runner.web.page_state import ControlState, Delta, PageReader
 
 EVERY_S = 1.0
 REST_SHARE = 10.0  # rest this many times as long as a look has taken: a huge run is looked at less often
@@ -38,7 +38,11 @@ class Feed:
     """
 
     def __init__(
-        self, reader: Reader, *, control: Callable[[], ControlState] = ControlState, every_s: float = EVERY_S
+        self,
+        reader: PageReader,
+        *,
+        control: Callable[[], ControlState] = ControlState,
+        every_s: float = EVERY_S,
     ) -> None:
         self._reader = reader
         self._control = control

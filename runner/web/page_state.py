@@ -75,7 +75,7 @@ def file_url(place: FilePlace) -> str:
     return f"{place.kind}/{place.row}/{place.number}/{quote(Path(place.path).name, safe='')}"
 
 
-class Reader:
+class PageReader:
     """Reads one manifest for the page. One thread at a time may use it.
 
     Args:
@@ -226,7 +226,9 @@ class Reader:
             "errors": jobs.last_errors(conn, self.target.manifest, ERRORS),
         }
 
-    def _recorded(self, stats: Mapping[str, Any], run: runs.Run | None, report: Report) -> Mapping[str, Any]:
+    def _recorded(
+        self, stats: Mapping[str, Any], run: runs.RunRecord | None, report: Report
+    ) -> Mapping[str, Any]:
         """Return the numbers of a run elsewhere; what it recorded some seconds ago is brought up to now."""
         told = {name: stats.get(name) for name in ("rate_per_s", "in_flight", "eta_s", "cap", "note")}
         if run is None or run.ended_at is not None:

@@ -11,8 +11,8 @@ import httpx
 
 from runner.sandbox.app import create_app
 from runner.sandbox.misbehave import Misbehaviour
-from runner.sandbox.options import Options
-from runner.sandbox.service import Service
+from runner.sandbox.options import SandboxOptions
+from runner.sandbox.service import ImitatedService
 from tests.support import KEY
 
 GROK = {
@@ -30,7 +30,7 @@ class Inside:
     """One sandbox and one account."""
 
     http: httpx.AsyncClient
-    service: Service
+    service: ImitatedService
     misbehaviour: Misbehaviour
 
     async def submit(
@@ -77,7 +77,7 @@ class Inside:
 @asynccontextmanager
 async def inside(**options: Any) -> AsyncIterator[Inside]:
     """Run a sandbox in memory with these options."""
-    app = create_app(Options(**options))
+    app = create_app(SandboxOptions(**options))
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
         try:

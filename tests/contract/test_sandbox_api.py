@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.sandbox import options as options_module
-from runner.sandbox.options import Options, Price, parse_options
+from runner.sandbox.options import Price, SandboxOptions, parse_options
 from tests.contract.sandbox_inside import GROK, MP4, PNG, code, inside
 
 pytestmark = pytest.mark.anyio
@@ -392,7 +392,7 @@ async def test_flags_become_options() -> None:
     assert options.prices == (Price(model="z-image", credits=4, params={"aspect_ratio": "16:9"}),)
     assert (options.keys, options.rate, options.chaos) == ({"rvya_sk_a": "acme"}, 20, 0.2)
     assert options.faults[0]["do"] == "drop_after"
-    assert parse_options([]) == Options()
+    assert parse_options([]) == SandboxOptions()
 
 
 @pytest.mark.parametrize(

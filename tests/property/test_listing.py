@@ -18,7 +18,7 @@ from runner.api.plan import Plan, make_plan, plan_lines
 from runner.fingerprint import canonical
 from runner.store import manifests, staging
 from runner.store.database import StateFile
-from runner.store.listings import Source
+from runner.store.listings import ListingSource
 
 SERVICE = "https://rivya.ai"
 NOW, NOW_S = "2026-01-01T00:00:00.000Z", 1_767_225_600.0
@@ -139,7 +139,7 @@ class Workspace:
         self.database = writer.folder / "state" / name
         self.file = StateFile.open(self.database)
         self.staged_from_rows = False
-        self.source: Source | None = None
+        self.source: ListingSource | None = None
 
     def plan(self, *, expand: bool = False) -> tuple[Plan, list[dict[str, Any]]] | list[str]:
         """Return the plan and its lines; the problems where there are any."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runner.contract import Contract, ParamType, canonical_params, contract_from_json
-from runner.contract.catalogue import Change, compare_contracts, merge_contracts
+from runner.contract.catalogue import FactChange, compare_contracts, merge_contracts
 from runner.model import ModelId
 from runner.schemas import load_contracts
 from runner.service.rivya.model_list import contracts_from_list
@@ -164,8 +164,8 @@ def test_params_are_compared_where_the_live_list_has_any() -> None:
     found = compare_contracts(bundled(), theirs)
 
     assert [(difference.key, difference.change) for difference in found] == [
-        ("params.aspect_ratio.options", Change.CHANGED),
-        ("params.seed", Change.NEW),
+        ("params.aspect_ratio.options", FactChange.CHANGED),
+        ("params.seed", FactChange.NEW),
     ]
 
 

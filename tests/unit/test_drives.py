@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.host.drives import CopyFailed, DriveAway, Drives, Reader
+from runner.host.drives import CopyFailed, DriveAway, Drives, ReaderProcess
 
 HERE = "25 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
 
@@ -17,7 +17,7 @@ def table(served: Path) -> str:
     return f"{HERE}90 25 0:50 / {served} rw - fuse.rclone cloud: rw\n91 90 8:2 / {served}/disk rw - ext4 /dev/sdb rw\n"
 
 
-class Silent(Reader):
+class Silent(ReaderProcess):
     """Somebody else who waits for a drive that never answers, or answers after so many seconds of a false clock."""
 
     def __init__(self, clock: list[float], answers_at_s: float = float("inf")) -> None:
@@ -116,7 +116,7 @@ def test_who_has_other_things_to_do_waits_so_long_only(tmp_path: Path) -> None:
 
 def test_a_real_reader_reads_and_a_dead_one_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"x" * 2_000_000)
-    reader = Reader()
+    reader = ReaderProcess()
     drives = Drives(pytest.fail, mounts=lambda: table(tmp_path.resolve()), start=lambda: reader)
 
     drives.wait_for(tmp_path / "x.png", whole=True)
@@ -153,7 +153,7 @@ def test_a_drive_that_is_slow_and_goes_on_answering_is_waited_for_until_all_has_
 def test_a_copy_comes_from_the_other_process_and_says_what_went_wrong(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(content := os.urandom(2_500_000))
     (copy := tmp_path / "copy").touch()
-    reader = Reader()
+    reader = ReaderProcess()
     drives = Drives(pytest.fail, mounts=lambda: table(tmp_path.resolve()), start=lambda: reader)
     of_our_own = Drives(pytest.fail, mounts=lambda: HERE)
 

@@ -484,6 +484,27 @@ def test_the_doors_are_where_they_are_said_to_be() -> None:
     assert not {name for name in DOORS if not (PACKAGE / f"{name.replace('.', '/')}.py").is_file()}
 
 
+def test_no_two_classes_share_a_name() -> None:
+    """Whoever meets a name in a trace, or searches for it, finds one class."""
+    homes: dict[str, list[str]] = {}
+    for path in modules():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(f"{dotted(path)}:{node.lineno}")
+
+    assert not {name: where for name, where in homes.items() if len(where) > 1}
+
+
+def test_a_module_is_named_for_its_noun() -> None:
+    """A command has one name in `cli/` and in `api/`; elsewhere a name that comes a third time says too little."""
+    homes: dict[str, list[str]] = {}
+    for path in modules():
+        if path.stem not in {"__init__", "__main__"} and path.parent.name != "cli":
+            homes.setdefault(path.stem, []).append(dotted(path))
+
+    assert not {name: where for name, where in homes.items() if len(where) > 2}
+
+
 def test_the_top_of_the_package_is_seen_at_one_glance() -> None:
     """Whoever opens `runner/` sees nouns, and a module that belongs to one of them goes there."""
     assert len(top_entries()) <= 26

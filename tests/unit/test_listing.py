@@ -15,7 +15,7 @@ from runner.api.manifests.expansion import stage
 from runner.api.manifests.opened import read_manifest
 from runner.store import jobs, manifests, staging
 from runner.store.database import StateFile
-from runner.store.listings import Source
+from runner.store.listings import ListingSource
 from tests.staged import put
 
 MANIFEST = """version: 1
@@ -40,7 +40,7 @@ class Place:
         self.manifest.write_text(MANIFEST, encoding="utf-8")
         self.rows.write_text("n\n1\n2\n", encoding="utf-8")
         self.file = StateFile.open(folder / "state" / "runner.db")
-        self.source: Source | None = None
+        self.source: ListingSource | None = None
 
     def stage(self) -> bool:
         """Stage the manifest; return whether that was done from the rows."""

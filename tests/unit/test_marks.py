@@ -12,7 +12,7 @@ from runner.api.plans.missing_payments import Missing, find_missing
 from runner.store import ledger
 from runner.store.copies import knows
 from runner.store.database import StateFile
-from runner.store.marks import Begun, Mark, Marks
+from runner.store.marks import Mark, Marks, PaymentsBegun
 from tests.world import NAME, World, accepted, job
 
 SERVICE = "https://rivya.ai"
@@ -56,7 +56,7 @@ def mark(row: int, number: int, task_id: str | None, base_url: str = SERVICE) ->
         manifest=NAME,
         base_url=base_url,
         database="/films/state/runner.db",
-        begun=Begun(row=row, number=number, task_id=task_id),
+        begun=PaymentsBegun(row=row, number=number, task_id=task_id),
         at=AT,
     )
 
@@ -116,8 +116,8 @@ async def test_what_is_written_down_is_read_again_and_counts_only_what_is_new(
 
     then = ledger.begun(world.file.conn, NAME, marks.last)
 
-    assert first == Begun(row=3, number=3, task_id="t3")
-    assert then == Begun(row=4, number=4, task_id="t4")
+    assert first == PaymentsBegun(row=3, number=3, task_id="t3")
+    assert then == PaymentsBegun(row=4, number=4, task_id="t4")
     assert [found.begun for found in marks.read()] == [first, first]
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
         "runner.db.autumn.mark",
@@ -148,7 +148,7 @@ async def test_a_place_that_cannot_be_written_is_left(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file where the folder should be", encoding="utf-8")
     marks = Marks(tmp_path / "runner.db", tmp_path / "out", NAME)
 
-    marks.write(Begun(row=1, number=1, task_id="t1"), base_url=SERVICE, at=AT)
+    marks.write(PaymentsBegun(row=1, number=1, task_id="t1"), base_url=SERVICE, at=AT)
 
     assert len(marks.read()) == 1
 
@@ -170,4 +170,4 @@ async def test_the_copy_that_knows_of_all_is_found_among_others(tmp_path: Path) 
     assert found is not None
     assert "a complete copy is beside it" in found.way_out()
     assert "runner (1).db" in found.way_out()
-    assert not knows(tmp_path / "runner (1).db", Begun(row=3, number=3, task_id="t2"))
+    assert not knows(tmp_path / "runner (1).db", PaymentsBegun(row=3, number=3, task_id="t2"))

@@ -7,7 +7,7 @@ from collections import deque
 import pytest
 
 from runner.engine.places import SLOW_BYTES_PER_S, TRIAL_EVERY_S, WINDOW_S, Places
-from runner.steps.download import Line
+from runner.steps.download import DownloadHandle
 
 
 class Night:
@@ -16,7 +16,7 @@ class Night:
     def __init__(self, waiting: int, *, ordinary: int = 2, slow: int = 2) -> None:
         self.places = Places(ordinary, slow)
         self.waiting = deque(range(waiting))
-        self.lines: dict[int, Line] = {}
+        self.handles: dict[int, DownloadHandle] = {}
         self.now = 0.0
 
     def begin(self) -> list[int]:
@@ -25,26 +25,26 @@ class Night:
         begun = []
         while (taken := self.places.take(self.waiting)) is not None:
             row, slow = taken
-            self.lines[row] = Line()
-            self.places.begin(row, self.lines[row], self.now, slow=slow)
+            self.handles[row] = DownloadHandle()
+            self.places.begin(row, self.handles[row], self.now, slow=slow)
             begun.append(row)
         return begun
 
     def pass_s(self, seconds: float, **rates: float) -> list[int]:
         """Let time pass; `r3=1000` lets film 3 bring a thousand bytes a second. Return what is begun then."""
         for name, rate in rates.items():
-            self.lines[int(name[1:])].meter.size_bytes += int(rate * seconds)
+            self.handles[int(name[1:])].meter.size_bytes += int(rate * seconds)
         self.now += seconds
         return self.begin()
 
     def end(self, row: int, *, well: bool = True) -> list[int]:
         """A film has come, or let go."""
-        del self.lines[row]
+        del self.handles[row]
         self.places.over(row, self.now, well=well)
         return self.begin()
 
     def letting_go(self) -> list[int]:
-        return [row for row, line in self.lines.items() if line.scope.cancel_called]
+        return [row for row, handle in self.handles.items() if handle.scope.cancel_called]
 
 
 @pytest.fixture(autouse=True)
@@ -83,9 +83,9 @@ async def test_with_all_places_for_slow_ones_taken_one_lets_go_now_and_then_to_s
     (gone,) = night.letting_go()
     night.places.let_go.append(gone)
     assert night.end(gone, well=False) == [4]
-    night.pass_s(WINDOW_S, **{f"r{row}": 1e3 for row in night.lines})
+    night.pass_s(WINDOW_S, **{f"r{row}": 1e3 for row in night.handles})
     assert night.letting_go() == []
-    night.pass_s(TRIAL_EVERY_S, **{f"r{row}": 1e3 for row in night.lines})
+    night.pass_s(TRIAL_EVERY_S, **{f"r{row}": 1e3 for row in night.handles})
     assert len(night.letting_go()) == 1
 
 
@@ -102,7 +102,7 @@ async def test_once_others_are_known_to_be_quick_all_slow_ones_let_go_for_them()
     for row in (3, 4):
         night.places.let_go.append(row)
         night.end(row, well=False)
-    assert set(night.lines) == {1, 2, 5, 6}
+    assert set(night.handles) == {1, 2, 5, 6}
 
 
 async def test_what_let_go_is_begun_again_when_nothing_else_waits() -> None:
@@ -122,16 +122,16 @@ async def test_on_a_slow_line_all_are_equal_and_none_lets_go() -> None:
     night.begin()
     took_s = 400.0
     for row in (0, 1):
-        night.lines[row].meter.size_bytes = 4_000_000
+        night.handles[row].meter.size_bytes = 4_000_000
     night.now = took_s
     for row in (0, 1):
         night.end(row)
 
     for _ in range(40):
-        night.pass_s(WINDOW_S, **{f"r{row}": 1e4 for row in night.lines})
+        night.pass_s(WINDOW_S, **{f"r{row}": 1e4 for row in night.handles})
 
     assert night.letting_go() == []
-    assert set(night.lines) == {2, 3}
+    assert set(night.handles) == {2, 3}
 
 
 async def test_a_place_that_brings_enough_is_left_alone_however_large_its_film_is() -> None:
@@ -141,15 +141,15 @@ async def test_a_place_that_brings_enough_is_left_alone_however_large_its_film_i
     night.end(0)
 
     for _ in range(40):
-        night.pass_s(WINDOW_S, **{f"r{row}": SLOW_BYTES_PER_S * 1.1 for row in night.lines})
+        night.pass_s(WINDOW_S, **{f"r{row}": SLOW_BYTES_PER_S * 1.1 for row in night.handles})
 
-    assert set(night.lines) == {1, 2}
+    assert set(night.handles) == {1, 2}
 
 
 async def test_one_that_has_come_and_is_being_named_is_not_slow() -> None:
     night = Night(5)
     night.begin()
-    night.lines[0].meter.judged = night.lines[1].meter.judged = True
+    night.handles[0].meter.judged = night.handles[1].meter.judged = True
 
     assert night.pass_s(WINDOW_S) == []
 

@@ -13,7 +13,7 @@ import pytest
 from runner.reports.data import Invocation
 from runner.web.app import live_app
 from runner.web.feed import Feed
-from runner.web.page_state import Reader, Target
+from runner.web.page_state import PageReader, Target
 from runner.web.server import hosts_of, listening_socket
 from tests.report_rows import Row, add, new_state
 
@@ -89,7 +89,7 @@ async def visitor(out: Path, levers: Levers | None = None) -> AsyncIterator[http
         output_dir=out,
         invocation=Invocation(manifest="night.yaml"),
     )
-    reader = Reader(target, holder=lambda name: None)
+    reader = PageReader(target, holder=lambda name: None)
     app = live_app(Feed(reader), title="night", token=TOKEN, hosts=frozenset({HOST}), control=levers)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=OWN) as client:
         yield client

@@ -17,7 +17,7 @@ from runner.host.workspace import Holder
 from runner.reports.data import Invocation
 from runner.store.database import StateFile
 from runner.web.feed import Feed
-from runner.web.page_state import ControlState, Numbers, Reader, Target
+from runner.web.page_state import ControlState, Numbers, PageReader, Target
 from tests.report_rows import BEGAN_S, Row, add, new_state
 
 pytestmark = pytest.mark.anyio
@@ -88,7 +88,7 @@ class Night:
             output_dir=folder,
             invocation=Invocation(manifest="night.yaml"),
         )
-        self.reader = Reader(target, holder=lambda name: self.holder, wall_s=lambda: BEGAN_S, piece=piece)
+        self.reader = PageReader(target, holder=lambda name: self.holder, wall_s=lambda: BEGAN_S, piece=piece)
         self.feed = Feed(self.reader, control=lambda: self.control, every_s=HOUR_S)
 
     def change(self, sql: str, *values: object) -> None:

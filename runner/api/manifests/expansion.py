@@ -11,11 +11,11 @@ from runner.model import Estimate, Job, JobSpec
 from runner.money.pricing import estimate, shape_of
 from runner.store import ledger, staging
 from runner.store.database import StateFile
-from runner.store.listings import Source
+from runner.store.listings import ListingSource
 from runner.store.once import OncePerObject
 
 
-def stage(opened: Opened, file: StateFile, *, base_url: str) -> Source | None:
+def stage(opened: Opened, file: StateFile, *, base_url: str) -> ListingSource | None:
     """Stage what a manifest lists, and compare it with what is known; return what its jobs were read from.
 
     A manifest that lists just what it listed when it was last applied is not expanded again.

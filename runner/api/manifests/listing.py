@@ -25,7 +25,7 @@ from runner.api.models import contracts_sha256
 from runner.manifest import Input
 from runner.store import listings, staging
 from runner.store.database import StateFile
-from runner.store.listings import Source
+from runner.store.listings import ListingSource
 
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
 PROGRAM = (
@@ -68,7 +68,7 @@ def program_files() -> list[Path]:
     return [path for pattern in PROGRAM for path in sorted(ROOT.glob(pattern))]
 
 
-def listed_from(opened: Opened, file: StateFile, basis: str | None) -> Source | None:
+def listed_from(opened: Opened, file: StateFile, basis: str | None) -> ListingSource | None:
     """Return what the rows listed in the database were read from; None unless an expansion would give just these."""
     manifest, name = opened.manifest, opened.settings.name
     source = listings.find(file.conn, name)
@@ -84,11 +84,11 @@ def listed_from(opened: Opened, file: StateFile, basis: str | None) -> Source | 
     return source
 
 
-def read_from(opened: Opened, basis: str | None) -> Source | None:
+def read_from(opened: Opened, basis: str | None) -> ListingSource | None:
     """Return what the jobs of a manifest were read from, once all were; None where that does not tell them."""
     inputs = opened.manifest.read_from()
     if basis is None or inputs is None:
         return None
     rows = [asdict(known) for known in dict.fromkeys(inputs)]
     read = {"rows": rows, "references": opened.manifest.uses_references}
-    return Source(basis=basis, inputs=json.dumps(read, ensure_ascii=False))
+    return ListingSource(basis=basis, inputs=json.dumps(read, ensure_ascii=False))

@@ -10,7 +10,7 @@ from runner.api.models import contracts_for
 from runner.contract import Contract, suggest
 from runner.errors import UsageError
 from runner.host.workspace import Workspace, find_workspace, no_database, workspace_root
-from runner.manifest import Manifest, open_manifest
+from runner.manifest import OpenManifest, open_manifest
 from runner.manifest.copies import Copies
 from runner.manifest.left_out import LeftOut
 from runner.manifest.reference_files import DiskReferences, Fetch, ReferenceProblem
@@ -29,7 +29,7 @@ class InvalidManifest(UsageError):
         manifest: It, read as far as it can be.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: OpenManifest) -> None:
         self.problems = manifest.problems
         self.errors, self.warnings = manifest.errors, manifest.warnings
         plural = "s" if self.errors != 1 else ""
@@ -51,7 +51,7 @@ def no_file(path: Path) -> UsageError:
     return UsageError(f"there is no file {path}", hint=hint)
 
 
-class Hashes:
+class StoredHashes:
     """Hashes of reference files, remembered in the state database."""
 
     def __init__(self, file: StateFile | None) -> None:
@@ -98,10 +98,10 @@ class Opened:
     """A manifest read as far as its head; its jobs stream from `manifest.jobs()`."""
 
     path: Path
-    manifest: Manifest
+    manifest: OpenManifest
     workspace: Workspace
     contracts: Mapping[ModelId, Contract]
-    hashes: Hashes
+    hashes: StoredHashes
     sandbox: bool
     without: Without
 
@@ -141,7 +141,7 @@ def read_manifest(
         raise no_file(path)
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)
-    cache = Hashes(file)
+    cache = StoredHashes(file)
     beside = workspace.database.parent
     references = DiskReferences(
         cache=cache,

@@ -18,7 +18,7 @@ from typing import Any, Final
 from runner.contract import Contract, canonical_params, minimal_job
 from runner.contract.terms import Param
 from runner.errors import UsageError
-from runner.manifest.findings import Findings, Source, Spot
+from runner.manifest.findings import Findings, SourceText, Spot
 from runner.manifest.names import file_key, id_trouble, output_trouble
 from runner.manifest.placeholders import BadPlaceholder, compile_template
 from runner.manifest.render import problem_line
@@ -178,7 +178,7 @@ def _encoding_of(table: Path) -> str | None:
 def _read(table: Path, reading: Reading) -> tuple[list[_Column], Sequence[str]]:
     """Read the columns of a table, without those that are empty; and the sheets that a workbook has."""
     findings = Findings()
-    spot = Spot(Source(str(table)), (1, 1))
+    spot = Spot(SourceText(str(table)), (1, 1))
     rows = open_rows(table.absolute().parent, table.name, spot, findings, reading)
     values: dict[str, list[str]] = {
         column: [] for column in (rows.columns if rows is not None else None) or ()

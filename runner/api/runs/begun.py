@@ -19,7 +19,7 @@ from runner.store.staging import Applied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class BegunRun:
     """A run that is recorded as begun."""
 
     file: StateFile
@@ -42,7 +42,7 @@ def apply(
     may_pay_twice: bool,
     command: str,
     now: str,
-) -> Begun:
+) -> BegunRun:
     """Make a plan's staged jobs the listed ones, and record a run as begun.
 
     Args:
@@ -87,7 +87,7 @@ def apply(
         known = ledger.begun(file.conn, settings.name, marks.last if plan.missing is None else None)
         if known.number or plan.missing is not None:
             marks.write(known, base_url=account.service, at=now)
-    return Begun(
+    return BegunRun(
         file=file,
         plan=plan,
         account=account,

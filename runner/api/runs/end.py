@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from runner.api.runs.begun import Begun
+from runner.api.runs.begun import BegunRun
 from runner.api.stuck_jobs import Stuck, stuck
 from runner.engine import Ended
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
@@ -64,7 +64,7 @@ async def get_ready_for_the_end() -> None:
     await anyio.to_thread.run_sync(get, abandon_on_cancel=True)
 
 
-def finish(known: Begun, ended: Ended, clock: Clock) -> RunResult:
+def finish(known: BegunRun, ended: Ended, clock: Clock) -> RunResult:
     """Record the end of a run, write its page, and return what it came to."""
     with _of_a_file_that_is_ours(known.file):
         _clean(known.file, known.plan.settings, known.folder)
