@@ -30,7 +30,7 @@ demo: .venv/.compiled ## run the first example in the sandbox and open its page:
 test: .venv/.dev .venv/.compiled ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-extra: .venv/.extra .venv/.compiled ## run the slow tests, and those that need a browser or schemathesis
+test-extra: .venv/.extra .venv/.compiled ## run the slow tests, the public suites, and those that need a browser or schemathesis
 	@$(BIN)/python -m pytest -m "extra or slow" $(ARGS)
 
 check: .venv/.dev ## check formatting, lint, types, layers and generated text

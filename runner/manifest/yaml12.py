@@ -22,6 +22,15 @@ from typing import Any, Literal, NoReturn, TypeAlias
 
 import yaml
 
+from runner.manifest.yaml_syntax import (
+    NO_BLANK,
+    NO_BLANK_HINT,
+    TAB,
+    TAB_HINT,
+    CommentCheck,
+    cut_anchor,
+    plain_words,
+)
 from runner.manifest.yaml_text import (
     SUSPECTS,
     Fitted,
@@ -313,8 +322,11 @@ class _Reader:
 
     def _consume(self, events: Iterator[Any]) -> None:
         documents = 0
+        comments = CommentCheck(self.text)
         for event in events:
             kind = type(event)
+            if comments.needed and (found := comments.look(event)):
+                self._problem(found, NO_BLANK, "comment-without-space", NO_BLANK_HINT)
             if kind is yaml.ScalarEvent:
                 self._scalar(event)
             elif kind is yaml.MappingStartEvent:
@@ -349,6 +361,7 @@ class _Reader:
         if self.suspects and not style and (meant := self._slip(text, event, at)) is not None:
             value = plain_value(meant)
         if event.anchor is not None:
+            self._anchor(event, at)
             self.anchors[event.anchor] = _Anchor(value, 1, 0)
         frame = self.frames[-1] if self.frames else None
         if frame is not None and type(frame.node) is YamlMap and not frame.skip_value and frame.key is None:
@@ -363,7 +376,7 @@ class _Reader:
         if found is None:
             below = range(at[0], at[0] + 1000)
             number = next((n for n in below if _INDENTED_BY_TAB.match(self._line(n))), at[0])
-            self._stop((number, 1), _TAB, "yaml-syntax", _TAB_HINT)
+            self._stop((number, 1), TAB, "yaml-syntax", TAB_HINT)
         return found
 
     def _half_character(self, at: At) -> NoReturn:
@@ -427,6 +440,8 @@ class _Reader:
     def _open(self, node: YamlMap | YamlList, event: Any) -> None:
         if event.tag is not None:
             self._tag(event.tag, node.at)
+        if event.anchor is not None:
+            self._anchor(event, node.at)
         if self.frames:
             frame = self.frames[-1]
             if type(frame.node) is YamlMap and not frame.skip_value and frame.key is None:
@@ -551,6 +566,13 @@ class _Reader:
         what = f"tags (`{_short(shown)}`) are not supported"
         self._problem(at, what, "tag", "leave the tag out; quotes make text of anything")
 
+    def _anchor(self, event: Any, at: At) -> None:
+        if name := cut_anchor(self._line(at[0])[at[1] - 1 :], event.anchor):
+            what = f"the name of the anchor `&{_short(name)}` has other characters than letters, digits, `-` and `_`"
+            self._problem(
+                at, what, "anchor-name", "give it another name; text that begins with `&` needs quotes"
+            )
+
     def _path(self, key: str) -> str:
         path = ""
         for frame in self.frames:
@@ -581,7 +603,7 @@ class _Reader:
             if (slip[0], slip[2]) not in [((p.place.line, p.place.column), p.code) for p in self.problems]:
                 self._problem(*slip)
             return
-        what, hint, use_context = _plain_words(exc.problem or "", exc.context or "", self._char(at), began)
+        what, hint, use_context = plain_words(exc.problem or "", exc.context or "", self._char(at), began)
         if began is not None and use_context:
             at = began
         elif not self._char(at) and self.frames:
@@ -645,50 +667,3 @@ def _is_text(value: str) -> bool:
 
 _HALF_CHARACTER = "there is half a character here (a lone surrogate such as `\\ud83d`)"
 _HALF_HINT = "write both halves, or the character itself"
-_TAB = "a tab is used for indentation"
-_TAB_HINT = "indent with spaces"
-
-
-def _plain_words(problem: str, context: str, char: str, began: At | None) -> tuple[str, str, bool]:
-    """Return what a syntax error of PyYAML means, a hint, and whether the context is the better place."""
-    since = f" (begun on line {began[0]})" if began else ""
-    if "mapping values are not allowed" in problem:
-        return (
-            "a `: ` is not expected here",
-            "put text that contains `: ` in quotes, or check the indentation",
-            False,
-        )
-    if "expected ',' or" in problem:
-        return f"a bracket{since} is not closed, or a comma is missing", "", False
-    if "expected node content" in problem:
-        return "a value is missing, or a bracket is not closed", "", False
-    if char == "\t" or "tab character" in problem:
-        return _TAB, _TAB_HINT, False
-    if "cannot start any token" in problem:
-        return f"text cannot begin with `{char}`", "put the text in quotes", False
-    if "unexpected end of stream" in problem and "quoted" in context:
-        return "the quote opened here is never closed", "", True
-    if "unexpected document indicator" in problem and "quoted" in context:
-        return "the quote opened here is not closed before the document ends", "", True
-    if (
-        "alphabetic or numeric" in problem
-        or "scanning an alias" in context
-        or "scanning an anchor" in context
-    ):
-        return "text cannot begin with `*` or `&`", "put the text in quotes", False
-    if "'-' indicator" in problem:
-        return (
-            f"this line does not belong to the list{since}",
-            "items of a list begin with `- `; check the indentation",
-            False,
-        )
-    if "expected key" in problem or "expected <block end>" in problem:
-        return f"this line does not fit the block{since}", "check the indentation and the quotes above", False
-    if "could not find expected ':'" in problem:
-        return "this line has no `: ` after its key", "write `key: value`; check the lines above too", False
-    if "escape" in problem:
-        hint = "in single quotes a backslash is only a backslash; in the path of a file write `/`"
-        return "this escape (`\\`) is not known", hint, False
-    if "document start" in problem:
-        return "the document ends before this line", "check the indentation", False
-    return f"this is not YAML: {problem or context or 'unreadable'}", "", False

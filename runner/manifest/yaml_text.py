@@ -33,8 +33,8 @@ _ESCAPED: Final = re.compile(rf"\\\\|{_PAIR.pattern}")  # a backslash behind a b
 _STANDS_FOR: Final = re.compile(r"\\U000F([0-9A-F]{4})\\e")  # as long as a pair, so that columns stay
 _READ_AS: Final = re.compile("[\U000f0000-\U000fffff]\x1b")
 _ESCAPE_CHARACTER: Final = re.compile(r"\\e|\\x1b|\\u001b|\\U0000001b", re.IGNORECASE)
-_BLOCK: Final = re.compile(r"(?:^|[ \t:?-])[|>](?:[-+]?([1-9])?[-+]?)[ \t]*(?:[ \t]#.*)?$")
-_DASH_TAB: Final = re.compile(r"( *(?:- +)*-)(\t+)(?=[^\t\r\n])")
+_BLOCK: Final = re.compile(r"(?:^|[ \t:?-])([|>])(?:[-+]?([1-9])?[-+]?)[ \t]*(?:[ \t]#.*)?$")
+_DASH_TAB: Final = re.compile(r"( *(?:- +)*-)(\t+)(?=[^\t\r\n])(?!-[ \t\r\n])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,10 @@ def _without_tabs(text: str, tab: str, *, dashes: bool) -> str:
     """Return a text without the tabs that the parser refuses and YAML 1.2 allows."""
     lines = []
     least: int | None = None  # columns by which the block of text at hand is indented; None outside of one
+    literal = False  # whether it began with `|`
     begun = False  # whether its first line was seen
-    for line in text.splitlines(keepends=True):
+    all_lines = text.splitlines(keepends=True)
+    for number, line in enumerate(all_lines, start=1):
         body = line.lstrip(" \t")
         blank = not body.strip("\r\n")
         spaces = len(line) - len(line.lstrip(" "))
@@ -124,11 +126,22 @@ def _without_tabs(text: str, tab: str, *, dashes: bool) -> str:
             if "|" in line or ">" in line:
                 header = _BLOCK.search(line.rstrip("\r\n"))
                 if header is not None:
-                    least, begun = spaces + int(header[1] or 1), False
+                    least, begun, literal = spaces + int(header[2] or 1), False, header[1] == "|"
         elif blank and "\t" in line and (not begun or spaces < least):
-            line = line[:spaces] + body
+            if tab and literal and least <= spaces and _begins_block(all_lines, number, spaces, least):
+                least, begun = spaces, True
+                line = line[:spaces] + tab + line[spaces + 1 :]
+            else:
+                line = line[: min(spaces, least)] + body
         lines.append(line)
     return "".join(lines)
+
+
+def _begins_block(lines: list[str], number: int, spaces: int, least: int) -> bool:
+    """Return whether a line of tabs is the first of a block of text, since the next one is indented as much or ends it."""
+    following = next((line for line in lines[number:] if line.strip()), "")
+    indent = len(following) - len(following.lstrip(" "))
+    return indent >= spaces or indent < least
 
 
 # --- what a keyboard or an office program put in the place of a blank, a colon or a quote ---

@@ -25,6 +25,7 @@ RULES: tuple[str, ...] = (
     "lifecycle",
     "manifest.placeholders",
     "manifest.yaml12",
+    "manifest.yaml_syntax",
     "manifest.yaml_text",
     "money",
     "pace",

@@ -290,3 +290,43 @@ def test_ten_thousand_inline_jobs_are_read_quickly_and_in_little_memory() -> Non
     assert (len(document.value["jobs"]), len(fifth.value["jobs"])) == (10_000, 2000)
     assert took_s < 3
     assert size < 20_000_000 / 5
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ('prompt: "red"#ff0000\n', (1, 14)),
+        ("prompt: 'red'# said so\n", (1, 14)),
+        ("looks: [red,#blue\n  green]\n", (1, 13)),
+        ("looks: [#red\n  green]\n", (1, 9)),
+        ("looks: [red]#blue\n", (1, 13)),
+        ("params: {mode: normal}# as always\n", (1, 23)),
+        ("prompt: |# red\n  blue\n", (1, 10)),
+        ("prompt: &p >-# red\n  blue\n", (1, 14)),
+        ("a: 1\nlooks: # these\n  - x\nb: 'c'#\n", (4, 7)),
+    ],
+)
+def test_what_would_be_lost_behind_a_hash_is_told(text: str, at: tuple[int, int]) -> None:
+    """YAML 1.2 wants a space before it; the parser takes it for a comment."""
+    assert findings(text) == [(*at, "comment-without-space")]
+
+
+def test_a_hash_inside_of_a_text_and_a_comment_behind_a_space_are_fine() -> None:
+    text = 'a: red#blue\nb: "x,# y" # c\'#\nc: [1, #,#\n  2] #]#\nd: | # x"#\n  k"#\n# "#\ne: &x x #,#\n'
+
+    document = read(text)
+
+    assert document.problems == ()
+    assert document.value == {"a": "red#blue", "b": "x,# y", "c": [1, 2], "d": 'k"#\n', "e": "x"}
+
+
+@pytest.mark.parametrize("text", ["k: &an:chor value\n", "k:\n  &an:chor a: 1\n", "k: [&an?chor b]\n"])
+def test_an_anchor_with_other_characters_does_not_become_text(text: str) -> None:
+    """The parser ends the name there, and the rest would be a part of the prompt."""
+    assert findings(text)[0][2] == "anchor-name"
+
+
+def test_a_tab_that_is_the_first_line_of_a_block_of_text_belongs_to_it() -> None:
+    assert read("a: |\n \t\nb: 1\n").value == {"a": "\t\n", "b": 1}
+    assert read("a: |\n  \t\n  x\n").value == {"a": "\t\nx\n"}
+    assert read("a: |\n     \t\n  x\n").value == {"a": "\nx\n"}

@@ -1,0 +1,119 @@
+"""Syntax that the parser of YAML refuses, in plain words; and what it takes although YAML 1.2 refuses it.
+
+Taken would be a text that somebody wrote and nobody gets: what stands behind a `#` without a space before it, and
+the rest of an anchor's name. So these are looked for here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+TAB: Final = "a tab is used for indentation"
+TAB_HINT: Final = "indent with spaces"
+NO_BLANK: Final = "what follows this `#` would be a comment, and is left out"
+NO_BLANK_HINT: Final = "put a space before the `#` of a comment; text that has one goes in quotes"
+
+_SUSPECT: Final = re.compile(r"""[\]\[{}"',]#|[|>][-+0-9]{0,2}#""")
+_HEADER: Final = re.compile(r"(?:&\S+[ \t]+)?[|>][-+0-9]{0,2}(#)")
+
+
+class CommentCheck:
+    """Looks, event by event, for a comment that begins right behind a quote, a bracket, a comma or `|`.
+
+    Args:
+        text: What the events are read from.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.needed = "#" in text and _SUSPECT.search(text) is not None
+        self._text = text
+        self._end = 0  # of the event before
+
+    def look(self, event: Any) -> tuple[int, int] | None:
+        """Return line and column of a comment without a space before it, between the last event and the end of this."""
+        start, before = event.start_mark, self._end
+        self._end = max(event.end_mark.index, before)
+        if getattr(event, "style", None) in ("|", ">"):
+            found = _HEADER.match(self._text, start.index)
+            if found:
+                return start.line + 1, start.column + 1 + found.start(1) - start.index
+        position = before
+        while (at := self._text.find("#", position, start.index)) >= 0:
+            line_start = self._text.rfind("\n", 0, at) + 1
+            if at > line_start and self._text[at - 1] not in " \t\r":
+                return self._text.count("\n", 0, at) + 1, at - line_start + 1
+            line_end = self._text.find("\n", at)
+            position = line_end if line_end >= 0 else len(self._text)
+        return None
+
+
+def cut_anchor(line: str, name: str) -> str | None:
+    """Return the name of an anchor as it was written, where the parser took only the beginning of it for one.
+
+    Args:
+        line: What stands in its line, from the `&` on.
+        name: What the parser took.
+
+    >>> cut_anchor("&an:chor value", "an"), cut_anchor("&one, &two", "one")
+    ('an:chor', None)
+    """
+    if not line.startswith(f"&{name}"):
+        return None
+    rest = line[1 + len(name) :]
+    if not rest or rest[0] in " \t,]}":
+        return None
+    return name + re.split(r"[ \t,\]}]", rest, maxsplit=1)[0]
+
+
+def plain_words(
+    problem: str, context: str, char: str, began: tuple[int, int] | None
+) -> tuple[str, str, bool]:
+    """Return what a syntax error of PyYAML means, a hint, and whether the context is the better place."""
+    since = f" (begun on line {began[0]})" if began else ""
+    if "mapping values are not allowed" in problem:
+        return (
+            "a `: ` is not expected here",
+            "put text that contains `: ` in quotes, or check the indentation",
+            False,
+        )
+    if "expected ',' or" in problem:
+        return f"a bracket{since} is not closed, or a comma is missing", "", False
+    if "expected node content" in problem and char == ":":
+        return "a value is missing before this `:`", "text that begins with `:` goes in quotes", False
+    if "expected node content" in problem:
+        return "a value is missing, or a bracket is not closed", "", False
+    if char == "\t" or "tab character" in problem:
+        return TAB, TAB_HINT, False
+    if "cannot start any token" in problem:
+        return f"text cannot begin with `{char}`", "put the text in quotes", False
+    if "unexpected end of stream" in problem and "quoted" in context:
+        return "the quote opened here is never closed", "", True
+    if "unexpected document indicator" in problem and "quoted" in context:
+        return "the quote opened here is not closed before the document ends", "", True
+    if (
+        "alphabetic or numeric" in problem
+        or "scanning an alias" in context
+        or "scanning an anchor" in context
+    ):
+        return "text cannot begin with `*` or `&`", "put the text in quotes", False
+    if "'-' indicator" in problem:
+        return (
+            f"this line does not belong to the list{since}",
+            "items of a list begin with `- `; check the indentation",
+            False,
+        )
+    if "expected key" in problem or "expected <block end>" in problem:
+        return f"this line does not fit the block{since}", "check the indentation and the quotes above", False
+    if "could not find expected ':'" in problem:
+        return "this line has no `: ` after its key", "write `key: value`; check the lines above too", False
+    if "escape" in problem:
+        hint = "in single quotes a backslash is only a backslash; in the path of a file write `/`"
+        return "this escape (`\\`) is not known", hint, False
+    if "document start" in problem:
+        return (
+            "the document ends before this line",
+            "check the indentation; `...` ends a document, too",
+            False,
+        )
+    return f"this is not YAML: {problem or context or 'unreadable'}", "", False
