@@ -1,4 +1,4 @@
-"""What the shell completes: manifests near the word, and ids of jobs from the state database.
+"""What the shell completes: manifests near the word, and ids of jobs.
 
 It is asked at every Tab: whatever goes wrong, it says nothing and offers nothing.
 """
@@ -6,7 +6,6 @@ It is asked at every Tab: whatever goes wrong, it says nothing and offers nothin
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,6 @@ import click
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
 MOST_MANIFESTS = 100
-MOST_IDS = 200
-_NAME = re.compile(r"^name:\s*[\"']?([A-Za-z0-9._-]+)", re.M)
-_HEAD_CHARS = 20_000
 
 
 @add_completion_class
@@ -94,33 +90,15 @@ def _is_yaml(name: str) -> bool:
 def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return ids of jobs of the manifest on the line that need a person; all ids when none does."""
     try:
-        found = _ids(ctx.params, incomplete)
+        from runner.api.completion import job_ids
+
+        given = ctx.params
+        found = job_ids(
+            Path(given["manifest"]),
+            incomplete,
+            state=given.get("state"),
+            sandbox=bool(given.get("sandbox")),
+        )
     except Exception:  # a Tab is no place for an error
         return []
     return [CompletionItem(id_, help=state) for id_, state in found]
-
-
-def _ids(given: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
-    from runner.host.workspace import find_workspace
-    from runner.store import reporting
-    from runner.store.database import StateFile
-
-    manifest = Path(given["manifest"])
-    sandbox = bool(given.get("sandbox"))
-    workspace = find_workspace(manifest, state=None if sandbox else given.get("state"), sandbox=sandbox)
-    file = StateFile.open_readonly(workspace.database)
-    try:
-        name = reporting.name_at(file.conn, str(manifest.resolve())) or _name_in(manifest)
-        for needed in (True, False):
-            found = reporting.job_ids(file.conn, name, prefix=prefix, for_a_person=needed, limit=MOST_IDS)
-            if found:
-                return found
-    finally:
-        file.close()
-    return []
-
-
-def _name_in(manifest: Path) -> str:
-    with manifest.open(encoding="utf-8", errors="replace") as file:
-        found = _NAME.search(file.read(_HEAD_CHARS))
-    return found[1] if found else ""

@@ -307,6 +307,20 @@ def test_each_kind_of_io_has_one_home(path: Path) -> None:
     assert not astray
 
 
+@pytest.mark.parametrize("path", [path for path in modules() if dotted(path).split(".")[0] == "cli"], ids=ids)
+def test_the_command_line_goes_through_api(path: Path) -> None:
+    """It parses, calls `api` and prints: what it does, a program can do. Errors it may put in words anywhere."""
+    past = [
+        f"line {each.line}: runner.{name}; let `api` ask"
+        for name, each in own(path)
+        if name.split(".")[0] in {"store", "steps", "results"}
+        and name != "store.error_words"
+        and not each.typing
+    ]
+
+    assert not past
+
+
 SPOKEN_TO_SQLITE = frozenset(
     {"execute", "executemany", "executescript", "cursor", "fetchone", "fetchmany", "fetchall"}
 )
