@@ -3,7 +3,8 @@
     python manifests/programs/notebook.py
 
 Editors that know `# %%` run it cell by cell. In Jupyter, which has an event loop: `await runner.run(...)` for
-`runner.run_sync(...)`. It rehearses; without `sandbox=True` it would pay, and want a `confirm`.
+`runner.run_sync(...)`, and `await asyncio.to_thread(runner.plan, ...)` where references are named by url.
+It rehearses; without `sandbox=True` it would pay, and want a `confirm`.
 """
 
 # %% What would it do, and for how much?

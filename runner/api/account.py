@@ -31,6 +31,25 @@ def service_of(*, sandbox: bool) -> str:
     return SANDBOX_URL if sandbox else checked_base_url(base_url())
 
 
+def refuse_event_loop(does: str) -> None:
+    """Refuse to wait for the network in a thread whose event loop that would hold up.
+
+    Args:
+        does: What is waited for: `asks the service`.
+
+    Raises:
+        UsageError: There is an event loop in this thread.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        f"this {does}, and there is an event loop in this thread",
+        hint="call it in another: anyio.to_thread.run_sync",
+    )
+
+
 def ask(question: Callable[[Service], Awaitable[T]], *, key: str | None = None) -> T:
     """Open the API, ask one thing, close it.
 
@@ -41,15 +60,7 @@ def ask(question: Callable[[Service], Awaitable[T]], *, key: str | None = None) 
     Raises:
         UsageError: There is an event loop in this thread, which this would hold up.
     """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        raise UsageError(
-            "this asks the service and waits for its answer, and there is an event loop in this thread",
-            hint="call it in another: anyio.to_thread.run_sync",
-        )
+    refuse_event_loop("asks the service and waits for its answer")
     account = Account(checked_base_url(base_url()), get_key() if key is None else key)
 
     async def asked() -> T:

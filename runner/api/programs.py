@@ -5,6 +5,9 @@ printing, no event loop of their own but in `run_sync` and where a task is attac
 `RIVYA_BASE_URL` and `RIVYA_STATE` mean what they mean to the commands, so that nothing is paid twice because two programs
 looked into two databases. Money is in credits, times are in seconds. All errors are `RunnerError` (`runner.errors` has the
 kinds); its `hint` says what to do.
+
+Only `run` is for an event loop. The others wait for files and databases: there, use `asyncio.to_thread(runner.plan, path)`.
+What has to wait for the network (references named by url, a task to attach) refuses to do it in a thread with a loop.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from runner.contract.params_schema import params_schema
 from runner.contract.phrases import listed, number_text, shown, suggest
 from runner.contract.terms import REFERENCE_PARAM, Contract, Param, ParamProblem, ParamType
 from runner.model import Json, Severity
+from runner.once import OncePerObject
 
 
 def canonical_params(
@@ -98,15 +99,12 @@ def param_problem(contract: Contract, key: str, value: object, keyword: str) -> 
             return ParamProblem(key=key, what=what, code="wrong-type")
 
 
-_JUDGES: dict[int, tuple[Contract, Judge]] = {}
+# For several workspaces' contracts, in a program that reads manifests for as long as it lives.
+_JUDGES = OncePerObject[Judge](most=500)
 
 
 def _judge_of(contract: Contract) -> Judge:
-    """Return the judge of a contract's params; the contract is kept, so that its id stays its own."""
-    found = _JUDGES.get(id(contract))
-    if found is None:
-        found = _JUDGES[id(contract)] = contract, Judge(params_schema(contract))
-    return found[1]
+    return _JUDGES.get(contract, lambda: Judge(params_schema(contract)))
 
 
 def _spelt(contract: Contract, key: str, value: object) -> object:

@@ -23,9 +23,9 @@ from typing import Any
 from runner import __version__
 from runner.errors import UsageError
 from runner.host.processes import is_alive
+from runner.once import OncePerObject
 from runner.reports.data import Report, ReportFile, ReportJob
 from runner.results.parts import disk_errors, sync_folder
-from runner.store.once import OncePerObject
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = (

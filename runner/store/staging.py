@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 from runner.fingerprint import canonical
 from runner.model import NEVER_SENT, Estimate, Job, JobSpec, Reference, State
+from runner.once import OncePerObject
 from runner.store import ledger, listings, moves
 from runner.store.error_words import trouble
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
 from runner.store.listings import ListingSource
-from runner.store.once import OncePerObject
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 

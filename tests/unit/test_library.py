@@ -465,3 +465,15 @@ async def test_no_event_loop_is_held_up_by_a_question_to_the_service(monkeypatch
         balance()
     with pytest.raises(TemporaryTrouble):
         await anyio.to_thread.run_sync(balance)
+
+
+@pytest.mark.anyio
+async def test_no_event_loop_is_held_up_by_references_named_by_url(tmp_path: Path) -> None:
+    manifest = tmp_path / "far.yaml"
+    manifest.write_text(
+        "version: 1\nmodel: seedance-2-0\njobs:\n  - {id: a, prompt: x, references: [https://a.example/b.png]}\n",
+        encoding="utf-8",
+    )
+
+    with pytest.raises(runner.RunnerError, match="fetches files named by url, and there is an event loop"):
+        runner.plan(manifest)

@@ -9,10 +9,10 @@ from runner.api.manifests import listing
 from runner.api.manifests.opened import Opened, refuse_errors
 from runner.model import Estimate, Job, JobSpec
 from runner.money.pricing import estimate, shape_of
+from runner.once import OncePerObject
 from runner.store import ledger, staging
 from runner.store.database import StateFile
 from runner.store.listings import ListingSource
-from runner.store.once import OncePerObject
 
 
 def stage(opened: Opened, file: StateFile, *, base_url: str) -> ListingSource | None:

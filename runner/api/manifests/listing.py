@@ -30,10 +30,10 @@ from runner.store.listings import ListingSource
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
 PROGRAM = (
     "api/manifests/*.py", "api/models.py", "contract/*.py", "errors.py", "fingerprint.py", "host/clock.py",
-    "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py",
-    "results/containers.py", "results/files.py", "results/media.py", "results/parts.py", "schemas.py",
-    "store/copies.py", "store/jobs.py", "store/marks.py", "store/once.py", "store/place.py",
-    "store/staging.py", "store/error_words.py", "words.py",
+    "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py", "once.py",
+    "results/containers.py", "results/files.py", "results/media.py", "results/parts.py", "schemas.py", "store/copies.py",
+    "store/jobs.py", "store/marks.py", "store/place.py", "store/staging.py", "store/error_words.py",
+    "words.py",
 )  # fmt: skip
 ROOT = Path(runner.__file__).resolve().parent
 

@@ -5,10 +5,8 @@ No key goes with a request, redirects lead to https only, and no address is aske
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -16,6 +14,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from runner.api.account import refuse_event_loop
 from runner.errors import RunnerError
 from runner.host.clock import SystemClock
 from runner.host.environment import base_url, known_key
@@ -50,18 +49,13 @@ def fetch_all(urls: Collection[str], copies: Copies, announce: Announce) -> dict
 
     Raises:
         TemporaryTrouble: The disk is full, or cannot be written to.
-        UsageError: A proxy or a certificate that is configured cannot be used.
+        UsageError: A proxy or a certificate that is configured cannot be used; or there is an event loop in this thread.
     """
+    refuse_event_loop("fetches files named by url")
     announce(f"fetching {counted(len(urls), 'file')} named by url, kept in {copies.folder} from then on")
     copies.sweep()
     get_ready()
-    run = partial(anyio.run, partial(_fetch_all, list(urls), copies), backend_options={"use_uvloop": False})
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return run()
-    with ThreadPoolExecutor(1) as thread:  # beside the loop of whoever has called us
-        return thread.submit(run).result()
+    return anyio.run(_fetch_all, list(urls), copies, backend_options={"use_uvloop": False})
 
 
 async def _fetch_all(urls: list[str], copies: Copies) -> dict[str, ReferenceProblem]:

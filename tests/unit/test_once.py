@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-
-from runner.store.once import OncePerObject
+from runner.once import OncePerObject
 
 
 class Counted:
     """Computes the text of a list, and counts how often."""
 
-    def __init__(self) -> None:
-        self.known = OncePerObject[str]()
+    def __init__(self, most: int = 100) -> None:
+        self.known = OncePerObject[str](most)
         self.times = 0
 
     def of(self, item: list[int], *more: object) -> str:
@@ -47,15 +45,10 @@ def test_an_object_that_nobody_holds_any_more_lends_its_value_to_no_other() -> N
     assert [counted.of([number]) for number in range(100)] == [f"[{number}] ()" for number in range(100)]
 
 
-def test_no_more_is_kept_than_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.store.once.MOST", 1)
-    counted = Counted()
-    first, second = [1], [2]
+def test_no_more_is_kept_than_is_worth_it_and_what_comes_last_is() -> None:
+    counted = Counted(most=2)
+    one, two, three = [1], [2], [3]
 
-    assert [counted.of(each) for each in (first, second, first, second)] == [
-        "[1] ()",
-        "[2] ()",
-        "[1] ()",
-        "[2] ()",
-    ]
-    assert counted.times == 3
+    asked = [one, two, one, three, three, one]
+    assert [counted.of(each) for each in asked] == [f"{each} ()" for each in asked]
+    assert counted.times == 4

@@ -1,4 +1,4 @@
-"""What is computed once for each object: jobs share their params, and there may be a hundred thousand of them."""
+"""What is worked out once for each object: jobs share their params, and there may be a hundred thousand of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ MOST = 10_000  # what is not shared is not worth the memory
 
 
 class OncePerObject(Generic[V]):
-    """Values by the identity of what they are computed from, which need be neither hashable nor equal to be told apart."""
+    """Values by the identity of what they are computed from, which need be neither hashable nor equal to be told apart.
 
-    def __init__(self) -> None:
+    Args:
+        most: So many are kept; then all are forgotten, and the next are kept. Several threads may ask.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         # Each object is kept with its value: while it is alive, its id stays its own.
         self._known: dict[tuple[Hashable, ...], tuple[object, V]] = {}
 
@@ -29,6 +34,7 @@ class OncePerObject(Generic[V]):
         found = self._known.get(key)
         if found is None:
             found = item, compute()
-            if len(self._known) < MOST:
-                self._known[key] = found
+            if len(self._known) >= self._most:
+                self._known = {}  # a new one: another thread may be reading the old one
+            self._known[key] = found
         return found[1]
