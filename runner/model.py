@@ -35,7 +35,7 @@ class State(StrEnum):
     """Where a job stands. The comment says what is then true."""
 
     PLANNED = "planned"  # nothing was sent
-    UPLOADING = "uploading"  # some references may be at the service
+    UPLOADING = "uploading"  # no submit was sent; its references are on their way, or all there
     SUBMITTING = "submitting"  # key and body are committed; the request may have arrived
     UNCERTAIN = "uncertain"  # it may or may not have been accepted; a person decides
     WAITING = "waiting"  # the task id is committed

@@ -93,7 +93,7 @@ class Told:
 
 
 def uploading(conn: sqlite3.Connection, job: Job, now: str) -> Job:
-    """Its reference files are being uploaded."""
+    """Its reference files go to the service. It stays so until it is submitted, also once all are there."""
     return _advance(conn, job, now, State.UPLOADING)
 
 
