@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.host.clock import rfc3339
 from runner.model import Basis, Estimate, Job, JobSpec, State
-from runner.store import jobs, ledger, moves, staging
+from runner.store import diff, jobs, ledger, moves, staging
 from runner.store.database import StateFile
 from tests.world import BEGINNING, NAME, job, rows, staged
 
@@ -51,11 +51,11 @@ def pay(
 def plan(file: StateFile, *specs: JobSpec) -> dict[str, str]:
     """Stage a manifest without applying it; return what becomes of each job."""
     staging.stage(file.conn, NAME, (staged(spec, file) for spec in specs))
-    counts = staging.summary(file.conn, NAME)
-    lines = list(staging.lines(file.conn, NAME))
+    counts = diff.summary(file.conn, NAME)
+    lines = list(diff.lines(file.conn, NAME))
     assert sum(counts.values()) == len(lines)
     assert sum(counts.values()) == len(specs) + counts["orphaned"]
-    spent = staging.to_spend(file.conn)
+    spent = diff.to_spend(file.conn)
     assert sum(number for number, _ in spent.values()) == sum(bool(line.sends) for line in lines)
     assert [line.job for line in lines[: len(specs)]] == [spec.id for spec in specs]
     return {line.job if line.change != "orphaned" else f"({line.job})": line.change for line in lines}
@@ -74,4 +74,4 @@ def row_of(file: StateFile, name: str) -> int:
 
 def sends(file: StateFile) -> float:
     """Return the credits that a run would spend on what is staged."""
-    return sum(credits for _, credits in staging.to_spend(file.conn).values())
+    return sum(credits for _, credits in diff.to_spend(file.conn).values())

@@ -25,7 +25,7 @@ from runner.model import Basis, Budget, Problem, Reference, Settings
 from runner.money.budget import EPSILON
 from runner.pace.governor import START_PER_S
 from runner.results.sidecar import Sidecar, SidecarIndex
-from runner.store import durations, jobs, ledger, rates, reporting, result_hosts, staging
+from runner.store import diff, durations, jobs, ledger, rates, reporting, result_hosts, staging
 from runner.store.database import StateFile
 from runner.store.listings import ListingSource
 from runner.store.marks import Mark, Marks
@@ -155,13 +155,13 @@ def judge(
 ) -> Plan:
     """Count what a run would do with the staged jobs, what it would cost, and what a person should know before."""
     settings = opened.settings
-    counts = staging.summary(file.conn, settings.name)
+    counts = diff.summary(file.conn, settings.name)
     summary = {change: counts.get(change, 0) for change in CHANGES}
     summary = {"total": sum(summary.values()), **summary}
-    spend = staging.to_spend(file.conn)
+    spend = diff.to_spend(file.conn)
     charged, reserved = ledger.totals(file.conn, settings.name)
     submits = sum(count for count, _ in spend.values())
-    uploads, upload_bytes = staging.to_upload(file.conn)
+    uploads, upload_bytes = diff.to_upload(file.conn)
     running = summary["running"]
     requests = submits + uploads + 2 * (submits + running)
     left_out = opened.manifest.left_out if opened.manifest.errors else LeftOut()
@@ -180,7 +180,7 @@ def judge(
             "balance": None,
             "basis": next((basis for basis in reversed(_WEAKEST) if basis in spend), None),
             "by_basis": {basis: spend[basis][1] for basis in _WEAKEST if basis in spend},
-            "margin": staging.margin(file.conn),
+            "margin": diff.margin(file.conn),
             "last_day": ledger.day_total(file.conn, now_s),
             **_caps(settings.budget),
             "jobs_above_cap": _above_cap(file, settings.budget),
@@ -208,7 +208,7 @@ def _odd(jobs: Collection[str], file: StateFile, name: str) -> tuple[str, ...]:
     """Return which of these jobs would be submitted."""
     if not jobs:
         return ()
-    return tuple(line.job for line in staging.lines(file.conn, name) if line.sends and line.job in jobs)
+    return tuple(line.job for line in diff.lines(file.conn, name) if line.sends and line.job in jobs)
 
 
 def _attention(
@@ -238,7 +238,7 @@ def _caps(budget: Budget) -> dict[str, float | None]:
 def _above_cap(file: StateFile, budget: Budget) -> int:
     """Return how many jobs `max_credits_per_job` will hold back."""
     cap = budget.max_credits_per_job
-    return staging.above(file.conn, cap + EPSILON) if cap is not None else 0
+    return diff.above(file.conn, cap + EPSILON) if cap is not None else 0
 
 
 def _seconds(
@@ -249,7 +249,7 @@ def _seconds(
         return 0.0
     known = rates.latest_of_service(file.conn, base_url)
     rate = settings.limits.requests_per_second or known or START_PER_S
-    shapes = {*staging.shapes_to_send(file.conn), *jobs.shapes_to_come(file.conn, settings.name)}
+    shapes = {*diff.shapes_to_send(file.conn), *jobs.shapes_to_come(file.conn, settings.name)}
     lengths = [
         seconds
         for shape in sorted(shapes)
@@ -318,7 +318,7 @@ def planned(
 def plan_lines(file: StateFile, plan: Plan) -> Iterator[dict[str, Any]]:
     """Yield a plan job by job, as `plan --json` prints it."""
     adopted = plan.adopted
-    for line in staging.lines(file.conn, plan.name):
+    for line in diff.lines(file.conn, plan.name):
         sends = bool(line.sends)
         yield {
             "id": line.job,

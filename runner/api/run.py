@@ -41,7 +41,7 @@ from runner.service.rivya.endpoints import open_service
 from runner.service.transports import check, get_ready, open_result_transport
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
-from runner.store import durations, jobs, rates, result_hosts, staging
+from runner.store import diff, durations, jobs, rates, result_hosts, staging
 from runner.store.database import StateFile
 from runner.store.writer import GroupWriter
 
@@ -113,7 +113,7 @@ class Run:
             raise no_file(request.path)
         file, plan = self._plan(service_of(sandbox=request.sandbox))
         only = request.options.only
-        if request.rounds is None and only is not None and not staging.names_any(file.conn, only):
+        if request.rounds is None and only is not None and not diff.names_any(file.conn, only):
             announce(f"--only {only}: no job id matches, so no new jobs are submitted")
         account = self._account()
         folder = results_folder(file, plan.settings)

@@ -1,21 +1,20 @@
 """What a manifest lists, held against what the database knows: the diff, and its application.
 
 All expanded jobs are staged in a temporary table first, so 100,000 of them never sit in memory and
-a mistake in the last one leaves the database untouched. `plan` reads the diff; `run` applies it in
+a mistake in the last one leaves the database untouched. `plan` reads the diff (`diff.py`); `run` applies it in
 one transaction. Where it is known that a manifest lists just what it listed when it was last applied
 (`api.manifests.listing`), `restage` puts a view of the listed rows in the table's place: the same diff, in no time.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from runner.fingerprint import canonical
 from runner.model import NEVER_SENT, Estimate, Job, JobSpec, Reference, State
@@ -51,7 +50,7 @@ _STAGE = """
     )
 """
 
-_CHANGE = (
+CHANGE = (
     f"CASE WHEN j.state IN {NEVER_SENT_SQL} THEN 'planned'"
     " WHEN j.state IN ('submitting', 'waiting', 'downloading') THEN 'running' ELSE j.state END"
 )
@@ -63,7 +62,7 @@ _RESTAGE = f"""
             (SELECT p.estimate FROM temp.priced p WHERE p.shape = j.shape) AS estimate,
             (SELECT p.reserve FROM temp.priced p WHERE p.shape = j.shape) AS reserve,
             (SELECT p.basis FROM temp.priced p WHERE p.shape = j.shape) AS basis,
-            j.id AS row, {_CHANGE} AS change, (j.state IN {NEVER_SENT_SQL}) AS sends, '' AS cause, '' AS was
+            j.id AS row, {CHANGE} AS change, (j.state IN {NEVER_SENT_SQL}) AS sends, '' AS cause, '' AS was
         FROM main.jobs j WHERE j.manifest = {{manifest}} AND j.listed = 1
 """
 
@@ -180,7 +179,7 @@ def references_listed(conn: sqlite3.Connection, manifest: str) -> Iterator[Refer
 
 
 def _clear(conn: sqlite3.Connection) -> None:
-    conn.execute(f"DROP {'VIEW' if _is_restaged(conn) else 'TABLE'} IF EXISTS temp.incoming")
+    conn.execute(f"DROP {'VIEW' if is_restaged(conn) else 'TABLE'} IF EXISTS temp.incoming")
     conn.execute("DROP TABLE IF EXISTS temp.priced")
     conn.execute("DROP TABLE IF EXISTS temp.not_staged")
     conn.execute("CREATE TEMP TABLE not_staged (job TEXT PRIMARY KEY) WITHOUT ROWID")
@@ -210,7 +209,8 @@ def rows_not_staged(conn: sqlite3.Connection, manifest: str) -> frozenset[int]:
     return frozenset(row["id"] for row in found)
 
 
-def _is_restaged(conn: sqlite3.Connection) -> bool:
+def is_restaged(conn: sqlite3.Connection) -> bool:
+    """Return whether a view of the listed rows is in the place of a staged list."""
     found = conn.execute("SELECT type FROM temp.sqlite_master WHERE name = 'incoming'").fetchone()
     return found is not None and found["type"] == "view"
 
@@ -254,7 +254,7 @@ def _compare(conn: sqlite3.Connection, manifest: str) -> None:
         return
     # 1. The same id and fingerprint: the same job, wherever it stands in the file now.
     conn.execute(
-        f"UPDATE incoming SET row = j.id, change = {_CHANGE}, sends = j.state IN {NEVER_SENT_SQL}"
+        f"UPDATE incoming SET row = j.id, change = {CHANGE}, sends = j.state IN {NEVER_SENT_SQL}"
         " FROM jobs j WHERE j.manifest = ? AND j.job = incoming.job AND j.fingerprint = incoming.fingerprint",
         (manifest,),
     )
@@ -313,130 +313,13 @@ def _references_differ(one: str, other: str) -> bool:
     ]
 
 
-def summary(conn: sqlite3.Connection, manifest: str) -> dict[str, int]:
-    """Return the counts of a staged diff by change, `orphaned` included."""
-    if _is_restaged(conn):  # the index alone answers this
-        rows = conn.execute(
-            f"SELECT {_CHANGE} AS change, count(*) AS n FROM jobs j INDEXED BY jobs_by_state"
-            " WHERE manifest = ? AND listed = 1 GROUP BY change",
-            (manifest,),
-        )
-    else:
-        rows = conn.execute("SELECT change, count(*) AS n FROM incoming GROUP BY change")
-    found = {row["change"]: int(row["n"]) for row in rows}
-    found["orphaned"] = int(conn.execute(f"SELECT count(*) FROM {_orphans(conn)}", (manifest,)).fetchone()[0])
-    return found
-
-
-def _gone(conn: sqlite3.Connection) -> str:
+def gone_sql(conn: sqlite3.Connection) -> str:
     """Return the condition for rows of manifest ?1 that what is staged does not list."""
-    if _is_restaged(conn):
+    if is_restaged(conn):
         return "manifest = ?1 AND listed = 0"
     return (
         f"manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL) AND NOT {_NOT_STAGED}"
     )
-
-
-def _orphans(conn: sqlite3.Connection) -> str:
-    """Rows no longer listed that still mean money or a result; what was never sent is just dropped."""
-    return (
-        f"(SELECT * FROM jobs WHERE {_gone(conn)}"
-        f" AND (state NOT IN {NEVER_SENT_SQL} OR EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id))) AS orphans"
-    )
-
-
-def to_spend(conn: sqlite3.Connection) -> dict[str, tuple[int, float]]:
-    """Return {basis: (jobs, credits)} of all that a run would submit."""
-    rows = conn.execute(
-        "SELECT basis, count(*) AS n, sum(estimate) AS credits FROM incoming WHERE sends GROUP BY basis"
-    )
-    return {row["basis"]: (row["n"], row["credits"]) for row in rows}
-
-
-def paid_under_other_names(
-    conn: sqlite3.Connection, manifest: str, base_url: str
-) -> list[tuple[str, int, int]]:
-    """Return (name, jobs done, jobs under way) for each other manifest that has paid for what a run would submit."""
-    rows = conn.execute(
-        "SELECT j.manifest, count(DISTINCT iif(j.state = 'done', i.position, NULL)) AS done,"
-        f" count(DISTINCT iif(j.state IN {UNDER_WAY_SQL}, i.position, NULL)) AS under_way"
-        " FROM incoming i CROSS JOIN main.jobs j INDEXED BY jobs_by_fingerprint ON j.fingerprint = i.fingerprint"
-        f" CROSS JOIN manifests m ON m.name = j.manifest WHERE i.sends AND j.manifest <> ?1 AND m.base_url = ?2"
-        f" AND (j.state = 'done' OR j.state IN {UNDER_WAY_SQL}) GROUP BY j.manifest ORDER BY done + under_way DESC",
-        (manifest, base_url),
-    )
-    return [(row["manifest"], row["done"], row["under_way"]) for row in rows]
-
-
-def margin(conn: sqlite3.Connection) -> float:
-    """Return how much more than its estimate is set aside for one job that a run would submit, at most."""
-    found = conn.execute("SELECT coalesce(max(reserve - estimate), 0) FROM incoming WHERE sends").fetchone()
-    return float(found[0])
-
-
-def above(conn: sqlite3.Connection, credits: float) -> int:
-    """Return how many of the jobs that a run would submit come to more than this, earlier rounds included."""
-    found = conn.execute(
-        "SELECT count(*) FROM incoming i WHERE i.sends"
-        " AND i.reserve + (SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = i.row) > ?",
-        (credits,),
-    ).fetchone()
-    return int(found[0])
-
-
-def names_any(conn: sqlite3.Connection, pattern: str) -> bool:
-    """Say whether a job of the manifest has an id like this."""
-    return any(fnmatch.fnmatchcase(row["job"], pattern) for row in conn.execute("SELECT job FROM incoming"))
-
-
-class PlanLine(NamedTuple):
-    """One job of the plan, as it is staged; `state` and what follows from payments are the database's.
-
-    `params` is JSON, `refs` is read by `reporting.references`. A plain tuple: there may be a hundred thousand.
-    """
-
-    position: int
-    job: str
-    change: str
-    cause: str  # what has changed, with spaces between: "prompt params"
-    was: str  # the name it had, where it is renamed
-    state: str
-    model: str
-    prompt: str | None
-    params: str
-    refs: str
-    output: str
-    estimate: float | None  # this and `basis`: of what a run would submit
-    basis: str | None
-    sends: int  # 1 where a run would submit it
-    charged: float | None
-    reserved: float | None
-    round: int
-    error_class: str | None
-    error_message: str | None
-    task_id: str | None
-    fingerprint: str
-
-
-def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[PlanLine]:
-    """Yield the plan job by job, orphans last."""
-    staged = conn.execute(
-        "SELECT i.position, i.job, i.change, i.cause, i.was, coalesce(j.state, 'new') AS state, i.model, i.prompt, i.params,"
-        " i.refs, i.output, i.estimate, i.basis, i.sends, l.charged, iif(l.state = 'reserved', l.amount, NULL) AS reserved,"
-        " coalesce(j.round, 1) AS round, j.error_class, j.error_message, j.task_id, i.fingerprint"
-        " FROM incoming i LEFT JOIN jobs j ON j.id = i.row LEFT JOIN ledger l ON l.job = j.id AND l.round = j.round"
-        " ORDER BY i.position"
-    )
-    yield from map(PlanLine._make, staged)
-    orphaned = conn.execute(
-        "SELECT orphans.position, orphans.job, 'orphaned' AS change, '' AS cause, '' AS was, orphans.state, orphans.model,"
-        " orphans.prompt, orphans.params, orphans.refs, orphans.output, 0.0 AS estimate, '' AS basis, 0 AS sends, l.charged,"
-        " iif(l.state = 'reserved', l.amount, NULL) AS reserved, orphans.round, orphans.error_class,"
-        " orphans.error_message, orphans.task_id, orphans.fingerprint"
-        f" FROM {_orphans(conn)} LEFT JOIN ledger l ON l.job = orphans.id AND l.round = orphans.round ORDER BY orphans.id",
-        (manifest,),
-    )
-    yield from map(PlanLine._make, orphaned)
 
 
 def adopt(conn: sqlite3.Connection, positions: Iterable[int]) -> None:
@@ -444,7 +327,7 @@ def adopt(conn: sqlite3.Connection, positions: Iterable[int]) -> None:
     found = [(position,) for position in positions]
     if not found:
         return
-    if _is_restaged(conn):  # what is not as the rows say needs a table of its own
+    if is_restaged(conn):  # what is not as the rows say needs a table of its own
         with trouble("staging the jobs of the manifest in a temporary file"), _temporary(conn):
             conn.execute("CREATE TEMP TABLE copied AS SELECT * FROM incoming")
             conn.execute("DROP VIEW temp.incoming")
@@ -461,41 +344,6 @@ def row_at(conn: sqlite3.Connection, manifest: str, position: int) -> int:
         (manifest, position),
     ).fetchone()
     return int(found["id"])
-
-
-class Candidate(NamedTuple):
-    """A staged job that has no result as far as the database knows, and how far it has come.
-
-    A plain tuple: there may be a hundred thousand.
-    """
-
-    position: int
-    job: str
-    fingerprint: str
-    output: str
-    state: str
-    round: int
-    key: str | None
-
-
-def candidates(conn: sqlite3.Connection) -> Iterator[Candidate]:
-    """Yield all that would be paid for, or may come to be paid for again: sidecars are looked for."""
-    rows = conn.execute(
-        "SELECT i.position, i.job, i.fingerprint, i.output, coalesce(j.state, 'planned'), coalesce(j.round, 1), j.key"
-        " FROM incoming i LEFT JOIN main.jobs j ON j.id = i.row"
-        " WHERE i.sends OR i.change NOT IN ('new', 'planned', 'changed', 'renamed', 'done')"
-    )
-    return map(Candidate._make, rows)
-
-
-def to_be_written(conn: sqlite3.Connection) -> Iterator[str]:
-    """Yield the output names of the staged jobs whose results are not in their places yet."""
-    rows = conn.execute(
-        "SELECT i.output FROM incoming i LEFT JOIN main.jobs j ON j.id = i.row"
-        " WHERE NOT coalesce(j.state = 'abandoned' OR (j.state = 'done' AND j.output = i.output"
-        " AND EXISTS (SELECT 1 FROM main.artifacts a WHERE a.job = j.id AND a.path <> '')), 0)"
-    )
-    return (row["output"] for row in rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -516,7 +364,7 @@ def apply(
     A row no longer listed: never sent and unpaid, dropped; `submitting`, uncertain (or dropped, its
     credits released, when every send was definitely refused); anything else is kept, unlisted.
     """
-    gone = _gone(conn)
+    gone = gone_sql(conn)
     # What changes many rows by one statement below.
     for old, new in ((State.SUBMITTING, State.UNCERTAIN), *((old, State.FAILED) for old in NEVER_SENT)):
         moves.check(old, new)
@@ -550,7 +398,7 @@ def apply(
         (manifest, now),
     )
     conn.execute(f"UPDATE jobs SET listed = 0 WHERE {gone} AND listed = 1", (manifest,))
-    renamed, inserted = ((), 0) if _is_restaged(conn) else _list(conn, manifest, now)
+    renamed, inserted = ((), 0) if is_restaged(conn) else _list(conn, manifest, now)
     _remember(conn, manifest, source)
     return Applied(inserted=inserted, dropped=dropped, made_uncertain=uncertain, renamed=renamed)
 
@@ -584,7 +432,7 @@ def _list(conn: sqlite3.Connection, manifest: str, now: str) -> tuple[tuple[int,
 
 def _remember(conn: sqlite3.Connection, manifest: str, source: ListingSource | None) -> None:
     """Remember what the listed rows were read from; forget what an earlier list was read from."""
-    if _is_restaged(conn):
+    if is_restaged(conn):
         return
     listings.forget(conn, manifest)
     if source is None:
@@ -597,18 +445,3 @@ def _remember(conn: sqlite3.Connection, manifest: str, source: ListingSource | N
     ).fetchone()
     if not odd:
         listings.save(conn, manifest, source)
-
-
-def to_upload(conn: sqlite3.Connection) -> tuple[int, int]:
-    """Return how many distinct files a run would upload, at most, and their bytes."""
-    files: dict[tuple[str, str], int] = {}
-    for row in conn.execute("SELECT DISTINCT model, refs FROM incoming WHERE sends AND refs <> '[]'"):
-        for item in json.loads(row["refs"]):
-            files[item["sha256"], row["model"]] = item["size_bytes"]
-    return len(files), sum(files.values())
-
-
-def shapes_to_send(conn: sqlite3.Connection, limit: int = 200) -> list[str]:
-    """Return the shapes of what a run would send."""
-    rows = conn.execute("SELECT DISTINCT shape FROM incoming WHERE sends LIMIT ?", (limit,))
-    return [row["shape"] for row in rows]

@@ -153,7 +153,7 @@ class Workspace:
                 return [problem.what for problem in exc.problems]
         opened.hashes.save(self.file)
         self.source = found.source
-        self.staged_from_rows = staging._is_restaged(self.file.conn)
+        self.staged_from_rows = staging.is_restaged(self.file.conn)
         lines = list(plan_lines(self.file, found))
         for line in lines:
             line["params"] = canonical(line["params"])

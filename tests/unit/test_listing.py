@@ -13,7 +13,7 @@ import runner
 from runner.api.manifests import listing
 from runner.api.manifests.expansion import stage
 from runner.api.manifests.opened import read_manifest
-from runner.store import jobs, manifests, staging
+from runner.store import diff, jobs, manifests, staging
 from runner.store.database import StateFile
 from runner.store.listings import ListingSource
 from tests.staged import put
@@ -46,7 +46,7 @@ class Place:
         """Stage the manifest; return whether that was done from the rows."""
         opened = read_manifest(self.manifest, state=None, sandbox=False, file=self.file)
         self.source = stage(opened, self.file, base_url=SERVICE)
-        return staging._is_restaged(self.file.conn)
+        return staging.is_restaged(self.file.conn)
 
     def apply(self) -> None:
         """Stage the manifest and apply it."""
@@ -84,7 +84,7 @@ def test_what_was_applied_is_not_expanded_again(place: Place) -> None:
 
     assert place.stage()
 
-    assert staging.summary(place.file.conn, "listed") == {"planned": 3, "orphaned": 0}
+    assert diff.summary(place.file.conn, "listed") == {"planned": 3, "orphaned": 0}
     place.apply()
     assert place.stage()
 
@@ -96,9 +96,9 @@ def test_a_result_found_on_the_disk_is_taken_over_without_an_expansion(place: Pl
 
     staging.adopt(conn, [1])
 
-    assert staging.summary(conn, "listed") == {"planned": 2, "done": 1, "orphaned": 0}
-    assert [position for position, *_ in staging.candidates(conn)] == [0, 2]
-    assert staging.to_spend(conn)["listed"][0] == 2
+    assert diff.summary(conn, "listed") == {"planned": 2, "done": 1, "orphaned": 0}
+    assert [position for position, *_ in diff.candidates(conn)] == [0, 2]
+    assert diff.to_spend(conn)["listed"][0] == 2
     with place.file.transaction():
         done = staging.apply(conn, "listed", NOW, source=place.source)
         assert jobs.get(conn, staging.row_at(conn, "listed", 1)).id == "row-1"
@@ -147,7 +147,7 @@ def test_a_row_taken_out_by_hand_is_a_reason_to_expand(place: Place) -> None:
 
     assert not place.stage()
 
-    assert staging.summary(place.file.conn, "listed") == {"new": 1, "planned": 2, "orphaned": 0}
+    assert diff.summary(place.file.conn, "listed") == {"new": 1, "planned": 2, "orphaned": 0}
 
 
 def test_rows_that_change_while_they_are_read_are_not_trusted(

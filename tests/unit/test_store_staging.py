@@ -14,7 +14,7 @@ import pytest
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, Basis, Budget, Estimate, JobSpec
 from runner.money.budget import Committed, Verdict, judge
-from runner.store import jobs, ledger, staging
+from runner.store import diff, jobs, ledger, staging
 from runner.store.database import StateFile
 from runner.store.staging import StagedJob
 from tests.staged import NOW, A, B, C, pay, plan, row_of, sends, set_state, table
@@ -135,7 +135,7 @@ def test_an_edited_job_is_paid_again_and_says_why(file: StateFile, edited: JobSp
     pay(file, "a")
 
     assert plan(file, edited, B) == {"a": "changed", "b": "planned", "(a)": "orphaned"}
-    (line, *_) = staging.lines(file.conn, NAME)
+    (line, *_) = diff.lines(file.conn, NAME)
     assert (line.cause, line.sends, line.estimate) == (cause, 1, 10.0)
 
 
@@ -150,7 +150,7 @@ def test_the_cause_is_what_differs_from_the_version_that_was_listed_last(file: S
 
     plan(file, job("a", "two", params={"duration": 10}))
 
-    (line, *_) = staging.lines(file.conn, NAME)
+    (line, *_) = diff.lines(file.conn, NAME)
     assert line.cause == "prompt params"
 
 
@@ -161,7 +161,7 @@ def test_a_reference_that_only_moved_is_no_cause(file: StateFile) -> None:
 
     assert plan(file, job("a", references=[there])) == {"a": "done"}
     plan(file, job("a", "edited", references=[there]))
-    (line, *_) = staging.lines(file.conn, NAME)
+    (line, *_) = diff.lines(file.conn, NAME)
 
     assert line.cause == "prompt"
 
@@ -172,7 +172,7 @@ def test_params_written_in_another_order_or_as_another_kind_of_number_are_no_cau
 
     assert plan(file, job("a", params={"y": 6.0, "x": 1})) == {"a": "done"}
     plan(file, job("a", "edited", params={"y": 6.0, "x": 1}))
-    (line, *_) = staging.lines(file.conn, NAME)
+    (line, *_) = diff.lines(file.conn, NAME)
 
     assert line.cause == "prompt"
 
@@ -276,7 +276,7 @@ def test_no_history_of_edits_loses_a_payment_or_lists_a_job_twice(file: StateFil
         done_prints = rows(file, "SELECT fingerprint FROM jobs WHERE state = 'done'")
 
         plan(file, *specs)
-        to_send = sum(number for number, _ in staging.to_spend(file.conn).values())
+        to_send = sum(number for number, _ in diff.to_spend(file.conn).values())
         with file.transaction() as conn:
             staging.apply(conn, NAME, NOW)
 
@@ -341,7 +341,7 @@ def test_the_row_of_a_job_that_is_left_out_stays_as_it_is_and_others_are_removed
     assert rows(file, "SELECT * FROM jobs WHERE job = 'b'") == before
     assert table(file) == {("a", 1): "planned", ("b", 1): "submitting"}
     assert staging.rows_not_staged(file.conn, NAME) == {row_of(file, "b")}
-    assert staging.summary(file.conn, NAME)["orphaned"] == 0
+    assert diff.summary(file.conn, NAME)["orphaned"] == 0
 
 
 def test_another_job_does_not_take_over_the_row_of_one_that_is_left_out(file: StateFile) -> None:
@@ -389,6 +389,6 @@ def test_a_plan_judges_the_cap_of_a_job_by_what_a_run_judges_it_by(
         committed=Committed(total=0, day=0, job=0),
     )
 
-    assert (verdict is Verdict.YES, staging.above(file.conn, cap) == 0) == (fits, fits)
-    assert staging.to_spend(file.conn) == {"observed": (1, 10)}
-    assert staging.margin(file.conn) == 2, "so much must be free beside what is spent"
+    assert (verdict is Verdict.YES, diff.above(file.conn, cap) == 0) == (fits, fits)
+    assert diff.to_spend(file.conn) == {"observed": (1, 10)}
+    assert diff.margin(file.conn) == 2, "so much must be free beside what is spent"

@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, State
-from runner.store import jobs, ledger, staging
+from runner.store import diff, jobs, ledger, staging
 from runner.store.database import StateFile
 from tests.staged import NOW, A, B, C, changed, pay, plan, row_of, sends, set_state, table
 from tests.world import NAME, apply, bind, job, rows, staged, takes
@@ -32,7 +32,7 @@ def test_a_new_id_with_the_same_request_takes_the_row_over(file: StateFile, stat
     first = pay(file, "a", state, key="k", body=b"{}", in_doubt=1)
 
     assert plan(file, replace(A, id=C.id, output="c"), B) == {"c": "renamed", "b": "planned"}
-    (line, *_) = staging.lines(file.conn, NAME)
+    (line, *_) = diff.lines(file.conn, NAME)
     assert line.was == "a"
     assert bool(line.sends) is (State(state) in NEVER_SENT)
     apply(file, replace(A, id=C.id, output="c"), B)
@@ -137,7 +137,7 @@ def test_what_is_paid_is_taken_over_before_what_would_be_paid_again(file: StateF
 
     for count in range(1, len(BEST_FIRST) + 1):
         plan(file, *takes("y", count))
-        taken = [line.state for line in staging.lines(file.conn, NAME)][:count]
+        taken = [line.state for line in diff.lines(file.conn, NAME)][:count]
         assert taken == BEST_FIRST[:count]
 
 
@@ -313,12 +313,12 @@ def test_an_empty_manifest_keeps_all_that_means_money(file: StateFile) -> None:
 def test_a_result_that_is_on_disk_already_is_not_paid_for(file: StateFile) -> None:
     apply(file, A)
     staging.stage(file.conn, NAME, (staged(spec) for spec in (A, B, C)))
-    found = list(staging.candidates(file.conn))
+    found = list(diff.candidates(file.conn))
     assert [(position, name) for position, name, *_ in found] == [(0, "a"), (1, "b"), (2, "c")]
 
     staging.adopt(file.conn, [1, 2])
 
-    assert staging.summary(file.conn, NAME) == {"planned": 1, "done": 2, "orphaned": 0}
+    assert diff.summary(file.conn, NAME) == {"planned": 1, "done": 2, "orphaned": 0}
     assert sends(file) == 10
     with file.transaction() as conn:
         staging.apply(conn, NAME, NOW)
@@ -333,7 +333,7 @@ def test_sidecars_are_looked_for_where_the_database_knows_no_result(file: StateF
         set_state(file, name, name)
     plan(file, *[job(name) for name in states])
 
-    assert {each.job: each.state for each in staging.candidates(file.conn)} == {
+    assert {each.job: each.state for each in diff.candidates(file.conn)} == {
         name: name for name in states if name != "done"
     }
 

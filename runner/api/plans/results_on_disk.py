@@ -13,7 +13,7 @@ from runner.host.clock import epoch, rfc3339
 from runner.model import NEVER_SENT, Job, Settings, State
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.service.amounts import number_of
-from runner.store import events, jobs, ledger, moves, staging
+from runner.store import diff, events, jobs, ledger, moves, staging
 from runner.store.database import StateFile
 
 # How a job comes from where it stands to where its result is found: its own task is known now, or what came after
@@ -32,7 +32,7 @@ _OF_A_LATER_ROUND: Mapping[State, tuple[State, ...]] = {
 def adoptable(file: StateFile, settings: Settings, base_url: str, index: SidecarIndex) -> dict[int, Sidecar]:
     """Find results that are on disk although the database does not know them, by the position of their jobs."""
     found: dict[int, Sidecar] = {}
-    for each in staging.candidates(file.conn):
+    for each in diff.candidates(file.conn):
         sidecar = index.find_adoptable(
             each.output,
             manifest=settings.name,
@@ -45,7 +45,7 @@ def adoptable(file: StateFile, settings: Settings, base_url: str, index: Sidecar
     return found
 
 
-def _knows_more(sidecar: Sidecar, job: staging.Candidate) -> bool:
+def _knows_more(sidecar: Sidecar, job: diff.Candidate) -> bool:
     if job.state in NEVER_SENT or sidecar.round > job.round:
         return True
     return job.state in (State.SUBMITTING, State.UNCERTAIN) and _is_of(sidecar, job.key)

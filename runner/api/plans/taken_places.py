@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from runner.errors import UsageError
 from runner.model import Settings
 from runner.progress.figures import counted
-from runner.store import jobs, manifests, staging
+from runner.store import diff, jobs, manifests
 from runner.store.database import StateFile
 
 SHOWN = 3  # output names
@@ -49,7 +49,7 @@ def places_taken(
         if bound.name != settings.name and _overlap(bound.output_dir, settings.output_dir)
     ]
     if near:  # nearly always there is none, and there may be a hundred thousand jobs
-        ours = {_place(settings.output_dir, output): output for output in staging.to_be_written(file.conn)}
+        ours = {_place(settings.output_dir, output): output for output in diff.to_be_written(file.conn)}
         for name, folder in near:
             for output in jobs.outputs(file.conn, name):
                 if (place := _place(folder, output)) in ours:

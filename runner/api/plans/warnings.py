@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runner.progress.figures import counted
-from runner.store import ledger, staging
+from runner.store import diff, ledger
 from runner.store.copies import is_backup, payments_of, strays
 from runner.store.database import StateFile
 from runner.store.place import synced_by
@@ -47,7 +47,7 @@ def about_the_place(database: Path, file: StateFile, manifest: str) -> Iterator[
 
 def about_other_names(file: StateFile, manifest: str, base_url: str) -> Iterator[str]:
     """Yield what of the work to be paid for was done under another `name:` of this workspace."""
-    for name, done, open_ in staging.paid_under_other_names(file.conn, manifest, base_url)[:NAMES_SHOWN]:
+    for name, done, open_ in diff.paid_under_other_names(file.conn, manifest, base_url)[:NAMES_SHOWN]:
         parts = [f"{done:,} of these {'is' if done == 1 else 'are'} finished"] if done else []
         parts += [f"{open_:,} {'is' if open_ == 1 else 'are'} under way"] if open_ else []
         yield (

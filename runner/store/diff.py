@@ -1,0 +1,179 @@
+"""The diff between what a manifest lists and what the database knows, as `plan` reads it once it is staged."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL
+from runner.store.staging import CHANGE, gone_sql, is_restaged
+
+
+def summary(conn: sqlite3.Connection, manifest: str) -> dict[str, int]:
+    """Return the counts of a staged diff by change, `orphaned` included."""
+    if is_restaged(conn):  # the index alone answers this
+        rows = conn.execute(
+            f"SELECT {CHANGE} AS change, count(*) AS n FROM jobs j INDEXED BY jobs_by_state"
+            " WHERE manifest = ? AND listed = 1 GROUP BY change",
+            (manifest,),
+        )
+    else:
+        rows = conn.execute("SELECT change, count(*) AS n FROM incoming GROUP BY change")
+    found = {row["change"]: int(row["n"]) for row in rows}
+    found["orphaned"] = int(conn.execute(f"SELECT count(*) FROM {_orphans(conn)}", (manifest,)).fetchone()[0])
+    return found
+
+
+def _orphans(conn: sqlite3.Connection) -> str:
+    """Rows no longer listed that still mean money or a result; what was never sent is just dropped."""
+    return (
+        f"(SELECT * FROM jobs WHERE {gone_sql(conn)}"
+        f" AND (state NOT IN {NEVER_SENT_SQL} OR EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id))) AS orphans"
+    )
+
+
+def to_spend(conn: sqlite3.Connection) -> dict[str, tuple[int, float]]:
+    """Return {basis: (jobs, credits)} of all that a run would submit."""
+    rows = conn.execute(
+        "SELECT basis, count(*) AS n, sum(estimate) AS credits FROM incoming WHERE sends GROUP BY basis"
+    )
+    return {row["basis"]: (row["n"], row["credits"]) for row in rows}
+
+
+def paid_under_other_names(
+    conn: sqlite3.Connection, manifest: str, base_url: str
+) -> list[tuple[str, int, int]]:
+    """Return (name, jobs done, jobs under way) for each other manifest that has paid for what a run would submit."""
+    rows = conn.execute(
+        "SELECT j.manifest, count(DISTINCT iif(j.state = 'done', i.position, NULL)) AS done,"
+        f" count(DISTINCT iif(j.state IN {UNDER_WAY_SQL}, i.position, NULL)) AS under_way"
+        " FROM incoming i CROSS JOIN main.jobs j INDEXED BY jobs_by_fingerprint ON j.fingerprint = i.fingerprint"
+        f" CROSS JOIN manifests m ON m.name = j.manifest WHERE i.sends AND j.manifest <> ?1 AND m.base_url = ?2"
+        f" AND (j.state = 'done' OR j.state IN {UNDER_WAY_SQL}) GROUP BY j.manifest ORDER BY done + under_way DESC",
+        (manifest, base_url),
+    )
+    return [(row["manifest"], row["done"], row["under_way"]) for row in rows]
+
+
+def margin(conn: sqlite3.Connection) -> float:
+    """Return how much more than its estimate is set aside for one job that a run would submit, at most."""
+    found = conn.execute("SELECT coalesce(max(reserve - estimate), 0) FROM incoming WHERE sends").fetchone()
+    return float(found[0])
+
+
+def above(conn: sqlite3.Connection, credits: float) -> int:
+    """Return how many of the jobs that a run would submit come to more than this, earlier rounds included."""
+    found = conn.execute(
+        "SELECT count(*) FROM incoming i WHERE i.sends"
+        " AND i.reserve + (SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = i.row) > ?",
+        (credits,),
+    ).fetchone()
+    return int(found[0])
+
+
+def names_any(conn: sqlite3.Connection, pattern: str) -> bool:
+    """Say whether a job of the manifest has an id like this."""
+    return any(fnmatch.fnmatchcase(row["job"], pattern) for row in conn.execute("SELECT job FROM incoming"))
+
+
+class PlanLine(NamedTuple):
+    """One job of the plan, as it is staged; `state` and what follows from payments are the database's.
+
+    `params` is JSON, `refs` is read by `reporting.references`. A plain tuple: there may be a hundred thousand.
+    """
+
+    position: int
+    job: str
+    change: str
+    cause: str  # what has changed, with spaces between: "prompt params"
+    was: str  # the name it had, where it is renamed
+    state: str
+    model: str
+    prompt: str | None
+    params: str
+    refs: str
+    output: str
+    estimate: float | None  # this and `basis`: of what a run would submit
+    basis: str | None
+    sends: int  # 1 where a run would submit it
+    charged: float | None
+    reserved: float | None
+    round: int
+    error_class: str | None
+    error_message: str | None
+    task_id: str | None
+    fingerprint: str
+
+
+def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[PlanLine]:
+    """Yield the plan job by job, orphans last."""
+    staged = conn.execute(
+        "SELECT i.position, i.job, i.change, i.cause, i.was, coalesce(j.state, 'new') AS state, i.model, i.prompt, i.params,"
+        " i.refs, i.output, i.estimate, i.basis, i.sends, l.charged, iif(l.state = 'reserved', l.amount, NULL) AS reserved,"
+        " coalesce(j.round, 1) AS round, j.error_class, j.error_message, j.task_id, i.fingerprint"
+        " FROM incoming i LEFT JOIN jobs j ON j.id = i.row LEFT JOIN ledger l ON l.job = j.id AND l.round = j.round"
+        " ORDER BY i.position"
+    )
+    yield from map(PlanLine._make, staged)
+    orphaned = conn.execute(
+        "SELECT orphans.position, orphans.job, 'orphaned' AS change, '' AS cause, '' AS was, orphans.state, orphans.model,"
+        " orphans.prompt, orphans.params, orphans.refs, orphans.output, 0.0 AS estimate, '' AS basis, 0 AS sends, l.charged,"
+        " iif(l.state = 'reserved', l.amount, NULL) AS reserved, orphans.round, orphans.error_class,"
+        " orphans.error_message, orphans.task_id, orphans.fingerprint"
+        f" FROM {_orphans(conn)} LEFT JOIN ledger l ON l.job = orphans.id AND l.round = orphans.round ORDER BY orphans.id",
+        (manifest,),
+    )
+    yield from map(PlanLine._make, orphaned)
+
+
+class Candidate(NamedTuple):
+    """A staged job that has no result as far as the database knows, and how far it has come.
+
+    A plain tuple: there may be a hundred thousand.
+    """
+
+    position: int
+    job: str
+    fingerprint: str
+    output: str
+    state: str
+    round: int
+    key: str | None
+
+
+def candidates(conn: sqlite3.Connection) -> Iterator[Candidate]:
+    """Yield all that would be paid for, or may come to be paid for again: sidecars are looked for."""
+    rows = conn.execute(
+        "SELECT i.position, i.job, i.fingerprint, i.output, coalesce(j.state, 'planned'), coalesce(j.round, 1), j.key"
+        " FROM incoming i LEFT JOIN main.jobs j ON j.id = i.row"
+        " WHERE i.sends OR i.change NOT IN ('new', 'planned', 'changed', 'renamed', 'done')"
+    )
+    return map(Candidate._make, rows)
+
+
+def to_be_written(conn: sqlite3.Connection) -> Iterator[str]:
+    """Yield the output names of the staged jobs whose results are not in their places yet."""
+    rows = conn.execute(
+        "SELECT i.output FROM incoming i LEFT JOIN main.jobs j ON j.id = i.row"
+        " WHERE NOT coalesce(j.state = 'abandoned' OR (j.state = 'done' AND j.output = i.output"
+        " AND EXISTS (SELECT 1 FROM main.artifacts a WHERE a.job = j.id AND a.path <> '')), 0)"
+    )
+    return (row["output"] for row in rows)
+
+
+def to_upload(conn: sqlite3.Connection) -> tuple[int, int]:
+    """Return how many distinct files a run would upload, at most, and their bytes."""
+    files: dict[tuple[str, str], int] = {}
+    for row in conn.execute("SELECT DISTINCT model, refs FROM incoming WHERE sends AND refs <> '[]'"):
+        for item in json.loads(row["refs"]):
+            files[item["sha256"], row["model"]] = item["size_bytes"]
+    return len(files), sum(files.values())
+
+
+def shapes_to_send(conn: sqlite3.Connection, limit: int = 200) -> list[str]:
+    """Return the shapes of what a run would send."""
+    rows = conn.execute("SELECT DISTINCT shape FROM incoming WHERE sends LIMIT ?", (limit,))
+    return [row["shape"] for row in rows]
