@@ -19,7 +19,7 @@ from runner.manifest.rows import Reading, Rows
 from runner.manifest.section import Section
 from runner.manifest.texts import FileText, Text, WrittenValue, filled_in, read_text, spot_of
 from runner.manifest.values import Value, compile_value
-from runner.manifest.yaml12 import YamlMap
+from runner.manifest.yaml_tree import YamlMap
 from runner.model import Json, ModelId
 
 

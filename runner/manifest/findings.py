@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runner.manifest.yaml12 import At
 from runner.manifest.yaml_text import lines_of
+from runner.manifest.yaml_tree import At
 from runner.model import Place, Problem, Severity
 
 Snapshot = tuple[list[Problem], dict[Severity, int], set[tuple[Place, str, str]]]

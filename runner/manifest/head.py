@@ -23,7 +23,7 @@ from runner.manifest.texts import (
     is_scalar,
     read_text,
 )
-from runner.manifest.yaml12 import YamlList, YamlMap
+from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import Json, ModelId, Settings
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

@@ -21,7 +21,8 @@ from runner.manifest.references import ReferenceReader, References, UrlCollector
 from runner.manifest.refusals import judge_manifest
 from runner.manifest.row_files import is_as_it_was
 from runner.manifest.section import said
-from runner.manifest.yaml12 import YamlMap, read_yaml
+from runner.manifest.yaml12 import read_yaml
+from runner.manifest.yaml_tree import YamlMap
 from runner.model import JobSpec, ModelId, Problem, Reference, Settings, Severity
 
 

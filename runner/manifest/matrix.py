@@ -11,7 +11,7 @@ from typing import Final
 from runner.contract.phrases import listed, shown, suggest
 from runner.manifest.section import Section
 from runner.manifest.texts import check_variable_name, filled_in, is_scalar
-from runner.manifest.yaml12 import YamlList, YamlMap
+from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import Json
 
 MOST: Final = 1_000_000  # combinations of one job

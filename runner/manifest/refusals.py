@@ -19,7 +19,7 @@ from runner.manifest.findings import Findings, Spot
 from runner.manifest.json_schema import OWN_KEY
 from runner.manifest.model_names import likely_contract, param_hints, report_unknown_model
 from runner.manifest.section import said
-from runner.manifest.yaml12 import YamlList, YamlMap
+from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import ModelId
 
 VERSION: Final = 1

@@ -19,7 +19,8 @@ from runner.manifest.ordinary_files import Unreadable, open_regular, read_text
 from runner.manifest.rows import Reading, Row, Rows, is_row
 from runner.manifest.text_rows import TextRows
 from runner.manifest.xlsx_rows import XlsxRows
-from runner.manifest.yaml12 import YamlList, read_yaml
+from runner.manifest.yaml12 import read_yaml
+from runner.manifest.yaml_tree import YamlList
 from runner.model import Problem
 
 MOST_FILES: Final = 1_000_000  # of one pattern

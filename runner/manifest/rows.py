@@ -13,7 +13,7 @@ from runner.contract.phrases import shown
 from runner.manifest.findings import Findings, SourceText, Spot
 from runner.manifest.inputs import Input, file_sha256
 from runner.manifest.ordinary_files import Unreadable
-from runner.manifest.yaml12 import YamlMap
+from runner.manifest.yaml_tree import YamlMap
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 

@@ -12,7 +12,7 @@ from typing import Any
 from runner.contract.phrases import shown
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.quantities import duration_s, size_bytes
-from runner.manifest.yaml12 import YamlMap
+from runner.manifest.yaml_tree import YamlMap
 
 LARGEST = 1e15  # above this a double no longer holds every whole number, and nobody means it
 

@@ -12,7 +12,7 @@ from runner.host.drives import DRIVES
 from runner.manifest.model_names import find_contract
 from runner.manifest.section import Section
 from runner.manifest.texts import filled_in
-from runner.manifest.yaml12 import YamlList, YamlMap
+from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import (
     RESEND_AFTER_S,
     RESEND_WITHIN_S,

@@ -7,7 +7,7 @@ from typing import Any
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.placeholders import Scope, Template
 from runner.manifest.texts import Text, WrittenValue, compiled
-from runner.manifest.yaml12 import YamlList, YamlMap
+from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import Json
 
 

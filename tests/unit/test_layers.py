@@ -27,6 +27,7 @@ RULES: tuple[str, ...] = (
     "manifest.yaml12",
     "manifest.yaml_syntax",
     "manifest.yaml_text",
+    "manifest.yaml_tree",
     "money",
     "once",
     "pace",

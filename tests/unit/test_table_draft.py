@@ -12,7 +12,8 @@ from runner.api.init import manifest_from
 from runner.errors import UsageError
 from runner.manifest import open_manifest
 from runner.manifest.reference_files import DiskReferences
-from runner.manifest.yaml12 import YamlMap, read_yaml
+from runner.manifest.yaml12 import read_yaml
+from runner.manifest.yaml_tree import YamlMap
 from runner.model import JobSpec, Severity
 from runner.schemas import load_contracts
 from tests.support import ROOT

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from runner.manifest import yaml12
-from runner.manifest.yaml12 import YamlDocument, YamlList, YamlMap, decode, plain_value, read_yaml
+from runner.manifest.yaml12 import decode, plain_value, read_yaml
+from runner.manifest.yaml_tree import YamlDocument, YamlList, YamlMap
 from runner.model import Problem
 
 

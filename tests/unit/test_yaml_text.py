@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from runner.manifest import yaml12
-from runner.manifest.yaml12 import YamlDocument, read_yaml
+from runner.manifest.yaml12 import read_yaml
 from runner.manifest.yaml_text import fitted, lines_of
+from runner.manifest.yaml_tree import YamlDocument
 
 
 def read(text: str) -> YamlDocument:
