@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
+
+from jsonschema import ValidationError
 
 from runner.manifest.json_schema import manifest_schema, render
 from runner.schemas import load_contracts, schemas_dir
+
+
+def of_its_type(error: ValidationError) -> list[ValidationError]:
+    """Return what stands behind an error of the library: for an `anyOf` of types, what the one for the value's type says."""
+    by_schema: dict[Any, list[ValidationError]] = {}
+    for inside in error.context or ():
+        by_schema.setdefault(inside.schema_path[0], []).append(inside)
+    schemas: Any = error.validator_value
+    if error.validator != "anyOf" or not all("type" in schema for schema in schemas):
+        return [error]
+    for errors in by_schema.values():
+        if not any(list(inside.schema_path)[1:] == ["type"] for inside in errors):
+            return [found for inside in errors for found in of_its_type(inside)]
+    return next(iter(by_schema.values()))[:1]
 
 
 def main(arguments: list[str]) -> int:

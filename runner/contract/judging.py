@@ -68,15 +68,16 @@ def _refusals(validator: Any, document: Any) -> Iterator[Refusal]:
 
 
 def _make_validator(schema: Schema) -> Any:
-    """Return jsonschema's validator with three keywords that do the same at a tenth of the cost.
+    """Return jsonschema's validator with keywords that do the same at a tenth of the cost, and `anyOf`.
 
-    A manifest has thousands of jobs that differ in little, and 52 models of which a job names one.
+    A manifest has thousands of jobs that differ in little, and 52 models of which a job names one. Of an `anyOf` of
+    types the refusal is about the type that the value has, not about all of them.
     """
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
     inside = _Inside()
-    keywords = {"properties": _Properties(inside), "allOf": _AllOf(), "$ref": _Ref()}
+    keywords = {"properties": _Properties(inside), "allOf": _AllOf(), "anyOf": _AnyOf(), "$ref": _Ref()}
     return extend(Draft202012Validator, keywords)(schema)  # type: ignore[no-untyped-call]  # the stub lacks types
 
 
@@ -179,6 +180,42 @@ def _constant_of(rule: Any) -> tuple[str, str] | None:
         if rule["if"]["required"] == [*properties] == [key] and [*wanted] == ["const"]:
             return (key, wanted["const"]) if isinstance(wanted["const"], str) else None
     return None
+
+
+class _AnyOf:
+    """`anyOf`, which judges by the one schema of the value's type, where each schema is for one type."""
+
+    def __init__(self) -> None:
+        from jsonschema import Draft202012Validator
+
+        self._plain: Any = Draft202012Validator.VALIDATORS["anyOf"]
+        self._types: dict[int, list[str] | None] = {}
+
+    def __call__(self, validator: Any, schemas: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        if id(schemas) not in self._types:
+            self._types[id(schemas)] = _types_of(schemas)
+        types = self._types[id(schemas)]
+        if types is None:
+            yield from self._plain(validator, schemas, instance, schema)
+            return
+        for index, name in enumerate(types):
+            if validator.is_type(instance, name):
+                yield from validator.descend(instance, schemas[index], schema_path=index)
+                return
+        from jsonschema import ValidationError
+
+        message = f"{instance!r} is not of type {', '.join(types)}"
+        yield ValidationError(
+            message, validator="type", validator_value=types, instance=instance, schema=schema
+        )
+
+
+def _types_of(schemas: list[Any]) -> list[str] | None:
+    """Return the type that each schema is for; None where one is for any, or two are for the same."""
+    names = [schema.get("type") if isinstance(schema, dict) else None for schema in schemas]
+    types = [name for name in names if isinstance(name, str)]
+    distinct = {"number" if name == "integer" else name for name in types}
+    return types if len(types) == len(distinct) == len(schemas) else None
 
 
 class _Ref:

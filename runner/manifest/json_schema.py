@@ -85,21 +85,23 @@ def manifest_schema(contracts: Mapping[ModelId, Contract]) -> Schema:
                 "type": "array",
                 "title": "Reference files",
                 "description": "Paths of input files, relative to this manifest. They are uploaded for you.",
-                "items": {
-                    "type": ["string", "object"],
-                    "minLength": 1,
-                    "required": ["file"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "file": {"type": "string", "minLength": 1, "description": "The path."},
-                        "mend": {
-                            "type": "boolean",
-                            "description": "For this file, in the place of `mend` at the top.",
+                "items": _either(
+                    {"type": "string", "minLength": 1},
+                    {
+                        "type": "object",
+                        "required": ["file"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "file": {"type": "string", "minLength": 1, "description": "The path."},
+                            "mend": {
+                                "type": "boolean",
+                                "description": "For this file, in the place of `mend` at the top.",
+                            },
                         },
                     },
-                },
+                ),
             },
-            "scalar": {"type": ["string", "number", "boolean", "null"]},
+            "scalar": _either(*_types("string", "number", "boolean", "null")),
             "combination": {
                 "type": "object",
                 "minProperties": 1,
@@ -172,19 +174,13 @@ def _head_properties() -> Schema:
             {
                 "requests_per_second": {
                     "description": "Ceiling for all requests together; `auto` finds the highest rate the service accepts.",
-                    "type": ["number", "string"],
                     "default": "auto",
-                    "if": {"type": "string"},
-                    "then": {"const": "auto"},
-                    "else": {"exclusiveMinimum": 0},
+                    **_either({"type": "number", "exclusiveMinimum": 0}, {"type": "string", "const": "auto"}),
                 },
                 "in_flight": {
                     "description": "Ceiling for tasks at the service at once.",
-                    "type": ["integer", "string"],
                     "default": "auto",
-                    "if": {"type": "string"},
-                    "then": {"const": "auto"},
-                    "else": {"minimum": 1},
+                    **_either({"type": "integer", "minimum": 1}, {"type": "string", "const": "auto"}),
                 },
                 "uploads": {"type": "integer", "minimum": 1, "default": 4, "description": "Uploads at once."},
                 "downloads": {
@@ -201,10 +197,8 @@ def _head_properties() -> Schema:
                 },
                 "max_result_bytes": {
                     "description": "Largest result file: bytes, or 500MB, 2GB, 1GiB.",
-                    "type": ["integer", "string"],
                     "default": "2GB",
-                    "minimum": 1,
-                    "pattern": _SIZE,
+                    **_either({"type": "integer", "minimum": 1}, {"type": "string", "pattern": _SIZE}),
                 },
             },
         ),
@@ -220,16 +214,22 @@ def _head_properties() -> Schema:
             "Automatic paid retries.",
             {
                 "failed_rounds": {
-                    "type": ["integer", "object"],
-                    "minimum": 0,
                     "default": 0,
                     "description": "How many more times a failed job may be paid for without asking; 0 is never. A number"
                     " does not cover content refusals.",
-                    "additionalProperties": False,
-                    "properties": {
-                        "generation": _rounds("The task ran and failed."),
-                        "policy": _rounds("The result was refused for its content, and nothing was charged."),
-                    },
+                    **_either(
+                        {"type": "integer", "minimum": 0},
+                        {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "properties": {
+                                "generation": _rounds("The task ran and failed."),
+                                "policy": _rounds(
+                                    "The result was refused for its content, and nothing was charged."
+                                ),
+                            },
+                        },
+                    ),
                 }
             },
         ),
@@ -275,19 +275,21 @@ def _head_properties() -> Schema:
             "type": "object",
             "description": "Prices you already know, in credits per job.",
             "propertyNames": {"$ref": "#/$defs/model"},
-            "additionalProperties": {
-                "type": ["number", "array"],
-                "minimum": 0,
-                "items": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["credits"],
-                    "properties": {
-                        "params": {"type": "object", "description": "Where all of these match."},
-                        "credits": _credits("Credits of one job."),
+            "additionalProperties": _either(
+                {"type": "number", "minimum": 0},
+                {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "required": ["credits"],
+                        "properties": {
+                            "params": {"type": "object", "description": "Where all of these match."},
+                            "credits": _credits("Credits of one job."),
+                        },
                     },
                 },
-            },
+            ),
         },
         "jobs": {
             "type": "array",
@@ -341,40 +343,58 @@ def _job() -> Schema:
 
 
 def _rows() -> Schema:
-    wanted = {"type": ["string", "number", "boolean", "null", "array"], "items": {"$ref": "#/$defs/scalar"}}
     text = {"type": "string", "minLength": 1}
+    wanted = _either(
+        *_types("string", "number", "boolean", "null"), {"type": "array", "items": {"$ref": "#/$defs/scalar"}}
+    )
+    properties = {
+        "file": text | {"description": "The file, relative to this manifest.", "examples": ["shots.csv"]},
+        "delimiter": {
+            "type": "string",
+            "pattern": '^(tab|[^"\\r\\n])$',
+            "description": "What separates the cells of a .csv, where the header line does not tell.",
+            "examples": [";", "tab", "|"],
+        },
+        "encoding": text
+        | {
+            "description": "Of a text that is not UTF-8.",
+            "examples": ["windows-1252", "utf-16", "shift_jis"],
+        },
+        "sheet": text | {"description": "Of an .xlsx; the first by default."},
+        "where": {
+            "type": "object",
+            "description": "Only rows with these values: {status: ready}, or a list of values for a column.",
+            "additionalProperties": wanted,
+        },
+        "glob": text | {"description": "Pattern of files.", "examples": ["assets/*.png"]},
+    }
     return {
-        "type": ["string", "object"],
         "description": "One job for each row of a .csv, .tsv, .txt, .xlsx, .jsonl, .json or .yaml file; or {glob: …},"
         " one for each file.",
-        "minLength": 1,
-        "additionalProperties": False,
-        "minProperties": 1,
-        "properties": {
-            "file": text | {"description": "The file, relative to this manifest.", "examples": ["shots.csv"]},
-            "delimiter": {
-                "type": "string",
-                "pattern": '^(tab|[^"\\r\\n])$',
-                "description": "What separates the cells of a .csv, where the header line does not tell.",
-                "examples": [";", "tab", "|"],
-            },
-            "encoding": text
-            | {
-                "description": "Of a text that is not UTF-8.",
-                "examples": ["windows-1252", "utf-16", "shift_jis"],
-            },
-            "sheet": text | {"description": "Of an .xlsx; the first by default."},
-            "where": {
+        **_either(
+            text,
+            {
                 "type": "object",
-                "description": "Only rows with these values: {status: ready}, or a list of values for a column.",
-                "additionalProperties": wanted,
+                "additionalProperties": False,
+                "minProperties": 1,
+                "properties": properties,
+                "dependentSchemas": {"glob": {"maxProperties": 1}},
+                "anyOf": [{"required": [key], "properties": {key: True}} for key in ("file", "glob")],
             },
-            "glob": text | {"description": "Pattern of files.", "examples": ["assets/*.png"]},
-        },
-        "dependentSchemas": {"glob": {"maxProperties": 1}},
-        "if": {"type": "object"},
-        "then": {"anyOf": [{"required": [key], "properties": {key: True}} for key in ("file", "glob")]},
+        ),
     }
+
+
+def _either(*schemas: Schema) -> Schema:
+    """Return what takes one of several types, each with rules of its own.
+
+    A list of types would say the same; but validators in strict mode refuse those (ajv's `strictTypes`).
+    """
+    return {"anyOf": list(schemas)}
+
+
+def _types(*names: str) -> list[Schema]:
+    return [{"type": name} for name in names]
 
 
 def _section(description: str, properties: Schema) -> Schema:
@@ -474,21 +494,15 @@ def _written_param(param: Param) -> Schema:
                 "else": {"enum": [*param.options, *_other_spellings(param.options), None]},
             }
         case ParamType.NUMBER:
-            schema |= {
-                "type": ["number", "string", "null"],
-                "pattern": f"{PLACEHOLDER}|{_NUMBER_TEXT}",
-                **bounds(param),
-            }
+            text = {"type": "string", "pattern": f"{PLACEHOLDER}|{_NUMBER_TEXT}"}
+            schema |= _either({"type": "number", **bounds(param)}, text, {"type": "null"})
         case ParamType.TEXT:
-            schema["type"] = ["string", "number", "null"]
+            schema |= _either(*_types("string", "number", "null"))
         case ParamType.ARRAY:
-            schema |= {
-                "type": ["array", "string", "null"],
-                "pattern": rf"{PLACEHOLDER}|^\s*\[",
-                **items(param),
-            }
+            text = {"type": "string", "pattern": rf"{PLACEHOLDER}|^\s*\["}
+            schema |= _either({"type": "array", **items(param)}, text, {"type": "null"})
         case ParamType.SELECT | ParamType.ANY:
-            schema["type"] = ["string", "number", "boolean", "null"]
+            schema |= _either(*_types("string", "number", "boolean", "null"))
     return schema
 
 

@@ -17,6 +17,7 @@ from runner.contract.params_schema import params_schema
 from runner.manifest.json_schema import manifest_schema, render
 from runner.schemas import load_contracts, read_schema, schemas_dir
 from tests.bundled import load_contract
+from tests.schemas import of_its_type
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = read_schema("manifest.schema.json")
@@ -26,7 +27,8 @@ HEAD = {"version": 1, "name": "autumn-launch"}
 
 def errors(*jobs: dict[str, Any], **head: Any) -> list[tuple[str, str]]:
     manifest = {**HEAD, **head, "jobs": list(jobs) or [{"id": "a"}]}
-    return [(error.json_path, error.message) for error in VALIDATOR.iter_errors(manifest)]
+    found = [inside for error in VALIDATOR.iter_errors(manifest) for inside in of_its_type(error)]
+    return [(error.json_path, error.message) for error in found]
 
 
 def paths(*jobs: dict[str, Any], **head: Any) -> set[str]:

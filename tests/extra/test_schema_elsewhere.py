@@ -18,7 +18,7 @@ AJV = "8.17.1"
 PROGRAM = """
 const Ajv = require("ajv/dist/2020"), fs = require("fs");
 const [schema, documents] = process.argv.slice(1).map((name) => JSON.parse(fs.readFileSync(name)));
-const ajv = new Ajv({strict: true, allowUnionTypes: true}), validate = ajv.compile(schema);
+const ajv = new Ajv({strict: true}), validate = ajv.compile(schema);
 console.log(JSON.stringify(documents.map((document) => validate(document))));
 """
 

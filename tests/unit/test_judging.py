@@ -20,6 +20,7 @@ from runner.model import ModelId
 from runner.schemas import load_contracts, read_schema, schemas_dir
 from tests.bundled import load_contract
 from tests.manifest_reading import HEAD, Pictures, load
+from tests.schemas import of_its_type
 from tests.unit.test_manifest_schema import BAD_HEADS, BAD_JOBS, GOOD_HEADS, GOOD_JOBS, with_head
 
 SCHEMA = read_schema("manifest.schema.json")
@@ -38,7 +39,9 @@ def test_what_is_quicker_says_the_same_as_the_library_alone() -> None:
 
         ours = {(refusal.keyword, json.dumps(refusal.value)) for refusal in judge.refusals(document)}
         theirs = {
-            (error.validator or "", json.dumps(error.instance)) for error in plain.iter_errors(document)
+            (inside.validator or "", json.dumps(inside.instance))
+            for error in plain.iter_errors(document)
+            for inside in of_its_type(error)
         }
 
         assert ours == theirs, text
