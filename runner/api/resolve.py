@@ -319,9 +319,7 @@ class Answering:
         return task, skew_s if abs(skew_s) >= SKEW_WORTH_S else 0.0
 
     def _event(self, conn: sqlite3.Connection, kind: str, **data: object) -> None:
-        events.append(
-            conn, at=self._now(), run=None, manifest=self.job.manifest, job=self.job.id, kind=kind, data=data
-        )
+        events.outside_runs(conn, self.job, self._now(), kind, **data)
 
     def _now(self) -> str:
         return rfc3339(time.time())

@@ -167,12 +167,6 @@ def begin_rounds(conn: sqlite3.Connection, wanted: Rounds) -> None:
             continue
         ledger.settle(conn, job, final=None, succeeded=False, now=now)
         moves.begin_round(conn, job, now)
-        events.append(
-            conn,
-            at=now,
-            run=None,
-            manifest=job.manifest,
-            job=job.id,
-            kind="round",
-            data={"round": job.round + 1, "was": job.state.value, "task_id": job.task_id},
+        events.outside_runs(
+            conn, job, now, "round", round=job.round + 1, was=job.state.value, task_id=job.task_id
         )

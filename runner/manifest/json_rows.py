@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from runner.contract.phrases import shown
-from runner.manifest.findings import SourceText, Spot
+from runner.manifest.findings import Spot
 from runner.manifest.lines import BadLine, LineReader
-from runner.manifest.ordinary_files import open_regular, read_text
+from runner.manifest.ordinary_files import open_regular
 from runner.manifest.rows import Row, Rows, is_row
-from runner.model import Problem
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -57,11 +56,9 @@ class JsonRows(Rows):
     """A JSON array of objects."""
 
     def _read(self) -> Iterator[Row]:
-        text = read_text(self.path, shown=self.source.file)
-        if isinstance(text, Problem):
-            self.findings.add(text)
+        text = self._whole_text()
+        if text is None:
             return
-        self.source = SourceText(self.source.file, text)
         position = _SPACE.match(text, 0).end()  # type: ignore[union-attr]  # matches the empty text too
         if text[position : position + 1] != "[":
             what = "the file must be a JSON array of objects"

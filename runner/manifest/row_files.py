@@ -11,17 +11,16 @@ from typing import Final
 from runner.contract.phrases import listed, shown
 from runner.host.drives import DRIVES
 from runner.manifest.csv_rows import CsvRows, TsvRows
-from runner.manifest.findings import Findings, SourceText, Spot
+from runner.manifest.findings import Findings, Spot
 from runner.manifest.inputs import Input, file_sha256, names_sha256
 from runner.manifest.json_rows import JsonLinesRows, JsonRows
 from runner.manifest.near_files import nearby
-from runner.manifest.ordinary_files import Unreadable, open_regular, read_text
+from runner.manifest.ordinary_files import Unreadable, open_regular
 from runner.manifest.rows import Reading, Row, Rows, is_row
 from runner.manifest.text_rows import TextRows
 from runner.manifest.xlsx_rows import XlsxRows
 from runner.manifest.yaml12 import read_yaml
 from runner.manifest.yaml_tree import YamlList
-from runner.model import Problem
 
 MOST_FILES: Final = 1_000_000  # of one pattern
 _WILD: Final = re.compile(r"[*?\[]")
@@ -32,11 +31,9 @@ class YamlRows(Rows):
     """A YAML list of mappings."""
 
     def _read(self) -> Iterator[Row]:
-        text = read_text(self.path, shown=self.source.file)
-        if isinstance(text, Problem):
-            self.findings.add(text)
+        text = self._whole_text()
+        if text is None:
             return
-        self.source = SourceText(self.source.file, text)
         document = read_yaml(text, file=self.source.file)
         for problem in document.problems:
             self.findings.add(problem)

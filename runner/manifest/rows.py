@@ -12,8 +12,9 @@ from typing import Any
 from runner.contract.phrases import shown
 from runner.manifest.findings import Findings, SourceText, Spot
 from runner.manifest.inputs import Input, file_sha256
-from runner.manifest.ordinary_files import Unreadable
+from runner.manifest.ordinary_files import Unreadable, read_text
 from runner.manifest.yaml_tree import YamlMap
+from runner.model import Problem
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -25,9 +26,8 @@ class Reading:
     delimiter: str | None = None  # of a table as text; None: as the header line tells
     encoding: str | None = None  # a codec of Python's; None: UTF-8, or UTF-16 with its mark
     sheet: str | None = None  # of a workbook; None: the first that is visible
-    where: Mapping[str, Sequence[str]] = field(
-        default_factory=dict
-    )  # column: the values of the rows that are wanted
+    # By column: the values of the rows that are wanted.
+    where: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Row:
@@ -85,6 +85,15 @@ class Rows:
 
     def _read(self) -> Iterator[Row]:
         raise NotImplementedError
+
+    def _whole_text(self) -> str | None:
+        """Return the text of the file, which is then what problems point into; None where it cannot be read."""
+        text = read_text(self.path, shown=self.source.file)
+        if isinstance(text, Problem):
+            self.findings.add(text)
+            return None
+        self.source = SourceText(self.source.file, text)
+        return text
 
     def _is_wanted(self, row: Row) -> bool:
         return all(

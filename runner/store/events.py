@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
+from runner.model import Job
+
 
 def append(
     conn: sqlite3.Connection,
@@ -23,3 +25,8 @@ def append(
         "INSERT INTO events (at, run, manifest, job, kind, data) VALUES (?, ?, ?, ?, ?, ?)",
         (at, run, manifest, job, kind, json.dumps(data, ensure_ascii=False)),
     )
+
+
+def outside_runs(conn: sqlite3.Connection, job: Job, now: str, kind: str, **data: object) -> None:
+    """Append what happened to a job that no run has done: a person's word, or what was found before one began."""
+    append(conn, at=now, run=None, manifest=job.manifest, job=job.id, kind=kind, data=data)

@@ -218,15 +218,7 @@ def _fetch_again(file: StateFile, job: Job, now: str) -> None:
     """The task is paid and known: one status GET brings fresh urls."""
     with file.transaction() as conn:
         moves.fetch_again(conn, job, now)
-        events.append(
-            conn,
-            at=now,
-            run=None,
-            manifest=job.manifest,
-            job=job.id,
-            kind="file_gone",
-            data={"task_id": job.task_id},
-        )
+        events.outside_runs(conn, job, now, "file_gone", task_id=job.task_id)
 
 
 def _rewrite_sidecar(

@@ -72,15 +72,7 @@ def take_over(conn: sqlite3.Connection, name: str, adopted: Mapping[int, Sidecar
             whole=not (sidecar.missing and sidecar.task_id),
         )
         jobs.save_artifacts(conn, job, list(sidecar.files()))
-        events.append(
-            conn,
-            at=now,
-            run=None,
-            manifest=name,
-            job=job.id,
-            kind="adopted",
-            data={"task_id": sidecar.task_id, "round": job.round},
-        )
+        events.outside_runs(conn, job, now, "adopted", task_id=sidecar.task_id, round=job.round)
 
 
 def _of_this_payment(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str) -> Job:
