@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 
-from runner.api.manifests.opened import read_manifest
+from runner.api.manifests.opened import manifest_name
 from runner.api.plan import Plan
 from runner.api.report import invocation_of
 from runner.engine import Engine, Snapshot
@@ -171,7 +171,7 @@ def target_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Tar
     file = StateFile.open_readonly(workspace.database)
     try:
         if manifest is not None:
-            name = read_manifest(manifest, state=state, sandbox=sandbox).settings.name
+            name = manifest_name(manifest)
         else:
             latest = runs.latest_manifest(file.conn)
             if latest is None:

@@ -22,7 +22,7 @@ COMPLETION = "_RIVYA_BATCH_COMPLETE"
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Write a commented starter manifest."),
     "validate": ("validate", "Report every problem in manifests; offline."),
-    "plan": ("plan", "Show what `run` would do and cost; sends nothing."),
+    "plan": ("plan", "Show what `run` would do and cost; pays nothing."),
     "run": ("run", "Run a manifest, or resume it."),
     "status": ("status", "Show the progress of manifests, also during a run."),
     "retry": ("retry", "Try failed jobs again (costs credits, asks first)."),

@@ -39,7 +39,7 @@ def page_options(function: Callable[..., T]) -> Callable[..., T]:
         "--open/--no-open",
         "open_it",
         default=None,
-        help="Open the page in a browser, or do not (default: a live page opens on a terminal with a desktop; "
+        help="Open the page in a browser or not (default: a live page opens on a terminal with a desktop; "
         "the report at the end of a run only with --open).",
     )
     return port(opening(function))

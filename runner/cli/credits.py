@@ -16,7 +16,7 @@ from runner.errors import RunnerError
 @state_option
 @click.option("--sandbox", is_flag=True, help="Use the sandbox's database; it shows no balance.")
 def command(as_json: bool, state: str | None, sandbox: bool) -> None:
-    """Show the balance, and what this workspace estimated, reserved, was charged and got back."""
+    """Show the balance, and what was estimated, reserved, charged and given back in this workspace."""
     from runner.api.credits import balance, spent
     from runner.host.environment import find_key
     from runner.host.workspace import find_workspace

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(model: str | None, as_json: bool) -> None:
     """List the models, or show what MODEL accepts and costs. `models sync` reads the service's own list.
 
-    The list is stored in the workspace and widens what manifests may say; the bundled contracts stay.
+    The list is kept in the workspace. Manifests may then use what it has beside the bundled contracts.
     """
     if model == "sync":
         sync(as_json=as_json)

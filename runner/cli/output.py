@@ -23,9 +23,9 @@ state_option = click.option(
     help="Use this state database (default: state/runner.db).",
 )
 skip_invalid_option = click.option(
-    "--skip-invalid", is_flag=True, help="Leave out jobs with mistakes and go on with the others (exit 3)."
+    "--skip-invalid", is_flag=True, help="Leave out jobs with mistakes; take the others (exit 3)."
 )
-verbose_option = click.option("-v", "--verbose", count=True, help="Say more.")
+verbose_option = click.option("-v", "--verbose", count=True, help="Show more details.")
 
 
 def hold_streams(*, for_programs: bool) -> None:

@@ -45,7 +45,7 @@ LINES_SHOWN = 40
 def command(
     manifest: Path, as_json: bool, state: str | None, sandbox: bool, skip_invalid: bool, show_all: bool
 ) -> int:
-    """Show what `run` would do with MANIFEST, and what it would cost. Sends nothing that costs.
+    """Show what `run` would do with MANIFEST, and what it would cost. Makes no paid request.
 
     References named by url are fetched, and kept beside the database, as are mended pictures.
     """

@@ -21,7 +21,7 @@ from runner.errors import UsageError
     is_flag=True,
     help="Send the same key and bytes again. May pay twice if the service forgot the key.",
 )
-@click.option("--attach", metavar="TASK_ID", help="It is this task. Costs nothing more.")
+@click.option("--attach", metavar="TASK_ID", help="This task is the job: take it over. Costs nothing more.")
 @click.option("--accept", is_flag=True, help="Mark it done with the results that are on disk.")
 @click.option(
     "--abandon",

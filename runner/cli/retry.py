@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     "classes",
     multiple=True,
     type=click.Choice([*(cls.value for cls in FailureClass), STUCK]),
-    help="Only jobs that failed, or are stuck, for this; may be repeated.",
+    help="Only jobs that failed or are stuck for this reason; repeat it to name more.",
 )
 @asked
 def command(asked: Asked, classes: tuple[str, ...]) -> int:
     """Plan another round for the failed jobs of MANIFEST, show its cost, ask, and run.
 
-    Each round costs credits; for a job that was refused before anything was paid, it is the first to do so. --only also
+    Each round costs credits, also where the round before was refused and cost nothing. --only also
     takes abandoned jobs, and jobs whose result does not arrive (`status` shows them). Uncertain jobs are left alone: see
     `resolve`.
     """

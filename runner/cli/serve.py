@@ -29,7 +29,7 @@ def command(
     as_json: bool,
     state: str | None,
 ) -> None:
-    """Serve the page of MANIFEST (or of what was run last) on this machine, until Ctrl-C.
+    """Serve the page of MANIFEST (default: the one that was run last) on this machine, until Ctrl-C.
 
     It follows a run in another process and is read-only; the page of `run --web` can pause and stop
     its run.

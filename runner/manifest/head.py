@@ -35,6 +35,7 @@ class Head:
 
     document: YamlMap
     spot: Spot
+    has_name: bool  # else the name in `settings` is a stand-in
     settings: Settings
     variables: Mapping[str, Json]
     model: Text | None
@@ -69,7 +70,8 @@ def read_head(
     """
     top = Section(root, spot, findings)
     name = top.text("name") or ""
-    name = name if NAME.fullmatch(name) else "invalid"  # a stand-in, so that the rest can be checked
+    has_name = NAME.fullmatch(name) is not None
+    name = name if has_name else "invalid"  # a stand-in, so that the rest can be checked
     variables = read_variables(top)
     settings = read_settings(
         top, name=name, path=path, workspace=workspace, variables=variables, contracts=contracts
@@ -81,6 +83,7 @@ def read_head(
     return Head(
         document=root,
         spot=spot,
+        has_name=has_name,
         settings=settings,
         variables=variables,
         model=model,

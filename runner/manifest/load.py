@@ -56,6 +56,11 @@ class OpenManifest:
         self.settings: Settings | None = head.settings if head is not None else None
 
     @property
+    def has_name(self) -> bool:
+        """Whether `name:` can be read; else that of `settings` is a stand-in, and means no rows."""
+        return self._head is not None and self._head.has_name
+
+    @property
     def problems(self) -> list[Problem]:
         """What is wrong, as far as it has been read: all of it once `jobs()` has come to its end.
 

@@ -154,3 +154,18 @@ def test_a_table_in_a_file_is_one_that_excel_reads_and_in_a_pipe_one_without_a_m
     assert piped.startswith("manifest,job,")
     assert (tmp_path / "rows.csv").read_bytes() == b"\xef\xbb\xbf" + piped.encode()
     assert (tmp_path / "rows.jsonl").read_bytes().startswith(b"{")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "report", "export", "retry", "serve", "resolve --abandon"],
+    ids=lambda each: each.split()[0],
+)
+def test_a_manifest_without_a_name_means_no_rows(
+    state: StateFile, manifest: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest.write_text(MANIFEST.replace("name: night\n", ""), encoding="utf-8")
+    name, *more = command.split()
+
+    assert invoke([name, str(manifest), *(["a"] if name == "resolve" else []), *more]) == 2
+    assert "the manifest has no name" in capsys.readouterr().err

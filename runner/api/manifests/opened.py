@@ -187,18 +187,31 @@ def _fetch_with(announce: Announce) -> Fetch:
 
 
 def manifest_name(path: Path) -> str:
-    """Return `name:` of a manifest, whatever is wrong with the rest of it."""
-    return read_manifest(path, state=None, sandbox=False).settings.name
+    """Return `name:` of a manifest, whatever is wrong with the rest of it.
+
+    Raises:
+        InvalidManifest: It has none, or the head cannot be read at all.
+    """
+    opened = read_manifest(path, state=None, sandbox=False)
+    _refuse_nameless(opened)
+    return opened.settings.name
+
+
+def _refuse_nameless(opened: Opened) -> None:
+    if not opened.manifest.has_name:
+        check_all(opened)  # which finds what is to be told
+        raise InvalidManifest(opened.path, opened.manifest)
 
 
 def read_known(path: Path, *, state: str | None, sandbox: bool) -> Opened:
     """Read the head of a manifest in a workspace that has a database.
 
     Raises:
-        InvalidManifest: The head cannot be read at all.
+        InvalidManifest: It has no name, or the head cannot be read at all.
         UsageError: Nothing was ever run here.
     """
     opened = read_manifest(path, state=state, sandbox=sandbox)
+    _refuse_nameless(opened)
     if not opened.workspace.has_database:
         raise no_database(opened.workspace, sandbox=sandbox)
     return opened
