@@ -140,7 +140,8 @@ class Engine:
     async def _dispatch(self, calls: anyio.abc.TaskGroup) -> None:
         while True:
             now = self._context.clock.mono_s()
-            self._wake = anyio.Event()
+            if self._wake.is_set():
+                self._wake = anyio.Event()
             self._backlog.move_due(now)
             self._judge_time(now)
             if self._reasons.halted:

@@ -44,7 +44,7 @@ from runner.results.ranges import (
 )
 from runner.results.verdict import Judgement, NoResult, Oddness, judge, oddness_of
 from runner.service.addresses import Address, may_hold_results, not_public, read_address
-from runner.service.http import USER_AGENT
+from runner.service.http import USER_AGENT, pieces_of
 from runner.service.transports import AddressRefused, in_words, look_at, never_left
 
 T = TypeVar("T")
@@ -274,7 +274,7 @@ class ResultFetcher:
         offset: int,
     ) -> _Received:
         source = without_query(url)
-        status, headers = response.status_code, response.headers
+        status, headers = response.status_code, dict(response.headers)
         coding = coding_of(headers.get("content-encoding", ""))
         total: int | None
         oddness: Oddness | None
@@ -292,7 +292,7 @@ class ResultFetcher:
         if total is not None and total > self._max_bytes:
             raise self._too_large(source, total)
         if progress is None and coding is None and oddness is None:
-            progress = self._notes(response, url, total)
+            progress = self._notes(headers, url, total)
         unpacker = Unpacker(coding, max_bytes=self._max_bytes) if coding else None
         content = await self._stream(response, source, part, meter, progress, offset, total, unpacker)
         return _Received(
@@ -304,8 +304,8 @@ class ResultFetcher:
             oddness=oddness,
         )
 
-    def _notes(self, response: httpx.Response, url: str, total: int | None) -> PartOrigin | None:
-        validator = strong_validator(response.headers)
+    def _notes(self, headers: Mapping[str, str], url: str, total: int | None) -> PartOrigin | None:
+        validator = strong_validator(headers)
         if validator is None or (total is not None and total < RESUME_FROM_BYTES):
             return None
         return PartOrigin(
@@ -313,7 +313,7 @@ class ResultFetcher:
             validator=validator,
             total_bytes=total,
             boot=self._boot,
-            content_type=response.headers.get("content-type", "")[:100],
+            content_type=headers.get("content-type", "")[:100],
         )
 
     async def _stream(
@@ -344,7 +344,7 @@ class ResultFetcher:
                 raise self._too_large(source, exc.size_bytes) from exc
 
         try:
-            async for piece in _in_time(response.aiter_raw(), self._read_s):
+            async for piece in _in_time(pieces_of(response), self._read_s):
                 size += len(piece)
                 meter.size_bytes += len(piece)
                 if size > self._max_bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from runner.errors import UsageError
@@ -70,6 +71,7 @@ class Account:
         return is_loopback(self.base_url)
 
 
+@lru_cache(maxsize=256)  # each url of a result is looked at several times
 def _origin(url: str) -> tuple[str, str, int | None] | None:
     try:
         parts = urlsplit(url)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -107,37 +106,40 @@ class Http:
             **content,
         )
         limit_s = total_s or self.timeouts.total_s
-        deadline = time.monotonic() + limit_s
         response: httpx.Response | None = None
+        raw: bytes | None = None
+        fault: Exception | None = None
         try:
-            # The read timeout begins anew with each byte; a head that drips in would last for ever.
+            # The read timeout begins anew with each byte, so a head that drips in would last for ever; and after a
+            # chunk that is none, aiohttp says nothing, ever.
             with anyio.move_on_after(limit_s):
                 response = await self._transport.handle_async_request(request)
-        except Exception as exc:
-            # Whatever it is: until there is a connection, nothing has left.
-            connected = request.extensions.get("connected", True)
-            return Reply(
-                sent=connected and not never_left(exc),
-                detail=in_words(exc, self._hider.text),
-                finding=look_at(exc),
-            )
-        if response is None:
-            # A name that nobody answers for, say: until there is a connection, nothing has left.
-            sent = request.extensions.get("connected", True)
-            return Reply(sent=sent, detail=f"no answer in time (all of {limit_s:g} s)")
-        try:
-            # Not by its pieces alone: after a chunk that is none, aiohttp says nothing, ever.
-            with anyio.fail_after(deadline - time.monotonic()):
                 raw = await _read(response)
         except Exception as exc:
-            # Not even the status line of a cut answer counts: truncation is never definite (runner/README.md, rule 2).
-            return Reply(
-                status=None,
-                detail=f"HTTP {response.status_code}, then the answer was cut off: {in_words(exc, self._hider.text)}",
-            )
+            fault = exc
         finally:
-            await _close(response)
+            if response is not None:
+                await _close(response)
+        if response is None:
+            return self._no_answer(request, fault, limit_s)
+        if raw is None:
+            # Not even the status line of a cut answer counts: truncation is never definite (runner/README.md, rule 2).
+            why = in_words(fault or TimeoutError(), self._hider.text)
+            return Reply(
+                status=None, detail=f"HTTP {response.status_code}, then the answer was cut off: {why}"
+            )
         return self._reply(response, raw)
+
+    def _no_answer(self, request: httpx.Request, fault: Exception | None, limit_s: float) -> Reply:
+        # Whatever it is (a name that nobody answers for, say): until there is a connection, nothing has left.
+        connected = request.extensions.get("connected", True)
+        if fault is None:
+            return Reply(sent=connected, detail=f"no answer in time (all of {limit_s:g} s)")
+        return Reply(
+            sent=connected and not never_left(fault),
+            detail=in_words(fault, self._hider.text),
+            finding=look_at(fault),
+        )
 
     def _reply(self, response: httpx.Response, raw: bytes) -> Reply:
         headers = dict(response.headers)
@@ -224,6 +226,13 @@ class _TooMuch(Exception):
         super().__init__(f"more than {MAX_ANSWER_BYTES:,} bytes")
 
 
+def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Return the body of an answer piece by piece, as it comes: what httpx puts around it costs as much as reading it."""
+    if isinstance(response.stream, httpx.AsyncByteStream):
+        return aiter(response.stream)
+    return response.aiter_raw()
+
+
 async def _read(response: httpx.Response) -> bytes:
     """Return the body of an answer, unpacked where it truly is packed: some only say so, and some do not say it.
 
@@ -233,10 +242,7 @@ async def _read(response: httpx.Response) -> bytes:
     """
     pieces: list[bytes] = []
     size = 0
-    body: AsyncIterable[bytes] = response.aiter_raw()
-    if isinstance(response.stream, httpx.AsyncByteStream):
-        body = response.stream  # what httpx puts around the pieces costs as much as reading them
-    async for piece in body:
+    async for piece in pieces_of(response):
         size += len(piece)
         if size > MAX_ANSWER_BYTES:
             raise _TooMuch

@@ -85,7 +85,7 @@ def read_job(found: sqlite3.Row) -> Job:
     row["overdue"] = bool(row["overdue"])
     row["params"] = json.loads(row["params"])
     row["references"] = references_from_json(row["references"])
-    row["axes"] = json.loads(row["axes"])
+    row["axes"] = {} if row["axes"] == "{}" else json.loads(row["axes"])
     row["urls"] = () if row["urls"] == "[]" else tuple(json.loads(row["urls"]))
     row["task_id"] = row["task_id"] or None
     return Job(**row)
