@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "runner"
 
@@ -135,6 +133,7 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
 
 
+@cache
 def entry(name: str) -> str | None:
     """Return the entry of LAYERS that the module `name` belongs to: its own name or its package's."""
     known = {each for layer in LAYERS for each in layer}
@@ -158,19 +157,27 @@ def tree(path: Path) -> ast.Module:
 
 
 @cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree(path)))
+
+
+@cache
 def imports(path: Path) -> tuple[Import, ...]:
-    inside = {
-        id(node)
-        for function in ast.walk(tree(path))
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
-    typing = {
-        id(node)
-        for branch in ast.walk(tree(path))
-        if isinstance(branch, ast.If) and ast.unparse(branch.test).endswith("TYPE_CHECKING")
-        for node in ast.walk(branch)
-    }
+    def found(
+        node: ast.AST, lazy: bool, typing: bool
+    ) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool, bool]]:
+        match node:
+            case ast.Import() | ast.ImportFrom():
+                yield node, lazy, typing
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                lazy = True
+            case ast.If() if ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                typing = True
+        for child in ast.iter_child_nodes(node):
+            if isinstance(
+                child, ast.stmt | ast.match_case | ast.ExceptHandler
+            ):  # an import stands in no expression
+                yield from found(child, lazy, typing)
 
     def names(node: ast.AST) -> Iterator[str]:
         match node:
@@ -185,9 +192,8 @@ def imports(path: Path) -> tuple[Import, ...]:
                 yield "." * node.level + (node.module or "")
 
     return tuple(
-        Import(name=name, line=node.lineno, lazy=id(node) in inside, typing=id(node) in typing)
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Import | ast.ImportFrom)
+        Import(name=name, line=node.lineno, lazy=lazy, typing=typing)
+        for node, lazy, typing in found(tree(path), False, False)
         for name in names(node)
     )
 
@@ -206,8 +212,27 @@ def own(path: Path) -> list[tuple[str, Import]]:
     return [(each.name.partition(".")[2] or "__init__", each) for each in found]
 
 
-def ids(path: Path) -> str:
-    return dotted(path)
+def for_each(paths: Sequence[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """Hold a rule against each of these modules in one test, which names all that break it.
+
+    A test for each pair of them would cost more in pytest than in looking.
+    """
+
+    def over_all(rule: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            assert paths
+            broken: list[str] = []
+            for path in paths:
+                try:
+                    rule(path)
+                except AssertionError as exc:
+                    broken.append(f"{dotted(path)}: {exc}")
+            assert not broken, "\n".join(broken)
+
+        test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+        return test
+
+    return over_all
 
 
 def test_every_module_has_a_place() -> None:
@@ -223,7 +248,7 @@ def test_there_is_something_to_look_at() -> None:
     assert any(own(path) for path in modules())
 
 
-@pytest.mark.parametrize("path", modules(), ids=ids)
+@for_each(modules())
 def test_imports_are_absolute_and_point_down(path: Path) -> None:
     here = dotted(path)
     assert not [f"line {each.line}: {each.name}" for each in imports(path) if each.name.startswith(".")]
@@ -239,7 +264,7 @@ def test_imports_are_absolute_and_point_down(path: Path) -> None:
     assert not up
 
 
-@pytest.mark.parametrize("path", modules(), ids=ids)
+@for_each(modules())
 def test_a_module_imports_its_sibling_not_its_package(path: Path) -> None:
     package = dotted(path).rpartition(".")[0]
 
@@ -270,7 +295,7 @@ def test_no_circle_among_modules() -> None:
         walk(name, ())
 
 
-@pytest.mark.parametrize("path", modules(), ids=ids)
+@for_each(modules())
 def test_pure_rules_reach_nothing_outside(path: Path) -> None:
     if entry(dotted(path)) not in PURE:
         return
@@ -279,7 +304,7 @@ def test_pure_rules_reach_nothing_outside(path: Path) -> None:
         for each in imports(path)
         if each.name in IMPURE_IMPORTS or each.name.split(".")[0] in IMPURE_IMPORTS
     ]
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Call):
             called = node.func
             name = (
@@ -295,7 +320,7 @@ def test_pure_rules_reach_nothing_outside(path: Path) -> None:
     assert not reached, f"runner.{dotted(path)} is a pure rule"
 
 
-@pytest.mark.parametrize("path", modules(), ids=ids)
+@for_each(modules())
 def test_each_kind_of_io_has_one_home(path: Path) -> None:
     here = dotted(path)
     if in_sandbox(here):
@@ -309,7 +334,7 @@ def test_each_kind_of_io_has_one_home(path: Path) -> None:
     assert not astray
 
 
-@pytest.mark.parametrize("path", [path for path in modules() if dotted(path).split(".")[0] == "cli"], ids=ids)
+@for_each([path for path in modules() if dotted(path).split(".")[0] == "cli"])
 def test_the_command_line_goes_through_api(path: Path) -> None:
     """It parses, calls `api` and prints: what it does, a program can do. Errors it may put in words anywhere."""
     past = [
@@ -334,13 +359,13 @@ def in_store(path: Path) -> bool:
     return entry(dotted(path)) in {"store", "store.migrations"}
 
 
-@pytest.mark.parametrize("path", [path for path in modules() if not in_store(path)], ids=ids)
+@for_each([path for path in modules() if not in_store(path)])
 def test_all_sql_lives_in_the_store(path: Path) -> None:
     """Others may pass a transaction on, and so name its type; they say nothing to it, and see no row of it."""
     if in_sandbox(dotted(path)):
         return
     spoken = []
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         match node:
             case ast.Attribute(value=ast.Name(id="sqlite3"), attr=name) if name != "Connection":
                 spoken.append(f"line {node.lineno}: sqlite3.{name}")
@@ -352,12 +377,10 @@ def test_all_sql_lives_in_the_store(path: Path) -> None:
     assert not spoken
 
 
-@pytest.mark.parametrize("path", [path for path in modules() if in_store(path)], ids=ids)
+@for_each([path for path in modules() if in_store(path)])
 def test_the_store_gives_records_and_no_rows(path: Path) -> None:
     """Each value that leaves it has a name that mypy knows; what a column is called is nobody else's to know."""
-    functions = [
-        node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
+    functions = [node for node in nodes(path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     loose = [
         f"line {node.lineno}: {node.name} gives {ast.unparse(node.returns)}; make it a record"
         for node in functions
@@ -375,21 +398,21 @@ def test_what_the_store_gives_to_be_printed_is_there() -> None:
         f"{path.stem}.{node.name}"
         for path in modules()
         if in_store(path)
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef)
     }
 
     assert known >= PRINTED_AS_IT_IS
 
 
-@pytest.mark.parametrize("path", modules(), ids=ids)
+@for_each(modules())
 def test_a_row_of_a_job_is_changed_by_a_verb(path: Path) -> None:
     """Who moves a job says what has happened to it, with named and typed facts; the store knows the columns."""
     if entry(dotted(path)) == "store":
         return
     moved = [
         f"line {node.lineno}: {ast.unparse(node.func)}"
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and ast.unparse(node.func.value) == "moves"
@@ -399,7 +422,7 @@ def test_a_row_of_a_job_is_changed_by_a_verb(path: Path) -> None:
     assert not moved
 
 
-@pytest.mark.parametrize("path", modules(), ids=ids)
+@for_each(modules())
 def test_the_sandbox_stands_alone(path: Path) -> None:
     here = dotted(path)
     for name, each in own(path):
@@ -436,14 +459,14 @@ def named(call: ast.Call) -> str:
     return ast.unparse(call.func)
 
 
-@pytest.mark.parametrize("path", printing(), ids=ids)
+@for_each(printing())
 def test_nobody_prints_past_the_doors(path: Path) -> None:
     here = dotted(path)
     if here in DOORS:
         return
     past = [
         f"line {node.lineno}: {named(node)}; use show, show_json or complain of runner.cli.output"
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and named(node) in {"print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write"}
     ]
@@ -451,13 +474,11 @@ def test_nobody_prints_past_the_doors(path: Path) -> None:
     assert not past
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in printing() if dotted(path).startswith(("cli", "progress"))], ids=dotted
-)
+@for_each([path for path in printing() if dotted(path).startswith(("cli", "progress"))])
 def test_json_is_written_by_one_function(path: Path) -> None:
     past = [
         f"line {node.lineno}: use json_text of runner.words"
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Call)
         and named(node) == "json.dumps"
         and "ensure_ascii=True" not in ast.unparse(node)
@@ -483,13 +504,11 @@ def naked(node: ast.AST) -> Iterator[str]:
         yield from naked(child)
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in printing() if dotted(path).startswith(("cli", "progress"))], ids=dotted
-)
+@for_each([path for path in printing() if dotted(path).startswith(("cli", "progress"))])
 def test_the_words_of_the_service_go_into_no_line_as_they_are(path: Path) -> None:
     found = [
         f"line {node.lineno}: {name} is put into text as it is; use harmless of runner.words"
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.FormattedValue)
         for name in naked(node.value)
     ]
@@ -505,7 +524,7 @@ def test_no_two_classes_share_a_name() -> None:
     """Whoever meets a name in a trace, or searches for it, finds one class."""
     homes: dict[str, list[str]] = {}
     for path in modules():
-        for node in ast.walk(tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.ClassDef):
                 homes.setdefault(node.name, []).append(f"{dotted(path)}:{node.lineno}")
 
