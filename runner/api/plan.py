@@ -153,9 +153,14 @@ def judge(
     base_url: str,
     now_s: float,
 ) -> Plan:
-    """Count what a run would do with the staged jobs, what it would cost, and what a person should know before."""
-    settings = opened.settings
+    """Count what a run would do with the staged jobs, what it would cost, and what a person should know before.
+
+    All of them are in the summary; where only some are asked for, the rest are not submitted and cost nothing.
+    """
+    settings, only = opened.settings, opened.without.only
     counts = diff.summary(file.conn, settings.name)
+    if only is not None:
+        staging.narrow(file.conn, only)
     summary = {change: counts.get(change, 0) for change in CHANGES}
     summary = {"total": sum(summary.values()), **summary}
     spend = diff.to_spend(file.conn)

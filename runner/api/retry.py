@@ -13,6 +13,7 @@ from runner.api.manifests.opened import Opened, read_known
 from runner.api.plans.warnings import about_surprises
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
+from runner.manifest.odd_cells import is_odd
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
 from runner.store import events, jobs, ledger, manifests, moves
@@ -47,6 +48,7 @@ class Rounds:
     kinds: tuple[RetryKind, ...] = ()
     left_out: tuple[str, ...] = ()  # why others that were named are not among them
     attention: tuple[str, ...] = ()  # charges that a person has yet to see
+    odd: tuple[str, ...] = ()  # ids of those whose prompt, id or reference is such as `#REF!` or `nan`
 
     @property
     def credits(self) -> float:
@@ -104,10 +106,15 @@ def wanted_jobs(
             rows={job.row: (job.state, job.round) for job in found},
             kinds=_kinds(file.conn, opened, found),
             left_out=tuple(left_out),
+            odd=tuple(job.id for job in found if _is_odd(job)),
             attention=tuple(about_surprises(ledger.surprises(file.conn, settings.name))),
         )
     finally:
         file.close()
+
+
+def _is_odd(job: Job) -> bool:
+    return is_odd(job.id) or is_odd(job.prompt or "") or any(is_odd(each.path) for each in job.references)
 
 
 def may_begin_again(job: Job, *, named: bool) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.completing import MANIFEST
-from runner.cli.output import json_option, state_option, verbose_option
+from runner.cli.output import json_option, only_option, state_option, verbose_option
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Asked:
     replace: bool
     stop_after_s: float | None
     patience_s: float | None
+    accept_warnings: bool
     yes: bool
     as_json: bool
     state: str | None
@@ -113,7 +114,7 @@ OPTIONS = (
         help="Options of the sandbox: see `rivya-batch sandbox --help`.",
     ),
     click.option("--max-credits", type=CREDITS, metavar="N", help="Replace budget.max_credits for this run."),
-    click.option("--only", metavar="GLOB", help="Submit only jobs whose id matches."),
+    only_option,
     click.option(
         "--replace",
         is_flag=True,
@@ -133,6 +134,11 @@ OPTIONS = (
         "--may-pay-twice",
         is_flag=True,
         help="Continue although payments of earlier runs are missing from the database.",
+    ),
+    click.option(
+        "--accept-warnings",
+        is_flag=True,
+        help="With --yes and without a terminal: pay also for jobs with cells such as #REF! or nan.",
     ),
     click.option("--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."),
     json_option,
@@ -157,6 +163,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
         only: str | None,
         may_pay_twice: bool,
         replace: bool,
+        accept_warnings: bool,
         yes: bool,
         as_json: bool,
         verbose: int,
@@ -172,6 +179,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
             replace=replace,
             stop_after_s=stop_after,
             patience_s=patience,
+            accept_warnings=accept_warnings,
             yes=yes,
             as_json=as_json,
             state=None if sandbox else state,

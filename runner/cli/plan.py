@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import sys
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.completing import MANIFEST
-from runner.cli.output import complain, json_option, show, skip_invalid_option, state_option
+from runner.cli.output import complain, json_option, only_option, show, skip_invalid_option, state_option
 from runner.errors import Exit
 from runner.host.surroundings import Finding, Weight
 from runner.words import json_text
@@ -41,9 +42,16 @@ LINES_SHOWN = 40
 @state_option
 @click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
 @skip_invalid_option
+@only_option
 @click.option("--all", "show_all", is_flag=True, help="Show every job, not only the first ones.")
 def command(
-    manifest: Path, as_json: bool, state: str | None, sandbox: bool, skip_invalid: bool, show_all: bool
+    manifest: Path,
+    as_json: bool,
+    state: str | None,
+    sandbox: bool,
+    skip_invalid: bool,
+    only: str | None,
+    show_all: bool,
 ) -> int:
     """Show what `run` would do with MANIFEST, and what it would cost. Makes no paid request.
 
@@ -56,6 +64,7 @@ def command(
         sandbox=sandbox,
         show_all=show_all,
         skip_invalid=skip_invalid,
+        only=only,
     )
 
 
@@ -80,7 +89,7 @@ def show_plan(
         show_all: Every job.
         max_credits: Replaces the manifest's own cap.
         skip_invalid: Jobs with mistakes are left out.
-        only: Ids like this are asked for; it matters for mistakes alone.
+        only: Only jobs with ids like this are submitted, and only their mistakes matter.
     """
     from runner.api.manifests.opened import Without
     from runner.api.plan import planned
@@ -101,7 +110,7 @@ def show_plan(
         if as_json:
             _print_json(plan, file, credits, findings)
         else:
-            _print_words(plan, file, credits, findings, show_all=show_all)
+            _print_words(plan, file, credits, findings, show_all=show_all, only=only)
             if looked.why_no_balance:
                 complain(looked.why_no_balance)
         return int(Exit.INCOMPLETE if plan.incomplete else Exit.OK)
@@ -152,7 +161,13 @@ def _print_json(plan: Plan, file: StateFile, credits: dict[str, Any], findings: 
 
 
 def _print_words(
-    plan: Plan, file: StateFile, credits: dict[str, Any], findings: list[Finding], *, show_all: bool
+    plan: Plan,
+    file: StateFile,
+    credits: dict[str, Any],
+    findings: list[Finding],
+    *,
+    show_all: bool,
+    only: str | None,
 ) -> None:
     from runner.api.plan import plan_lines
     from runner.cli.problems import show_problems
@@ -160,8 +175,9 @@ def _print_words(
     from runner.words import harmless
 
     show_problems(plan.problems)
-    total = plan.summary["total"]
-    shown = list(itertools.islice(plan_lines(file, plan), None if show_all else LINES_SHOWN))
+    wanted = (line for line in plan_lines(file, plan) if only is None or fnmatchcase(line["id"], only))
+    shown = list(itertools.islice(wanted, None if show_all else LINES_SHOWN))
+    total = len(shown) + sum(1 for _ in wanted) if only is not None else plan.summary["total"]
     id_width = min(max((columns(harmless(line["id"])) for line in shown), default=0), 48)
     model_width = max((len(line["model"]) for line in shown), default=0)
     for line in shown:
@@ -174,6 +190,9 @@ def _print_words(
         show(f"… and {counted(total - len(shown), 'more job')}; --all shows them")
     show("")
     show(summary_words(plan, credits))
+    if only is not None:
+        what = f"{counted(total, 'job')} with an id like {harmless(only)}; the others are not submitted"
+        show(f"--only     {what}" if total else f"--only     no job id is like {harmless(only)}")
     if plan.mended:
         copies, folder = counted(len(plan.mended), "picture"), near(plan.mended[0].file.parent)
         show(f"mended     {copies}: the copies in {folder} are what is sent")

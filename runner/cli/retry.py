@@ -10,11 +10,12 @@ import click
 
 from runner.cli.asking import Asked, asked
 from runner.cli.output import complain
-from runner.cli.run import go
+from runner.cli.run import go, refuse_odd
 from runner.errors import Exit, UsageError
 from runner.lifecycle.ways import STUCK
 from runner.model import State
 from runner.service.protocol import FailureClass
+from runner.words import harmless
 
 if TYPE_CHECKING:
     from runner.api.retry import RetryKind, Rounds
@@ -54,8 +55,11 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
         return int(Exit.OK)
     for line in in_words(wanted):
         complain(line)
+    someone = sys.stdin.isatty() and sys.stderr.isatty()
+    if asked.yes and not (someone or asked.accept_warnings or asked.sandbox):
+        refuse_odd(wanted.odd)
     if not (asked.yes or asked.sandbox):
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not someone:
             raise UsageError(
                 "there is no terminal to ask in", hint="add --yes to pay for these rounds without being asked"
             )
@@ -77,6 +81,10 @@ def in_words(wanted: Rounds) -> Iterator[str]:
     from runner.progress.figures import counted, credits_in_words
 
     yield from (f"warning: {line}" for line in wanted.attention)
+    if wanted.odd:
+        have = "job of these has a cell" if len(wanted.odd) == 1 else "jobs of these have cells"
+        named = harmless(", ".join(wanted.odd[:3])) + (", …" if len(wanted.odd) > 3 else "")
+        yield f"warning: {len(wanted.odd):,} {have} such as `#REF!` or `nan` ({named}): fix the table first"
     what = "another round for" if any(kind.counted for kind in wanted.kinds) else "to be submitted again:"
     yield f"{what} {counted(len(wanted.rows), 'job')}: about {credits_in_words(wanted.credits)} credits"
     for kind in wanted.kinds:

@@ -6,9 +6,8 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,11 +56,6 @@ class WebPage:
 )
 @page_options
 @skip_invalid_option
-@click.option(
-    "--accept-warnings",
-    is_flag=True,
-    help="With --yes and without a terminal: pay also for jobs with cells such as #REF! or nan.",
-)
 @click.option("--dry-run", is_flag=True, help="The same as `rivya-batch plan`.")
 @asked
 def command(
@@ -73,7 +67,6 @@ def command(
     port: int,
     open_it: bool | None,
     skip_invalid: bool,
-    accept_warnings: bool,
     dry_run: bool,
 ) -> int:
     """Run MANIFEST, or resume it: every job is paid for once, whatever happened before."""
@@ -92,7 +85,7 @@ def command(
     return go(
         replace(asked.request("run", limit=limit, canary=canary), skip_invalid=skip_invalid),
         yes=asked.yes or asked.sandbox,
-        accept_warnings=accept_warnings or asked.sandbox,
+        accept_warnings=asked.accept_warnings or asked.sandbox,
         as_json=asked.as_json,
         verbose=asked.verbose,
         start_at=start_at,
@@ -175,14 +168,14 @@ def confirmed(plan: Plan, *, yes: bool, options: RunOptions, accept_warnings: bo
     someone = sys.stdin.isatty() and sys.stderr.isatty()
     if yes:
         if not (accept_warnings or someone):
-            refuse_odd(plan, options)
+            refuse_odd(plan.odd)
         return True
     balance = look_first(plan, options) if someone else None
     complain(summary_words(plan, {**plan.credits, "balance": balance}))
     if options.limit is not None:
         complain(f"--limit    of these, at most {options.limit:,} are submitted now")
     if options.only is not None:
-        complain(f"--only     of these, only ids like {options.only} are submitted now")
+        complain(f"--only     only ids like {options.only} are submitted now, and counted here")
     if not someone:
         raise UsageError(
             f"this would spend about {plan.to_spend:g} credits, and there is no terminal to ask in",
@@ -191,13 +184,12 @@ def confirmed(plan: Plan, *, yes: bool, options: RunOptions, accept_warnings: bo
     return click.confirm(f"Spend about {credits_in_words(plan.to_spend)} credits?", default=False, err=True)
 
 
-def refuse_odd(plan: Plan, options: RunOptions) -> None:
-    """Raise where jobs would be paid for that have a cell such as `#REF!` or `nan`.
+def refuse_odd(odd: Sequence[str]) -> None:
+    """Refuse jobs that would be paid for and have a cell such as `#REF!` or `nan`.
 
     Raises:
         UsageError: There are some, with what to do.
     """
-    odd = [job for job in plan.odd if options.only is None or fnmatchcase(job, options.only)]
     if odd:
         named = ", ".join(map(harmless, odd[:3])) + (", …" if len(odd) > 3 else "")
         have = "job has a cell" if len(odd) == 1 else "jobs have cells"

@@ -8,6 +8,7 @@ one transaction. Where it is known that a manifest lists just what it listed whe
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -62,7 +63,8 @@ _RESTAGE = f"""
             (SELECT p.estimate FROM temp.priced p WHERE p.shape = j.shape) AS estimate,
             (SELECT p.reserve FROM temp.priced p WHERE p.shape = j.shape) AS reserve,
             (SELECT p.basis FROM temp.priced p WHERE p.shape = j.shape) AS basis,
-            j.id AS row, {CHANGE} AS change, (j.state IN {NEVER_SENT_SQL}) AS sends, '' AS cause, '' AS was
+            j.id AS row, {CHANGE} AS change, (j.state IN {NEVER_SENT_SQL}
+                AND j.job NOT IN (SELECT job FROM temp.unwanted)) AS sends, '' AS cause, '' AS was
         FROM main.jobs j WHERE j.manifest = {{manifest}} AND j.listed = 1
 """
 
@@ -182,7 +184,9 @@ def _clear(conn: sqlite3.Connection) -> None:
     conn.execute(f"DROP {'VIEW' if is_restaged(conn) else 'TABLE'} IF EXISTS temp.incoming")
     conn.execute("DROP TABLE IF EXISTS temp.priced")
     conn.execute("DROP TABLE IF EXISTS temp.not_staged")
+    conn.execute("DROP TABLE IF EXISTS temp.unwanted")
     conn.execute("CREATE TEMP TABLE not_staged (job TEXT PRIMARY KEY) WITHOUT ROWID")
+    conn.execute("CREATE TEMP TABLE unwanted (job TEXT PRIMARY KEY) WITHOUT ROWID")
 
 
 def _leave(conn: sqlite3.Connection, ids: Iterable[str]) -> None:
@@ -334,6 +338,19 @@ def adopt(conn: sqlite3.Connection, positions: Iterable[int]) -> None:
             conn.execute("ALTER TABLE temp.copied RENAME TO incoming")
             conn.execute("CREATE INDEX temp.incoming_position ON incoming (position)")
     conn.executemany("UPDATE incoming SET change = 'done', sends = 0 WHERE position = ?", found)
+
+
+def narrow(conn: sqlite3.Connection, pattern: str) -> None:
+    """Count none as submitted but staged jobs with an id like this; what is known of the others stays."""
+    with trouble("staging the jobs of the manifest in a temporary file"):
+        others = [
+            (row["job"],)
+            for row in conn.execute("SELECT job FROM incoming WHERE sends")
+            if not fnmatch.fnmatchcase(row["job"], pattern)
+        ]
+        conn.executemany("INSERT OR IGNORE INTO temp.unwanted (job) VALUES (?)", others)
+        if not is_restaged(conn):
+            conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM temp.unwanted)")
 
 
 def row_at(conn: sqlite3.Connection, manifest: str, position: int) -> int:

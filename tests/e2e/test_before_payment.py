@@ -15,6 +15,7 @@ import pytest
 from tests.imitation.faults import error_answer
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import USUAL, Personality
+from tests.imitation.tasks import Fate
 from tests.imitation.wire import TLS, Answer
 from tests.support import clean_environment, programme
 
@@ -255,3 +256,17 @@ def test_a_rehearsal_and_a_person_are_not_stopped_by_odd_cells(bench: Bench) -> 
     code, shown = asked_on_a_terminal(bench, b"y\n")
     assert code == 0, shown
     assert shown.index("a prompt is `#REF!`") < shown.index("Spend about ")
+
+
+def test_a_retry_does_not_pay_for_cells_that_look_like_mistakes_either(bench: Bench) -> None:
+    with_odd_cells(bench, ["#REF!"])
+    bench.service.fates["#REF!"] = Fate(status="failed", times=1)
+    first = bench.run("--accept-warnings")
+
+    refused = bench.command("retry", bench.manifest, "--yes")
+    paid = len(bench.service.ledger.payments)
+    accepted = bench.command("retry", bench.manifest, "--yes", "--accept-warnings")
+
+    assert (first.code, refused.code, accepted.code) == (3, 2, 0), said(refused)
+    assert "1 job of these has a cell such as `#REF!` or `nan` (shot-s0)" in refused.stderr
+    assert paid == 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.imitation.fixtures import Bench, said
 
 CUT = b"\x89PNG\r\n\x1a\n cut"
@@ -127,3 +129,28 @@ def test_plan_and_validate_name_what_is_left_out(bench: Bench) -> None:
     found = json.loads(validated.stdout)["manifests"][0]
     assert (found["jobs"], found["left_out"]) == (1, {"jobs": ["bad"], "nameless": 0})
     assert "left out   1 job (bad)" in words.stdout
+
+
+def test_a_plan_of_some_jobs_counts_only_these_as_spending(bench: Bench) -> None:
+    bench.write([{"id": "cat-1"}, {"id": "cat-2"}, {"id": "dog"}])
+
+    some = bench.command("plan", bench.manifest, "--only", "cat-*")
+    program = json.loads(bench.command("plan", bench.manifest, "--only", "cat-*", "--json").stdout)
+    everything = json.loads(bench.command("plan", bench.manifest, "--json").stdout)
+    none = bench.command("plan", bench.manifest, "--only", "cow")
+    bench.run("--only", "dog")
+    later = bench.command("plan", bench.manifest, "--only", "cat-1", "--json")
+
+    assert "2 jobs to submit" in some.stdout
+    assert "2 jobs with an id like cat-*; the others are not submitted" in some.stdout
+    assert "dog" not in some.stdout
+    assert program["submits"] == 2
+    assert program["summary"]["new"] == 3
+    assert program["credits"]["to_spend"] == pytest.approx(everything["credits"]["to_spend"] * 2 / 3)
+    assert {job["id"]: job["sends"] for job in program["jobs"]} == {
+        "cat-1": True,
+        "cat-2": True,
+        "dog": False,
+    }
+    assert "no job id is like cow" in none.stdout
+    assert (json.loads(later.stdout)["submits"], bench.states()) == (1, {"planned": 2, "done": 1})

@@ -241,3 +241,19 @@ def test_nothing_half_fetched_is_left(bench: Bench, shop: Shop) -> None:
 
     (kept,) = (bench.command.workspace / "state" / "fetched").iterdir()
     assert kept.read_bytes() == PICTURE
+
+
+def test_a_rehearsal_fetches_nothing_and_uses_what_a_plan_has_fetched(bench: Bench, shop: Shop) -> None:
+    shop.files = {"/a.jpg": PICTURE}
+    from_table(bench, f"{shop.url}/a.jpg")
+    rehearse = ("run", bench.manifest, "--sandbox", "--sandbox-options", "--duration 0.1")
+
+    before = bench.command(*rehearse)
+    asked = shop.paths
+    plan = bench.command("plan", bench.manifest)
+    after = bench.command(*rehearse)
+
+    assert (before.code, plan.code, after.code) == (2, 0, 0), said(after)
+    assert "names 1 file that is on the web and not fetched yet" in before.stderr
+    assert "`rivya-batch plan" in before.stderr
+    assert (asked, shop.paths) == ([], ["/a.jpg"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,7 +132,8 @@ def read_manifest(
         max_credits: Replaces `budget.max_credits`, in credits.
         file: The database that remembers hashes of reference files.
         without: Which jobs with mistakes are left out.
-        announce: Takes a line for people before references are fetched that are named by url; without it none are.
+        announce: Takes a line for people before references are fetched that are named by url; without it none are,
+            nor for a rehearsal: it uses what was fetched before.
 
     Raises:
         InvalidManifest: The head cannot be read at all.
@@ -147,7 +149,7 @@ def read_manifest(
         cache=cache,
         copies=Copies(beside / "mended", cache),
         fetched=Copies(beside / "fetched", cache),
-        fetch=_fetch_with(announce) if announce is not None else None,
+        fetch=None if announce is None else _refuse_to_fetch(path) if sandbox else _fetch_with(announce),
         tell=announce or (lambda _: None),
     )
     manifest = open_manifest(
@@ -184,6 +186,19 @@ def _fetch_with(announce: Announce) -> Fetch:
         return fetch_all(urls, copies, announce)
 
     return fetch
+
+
+def _refuse_to_fetch(path: Path) -> Fetch:
+    def refuse(urls: Collection[str], copies: Copies) -> Mapping[str, ReferenceProblem]:
+        if not urls:
+            return {}
+        files = "1 file that is" if len(urls) == 1 else f"{len(urls):,} files that are"
+        raise UsageError(
+            f"{path} names {files} on the web and not fetched yet, and a rehearsal uses no network",
+            hint=f"`rivya-batch plan {shlex.quote(str(path))}` fetches them once and sends nothing; then rehearse",
+        )
+
+    return refuse
 
 
 def manifest_name(path: Path) -> str:
