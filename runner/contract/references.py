@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 from runner.contract.phrases import number_text, shown
 from runner.contract.terms import (
@@ -85,6 +86,7 @@ def _check_reference(
                 what=f"{shown(reference.path)} is {_a(reference.kind)} ({reference.mime});"
                 f" {contract.id} takes {' or '.join(by_kind)} files",
                 code="reference-kind",
+                hint=_NO_PICTURE if _is_named_like_a_film(reference) else "",
             )
         rule = DEFAULT_UPLOAD_KINDS[reference.kind]
     default = DEFAULT_UPLOAD_KINDS[reference.kind]
@@ -100,7 +102,7 @@ def _check_reference(
         )
     max_mb, size_known = (rule.max_mb, known) if rule.max_mb is not None else (default.max_mb or 0.0, False)
     if reference.size_bytes <= max_mb * MEGABYTE:
-        return None
+        return _film_without_picture(key, reference)
     too_large = reference.size_bytes > max_mb * MEBIBYTE
     return ParamProblem(
         key=key,
@@ -110,6 +112,26 @@ def _check_reference(
         hint="make the file smaller" if too_large and size_known else "it may be refused",
         severity=Severity.ERROR if too_large and size_known else Severity.WARNING,
     )
+
+
+_FILM_ENDINGS = frozenset({".mp4", ".m4v", ".mov", ".qt", ".mkv"})
+_NO_PICTURE = "it holds sound only, no picture"
+
+
+def _film_without_picture(key: str, reference: Reference) -> ParamProblem | None:
+    if not _is_named_like_a_film(reference):
+        return None
+    return ParamProblem(
+        key=key,
+        what=f"{shown(reference.path)} has the name of a film and holds sound only; it is sent as audio",
+        code="film-without-picture",
+        hint="name a file with a picture, or end its name as sound (.m4a)",
+        severity=Severity.WARNING,
+    )
+
+
+def _is_named_like_a_film(reference: Reference) -> bool:
+    return reference.kind is Kind.AUDIO and PurePosixPath(reference.path).suffix.lower() in _FILM_ENDINGS
 
 
 def _converted(kind: Kind) -> str:

@@ -28,16 +28,15 @@ from runner.manifest.odd_pictures import MENDED, NOT_FETCHED, REPAIRED, oddities
 from runner.manifest.pictures import Look, PictureBroken, look
 from runner.manifest.references import bare, origin_of
 from runner.model import Kind, Reference, Sha256
-from runner.results.containers import whole
+from runner.results.containers import identify, whole
 from runner.results.media import (
-    HEAD_BYTES,
     JPEG,
     PNG,
     WITH_SIGNATURE,
     MediaType,
     convertible,
     describe,
-    sniff,
+    name_for,
 )
 
 PIECE_BYTES = 1_000_000
@@ -193,8 +192,9 @@ class DiskReferences:
                     "that is above every upload limit",
                     "reference-too-large",
                 )
-            head = file.read(HEAD_BYTES)
-            media = sniff(head)
+            identified = identify(file, before.st_size)
+            head = identified.head
+            media = identified.media if identified.sure or _is_named_so(text, identified.media) else None
             made_into = convertible(head) if media is None else None
             if made_into is not None and mend is not None and self._copies is not None:
                 media = made_into
@@ -280,6 +280,11 @@ class DiskReferences:
             looks = (str(path), before.st_size, before.st_mtime_ns, before.st_ino)
             self._cache.put(*looks, sha256.hexdigest())
         return Sha256(sha256.hexdigest())
+
+
+def _is_named_so(text: str, media: MediaType | None) -> bool:
+    """Return whether a name says what unsure bytes hint at: an odd MP3 is told from samples by that."""
+    return media is not None and name_for(text, media.mime) == (PurePosixPath(text).name or "file")
 
 
 def _not_fetched(url: str) -> Reference:

@@ -393,6 +393,7 @@ def _judged(received: _Received, source: str, part: PartFile) -> Result:
         verdict = judge(
             content.head,
             media=content.media,
+            sure=content.sure,
             cut=content.cut,
             content_type=received.content_type,
             path=received.url.path,

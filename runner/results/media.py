@@ -1,7 +1,7 @@
 """What a file is, by its first bytes.
 
 Names and extensions lie, so it is judged by content first. Nothing here opens a file: the caller hands over
-bytes. The walks through whole containers are in `containers`; what counts as a result is in `verdict`.
+bytes. What first bytes leave open is settled in `containers`; what counts as a result is in `verdict`.
 
 Source: the signatures and layouts are those of the formats' own specifications (PNG, ISO/IEC
 14496-12, RFC 8794 for EBML, RFC 3533 for Ogg, RFC 9639 for FLAC, RIFF).
@@ -9,11 +9,15 @@ Source: the signatures and layouts are those of the formats' own specifications 
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from unicodedata import category
 
 from runner.model import Kind
+from runner.results.mpeg_audio import Frames, frames_of, tag_bytes
 
 HEAD_BYTES = 4096
 """How many first bytes of a file `sniff`, `looks_like_text` and `describe` want to see."""
@@ -50,6 +54,9 @@ WEBM = MediaType(kind=Kind.VIDEO, mime="video/webm", extension="webm")
 MKV = MediaType(kind=Kind.VIDEO, mime="video/x-matroska", extension="mkv")
 WEBM_SOUND = MediaType(kind=Kind.AUDIO, mime="audio/webm", extension="webm")
 MKV_SOUND = MediaType(kind=Kind.AUDIO, mime="audio/x-matroska", extension="mka")
+MOV_SOUND = MediaType(
+    kind=Kind.AUDIO, mime="audio/quicktime", extension="mov"
+)  # nobody has registered a type for it
 OGV = MediaType(kind=Kind.VIDEO, mime="video/ogg", extension="ogv")
 MP3 = MediaType(kind=Kind.AUDIO, mime="audio/mpeg", extension="mp3")
 M4A = MediaType(kind=Kind.AUDIO, mime="audio/mp4", extension="m4a")
@@ -57,6 +64,7 @@ WAV = MediaType(kind=Kind.AUDIO, mime="audio/wav", extension="wav")
 AAC = MediaType(kind=Kind.AUDIO, mime="audio/aac", extension="aac")
 OGG = MediaType(kind=Kind.AUDIO, mime="audio/ogg", extension="ogg")
 FLAC = MediaType(kind=Kind.AUDIO, mime="audio/flac", extension="flac")
+AIFF = MediaType(kind=Kind.AUDIO, mime="audio/aiff", extension="aiff")
 # Samples without any container, which some speech models return when asked to.
 PCM = MediaType(kind=Kind.AUDIO, mime="audio/pcm", extension="pcm")
 ULAW = MediaType(kind=Kind.AUDIO, mime="audio/basic", extension="ulaw")
@@ -65,15 +73,21 @@ ALAW = MediaType(kind=Kind.AUDIO, mime="audio/x-alaw", extension="alaw")
 WITH_SIGNATURE = (
     *(JPEG, PNG, WEBP, GIF, AVIF, HEIC),
     *(MP4, MOV, WEBM, MKV, OGV),
-    *(MP3, M4A, WAV, AAC, OGG, FLAC),
+    *(MP3, M4A, WAV, AAC, OGG, FLAC, AIFF),
 )
 WITHOUT_SIGNATURE = (PCM, ULAW, ALAW)
-BY_TRACKS = (WEBM_SOUND, MKV_SOUND)
+BY_TRACKS = (WEBM_SOUND, MKV_SOUND, MOV_SOUND)
 EXTENSIONS = frozenset(media.extension for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE, *BY_TRACKS))
 
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _M4A_BRANDS = frozenset({b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "})
+# Raw pictures of cameras, and JPEG 2000: boxes as well, and nothing of ours.
+_OTHER_BRANDS = {
+    b"crx ": ("a raw camera image (CR3)", "image/x-canon-cr3", "cr3"),
+    b"jp2 ": ("a JPEG 2000 image", "image/jp2", "jp2"),
+    b"jpx ": ("a JPEG 2000 image", "image/jpx", "jpx"),
+}
 # QuickTime files older than `ftyp` begin with one of these boxes.
 _QUICKTIME_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
@@ -94,7 +108,6 @@ _RAW_BY_SUFFIX = {".pcm": PCM, ".raw": PCM, ".ulaw": ULAW, ".mulaw": ULAW, ".ala
 # Known by their first bytes as well, though no image, video or sound that is checked further: (signature, in
 # words, MIME type, extension).
 _OTHERS: tuple[tuple[bytes, str, str, str], ...] = (
-    (b"%PDF", "a PDF", "application/pdf", "pdf"),
     (b"PK\x03\x04", "a ZIP archive or an office document", "application/zip", "zip"),
     (b"PK\x05\x06", "an empty ZIP archive", "application/zip", "zip"),
     (b"\x1f\x8b", "a gzip archive", "application/gzip", "gz"),
@@ -102,32 +115,58 @@ _OTHERS: tuple[tuple[bytes, str, str, str], ...] = (
     (b"Rar!", "a RAR archive", "application/vnd.rar", "rar"),
     (b"glTF", "a 3D model (glb)", "model/gltf-binary", "glb"),
     (b"Kaydara FBX Binary", "a 3D model (fbx)", "application/octet-stream", "fbx"),
-    (b"BM", "a BMP image", "image/bmp", "bmp"),
+    (b"BLENDER", "a Blender scene", "application/x-blender", "blend"),
+    (b"PXR-USDC", "a 3D scene (usd)", "model/vnd.usd", "usd"),
+    (b"\x93NUMPY", "an array of NumPy", "application/octet-stream", "npy"),
     (b"II*\x00", "a TIFF or raw camera image", "image/tiff", "tif"),
     (b"MM\x00*", "a TIFF or raw camera image", "image/tiff", "tif"),
     (b"8BPS", "a Photoshop file", "image/vnd.adobe.photoshop", "psd"),
     (b"\x76\x2f\x31\x01", "an OpenEXR image", "image/x-exr", "exr"),
-    (b"\x00\x00\x01\x00", "an ICO image", "image/x-icon", "ico"),
-    (b"\xff\x0a", "a JPEG XL image", "image/jxl", "jxl"),
     (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image", "image/jxl", "jxl"),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "a JPEG 2000 image", "image/jp2", "jp2"),
+    (b"#?RADIANCE", "a Radiance image (hdr)", "image/vnd.radiance", "hdr"),
+    (b"DDS ", "a DirectDraw image (dds)", "image/vnd-ms.dds", "dds"),
+    (b"\xabKTX ", "a texture (ktx)", "image/ktx", "ktx"),
+    (b"qoif", "a QOI image", "image/qoi", "qoi"),
     (b"FLV\x01", "an FLV video", "video/x-flv", "flv"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media file", "video/x-ms-asf", "wmv"),
     (b"\x00\x00\x01\xba", "an MPEG program stream", "video/mpeg", "mpg"),
+    (b"\x00\x00\x01\xb3", "an MPEG video stream", "video/mpeg", "mpg"),
+    (b"\x00\x00\x00\x01\x67", "an H.264 stream without a container", "video/h264", "h264"),
+    (b"DKIF\x00\x00", "an IVF video", "video/x-ivf", "ivf"),
+    (b"YUV4MPEG2 ", "uncompressed video (y4m)", "video/x-yuv4mpeg", "y4m"),
+    (b"\x06\x0e\x2b\x34\x02\x05\x01\x01", "an MXF video", "application/mxf", "mxf"),
     (b"MThd", "a MIDI file", "audio/midi", "mid"),
     (b"#!AMR", "an AMR recording", "audio/amr", "amr"),
     (b"caff", "a Core Audio file", "audio/x-caf", "caf"),
+    (b"riff\x2e\x91\xcf\x11", "a Wave64 recording", "audio/x-w64", "w64"),
+    (b".snd\x00\x00", "an AU recording", "audio/basic", "au"),
+    (b"wvpk", "a WavPack recording", "audio/x-wavpack", "wv"),
+    (b"TTA1", "a TTA recording", "audio/x-tta", "tta"),
+    (b"MAC ", "a Monkey's Audio recording", "audio/x-ape", "ape"),
+    (b"DSD ", "a DSD recording", "audio/x-dsf", "dsf"),
     (b"\x7fELF", "a program", "application/octet-stream", "bin"),
+    # Few bits, so that others may begin with them by chance.
+    (b"BM", "a BMP image", "image/bmp", "bmp"),
+    (b"\xff\x0a", "a JPEG XL image", "image/jxl", "jxl"),
+    (b"\x0bw", "a Dolby Digital stream (ac3)", "audio/ac3", "ac3"),
     (b"MZ", "a Windows program", "application/octet-stream", "bin"),
+    (b"\x00\x00\x01\x00", "an ICO image", "image/x-icon", "ico"),
+)
+_UNSURE = frozenset({b"BM", b"\xff\x0a", b"\x0bw", b"MZ", b"\x00\x00\x01\x00"})
+# The same of what is text, or begins with some.
+_OTHER_TEXTS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "text/plain", "txt"),
-    # Of text, so that they come last.
     (b"#EXTM3U", "a playlist (m3u8)", "application/vnd.apple.mpegurl", "m3u8"),
     (b"WEBVTT", "subtitles (vtt)", "text/vtt", "vtt"),
     (b"[Script Info]", "subtitles (ass)", "text/x-ssa", "ass"),
+    (b"%PDF", "a PDF", "application/pdf", "pdf"),
+    (b"ply\n", "a 3D model (ply)", "model/ply", "ply"),
+    (b"ply\r\n", "a 3D model (ply)", "model/ply", "ply"),
 )
 _CONTAINERS_OF_OTHERS: tuple[tuple[bytes, bytes, str, str, str], ...] = (
     (b"RIFF", b"AVI ", "an AVI video", "video/x-msvideo", "avi"),
-    (b"FORM", b"AIFF", "an AIFF recording", "audio/aiff", "aiff"),
-    (b"FORM", b"AIFC", "an AIFF recording", "audio/aiff", "aiff"),
+    (b"RIFX", b"WAVE", "a WAV recording of the other byte order", "audio/wav", "wav"),
 )
 _SRT = re.compile(rb"\d+\r?\n\d\d:\d\d:\d\d,\d{3} --> ")
 _TS_PACKET = 188  # bytes of a packet of an MPEG transport stream
@@ -139,31 +178,37 @@ def sniff(head: bytes) -> MediaType | None:
     Args:
         head: Its first bytes; 64 are enough for all but odd brands, `HEAD_BYTES` for everything.
     """
+    if looks_like_text(head):
+        return None  # "The free trial has ended" has the name of a box where QuickTime has it
     if head.startswith(b"\xff\xd8\xff"):
         return JPEG
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return PNG
     if head.startswith((b"GIF87a", b"GIF89a")):
         return GIF
-    if head[:4] in (b"RIFF", b"RF64"):
+    if head[:4] in (b"RIFF", b"RF64", b"BW64"):
         return {b"WEBP": WEBP, b"WAVE": WAV}.get(head[8:12])
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return AIFF
     if head.startswith(b"\x1aE\xdf\xa3"):
         return _sniff_ebml(head)
     if head.startswith(b"OggS"):
-        return OGV if b"\x80theora" in head[:256] else OGG
+        return OGV if any(start.startswith(_OGG_PICTURES) for start in _ogg_streams(head)) else OGG
     if head.startswith(b"fLaC"):
         return FLAC
     if head[4:8] == b"ftyp":
-        return _sniff_brand(head)
+        return None if head[8:12] in _OTHER_BRANDS else _sniff_brand(head)
     if head[4:8] in _QUICKTIME_BOXES:
         return MOV
-    return _sniff_mpeg_audio(head)
+    if tag_bytes(head):
+        return MP3
+    return {None: None, Frames.MP3: MP3, Frames.AAC: AAC}[frames_of(head)]
 
 
 def convertible(head: bytes) -> MediaType | None:
     """Return what a picture is that `sniff` does not know and that can be made into one it does."""
     found = other(head)
-    return next((media for media in (BMP, TIFF) if found is not None and found[1].mime == media.mime), None)
+    return next((media for media in (BMP, TIFF) if found is not None and found.file.mime == media.mime), None)
 
 
 def _sniff_ebml(head: bytes) -> MediaType | None:
@@ -177,65 +222,34 @@ def _sniff_ebml(head: bytes) -> MediaType | None:
 
 def _sniff_brand(head: bytes) -> MediaType:
     major = head[8:12]
-    end = min(int.from_bytes(head[:4], "big"), len(head))
-    brands = {major, *(head[at : at + 4] for at in range(16, end - 3, 4))}
-    if major in _AVIF_BRANDS or (major in _HEIC_BRANDS and brands & _AVIF_BRANDS):
-        return AVIF
-    if major in _HEIC_BRANDS:
-        return HEIC
+    if major in _AVIF_BRANDS | _HEIC_BRANDS and (picture := picture_brand(head)) is not None:
+        return picture
     if major == b"qt  ":
         return MOV
     return M4A if major in _M4A_BRANDS else MP4
 
 
-def _sniff_mpeg_audio(head: bytes) -> MediaType | None:
-    if head.startswith(b"ID3"):
-        return MP3
-    if len(head) < 4 or head[0] != 0xFF:
-        return None
-    if head[1] & 0xF6 == 0xF0 and (head[2] >> 2) & 0xF < 13:
-        return AAC
-    layer, version = (head[1] >> 1) & 3, (head[1] >> 3) & 3
-    bitrate, rate = head[2] >> 4, (head[2] >> 2) & 3
-    # Layers II and III only: layer I would also fit the byte order mark of UTF-16.
-    if head[1] & 0xE0 == 0xE0 and layer in (1, 2) and version != 1 and bitrate not in (0, 15) and rate != 3:
-        return MP3
-    return None
+def picture_brand(head: bytes) -> MediaType | None:
+    """Return what picture boxes are by any of their brands; of films some name pictures as well."""
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))}
+    if brands & _AVIF_BRANDS:
+        return AVIF
+    return HEIC if brands & _HEIC_BRANDS else None
 
 
-def frames_follow(head: bytes, media: MediaType) -> bool:
-    """Say whether a second frame of MPEG sound stands where the first one ends; raw samples look like one at times.
-
-    Args:
-        head: The first bytes of the sound, without any tag.
-        media: `MP3` or `AAC`, as `sniff` has it.
-    """
-    length = _frame_bytes(head, media)
-    if length is None or length + 4 > len(head):
-        return True  # nothing to compare with
-    second = _sniff_mpeg_audio(head[length : length + 4])
-    return second is media
+# How streams of pictures begin inside Ogg: Theora, Dirac, VP8, and whatever OGM holds.
+_OGG_PICTURES = (b"\x80theora", b"BBCD\0", b"OVP80", b"\x01video")
+_BEGINS_STREAM = 2
 
 
-def _frame_bytes(head: bytes, media: MediaType) -> int | None:
-    """Return how long the first frame of MPEG sound is."""
-    if len(head) < 7:
-        return None
-    if media is AAC:
-        return (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    version, layer = (head[1] >> 3) & 3, (head[1] >> 1) & 3
-    if version == 3:  # MPEG-1
-        bitrates, scale = (_LAYER_2 if layer == 2 else _LAYER_3), 144
-    else:
-        bitrates, scale = _LOW_RATES, 144 if layer == 2 else 72
-    rate_hz = (44_100, 48_000, 32_000)[(head[2] >> 2) & 3] >> {3: 0, 2: 1}.get(version, 2)
-    return scale * bitrates[head[2] >> 4] * 1000 // rate_hz + (head[2] >> 1 & 1)
-
-
-# kbit/s by the index in a frame's header; ISO/IEC 11172-3 and 13818-3.
-_LAYER_2 = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
-_LAYER_3 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_LOW_RATES = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+def _ogg_streams(head: bytes) -> Iterator[bytes]:
+    """Yield how each stream of an Ogg file begins: the first pages begin one each."""
+    at = 0
+    while head[at : at + 4] == b"OggS" and len(head) > at + 27 and head[at + 5] & _BEGINS_STREAM:
+        begins = at + 27 + head[at + 26]
+        yield head[begins : begins + 8]
+        at = begins + sum(head[at + 27 : begins])
 
 
 def unsigned(content_type: str, url_path: str) -> MediaType | None:
@@ -288,8 +302,9 @@ def name_for(path: str, mime: str) -> str:
 
 def looks_like_text(head: bytes) -> bool:
     """Say whether first bytes are those of text: HTML, JSON, XML, a plain message."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
-        return True
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        # Samples may begin with these two bytes as well; what follows tells.
+        return _is_wide_text(head[: len(head) // 2 * 2])
     if not head or any(byte < 0x20 and byte not in b"\t\n\r\f\x1b" for byte in head):
         return False
     try:
@@ -300,24 +315,59 @@ def looks_like_text(head: bytes) -> bool:
     return True
 
 
-def other(head: bytes) -> tuple[str, FileType] | None:
-    """Return in words, and as a type, what a file is that `sniff` does not know; None when nothing fits."""
+def _is_wide_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-16")
+    except UnicodeDecodeError as exc:
+        if exc.start < len(head) - 2:
+            return False
+        text = head[: exc.start].decode("utf-16")
+    # Samples of little noise are letters of rare scripts; text has blanks and marks of ASCII in between.
+    common = sum(letter.isascii() for letter in text)
+    return common * 10 >= len(text) and all(
+        letter in "\t\n\r\f\x1b" or category(letter) not in ("Cc", "Cn", "Co") for letter in text
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognized:
+    """What a file is that is none of ours, in words and as a type. `sure`: more than chance speaks for it."""
+
+    words: str
+    file: FileType
+    sure: bool = True
+
+
+def other(head: bytes) -> Recognized | None:
+    """Return what a file is that `sniff` does not know; None when nothing fits."""
     text = looks_like_text(head)
-    for signature, words, mime, extension in _OTHERS:
-        # Two letters may as well begin a sentence.
-        if head.startswith(signature) and not (text and len(signature) == 2):
-            return words, _of_kind(mime, extension)
+    for signature, words, mime, extension in _OTHER_TEXTS if text else (*_OTHERS, *_OTHER_TEXTS):
+        if head.startswith(signature):
+            return _recognized(words, mime, extension, sure=signature not in _UNSURE)
+    if text:
+        return _other_text(first_words(head))
+    if head[4:8] == b"ftyp" and head[8:12] in _OTHER_BRANDS:
+        return _recognized(*_OTHER_BRANDS[head[8:12]])
+    if head[4:8] in (b"styp", b"moof", b"sidx"):
+        return _recognized("a segment of an MP4 film", "video/iso.segment", "m4s")
     for outer, inner, words, mime, extension in _CONTAINERS_OF_OTHERS:
         if head.startswith(outer) and head[8:12] == inner:
-            return words, _of_kind(mime, extension)
+            return _recognized(words, mime, extension)
     if len(head) > 2 * _TS_PACKET and all(head[at] == 0x47 for at in (0, _TS_PACKET, 2 * _TS_PACKET)):
-        return "an MPEG transport stream", _of_kind("video/mp2t", "ts")
-    start = first_words(head) if text else b""
-    if b"<svg" in start and not _is_html(start):
-        return "an SVG drawing", _of_kind("image/svg+xml", "svg")
-    if _SRT.match(start):
-        return "subtitles (srt)", _of_kind("application/x-subrip", "srt")
+        return _recognized("an MPEG transport stream", "video/mp2t", "ts")
     return None
+
+
+def _other_text(start: bytes) -> Recognized | None:
+    if b"<svg" in start and not _is_html(start):
+        return _recognized("an SVG drawing", "image/svg+xml", "svg")
+    if _SRT.match(start):
+        return _recognized("subtitles (srt)", "application/x-subrip", "srt")
+    return None
+
+
+def _recognized(words: str, mime: str, extension: str, *, sure: bool = True) -> Recognized:
+    return Recognized(words=words, file=_of_kind(mime, extension), sure=sure)
 
 
 def _of_kind(mime: str, extension: str) -> FileType:
@@ -330,12 +380,27 @@ _KINDS = {kind.value: kind for kind in Kind}
 def is_error_page(head: bytes) -> bool:
     """Say whether text is what a gateway or a login says instead of a file: HTML, or XML or JSON about an error."""
     start = first_words(head)
-    return _is_html(start) or _ERROR.match(start) is not None
+    return _is_html(start) or _ERROR.match(start) is not None or _names_an_error(head)
 
 
 _ERROR = re.compile(
-    rb'(<\?xml[^>]*>\s*)?<error|[\[{][\[{\s]*"(errors?|message|detail|code|status|statuscode|success)"'
+    rb'(<\?xml[^>]*>\s*)?<error|[\[{][\[{\s]*"(errors?|message|msg|detail|code|status|statuscode|success|fault|reason)"'
 )
+_NAMES_OF_ERRORS = frozenset(
+    {"error", "errors", "error_code", "errorcode", "error_message", "errormessage", "fault"}
+)
+
+
+def _names_an_error(head: bytes) -> bool:
+    """Say whether a short JSON object has an error anywhere at its top."""
+    try:
+        found = json.loads(head)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and any(
+        name.lower() in _NAMES_OF_ERRORS and value not in (None, False, "", 0, [], {})
+        for name, value in found.items()
+    )
 
 
 def first_words(head: bytes) -> bytes:
@@ -346,7 +411,13 @@ def first_words(head: bytes) -> bytes:
 
 
 def _is_html(start: bytes) -> bool:
-    return start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
+    return _HTML.match(start) is not None
+
+
+_HTML = re.compile(
+    rb"(<\?xml[^>]*>\s*|<!--.*?-->\s*)*(<!doctype html|<(html|head|body|title|meta|script|center|h1)[\s>])",
+    re.S,
+)
 
 
 def describe(head: bytes) -> str:
@@ -357,7 +428,7 @@ def describe(head: bytes) -> str:
     if media is not None:
         return media.mime
     if (known := other(head)) is not None:
-        return known[0]
+        return known.words
     if head[:4] == b"RIFF":
         return "a RIFF file of another kind"
     if not looks_like_text(head):

@@ -136,7 +136,7 @@ class PartOrigin:
 class Content:
     """What a finished part holds. `media` is None when no signature fits; `cut` says why it is not whole.
 
-    `ended`: the format itself marks its end, and it is there.
+    `sure`: more than a few bits speak for what it is. `ended`: the format itself marks its end, and it is there.
     """
 
     size_bytes: int
@@ -145,6 +145,7 @@ class Content:
     cut: str | None
     ended: bool
     head: bytes
+    sure: bool = True
 
 
 class PartFile:
@@ -225,15 +226,17 @@ class PartFile:
                 file = self._file
                 os.fsync(file.fileno())
                 size = os.fstat(file.fileno()).st_size
-                media, head = identify(file, size)
+                found = identify(file, size)
+                media = found.media
                 cut = whole(file, media, size) if media else None
                 return Content(
                     size_bytes=size,
                     sha256=sha256_of(file),
                     media=media,
+                    sure=found.sure,
                     cut=cut,
                     ended=media is not None and cut is None and media.extension not in WITHOUT_END,
-                    head=head,
+                    head=found.head,
                 )
         finally:
             self.close()

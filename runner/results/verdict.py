@@ -4,10 +4,20 @@ The whole rule:
 
 - HTTP decides whether a body came whole (`fetch`): by its length, by the proper end of its chunks. A body that HTTP
   shows to be cut is fetched again. What came whole is paid for, and kept.
-- A known signature, and a container that ends where it should: a result.
-- A known signature, but the container is cut or goes on behind its end: kept, with a warning.
-- No signature of ours: kept with a warning, named by what its first bytes say, else by its `Content-Type`, else by the
-  url's path, else `.bin`.
+- What it is, and which suffix it gets, the first line says that can:
+
+  | evidence | for example | it is |
+  | --- | --- | --- |
+  | certain bytes | a signature, tracks, frames one after another | what they say, whatever the host says |
+  | text | HTML, JSON, a playlist | see below |
+  | `Content-Type` | `audio/pcm`, `model/stl`; no general one | what it names |
+  | the url's suffix | `/take.pcm`, `/mesh.fbx` | what it names |
+  | unsure bytes | `ff fb`, `BM`: samples have them by chance | what they hint at |
+  | none of these | | `.bin` |
+
+- Certain bytes of ours, and a container that ends where it should, or raw samples that are said to be such: a result.
+- All else that came whole is kept with a warning: a container that is cut, a format that is not checked, a type that
+  is only said or only hinted at.
 - Empty, or a page about an error (HTML, or JSON or XML that speaks of an error): no result, whatever its type.
 - Other text counts where it says itself what it is (a playlist, subtitles, a drawing), or where `Content-Type` and
   path name a kind of text. Bare text, JSON or XML that neither of them speaks against may be a result or somebody's
@@ -25,13 +35,11 @@ from pathlib import PurePosixPath
 
 from runner.model import Kind
 from runner.results.media import (
-    AAC,
-    MP3,
     FileType,
     MediaType,
+    Recognized,
     describe,
     first_words,
-    frames_follow,
     is_error_page,
     looks_like_text,
     other,
@@ -92,6 +100,11 @@ _BINARIES = {
     "model/stl": "stl",
     "model/obj": "obj",
     "model/vnd.usdz+zip": "usdz",
+    "model/3mf": "3mf",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
+    "application/epub+zip": "epub",
     "image/jpeg": "jpg",
     "image/png": "png",
     "image/webp": "webp",
@@ -121,6 +134,25 @@ _BINARIES = {
     "audio/flac": "flac",
     "audio/aiff": "aiff",
     "audio/midi": "mid",
+    "audio/amr": "amr",
+    "audio/ac3": "ac3",
+    "audio/x-ms-wma": "wma",
+    # Other names of the same.
+    "image/jpg": "jpg",
+    "image/heif": "heic",
+    "image/x-ms-bmp": "bmp",
+    "video/x-m4v": "mp4",
+    "video/avi": "avi",
+    "audio/mp3": "mp3",
+    "audio/x-mpeg": "mp3",
+    "audio/m4a": "m4a",
+    "audio/x-m4a": "m4a",
+    "audio/wave": "wav",
+    "audio/vnd.wave": "wav",
+    "audio/aacp": "aac",
+    "audio/x-aac": "aac",
+    "audio/x-flac": "flac",
+    "audio/x-aiff": "aiff",
 }
 _MIME_OF = {ending: mime for mime, ending in reversed([*_BINARIES.items(), *_TEXTS.items()])}
 # Endings of a path that name a file of their own; others might make it something a desktop runs.
@@ -152,6 +184,7 @@ def judge(
     head: bytes,
     *,
     media: MediaType | None,
+    sure: bool = True,
     cut: str | None,
     content_type: str,
     path: str,
@@ -161,7 +194,8 @@ def judge(
 
     Args:
         head: Its first bytes, `media.HEAD_BYTES` of them.
-        media: What it is by its signature.
+        media: What it is by its bytes.
+        sure: They leave no doubt.
         cut: Why its container is not whole.
         content_type: The header's value.
         path: Of the url that answered.
@@ -172,33 +206,71 @@ def judge(
     """
     if size_bytes == 0:
         raise NoResult("is empty")
-    mime = content_type.split(";")[0].strip().lower()
-    raw = unsigned(content_type, path)
-    doubtful = media is not None and _only_begins_like_sound(head, media)
-    if media is not None and not (doubtful and raw is not None):
-        if cut is not None:
-            return _kept(media, f"it is not a whole {media.mime} file: {cut}")
-        return (
-            _kept(media, f"only its first bytes are those of {media.mime}")
-            if doubtful
-            else Judgement(file=media)
-        )
+    mime, ending = content_type.split(";")[0].strip().lower(), _ending(path)
+    if media is not None and sure:
+        return Judgement(file=media) if cut is None else _cut(media, cut)
     if looks_like_text(head):
-        return _judge_text(head, mime, _ending(path))
-    if raw is not None:
+        return _judge_text(head, mime, ending)
+    known = other(head) if media is None else None
+    if known is not None and known.sure:
+        return _kept(_narrowed(known.file, mime, ending), f"it is {known.words}, which is not checked")
+    if (raw := unsigned(content_type, path)) is not None:
         return Judgement(file=raw)
-    return _judge_unknown(head, mime, _ending(path))
+    return _weighed(media, known, cut, mime, ending)
 
 
-def _only_begins_like_sound(head: bytes, media: MediaType) -> bool:
-    """Raw samples begin with the eleven bits of a frame of MPEG sound once in two thousand files."""
-    return media in (MP3, AAC) and not head.startswith(b"ID3") and not frames_follow(head, media)
+def _weighed(
+    media: MediaType | None, known: Recognized | None, cut: str | None, mime: str, ending: str
+) -> Judgement:
+    """Judge what nothing is certain of: unsure bytes against what is said."""
+    said, named = _said(mime, ending), f", although the host calls it {mime}" if mime not in _GENERIC else ""
+    hint = media or (known.file if known is not None else None)
+    if hint is None:
+        plain = FileType(mime="application/octet-stream" if mime in _GENERIC else mime, extension="bin")
+        return _kept(said or plain, f"its type is not known{named}")
+    like = f"only its first bytes are those of {hint.mime}"
+    if said is not None and said.extension != hint.extension:
+        return _kept(said, f"{like}{named}")
+    if media is not None:
+        return _kept(media, like) if cut is None else _cut(media, cut)
+    return _kept(hint, f"it looks like {known.words}, which is not checked" if known is not None else like)
+
+
+def _cut(media: MediaType, cut: str) -> Judgement:
+    return _kept(media, f"it is not a whole {media.mime} file: {cut}")
+
+
+def _said(mime: str, ending: str) -> FileType | None:
+    """Return what `Content-Type` names, or the suffix where that says nothing; None where neither names a format."""
+    if mime in _BINARIES:
+        return _file(_BINARIES[mime], mime)
+    return _file(ending, mime) if ending in _ENDINGS else None
+
+
+# Formats inside others, which their first bytes do not tell: what may be said more closely.
+_INSIDE = {
+    "zip": ("usdz", "3mf", "docx", "xlsx", "pptx", "epub"),
+    "wmv": ("wma",),
+}
+
+
+def _narrowed(file: FileType, mime: str, ending: str) -> FileType:
+    inside = _INSIDE.get(file.extension, ())
+    if _BINARIES.get(mime) in inside:
+        return _file(_BINARIES[mime], mime)
+    return _file(ending, file.mime) if ending in inside and mime in (*_GENERIC, file.mime) else file
+
+
+def _file(extension: str, said: str) -> FileType:
+    mime = _MIME_OF.get(extension, "application/octet-stream" if said in _GENERIC else said)
+    kind = mime.partition("/")[0]
+    return FileType(mime=mime, extension=extension, kind=Kind(kind) if kind in set(Kind) else None)
 
 
 def _judge_text(head: bytes, mime: str, ending: str) -> Judgement:
     known = other(head)
     if known is not None and mime not in ("text/html", "application/xhtml+xml"):
-        return _kept(known[1], f"it is {known[0]}, which is not checked")
+        return _kept(known.file, f"it is {known.words}, which is not checked")
     if is_error_page(head) or mime in ("text/html", "application/xhtml+xml"):
         raise NoResult(f"is {describe(head)}, not a result")
     what = describe(head)
@@ -233,19 +305,6 @@ def _bare_text(head: bytes, mime: str) -> FileType | None:
     if start.startswith((b"{", b"[")):
         return FileType(mime="application/json", extension="json")
     return None if is_json or is_xml else FileType(mime=_PLAIN_TEXT, extension="txt")
-
-
-def _judge_unknown(head: bytes, mime: str, ending: str) -> Judgement:
-    known = other(head)
-    if known is not None:
-        return _kept(known[1], f"it is {known[0]}, which is not checked")
-    extension = _BINARIES.get(mime) or (ending if ending in _ENDINGS else "bin")
-    said = f", although the host calls it {mime}" if mime not in _GENERIC else ""
-    if mime in _GENERIC:
-        mime = _MIME_OF.get(extension, "application/octet-stream")
-    kind = mime.partition("/")[0]
-    file = FileType(mime=mime, extension=extension, kind=Kind(kind) if kind in set(Kind) else None)
-    return _kept(file, f"its type is not known{said}")
 
 
 def _kept(file: FileType, warning: str) -> Judgement:

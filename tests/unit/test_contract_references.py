@@ -49,6 +49,17 @@ def test_a_wrong_kind_is_refused_at_its_place() -> None:
     assert judged("kling-3-0", file(), VIDEO) == [("references[1]", "reference-kind", Severity.ERROR)]
 
 
+def test_a_film_without_a_picture_is_told() -> None:
+    """Its name is that of a film; what it holds is sound."""
+    sound = file(Kind.AUDIO, "audio/mp4", path="take.MP4")
+    problem = check_references(load_contract("wan-2-6"), [sound])[0]
+
+    assert (problem.code, problem.severity) == ("reference-kind", Severity.ERROR)
+    assert "holds sound only" in problem.hint
+    assert judged("wan-2-7-video", sound) == [("references[0]", "film-without-picture", Severity.WARNING)]
+    assert judged("wan-2-7-video", file(Kind.AUDIO, "audio/mp4", path="take.m4a")) == []
+
+
 def test_a_wrong_type_is_refused() -> None:
     assert judged("kling-3-0", file(mime="image/gif")) == [
         ("references[0]", "reference-type", Severity.ERROR)

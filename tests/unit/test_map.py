@@ -36,15 +36,18 @@ def test_each_file_and_name_is_there(named: str) -> None:
         assert re.search(rf"^(async def|def|class) {inside}\b", code, re.M), f"{file} has no {inside}"
 
 
-def test_the_page_on_the_service_names_what_is_there() -> None:
-    page = PACKAGE / "service" / "README.md"
+@pytest.mark.parametrize("folder", ["results", "service"])
+def test_the_page_of_a_folder_names_what_is_there(folder: str) -> None:
+    page = PACKAGE / folder / "README.md"
     named = re.findall(r"`([\w/]+\.py)(?::(\w+))?`", page.read_text(encoding="utf-8"))
 
     assert named
     for name, inside in named:
-        file = next((place / name for place in (page.parent, ROOT) if (place / name).is_file()), None)
+        file = next(
+            (place / name for place in (page.parent, PACKAGE, ROOT) if (place / name).is_file()), None
+        )
         assert file, f"{name} is not there"
-        assert not inside or re.search(rf"^class {inside}\b", file.read_text(encoding="utf-8"), re.M)
+        assert not inside or re.search(rf"^(class|def) {inside}\b", file.read_text(encoding="utf-8"), re.M)
 
 
 @pytest.mark.parametrize("named", FOLDERS)

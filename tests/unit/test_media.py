@@ -9,7 +9,7 @@ import pytest
 
 from runner.model import Kind
 from runner.results.containers import identify, whole
-from runner.results.media import HEAD_BYTES, describe, frames_follow, looks_like_text, sniff, unsigned
+from runner.results.media import HEAD_BYTES, describe, looks_like_text, other, sniff, unsigned
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
 
@@ -227,11 +227,12 @@ def test_raw_samples_are_what_their_host_says() -> None:
 
 
 def known_as(data: bytes) -> str:
-    media, head = identify(io.BytesIO(data), len(data))
-    assert head == data[:HEAD_BYTES]
-    assert media is not None
-    assert whole(io.BytesIO(data), media, len(data)) is None
-    return media.mime
+    found = identify(io.BytesIO(data), len(data))
+    assert found.head == data[:HEAD_BYTES]
+    assert found.media is not None
+    assert found.sure
+    assert whole(io.BytesIO(data), found.media, len(data)) is None
+    return found.media.mime
 
 
 def tagged(data: bytes, size: int = 10_000) -> bytes:
@@ -248,31 +249,158 @@ def test_a_real_file_is_known_by_its_whole_as_by_its_first_bytes(name: str) -> N
 @pytest.mark.parametrize(
     ("name", "mime"), [("tone.flac", "audio/flac"), ("tone.aac", "audio/aac"), ("bare.mp3", "audio/mpeg")]
 )
-def test_sound_behind_a_tag_is_what_follows_it(name: str, mime: str) -> None:
-    assert known_as(tagged((MEDIA / name).read_bytes())) == mime
-
-
-def test_a_film_without_a_picture_is_sound() -> None:
-    """MP4, WebM and Matroska hold both; a brand does not say which."""
-    mp4 = (MEDIA / "tone.m4a").read_bytes().replace(b"M4A ", b"isom")
-    webm, mkv = ((MEDIA / name).read_bytes() for name in ("clip.webm", "clip.mkv"))
-
-    assert sniff(mp4[:64]) is not None
-    assert known_as(mp4) == "audio/mp4"
-    # The one track of these is a picture; as a sound track it would be the same bytes but one.
-    assert known_as(webm.replace(b"\x83\x81\x01", b"\x83\x81\x02")) == "audio/webm"
-    assert known_as(mkv.replace(b"\x83\x81\x01", b"\x83\x81\x02")) == "audio/x-matroska"
-
-
-@pytest.mark.parametrize("name", ["bare.mp3", "tone.aac"])
-def test_frames_of_sound_follow_each_other_and_samples_do_not(name: str) -> None:
+def test_sound_behind_tags_is_what_follows_them(name: str, mime: str) -> None:
     data = (MEDIA / name).read_bytes()
-    media = sniff(data)
-    assert media is not None
 
-    assert frames_follow(data, media)
-    assert frames_follow(data[:5], media), "nothing to compare with"
-    assert not frames_follow(data[:6] + bytes(range(1, 200)) * 9, media)
+    assert known_as(tagged(data)) == mime
+    assert known_as(tagged(tagged(data, 40))) == mime, "two tags"
+    if name != "tone.flac":
+        assert known_as(tagged(bytes(700) + data)) == mime, "a tag that is longer than it says"
+
+
+def movie(brand: bytes, *handlers: bytes, enabled: bytes = b"\1", tracks: bytes = b"trak") -> bytes:
+    """Return a film of nothing but the boxes that tell what its tracks are."""
+    inside = b"".join(
+        box(
+            tracks,
+            box(b"tkhd", b"\0\0\0" + (enabled if handler == b"vide" else b"\1") + bytes(80))
+            + box(b"mdia", box(b"hdlr", bytes(8) + handler + bytes(13))),
+        )
+        for handler in handlers
+    )
+    return box(b"ftyp", brand + bytes(4) + b"isom") + box(b"moov", inside) + box(b"mdat", b"x" * 20)
+
+
+@pytest.mark.parametrize(
+    ("data", "mime"),
+    [
+        (movie(b"isom", b"vide", b"soun"), "video/mp4"),
+        (movie(b"isom", b"soun"), "audio/mp4"),
+        (movie(b"isom", b"soun", b"text"), "audio/mp4"),  # chapters
+        (movie(b"isom", b"text"), "video/mp4"),  # neither: its brand
+        (movie(b"isom", b"vide", b"soun", enabled=b"\0"), "video/mp4"),
+        (movie(b"qt  ", b"vide"), "video/quicktime"),
+        (movie(b"qt  ", b"soun", b"tmcd"), "audio/quicktime"),
+        (movie(b"zzzz", b"soun"), "audio/mp4"),
+        (movie(b"M4A ", b"soun", b"vide"), "video/mp4"),
+        (movie(b"M4B ", b"soun", b"vide", enabled=b"\0"), "audio/mp4"),  # pictures of chapters
+        (movie(b"isom", b"soun", tracks=b"skip"), "video/mp4"),  # no track is told
+        (box(b"ftyp", b"zzzz\0\0\0\0mif1avif") + box(b"meta"), "image/avif"),
+        (box(b"ftyp", b"zzzz\0\0\0\0mif1") + box(b"meta"), "image/heic"),
+        (box(b"ftyp", b"mp42\0\0\0\0mif1") + movie(b"", b"vide")[16:], "video/mp4"),
+    ],
+)
+def test_boxes_are_what_their_tracks_say(data: bytes, mime: str) -> None:
+    found = identify(io.BytesIO(data), len(data)).media
+
+    assert found is not None
+    assert found.mime == mime
+    assert found.kind == mime.partition("/")[0]
+
+
+def test_a_webm_or_matroska_without_a_picture_is_sound() -> None:
+    # The one track of these is a picture; as a sound track it would be the same bytes but one.
+    for name, mime in (("clip.webm", "audio/webm"), ("clip.mkv", "audio/x-matroska")):
+        assert known_as((MEDIA / name).read_bytes().replace(b"\x83\x81\x01", b"\x83\x81\x02")) == mime
+
+
+def page(start: bytes) -> bytes:
+    return b"OggS\0\2" + bytes(20) + b"\1" + bytes([len(start)]) + start
+
+
+@pytest.mark.parametrize(
+    ("starts", "mime"),
+    [
+        ([b"OpusHead"], "audio/ogg"),
+        ([b"\1vorbis" + bytes(23)], "audio/ogg"),
+        ([b"\x80theora" + bytes(35), b"\1vorbis"], "video/ogg"),
+        ([b"fishead" + bytes(73), b"\1vorbis" + bytes(200), b"\x80theora"], "video/ogg"),
+        ([b"OpusHead, and \x80theora in its notes"], "audio/ogg"),
+    ],
+)
+def test_ogg_is_a_film_where_one_of_its_streams_is_pictures(starts: list[bytes], mime: str) -> None:
+    found = sniff(b"".join(page(start) for start in starts))
+
+    assert found is not None
+    assert found.mime == mime
+
+
+@pytest.mark.parametrize(
+    ("body", "sure"),
+    [
+        ((MEDIA / "bare.mp3").read_bytes(), True),
+        ((MEDIA / "tone.aac").read_bytes(), True),
+        ((MEDIA / "bare.mp3").read_bytes()[:6] + bytes(range(1, 200)) * 9, False),
+        ((MEDIA / "tone.aac").read_bytes()[:7] + bytes(range(1, 200)) * 90, False),
+        ((MEDIA / "tone.aac").read_bytes()[:7], False),
+        # Another stream where the second frame would be: samples repeat themselves at times.
+        ((b"\xff\xfb\x90\0" + bytes(413) + b"\xff\xf3\x90\0" + bytes(413)) * 3, False),
+        ((b"\xff\xfb\x90\0" + bytes(413)) * 2, True),
+        (tagged(bytes(range(1, 250)) * 40), False),
+    ],
+)
+def test_frames_of_sound_follow_each_other_and_samples_do_not(body: bytes, sure: bool) -> None:
+    found = identify(io.BytesIO(body), len(body))
+
+    assert found.media is not None
+    assert found.sure is sure
+
+
+def test_a_cut_that_only_an_index_tells_is_told() -> None:
+    """Data that is said to go on to the end of the file, and fragments that end where one ends."""
+    chunks = box(b"stco", bytes(4) + b"\0\0\0\1" + (300).to_bytes(4, "big"))
+    table = box(b"trak", box(b"mdia", box(b"minf", box(b"stbl", chunks))))
+    begins = box(b"ftyp", b"isom\0\0\2\0isom") + box(b"moov", table) + b"\0\0\0\0mdat"
+    open_ended = begins + bytes(301 - len(begins))
+    fragment = box(b"moof") + box(b"mdat", bytes(50))
+    listed = (0x8000_0000 | len(fragment)).to_bytes(4, "big") + bytes(8)
+    index = box(b"sidx", bytes(4) + b"\0\0\0\1" + bytes(12) + b"\0\0\0\2" + listed * 2)
+    pieces = box(b"ftyp", b"isom\0\0\2\0isom") + box(b"moov") + index + fragment
+
+    assert judge(open_ended) is None
+    assert "points to byte 300" in str(judge(open_ended[:-1]))
+    assert judge(pieces + fragment) is None
+    assert "index lists" in str(judge(pieces))
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"The free trial has ended. Sign up to go on.", "text"),
+        (b"ID3 tags are explained here.", "text"),
+        (b"GIF89a is a format.", "text"),
+        (b"Rar! An archive, we thought.", "text"),
+        (b"\xff\xfe" + bytes(range(250)), "a file of unknown type"),  # samples, not UTF-16
+        (b"\0\0\0\x18ftypcrx " + bytes(12), "a raw camera image (CR3)"),
+        (b"\0\0\0\x18stypmsdh" + bytes(12), "a segment of an MP4 film"),
+        (b"<!-- cached --><HTML>", "an HTML page"),
+    ],
+)
+def test_what_only_looks_like_media_is_told_from_it(head: bytes, words: str) -> None:
+    assert sniff(head) is None
+    assert describe(head) == words
+
+
+def test_few_bits_are_no_proof() -> None:
+    sure = {head: found.sure for head in (b"BM\0", b"MZ\0", b"glTF\2\0") if (found := other(head))}
+
+    assert sure == {b"BM\0": False, b"MZ\0": False, b"glTF\2\0": True}
+
+
+@pytest.mark.parametrize(
+    ("data", "cut"),
+    [
+        (b"FORM\0\0\0\x18AIFFSSND\0\0\0\x0c" + bytes(12), None),
+        (b"FORM\0\0\0\x18AIFFSSND\0\0\0\x0c" + bytes(9), "says 32"),
+        (b"FORM\0\0\0\0AIFCSSND" + bytes(9), None),
+        (b"FORM\0\0\0\x0cAIFFCOMM" + bytes(9), "no sound data"),
+        (b"RF64\xff\xff\xff\xffWAVEds64\x08\0\0\0\x20" + bytes(7) + b"data" + bytes(8), None),
+        (b"RF64\xff\xff\xff\xffWAVEds64\x08\0\0\0\x22" + bytes(7) + b"data" + bytes(8), "says 42"),
+        (b"BW64\xff\xff\xff\xffWAVEds64\x08\0\0\0" + bytes(8) + b"data" + bytes(8), None),
+    ],
+)
+def test_recordings_that_say_their_size_are_held_to_it(data: bytes, cut: str | None) -> None:
+    assert (cut or "None") in str(judge(data))
 
 
 @pytest.mark.parametrize("said", [0, 0xFFFF_FFFF, 0xFFFF_FFF7, 0x7FFF_FFFF, 0x7FFF_F024, 0x8000_0000])

@@ -97,6 +97,30 @@ def test_a_file_is_what_its_content_says(root: Path) -> None:
     assert found.sha256 == hashlib.sha256((MEDIA / "clip.mp4").read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "mime"),
+    [
+        ("take.mp4", (MEDIA / "tone.m4a").read_bytes().replace(b"M4A ", b"isom"), "audio/mp4"),
+        ("take.mp3", b"ID3\3" + bytes(6) + (MEDIA / "tone.flac").read_bytes(), "audio/flac"),
+        ("take.mp3", b"\xff\xfb\x90\0" + bytes(range(1, 200)) * 9, "audio/mpeg"),
+        ("take.pcm", b"\xff\xfb\x90\0" + bytes(range(1, 200)) * 9, None),
+    ],
+)
+def test_sound_is_told_by_more_than_its_first_bytes(
+    tmp_path: Path, name: str, data: bytes, mime: str | None
+) -> None:
+    (tmp_path / name).write_bytes(data)
+
+    found = DiskReferences().read(tmp_path, name)
+
+    if mime is None:
+        assert isinstance(found, ReferenceProblem)
+        assert found.code == "reference-type"
+    else:
+        assert isinstance(found, Reference)
+        assert (found.mime, found.kind) == (mime, Kind.AUDIO)
+
+
 def test_paths_are_relative_to_the_manifest_or_absolute(root: Path) -> None:
     (root / "sub").mkdir()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
-from runner.results.media import HEAD_BYTES, sniff
+from runner.results.containers import identify
 from runner.results.verdict import EVERY_TRY, Judgement, NoResult, judge, oddness_of
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"
@@ -18,8 +19,16 @@ TEXT, LOTTIE = b"la la la", b'{"v": "5.5.7", "fr": 30}'
 
 
 def verdict(body: bytes, content_type: str = "", path: str = "/r/1", cut: str | None = None) -> Judgement:
-    head = body[:HEAD_BYTES]
-    return judge(head, media=sniff(head), cut=cut, content_type=content_type, path=path, size_bytes=len(body))
+    found = identify(io.BytesIO(body), len(body))
+    return judge(
+        found.head,
+        media=found.media,
+        sure=found.sure,
+        cut=cut,
+        content_type=content_type,
+        path=path,
+        size_bytes=len(body),
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,8 +47,23 @@ def verdict(body: bytes, content_type: str = "", path: str = "/r/1", cut: str | 
         (b"PK\3\4" + NOISE, "application/octet-stream", "/x.mp4", "zip application/zip", 2),
         (b"RIFF....AVI " + NOISE, "", "/x", "avi video/x-msvideo", 2),
         (b"G" + bytes(187) + b"G" + bytes(187) + b"G" + bytes(187), "", "/x", "ts video/mp2t", 2),
-        (b"FORM....AIFF" + NOISE, "", "/x", "aiff audio/aiff", 2),
+        (b"FORM....AIFF" + NOISE, "", "/x", "aiff audio/aiff", 1),
+        # A format inside another is what is said of it.
+        (b"PK\3\4" + NOISE, "model/vnd.usdz+zip", "/x", "usdz model/vnd.usdz+zip", 2),
+        (b"PK\3\4" + NOISE, "", "/x.3mf", "3mf model/3mf", 2),
+        (b"PK\3\4" + NOISE, "audio/pcm", "/x.mp4", "zip application/zip", 2),
+        # Few bits are less than what the host says, or the url; alone they are better than nothing.
+        (SAMPLES, "model/stl", "/x", "stl model/stl", 2),
+        (SAMPLES, "", "/x.stl", "stl model/stl", 2),
+        (SAMPLES, "audio/aac", "/x.mp3", "aac audio/aac", 2),
+        (b"ID3\3" + bytes(6) + NOISE, "audio/aac", "/x", "aac audio/aac", 2),
+        (SAMPLES, "", "/x.php", "mp3 audio/mpeg", 2),
+        (b"BM" + NOISE, "model/stl", "/x", "stl model/stl", 2),
+        (b"BM" + NOISE, "audio/pcm", "/x", "pcm audio/pcm", 1),
+        (b"BM" + NOISE, "", "/x", "bmp image/bmp", 2),
         (b"\xff\x0a" + NOISE, "", "/x", "jxl image/jxl", 2),
+        (b"\xff\xfe" + NOISE, "audio/L16", "/x", "pcm audio/pcm", 1),
+        (b"riff\x2e\x91\xcf\x11" + NOISE, "", "/x", "w64 audio/x-w64", 2),
         # then by what the host says, then by the url, and never by an ending that something might run.
         (NOISE, "model/gltf-binary", "/x.php", "glb model/gltf-binary", 2),
         (NOISE, "application/octet-stream", "/x.FBX", "fbx application/octet-stream", 2),
@@ -105,6 +129,10 @@ def test_what_is_kept_and_under_which_name(
         ("<!DOCTYPE html><html>".encode("utf-16"), "", "/x"),
         (b"<?xml version='1.0'?><html>", "application/octet-stream", "/x"),
         (b"<div>Sign in</div>", "application/octet-stream", "/x"),
+        (b'{"request_id": "7", "ok": false, "error": "gone"}', "model/gltf+json", "/x.gltf"),
+        (b'{"msg": "gone"}', "application/json", "/x.json"),
+        (b"<!-- cached --><html>", "application/octet-stream", "/x.svg"),
+        (b"The free trial has ended.", "video/mp4", "/x.mp4"),
         (TEXT, "application/json", "/x"),
         (TEXT, "video/mp4", "/x"),
         (TEXT, "text/plain", "/x.mp4"),
