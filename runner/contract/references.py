@@ -158,4 +158,4 @@ def _files(count: int) -> str:
 
 
 def _a(kind: Kind) -> str:
-    return f"{'a' if kind is Kind.VIDEO else 'an'} {kind}"
+    return {Kind.IMAGE: "an image", Kind.VIDEO: "a video", Kind.AUDIO: "audio"}[kind]

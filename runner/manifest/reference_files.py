@@ -28,7 +28,7 @@ from runner.manifest.odd_pictures import MENDED, NOT_FETCHED, REPAIRED, oddities
 from runner.manifest.pictures import Look, PictureBroken, look
 from runner.manifest.references import bare, origin_of
 from runner.model import Kind, Reference, Sha256
-from runner.results.containers import identify, whole
+from runner.results.containers import Identified, identify, whole
 from runner.results.media import (
     JPEG,
     PNG,
@@ -200,13 +200,13 @@ class DiskReferences:
                 media = made_into
             if media is None:
                 raise _UnfitError(
-                    f"{text} is not a known image, video or sound type: it looks like {describe(head)}",
+                    f"{text} is not a known image, video or sound type: {_looks_like(identified)}",
                     "`mend: true` makes a PNG or JPEG of it"
                     if made_into is not None
                     else f"known by signature: {', '.join(item.extension for item in WITH_SIGNATURE)}",
                     "reference-type",
                 )
-            cut = whole(file, media, before.st_size)
+            cut = whole(file, media, before.st_size, more_may_follow=True)
             mend = mend if media.kind is Kind.IMAGE and self._copies is not None else None
             if cut is not None and not (mend is not None and media is JPEG):
                 hint = "export or copy it again"
@@ -280,6 +280,12 @@ class DiskReferences:
             looks = (str(path), before.st_size, before.st_mtime_ns, before.st_ino)
             self._cache.put(*looks, sha256.hexdigest())
         return Sha256(sha256.hexdigest())
+
+
+def _looks_like(found: Identified) -> str:
+    if found.media is not None and not found.sure:
+        return f"only its first bytes are those of {found.media.mime}, as those of raw samples may be"
+    return f"it looks like {describe(found.head)}"
 
 
 def _is_named_so(text: str, media: MediaType | None) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
-from runner.results.excerpts import MAX_PARTS, CutShort, excerpt
+from runner.results.excerpts import MAX_PARTS, CutShort, LeftOver, excerpt
 
 PICTURE, SOUND = b"vide", b"soun"
 
@@ -20,6 +20,12 @@ _BESIDE_SOUND = frozenset(
     {b"text", b"sbtl", b"subt", b"clcp", b"tmcd", b"meta", b"mdta", b"hint", b"sdsm", b"odsm"}
 )
 _ENABLED = 1
+
+# Boxes that stand at the top of a file. What has none of these names and ends nowhere is no box.
+_AT_THE_TOP = frozenset(
+    {b"ftyp", b"styp", b"moov", b"mdat", b"imda", b"moof", b"mfra", b"meta", b"sidx", b"ssix", b"emsg", b"prft",
+     b"free", b"skip", b"wide", b"uuid", b"udta", b"pdin", b"pnot"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +82,25 @@ def check_movie(file: BinaryIO, size: int) -> None:
     """Check that a film or a sound is whole.
 
     Raises:
-        CutShort: It is not.
+        CutShort: It is not; `LeftOver`: it is, and something follows.
     """
     found: dict[bytes, Box] = {}
-    for box in islice(_boxes(file, 0, size), MAX_PARTS):
-        found[box.name] = box
-        if box.name == b"sidx":
-            _check_segments(file, box, size)
+    left_over: LeftOver | None = None
+    try:
+        for box in islice(_boxes(file, 0, size), MAX_PARTS):
+            found[box.name] = box
+            if box.name == b"sidx":
+                _check_segments(file, box, size)
+    except LeftOver as exc:
+        left_over = exc
     if b"moov" not in found:
         raise CutShort("it has no index (box 'moov')")
     if not found.keys() & {b"mdat", b"moof"}:
         raise CutShort("it has no picture or sound data (box 'mdat')")
     if b"mdat" in found and found[b"mdat"].open:
         _check_chunks(file, found[b"moov"], size)
+    if left_over is not None:
+        raise left_over
 
 
 def check_still(file: BinaryIO, size: int) -> None:
@@ -161,9 +173,9 @@ def _boxes(file: BinaryIO, at: int, size: int) -> Iterator[Box]:
                 return
             length = size - at
         if length < 8 or at + length > size:
-            if not name.rstrip(b" ").isalnum():
+            if name not in _AT_THE_TOP:
                 msg = f"{size - at:,} bytes at its end belong to no part of it"
-                raise CutShort(msg)
+                raise LeftOver(msg)
             msg = f"its box {name.decode('ascii', 'replace')!r} does not end inside the file"
             raise CutShort(msg)
         yield Box(name, begins, at + length, is_open)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from runner.results import boxes, ebml, mpeg_audio
-from runner.results.excerpts import MAX_PARTS, CutShort, excerpt
+from runner.results.excerpts import MAX_PARTS, CutShort, LeftOver, excerpt
 from runner.results.media import (
     AAC,
     HEAD_BYTES,
@@ -50,13 +50,14 @@ class Identified:
     sure: bool = True
 
 
-def whole(file: BinaryIO, media: MediaType, size_bytes: int) -> str | None:
+def whole(file: BinaryIO, media: MediaType, size_bytes: int, *, more_may_follow: bool = False) -> str | None:
     """Return None when a file is whole, else in words why it is not.
 
     Args:
         file: Open for reading and seeking; its position afterwards is anywhere.
         media: What `identify` says it is.
         size_bytes: Its size.
+        more_may_follow: Whether bytes behind its end do no harm; of a download they are worth a word.
     """
     if size_bytes == 0:
         return "it is empty"
@@ -65,6 +66,8 @@ def whole(file: BinaryIO, media: MediaType, size_bytes: int) -> str | None:
         return None
     try:
         check(file, size_bytes)
+    except LeftOver as exc:
+        return None if more_may_follow else str(exc)
     except CutShort as exc:
         return str(exc)
     return None

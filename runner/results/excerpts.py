@@ -12,6 +12,10 @@ class CutShort(Exception):
     """The file ends before its container does; the message says how we know."""
 
 
+class LeftOver(CutShort):
+    """Something follows that is no part of the container: odd, though what belongs to it may all be there."""
+
+
 def excerpt(file: BinaryIO, at: int, count: int) -> bytes:
     """Return some bytes of a file.
 

@@ -168,6 +168,9 @@ _CONTAINERS_OF_OTHERS: tuple[tuple[bytes, bytes, str, str, str], ...] = (
     (b"RIFF", b"AVI ", "an AVI video", "video/x-msvideo", "avi"),
     (b"RIFX", b"WAVE", "a WAV recording of the other byte order", "audio/wav", "wav"),
 )
+# Of streams inside Windows Media files.
+_ASF_SOUND = bytes.fromhex("409e69f84d5bcf11a8fd00805f5c442b")
+_ASF_PICTURE = bytes.fromhex("c0ef19bc4d5bcf11a8fd00805f5c442b")
 _SRT = re.compile(rb"\d+\r?\n\d\d:\d\d:\d\d,\d{3} --> ")
 _TS_PACKET = 188  # bytes of a packet of an MPEG transport stream
 
@@ -343,6 +346,8 @@ def other(head: bytes) -> Recognized | None:
     text = looks_like_text(head)
     for signature, words, mime, extension in _OTHER_TEXTS if text else (*_OTHERS, *_OTHER_TEXTS):
         if head.startswith(signature):
+            if extension == "wmv" and _ASF_SOUND in head and _ASF_PICTURE not in head:
+                return _recognized("a Windows Media recording", "audio/x-ms-wma", "wma")
             return _recognized(words, mime, extension, sure=signature not in _UNSURE)
     if text:
         return _other_text(first_words(head))

@@ -361,6 +361,8 @@ def test_a_cut_that_only_an_index_tells_is_told() -> None:
     assert "points to byte 300" in str(judge(open_ended[:-1]))
     assert judge(pieces + fragment) is None
     assert "index lists" in str(judge(pieces))
+    assert "no part of it" in str(judge(pieces + fragment + b"\1\2 and notes"))
+    assert "index lists" in str(judge(pieces + b"\1\2 and notes")), "the graver of two faults"
 
 
 @pytest.mark.parametrize(
@@ -372,6 +374,7 @@ def test_a_cut_that_only_an_index_tells_is_told() -> None:
         (b"Rar! An archive, we thought.", "text"),
         (b"\xff\xfe" + bytes(range(250)), "a file of unknown type"),  # samples, not UTF-16
         (b"\0\0\0\x18ftypcrx " + bytes(12), "a raw camera image (CR3)"),
+        (bytes.fromhex("3026b2758e66cf11 409e69f84d5bcf11a8fd00805f5c442b"), "a Windows Media recording"),
         (b"\0\0\0\x18stypmsdh" + bytes(12), "a segment of an MP4 film"),
         (b"<!-- cached --><HTML>", "an HTML page"),
     ],

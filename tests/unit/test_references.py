@@ -103,6 +103,7 @@ def test_a_file_is_what_its_content_says(root: Path) -> None:
         ("take.mp4", (MEDIA / "tone.m4a").read_bytes().replace(b"M4A ", b"isom"), "audio/mp4"),
         ("take.mp3", b"ID3\3" + bytes(6) + (MEDIA / "tone.flac").read_bytes(), "audio/flac"),
         ("take.mp3", b"\xff\xfb\x90\0" + bytes(range(1, 200)) * 9, "audio/mpeg"),
+        ("take.m4a", (MEDIA / "tone.m4a").read_bytes() + b"\x01\x02notes of a player", "audio/mp4"),
         ("take.pcm", b"\xff\xfb\x90\0" + bytes(range(1, 200)) * 9, None),
     ],
 )
