@@ -13,6 +13,9 @@ from typing import BinaryIO
 
 from runner.results.excerpts import MAX_PARTS, CutShort, LeftOver, excerpt
 
+MOST_TRACKS = 1_000
+"""No honest film has more."""
+
 PICTURE, SOUND = b"vide", b"soun"
 
 # What goes with sound and makes no film of it: chapters, subtitles, time codes, notes, scenes of MPEG-4.
@@ -61,7 +64,7 @@ def tracks(file: BinaryIO, size: int) -> Tracks:
     enabled: set[bytes] = set()
     # One index is enough: what follows it may be thousands of fragments.
     movie = islice(_inner(file, [Box(b"", 0, size)], (b"moov",)), 1)
-    for track in _inner(file, movie, (b"trak",)):
+    for track in islice(_inner(file, movie, (b"trak",)), MOST_TRACKS):
         handlers = [excerpt(file, box.begins + 8, 4) for box in _inner(file, [track], (b"mdia", b"hdlr"))]
         every.update(handlers)
         if any(excerpt(file, box.begins + 3, 1)[0] & _ENABLED for box in _inner(file, [track], (b"tkhd",))):
@@ -137,7 +140,8 @@ def _check_chunks(file: BinaryIO, movie: Box, size: int) -> None:
     """Look whether the last chunks that the index lists begin inside the file: of open data nothing else tells."""
     last = 0
     with suppress(CutShort):  # an odd index proves nothing
-        for table in _inner(file, [movie], (b"trak", b"mdia", b"minf", b"stbl")):
+        found = islice(_inner(file, [movie], (b"trak",)), MOST_TRACKS)
+        for table in _inner(file, found, (b"mdia", b"minf", b"stbl")):
             for box in _boxes(file, table.begins, table.ends):
                 width = {b"stco": 4, b"co64": 8}.get(box.name)
                 if width is not None and box.ends - box.begins >= 8 + width:

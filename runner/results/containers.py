@@ -21,6 +21,7 @@ from runner.results.excerpts import MAX_PARTS, CutShort, LeftOver, excerpt
 from runner.results.media import (
     AAC,
     HEAD_BYTES,
+    JPEG,
     M4A,
     MKV,
     MKV_SOUND,
@@ -90,6 +91,8 @@ def identify(file: BinaryIO, size_bytes: int) -> Identified:
     try:
         if media in (MP4, MOV, M4A):
             media = _by_tracks(file, size_bytes, media, head)
+        elif media is JPEG:
+            return Identified(media=media, head=head, sure=_segments_follow(file, size_bytes, head))
         elif media in (WEBM, MKV) and ebml.sound_only(file, size_bytes):
             media = WEBM_SOUND if media is WEBM else MKV_SOUND
     except CutShort:
@@ -109,6 +112,18 @@ def _by_tracks(file: BinaryIO, size: int, media: MediaType, head: bytes) -> Medi
     if found.sound_only:
         return M4A if media is MP4 else MOV_SOUND
     return media
+
+
+def _segments_follow(file: BinaryIO, size: int, head: bytes) -> bool:
+    """Say whether a JPEG has a second segment where its first one ends: samples of some waves begin like the first."""
+    at = 2
+    while (marker := excerpt(file, at, 4))[1] == 0xFF and at < HEAD_BYTES:  # fill bytes
+        at += 1
+    at += 2 + int.from_bytes(marker[2:], "big")
+    if at + 2 > size:
+        return head[6:10] in (b"JFIF", b"Exif")
+    following = excerpt(file, at, 2)
+    return following[0] == 0xFF and following[1] >= 0xC0
 
 
 def _identify_frames(file: BinaryIO, size: int, media: MediaType, head: bytes) -> Identified:

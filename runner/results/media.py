@@ -130,8 +130,6 @@ _OTHERS: tuple[tuple[bytes, str, str, str], ...] = (
     (b"qoif", "a QOI image", "image/qoi", "qoi"),
     (b"FLV\x01", "an FLV video", "video/x-flv", "flv"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media file", "video/x-ms-asf", "wmv"),
-    (b"\x00\x00\x01\xba", "an MPEG program stream", "video/mpeg", "mpg"),
-    (b"\x00\x00\x01\xb3", "an MPEG video stream", "video/mpeg", "mpg"),
     (b"\x00\x00\x00\x01\x67", "an H.264 stream without a container", "video/h264", "h264"),
     (b"DKIF\x00\x00", "an IVF video", "video/x-ivf", "ivf"),
     (b"YUV4MPEG2 ", "uncompressed video (y4m)", "video/x-yuv4mpeg", "y4m"),
@@ -150,10 +148,14 @@ _OTHERS: tuple[tuple[bytes, str, str, str], ...] = (
     (b"BM", "a BMP image", "image/bmp", "bmp"),
     (b"\xff\x0a", "a JPEG XL image", "image/jxl", "jxl"),
     (b"\x0bw", "a Dolby Digital stream (ac3)", "audio/ac3", "ac3"),
+    (b"\x00\x00\x01\xba", "an MPEG program stream", "video/mpeg", "mpg"),
+    (b"\x00\x00\x01\xb3", "an MPEG video stream", "video/mpeg", "mpg"),
     (b"MZ", "a Windows program", "application/octet-stream", "bin"),
     (b"\x00\x00\x01\x00", "an ICO image", "image/x-icon", "ico"),
 )
-_UNSURE = frozenset({b"BM", b"\xff\x0a", b"\x0bw", b"MZ", b"\x00\x00\x01\x00"})
+_UNSURE = frozenset(
+    {b"BM", b"MZ", b"\xff\x0a", b"\x0bw", b"\x00\x00\x01\x00", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"}
+)
 # The same of what is text, or begins with some.
 _OTHER_TEXTS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "text/plain", "txt"),

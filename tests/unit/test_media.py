@@ -337,9 +337,14 @@ def test_ogg_is_a_film_where_one_of_its_streams_is_pictures(starts: list[bytes],
         ((b"\xff\xfb\x90\0" + bytes(413) + b"\xff\xf3\x90\0" + bytes(413)) * 3, False),
         ((b"\xff\xfb\x90\0" + bytes(413)) * 2, True),
         (tagged(bytes(range(1, 250)) * 40), False),
+        # A JPEG has segments; samples of a wave, high byte first, have its first three bytes as well.
+        ((MEDIA / "still.jpg").read_bytes(), True),
+        ((MEDIA / "still.jpg").read_bytes().replace(b"\xff\xd8", b"\xff\xd8\xff\xff", 1), True),
+        ((MEDIA / "still.jpg").read_bytes()[:15], True),
+        (b"".join(sample.to_bytes(2, "big", signed=True) for sample in range(-40, 3000)), False),
     ],
 )
-def test_frames_of_sound_follow_each_other_and_samples_do_not(body: bytes, sure: bool) -> None:
+def test_frames_and_segments_follow_each_other_and_samples_do_not(body: bytes, sure: bool) -> None:
     found = identify(io.BytesIO(body), len(body))
 
     assert found.media is not None
