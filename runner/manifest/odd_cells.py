@@ -11,14 +11,54 @@ from runner.model import Severity
 CODE: Final = "odd-cell"
 # By what they become in lower letters, as a whole cell.
 _BROKEN: Final = frozenset(
-    {"#ref!", "#n/a", "#name?", "#value!", "#div/0!", "#num!", "#null!", "#spill!", "#calc!", "#error!"}
-    | {"#n/d", "#n/b", "#nv"}
+    # What Excel, LibreOffice and Google Sheets call a value that is not there, in their languages.
+    {
+        "#n/a",
+        "#na",
+        "#n/d",
+        "#n/b",
+        "#nv",
+        "#nd",
+        "#i/t",
+        "#yok",
+        "#нд",
+        "#н/д",
+        "#hiányzik",
+        "#n/disp",
+        "#n/dis",
+    }
+    | {
+        "#není_k_dispozici",
+        "#getting_data",
+        "#loading",
+        "loading...",
+        "#ref!",
+        "#name?",
+        "#value!",
+        "#error!",
+    }
 )
-_IN_ANY_LANGUAGE: Final = re.compile(r"#[¡¿]?(?=[^a-z]+$)[^\W\d_]{2,10}[!?]|#¡DIV/0!")  # such as `#BEZUG!`
+# Such as `#BEZUG!`, `#¿NOMBRE?`, `#ДЕЛ/0!`, `#DĚLENÍ_NULOU!`; and `###`, what does not fit its column.
+_IN_ANY_LANGUAGE: Final = re.compile(
+    r"#[¡¿]?(?=[^a-z]+$)[^\W\d_](?:[^\W\d]|/0){1,23}[!?]|#{3,}|(?i:err:\d{3})"
+)
 _MISSING: Final = frozenset(
-    {"nan", "none", "null", "undefined", "n/a", "<na>", "nat", "nil", "[object object]"}
+    {
+        "nan",
+        "-nan",
+        "none",
+        "null",
+        "undefined",
+        "n/a",
+        "<na>",
+        "nat",
+        "nil",
+        "[object object]",
+        "[object undefined]",
+    }
+    | {"<null>", "(null)", "<none>", "\\n", "1.#qnan", "#null", "#undefined", "#none"}
 )
-_LONGEST: Final = max(map(len, _BROKEN | _MISSING))
+_LONGEST: Final = 28
 
 
 def is_odd(text: str) -> bool:
@@ -26,13 +66,13 @@ def is_odd(text: str) -> bool:
 
     >>> is_odd(" #REF! "), is_odd("null and void")
     (True, False)
-    >>> is_odd("#BEZUG!"), is_odd("#¿NOMBRE?"), is_odd("#wow!")
-    (True, True, False)
+    >>> is_odd("#BEZUG!"), is_odd("#¿NOMBRE?"), is_odd("Err:502"), is_odd("#wow!")
+    (True, True, True, False)
     """
     if len(text) > _LONGEST + 2:
         return False
     said = text.strip()
-    return _is_broken(said) if said.startswith("#") else said.lower() in _MISSING
+    return said.lower() in _MISSING or _is_broken(said)
 
 
 def _is_broken(said: str) -> bool:

@@ -119,6 +119,17 @@ def open_rows(
         what = f"rows are read from {known} files; {shown(name)} is none"
         findings.error(spot, what, "unknown-format", hint)
         return None
+    if rows is TextRows and reading is not None and reading.delimiter is not None:
+        rows = CsvRows  # Excel calls a table with tabs a text
+    if reading is not None and (option := _useless(rows, reading)):
+        only = {
+            "delimiter": ".csv, .tsv and .txt",
+            "encoding": "text: .csv, .tsv, .txt and .jsonl",
+            "sheet": ".xlsx",
+        }
+        what = f"`{option}` is for {only[option]} files, and means nothing for {shown(name)}"
+        findings.error(spot, what, "row-option", "remove it")
+        return None
     # The manifest may have been named by a relative path; so are the files beside it.
     beside = str(Path(spot.source.file).parent / name)
     try:
@@ -134,6 +145,17 @@ def open_rows(
         ]
         findings.error(spot, f"the file of rows {shown(name)} {what}", code, "; ".join(filter(None, hints)))
         return None
+
+
+def _useless(rows: type[Rows], reading: Reading) -> str | None:
+    """Return an option for reading that a kind of file has no use for."""
+    if reading.sheet is not None and rows is not XlsxRows:
+        return "sheet"
+    if reading.delimiter is not None and not issubclass(rows, CsvRows):
+        return "delimiter"
+    if reading.encoding is not None and not issubclass(rows, CsvRows | TextRows | JsonLinesRows):
+        return "encoding"
+    return None
 
 
 def open_glob(folder: Path, pattern: str, spot: Spot, findings: Findings) -> Rows | None:

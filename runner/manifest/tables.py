@@ -71,14 +71,19 @@ class Table(Rows):
         width = len(names)
         least = max(index for index, name in enumerate(names, start=1) if name)
         complete = "" not in names
-        source, first, count, before = self.source, names[0], 0, self.findings.reported
+        source, count, before = self.source, 0, self.findings.reported
+        known = {name.casefold() for name in names if name}
+        longest = max(map(len, known)) + 4  # with a mark and blanks
+        named = next(index for index, name in enumerate(names) if name)
         for line, text, cells in records:
             if not _has_value(cells):
                 continue  # an empty line, or what spreadsheets fill the end of a table with
             count += 1
             if len(cells) != width and not self._fits(cells, least, width, line, text):
                 continue
-            if type(cells[0]) is str and first in cells[0] and self._is_header(cells, names, line, text):
+            start = cells[named]
+            likely = type(start) is str and len(start) <= longest and _folded(start) in known
+            if likely and self._is_header(cells, names, line, text):
                 continue
             if not complete and not self._is_complete(cells, names, line, text):
                 continue
@@ -107,11 +112,23 @@ class Table(Rows):
         return False
 
     def _is_header(self, cells: Sequence[Any], names: Sequence[str], line: int, text: str) -> bool:
-        """Return whether a row is the header once more, as in tables that were put together; report it if so."""
-        if [_name(cell) for cell in cells] != list(names):
+        """Return whether a row is a header once more, as in tables that were put together; report it if so.
+
+        Capital letters and blanks do not count, nor does the order: a header is a row of nothing but names of columns.
+        """
+        header = [_folded(name) for name in names]
+        found = [_folded(cell) for cell in cells]
+        said = [name for name in found if name]
+        if not set(said) <= set(header) or len(set(said)) < len(said):
             return False
-        what = "this row is the header again"
-        self.error(line, 1, what, "header-again", "remove it: it would be a job of its own", text)
+        if found == header[: len(found)] or len(said) == len(list(filter(None, header))) == 1:
+            what, hint = "this row is the header again", "remove it: it would be a job of its own"
+        elif len(said) > 1:
+            what = "this row is a header of the same columns in another order"
+            hint = "make a file of its own of what follows: its cells stand below other names"
+        else:
+            return False
+        self.error(line, 1, what, "header-again", hint, text)
         return True
 
     def _is_complete(self, cells: Sequence[Any], names: Sequence[str], line: int, text: str) -> bool:
@@ -128,6 +145,10 @@ class Table(Rows):
 def _name(cell: Any) -> str:
     """Return a cell of a header as a name: files that were put together may have a mark in the middle."""
     return str(cell).strip().removeprefix("\ufeff").strip()
+
+
+def _folded(cell: Any) -> str:
+    return _name(cell).casefold()
 
 
 def _has_value(cells: Sequence[Any]) -> bool:

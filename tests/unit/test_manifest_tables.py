@@ -107,6 +107,23 @@ def test_what_is_surely_wrong_is_told_with_its_place(
 
 
 @pytest.mark.parametrize(
+    "again",
+    ["id,text", "ID,Text", " Id , TEXT ", '"id","text"', "\ufeffid,text", "id,text,", "text,id", "TEXT, Id"],
+)
+def test_a_header_in_the_middle_is_told_however_it_is_written(tmp_path: Path, again: str) -> None:
+    loaded = read(tmp_path, "r.csv", {"r.csv": f"id,text\na,x\n{again}\nb,y\n"})
+
+    assert found(loaded) == [("header-again", 3, 1)]
+    assert ("another order" in loaded.problems[0].what) == again.lower().startswith("text")
+
+
+def test_rows_with_some_names_of_columns_in_them_are_rows(tmp_path: Path) -> None:
+    loaded = read(tmp_path, "r.csv", {"r.csv": "id,text\na,text\nb,id\ntext,text\n"})
+
+    assert prompts(loaded) == {"a": "text", "b": "id", "text": "text"}
+
+
+@pytest.mark.parametrize(
     ("header", "delimiter"),
     [
         ("id,text", ","),
@@ -186,6 +203,36 @@ def test_a_text_file_is_one_prompt_a_line(tmp_path: Path) -> None:
     assert prompts(loaded) == {"p-2": "a red fox, at night", "p-4": 'a blue bird, "singing", at night'}
     assert [(p.code, p.severity, p.place.line) for p in loaded.problems] == [("comment-line", "warning", 1)]
     assert "2 lines" in loaded.problems[0].what
+
+
+def test_a_text_file_of_tabs_is_a_table_where_the_delimiter_is_named(tmp_path: Path) -> None:
+    """Excel's "Unicode Text": UTF-16 and tabs, with the name of a text."""
+    content = "id\ttext\r\na\tone\r\nb\ttwo\r\n".encode("utf-16")
+
+    loaded = read(tmp_path, "{file: r.txt, delimiter: tab}", {"r.txt": content})
+    as_text = load(tmp_path, HEAD + "jobs: [{id: 'l-${row.line}', rows: r.txt, prompt: '${row.text}'}]\n", {})
+
+    assert prompts(loaded) == {"a": "one", "b": "two"}
+    assert as_text.only("table-as-text").severity == "warning"
+    assert len(as_text.jobs) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("r.csv", "sheet: A"),
+        ("r.xlsx", "delimiter: tab"),
+        ("r.xlsx", "encoding: utf-16"),
+        ("r.jsonl", "delimiter: ';'"),
+        ("r.json", "encoding: latin-1"),
+    ],
+)
+def test_an_option_that_means_nothing_for_a_kind_of_file_is_told(
+    tmp_path: Path, name: str, option: str
+) -> None:
+    loaded = read(tmp_path, f"{{file: {name}, {option}}}", {name: "id,text\na,x\n"})
+
+    assert [code for code, _, _ in found(loaded)] == ["row-option"]
 
 
 def test_a_text_file_in_utf16_is_read_too(tmp_path: Path) -> None:
@@ -280,7 +327,9 @@ def test_what_is_no_workbook_is_told(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     "cell",
     ["#REF!", "#N/A", "#NAME?", "nan", "NaN", "None", "null", "undefined", "[object Object]", " #VALUE! ",
-     "#BEZUG!", "#NV", "#VALEUR!", "#¡REF!", "#¿NOMBRE?", "#RIF!", "#¡DIV/0!", "#AANTAL!"],
+     "#BEZUG!", "#NV", "#VALEUR!", "#¡REF!", "#¿NOMBRE?", "#RIF!", "#¡DIV/0!", "#AANTAL!", "#DIV/0!", "#NULL!", "#NUM!",
+     "#SPILL!", "#CALC!", "#WERT!", "#NOMBRE?", "#ÜBERLAUF!", "#DESBORDAMIENTO!", "#ДЕЛ/0!", "#Н/Д", "#DĚLENÍ_NULOU!",
+     "#BAŞV!", "#I/T", "#GETTING_DATA", "Err:502", "#####", "(null)", "\\N", "-nan", "Loading..."],
 )  # fmt: skip
 def test_a_prompt_that_looks_broken_is_a_warning_with_the_first_place(tmp_path: Path, cell: str) -> None:
     loaded = read(tmp_path, "r.csv", {"r.csv": f"id,text\na,x\nb,{cell}\nc,{cell}\n"})
@@ -290,7 +339,9 @@ def test_a_prompt_that_looks_broken_is_a_warning_with_the_first_place(tmp_path: 
     assert f"2 prompts are `{cell.strip()}`" in problem.what
 
 
-@pytest.mark.parametrize("cell", ["#wow!", "#A cat!", "none of it", "#1", "Nancy", "nil desperandum"])
+@pytest.mark.parametrize(
+    "cell", ["#wow!", "#A cat!", "none of it", "#1", "##", "Nancy", "nil desperandum", "Err: 5"]
+)
 def test_a_prompt_that_only_begins_so_is_one(tmp_path: Path, cell: str) -> None:
     assert read(tmp_path, "r.csv", {"r.csv": f"id,text\na,x\nb,{cell}\n"}).problems == []
 

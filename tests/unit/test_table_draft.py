@@ -216,9 +216,30 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     )
 
     assert "photo (google-imagen4 takes no files)" in text
-    assert "link (URLs: download the files" in text
+    assert "link (google-imagen4 takes no files)" in text
     assert "odd}name" in text
     assert set(job_of(text)) == {"id", "rows", "prompt"}
+
+
+def test_a_column_of_urls_names_files_where_it_looks_like_pictures(tmp_path: Path) -> None:
+    rows = "".join(f"{n},a cat,https://x/{n}.jpg?v=1,https://x/p/{n},https://cdn/{n}\n" for n in (1, 2))
+
+    text = draft(tmp_path, "t.csv", f"id,prompt,large,page,Image URL\n{rows}")
+
+    assert job_of(text)["references"] == ["${row.large}"]
+    assert f"Image URL ({MODEL} takes no more files)" in text
+    assert "`plan` fetches them once" in text
+    assert "page (URLs, of pages it seems" in text
+
+
+def test_a_text_of_tabs_is_a_table_and_one_without_is_not(tmp_path: Path) -> None:
+    """Excel calls a table with tabs, in UTF-16, a text."""
+    (tmp_path / "x.txt").write_bytes("id\tprompt\r\n1\ta cat\r\n2\ta dog\r\n".encode("utf-16"))
+
+    table = job_of(manifest_from(tmp_path / "m.yaml", tmp_path / "x.txt", "grok-imagine-video"))
+
+    assert (table["rows"], table["id"]) == ({"file": "x.txt", "delimiter": "tab"}, "${row.id}")
+    assert job_of(draft(tmp_path, "y.txt", "a cat\na\tdog\n"))["rows"] == "y.txt"
 
 
 def test_a_param_that_takes_none_of_the_values_is_left_out(tmp_path: Path) -> None:

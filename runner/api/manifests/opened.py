@@ -34,7 +34,15 @@ class InvalidManifest(UsageError):
         self.problems = manifest.problems
         self.errors, self.warnings = manifest.errors, manifest.warnings
         plural = "s" if self.errors != 1 else ""
-        super().__init__(f"{path} has {self.errors} problem{plural}; nothing was sent")
+        hint = ""
+        if manifest.settings is not None and manifest.left_out and not manifest.left_out.stops:
+            what = (
+                "it, or leave out the row or job it is"
+                if self.errors == 1
+                else "them, or leave out the jobs they are"
+            )
+            hint = f"fix {what} in: `run` and `plan` take --skip-invalid"
+        super().__init__(f"{path} has {self.errors} problem{plural}; nothing was sent", hint=hint)
 
 
 def no_file(path: Path) -> UsageError:

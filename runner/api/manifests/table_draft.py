@@ -21,6 +21,7 @@ from runner.errors import UsageError
 from runner.manifest.findings import Findings, SourceText, Spot
 from runner.manifest.names import file_key, id_trouble, output_trouble
 from runner.manifest.placeholders import BadPlaceholder, compile_template
+from runner.manifest.references import bare
 from runner.manifest.render import problem_line
 from runner.manifest.row_files import open_rows
 from runner.manifest.rows import Reading
@@ -56,6 +57,11 @@ _PARAM_NAMES: Final = (
     {"languagecode", "language", "lang", "sprache"},
     {"style", "stil"},
     {"mode", "modus"},
+)  # fmt: skip
+_PICTURE_NAMES: Final = frozenset(
+    {"image", "images", "imageurl", "imagelink", "imagesrc", "img", "imgurl", "picture", "pictureurl", "photo", "photourl",
+     "bild", "bildurl", "bilder", "foto", "fotourl", "produktbild", "reference", "referenz", "thumbnail", "video",
+     "videourl", "film", "audio", "audiourl", "imagen", "immagine", "imagem"}
 )  # fmt: skip
 _MEDIA: Final = re.compile(
     r".*\.(?:png|jpe?g|webp|gif|bmp|tiff?|heic|avif|mp4|mov|webm|mkv|mp3|m4a|wav|ogg|flac)", re.I
@@ -127,7 +133,10 @@ def drafted_jobs(
     folder = manifest.absolute().parent
     name = os.path.relpath(table.absolute(), folder).replace(os.sep, "/")
     encoding = _encoding_of(table)
-    columns, sheets = _read(table, Reading(encoding=encoding))
+    reading = Reading(encoding=encoding)
+    if table.suffix.lower() == ".txt" and _is_tabbed(table, reading):
+        reading = Reading(encoding=encoding, delimiter="\t")
+    columns, sheets = _read(table, reading)
     draft = _Draft()
     free = {column.name: column for column in columns if _is_usable(column.name)}
     draft.unused += [column.name for column in columns if column.name not in free]
@@ -135,11 +144,11 @@ def drafted_jobs(
     _find_references(draft, free, contract, folder, Path(name).parent.as_posix())
     prompt = _find_prompt(draft, free, contract)
     _find_params(draft, free, contract)
-    used = _find_id(draft, list(free.values()), prompt, numbered=table.suffix.lower() == ".txt")
+    used = _find_id(draft, list(free.values()), prompt, numbered="line" in free and reading.delimiter is None)
     draft.unused += [column.name for column in free.values() if column not in used]
     needed = minimal_job(contract).get("params")
     return Drafted(
-        jobs=_text(draft, name, encoding, sheets),
+        jobs=_text(draft, name, reading, sheets),
         params={
             key: value
             for key, value in (needed if isinstance(needed, dict) else {}).items()
@@ -173,6 +182,17 @@ def _encoding_of(table: Path) -> str | None:
     except OSError as exc:
         raise UsageError(f"cannot read {table}: {exc.strerror or exc}") from exc
     return None
+
+
+def _is_tabbed(table: Path, reading: Reading) -> bool:
+    """Return whether a text is a table with tabs: what Excel calls "Unicode Text"."""
+    findings = Findings()
+    rows = open_rows(
+        table.absolute().parent, table.name, Spot(SourceText(str(table)), (1, 1)), findings, reading
+    )
+    for _ in rows.read() if rows is not None else ():
+        pass
+    return any(problem.code == "table-as-text" for problem in findings.problems())
 
 
 def _read(table: Path, reading: Reading) -> tuple[list[_Column], Sequence[str]]:
@@ -246,16 +266,21 @@ def _find_references(
     most = contract.uploads.max_files
     for column in list(free.values()):
         values = column.distinct
-        if sum(bool(_URL.match(value)) for value in values) * 2 > len(values):
-            draft.unused.append(f"{column.name} (URLs: download the files, and name them in the table)")
+        urls = sum(bool(_URL.match(value)) for value in values) * 2 > len(values)
+        if urls and not (column.plain in _PICTURE_NAMES or _are_media(map(bare, values))):
+            draft.unused.append(f"{column.name} (URLs, of pages it seems: files may be references)")
             del free[column.name]
-        elif sum(bool(_MEDIA.fullmatch(value)) for value in values) * 2 > len(values):
+        elif urls or _are_media(values):
             del free[column.name]
             if most is not None and len(draft.references) >= most:
                 takes = "takes no files" if not most else "takes no more files"
                 draft.unused.append(f"{column.name} ({contract.id} {takes})")
                 continue
             some = " | default('')" if column.sparse else ""
+            if urls:
+                why = "guessed: it names files on the web; `plan` fetches them once"
+                draft.references.append((f"${{{column.path}{some}}}", why))
+                continue
             prefix, found = _place_of(values[:_TRIED], folder, beside)
             there = (
                 "all of them are"
@@ -265,6 +290,12 @@ def _find_references(
             draft.references.append(
                 (f"{prefix}${{{column.path}{some}}}", f"guessed: it names files; {there} there")
             )
+
+
+def _are_media(values: Iterable[str]) -> bool:
+    """Return whether most of these are names of pictures, films or sounds."""
+    named = [bool(_MEDIA.fullmatch(value)) for value in values]
+    return sum(named) * 2 > len(named)
 
 
 def _place_of(values: Sequence[str], folder: Path, beside: str) -> tuple[str, int]:
@@ -451,12 +482,14 @@ def _is_number(text: str) -> bool:
 # --- writing ---
 
 
-def _text(draft: _Draft, name: str, encoding: str | None, sheets: Sequence[str]) -> str:
+def _text(draft: _Draft, name: str, reading: Reading, sheets: Sequence[str]) -> str:
     file = _quoted(name.replace("${", "$${"))
     lines: list[tuple[str, str]] = [(f"  - id: {_quoted(draft.id[0])}", draft.id[1])]
-    if encoding is not None:
-        why = "guessed: it is not UTF-8; are its accents right?"
-        lines.append((f"    rows: {{file: {file}, encoding: {encoding}}}", why))
+    if reading.encoding is not None or reading.delimiter is not None:
+        encoding = f", encoding: {reading.encoding}" if reading.encoding is not None else ""
+        tabs = ", delimiter: tab" if reading.delimiter is not None else ""
+        why = "it is not UTF-8; are its accents right?" if encoding else "a table with tabs"
+        lines.append((f"    rows: {{file: {file}{tabs}{encoding}}}", f"guessed: {why}"))
     elif len(sheets) > 1:
         why = f"guessed: the first of {len(sheets)} sheets"
         lines.append((f"    rows: {{file: {file}, sheet: {_quoted(sheets[0])}}}", why))
