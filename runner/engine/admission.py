@@ -31,7 +31,11 @@ class Admission:
 
     def open(self) -> bool:
         """Whether a new job may be submitted now."""
-        if self.paused or self.full or len(self.aside) >= PROBE_LOOKAHEAD:
+        return not self.paused and self.has_room()
+
+    def has_room(self) -> bool:
+        """Whether there is room for one more job under the caps, the limit and the canary."""
+        if self.full or len(self.aside) >= PROBE_LOOKAHEAD:
             return False
         return self.allowance(0) > 0
 

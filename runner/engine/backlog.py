@@ -7,10 +7,11 @@ import itertools
 import math
 import sqlite3
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from runner.engine.admission import Admission
+from runner.engine.gates import Gates
 from runner.engine.view import RunOptions
 from runner.model import Job, Reference, State
 from runner.steps import upload as upload_step
@@ -168,30 +169,22 @@ class Backlog:
 
     # --- ends ---
 
-    def empty(
-        self,
-        *,
-        may_begin: Callable[[], bool],
-        may_repeat: Callable[[], bool],
-        may_resend: Callable[[], bool],
-        may_upload: Callable[[], bool],
-        may_renew: Callable[[], bool],
-    ) -> bool:
-        """Whether nothing waits here that this run could still begin; each `may_` is asked only where it matters."""
-        if self._waits_for_a_time(may_resend) or self.to_download:
+    def empty(self, open_: Gates) -> bool:
+        """Whether nothing waits here that this run could still begin, now or after a wait."""
+        if self._waits_for_a_time(unclear=open_.unclear.ever) or self.to_download:
             return False
-        if (self.resend and may_resend()) or (self.to_renew and may_renew()):
+        if (self.resend and open_.unclear.ever) or (self.to_renew and open_.polls.ever):
             return False
-        if self.refused and may_repeat():
+        if self.refused and open_.refused.ever:
             return False
-        if not may_begin():
+        if not open_.new.ever:
             return True
-        lacking = bool(self.to_upload or self.missing) and may_upload()
+        lacking = bool(self.to_upload or self.missing) and open_.uploads.ever
         return self.fed and not (self.ready or lacking)
 
-    def _waits_for_a_time(self, may_resend: Callable[[], bool]) -> bool:
-        resends_only = len(self._later) == self._unclear_later
-        return bool(self._later) and not (resends_only and not may_resend())
+    def _waits_for_a_time(self, *, unclear: bool) -> bool:
+        only_unclear = len(self._later) == self._unclear_later
+        return bool(self._later) and (unclear or not only_unclear)
 
 
 def _begin_uploads(

@@ -19,6 +19,7 @@ import anyio.abc
 from runner.engine import polls, questions, submits, uploads
 from runner.engine.connections import Connections
 from runner.engine.ending import look_at_the_ledger
+from runner.engine.gates import NOT_HELD, Conditions, Gates, Held, gates
 from runner.engine.heartbeat import Heartbeat
 from runner.engine.results import Results
 from runner.engine.run_state import RunState, in_words, named
@@ -149,7 +150,7 @@ class Engine:
                     return
                 await self._sleep(self._results.stop(now))
                 continue
-            if self._may_begin():
+            if self._gates(now).new.ever:
                 try:
                     await self._backlog.refill()
                 except Exception as exc:  # it would tear down the open requests with it
@@ -178,49 +179,69 @@ class Engine:
         stop_after_s = self._run_state.options.stop_after_s
         return math.inf if stop_after_s is None else self._began + stop_after_s
 
-    def _may_begin(self) -> bool:
-        """Whether a new job may be submitted, now or after a wait that this run has patience for."""
-        return self._may_submit() and self._run_state.admission.open()
+    def _gates(self, now: float) -> Gates:
+        """Return what may be begun at this moment."""
+        run_state, connections = self._run_state, self._connections
+        admission, health, key, times = run_state.admission, run_state.health, run_state.key, run_state.times
+        return gates(
+            Conditions(
+                now=now,
+                stopped=self._reasons.halted,
+                nothing_new=self._reasons.no_new,
+                paused=admission.paused,
+                room=admission.has_room(),
+                hosts_away=self._results.out_of_reach,
+                full=connections.full(now),
+                any_open=connections.taken(now) > 0,
+                place_for_polls=connections.room_for_polls(now),
+                places_change_at=connections.changes_at(now),
+                ill=health.ill,
+                away_until=health.paused_until,
+                question_first=health.question_first,
+                question_failed=health.question_failed,
+                has_answered=health.has_answered,
+                submit_is_lost=health.first_submit_is_lost,
+                submits_are_lost=health.submits_are_lost,
+                submits_paused_until=health.submits_paused_until,
+                closed_until=self._scheduler.window.closed_until,
+                key_ask_at=key.ask_at,
+                key_in_doubt=key.checking,
+                key_until=key.checking_until,
+                time_ask_at=times.ask_at,
+                time_known=times.known,
+                question_open=run_state.question_open,
+                submits=self._held(Call.SUBMIT, now),
+                repeats=self._held(Call.SUBMIT, now, repeat=True),
+                uploads=self._held(Call.UPLOAD, now),
+                polls=self._held(Call.POLL, now),
+                submits_open=connections.open(Call.SUBMIT),
+                unclear=self._backlog.unclear,
+                tasks=self._scheduler.waiting,
+            )
+        )
 
-    def _may_repeat(self) -> bool:
-        """Whether a job whose every send was refused may be sent again: it counts as begun already."""
-        return self._may_submit() and not self._run_state.admission.paused
-
-    def _may_submit(self) -> bool:
-        closed = self._results.out_of_reach or self._beyond(Call.SUBMIT)
-        return not (self._reasons.halted or self._reasons.no_new or closed)
-
-    def _beyond(self, call: Call, *, repeat: bool = False) -> bool:
+    def _held(self, call: Call, now: float, *, repeat: bool = False) -> Held:
         waits = self._run_state.waits
-        return bool(waits) and waits.beyond(call, self._context.clock.mono_s(), repeat=repeat)
+        if not waits:
+            return NOT_HELD
+        until = waits.opens_at(call, alone=not self._connections.open(call), repeat=repeat)
+        return Held(until, waits.beyond(call, now, repeat=repeat))
 
     def _begin_call(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Begin one API request, if one is due; else return until when none is (None: begun)."""
-        health, connections = self._run_state.health, self._connections
-        if connections.full(now) or (health.ill and connections.taken(now)):
-            return connections.changes_at(now)
-        held_until = self._hold(calls, now)
-        if held_until is None or held_until > now:
-            return held_until
-        if health.question_first:
+        self._backlog.set_aside_unseen()
+        open_ = self._gates(now)
+        if open_.closed_until > now:
+            return open_.closed_until
+        if open_.ask:
             return self._ask(calls, now)
-        if self._backlog.to_renew and connections.room_for_polls(now):
+        if self._backlog.to_renew and open_.polls.now:
             at = self._scheduler.governor.next_at(now)
             if at > now:
                 return at
-            if self._opens_at(Call.POLL) <= now:
-                self._start(calls, Call.POLL, self._results.renew(self._backlog.to_renew.popleft(), now))
-                return None
-        return self._begin_best(calls, now)
-
-    def _hold(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
-        """Return until when everything waits for the service or for its word on our key (None: it is asked)."""
-        key = self._run_state.key
-        if now >= key.ask_at and not self._run_state.question_open:
-            return self._ask(calls, now)
-        if key.checking:
-            return math.inf if self._run_state.question_open else key.ask_at
-        return max(key.checking_until, self._run_state.health.paused_until)
+            self._start(calls, Call.POLL, self._results.renew(self._backlog.to_renew.popleft(), now))
+            return None
+        return self._begin_best(calls, open_, now)
 
     def _ask(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Ask the question that is no job's, once the rate allows."""
@@ -231,53 +252,35 @@ class Engine:
         self._start(calls, Call.OTHER, questions.ask(self._run_state, now))
         return None
 
-    def _begin_best(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
+    def _begin_best(self, calls: anyio.abc.TaskGroup, open_: Gates, now: float) -> float | None:
         """Begin the best request of a job, if one is due; else return until when none is (None: begun)."""
         run_state, backlog, connections = self._run_state, self._backlog, self._connections
-        backlog.set_aside_unseen()
-        # While it does not even answer a question, it is asked with what is there already: a new job might be paid
-        # for nothing.
-        none_new = self._waits_for_an_answer() or (
-            run_state.health.question_failed and bool(backlog.unclear or self._scheduler.waiting)
-        )
-        new_at, again_at = self._submits_open_at(repeat=False), self._submits_open_at(repeat=True)
-        upload_at, poll_at = self._opens_at(Call.UPLOAD), self._opens_at(Call.POLL)
-        time_at, closed_until = run_state.times.ask_at, self._scheduler.window.closed_until
-        if now >= max(time_at, again_at, closed_until) and not run_state.question_open:
-            return self._ask(calls, now)
-        may_resend = now >= again_at and run_state.times.known
-        begin = now >= new_at and not none_new and self._may_begin()
-        repeat = now >= new_at and not none_new and self._may_repeat()
-        refused = len(backlog.refused) if repeat else 0
-        room = (
-            max(self._context.settings.limits.uploads - run_state.uploads_open, 0) if now >= upload_at else 0
-        )
+        asking = run_state.health.question_failed
+        refused = len(backlog.refused) if open_.refused.now else 0
+        places = self._context.settings.limits.uploads - run_state.uploads_open if open_.uploads.now else 0
         choose = partial(
             self._scheduler.choose,
             now,
-            resends=len(backlog.resend) if may_resend else 0,
+            resends=len(backlog.resend) if open_.unclear.now else 0,
             unclear=backlog.unclear,
-            submits=refused + (len(backlog.ready) if begin else 0),
-            uploads=min(len(backlog.to_upload), room) if begin else 0,
+            submits=refused + (len(backlog.ready) if open_.new.now else 0),
+            uploads=min(len(backlog.to_upload), max(places, 0)) if open_.new.now else 0,
             uploads_in_flight=run_state.uploads_open,
-            may_poll=now >= poll_at and connections.room_for_polls(now),
-            asking=run_state.health.question_failed,
+            may_poll=open_.polls.now,
+            asking=asking,
         )
         choice = choose()
         while choice.job is not None and not connections.may_ask(choice.job):
             self._scheduler.poll_unclear(choice.job, now, POSTPONE_S)
             choice = choose()
         if choice.call is None or choice.at > now:
-            if run_state.health.question_failed and self._scheduler.governor.next_at(now) <= now:
+            if asking and self._scheduler.governor.next_at(now) <= now:
                 return self._ask(calls, now)  # there is nothing else to ask with
-            times = (new_at, again_at, upload_at, poll_at, time_at, closed_until)
-            opening = (at for at in times if at > now)
-            return min(choice.at, connections.changes_at(now), *opening)
+            return min(choice.at, open_.opens_at)
         match choice.call:
             case Call.SUBMIT:
-                self._start(
-                    calls, Call.SUBMIT, submits.send(run_state, self._next_submit(refused, may_resend), now)
-                )
+                row = self._next_submit(refused, open_.unclear.now)
+                self._start(calls, Call.SUBMIT, submits.send(run_state, row, now))
             case Call.POLL:
                 assert choice.job is not None
                 self._start(calls, Call.POLL, polls.ask(run_state, choice.job, now), choice.job)
@@ -285,30 +288,6 @@ class Engine:
                 run_state.uploads_open += 1
                 self._start(calls, Call.UPLOAD, uploads.send(run_state, backlog.to_upload.popleft(), now))
         return None
-
-    def _waits_for_an_answer(self) -> bool:
-        """Whether nothing new is sent: no answer of this run could be read, and a submit may be paid for already."""
-        health = self._run_state.health
-        if health.has_answered:
-            return False
-        return bool(
-            self._backlog.unclear or self._connections.open(Call.SUBMIT) or health.first_submit_is_lost
-        )
-
-    def _submits_open_at(self, *, repeat: bool) -> float:
-        """Return when the next submit may go: a new one, or one that may have been accepted (`repeat`)."""
-        health = self._run_state.health
-        at = self._opens_at(Call.SUBMIT, repeat=repeat)
-        if not health.submits_are_lost:
-            return at
-        return math.inf if self._connections.open(Call.SUBMIT) else max(at, health.submits_paused_until)
-
-    def _opens_at(self, call: Call, *, repeat: bool = False) -> float:
-        """Return when the service lets the next request of a kind go, as far as it asked us to wait."""
-        waits = self._run_state.waits
-        if not waits:
-            return -math.inf
-        return waits.opens_at(call, alone=not self._connections.open(call), repeat=repeat)
 
     def _next_submit(self, refused: int, may_resend: bool) -> int:
         """Take the job that is sent next: one that may have been accepted, one that was not, a new one."""
@@ -385,23 +364,16 @@ class Engine:
     def _idle(self) -> bool:
         """Whether nothing is under way and nothing more can be begun."""
         admission = self._run_state.admission
-        if (
-            self._under_way()
-            or self._results.waiting
-            or (self._run_state.waiting and not self._beyond(Call.POLL))
-        ):
+        if self._under_way() or self._results.waiting:
             return False
-        if not self._backlog.empty(
-            may_begin=self._may_begin,
-            may_repeat=self._may_repeat,
-            may_resend=lambda: not self._beyond(Call.SUBMIT, repeat=True),
-            may_upload=lambda: not self._beyond(Call.UPLOAD),
-            may_renew=lambda: not self._beyond(Call.POLL),
-        ):
+        open_ = self._gates(self._context.clock.mono_s())
+        if self._run_state.waiting and open_.polls.ever:
+            return False
+        if not self._backlog.empty(open_):
             return False
         if admission.paused and not self._reasons.no_new and self._more_to_come():
             return False
-        if admission.elsewhere and not self._run_state.alone and self._may_repeat():
+        if admission.elsewhere and not self._run_state.alone and open_.refused.ever:
             return False
         if admission.waits and not self._reasons.no_new:
             whose = " of another manifest of this workspace" if admission.elsewhere else ""
