@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.completing import MANIFEST
+from runner.cli.completion import MANIFEST
 from runner.cli.output import complain, state_option
 
 FORMATS = ("csv", "jsonl", "json", "xspf", "m3u")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.completing import MANIFEST
+from runner.cli.completion import MANIFEST
 from runner.cli.output import complain, json_option, only_option, show, skip_invalid_option, state_option
 from runner.errors import Exit
 from runner.host.surroundings import Finding, Weight

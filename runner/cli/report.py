@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from runner.cli.browsing import open_url
-from runner.cli.completing import MANIFEST
+from runner.cli.browser import open_url
+from runner.cli.completion import MANIFEST
 from runner.cli.output import json_option, show_json, state_option
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.completing import MANIFEST, complete_job
+from runner.cli.completion import MANIFEST, complete_job
 from runner.cli.output import complain, state_option
 from runner.errors import UsageError
 

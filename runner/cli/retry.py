@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.asking import Asked, asked
 from runner.cli.output import complain
 from runner.cli.run import go, refuse_odd
+from runner.cli.run_options import Asked, asked
 from runner.errors import Exit, UsageError
 from runner.lifecycle.ways import STUCK
 from runner.model import State

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.asking import Asked, asked
-from runner.cli.browsing import linked, open_live, open_url, page_options, somebody_looks
+from runner.cli.browser import linked, open_live, open_url, page_options, somebody_looks
 from runner.cli.output import complain, console, show, skip_invalid_option
+from runner.cli.run_options import Asked, asked
 from runner.errors import Exit, UsageError
 from runner.lifecycle.rules import MODERATION_LIKE
 from runner.words import harmless

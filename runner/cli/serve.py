@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.browsing import open_live, page_options
-from runner.cli.completing import MANIFEST
+from runner.cli.browser import open_live, page_options
+from runner.cli.completion import MANIFEST
 from runner.cli.output import complain, json_option, show, show_json, state_option
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.cli.completing import MANIFEST
+from runner.cli.completion import MANIFEST
 from runner.cli.output import json_option, show, show_json, state_option
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
     found = look_again()
     words = partial(in_words, flag=" --sandbox" if sandbox else "")
     if watch:
-        from runner.cli.following import follow
+        from runner.cli.status_watch import follow
 
         follow(look_again, as_json=as_json, in_words=words)
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from runner.cli.completing import MANIFEST
+from runner.cli.completion import MANIFEST
 from runner.cli.output import complain, json_option, show, show_json, skip_invalid_option
 from runner.errors import Exit
 

@@ -17,8 +17,8 @@ import anyio
 import anyio.abc
 
 from runner.engine import polls, questions, submits, uploads
+from runner.engine.completeness import look_at_the_ledger
 from runner.engine.connections import Connections
-from runner.engine.ending import look_at_the_ledger
 from runner.engine.gates import NOT_HELD, Conditions, Gates, Held, gates
 from runner.engine.heartbeat import Heartbeat
 from runner.engine.results import Results

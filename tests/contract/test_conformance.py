@@ -246,7 +246,7 @@ EACH = [
 
 
 @pytest.mark.parametrize(
-    ("told", "case"), EACH, indirect=["told"], ids=lambda each: getattr(each, "name", each)
+    ("told", "case"), EACH, indirect=["told"], scope="module", ids=lambda each: getattr(each, "name", each)
 )
 async def test_what_an_answer_means_and_whether_it_is_definite(case: Case, told: Told) -> None:
     prompt = f"conformance: {case.name}"
@@ -266,6 +266,7 @@ async def test_what_an_answer_means_and_whether_it_is_definite(case: Case, told:
     ("told", "case"),
     [(told, case) for told, case in EACH if not case.definite],
     indirect=["told"],
+    scope="module",  # else each case would start an imitation of its own
     ids=lambda each: getattr(each, "name", each),
 )
 async def test_after_any_answer_the_same_key_and_bytes_bring_the_one_task(case: Case, told: Told) -> None:

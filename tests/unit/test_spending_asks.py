@@ -11,8 +11,8 @@ import pytest
 from runner.api.manifests.opened import check_all, read_manifest
 from runner.api.plan import Plan
 from runner.api.run import RunRequest
-from runner.cli.asking import CREDITS
 from runner.cli.process import run
+from runner.cli.run_options import CREDITS
 from runner.errors import UsageError
 from runner.model import Budget
 

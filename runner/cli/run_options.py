@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.completing import MANIFEST
+from runner.cli.completion import MANIFEST
 from runner.cli.output import json_option, only_option, state_option, verbose_option
 from runner.errors import UsageError
 
