@@ -278,7 +278,7 @@ _ALSO = {
     HEIC.mime: ("heif", "hif"),
     MP4.mime: ("m4v",),
     MOV.mime: ("qt",),
-    M4A.mime: ("mp4", "m4b"),
+    M4A.mime: ("m4b",),
     MP3.mime: ("mpga",),
     WAV.mime: ("wave",),
     OGG.mime: ("oga", "opus"),

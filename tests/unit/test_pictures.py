@@ -201,7 +201,7 @@ def test_many_of_a_kind_are_one_warning(tmp_path: Path) -> None:
         ("holiday.mp4", "image/jpeg", "holiday.jpg"),
         ("v1.2", "image/jpeg", "v1.2.jpg"),
         ("a", "video/mp4", "a.mp4"),
-        ("a.mp4", "audio/mp4", "a.mp4"),
+        ("a.mp4", "audio/mp4", "a.m4a"),
         ("a.odd", "application/x-odd", "a.odd"),
     ],
 )
