@@ -31,9 +31,8 @@ from runner.store.listings import ListingSource
 PROGRAM = (
     "api/manifests/*.py", "api/models.py", "contract/*.py", "errors.py", "fingerprint.py", "host/clock.py",
     "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/pricing.py", "once.py",
-    "results/containers.py", "results/files.py", "results/media.py", "results/parts.py", "schemas.py", "store/copies.py",
-    "store/jobs.py", "store/marks.py", "store/place.py", "store/staging.py", "store/error_words.py",
-    "words.py",
+    "results/*.py", "schemas.py", "store/copies.py", "store/jobs.py", "store/marks.py", "store/place.py",
+    "store/staging.py", "store/error_words.py", "words.py",
 )  # fmt: skip
 ROOT = Path(runner.__file__).resolve().parent
 
