@@ -53,8 +53,9 @@ class CsvRows(Table):
     def _header(self, lines: LineReader) -> tuple[list[str], int, str]:
         """Read the header: its cells, its line and its text."""
         first = next(lines, "")
-        if first.casefold().startswith(_SEP) and len(first.rstrip("\r\n")) == len(_SEP) + 1:
-            self._delimiter = self.reading.delimiter or first[len(_SEP)]
+        said = first.rstrip("\r\n").removeprefix('"').removesuffix('"')
+        if said.casefold().startswith(_SEP) and len(said) == len(_SEP) + 1:
+            self._delimiter = self.reading.delimiter or said[len(_SEP)]
             lines.mark()
             first = next(lines, "")
         else:
@@ -88,7 +89,7 @@ class CsvRows(Table):
             text = lines.text
             if (
                 '"' in text
-                and (odd := next((n for n, cell in enumerate(cells) if _is_half_quoted(cell)), None))
+                and (odd := next((n for n in range(len(cells)) if _is_half_quoted(cells[n:])), None))
                 is not None
             ):
                 what = "a space before the opening quote makes the quotes part of this cell"
@@ -178,5 +179,9 @@ def cell_start(line: str, index: int, delimiter: str = ",") -> int | None:
     return len(line) if index == 0 and at_start else None
 
 
-def _is_half_quoted(cell: str) -> bool:
-    return cell[:1] in (" ", "\t") and cell.lstrip().startswith('"') and cell.rstrip().endswith('"')
+def _is_half_quoted(cells: list[str]) -> bool:
+    """Return whether a blank stands before the quote that opens the first cell; it may be closed in a later one."""
+    first = cells[0]
+    if first[:1] not in (" ", "\t") or not first.lstrip().startswith('"'):
+        return False
+    return any(cell.rstrip().endswith('"') for cell in cells)

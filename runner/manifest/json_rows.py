@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -43,6 +44,10 @@ class JsonLinesRows(Rows):
                     hint = ""
                     if text[column - 1 :].strip() == ",":
                         what, hint = "there is a comma after this object", "JSON Lines has none: remove it"
+                    elif text.lstrip().startswith(","):
+                        what, hint = "there is a comma before this object", "JSON Lines has none: remove it"
+                    elif count == 1 and text.lstrip().startswith("["):
+                        hint = "a file that holds one list of them is named .json"
                     self.error(lines.number, column, what, "json-syntax", hint, text)
                     continue
                 spot = Spot(self.source, (lines.number, 1), text=text)
@@ -106,8 +111,8 @@ class JsonRows(Rows):
         self.findings.error(Spot(self.source, (line, column)), what, "json-syntax")
 
 
-class _DuplicateKey(ValueError):
-    """A JSON object has a key twice."""
+class _BadValue(ValueError):
+    """What JSON allows, and no row may have: a key twice, a number without end."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -115,22 +120,29 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _DuplicateKey(f"the key {shown(twice)} is here twice")
+        raise _BadValue(f"the key {shown(twice)} is here twice")
     return values
 
 
 def _no_constant(name: str) -> Any:
-    raise _DuplicateKey(f"{name} is not a value of JSON")
+    raise _BadValue(f"{name} is not a value of JSON")
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _BadValue(f"the number {shown(text)} is too large")
+    return number
 
 
 def _decoder() -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+    return json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_number)
 
 
 def _json_trouble(exc: Exception) -> tuple[str, int]:
     if isinstance(exc, json.JSONDecodeError):
         return f"this is not JSON: {exc.msg[:1].lower()}{exc.msg[1:]}", exc.colno
-    if isinstance(exc, _DuplicateKey):
+    if isinstance(exc, _BadValue):
         return str(exc), 1
     if isinstance(exc, RecursionError):
         return "this is nested too deeply", 1

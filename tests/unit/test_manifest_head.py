@@ -292,3 +292,19 @@ def test_a_mistake_in_what_is_merged_is_told_once_where_it_was_written(tmp_path:
     problem = load(tmp_path, text).only("out-of-range")
 
     assert (problem.place.line, problem.place.column) == (5, 33)
+
+
+def test_a_misspelt_model_does_not_hide_what_else_is_wrong(tmp_path: Path) -> None:
+    text = HEAD.replace("grok-imagine-video", "grok-imagine-vidoe") + (
+        "params: {mode: nromal}\njobs:\n- {id: a, params: {duration: 99}}\n"
+        "- {id: b, model: z-imgae, params: {duration: 6}}\n"
+    )
+
+    read = load(tmp_path, text)
+
+    assert {problem.code for problem in read.problems} == {
+        "unknown-model",
+        "not-an-option",
+        "out-of-range",
+        "unknown-param",
+    }

@@ -39,6 +39,7 @@ def found(loaded: Loaded) -> list[tuple[str, int, int]]:
         ("r.csv", "id\ttext\r\na\tone, or 1,5\r\nb\ttwo\r\n"),
         ("r.csv", "id|text\na|one, or 1,5\nb|two\n"),
         ("r.csv", "sep=;\r\nid;text\r\na;one, or 1,5\r\nb;two\r\n"),
+        ("r.csv", '"sep=;"\r\nid;text\r\na;one, or 1,5\r\nb;two\r\n'),
         ("r.csv", '"id";"text"\n"a";"one, or 1,5"\n"b";"two"\n'),
         ("r.tsv", "id\ttext\na\tone, or 1,5\nb\ttwo\n"),
         ("{file: r.csv, delimiter: ';'}", "id;text\na;one, or 1,5\nb;two\n"),
@@ -94,6 +95,8 @@ def test_the_mark_of_a_file_wins_over_what_was_said_of_it(tmp_path: Path) -> Non
         ('id,text\na, "hello"\nb,y\n', [("blank-before-quote", 2, 3)]),
         ("id,text\na,x,y\nb,z\n", [("ragged-row", 2, 1)]),
         ("id,text\na\nb,z\n", [("ragged-row", 2, 1)]),
+        ('id,text\na, "x, y"\nb,z\n', [("blank-before-quote", 2, 3)]),
+        ('id,text\na,\t"x"\nb,z\n', [("blank-before-quote", 2, 3)]),
         ("id,text,id\na,b,c\n", [("duplicate-column", 1, 9)]),
     ],
 )
@@ -361,14 +364,21 @@ def test_a_word_in_a_sentence_is_no_odd_cell(tmp_path: Path) -> None:
 # --- JSON Lines ---
 
 
-def test_a_comma_behind_each_line_is_named(tmp_path: Path) -> None:
-    loaded = read(tmp_path, "r.jsonl", {"r.jsonl": '{"id":"a","text":"x"},\n{"id":"b","text":"y"}\n'})
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id":"a","text":"x"},', "there is a comma after this object; JSON Lines has none: remove it"),
+        (',{"id":"a","text":"x"}', "there is a comma before this object; JSON Lines has none: remove it"),
+        ('[{"id":"a","text":"x"},', "a file that holds one list of them is named .json"),
+        ('{"id":"a","text":1e999}', 'the number "1e999" is too large'),
+    ],
+)
+def test_what_is_wrong_with_a_line_of_json_is_named(tmp_path: Path, line: str, said: str) -> None:
+    loaded = read(tmp_path, "r.jsonl", {"r.jsonl": f'{line}\n{{"id":"b","text":"y"}}\n'})
 
     problem = loaded.only("json-syntax")
-    assert (problem.what, problem.hint) == (
-        "there is a comma after this object",
-        "JSON Lines has none: remove it",
-    )
+    assert said in f"{problem.what}; {problem.hint}"
+    assert problem.place.line == 1
 
 
 @pytest.mark.parametrize("half", ["\\ud83d", "\\udc00", "\\uDFFF"])
