@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from runner.contract.phrases import shown
 from runner.manifest.findings import Spot
 from runner.manifest.rows import Row, Rows
+
+_TITLE: Final = "if the first line is a title, delete it: the names of the columns come first"
 
 
 class TableRow(Row):
@@ -103,11 +105,9 @@ class Table(Rows):
         if least <= len(cells) <= most:
             return True
         what = f"this row has {_cells(len(cells))}; the header has {least}"
-        hint = (
-            "a comma inside a cell needs quotes round the cell"
-            if len(cells) > most
-            else "add the missing ones"
-        )
+        hint = "add the missing ones"
+        if len(cells) > most:
+            hint = _TITLE if least == 1 else "a comma inside a cell needs quotes round the cell"
         self.error(line, 1, what, "ragged-row", hint, text)
         return False
 
@@ -137,7 +137,8 @@ class Table(Rows):
             if not name and _has_value((cell,)):
                 what = f"column {index + 1} has a value here ({shown(cell)}), but no name in the header"
                 at = self.cell_column(text, index) or 1
-                self.error(line, at, what, "empty-column", "name the column, or empty the cell", text)
+                hint = _TITLE if sum(map(bool, names)) == 1 else "name the column, or empty the cell"
+                self.error(line, at, what, "empty-column", hint, text)
                 return False
         return True
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,17 @@ from runner.manifest.rows import Reading, Row
 from runner.manifest.tables import Table
 
 LARGEST_BYTES: Final = 1_000_000_000  # unpacked; a workbook of 50,000 rows has some 20 MB
+# What the libraries raise over a file that is damaged, or is something else.
+_BROKEN: Final = (
+    zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, AttributeError, IndexError, SyntaxError,
+    EOFError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+LARGEST_CELL: Final = 10_000_000  # bytes of XML
+# What has computed an empty text says that it is one: `t="str"`.
+_UNSAVED: Final = re.compile(
+    rb'<c(?![^>]* t="str")(?=[^>]* r="(?P<column>[A-Z]{1,3})(?P<row>[0-9]{1,7})")[^>]*>'
+    rb"<f[^>]*>[^<]*</f>(?:<v\s*/>|<v></v>)?</c>"
+)
 MOST_EMPTY: Final = 1000  # rows in a row: a formatted column can go on to row 1,048,576
 
 
@@ -41,12 +54,20 @@ class XlsxRows(Table):
             self._sheet = wanted
             self.sheets = tuple(visible or names)
             self.source = SourceText(f"{file}[{wanted}]")
+            self._warn_of_unsaved(_unsaved(path, book[wanted]))
             for number, cells in _cells_of(book[wanted]):
                 self._take_header([str(_plain(cell) or "") for cell in cells], number, "")
                 return
             self.error(
                 1, 1, "the first row must name the columns", "no-header", "for example: sku, text, seconds"
             )
+
+    def _warn_of_unsaved(self, cells: Sequence[tuple[int, int]]) -> None:
+        if cells:
+            are = "1 formula" if len(cells) == 1 else f"{len(cells):,} formulas"
+            what = f"the values of {are} in this sheet were not saved, so these cells are empty"
+            hint = "open it in a spreadsheet program, and save it there"
+            self.warn(*cells[0], what, "formula-unsaved", hint)
 
     def cell_column(self, line: str, index: int) -> int | None:
         """Return the number of a cell's column, from 1."""
@@ -67,6 +88,33 @@ class XlsxRows(Table):
             yield number, "", plain + [""] * (width - len(plain))
 
 
+def _unsaved(path: Path, sheet: Any) -> list[tuple[int, int]]:
+    """Return row and column of each cell with a formula whose value was not saved: no program has computed it yet."""
+    found: list[tuple[int, int]] = []
+    with (
+        suppress(*_BROKEN),
+        zipfile.ZipFile(path) as packed,
+        packed.open(sheet._worksheet_path.lstrip("/")) as file,
+    ):
+        rest = b""
+        while piece := file.read(1_000_000):
+            text = rest + piece
+            end = text.rfind(b"</c>") + 4
+            if b"</f>" in text:
+                found += [_place(match) for match in _UNSAVED.finditer(text, 0, max(end, 0))]
+            rest = text[end:] if end > 3 else text
+            if len(rest) > LARGEST_CELL:
+                return found
+    return found
+
+
+def _place(match: re.Match[bytes]) -> tuple[int, int]:
+    column = 0
+    for letter in match["column"]:
+        column = column * 26 + letter - 64
+    return int(match["row"]), column
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a workbook.
@@ -81,20 +129,35 @@ def _opened(path: Path) -> Iterator[Any]:
             if sum(item.file_size for item in packed.infolist()) > LARGEST_BYTES:
                 raise Unreadable(f"unpacks to more than {LARGEST_BYTES / 1e6:,.0f} MB", "too-large")
         book = load_workbook(path, read_only=True, data_only=True)
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, SyntaxError, EOFError) as exc:
-        hint = "save it again as .xlsx without a password, or as .csv"
-        raise Unreadable("is not a readable workbook", "not-a-workbook", hint) from exc
+    except _BROKEN as exc:
+        raise _unreadable() from exc
     try:
         yield book
     finally:
         book.close()
 
 
+def _unreadable() -> Unreadable:
+    hint = "save it again as .xlsx without a password, or as .csv"
+    return Unreadable("is not a readable workbook", "not-a-workbook", hint)
+
+
 def _cells_of(sheet: Any) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """Yield (row number, cells) of a sheet, to its last row that is not empty."""
+    """Yield (row number, cells) of a sheet, to its last row that is not empty.
+
+    Raises:
+        Unreadable: The sheet is damaged.
+    """
     sheet.reset_dimensions()  # some programs write wrong ones
     empty = 0
-    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+    rows = enumerate(sheet.iter_rows(values_only=True), start=1)
+    while True:
+        try:
+            number, cells = next(rows)
+        except StopIteration:
+            return
+        except _BROKEN as exc:
+            raise _unreadable() from exc
         if any(cell is not None for cell in cells):
             empty = 0
             yield number, cells

@@ -230,9 +230,10 @@ class _Reader:
                 hint = f"delete it, or write it as an escape in double quotes ({escape})"
                 self._stop(at, what, "odd-line-break", hint)
             what = f"there is an invisible control character here (U+{ord(found[0]):04X})"
-            self._stop(
-                at, what, "control-character", 'delete it, or write it as an escape in double quotes ("\\t")'
-            )
+            code = ord(found[0])
+            escape = f"\\x{code:02X}" if code < 0x100 else f"\\u{code:04X}"
+            hint = f'delete it, or write it as an escape in double quotes ("{escape}")'
+            self._stop(at, what, "control-character", hint)
 
     def _consume(self, events: Iterator[Any]) -> None:
         documents = 0

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 from openpyxl import Workbook
@@ -324,6 +325,22 @@ def test_what_is_no_workbook_is_told(tmp_path: Path, content: bytes) -> None:
     assert "save it again as .xlsx" in problem.hint
 
 
+@pytest.mark.parametrize("cut", [0.3, 0.6, 0.9])
+def test_a_workbook_with_a_damaged_sheet_is_told(tmp_path: Path, cut: float) -> None:
+    """It opens, and only its rows cannot be read."""
+    workbook(
+        tmp_path / "whole.xlsx", {"S": [["id", "text"], ["a", "x"], *([f"b{n}", "y"] for n in range(50))]}
+    )
+    with ZipFile(tmp_path / "whole.xlsx") as whole, ZipFile(tmp_path / "r.xlsx", "w") as damaged:
+        for name in whole.namelist():
+            content = whole.read(name)
+            damaged.writestr(name, content[: int(len(content) * cut)] if "sheet1" in name else content)
+
+    loaded = read(tmp_path, "r.xlsx", {})
+
+    assert "is not a readable workbook" in loaded.errors[-1].what
+
+
 # --- cells nobody meant ---
 
 
@@ -353,6 +370,23 @@ def test_a_formula_that_is_broken_in_a_workbook_is_seen(tmp_path: Path) -> None:
     workbook(tmp_path / "r.xlsx", {"S": [["id", "text"], ["a", "#REF!"]]})
 
     assert read(tmp_path, "r.xlsx", {}).only("odd-cell").place.line == 2
+
+
+def test_a_formula_that_no_program_has_computed_is_told(tmp_path: Path) -> None:
+    rows = [["id", "text", "n"], ["a", "x", "=1+1"], ["b", "y", None], ["c", "z", "=A2&B2"]]
+    workbook(tmp_path / "r.xlsx", {"S": rows})
+
+    problem = read(tmp_path, "r.xlsx", {}).only("formula-unsaved")
+
+    assert (problem.severity, problem.place.line, problem.place.column) == ("warning", 2, 3)
+    assert "the values of 2 formulas in this sheet were not saved" in problem.what
+
+
+@pytest.mark.parametrize("content", ["Spring 2026\n\nid,text\na,x\n", "Spring;;\n;;\nid;text;n\na;x;1\n"])
+def test_a_title_above_the_header_is_guessed(tmp_path: Path, content: str) -> None:
+    loaded = load(tmp_path, HEAD + "jobs: [{id: a, rows: r.csv, prompt: x}]\n", {"r.csv": content})
+
+    assert any("if the first line is a title, delete it" in problem.hint for problem in loaded.problems)
 
 
 def test_a_word_in_a_sentence_is_no_odd_cell(tmp_path: Path) -> None:
