@@ -15,8 +15,10 @@ from runner.engine import Ended, Engine, RunOptions
 from runner.engine.view import Snapshot
 from runner.host.clock import SystemClock
 from runner.model import Limits, Polling
-from runner.pace.governor import Governor
-from runner.pace.scheduler import Durations, Scheduler, Window
+from runner.pace.concurrency import concurrency_limit
+from runner.pace.durations import Durations
+from runner.pace.rate import FixedRate
+from runner.pace.scheduler import Scheduler
 from runner.steps.context import RunContext
 from runner.steps.download import DownloadResult, Fetched, Settled
 from runner.store import jobs, moves
@@ -106,8 +108,8 @@ class Live(World):
         async with self.context() as context:
             scheduler = Scheduler(
                 polling=context.settings.polling,
-                governor=Governor(ceiling_per_s=1000.0),
-                window=Window(limit=context.settings.limits.in_flight),
+                rate=FixedRate(1000.0),
+                tasks=concurrency_limit(context.settings.limits.in_flight),
                 durations=Durations(),
             )
             engine = Engine(context, scheduler, self.home, RunOptions(**options), self.shown)  # type: ignore[arg-type]

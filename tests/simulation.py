@@ -13,7 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from runner.model import Polling
-from runner.pace.scheduler import Call, Durations, Governor, Scheduler, Window
+from runner.pace.concurrency import concurrency_limit
+from runner.pace.durations import Durations
+from runner.pace.rate import rate_limiter
+from runner.pace.scheduler import Call, Scheduler
 from runner.sandbox.limiter import Limiter, make_limiter
 
 CONNECTIONS = 10
@@ -152,8 +155,8 @@ def scheduler(
 ) -> Scheduler:
     return Scheduler(
         polling=polling or Polling(first_s=0.2, min_s=0.2, max_s=2.0),
-        governor=Governor(ceiling_per_s=given, found_per_s=found),
-        window=Window(window),
+        rate=rate_limiter(given_per_s=given, found_per_s=found),
+        tasks=concurrency_limit(window),
         durations=durations or Durations(),
     )
 

@@ -23,7 +23,7 @@ from runner.manifest import in_order
 from runner.manifest.left_out import LeftOut
 from runner.model import Basis, Budget, Problem, Reference, Settings
 from runner.money.budget import EPSILON
-from runner.pace.governor import START_PER_S
+from runner.pace.rate import RATE
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.store import diff, durations, jobs, ledger, rates, reporting, result_hosts, staging
 from runner.store.database import StateFile
@@ -253,7 +253,7 @@ def _seconds(
     if not tasks:
         return 0.0
     known = rates.latest_of_service(file.conn, base_url)
-    rate = settings.limits.requests_per_second or known or START_PER_S
+    rate = settings.limits.requests_per_second or known or RATE.start_per_s
     shapes = {*diff.shapes_to_send(file.conn), *jobs.shapes_to_come(file.conn, settings.name)}
     lengths = [
         seconds

@@ -32,8 +32,10 @@ from runner.host.surroundings import Weight
 from runner.host.workspace import ManifestLock, find_workspace, holder_of
 from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
-from runner.pace.governor import Governor
-from runner.pace.scheduler import Durations, Scheduler, Window
+from runner.pace.concurrency import concurrency_limit
+from runner.pace.durations import Durations
+from runner.pace.rate import rate_limiter
+from runner.pace.scheduler import Scheduler
 from runner.progress.figures import counted
 from runner.results.files import OutputFolder
 from runner.service.account import Account
@@ -443,12 +445,12 @@ def _scheduler(file: StateFile, settings: Settings, account: Account) -> Schedul
         known = durations.latest(file.conn, base_url=account.service, shape=shape)
         if known:
             learned.seed(shape, known)
-    governor = Governor(
-        ceiling_per_s=settings.limits.requests_per_second, found_per_s=rates.find(file.conn, account.name)
+    rate = rate_limiter(
+        given_per_s=settings.limits.requests_per_second, found_per_s=rates.find(file.conn, account.name)
     )
     return Scheduler(
         polling=settings.polling,
-        governor=governor,
-        window=Window(limit=settings.limits.in_flight),
+        rate=rate,
+        tasks=concurrency_limit(settings.limits.in_flight),
         durations=learned,
     )

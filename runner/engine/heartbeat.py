@@ -82,7 +82,7 @@ class Heartbeat:
         sharers, begun = await context.writer.write(record)
         if begun is not None:
             await self._mark(begun)
-        scheduler.governor.share = 1.0 / sharers
+        scheduler.rate.share_with(sharers)
         return sharers
 
     async def _mark(self, begun: PaymentsBegun) -> None:

@@ -203,7 +203,7 @@ class Engine:
                 submit_is_lost=health.first_submit_is_lost,
                 submits_are_lost=health.submits_are_lost,
                 submits_paused_until=health.submits_paused_until,
-                closed_until=self._scheduler.window.closed_until,
+                closed_until=self._scheduler.tasks.closed_until,
                 key_ask_at=key.ask_at,
                 key_in_doubt=key.checking,
                 key_until=key.checking_until,
@@ -236,7 +236,7 @@ class Engine:
         if open_.ask:
             return self._ask(calls, now)
         if self._backlog.to_renew and open_.polls.now:
-            at = self._scheduler.governor.next_at(now)
+            at = self._scheduler.rate.next_at(now)
             if at > now:
                 return at
             self._start(calls, Call.POLL, self._results.renew(self._backlog.to_renew.popleft(), now))
@@ -245,7 +245,7 @@ class Engine:
 
     def _ask(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Ask the question that is no job's, once the rate allows."""
-        at = self._scheduler.governor.next_at(now)
+        at = self._scheduler.rate.next_at(now)
         if at > now:
             return at
         self._run_state.question_open = True
@@ -274,7 +274,7 @@ class Engine:
             self._scheduler.poll_unclear(choice.job, now, POSTPONE_S)
             choice = choose()
         if choice.call is None or choice.at > now:
-            if asking and self._scheduler.governor.next_at(now) <= now:
+            if asking and self._scheduler.rate.next_at(now) <= now:
                 return self._ask(calls, now)  # there is nothing else to ask with
             return min(choice.at, open_.opens_at)
         match choice.call:

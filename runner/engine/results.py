@@ -77,7 +77,7 @@ class Results:
         again_at = self._places.judge(now, waiting=bool(to_download))
         while to_download or self._places.let_go:
             if run_state.counts_downloads:
-                at = run_state.scheduler.governor.next_at(now)
+                at = run_state.scheduler.rate.next_at(now)
                 if at > now:
                     return min(at, again_at)
             if (taken := self._places.take(to_download)) is None:

@@ -43,6 +43,7 @@ RIPE = 0.4  # part of the tasks that must have ended by the age at which one is 
 # How fast a drift is followed; how flat a curve says nothing of it; the most it may come to; over which
 # part of its age the curve's slope is taken.
 TRACK, FLAT, MOST_SCALE, NEARBY = 0.1, 1.0, 1.5, 1.02
+UNKNOWN = 0.1  # chance that a task has ended, where nothing is known of when they do
 GOLDEN = 0.6180339887498949
 # How many have ended unseen is reckoned anew so often: a fixed time, and one for each job.
 RECKON_S, RECKON_EACH_S = 0.1, 1e-4
@@ -354,10 +355,10 @@ class Waiting:
         return Next(job=first[1], due=first[0]) if first is not None else None
 
     def likely(self, job: int, now: float) -> float:
-        """Return the chance that the job's task has ended; 0 where nothing is known."""
+        """Return the chance that the job's task has ended."""
         entry = self._jobs[job]
         curve = entry.line.curve
-        return curve.chance(entry.known_s, now - entry.start) if curve is not None else 0.0
+        return curve.chance(entry.known_s, now - entry.start) if curve is not None else UNKNOWN
 
     def running(self, now: float) -> tuple[float, float]:
         """Return how many tasks still run as far as can be told without asking, and its standard deviation."""

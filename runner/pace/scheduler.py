@@ -23,12 +23,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runner.model import Polling
+from runner.pace.concurrency import ConcurrencyLimit
 from runner.pace.durations import Durations
-from runner.pace.governor import Governor
 from runner.pace.polling import Waiting
-from runner.pace.window import Cause, Window
-
-__all__ = ["Call", "Choice", "Durations", "Governor", "Scheduler", "Window"]
+from runner.pace.rate import RateLimiter
+from runner.pace.rejections import Rejections
 
 EARLY_SHARE = 0.03  # of the requests go to polls even while submits wait
 SURE = 0.9  # a poll this likely to find an end wastes nothing
@@ -89,18 +88,20 @@ class Scheduler:
 
     Args:
         polling: The limits of polling.
-        governor: The rate of the account.
-        window: How many tasks may be at the service.
+        rate: The rate of the account.
+        tasks: How many tasks may be at the service.
         durations: How long tasks take.
     """
 
-    def __init__(self, *, polling: Polling, governor: Governor, window: Window, durations: Durations) -> None:
-        self.governor = governor
-        self.window = window
+    def __init__(
+        self, *, polling: Polling, rate: RateLimiter, tasks: ConcurrencyLimit, durations: Durations
+    ) -> None:
+        self.rate = rate
+        self.tasks = tasks
+        self._rejections = Rejections(rate, tasks)
         self.durations = durations
         self._polling = polling
         self._waiting = Waiting(polling, durations)
-        self._unrelated_per_s = 0.0  # the rate before the refusals that may not have been about it
         self._submitting = 0
         self._taken_up = 0
         self._early_credit = 0.0
@@ -121,12 +122,12 @@ class Scheduler:
     @property
     def rate_per_s(self) -> float:
         """Requests a second we now allow ourselves."""
-        return self.governor.rate_per_s
+        return self.rate.rate_per_s
 
     @property
     def found_rate(self) -> float | None:
         """The account's limit as met, to be stored for the next run; None while it was not met."""
-        return self.governor.found_per_s
+        return self.rate.found_per_s
 
     def choose(
         self,
@@ -158,19 +159,18 @@ class Scheduler:
         if asking and may_poll and not resends and (any_ := self._waiting.any_allowed(now)) is not None:
             call, job, at = Call.POLL, any_, now
         if call is None:
-            self.governor.idle(now)
             return Choice(call=None, job=None, at=at)
-        gate = self.governor.next_at(now)
+        gate = self.rate.next_at(now)
         if gate > now:
-            self.governor.want(now)
             return Choice(call=None, job=None, at=gate)
         return Choice(call=call, job=job, at=now)
 
     def sent(self, now: float, call: Call, job: int | None = None) -> None:
         """A request goes out: the permit is used."""
-        self.governor.sent(now)
+        self.rate.sent(now)
         match call:
             case Call.SUBMIT:
+                self.tasks.sent(now, self.in_flight)
                 self._submitting += 1
                 self._early_credit = min(self._early_credit + EARLY_SHARE, 1.0)
             case Call.POLL:
@@ -204,16 +204,20 @@ class Scheduler:
         """
         if call is Call.SUBMIT:
             self._submitting = max(self._submitting - 1, 0)
+        submit = call is Call.SUBMIT
         if rejected:
-            self._rejected(now, call, sent_at, retry_after_s, draw)
+            self._rejections.refused(
+                now,
+                sent_at=sent_at,
+                submit=submit,
+                in_flight=self.in_flight,
+                running=self._running(now),
+                retry_after_s=retry_after_s,
+                draw=draw,
+            )
         elif ok:
-            if call is Call.SUBMIT:
-                running = self._running(now)[0] if self.window.doubted else 0.0
-                if self.window.submit_passed(running):
-                    self.governor.release()
-            else:
-                self.window.other_passed()
-            self.governor.passed(now, sent_at=sent_at)
+            running = self._waiting.running(now)[0] if submit and self._rejections.counts else 0.0
+            self._rejections.passed(now, sent_at=sent_at, submit=submit, running=running)
 
     def accepted(
         self,
@@ -263,42 +267,6 @@ class Scheduler:
 
     # --- inside ---
 
-    def _rejected(
-        self, now: float, call: Call, sent_at: float, retry_after_s: float | None, draw: float
-    ) -> None:
-        """Decide whether a 429 means "too fast" or "too many"."""
-        governor, window = self.governor, self.window
-        if call is not Call.SUBMIT:
-            window.other_rejected(now)
-            governor.rejected(now, sent_at=sent_at, retry_after_s=retry_after_s, draw=draw)
-            return
-        slow = governor.lately_per_s(now) < 0.35 * governor.proven_per_s
-        if not window.suspected:
-            self._unrelated_per_s = governor.rate_per_s
-        cause = Cause.UNCLEAR
-        if sent_at >= governor.opened_at:
-            cause = window.judge(
-                now,
-                in_flight=self.in_flight,
-                running=self._running(now),
-                slow=slow,
-                usual=governor.knows_a_limit,
-                retry_after_s=retry_after_s,
-            )
-        if cause is Cause.TOO_MANY:
-            if window.convinced:
-                governor.restore(self._unrelated_per_s)
-            window.submit_rejected(now, in_flight=self.in_flight, retry_after_s=retry_after_s)
-            governor.unrelated()
-            return
-        governor.rejected(
-            now,
-            sent_at=sent_at,
-            retry_after_s=retry_after_s,
-            draw=draw,
-            learn=cause is Cause.TOO_FAST,
-        )
-
     def _running(self, now: float) -> tuple[float, float]:
         """Return how many tasks run as far as can be told without asking, and its standard deviation."""
         still, apart = self._waiting.running(now)
@@ -318,7 +286,7 @@ class Scheduler:
         waiting = self._waiting
         wanted = submits > 0 or uploads > 0
         in_flight = self.in_flight + unclear
-        room = wanted and self.window.room(now, in_flight)
+        room = wanted and self.tasks.room(now, in_flight)
         if wanted and not room:
             self._bottleneck_until = now + max(BOTTLENECK_S, 2 * self._polling.min_s)
         self._set_manner(now, submits + uploads + uploads_in_flight)
@@ -329,10 +297,10 @@ class Scheduler:
                 return Call.POLL, nudged.job, now
             due = min(due, nudged.due)
         short = uploads > 0 and (submits == 0 or submits + uploads_in_flight < AHEAD)
-        if resends and now >= self.window.closed_until:
+        if resends and now >= self.tasks.closed_until:
             room, short = True, False
         if room:
-            if self.window.wants_proof and may_poll:
+            if self._rejections.wants_polls and may_poll:
                 proof = waiting.any_allowed(now)
                 if proof is not None:
                     return Call.POLL, proof, now
@@ -344,9 +312,9 @@ class Scheduler:
         if short and submits + uploads_in_flight < AHEAD:
             return Call.UPLOAD, None, now
         if resends:
-            due = min(due, self.window.closed_until)
+            due = min(due, self.tasks.closed_until)
         elif wanted:
-            due = min(due, self.window.opens_at(in_flight))
+            due = min(due, self.tasks.opens_at(in_flight))
         return None, None, due
 
     def _set_manner(self, now: float, to_come: int) -> None:
@@ -360,7 +328,7 @@ class Scheduler:
         self._manner_at = now
         if hurried or self._bottleneck_s > 0.5 * (now - self._began):
             budget = SLOTS_LONG if waiting.typical_s > MINUTES_S else SLOTS
-        elif self.governor.wanting_s > 0.5 * (now - self._began):
+        elif self.rate.held_s > 0.5 * (now - self._began):
             budget = RATE
         else:
             budget = SPARE
@@ -383,5 +351,5 @@ class Scheduler:
             return False
         # It has to be made some time. Now costs nothing if, once all is submitted, there is still more
         # to ask about than the last task takes.
-        backlog_s = (submits + len(self._waiting)) / self.governor.rate_per_s
+        backlog_s = (submits + len(self._waiting)) / self.rate.rate_per_s
         return self._early_credit >= EARLY_SHARE and backlog_s > 1.25 * self._waiting.nearly_all_s(job)

@@ -22,8 +22,10 @@ from runner.engine.run_state import RunState
 from runner.host.clock import epoch
 from runner.host.processes import is_stopped
 from runner.host.workspace import Holder, ManifestLock, holder_of
-from runner.pace.governor import Governor
-from runner.pace.scheduler import Call, Durations, Scheduler, Window
+from runner.pace.concurrency import LearnedConcurrency
+from runner.pace.durations import Durations
+from runner.pace.rate import LearnedRate
+from runner.pace.scheduler import Call, Scheduler
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
 from runner.store import rates, runs
@@ -194,7 +196,7 @@ def test_whose_run_a_holder_carries_on(holder: Holder, pid: int, host: str, is_i
 def scheduler() -> Scheduler:
     world = World()
     return Scheduler(
-        polling=world.settings.polling, governor=Governor(), window=Window(limit=None), durations=Durations()
+        polling=world.settings.polling, rate=LearnedRate(), tasks=LearnedConcurrency(), durations=Durations()
     )
 
 
@@ -210,13 +212,14 @@ async def test_the_rate_is_shared_with_those_who_run_and_with_no_ghosts(
     with world.file.transaction() as conn:
         conn.execute("UPDATE manifests SET key12 = ?", (world.account.key12,))
     at_service = scheduler()
+    alone_per_s = at_service.rate_per_s
 
     async with world.context() as context:
         run_state = RunState(context, at_service, RunOptions(), Silent(), lambda: None)
         sharers = await Heartbeat(run_state, Results(run_state, Home())).remember()  # type: ignore[arg-type]
 
     assert sharers == 1 + len(alive)
-    assert at_service.governor.share == share
+    assert at_service.rate_per_s == pytest.approx(alone_per_s * share)
 
 
 @pytest.mark.anyio

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.model import Polling
-from runner.pace.window import Cause, Window
+from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
 from tests.simulation import Client, World, oracle_s, scheduler
 
 POLLING = Polling(first_s=0.2, min_s=0.2, max_s=2.0)
@@ -45,7 +45,7 @@ def test_long_tasks_behind_a_hidden_number_keep_the_rate(seed: int) -> None:
 
     assert outcome.makespan_s <= 1.05 * 6 * 60.0
     assert plan.rate_per_s > 10.0
-    assert plan.window.size <= 22
+    assert plan.tasks.size <= 22
 
 
 def test_a_rate_is_not_taken_for_a_number() -> None:
@@ -83,49 +83,13 @@ def test_tasks_that_have_ended_unseen_are_not_counted_against_a_number(seed: int
     assert outcome.makespan_s <= 1.2 * oracle_s(world)
 
 
-def test_what_is_refused_at_ever_fewer_tasks_is_no_number() -> None:
-    window = Window()
-    window.submit_rejected(0.0, in_flight=100, retry_after_s=1.0)
-    verdicts = []
-    for at, in_flight in enumerate(range(98, 60, -2)):
-        verdicts.append(
-            window.judge(
-                10.0 * (at + 1),
-                in_flight=in_flight,
-                running=(float(in_flight), 0.0),
-                slow=True,
-                usual=True,
-                retry_after_s=1.0,
-            )
-        )
-        if verdicts[-1] is Cause.TOO_FAST:
-            break
-        window.submit_rejected(10.0 * (at + 1), in_flight=in_flight, retry_after_s=1.0)
-
-    assert verdicts[0] is Cause.TOO_MANY
-    assert verdicts[-1] is Cause.TOO_FAST
-    assert window.size == float("inf")
-
-
-def test_a_number_that_fitted_before_is_tried_again_soon() -> None:
-    window = Window()
-    window.submit_rejected(0.0, in_flight=20, retry_after_s=None)
-    window.submit_rejected(10.0, in_flight=17, retry_after_s=1.0)
-
-    assert not window.room(11.5, 17)
-    assert window.opens_at(17) < 15.0
-    assert window.room(window.opens_at(17), 17)
-    assert window.room(window.opens_at(17), 19)
-    assert not window.room(window.opens_at(17), 20)
-
-
 def test_a_number_that_is_lowered_is_believed_in_the_end() -> None:
-    window = Window()
-    window.submit_rejected(0.0, in_flight=30, retry_after_s=None)
+    window = LearnedConcurrency()
+    window.refused(0.0, 30, retry_after_s=None)
     now, refused = 1.0, 0
     while now < 600.0:
         if window.room(now, 20):
-            window.submit_rejected(now, in_flight=20, retry_after_s=1.0)
+            window.refused(now, 20, retry_after_s=1.0)
             refused += 1
         now += 0.1
 
@@ -134,36 +98,36 @@ def test_a_number_that_is_lowered_is_believed_in_the_end() -> None:
 
 
 def test_what_is_full_says_when_it_is_tried_again() -> None:
-    window = Window()
-    window.submit_rejected(0.0, in_flight=10, retry_after_s=5.0)
+    window = LearnedConcurrency()
+    window.refused(0.0, 10, retry_after_s=5.0)
 
     assert window.opens_at(9) == 5.0
     assert not window.room(window.opens_at(10) - 0.1, 10)
     assert window.room(window.opens_at(10), 10)
-    assert Window(10).opens_at(10) == float("inf")
+    assert FixedConcurrency(10).opens_at(10) == float("inf")
 
 
 def test_a_number_that_is_raised_is_found_out() -> None:
-    window = Window()
-    window.submit_rejected(0.0, in_flight=10, retry_after_s=None)
+    window = LearnedConcurrency()
+    window.refused(0.0, 10, retry_after_s=None)
     now, in_flight = 1.0, 10
     while now < 120.0:
         if window.room(now, in_flight):
             in_flight += 1
-            window.submit_passed(in_flight)
+            window.sent(now, in_flight - 1)
         now += 0.1
 
     assert in_flight >= 40
 
 
 def test_a_number_that_stays_is_tried_ever_more_seldom() -> None:
-    window = Window()
-    window.submit_rejected(0.0, in_flight=10, retry_after_s=None)
+    window = LearnedConcurrency()
+    window.refused(0.0, 10, retry_after_s=None)
     now, tries = 1.0, []
     while now < 1000.0:
         if window.room(now, 10):
             tries.append(now)
-            window.submit_rejected(now, in_flight=10, retry_after_s=None)
+            window.refused(now, 10, retry_after_s=None)
         now += 0.1
 
     assert len(tries) <= 15
@@ -171,9 +135,9 @@ def test_a_number_that_stays_is_tried_ever_more_seldom() -> None:
 
 
 def test_a_refused_poll_takes_back_a_hasty_conclusion() -> None:
-    window = Window()
-    window.submit_rejected(0.0, in_flight=10, retry_after_s=None)
+    window = LearnedConcurrency()
+    window.refused(0.0, 10, retry_after_s=None)
 
-    window.other_rejected(1.0)
+    window.lift()
 
     assert window.size == float("inf")

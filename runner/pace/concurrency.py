@@ -1,0 +1,130 @@
+"""How many tasks may be at the service at once.
+
+A limit is asked whether there is room (`room`, `opens_at`: these change nothing) and told of what happened (`sent`,
+`refused`, `lift`). There are two: one keeps to a number that was given, one finds the number. Whether a 429 is about
+the number of tasks at all is not decided here (`rejections`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from runner.pace.gate import GATE
+from runner.pace.numbers import number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcurrencySettings:
+    """Settings of the limit that is found."""
+
+    grow_every_s: float = number(
+        20.0, unit="s", serves="a number that was raised, or met by mistake, is found out"
+    )
+    seldom_s: float = number(120.0, unit="s", serves="few refusals where the number stays as it is")
+    grow_by: float = number(
+        0.02,
+        unit="of the number",
+        off=0.0,
+        serves="the same for large numbers; doubled each time that it passes",
+    )
+    quick_s: float = number(3.0, unit="s", serves="a number that gives way is tried again so soon")
+
+
+CONCURRENCY = ConcurrencySettings()
+
+
+class ConcurrencyLimit(Protocol):
+    """How many tasks may be at the service.
+
+    `in_flight` are the tasks there as far as we know, and submits on their way.
+    """
+
+    @property
+    def size(self) -> float:
+        """Tasks allowed at once; infinite while no limit is known."""
+
+    @property
+    def closed_until(self) -> float:
+        """When the next submit may go, whatever the number."""
+
+    def room(self, now: float, in_flight: int) -> bool:
+        """Whether one more task may be begun."""
+
+    def opens_at(self, in_flight: int) -> float:
+        """Return when one more task may be begun although none ends; infinite where that is never."""
+
+    def sent(self, now: float, in_flight: int) -> None:
+        """A submit goes out, with so many tasks in flight before it."""
+
+    def refused(self, now: float, in_flight: int, *, retry_after_s: float | None) -> None:
+        """A submit was refused because too many tasks are there: so many, without it."""
+
+    def lift(self) -> None:
+        """What was refused was not about the number of tasks after all."""
+
+
+def concurrency_limit(given: int | None) -> ConcurrencyLimit:
+    """Return what keeps to the given number of tasks, or finds it."""
+    return LearnedConcurrency() if given is None else FixedConcurrency(given)
+
+
+class FixedConcurrency:
+    """A number that was given. Where it is refused all the same, the next submit waits as long as it was told."""
+
+    def __init__(self, limit: int) -> None:
+        self.size = float(limit)
+        self.closed_until = -math.inf
+
+    def room(self, now: float, in_flight: int) -> bool:
+        return in_flight < self.size and now >= self.closed_until
+
+    def opens_at(self, in_flight: int) -> float:
+        return self.closed_until if in_flight < self.size else math.inf
+
+    def sent(self, now: float, in_flight: int) -> None:
+        pass
+
+    def refused(self, now: float, in_flight: int, *, retry_after_s: float | None) -> None:
+        self.closed_until = max(self.closed_until, now + (retry_after_s or GATE.first_wait_s))
+
+    def lift(self) -> None:
+        self.closed_until = -math.inf
+
+
+class LearnedConcurrency:
+    """Assumes no limit until one is met, then keeps to it, and tries a little more now and then."""
+
+    def __init__(self) -> None:
+        self.lift()
+        self.closed_until = -math.inf
+
+    def lift(self) -> None:
+        self.size = math.inf
+        self._grow_at = math.inf  # when one more is tried
+        self._grow_by = CONCURRENCY.grow_by
+        self._every_s = self._patience_s = CONCURRENCY.grow_every_s
+
+    def room(self, now: float, in_flight: int) -> bool:
+        return now >= self.closed_until and (in_flight < self.size or now >= self._grow_at)
+
+    def opens_at(self, in_flight: int) -> float:
+        return self.closed_until if in_flight < self.size else max(self.closed_until, self._grow_at)
+
+    def sent(self, now: float, in_flight: int) -> None:
+        if in_flight < self.size:
+            return
+        # What passes each time was no limit at all, so go faster.
+        self.size += max(1.0, self.size * self._grow_by)
+        self._grow_by = min(self._grow_by * 2.0, 1.0)
+        self._every_s = max(self._every_s / 2.0, CONCURRENCY.quick_s)
+        self._grow_at = now + self._every_s
+
+    def refused(self, now: float, in_flight: int, *, retry_after_s: float | None) -> None:
+        if self.size < math.inf:
+            self._patience_s = min(self._patience_s * 1.5, CONCURRENCY.seldom_s)
+        self.size = max(min(float(in_flight), self.size), 1.0)
+        self._grow_by, self._every_s = CONCURRENCY.grow_by, self._patience_s
+        self._grow_at = now + self._every_s
+        self.closed_until = max(self.closed_until, now + (retry_after_s or GATE.first_wait_s))

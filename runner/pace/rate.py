@@ -1,0 +1,372 @@
+"""How many requests a second we may send: one rate for all requests of the account.
+
+A limiter is asked when the next request may go (`next_at`, which changes nothing) and told of what happened
+(`sent`, `passed`, `refused`). There are two: one keeps to a number that was given, one finds the number.
+Whether a 429 is about the rate at all is not decided here (`rejections`).
+
+The phases of the one that learns:
+
+    ```text
+                 429                the gate's time is over
+      CLIMB ───────────▶ SHUT ─────────────────────────────▶ CRUISE ─┐
+                         ▲  ▲ └── it was the second in a row         │ so much time has passed:
+                         │  │       ▼                                │ a step up
+                         │  └──── HALF OPEN ── one passed ──▶ CRUISE │
+                         └────────────────── 429 ──────────── PROBE ◀┘ (one that passes is the new CRUISE)
+    ```
+
+Measure what passes, stay just under it, look a little higher now and then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol
+
+from runner.pace.gate import Gate
+from runner.pace.numbers import number
+
+
+class Phase(StrEnum):
+    """What a limiter that learns is doing."""
+
+    CLIMB = "climb"  # no limit was met yet: faster all the time
+    CRUISE = "cruise"  # just under the limit as it was found
+    PROBE = "probe"  # a step above what has passed for long
+    SHUT = "shut"  # refused: nothing goes before the gate opens
+    HALF_OPEN = "half open"  # refused twice in a row: one request asks for all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateSettings:
+    """Settings of both limiters."""
+
+    use_of_given: float = number(
+        0.98, unit="of the limit", off=1.0,
+        serves="a service that counts by the second: requests arrive up to 20 ms early or late",
+    )  # fmt: skip
+    use_of_found: float = number(
+        0.985, unit="of the limit", off=1.0, serves="a limit that was found is known to a hundredth or so"
+    )
+    start_per_s: float = number(5.0, unit="requests/s", serves="where the search for a limit begins")
+    first_step: float = number(
+        0.06,
+        unit="of the rate",
+        serves="just after the first refusal the limit is known badly: larger steps up",
+    )
+    least_step: float = number(0.01, unit="of the rate", serves="few refusals where the limit stays as it is")
+    most_step: float = number(0.1, unit="of the rate", serves="a limit that was raised is found")
+    patience: float = number(
+        0.15, unit="s times the step",
+        serves="few refusals: a step of 1 % is taken after 15 s without one, a step of 6 % after 2.5 s",
+    )  # fmt: skip
+    most_cut: float = number(
+        0.88, unit="of the rate", off=0.0,
+        serves="a gate that was shut for a moment: what would have passed meanwhile is not known, so cut in steps",
+    )  # fmt: skip
+    measured_s: float = number(15.0, unit="s", serves="what passes is measured over so long")
+    clear_s: float = number(
+        1.0,
+        unit="s",
+        off=0.0,
+        serves="refusals closer than this are one, and tell no rate until they are three",
+    )
+
+
+RATE = RateSettings()
+# A wait longer than this is the end of a window of time, not the next free place.
+LONG_WAIT_S = 1.5
+
+
+class RateLimiter(Protocol):
+    """How fast requests may go.
+
+    An implementation may share the rate with others outside of this process: then `next_at` answers from the
+    permits it holds, and `sent` uses one of them.
+    """
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second we now allow ourselves."""
+
+    @property
+    def found_per_s(self) -> float | None:
+        """The limit of the whole account as it was met; None while it was not."""
+
+    @property
+    def held_s(self) -> float:
+        """Seconds so far in which only the rate held requests back."""
+
+    @property
+    def opens_at(self) -> float:
+        """What was sent before this belongs to a refusal that is known already."""
+
+    def next_at(self, now: float) -> float:
+        """Return when the next request may go; not after `now` means at once."""
+
+    def is_slow(self, now: float) -> bool:
+        """Whether we have lately sent so far below the rate that it can hardly be the reason of a refusal."""
+
+    def share_with(self, sharers: int) -> None:
+        """The account's rate is shared by so many runs, this one included."""
+
+    def sent(self, now: float) -> None:
+        """Use a permit."""
+
+    def passed(self, now: float, *, sent_at: float) -> None:
+        """An answer that was no 429 came to a request sent at `sent_at`."""
+
+    def refused(
+        self, now: float, *, sent_at: float, retry_after_s: float | None, draw: float, learn: bool = True
+    ) -> None:
+        """A 429 came to a request sent at `sent_at`: wait, and learn from it.
+
+        Args:
+            now: When the answer came.
+            sent_at: When its request went; all that went before the gate last closed is one event.
+            retry_after_s: What the answer asked for, made sane by `backoff`; None when absent.
+            draw: A number from [0, 1) for the jitter where it did not say.
+            learn: False while it is unclear whether the rate was meant: obey, but stay where we are.
+        """
+
+    def learned(self) -> object:
+        """Return what was learned so far, for `restore`."""
+
+    def restore(self, learned: object) -> None:
+        """What was learned since was not about the rate: go back."""
+
+
+SLOW = 0.35  # of the rate
+
+
+def rate_limiter(*, given_per_s: float | None, found_per_s: float | None = None) -> RateLimiter:
+    """Return what keeps to the given rate, or finds it, beginning at what an earlier run has found."""
+    return LearnedRate(found_per_s=found_per_s) if given_per_s is None else FixedRate(given_per_s)
+
+
+class FixedRate:
+    """A number that was given, for the whole account. Where it is refused all the same, a little slower for a while."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = per_s * RATE.use_of_given
+        self._sharers = 1
+        self._gate = Gate()
+        self._slower = 1.0  # times the gap
+        self._passed = 0
+        self.found_per_s: float | None = None
+        self.held_s = 0.0
+
+    @property
+    def rate_per_s(self) -> float:
+        return self._per_s / self._sharers / self._slower
+
+    @property
+    def opens_at(self) -> float:
+        return self._gate.opens_at
+
+    def next_at(self, now: float) -> float:
+        return self._gate.next_at()
+
+    def is_slow(self, now: float) -> bool:
+        return self._gate.lately_per_s(now) < SLOW * self.rate_per_s
+
+    def share_with(self, sharers: int) -> None:
+        self._sharers = sharers
+
+    def sent(self, now: float) -> None:
+        self.held_s += self._gate.sent(now, 1.0 / self.rate_per_s)
+
+    def passed(self, now: float, *, sent_at: float) -> None:
+        self._gate.passed(now, sent_at=sent_at, gap_s=1.0 / self.rate_per_s)
+        self._passed += 1
+        if self._passed >= 50:
+            self._passed, self._slower = 0, max(self._slower * RATE.most_cut, 1.0)
+
+    def refused(
+        self, now: float, *, sent_at: float, retry_after_s: float | None, draw: float, learn: bool = True
+    ) -> None:
+        gap_s = 1.0 / self.rate_per_s
+        wait_s = self._gate.refused(now, sent_at=sent_at, retry_after_s=retry_after_s, gap_s=gap_s, draw=draw)
+        if learn and wait_s is not None:
+            self._passed, self._slower = 0, self._slower / RATE.most_cut
+
+    def learned(self) -> object:
+        return self._slower
+
+    def restore(self, learned: object) -> None:
+        assert isinstance(learned, float)
+        self._slower = learned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What is known of a limit: rates in requests a second, of our share."""
+
+    phase: Phase  # CLIMB, CRUISE or PROBE
+    pace: float
+    found: float | None = None
+    step: float = RATE.first_step  # the next one up
+    quiet: int = 0  # steps up that passed, in a row
+    before: float = math.inf  # the pace before the last step up
+
+
+class LearnedRate:
+    """Finds the limit.
+
+    Args:
+        found_per_s: The account's limit as an earlier run found it; None if it never met one.
+    """
+
+    def __init__(self, *, found_per_s: float | None = None) -> None:
+        self._sharers = 1
+        self._gate = Gate()
+        if found_per_s:
+            # Known as after three refusals that have confirmed it.
+            self._now = Learned(
+                phase=Phase.CRUISE,
+                pace=found_per_s * RATE.use_of_found,
+                found=found_per_s,
+                step=RATE.first_step / 8,
+            )
+        else:
+            self._now = Learned(phase=Phase.CLIMB, pace=RATE.start_per_s)
+        self.held_s = 0.0
+        self._stepped_s = 0.0  # `held_s` at the last step up
+        self._began_s = 0.0  # at the last refusal that told something
+        self._shut_s = 0.0  # of what passed since then the gate was shut
+        self._sent = 0
+        self._log: deque[float] = deque()  # `held_s` at each request of the last seconds
+        self._unclear = 0  # refusals too close to the last to tell anything
+        self._refused_at = -math.inf
+        self._told = False  # whether the refusals of this row have been learned from
+
+    @property
+    def phase(self) -> Phase:
+        """What it does now, or will do as soon as there is something to send."""
+        if self._gate.half_open:
+            return Phase.HALF_OPEN
+        return Phase.SHUT if self._gate.in_a_row else self._now.phase
+
+    @property
+    def rate_per_s(self) -> float:
+        return self._now.pace
+
+    @property
+    def found_per_s(self) -> float | None:
+        return None if self._now.found is None else self._now.found * self._sharers
+
+    @property
+    def opens_at(self) -> float:
+        return self._gate.opens_at
+
+    def next_at(self, now: float) -> float:
+        return self._gate.next_at()
+
+    def is_slow(self, now: float) -> bool:
+        return self._gate.lately_per_s(now) < SLOW * max(self._now.found or 0.0, self._now.pace)
+
+    def share_with(self, sharers: int) -> None:
+        factor = self._sharers / sharers
+        self._sharers, was = sharers, self._now
+        self._now = replace(
+            was, pace=was.pace * factor, found=was.found and was.found * factor, before=was.before * factor
+        )
+
+    def sent(self, now: float) -> None:
+        held_s = self._gate.sent(now, 1.0 / self._now.pace)
+        self.held_s += held_s
+        self._sent += 1
+        self._log.append(self.held_s)
+        while self._log[0] < self.held_s - RATE.measured_s:
+            self._log.popleft()
+        self._look_higher(held_s)
+
+    def passed(self, now: float, *, sent_at: float) -> None:
+        self._gate.passed(now, sent_at=sent_at, gap_s=1.0 / self._now.pace)
+
+    def refused(
+        self, now: float, *, sent_at: float, retry_after_s: float | None, draw: float, learn: bool = True
+    ) -> None:
+        gap_s = 1.0 / self._now.pace
+        opened_at, first = self._gate.opens_at, self._gate.in_a_row == 0
+        wait_s = self._gate.refused(now, sent_at=sent_at, retry_after_s=retry_after_s, gap_s=gap_s, draw=draw)
+        if wait_s is None:
+            return
+        if first:
+            self._shut_s += max(opened_at - self._refused_at, 0.0) if self._refused_at > -math.inf else 0.0
+            self._refused_at = now
+            self._told = False
+        if learn and not self._told:  # the first of a row that is clear
+            self._told = True
+            self._learn(wait_s)
+
+    def learned(self) -> object:
+        return self._now
+
+    def restore(self, learned: object) -> None:
+        assert isinstance(learned, Learned)
+        self._now = learned
+        self._begin_cycle()
+
+    # --- inside ---
+
+    def _look_higher(self, held_s: float) -> None:
+        """Climb while no limit was met; take a step up now and then after that."""
+        was = self._now
+        if not self._gate.calm:
+            return
+        if was.phase is Phase.CLIMB:
+            self._now = replace(was, pace=was.pace * 2.0 ** min(held_s, 1.0))
+        elif self.held_s - self._stepped_s >= RATE.patience / was.step:
+            self._stepped_s = self.held_s
+            quiet = was.quiet + 1
+            # Nothing refused for long: the limit may have been raised, so look further each time.
+            step = min(was.step * 1.5, RATE.most_step) if quiet > 2 else was.step
+            self._now = replace(
+                was, phase=Phase.PROBE, pace=was.pace * (1.0 + step), step=step, quiet=quiet, before=was.pace
+            )
+
+    def _learn(self, wait_s: float) -> None:
+        """Take what passed up to a refusal for the limit."""
+        was = self._now
+        cycle_s = self.held_s - self._began_s
+        open_s = cycle_s - self._shut_s
+        if was.phase is not Phase.CLIMB and open_s < RATE.clear_s:
+            self._unclear += 1
+            if self._unclear < 3:
+                return
+        short = max(wait_s, self._shut_s) <= LONG_WAIT_S
+        measured = min(self._measured(cycle_s, wait_s), was.pace)
+        found = measured
+        if was.phase is not Phase.CLIMB and short:
+            found = max(measured, was.pace * RATE.most_cut)
+        if was.phase is Phase.PROBE and measured >= RATE.most_cut * was.before:
+            found = min(was.before, was.pace)  # what we did before the step passed for long
+        known = was.found is not None and abs(found / was.found - 1.0) <= RATE.most_step
+        # A few requests prove no rate: then no more than half is cut away at once.
+        least = was.pace / 2 if was.phase is not Phase.CLIMB and self._sent < 30 else 0.02
+        self._now = Learned(
+            phase=Phase.CRUISE,
+            pace=max(found * RATE.use_of_found, least),
+            found=max(found, 0.02),
+            step=max(min(was.step, RATE.first_step) / 2, RATE.least_step) if known else RATE.first_step,
+        )
+        self._begin_cycle()
+
+    def _measured(self, cycle_s: float, wait_s: float) -> float:
+        """Return requests a second that passed, of late and (where the gate closes for long) over all."""
+        if cycle_s <= 0.0:
+            return self._now.pace
+        span_s = min(1.0 if self._now.phase is Phase.CLIMB else RATE.measured_s, cycle_s)
+        lately = max(sum(1 for at in self._log if at > self.held_s - span_s) - 1, 1) / span_s
+        if wait_s > LONG_WAIT_S and wait_s > 0.1 * cycle_s:
+            return min(lately, max(self._sent - 1, 1) / (cycle_s + wait_s))
+        return lately
+
+    def _begin_cycle(self) -> None:
+        self._began_s = self._stepped_s = self.held_s
+        self._shut_s, self._sent, self._unclear = 0.0, 0, 0
+        self._log.clear()
