@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-MODULES = ("scheduler", "polling", "inspection", "durations", "window", "governor")
+MODULES = ("scheduler", "polling", "inspection", "durations", "concurrency", "rate", "gate", "rejections")
 FACTORS = (0.5, 2.0)
 MOVES = 0.01  # a number that changes no regime's mean makespan by so much may go
 POLLS_MOVE = 0.05  # nor its polls a task by so much
