@@ -40,7 +40,7 @@ GATE = GateSettings()
 LATELY_S = 2.0  # the speed of now is that of the last two seconds
 
 
-class Gate:
+class RateGate:
     """The grid of send times and the gate. It is open, shut until a time, or half open.
 
     Half open (two refusals in a row): one request goes and asks for all; the next goes when it has passed.

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-from runner.pace.gate import Gate
+from runner.pace.gate import RateGate
 from runner.pace.numbers import number
 
 
@@ -153,7 +153,7 @@ class FixedRate:
     def __init__(self, per_s: float) -> None:
         self._per_s = per_s * RATE.use_of_given
         self._sharers = 1
-        self._gate = Gate()
+        self._gate = RateGate()
         self._slower = 1.0  # times the gap
         self._passed = 0
         self.found_per_s: float | None = None
@@ -222,7 +222,7 @@ class LearnedRate:
 
     def __init__(self, *, found_per_s: float | None = None) -> None:
         self._sharers = 1
-        self._gate = Gate()
+        self._gate = RateGate()
         if found_per_s:
             # Known as after three refusals that have confirmed it.
             self._now = Learned(
@@ -309,6 +309,7 @@ class LearnedRate:
     def restore(self, learned: object) -> None:
         assert isinstance(learned, Learned)
         self._now = learned
+        self._refused_at = -math.inf  # the gate's time before this is none of the rate's
         self._begin_cycle()
 
     # --- inside ---
