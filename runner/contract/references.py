@@ -123,9 +123,9 @@ def _film_without_picture(key: str, reference: Reference) -> ParamProblem | None
         return None
     return ParamProblem(
         key=key,
-        what=f"{shown(reference.path)} has the name of a film and holds sound only; it is sent as audio",
+        what=f"{shown(reference.path)} has the name of a film and holds sound only; it is sent as audio, and may be refused",
         code="film-without-picture",
-        hint="name a file with a picture, or end its name as sound (.m4a)",
+        hint="name a file with a picture, or make an .m4a of it",
         severity=Severity.WARNING,
     )
 
