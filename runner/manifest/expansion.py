@@ -404,8 +404,17 @@ class Expander:
     # Where things are, and saying what is wrong there.
 
     def _look_at(self, value: str, became: str, text: Text) -> None:
-        if self._row is not None and is_odd(value):
+        if self._row is None:
+            return
+        template = text.template
+        if is_odd(value):
             self._odd_cells.take(value, became, self._where(text), self._job)
+        elif not template.whole or template.expressions[0].filters:
+            for expression in template.expressions:
+                cell = self._row.values.get(expression.rest) if expression.head == "row" else None
+                if type(cell) is str and is_odd(cell, inside=True):
+                    spot = self._row.spot_of(expression.rest)
+                    self._odd_cells.take(cell, became, spot, self._job, inside=True)
 
     def _fill(self, text: Text, scope: Scope) -> str | None:
         try:

@@ -58,11 +58,16 @@ _MISSING: Final = frozenset(
     }
     | {"<null>", "(null)", "<none>", "\\n", "1.#qnan", "#null", "#undefined", "#none"}
 )
+_MAY_BE_MEANT: Final = frozenset({"none", "n/a", "nil"})  # "accessories: none"
 _LONGEST: Final = 28
 
 
-def is_odd(text: str) -> bool:
+def is_odd(text: str, *, inside: bool = False) -> bool:
     """Say whether the whole text of a cell looks like no text anybody meant.
+
+    Args:
+        text: The cell, or what became of it.
+        inside: It is put into other text, where `none` and the like may be meant.
 
     >>> is_odd(" #REF! "), is_odd("null and void")
     (True, False)
@@ -72,6 +77,8 @@ def is_odd(text: str) -> bool:
     if len(text) > _LONGEST + 2:
         return False
     said = text.strip()
+    if inside and said.lower() in _MAY_BE_MEANT:
+        return False
     return said.lower() in _MISSING or _is_broken(said)
 
 
@@ -83,22 +90,27 @@ class OddCells:
     """Counts them by what they say and what they became; each kind is one warning, at the first of them."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], tuple[int, Spot, str]] = {}
+        self._found: dict[tuple[str, str, bool], tuple[int, Spot, str]] = {}
         self.jobs: set[str] = set()  # ids of those that have one
 
-    def take(self, text: str, became: str, spot: Spot, job: str) -> None:
-        """Take an odd cell that becomes a prompt, an id or a reference."""
+    def take(self, text: str, became: str, spot: Spot, job: str, *, inside: bool = False) -> None:
+        """Take an odd cell that becomes a prompt, an id or a reference, or a part of one."""
         said = text.strip()
         self.jobs.add(job)
-        count, first, of = self._found.get((said, became), (0, spot, job))
-        self._found[said, became] = count + 1, first, of
+        count, first, of = self._found.get((said, became, inside), (0, spot, job))
+        self._found[said, became, inside] = count + 1, first, of
 
     def report(self, findings: Findings) -> None:
         """Report what was found."""
-        for (said, became), (count, spot, job) in self._found.items():
-            are = f"{count} {became}s are" if count > 1 else f"a {became} is"
+        for (said, became, inside), (count, spot, job) in self._found.items():
+            verbs = ("have", "has") if inside else ("are", "is")
+            are = (
+                f"{count} {became}s {verbs[0]}"
+                if count > 1
+                else f"{'an' if became == 'id' else 'a'} {became} {verbs[1]}"
+            )
             reason = "a broken formula" if _is_broken(said) else "a missing value"
-            what = f"{are} `{said}`, which looks like {reason}" + (
+            what = f"{are} `{said}`{' in it' if inside else ''}, which looks like {reason}" + (
                 " (here the first of them)" if count > 1 else ""
             )
             findings.report(

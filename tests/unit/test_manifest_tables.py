@@ -366,6 +366,21 @@ def test_a_prompt_that_only_begins_so_is_one(tmp_path: Path, cell: str) -> None:
     assert read(tmp_path, "r.csv", {"r.csv": f"id,text\na,x\nb,{cell}\n"}).problems == []
 
 
+@pytest.mark.parametrize(
+    ("cells", "odd"),
+    [("#REF!,x", 1), ("nan,x", 1), (" null ,x", 1), ("None,x", 0), ("n/a,x", 0), ("a,#N/A", 1)],
+)
+def test_a_cell_that_becomes_a_part_of_a_prompt_or_an_id_is_looked_at_too(
+    tmp_path: Path, cells: str, odd: int
+) -> None:
+    job = "jobs: [{id: 'shot-${row.id | slug}', rows: r.csv, prompt: 'A cat, ${row.text}, slow'}]\n"
+
+    loaded = load(tmp_path, HEAD + job, {"r.csv": f"text,id\n{cells}\n"})
+
+    assert [problem.code for problem in loaded.problems] == ["odd-cell"] * odd
+    assert all("in it, which looks like" in problem.what for problem in loaded.problems)
+
+
 def test_a_formula_that_is_broken_in_a_workbook_is_seen(tmp_path: Path) -> None:
     workbook(tmp_path / "r.xlsx", {"S": [["id", "text"], ["a", "#REF!"]]})
 

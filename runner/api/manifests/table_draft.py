@@ -173,6 +173,8 @@ def _encoding_of(table: Path) -> str | None:
                 return None
             if len(head) == 4 and head[1] == head[3] == 0:
                 return "utf-16-le"
+            if len(head) == 4 and head[0] == head[2] == 0:
+                return "utf-16-be"
             decoder.decode(head)
             while piece := file.read(1_000_000):
                 decoder.decode(piece)
