@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from runner.results import sidecar
 from runner.service.account import Account, same_service
 from runner.service.protocol import Answer, Meaning, Service, TaskView
 from runner.store import events, jobs, ledger, manifests, moves
+from runner.store.connection import Connection
 from runner.store.database import StateFile
 
 # A laptop that is a minute fast must not lose its own task: the service's `Date` tells by how much the
@@ -318,7 +318,7 @@ class Answering:
         skew_s = answer.skew_s or 0.0
         return task, skew_s if abs(skew_s) >= SKEW_WORTH_S else 0.0
 
-    def _event(self, conn: sqlite3.Connection, kind: str, **data: object) -> None:
+    def _event(self, conn: Connection, kind: str, **data: object) -> None:
         events.outside_runs(conn, self.job, self._now(), kind, **data)
 
     def _now(self) -> str:

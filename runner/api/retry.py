@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from runner.manifest.odd_cells import is_odd
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
 from runner.store import events, jobs, ledger, manifests, moves
+from runner.store.connection import Connection
 from runner.store.database import StateFile
 
 _NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING, State.UNCERTAIN)
@@ -137,7 +137,7 @@ def _why_not(job: Job) -> str:
     )
 
 
-def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tuple[RetryKind, ...]:
+def _kinds(conn: Connection, opened: Opened, found: Iterable[Job]) -> tuple[RetryKind, ...]:
     settings = opened.settings
     bound = manifests.binding(conn, settings.name)
     service = bound.base_url if bound else ""
@@ -162,7 +162,7 @@ def _kinds(conn: sqlite3.Connection, opened: Opened, found: Iterable[Job]) -> tu
     return tuple(kinds[key] for key in sorted(kinds))
 
 
-def begin_rounds(conn: sqlite3.Connection, wanted: Rounds) -> None:
+def begin_rounds(conn: Connection, wanted: Rounds) -> None:
     """Begin another round of each of these jobs that is still as it was; inside the run's own transaction.
 
     The round before is closed in the ledger: what may have been charged for it counts as charged.

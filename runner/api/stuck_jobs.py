@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sqlite3
 from dataclasses import dataclass, replace
 
 from runner.lifecycle.ways import FREE, SO_FAR, Trouble
 from runner.progress.figures import credits_in_words, moment
 from runner.store import jobs
+from runner.store.connection import Connection
 from runner.words import harmless
 
 SHOWN = 3  # ids of jobs in a line
@@ -31,7 +31,7 @@ class Stuck:
     reserved: float = 0.0
 
 
-def stuck(conn: sqlite3.Connection, manifest: str) -> list[Stuck]:
+def stuck(conn: Connection, manifest: str) -> list[Stuck]:
     """Return what keeps accepted jobs of a manifest from coming home, the most frequent reason first."""
     found: dict[tuple[str, str, bool, bool], Stuck] = {}
     for each in jobs.not_coming(conn, manifest):

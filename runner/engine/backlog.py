@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import sqlite3
 from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from runner.steps import upload as upload_step
 from runner.steps.context import RunContext
 from runner.steps.download import Settled
 from runner.store import jobs, moves
+from runner.store.connection import Connection
 
 LOOKAHEAD = 64  # jobs held ready ahead of their submit, or of their download
 
@@ -187,9 +187,7 @@ class Backlog:
         return bool(self._later) and (unclear or not only_unclear)
 
 
-def _begin_uploads(
-    conn: sqlite3.Connection, context: RunContext, chosen: list[Job]
-) -> dict[int, list[Reference]]:
+def _begin_uploads(conn: Connection, context: RunContext, chosen: list[Job]) -> dict[int, list[Reference]]:
     """Return what each row lacks at the service, and mark those that lack anything; one transaction for all."""
     found = {}
     for job in chosen:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 
 from runner.engine.run_state import RunState
@@ -10,6 +9,7 @@ from runner.errors import Exit
 from runner.model import NEVER_SENT, State
 from runner.steps.submit import take_back
 from runner.store import jobs
+from runner.store.connection import Connection
 
 UNDER_WAY = (State.SUBMITTING, State.WAITING, State.DOWNLOADING)
 
@@ -22,7 +22,7 @@ async def look_at_the_ledger(run_state: RunState) -> None:
     """
     context = run_state.context
 
-    def read(conn: sqlite3.Connection) -> tuple[dict[tuple[State, bool], int], int, Counter[str]]:
+    def read(conn: Connection) -> tuple[dict[tuple[State, bool], int], int, Counter[str]]:
         take_back(conn, context)
         name = context.settings.name
         return jobs.counts(conn, name), jobs.overdue(conn, name), _left(conn, run_state)
@@ -42,7 +42,7 @@ async def look_at_the_ledger(run_state: RunState) -> None:
         )
 
 
-def _left(conn: sqlite3.Connection, run_state: RunState) -> Counter[str]:
+def _left(conn: Connection, run_state: RunState) -> Counter[str]:
     """Return by state the listed jobs that this run was to finish and has not, where no other reason says why."""
     left: Counter[str] = Counter()
     code = run_state.reasons.code()

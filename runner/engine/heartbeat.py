@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from runner.engine.view import Snapshot
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, State
 from runner.store import jobs, ledger, rates, runs
+from runner.store.connection import Connection
 from runner.store.marks import PaymentsBegun
 
 BEAT_S, SLOW_BEAT_S = 1.0, 3.0
@@ -68,7 +68,7 @@ class Heartbeat:
         context, scheduler = self._run_state.context, self._run_state.scheduler
         found, stats = scheduler.found_rate, self.stats()
 
-        def record(conn: sqlite3.Connection) -> tuple[int, PaymentsBegun | None]:
+        def record(conn: Connection) -> tuple[int, PaymentsBegun | None]:
             runs.touch(conn, context.run, stats=stats, now=context.now())
             if found is not None:
                 rates.save(conn, context.account.name, found, context.now())
@@ -99,7 +99,7 @@ class Heartbeat:
         run_state = self._run_state
         name = run_state.context.settings.name
 
-        def read(conn: sqlite3.Connection) -> tuple[dict[tuple[State, bool], int], tuple[float, float]]:
+        def read(conn: Connection) -> tuple[dict[tuple[State, bool], int], tuple[float, float]]:
             return jobs.counts(conn, name), ledger.totals(conn, name)
 
         # Each beat sees to it that the file is still the one that others will find, also while nothing is sent.

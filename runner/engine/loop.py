@@ -8,7 +8,6 @@ job is an entry in the scheduler's heap and a small record, never a task, a time
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -33,6 +32,7 @@ from runner.steps.context import RunContext
 from runner.steps.download import Downloads
 from runner.steps.submit import take_back, wait_to_resend_s
 from runner.store import jobs
+from runner.store.connection import Connection
 
 POSTPONE_S = (
     1.0  # when a task that was slow to be told of is looked at again, while others like it are asked about
@@ -117,7 +117,7 @@ class Engine:
         context = self._context
         self._run_state.times.begin()
 
-        def read(conn: sqlite3.Connection) -> list[Job]:
+        def read(conn: Connection) -> list[Job]:
             take_back(conn, context)
             return jobs.in_states(
                 conn, context.settings.name, (State.SUBMITTING, State.WAITING, State.DOWNLOADING)

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import shlex
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from runner.host.clock import epoch
 from runner.model import SANDBOX_URL, Json, State
 from runner.schemas import load_contracts
 from runner.store import jobs, manifests, reporting
+from runner.store.connection import Connection
 from runner.words import LONGEST_WORDS, harmless
 
 Value = TypeVar("Value")
@@ -142,7 +142,7 @@ class _Once(Generic[Value]):
 
 
 def collect(
-    conn: sqlite3.Connection,
+    conn: Connection,
     manifest: str,
     *,
     output_dir: Path,
@@ -213,7 +213,7 @@ def relative_url(path: str, folder: Path) -> str:
 
 
 def jobs_of(
-    conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None, url_of: UrlOf
+    conn: Connection, manifest: str, rows: Sequence[int] | None, url_of: UrlOf
 ) -> tuple[ReportJob, ...]:
     """Read some jobs, or all of them, in the order in which a report shows them."""
     files: dict[int, list[ReportFile]] = {}

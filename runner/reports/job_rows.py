@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from itertools import chain
@@ -20,6 +19,7 @@ from typing import Any, assert_never
 from xml.sax.saxutils import escape
 
 from runner.store import reporting
+from runner.store.connection import Connection
 from runner.words import json_text
 
 COLUMNS = (
@@ -66,7 +66,7 @@ class Format(StrEnum):
     M3U = "m3u"  # a plain playlist
 
 
-def export_rows(conn: sqlite3.Connection, manifest: str, format: Format) -> Iterator[str]:
+def export_rows(conn: Connection, manifest: str, format: Format) -> Iterator[str]:
     """Yield the text of an export piece by piece; the pieces end their own lines.
 
     Args:
@@ -90,7 +90,7 @@ def export_rows(conn: sqlite3.Connection, manifest: str, format: Format) -> Iter
             assert_never(format)
 
 
-def rows(conn: sqlite3.Connection, manifest: str) -> Iterator[dict[str, Any]]:
+def rows(conn: Connection, manifest: str) -> Iterator[dict[str, Any]]:
     """Yield each job as `{column: value}` in the order of `COLUMNS`."""
     with reporting.snapshot(conn):
         files: dict[int, list[str]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from runner.money.pricing import estimate
 from runner.service.account import Account
 from runner.service.protocol import Service
 from runner.store import events, ledger
+from runner.store.connection import Connection
 from runner.store.marks import Marks
 from runner.store.writer import GroupWriter
 
@@ -44,12 +44,12 @@ class RunContext:
         """Return the wall clock's time as the database holds it."""
         return rfc3339(self.clock.wall_s())
 
-    def estimate(self, conn: sqlite3.Connection, job: Job) -> Estimate:
+    def estimate(self, conn: Connection, job: Job) -> Estimate:
         """Return what a payment for a job is expected to cost."""
         seen = ledger.price_seen(conn, self.account.service, job.shape)
         return estimate(job, contract=self.contracts.get(job.model), rules=self.settings.prices, seen=seen)
 
-    def judge(self, conn: sqlite3.Connection, job: Job, found: Estimate) -> Verdict:
+    def judge(self, conn: Connection, job: Job, found: Estimate) -> Verdict:
         """Say whether a payment that was estimated fits under the caps now."""
         budget, service = self.settings.budget, self.account.service
         if not is_capped(budget):
@@ -62,7 +62,7 @@ class RunContext:
             committed=ledger.committed(conn, job, base_url=service, now_s=self.clock.wall_s()),
         )
 
-    def event(self, conn: sqlite3.Connection, kind: str, job: Job | None = None, **data: Any) -> None:
+    def event(self, conn: Connection, kind: str, job: Job | None = None, **data: Any) -> None:
         """Append to the story of the run."""
         events.append(
             conn,

@@ -7,7 +7,6 @@ several results is delivered meanwhile. What came whole but is odd is fetched a 
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -38,6 +37,7 @@ from runner.service.transports import ResultTransport
 from runner.steps import trouble
 from runner.steps.context import RunContext
 from runner.store import jobs, ledger, moves, result_hosts
+from runner.store.connection import Connection
 
 Settled = tuple[Job, ledger.Paid]
 
@@ -302,7 +302,7 @@ def stem_of(job: Job) -> str:
     return f"orphaned/{job.output}-{job.fingerprint.rpartition(':')[2][:8]}"
 
 
-def note_missing(conn: sqlite3.Connection, context: RunContext, row: int, why: str) -> None:
+def note_missing(conn: Connection, context: RunContext, row: int, why: str) -> None:
     """Record in a job's row that its results, or some of them, could not be had in this run."""
     job = jobs.get(conn, row)
     if job.state is State.DOWNLOADING and job.urls:
@@ -367,7 +367,7 @@ def _numbers_missing(job: Job, artifacts: Sequence[Artifact]) -> tuple[int, ...]
     return tuple(number for number in range(1, len(job.urls) + 1) if number not in there)
 
 
-def _begin(conn: sqlite3.Connection, row: int) -> tuple[Settled, list[Artifact]]:
+def _begin(conn: Connection, row: int) -> tuple[Settled, list[Artifact]]:
     # The task has ended, so what was paid for it is settled: it will not change while files come.
     job = jobs.get(conn, row)
     return (job, ledger.paid(conn, job)), jobs.artifacts_of_round(conn, job)
@@ -386,7 +386,7 @@ def _size(path: Path) -> int:
 
 
 def _record(
-    conn: sqlite3.Connection,
+    conn: Connection,
     context: RunContext,
     seen: Job,
     artifacts: Sequence[Artifact],

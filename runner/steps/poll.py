@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass, replace
 
 from runner.errors import Exit
@@ -15,6 +14,7 @@ from runner.steps import trouble
 from runner.steps.context import RunContext
 from runner.steps.rounds import take_task
 from runner.store import jobs, ledger, moves
+from runner.store.connection import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ async def poll(context: RunContext, row: int, waiting: WaitingTask) -> Polled:
 
 
 def _record(
-    conn: sqlite3.Connection,
+    conn: Connection,
     context: RunContext,
     row: int,
     answer: Answer,
@@ -164,7 +164,7 @@ async def renew(context: RunContext, row: int) -> tuple[Job, Answer]:
     answer = await context.service.poll(job.task_id)
     task = answer.task
 
-    def record(conn: sqlite3.Connection) -> Job:
+    def record(conn: Connection) -> Job:
         now = jobs.get(conn, row)
         if now.state is not State.DOWNLOADING:
             return now

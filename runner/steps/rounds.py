@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from runner.host.clock import epoch
 from runner.lifecycle.rules import AfterTask, Failure, after_task, oddness, task_failure, wants_another_round
 from runner.model import Job
@@ -11,6 +9,7 @@ from runner.service.protocol import TaskStatus, TaskView
 from runner.steps import trouble
 from runner.steps.context import RunContext
 from runner.store import durations, ledger, moves
+from runner.store.connection import Connection
 
 # A change this close to our asking, after a long absence, is more likely due to it than an end.
 ON_ITS_WAY_S = 5.0  # what an answer's way, and times cut to whole seconds, may add to what we count ourselves
@@ -18,7 +17,7 @@ AS_ASKED_S = 3.0
 
 
 def fail(
-    conn: sqlite3.Connection,
+    conn: Connection,
     context: RunContext,
     job: Job,
     failure: Failure,
@@ -69,7 +68,7 @@ def fail(
 
 
 def take_task(
-    conn: sqlite3.Connection,
+    conn: Connection,
     context: RunContext,
     job: Job,
     task: TaskView,

@@ -7,7 +7,6 @@ of the old bytes was definitely refused.
 from __future__ import annotations
 
 import math
-import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,6 +30,7 @@ from runner.steps.context import RunContext
 from runner.steps.rounds import fail, take_task
 from runner.steps.upload import fresh_copies
 from runner.store import jobs, ledger, moves, uploads
+from runner.store.connection import Connection
 
 RETRY_BASE_S = 1.0
 RETRY_CAP_S = 60.0
@@ -97,7 +97,7 @@ async def submit(context: RunContext, row: int) -> Submitted:
     )
 
 
-def take_back(conn: sqlite3.Connection, context: RunContext) -> None:
+def take_back(conn: Connection, context: RunContext) -> None:
     """Put back what an earlier run left with every send definitely refused (429, no connection).
 
     Nothing was accepted, so it is a new job like any other: the caps, prices, options and the day of
@@ -124,12 +124,12 @@ def wait_to_resend_s(context: RunContext, job: Job) -> float:
     )
 
 
-def _as_new(conn: sqlite3.Connection, context: RunContext, job: Job) -> Job:
+def _as_new(conn: Connection, context: RunContext, job: Job) -> Job:
     ledger.release(conn, job, now=context.now())
     return moves.back(conn, job, context.now())
 
 
-def _intent(conn: sqlite3.Connection, context: RunContext, row: int) -> Submitted:
+def _intent(conn: Connection, context: RunContext, row: int) -> Submitted:
     job = jobs.get(conn, row)
     if job.state is State.SUBMITTING and job.in_doubt == 0:
         job = _as_new(conn, context, job)  # it may have waited for hours: what fitted then may not fit now
@@ -205,7 +205,7 @@ def _bytes(context: RunContext, job: Job, copies: tuple[Upload, ...]) -> moves.B
     return make(job.revision)
 
 
-def _again(conn: sqlite3.Connection, context: RunContext, job: Job) -> Submitted:
+def _again(conn: Connection, context: RunContext, job: Job) -> Submitted:
     """Prepare to send bytes that may have been accepted once more, if that is allowed."""
     now = context.now()
     # After `resolve --resend` any key will do: a person has decided, and was told what it may cost.
@@ -263,13 +263,13 @@ def _in_time(context: RunContext, job: Job) -> bool:
     )
 
 
-def _give_up(conn: sqlite3.Connection, context: RunContext, job: Job, failure: Failure) -> Submitted:
+def _give_up(conn: Connection, context: RunContext, job: Job, failure: Failure) -> Submitted:
     moves.uncertain(conn, job, context.now(), failure)
     context.event(conn, "uncertain", job, code=failure.code, message=failure.message)
     return Submitted(job=job, state=State.UNCERTAIN, not_sent=NotSent.UNCERTAIN, failure=failure)
 
 
-def _record(conn: sqlite3.Connection, context: RunContext, sent: Job, answer: Answer) -> Submitted:
+def _record(conn: Connection, context: RunContext, sent: Job, answer: Answer) -> Submitted:
     job = jobs.get(conn, sent.row)
     if job.version != sent.version:
         raise jobs.StaleJob(f"job {job.id} was changed while its submit was on the way")
@@ -288,7 +288,7 @@ def _record(conn: sqlite3.Connection, context: RunContext, sent: Job, answer: An
 
 
 def _accepted(
-    conn: sqlite3.Connection, context: RunContext, job: Job, outcome: SubmitOutcome, answer: Answer
+    conn: Connection, context: RunContext, job: Job, outcome: SubmitOutcome, answer: Answer
 ) -> Submitted:
     task = outcome.task
     assert task is not None
@@ -328,7 +328,7 @@ def _accepted(
 
 
 def _not_accepted(
-    conn: sqlite3.Connection, context: RunContext, job: Job, outcome: SubmitOutcome, answer: Answer
+    conn: Connection, context: RunContext, job: Job, outcome: SubmitOutcome, answer: Answer
 ) -> Submitted:
     now = context.now()
     conflict = answer.meaning is Meaning.CONFLICT

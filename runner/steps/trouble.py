@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from runner.host.clock import epoch
 from runner.lifecycle.rules import has_ended_oddly
 from runner.lifecycle.ways import STUCK, Trouble, is_settled
@@ -11,9 +9,10 @@ from runner.model import Job
 from runner.service.protocol import Answer, Meaning, TaskView
 from runner.steps.context import RunContext
 from runner.store import moves
+from runner.store.connection import Connection
 
 
-def note(conn: sqlite3.Connection, context: RunContext, job: Job, trouble: Trouble, message: str) -> Job:
+def note(conn: Connection, context: RunContext, job: Job, trouble: Trouble, message: str) -> Job:
     """Write down that a trouble is there, since now or still; once it has lasted, also what to tell a person.
 
     Args:
@@ -37,7 +36,7 @@ def note(conn: sqlite3.Connection, context: RunContext, job: Job, trouble: Troub
     return moves.trouble(conn, job, context.now(), begins=trouble.value if begins else None, told=told)
 
 
-def note_end(conn: sqlite3.Connection, context: RunContext, job: Job, task: TaskView) -> Job:
+def note_end(conn: Connection, context: RunContext, job: Job, task: TaskView) -> Job:
     """Take what a task that names no end says of itself: it runs, or it has ended in a way nobody has documented."""
     if not has_ended_oddly(task):
         return forget(conn, context, job)
@@ -46,7 +45,7 @@ def note_end(conn: sqlite3.Connection, context: RunContext, job: Job, task: Task
     return note(conn, context, job, Trouble.ODD_END, message)
 
 
-def note_no_result(conn: sqlite3.Connection, context: RunContext, job: Job, task: TaskView) -> Job:
+def note_no_result(conn: Connection, context: RunContext, job: Job, task: TaskView) -> Job:
     """Take it that a task has succeeded, and names no result."""
     error = f", but an error ({task.error})" if task.error else ""
     free = ", and says that nothing was charged" if task.final == 0 else ""
@@ -54,7 +53,7 @@ def note_no_result(conn: sqlite3.Connection, context: RunContext, job: Job, task
     return note(conn, context, job, Trouble.NO_RESULT, message)
 
 
-def note_unknown(conn: sqlite3.Connection, context: RunContext, job: Job, answer: Answer) -> Job:
+def note_unknown(conn: Connection, context: RunContext, job: Job, answer: Answer) -> Job:
     """Take it that the service was asked for a task of ours, and does not tell of it."""
     if answer.meaning is Meaning.OK:
         what = "answers, but not about its task"
@@ -66,7 +65,7 @@ def note_unknown(conn: sqlite3.Connection, context: RunContext, job: Job, answer
     return note(conn, context, job, Trouble.UNKNOWN_TASK, message)
 
 
-def forget(conn: sqlite3.Connection, context: RunContext, job: Job) -> Job:
+def forget(conn: Connection, context: RunContext, job: Job) -> Job:
     """Take a trouble back: the service has given a better answer."""
     if job.trouble is None and job.error_code is None:
         return job

@@ -7,7 +7,6 @@ unclear one is simply made again; a fresh remote copy is used for every job that
 from __future__ import annotations
 
 import json
-import sqlite3
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -21,6 +20,7 @@ from runner.service.protocol import Answer, Meaning
 from runner.steps.context import RunContext
 from runner.steps.rounds import fail
 from runner.store import jobs, uploads
+from runner.store.connection import Connection
 
 # A remote copy this young serves whatever `reuse_within` says: one that is too old before its job can be
 # submitted would be uploaded anew for ever.
@@ -51,18 +51,18 @@ def needed(reference: Reference, job: Job) -> Needed:
     return Needed(reference.sha256, reference.kind.value, job.model)
 
 
-def fresh_copies(conn: sqlite3.Connection, context: RunContext, job: Job) -> tuple[Upload, ...] | None:
+def fresh_copies(conn: Connection, context: RunContext, job: Job) -> tuple[Upload, ...] | None:
     """Return the remote copies of all references of a job, or None when one is missing or too old."""
     found = [_copy(conn, context, needed(reference, job)) for reference in job.references]
     return None if None in found else tuple(copy for copy in found if copy is not None)
 
 
-def missing(conn: sqlite3.Connection, context: RunContext, job: Job) -> list[Reference]:
+def missing(conn: Connection, context: RunContext, job: Job) -> list[Reference]:
     """Return the references of a job that have no fresh remote copy."""
     return [reference for reference in job.references if _copy(conn, context, needed(reference, job)) is None]
 
 
-def _copy(conn: sqlite3.Connection, context: RunContext, wanted: Needed) -> Upload | None:
+def _copy(conn: Connection, context: RunContext, wanted: Needed) -> Upload | None:
     now_s = context.clock.wall_s()
     copy = uploads.find(
         conn,
@@ -124,7 +124,7 @@ async def upload(context: RunContext, reference: Reference, wanted: Needed) -> U
     return Uploaded(copy=None, answer=answer)
 
 
-def fail_for_reference(conn: sqlite3.Connection, context: RunContext, row: int, failure: Failure) -> Job:
+def fail_for_reference(conn: Connection, context: RunContext, row: int, failure: Failure) -> Job:
     """End a job whose reference cannot be uploaded; nothing was sent of the job, nothing is owed.
 
     A job of which something may have been sent needs its reference no more: it is left as it is.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from runner.store.connection import Connection
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL
 from runner.store.staging import CHANGE, gone_sql, is_restaged
 
 
-def summary(conn: sqlite3.Connection, manifest: str) -> dict[str, int]:
+def summary(conn: Connection, manifest: str) -> dict[str, int]:
     """Return the counts of a staged diff by change, `orphaned` included."""
     if is_restaged(conn):  # the index alone answers this
         rows = conn.execute(
@@ -27,7 +27,7 @@ def summary(conn: sqlite3.Connection, manifest: str) -> dict[str, int]:
     return found
 
 
-def _orphans(conn: sqlite3.Connection) -> str:
+def _orphans(conn: Connection) -> str:
     """Rows no longer listed that still mean money or a result; what was never sent is just dropped."""
     return (
         f"(SELECT * FROM jobs WHERE {gone_sql(conn)}"
@@ -35,7 +35,7 @@ def _orphans(conn: sqlite3.Connection) -> str:
     )
 
 
-def to_spend(conn: sqlite3.Connection) -> dict[str, tuple[int, float]]:
+def to_spend(conn: Connection) -> dict[str, tuple[int, float]]:
     """Return {basis: (jobs, credits)} of all that a run would submit."""
     rows = conn.execute(
         "SELECT basis, count(*) AS n, sum(estimate) AS credits FROM incoming WHERE sends GROUP BY basis"
@@ -43,9 +43,7 @@ def to_spend(conn: sqlite3.Connection) -> dict[str, tuple[int, float]]:
     return {row["basis"]: (row["n"], row["credits"]) for row in rows}
 
 
-def paid_under_other_names(
-    conn: sqlite3.Connection, manifest: str, base_url: str
-) -> list[tuple[str, int, int]]:
+def paid_under_other_names(conn: Connection, manifest: str, base_url: str) -> list[tuple[str, int, int]]:
     """Return (name, jobs done, jobs under way) for each other manifest that has paid for what a run would submit."""
     rows = conn.execute(
         "SELECT j.manifest, count(DISTINCT iif(j.state = 'done', i.position, NULL)) AS done,"
@@ -58,13 +56,13 @@ def paid_under_other_names(
     return [(row["manifest"], row["done"], row["under_way"]) for row in rows]
 
 
-def margin(conn: sqlite3.Connection) -> float:
+def margin(conn: Connection) -> float:
     """Return how much more than its estimate is set aside for one job that a run would submit, at most."""
     found = conn.execute("SELECT coalesce(max(reserve - estimate), 0) FROM incoming WHERE sends").fetchone()
     return float(found[0])
 
 
-def above(conn: sqlite3.Connection, credits: float) -> int:
+def above(conn: Connection, credits: float) -> int:
     """Return how many of the jobs that a run would submit come to more than this, earlier rounds included."""
     found = conn.execute(
         "SELECT count(*) FROM incoming i WHERE i.sends"
@@ -74,7 +72,7 @@ def above(conn: sqlite3.Connection, credits: float) -> int:
     return int(found[0])
 
 
-def names_any(conn: sqlite3.Connection, pattern: str) -> bool:
+def names_any(conn: Connection, pattern: str) -> bool:
     """Say whether a job of the manifest has an id like this."""
     return any(fnmatch.fnmatchcase(row["job"], pattern) for row in conn.execute("SELECT job FROM incoming"))
 
@@ -108,7 +106,7 @@ class PlanLine(NamedTuple):
     fingerprint: str
 
 
-def lines(conn: sqlite3.Connection, manifest: str) -> Iterator[PlanLine]:
+def lines(conn: Connection, manifest: str) -> Iterator[PlanLine]:
     """Yield the plan job by job, orphans last."""
     staged = conn.execute(
         "SELECT i.position, i.job, i.change, i.cause, i.was, coalesce(j.state, 'new') AS state, i.model, i.prompt, i.params,"
@@ -144,7 +142,7 @@ class Candidate(NamedTuple):
     key: str | None
 
 
-def candidates(conn: sqlite3.Connection) -> Iterator[Candidate]:
+def candidates(conn: Connection) -> Iterator[Candidate]:
     """Yield all that would be paid for, or may come to be paid for again: sidecars are looked for."""
     rows = conn.execute(
         "SELECT i.position, i.job, i.fingerprint, i.output, coalesce(j.state, 'planned'), coalesce(j.round, 1), j.key"
@@ -154,7 +152,7 @@ def candidates(conn: sqlite3.Connection) -> Iterator[Candidate]:
     return map(Candidate._make, rows)
 
 
-def to_be_written(conn: sqlite3.Connection) -> Iterator[str]:
+def to_be_written(conn: Connection) -> Iterator[str]:
     """Yield the output names of the staged jobs whose results are not in their places yet."""
     rows = conn.execute(
         "SELECT i.output FROM incoming i LEFT JOIN main.jobs j ON j.id = i.row"
@@ -164,7 +162,7 @@ def to_be_written(conn: sqlite3.Connection) -> Iterator[str]:
     return (row["output"] for row in rows)
 
 
-def to_upload(conn: sqlite3.Connection) -> tuple[int, int]:
+def to_upload(conn: Connection) -> tuple[int, int]:
     """Return how many distinct files a run would upload, at most, and their bytes."""
     files: dict[tuple[str, str], int] = {}
     for row in conn.execute("SELECT DISTINCT model, refs FROM incoming WHERE sends AND refs <> '[]'"):
@@ -173,7 +171,7 @@ def to_upload(conn: sqlite3.Connection) -> tuple[int, int]:
     return len(files), sum(files.values())
 
 
-def shapes_to_send(conn: sqlite3.Connection, limit: int = 200) -> list[str]:
+def shapes_to_send(conn: Connection, limit: int = 200) -> list[str]:
     """Return the shapes of what a run would send."""
     rows = conn.execute("SELECT DISTINCT shape FROM incoming WHERE sends LIMIT ?", (limit,))
     return [row["shape"] for row in rows]

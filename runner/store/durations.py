@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
+from runner.store.connection import Connection
 
 KEPT = 300
 
 
-def save(conn: sqlite3.Connection, *, base_url: str, model: str, shape: str, seconds: float) -> None:
+def save(conn: Connection, *, base_url: str, model: str, shape: str, seconds: float) -> None:
     """Remember how long a task took."""
     conn.execute(
         "INSERT INTO durations (base_url, model, shape, seconds) VALUES (?, ?, ?, ?)",
@@ -15,7 +15,7 @@ def save(conn: sqlite3.Connection, *, base_url: str, model: str, shape: str, sec
     )
 
 
-def latest(conn: sqlite3.Connection, *, base_url: str, shape: str) -> list[float]:
+def latest(conn: Connection, *, base_url: str, shape: str) -> list[float]:
     """Return the latest durations of a shape, oldest first."""
     rows = conn.execute(
         "SELECT seconds FROM durations WHERE base_url = ? AND shape = ? ORDER BY id DESC LIMIT ?",
@@ -24,6 +24,6 @@ def latest(conn: sqlite3.Connection, *, base_url: str, shape: str) -> list[float
     return [row["seconds"] for row in reversed(rows)]
 
 
-def prune(conn: sqlite3.Connection) -> None:
+def prune(conn: Connection) -> None:
     """Keep the newest durations only."""
     conn.execute("DELETE FROM durations WHERE id < (SELECT max(id) - 20000 FROM durations)")

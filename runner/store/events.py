@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from runner.model import Job
+from runner.store.connection import Connection
 
 
 def append(
-    conn: sqlite3.Connection,
+    conn: Connection,
     *,
     at: str,
     run: int | None,
@@ -27,6 +27,6 @@ def append(
     )
 
 
-def outside_runs(conn: sqlite3.Connection, job: Job, now: str, kind: str, **data: object) -> None:
+def outside_runs(conn: Connection, job: Job, now: str, kind: str, **data: object) -> None:
     """Append what happened to a job that no run has done: a person's word, or what was found before one began."""
     append(conn, at=now, run=None, manifest=job.manifest, job=job.id, kind=kind, data=data)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
+from runner.store.connection import Connection
 
 
-def find(conn: sqlite3.Connection, path: str, *, size: int, mtime_ns: int, inode: int) -> str | None:
+def find(conn: Connection, path: str, *, size: int, mtime_ns: int, inode: int) -> str | None:
     """Return the SHA-256 of a file that looks just as it did when it was hashed."""
     row = conn.execute(
         "SELECT sha256 FROM hashes WHERE path = ? AND size_bytes = ? AND mtime_ns = ? AND inode = ?",
@@ -14,7 +14,7 @@ def find(conn: sqlite3.Connection, path: str, *, size: int, mtime_ns: int, inode
     return row["sha256"] if row else None
 
 
-def save(conn: sqlite3.Connection, rows: list[tuple[str, int, int, int, str]]) -> None:
+def save(conn: Connection, rows: list[tuple[str, int, int, int, str]]) -> None:
     """Remember (path, size, mtime_ns, inode, sha256) of files."""
     conn.executemany(
         "INSERT OR REPLACE INTO hashes (path, size_bytes, mtime_ns, inode, sha256) VALUES (?, ?, ?, ?, ?)",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from runner.model import (
     Sha256,
     State,
 )
+from runner.store.connection import Connection, SelectedRow
 
 NEVER_SENT_SQL = "('planned', 'uploading')"  # `model.NEVER_SENT`, as the index of jobs to send has it
 UNDER_WAY_SQL = "('submitting', 'waiting', 'downloading', 'uncertain')"  # sent, and not settled
@@ -74,7 +74,7 @@ def references_from_json(text: str) -> tuple[Reference, ...]:
     )
 
 
-def read_job(found: sqlite3.Row) -> Job:
+def read_job(found: SelectedRow) -> Job:
     """Return the job of a row that holds `COLUMNS`."""
     # The columns by the names a Job has for them: to name each of them here takes twice the time.
     row: dict[str, Any] = dict(zip(_FIELDS, found, strict=True))
@@ -91,7 +91,7 @@ def read_job(found: sqlite3.Row) -> Job:
     return Job(**row)
 
 
-def get(conn: sqlite3.Connection, row: int) -> Job:
+def get(conn: Connection, row: int) -> Job:
     """Return the job with this row number.
 
     Raises:
@@ -104,7 +104,7 @@ def get(conn: sqlite3.Connection, row: int) -> Job:
     return read_job(found)
 
 
-def find(conn: sqlite3.Connection, manifest: str, job: str) -> list[Job]:
+def find(conn: Connection, manifest: str, job: str) -> list[Job]:
     """Return all rows of a job id, the listed one first, then the latest."""
     rows = conn.execute(
         f"SELECT {COLUMNS} FROM jobs WHERE manifest = ? AND job = ? ORDER BY listed DESC, id DESC",
@@ -114,7 +114,7 @@ def find(conn: sqlite3.Connection, manifest: str, job: str) -> list[Job]:
 
 
 def in_states(
-    conn: sqlite3.Connection, manifest: str, states: Iterable[State], *, listed_only: bool = False
+    conn: Connection, manifest: str, states: Iterable[State], *, listed_only: bool = False
 ) -> list[Job]:
     """Return all jobs in these states, in the manifest's order."""
     names = [state.value for state in states]
@@ -127,7 +127,7 @@ def in_states(
     return [read_job(row) for row in rows]
 
 
-def page_to_send(conn: sqlite3.Connection, manifest: str, *, after: tuple[int, int], limit: int) -> list[Job]:
+def page_to_send(conn: Connection, manifest: str, *, after: tuple[int, int], limit: int) -> list[Job]:
     """Return the next listed jobs of which nothing was sent, in order, after `(position, row)`."""
     rows = conn.execute(
         f"SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_send WHERE manifest = ? AND listed = 1"
@@ -137,12 +137,12 @@ def page_to_send(conn: sqlite3.Connection, manifest: str, *, after: tuple[int, i
     return [read_job(row) for row in rows]
 
 
-def count_poll(conn: sqlite3.Connection, row: int) -> None:
+def count_poll(conn: Connection, row: int) -> None:
     """Count a poll that has found nothing new; no step, so no new version."""
     conn.execute("UPDATE jobs SET polls = polls + 1 WHERE id = ?", (row,))
 
 
-def counts(conn: sqlite3.Connection, manifest: str) -> dict[tuple[State, bool], int]:
+def counts(conn: Connection, manifest: str) -> dict[tuple[State, bool], int]:
     """Return how many jobs are in each (state, listed)."""
     rows = conn.execute(
         "SELECT state, listed, count(*) AS n FROM jobs WHERE manifest = ? GROUP BY state, listed", (manifest,)
@@ -156,9 +156,7 @@ def by_state(found: Mapping[tuple[State, bool], int]) -> tuple[dict[str, int], i
     return listed, sum(number for (_, is_listed), number in found.items() if not is_listed)
 
 
-def listed_in(
-    conn: sqlite3.Connection, manifest: str, states: Iterable[State]
-) -> list[tuple[int, str, State, bool]]:
+def listed_in(conn: Connection, manifest: str, states: Iterable[State]) -> list[tuple[int, str, State, bool]]:
     """Return (row, id, state, overdue) of the listed jobs in these states."""
     names = [state.value for state in states]
     rows = conn.execute(
@@ -169,7 +167,7 @@ def listed_in(
     return [(row["id"], row["job"], State(row["state"]), bool(row["overdue"])) for row in rows]
 
 
-def overdue(conn: sqlite3.Connection, manifest: str) -> int:
+def overdue(conn: Connection, manifest: str) -> int:
     """Return how many listed jobs wait beyond their deadline."""
     found = conn.execute(
         "SELECT count(*) FROM jobs WHERE manifest = ? AND listed = 1 AND overdue = 1 AND state = 'waiting'",
@@ -178,7 +176,7 @@ def overdue(conn: sqlite3.Connection, manifest: str) -> int:
     return int(found[0])
 
 
-def shapes_to_come(conn: sqlite3.Connection, manifest: str, limit: int = 500) -> list[str]:
+def shapes_to_come(conn: Connection, manifest: str, limit: int = 500) -> list[str]:
     """Return the shapes of the jobs that still have to run."""
     rows = conn.execute(
         f"SELECT shape FROM jobs WHERE manifest = ?1 AND state IN {NEVER_SENT_SQL}"
@@ -188,7 +186,7 @@ def shapes_to_come(conn: sqlite3.Connection, manifest: str, limit: int = 500) ->
     return [row["shape"] for row in rows]
 
 
-def holder_of_task(conn: sqlite3.Connection, base_url: str, task_id: str) -> tuple[int, int] | None:
+def holder_of_task(conn: Connection, base_url: str, task_id: str) -> tuple[int, int] | None:
     """Return (job row, round) of the payment that holds this task id at this service, if any."""
     found = conn.execute(
         "SELECT job, round FROM ledger WHERE base_url = ? AND task_id = ?", (base_url, task_id)
@@ -196,7 +194,7 @@ def holder_of_task(conn: sqlite3.Connection, base_url: str, task_id: str) -> tup
     return (found["job"], found["round"]) if found else None
 
 
-def save_artifacts(conn: sqlite3.Connection, job: Job, artifacts: Sequence[Artifact]) -> None:
+def save_artifacts(conn: Connection, job: Job, artifacts: Sequence[Artifact]) -> None:
     """Replace the list of a job's result files, which are those of its present round.
 
     A file of another job that stood at one of these paths has gone to `.old/`: its path is blanked, so
@@ -225,13 +223,13 @@ def save_artifacts(conn: sqlite3.Connection, job: Job, artifacts: Sequence[Artif
     )
 
 
-def artifacts(conn: sqlite3.Connection, row: int) -> list[Artifact]:
+def artifacts(conn: Connection, row: int) -> list[Artifact]:
     """Return a job's result files by number."""
     rows = conn.execute("SELECT * FROM artifacts WHERE job = ? ORDER BY number", (row,))
     return [_artifact(item) for item in rows]
 
 
-def artifacts_of_round(conn: sqlite3.Connection, job: Job) -> list[Artifact]:
+def artifacts_of_round(conn: Connection, job: Job) -> list[Artifact]:
     """Return the result files of a job's present round by number; while it is `downloading`, perhaps not all."""
     # 0: from before rounds were recorded, when a job had either all its results or none.
     rows = conn.execute(
@@ -240,7 +238,7 @@ def artifacts_of_round(conn: sqlite3.Connection, job: Job) -> list[Artifact]:
     return [_artifact(item) for item in rows]
 
 
-def _artifact(row: sqlite3.Row) -> Artifact:
+def _artifact(row: SelectedRow) -> Artifact:
     return Artifact(
         number=row["number"],
         path=Path(row["path"]),
@@ -251,7 +249,7 @@ def _artifact(row: sqlite3.Row) -> Artifact:
     )
 
 
-def outputs(conn: sqlite3.Connection, manifest: str) -> Iterable[str]:
+def outputs(conn: Connection, manifest: str) -> Iterable[str]:
     """Yield the output names of the listed jobs of a manifest that have results, or may come to have some."""
     rows = conn.execute(
         "SELECT output FROM jobs WHERE manifest = ? AND listed = 1 AND state NOT IN ('failed', 'abandoned')",
@@ -260,24 +258,23 @@ def outputs(conn: sqlite3.Connection, manifest: str) -> Iterable[str]:
     return (row["output"] for row in rows)
 
 
-def finished_files(conn: sqlite3.Connection, manifest: str) -> Iterable[tuple[int, str, str, int]]:
+def finished_files(conn: Connection, manifest: str) -> Iterable[tuple[int, str, str, int]]:
     """Yield (job row, wanted output, path, size) of every artifact of the listed finished jobs, in any order."""
-    cursor = conn.cursor()
-    cursor.row_factory = None  # plain tuples: there may be a hundred thousand
-    return cursor.execute(
+    found = conn.execute(
         "SELECT j.id, j.output, a.path, a.size_bytes FROM jobs j JOIN artifacts a ON a.job = j.id"
         " WHERE j.manifest = ? AND j.listed = 1 AND j.state = 'done'",
         (manifest,),
     )
+    return ((row, output, path, size) for row, output, path, size in found)
 
 
-def warned(conn: sqlite3.Connection, manifest: str) -> int:
+def warned(conn: Connection, manifest: str) -> int:
     """Return how many results of the listed jobs were kept although something is odd about them."""
     found = conn.execute(f"SELECT count(*) {_WARNED}", (manifest,)).fetchone()
     return int(found[0])
 
 
-def last_warnings(conn: sqlite3.Connection, manifest: str, limit: int) -> list[dict[str, Any]]:
+def last_warnings(conn: Connection, manifest: str, limit: int) -> list[dict[str, Any]]:
     """Return the latest of them: `{"job", "path", "warning"}`."""
     rows = conn.execute(
         f"SELECT j.job, a.path, a.warning {_WARNED} ORDER BY j.finished_at DESC, j.id DESC LIMIT ?",
@@ -307,7 +304,7 @@ class NotComing(NamedTuple):
     reserved: float
 
 
-def not_coming(conn: sqlite3.Connection, manifest: str) -> Iterator[NotComing]:
+def not_coming(conn: Connection, manifest: str) -> Iterator[NotComing]:
     """Yield the accepted jobs that something keeps from coming home, in the manifest's order."""
     rows = conn.execute(
         "SELECT j.job, j.state, j.listed, coalesce(j.error_code, j.trouble, 'overdue') AS code,"
@@ -323,7 +320,7 @@ def not_coming(conn: sqlite3.Connection, manifest: str) -> Iterator[NotComing]:
         yield NotComing(job, state, bool(listed), code, bool(settled), message, since, charged, reserved)
 
 
-def last_errors(conn: sqlite3.Connection, manifest: str, limit: int) -> list[dict[str, Any]]:
+def last_errors(conn: Connection, manifest: str, limit: int) -> list[dict[str, Any]]:
     """Return the latest failed and uncertain jobs: `{"job", "state", "class", "code", "message", "at"}`."""
     rows = conn.execute(
         "SELECT job, state, error_class AS class, error_code AS code, error_message AS message, updated_at AS at"

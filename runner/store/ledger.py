@@ -7,7 +7,6 @@ until that is known, the largest amount anybody has named for it. `probe` says t
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +16,9 @@ from runner.host.clock import epoch
 from runner.model import Basis, Estimate, Job, JobId, TaskId
 from runner.money.budget import EPSILON, Committed, OnTheWay, beyond
 from runner.money.pricing import MANY, RECENT, Seen, surprises_above
+from runner.store.connection import Connection, SelectedRow
 from runner.store.marks import PaymentsBegun
-from runner.store.tables import tables
+from runner.store.tables import query
 
 _DAY_MINUTES = 24 * 60
 # A service that named no amount in so many payments names none: trying its prices one by one would teach nothing.
@@ -28,7 +28,7 @@ LATEST = 5_000  # payments among which one of a manifest is looked for
 Paid = tuple[float | None, float | None]  # credits reserved and charged, as the service has named them
 
 
-def committed(conn: sqlite3.Connection, job: Job, *, base_url: str, now_s: float) -> Committed:
+def committed(conn: Connection, job: Job, *, base_url: str, now_s: float) -> Committed:
     """Return the credits that count when a payment for a job is judged; the day errs by at most a minute, upwards."""
     since = int(now_s // 60) - _DAY_MINUTES
     own = conn.execute("SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = ?", (job.row,)).fetchone()
@@ -69,7 +69,7 @@ class _Out:
         return not self.price.ends
 
 
-def _on_the_way(conn: sqlite3.Connection, manifest: str, since: int) -> list[_Out]:
+def _on_the_way(conn: Connection, manifest: str, since: int) -> list[_Out]:
     rows = conn.execute(
         "SELECT o.base_url, o.shape, o.manifest = ?1 AS own, o.minute >= ?2 AS today, p.shape IS NOT NULL AS seen,"
         " sum(o.payments) AS payments, sum(o.amount) AS amount, sum(o.named) AS named, p.reserved, p.ends, p.kept,"
@@ -112,7 +112,7 @@ def _by_shape(out: Iterable[_Out]) -> Iterator[OnTheWay]:
         )
 
 
-def totals(conn: sqlite3.Connection, manifest: str) -> tuple[float, float]:
+def totals(conn: Connection, manifest: str) -> tuple[float, float]:
     """Return (charged, reserved) credits of a manifest name, for ever."""
     found = conn.execute(
         "SELECT charged, reserved FROM credit_totals WHERE manifest = ?", (manifest,)
@@ -120,7 +120,7 @@ def totals(conn: sqlite3.Connection, manifest: str) -> tuple[float, float]:
     return (found["charged"], found["reserved"]) if found else (0.0, 0.0)
 
 
-def day_total(conn: sqlite3.Connection, now_s: float) -> float:
+def day_total(conn: Connection, now_s: float) -> float:
     """Return the credits of the whole workspace in the last 24 hours."""
     found = conn.execute(
         "SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?",
@@ -129,7 +129,7 @@ def day_total(conn: sqlite3.Connection, now_s: float) -> float:
     return float(found[0])
 
 
-def reserve(conn: sqlite3.Connection, job: Job, *, estimate: Estimate, base_url: str, now: str) -> None:
+def reserve(conn: Connection, job: Job, *, estimate: Estimate, base_url: str, now: str) -> None:
     """Set credits aside for the round a job is in; a released reservation of it is opened anew.
 
     Its `probe` stands until its end is known, whether or not a cap is set now: the next run may have one while
@@ -166,7 +166,7 @@ def reserve(conn: sqlite3.Connection, job: Job, *, estimate: Estimate, base_url:
         raise RunnerError(msg)
 
 
-def accept(conn: sqlite3.Connection, job: Job, *, task_id: TaskId, reserved: float | None, now: str) -> None:
+def accept(conn: Connection, job: Job, *, task_id: TaskId, reserved: float | None, now: str) -> None:
     """Record the task that a round has become, and what the service reserved for it.
 
     Zero or nothing reserved says nothing about the price, for the service makes the task's record first and
@@ -177,7 +177,7 @@ def accept(conn: sqlite3.Connection, job: Job, *, task_id: TaskId, reserved: flo
         note_reserved(conn, job, reserved=reserved, now=now)
 
 
-def note_reserved(conn: sqlite3.Connection, job: Job, *, reserved: float, now: str) -> bool:
+def note_reserved(conn: Connection, job: Job, *, reserved: float, now: str) -> bool:
     """Record what is reserved, also while the task runs (some answers name it late); return whether it moved.
 
     What counts only grows: a reservation below what its shape was charged in the end is a placeholder.
@@ -201,7 +201,7 @@ def note_reserved(conn: sqlite3.Connection, job: Job, *, reserved: float, now: s
     return True
 
 
-def settle(conn: sqlite3.Connection, job: Job, *, final: float | None, succeeded: bool, now: str) -> None:
+def settle(conn: Connection, job: Job, *, final: float | None, succeeded: bool, now: str) -> None:
     """Settle a round by its task's last word; no word means charged in full.
 
     So does a 0 for a task that succeeded while something else was said of its price before: a result for
@@ -228,14 +228,14 @@ def settle(conn: sqlite3.Connection, job: Job, *, final: float | None, succeeded
         _note_end(conn, row, seen or Seen(), charged, now)
 
 
-def _in_full(row: sqlite3.Row, seen: Seen | None) -> float:
+def _in_full(row: SelectedRow, seen: Seen | None) -> float:
     """Return what a payment counts with whose end the service did not name: a placeholder is no reservation."""
     reserved = float(row["reserved"] or 0.0)
     named = reserved if MANY * reserved >= row["amount"] else float(row["amount"])
     return max(named, seen.highest if seen else 0.0)
 
 
-def _note_end(conn: sqlite3.Connection, row: sqlite3.Row, seen: Seen, charged: float, now: str) -> None:
+def _note_end(conn: Connection, row: SelectedRow, seen: Seen, charged: float, now: str) -> None:
     kept = seen.kept
     if row["named"] is not None:
         kept = 0.0 if _above(charged, row["named"]) else kept + charged
@@ -258,7 +258,7 @@ def _above(amount: float, other: float) -> bool:
     return amount > other + EPSILON
 
 
-def release(conn: sqlite3.Connection, job: Job, *, now: str) -> None:
+def release(conn: Connection, job: Job, *, now: str) -> None:
     """Give back a reservation of which nothing was charged: every send was definitely refused."""
     conn.execute(
         "UPDATE ledger SET state = 'released', charged = 0, amount = 0, probe = 0, settled_at = ?"
@@ -268,7 +268,7 @@ def release(conn: sqlite3.Connection, job: Job, *, now: str) -> None:
 
 
 def adopt(
-    conn: sqlite3.Connection, job: Job, *, credits: float, task_id: TaskId | None, base_url: str, paid_at: str
+    conn: Connection, job: Job, *, credits: float, task_id: TaskId | None, base_url: str, paid_at: str
 ) -> None:
     """Count what was paid for a result that was found on disk: a cap is for ever, whatever became of the ledger."""
     estimate = Estimate(credits=credits, reserve=credits, basis=Basis.OBSERVED, most=credits)
@@ -278,7 +278,7 @@ def adopt(
     settle(conn, job, final=credits, succeeded=False, now=paid_at)
 
 
-def move_to(conn: sqlite3.Connection, job: Job, *, now: str) -> None:
+def move_to(conn: Connection, job: Job, *, now: str) -> None:
     """Count a reservation in the day of `now`: that is when it may come to be charged."""
     conn.execute(
         "UPDATE ledger SET minute = ? WHERE job = ? AND round = ? AND state = 'reserved'",
@@ -286,7 +286,7 @@ def move_to(conn: sqlite3.Connection, job: Job, *, now: str) -> None:
     )
 
 
-def opened_at(conn: sqlite3.Connection, job: Job) -> str | None:
+def opened_at(conn: Connection, job: Job) -> str | None:
     """Return when the credits of a job's present round were set aside, just before its first send."""
     found = conn.execute(
         "SELECT opened_at FROM ledger WHERE job = ? AND round = ?", (job.row, job.round)
@@ -294,12 +294,12 @@ def opened_at(conn: sqlite3.Connection, job: Job) -> str | None:
     return str(found["opened_at"]) if found else None
 
 
-def end_probe(conn: sqlite3.Connection, job: Job) -> None:
+def end_probe(conn: Connection, job: Job) -> None:
     """A person has decided about this payment: it counts as it is, and nothing waits for its end any more."""
     conn.execute("UPDATE ledger SET probe = 0 WHERE job = ? AND round = ?", (job.row, job.round))
 
 
-def price_seen(conn: sqlite3.Connection, base_url: str, shape: str) -> Seen | None:
+def price_seen(conn: Connection, base_url: str, shape: str) -> Seen | None:
     """Return what this workspace has seen of the price of a shape, if anything."""
     found = conn.execute(
         "SELECT reserved, ends, kept FROM prices WHERE base_url = ? AND shape = ?", (base_url, shape)
@@ -307,7 +307,7 @@ def price_seen(conn: sqlite3.Connection, base_url: str, shape: str) -> Seen | No
     return _seen(found) if found else None
 
 
-def _seen(row: sqlite3.Row) -> Seen:
+def _seen(row: SelectedRow) -> Seen:
     return Seen(named=row["reserved"], ends=tuple(json.loads(row["ends"])), kept=row["kept"])
 
 
@@ -331,7 +331,7 @@ class Surprise:
 
 
 def _mark_surprise(
-    conn: sqlite3.Connection, job: Job, row: sqlite3.Row, credits: float, *, named: float | None
+    conn: Connection, job: Job, row: SelectedRow, credits: float, *, named: float | None
 ) -> None:
     """Mark a payment whose credits, as they are now known, a person has to see.
 
@@ -368,19 +368,19 @@ _SURPRISES = (
 )
 
 
-def surprise_of(conn: sqlite3.Connection, job: Job) -> Surprise | None:
+def surprise_of(conn: Connection, job: Job) -> Surprise | None:
     """Return what a person has yet to see of the payment for a job's present round."""
     found = conn.execute(f"{_SURPRISES} AND l.job = ? AND l.round = ?", (job.row, job.round)).fetchone()
     return _surprise(found) if found else None
 
 
-def surprises(conn: sqlite3.Connection, manifest: str) -> list[Surprise]:
+def surprises(conn: Connection, manifest: str) -> list[Surprise]:
     """Return the payments of a manifest that a person has yet to see, the dearest first."""
     rows = conn.execute(f"{_SURPRISES} AND l.manifest = ? ORDER BY l.surprise DESC, l.id", (manifest,))
     return [_surprise(row) for row in rows]
 
 
-def surprises_told(conn: sqlite3.Connection, manifest: str, now: str) -> None:
+def surprises_told(conn: Connection, manifest: str, now: str) -> None:
     """A person was told of all of them, and goes on."""
     conn.execute(
         "UPDATE ledger SET told_at = ? WHERE surprise IS NOT NULL AND told_at IS NULL AND manifest = ?",
@@ -388,13 +388,13 @@ def surprises_told(conn: sqlite3.Connection, manifest: str, now: str) -> None:
     )
 
 
-def _surprise(row: sqlite3.Row) -> Surprise:
+def _surprise(row: SelectedRow) -> Surprise:
     return Surprise(
         job=JobId(row["job"]), credits=row["surprise"], estimated=row["estimated"], named=row["named"]
     )
 
 
-def names_no_amounts(conn: sqlite3.Connection, base_url: str) -> bool:
+def names_no_amounts(conn: Connection, base_url: str) -> bool:
     """Say whether a service has never named an amount, though several of its tasks have succeeded."""
     if conn.execute("SELECT 1 FROM prices WHERE base_url = ? LIMIT 1", (base_url,)).fetchone():
         return False
@@ -407,7 +407,7 @@ def names_no_amounts(conn: sqlite3.Connection, base_url: str) -> bool:
     return bool(found[0] == SILENT_PAYMENTS)
 
 
-def amount_of(conn: sqlite3.Connection, job: Job) -> float:
+def amount_of(conn: Connection, job: Job) -> float:
     """Return the credits a job's present round counts with."""
     found = conn.execute(
         "SELECT amount FROM ledger WHERE job = ? AND round = ?", (job.row, job.round)
@@ -415,7 +415,7 @@ def amount_of(conn: sqlite3.Connection, job: Job) -> float:
     return float(found["amount"]) if found else 0.0
 
 
-def paid(conn: sqlite3.Connection, job: Job) -> Paid:
+def paid(conn: Connection, job: Job) -> Paid:
     """Return the credits of a job's present round, as far as the service has named them."""
     found = conn.execute(
         "SELECT reserved, charged FROM ledger WHERE job = ? AND round = ?", (job.row, job.round)
@@ -423,7 +423,7 @@ def paid(conn: sqlite3.Connection, job: Job) -> Paid:
     return (found["reserved"], found["charged"]) if found else (None, None)
 
 
-def tasks(conn: sqlite3.Connection, manifest: str) -> frozenset[tuple[str, str]]:
+def tasks(conn: Connection, manifest: str) -> frozenset[tuple[str, str]]:
     """Return (base_url, task id) of all that is known to be paid for a manifest."""
     rows = conn.execute(
         "SELECT base_url, task_id FROM ledger WHERE manifest = ? AND task_id IS NOT NULL", (manifest,)
@@ -431,23 +431,23 @@ def tasks(conn: sqlite3.Connection, manifest: str) -> frozenset[tuple[str, str]]
     return frozenset((row["base_url"], row["task_id"]) for row in rows)
 
 
-def last_row(conn: sqlite3.Connection) -> int:
+def last_row(conn: Connection) -> int:
     """Return the number of the last payment that was begun; rows are never deleted, so it only grows."""
     return int(conn.execute("SELECT coalesce(max(id), 0) FROM ledger").fetchone()[0])
 
 
-def count(conn: sqlite3.Connection, manifest: str) -> int:
+def count(conn: Connection, manifest: str) -> int:
     """Return how many payments were begun for a manifest; looks at each row."""
     return int(conn.execute("SELECT count(*) FROM ledger WHERE manifest = ?", (manifest,)).fetchone()[0])
 
 
-def has_task(conn: sqlite3.Connection, base_url: str, task_id: str) -> bool:
+def has_task(conn: Connection, base_url: str, task_id: str) -> bool:
     """Say whether a task is known."""
     found = conn.execute("SELECT 1 FROM ledger WHERE base_url = ? AND task_id = ?", (base_url, task_id))
     return found.fetchone() is not None
 
 
-def begun(conn: sqlite3.Connection, manifest: str, since: PaymentsBegun | None) -> PaymentsBegun:
+def begun(conn: Connection, manifest: str, since: PaymentsBegun | None) -> PaymentsBegun:
     """Return how many payments were begun, looking only at what came after an earlier count."""
     row, number, task_id = (since.row, since.number, since.task_id) if since else (0, 0, None)
     last = last_row(conn)
@@ -462,6 +462,6 @@ def begun(conn: sqlite3.Connection, manifest: str, since: PaymentsBegun | None) 
     return PaymentsBegun(row=last, number=number + more[0], task_id=latest["task_id"] if latest else task_id)
 
 
-def by_manifest_model_day(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+def by_manifest_model_day(conn: Connection) -> list[dict[str, Any]]:
     """Return the rows of `v_credits`."""
-    return list(tables(conn).view("v_credits").rows)
+    return list(query(conn, "SELECT * FROM v_credits ORDER BY day, manifest, model"))

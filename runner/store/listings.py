@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import NamedTuple
+
+from runner.store.connection import Connection
 
 
 class ListingSource(NamedTuple):
@@ -13,7 +14,7 @@ class ListingSource(NamedTuple):
     inputs: str  # JSON
 
 
-def find(conn: sqlite3.Connection, manifest: str) -> ListingSource | None:
+def find(conn: Connection, manifest: str) -> ListingSource | None:
     """Return what the listed jobs of a manifest were read from.
 
     None where that is not known, or where rows were put in or taken out by hand since.
@@ -24,7 +25,7 @@ def find(conn: sqlite3.Connection, manifest: str) -> ListingSource | None:
     )
 
 
-def save(conn: sqlite3.Connection, manifest: str, source: ListingSource) -> None:
+def save(conn: Connection, manifest: str, source: ListingSource) -> None:
     """Remember what the jobs listed now were read from."""
     conn.execute(
         "INSERT OR REPLACE INTO listings (manifest, basis, inputs, jobs) VALUES (?, ?, ?, ?)",
@@ -32,12 +33,12 @@ def save(conn: sqlite3.Connection, manifest: str, source: ListingSource) -> None
     )
 
 
-def forget(conn: sqlite3.Connection, manifest: str) -> None:
+def forget(conn: Connection, manifest: str) -> None:
     """Forget what the jobs of a manifest were read from."""
     conn.execute("DELETE FROM listings WHERE manifest = ?", (manifest,))
 
 
-def _listed(conn: sqlite3.Connection, manifest: str) -> int:
+def _listed(conn: Connection, manifest: str) -> int:
     found = conn.execute(
         "SELECT count(*) FROM jobs WHERE manifest = ? AND listed = 1", (manifest,)
     ).fetchone()

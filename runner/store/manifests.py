@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.store.tables import tables
+from runner.store.connection import Connection, SelectedRow
+from runner.store.tables import query
 
 _COLUMNS = "name, path, base_url, key12, output_dir, output_mount"
 
@@ -27,14 +27,14 @@ class Binding:
     output_mount: str | None
 
 
-def binding(conn: sqlite3.Connection, name: str) -> Binding | None:
+def binding(conn: Connection, name: str) -> Binding | None:
     """Return what a manifest name is bound to; None if it is unknown."""
     found = conn.execute(f"SELECT {_COLUMNS} FROM manifests WHERE name = ?", (name,)).fetchone()
     return _binding(found) if found else None
 
 
 def bind(
-    conn: sqlite3.Connection,
+    conn: Connection,
     *,
     name: str,
     path: str,
@@ -54,17 +54,17 @@ def bind(
     )
 
 
-def bindings(conn: sqlite3.Connection) -> list[Binding]:
+def bindings(conn: Connection) -> list[Binding]:
     """Return what all manifest names are bound to, by name."""
     return [_binding(row) for row in conn.execute(f"SELECT {_COLUMNS} FROM manifests ORDER BY name")]
 
 
-def names(conn: sqlite3.Connection) -> list[str]:
+def names(conn: Connection) -> list[str]:
     """Return all manifest names, in their order."""
-    return [row["name"] for row in tables(conn)["manifests"].rows_where(select="name", order_by="name")]
+    return [row["name"] for row in query(conn, "SELECT name FROM manifests ORDER BY name")]
 
 
-def _binding(row: sqlite3.Row) -> Binding:
+def _binding(row: SelectedRow) -> Binding:
     return Binding(
         name=row["name"],
         path=Path(row["path"]),

@@ -12,7 +12,6 @@ held against `runner.lifecycle.rules.may_become`, and against the version the st
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 from runner.errors import RunnerError
 from runner.lifecycle.rules import Failure, may_become
 from runner.model import Job, State, TaskId
+from runner.store.connection import Connection
 from runner.store.jobs import COLUMNS, StaleJob, read_job
 
 _NO_ERROR: dict[str, Any] = {"error_class": None, "error_code": None, "error_message": None}
@@ -92,13 +92,13 @@ class Told:
 # --- before and while it is sent ---------------------------------------------------------------------------------
 
 
-def uploading(conn: sqlite3.Connection, job: Job, now: str) -> Job:
+def uploading(conn: Connection, job: Job, now: str) -> Job:
     """Its reference files go to the service. It stays so until it is submitted, also once all are there."""
     return _advance(conn, job, now, State.UPLOADING)
 
 
 def intend(
-    conn: sqlite3.Connection,
+    conn: Connection,
     job: Job,
     now: str,
     *,
@@ -126,9 +126,7 @@ def intend(
     )
 
 
-def send_again(
-    conn: sqlite3.Connection, job: Job, now: str, *, key12: str, window: FirstSend | None = None
-) -> Job:
+def send_again(conn: Connection, job: Job, now: str, *, key12: str, window: FirstSend | None = None) -> Job:
     """The same bytes are about to be sent once more; `window` where a person has opened a new one for them."""
     opened = {"reopened": 0, **_sent_first(window, now)} if window is not None else {}
     return _advance(
@@ -143,7 +141,7 @@ def send_again(
     )
 
 
-def refused(conn: sqlite3.Connection, job: Job, now: str, *, conflict: bool, pinned: bool) -> Job:
+def refused(conn: Connection, job: Job, now: str, *, conflict: bool, pinned: bool) -> Job:
     """One send of it was surely not accepted. What was sent before it may have been.
 
     Args:
@@ -160,14 +158,12 @@ def refused(conn: sqlite3.Connection, job: Job, now: str, *, conflict: bool, pin
     )
 
 
-def unclear(conn: sqlite3.Connection, job: Job, now: str, *, conflict: bool, pinned: bool) -> Job:
+def unclear(conn: Connection, job: Job, now: str, *, conflict: bool, pinned: bool) -> Job:
     """Nobody can say whether a send of it was accepted."""
     return _advance(conn, job, now, last_unclear_at=now, **_pinned(pinned), **_conflict(job, now, conflict))
 
 
-def back(
-    conn: sqlite3.Connection, job: Job, now: str, *, new_bytes: bool = False, fresh_body: bool = False
-) -> Job:
+def back(conn: Connection, job: Job, now: str, *, new_bytes: bool = False, fresh_body: bool = False) -> Job:
     """It was not accepted, and not for any fault of its own: it waits to be sent as if it never had been.
 
     Args:
@@ -185,7 +181,7 @@ def back(
     return _advance(conn, job, now, State.PLANNED, **columns)
 
 
-def uncertain(conn: sqlite3.Connection, job: Job, now: str, failure: Failure) -> Job:
+def uncertain(conn: Connection, job: Job, now: str, failure: Failure) -> Job:
     """It may have been paid, and no send of ours can tell any more: a person decides."""
     return _advance(conn, job, now, State.UNCERTAIN, **_error(failure))
 
@@ -193,13 +189,13 @@ def uncertain(conn: sqlite3.Connection, job: Job, now: str, failure: Failure) ->
 # --- accepted ----------------------------------------------------------------------------------------------------
 
 
-def accepted(conn: sqlite3.Connection, job: Job, now: str, *, task_id: TaskId) -> Job:
+def accepted(conn: Connection, job: Job, now: str, *, task_id: TaskId) -> Job:
     """The service has taken it on, as this task."""
     return _advance(conn, job, now, State.WAITING, task_id=task_id, submitted_at=now, **_NO_ERROR)
 
 
 def still_running(
-    conn: sqlite3.Connection, job: Job, now: str, *, word: str, overdue: bool = False, polled: bool = False
+    conn: Connection, job: Job, now: str, *, word: str, overdue: bool = False, polled: bool = False
 ) -> Job:
     """Its task has not ended: the service's word for how it stands, and whether it ought to have."""
     return _advance(
@@ -213,13 +209,13 @@ def still_running(
     )
 
 
-def overdue(conn: sqlite3.Connection, job: Job, now: str) -> Job:
+def overdue(conn: Connection, job: Job, now: str) -> Job:
     """Its task ought to have ended."""
     return _advance(conn, job, now, overdue=1)
 
 
 def to_download(
-    conn: sqlite3.Connection,
+    conn: Connection,
     job: Job,
     now: str,
     *,
@@ -245,28 +241,28 @@ def to_download(
     )
 
 
-def new_urls(conn: sqlite3.Connection, job: Job, now: str, urls: Sequence[str]) -> Job:
+def new_urls(conn: Connection, job: Job, now: str, urls: Sequence[str]) -> Job:
     """Its results are at other urls now."""
     return _advance(conn, job, now, urls=json.dumps(urls))
 
 
-def fetch_again(conn: sqlite3.Connection, job: Job, now: str) -> Job:
+def fetch_again(conn: Connection, job: Job, now: str) -> Job:
     """A file of it is gone from the disk; its task is paid and known, and can be asked for fresh urls."""
     return _advance(conn, job, now, State.DOWNLOADING, urls="[]")
 
 
-def partly(conn: sqlite3.Connection, job: Job, now: str) -> Job:
+def partly(conn: Connection, job: Job, now: str) -> Job:
     """Some of its results are on the disk, and others are to come."""
     return _advance(conn, job, now)
 
 
-def done(conn: sqlite3.Connection, job: Job, now: str) -> Job:
+def done(conn: Connection, job: Job, now: str) -> Job:
     """Its results are on the disk."""
     return _advance(conn, job, now, State.DONE, finished_at=now, **_NO_TROUBLE)
 
 
 def trouble(
-    conn: sqlite3.Connection, job: Job, now: str, *, begins: str | None = None, told: Told | None = None
+    conn: Connection, job: Job, now: str, *, begins: str | None = None, told: Told | None = None
 ) -> Job:
     """Something keeps its result from coming.
 
@@ -285,7 +281,7 @@ def trouble(
     return _advance(conn, job, now, **columns) if columns else job
 
 
-def no_trouble(conn: sqlite3.Connection, job: Job, now: str) -> Job:
+def no_trouble(conn: Connection, job: Job, now: str) -> Job:
     """What kept its result from coming is over."""
     return _advance(conn, job, now, **_NO_TROUBLE)
 
@@ -294,7 +290,7 @@ def no_trouble(conn: sqlite3.Connection, job: Job, now: str) -> Job:
 
 
 def fail(
-    conn: sqlite3.Connection,
+    conn: Connection,
     job: Job,
     now: str,
     failure: Failure,
@@ -309,13 +305,13 @@ def fail(
     return _advance(conn, job, now, State.FAILED, finished_at=now, **_error(failure), **columns)
 
 
-def begin_round(conn: sqlite3.Connection, job: Job, now: str, failure: Failure | None = None) -> Job:
+def begin_round(conn: Connection, job: Job, now: str, failure: Failure | None = None) -> Job:
     """It is to be made and paid once more; `failure` says what became of the round that has ended."""
     errors = _error(failure) if failure is not None else {}
     return _advance(conn, job, now, State.PLANNED, **{**_FRESH_ROUND, "round": job.round + 1, **errors})
 
 
-def begin_unpaid(conn: sqlite3.Connection, job: Job, now: str) -> Job:
+def begin_unpaid(conn: Connection, job: Job, now: str) -> Job:
     """Its task has ended for want of credits, unpaid: the same round begins anew, under another key."""
     return _advance(conn, job, now, State.PLANNED, **{**_FRESH_ROUND, "revision": job.revision + 1})
 
@@ -323,13 +319,13 @@ def begin_unpaid(conn: sqlite3.Connection, job: Job, now: str) -> Job:
 # --- by a person's word ------------------------------------------------------------------------------------------
 
 
-def reopen(conn: sqlite3.Connection, job: Job, now: str) -> Job:
+def reopen(conn: Connection, job: Job, now: str) -> Job:
     """Its bytes may be sent again, in a window that opens with the next send, under whatever key that run has."""
     return _advance(conn, job, now, State.SUBMITTING, reopened=1, **_NO_CONFLICT, **_NO_ERROR)
 
 
 def attach(
-    conn: sqlite3.Connection,
+    conn: Connection,
     job: Job,
     now: str,
     *,
@@ -353,7 +349,7 @@ def attach(
     )
 
 
-def abandon(conn: sqlite3.Connection, job: Job, now: str) -> Job:
+def abandon(conn: Connection, job: Job, now: str) -> Job:
     """It is given up; its credits stay counted."""
     return _advance(conn, job, now, State.ABANDONED, overdue=0)
 
@@ -361,7 +357,7 @@ def abandon(conn: sqlite3.Connection, job: Job, now: str) -> Job:
 # --- found on the disk -------------------------------------------------------------------------------------------
 
 
-def through(conn: sqlite3.Connection, job: Job, now: str, states: Sequence[State]) -> Job:
+def through(conn: Connection, job: Job, now: str, states: Sequence[State]) -> Job:
     """It has gone through these states while nobody looked."""
     for state in states:
         job = _advance(conn, job, now, state)
@@ -369,7 +365,7 @@ def through(conn: sqlite3.Connection, job: Job, now: str, states: Sequence[State
 
 
 def found_round(
-    conn: sqlite3.Connection, job: Job, now: str, *, round_: int, key: str | None, submitted_at: str | None
+    conn: Connection, job: Job, now: str, *, round_: int, key: str | None, submitted_at: str | None
 ) -> Job:
     """What is on the disk is of a later round than the one its row knows."""
     columns = {**_FRESH_ROUND, "round": round_, "key": key, "submitted_at": submitted_at}
@@ -377,7 +373,7 @@ def found_round(
 
 
 def found(
-    conn: sqlite3.Connection,
+    conn: Connection,
     job: Job,
     now: str,
     *,
@@ -411,7 +407,7 @@ def check(old: State, new: State, *, who: str = "a job") -> None:
         raise RunnerError(msg, hint="this is a bug in rivya-batch; nothing was changed")
 
 
-def _advance(conn: sqlite3.Connection, job: Job, now: str, state: State | None = None, **columns: Any) -> Job:
+def _advance(conn: Connection, job: Job, now: str, state: State | None = None, **columns: Any) -> Job:
     if state is not None:
         check(job.state, state, who=f"job {job.id}")
         columns["state"] = state.value

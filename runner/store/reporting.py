@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from runner.store.tables import tables
+from runner.store.connection import Connection
+from runner.store.tables import query
 
 _JOBS = """
     SELECT j.id, j.manifest, j.job, j.listed, j.state, j.model, j.prompt, j.params, j.refs, j.axes, j.round,
@@ -31,7 +31,7 @@ _JOBS = """
 
 
 @contextlib.contextmanager
-def snapshot(conn: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def snapshot(conn: Connection) -> Iterator[Connection]:
     """Let all queries inside see one moment, also while a run goes on."""
     if conn.in_transaction:
         yield conn
@@ -61,19 +61,14 @@ class ReportRun:
     rate_per_s: float | None
 
 
-def runs(conn: sqlite3.Connection, manifest: str) -> list[ReportRun]:
+def runs(conn: Connection, manifest: str) -> list[ReportRun]:
     """Return the runs of a manifest, oldest first."""
-    rows = (
-        tables(conn)
-        .view("v_runs")
-        .rows_where(
-            "manifest = ?",
-            (manifest,),
-            order_by="run",
-            select="run AS id, command, started_at, ended_at, exit_code, seconds, accepted, done, failed,"
-            " iif(coalesce(submits, polls, uploads) IS NULL, NULL, coalesce(submits, 0) + coalesce(polls, 0)"
-            " + coalesce(uploads, 0)) AS requests, rejections, rate_per_s",
-        )
+    rows = query(
+        conn,
+        "SELECT run AS id, command, started_at, ended_at, exit_code, seconds, accepted, done, failed,"
+        " CASE WHEN coalesce(submits, polls, uploads) IS NOT NULL THEN coalesce(submits, 0) + coalesce(polls, 0)"
+        " + coalesce(uploads, 0) END AS requests, rejections, rate_per_s FROM v_runs WHERE manifest = ? ORDER BY run",
+        (manifest,),
     )
     return [ReportRun(**row) for row in rows]
 
@@ -90,9 +85,10 @@ class ModelCredits:
     released: float
 
 
-def credits_by_model(conn: sqlite3.Connection, manifest: str) -> list[ModelCredits]:
+def credits_by_model(conn: Connection, manifest: str) -> list[ModelCredits]:
     """Return the credits of each model over all days and rounds, by the model's name."""
-    rows = tables(conn).query(
+    rows = query(
+        conn,
         "SELECT model, sum(payments) AS payments, sum(estimated) AS estimated, sum(reserved) AS reserved,"
         " sum(charged) AS charged, sum(released) AS released FROM v_credits WHERE manifest = ?"
         " GROUP BY model ORDER BY model",
@@ -153,7 +149,7 @@ class JobRow(NamedTuple):
     charged: float | None
 
 
-def job_rows(conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None = None) -> Iterator[JobRow]:
+def job_rows(conn: Connection, manifest: str, rows: Sequence[int] | None = None) -> Iterator[JobRow]:
     """Yield the jobs of a manifest: the listed ones in its order, then those it no longer lists.
 
     Args:
@@ -181,7 +177,7 @@ class ArtifactRow(NamedTuple):
 
 
 def artifact_rows(
-    conn: sqlite3.Connection, manifest: str, rows: Sequence[int] | None = None
+    conn: Connection, manifest: str, rows: Sequence[int] | None = None
 ) -> Iterator[ArtifactRow]:
     """Yield the results that have a file, by job and number."""
     chosen, given = (
@@ -195,11 +191,9 @@ def artifact_rows(
     yield from map(ArtifactRow._make, found)
 
 
-def models(conn: sqlite3.Connection, manifest: str) -> list[str]:
+def models(conn: Connection, manifest: str) -> list[str]:
     """Return the models of a manifest's jobs, by name."""
-    rows = tables(conn).query(
-        "SELECT DISTINCT model FROM jobs WHERE manifest = ? ORDER BY model", (manifest,)
-    )
+    rows = query(conn, "SELECT DISTINCT model FROM jobs WHERE manifest = ? ORDER BY model", (manifest,))
     return [row["model"] for row in rows]
 
 
@@ -212,7 +206,7 @@ class Failures(NamedTuple):
     number: int
 
 
-def failures(conn: sqlite3.Connection, manifest: str) -> list[Failures]:
+def failures(conn: Connection, manifest: str) -> list[Failures]:
     """Return what `v_failures` lists, the commonest message of each kind first.
 
     Tasks that are only overdue are not among them. The class of paid work that does not come home is what keeps it.
@@ -228,7 +222,7 @@ def failures(conn: sqlite3.Connection, manifest: str) -> list[Failures]:
     return [Failures._make(row) for row in rows]
 
 
-def cost_of_failed(conn: sqlite3.Connection, manifest: str) -> float:
+def cost_of_failed(conn: Connection, manifest: str) -> float:
     """Return the credits that count for the failed jobs of a manifest, as far as it lists them still."""
     row = conn.execute(
         "SELECT coalesce(sum(l.amount), 0) FROM ledger l JOIN jobs j ON j.id = l.job"
@@ -241,12 +235,12 @@ def cost_of_failed(conn: sqlite3.Connection, manifest: str) -> float:
 # --- following a manifest while it runs --------------------------------------------------------
 
 
-def data_version(conn: sqlite3.Connection) -> int:
+def data_version(conn: Connection) -> int:
     """Return a number that changes whenever another connection has committed something."""
     return int(conn.execute("PRAGMA data_version").fetchone()[0])
 
 
-def shape(conn: sqlite3.Connection, manifest: str) -> tuple[int, str]:
+def shape(conn: Connection, manifest: str) -> tuple[int, str]:
     """Return what differs whenever the list of jobs itself may have changed: when a run takes up the manifest."""
     row = conn.execute(
         "SELECT (SELECT coalesce(max(id), 0) FROM runs WHERE manifest = ?1) AS run,"
@@ -256,14 +250,14 @@ def shape(conn: sqlite3.Connection, manifest: str) -> tuple[int, str]:
     return row["run"], row["bound"]
 
 
-def last_event(conn: sqlite3.Connection, manifest: str) -> int:
+def last_event(conn: Connection, manifest: str) -> int:
     """Return the number of the latest event of a manifest, 0 for none."""
     found = conn.execute("SELECT max(id) FROM events WHERE manifest = ?", (manifest,)).fetchone()
     return found[0] or 0
 
 
 def versions(
-    conn: sqlite3.Connection, manifest: str, *, since: str = "", event: int = 0
+    conn: Connection, manifest: str, *, since: str = "", event: int = 0
 ) -> tuple[dict[int, int], str]:
     """Return the version of every job that may have changed, by row number, and the latest `updated_at` of them.
 
@@ -280,7 +274,7 @@ def versions(
     )
 
 
-def job_order(conn: sqlite3.Connection, manifest: str) -> list[int]:
+def job_order(conn: Connection, manifest: str) -> list[int]:
     """Return the row numbers of all jobs as `job_rows` yields them."""
     rows = conn.execute(
         "SELECT id FROM jobs WHERE manifest = ? ORDER BY listed DESC, position, id", (manifest,)
@@ -288,9 +282,7 @@ def job_order(conn: sqlite3.Connection, manifest: str) -> list[int]:
     return [row["id"] for row in rows]
 
 
-def artifact_file(
-    conn: sqlite3.Connection, manifest: str, *, row: int, number: int
-) -> tuple[str, str] | None:
+def artifact_file(conn: Connection, manifest: str, *, row: int, number: int) -> tuple[str, str] | None:
     """Return (absolute path, mime) of one result of a job of this manifest; None where there is none."""
     found = conn.execute(
         "SELECT a.path, a.mime FROM artifacts a JOIN jobs j ON j.id = a.job"
@@ -300,9 +292,7 @@ def artifact_file(
     return (found["path"], found["mime"]) if found else None
 
 
-def reference_file(
-    conn: sqlite3.Connection, manifest: str, *, row: int, number: int
-) -> tuple[str, str] | None:
+def reference_file(conn: Connection, manifest: str, *, row: int, number: int) -> tuple[str, str] | None:
     """Return (absolute path, mime) of one reference of a job of this manifest, counted from 1."""
     found = conn.execute("SELECT refs FROM jobs WHERE manifest = ? AND id = ?", (manifest, row)).fetchone()
     named = references(found["refs"]) if found else []
@@ -312,7 +302,7 @@ def reference_file(
 
 
 def job_ids(
-    conn: sqlite3.Connection, manifest: str, *, prefix: str, for_a_person: bool, limit: int
+    conn: Connection, manifest: str, *, prefix: str, for_a_person: bool, limit: int
 ) -> list[tuple[str, str]]:
     """Return (id, state) of jobs whose id begins so, in the manifest's order.
 
@@ -337,7 +327,7 @@ def job_ids(
     return [(row["job"], row["state"]) for row in rows]
 
 
-def name_at(conn: sqlite3.Connection, path: str) -> str | None:
+def name_at(conn: Connection, path: str) -> str | None:
     """Return the name of the manifest that was last run from a file, if any."""
     found = conn.execute(
         "SELECT name FROM manifests WHERE path = ? ORDER BY updated_at DESC LIMIT 1", (path,)

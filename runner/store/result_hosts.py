@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
+from runner.store.connection import Connection
 
 
-def known(conn: sqlite3.Connection, base_url: str) -> list[str]:
+def known(conn: Connection, base_url: str) -> list[str]:
     """Return the hosts that have delivered results of a service, the latest first; a port is part of its name."""
     rows = conn.execute(
         "SELECT host FROM result_hosts WHERE base_url = ? ORDER BY seen_at DESC, host", (base_url,)
@@ -13,7 +13,7 @@ def known(conn: sqlite3.Connection, base_url: str) -> list[str]:
     return [row["host"] for row in rows]
 
 
-def save(conn: sqlite3.Connection, *, base_url: str, host: str, now: str) -> None:
+def save(conn: Connection, *, base_url: str, host: str, now: str) -> None:
     """Remember that a host has delivered a result."""
     conn.execute(
         "INSERT INTO result_hosts (base_url, host, seen_at) VALUES (?, ?, ?)"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from runner.host.clock import epoch
 from runner.model import Json
+from runner.store.connection import Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +32,23 @@ class RunRecord:
 
 
 def begin(
-    conn: sqlite3.Connection, *, manifest: str, command: str, pid: int, host: str, version: str, now: str
+    conn: Connection, *, manifest: str, command: str, pid: int, host: str, version: str, now: str
 ) -> int:
     """Record the start of a run and return its number."""
-    cursor = conn.execute(
-        "INSERT INTO runs (manifest, command, pid, host, version, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    begun = conn.execute(
+        "INSERT INTO runs (manifest, command, pid, host, version, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " RETURNING id",
         (manifest, command, pid, host, version, now, now),
-    )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+    ).fetchall()
+    return int(begun[0]["id"])
 
 
-def touch(conn: sqlite3.Connection, run: int, *, stats: Mapping[str, Json], now: str) -> None:
+def touch(conn: Connection, run: int, *, stats: Mapping[str, Json], now: str) -> None:
     """Say that a run is alive, and how it goes."""
     conn.execute("UPDATE runs SET seen_at = ?, stats = ? WHERE id = ?", (now, json.dumps(stats), run))
 
 
-def end(conn: sqlite3.Connection, run: int, *, exit_code: int, stats: Mapping[str, Json], now: str) -> None:
+def end(conn: Connection, run: int, *, exit_code: int, stats: Mapping[str, Json], now: str) -> None:
     """Record the end of a run."""
     conn.execute(
         "UPDATE runs SET ended_at = ?, seen_at = ?, exit_code = ?, stats = ? WHERE id = ?",
@@ -56,7 +56,7 @@ def end(conn: sqlite3.Connection, run: int, *, exit_code: int, stats: Mapping[st
     )
 
 
-def last(conn: sqlite3.Connection, manifest: str) -> RunRecord | None:
+def last(conn: Connection, manifest: str) -> RunRecord | None:
     """Return the latest run of a manifest, if any."""
     found = conn.execute(
         "SELECT id, manifest, command, pid, host, started_at, seen_at, ended_at, exit_code, stats FROM runs"
@@ -66,13 +66,13 @@ def last(conn: sqlite3.Connection, manifest: str) -> RunRecord | None:
     return RunRecord(**{**dict(found), "stats": json.loads(found["stats"])}) if found else None
 
 
-def latest_manifest(conn: sqlite3.Connection) -> str | None:
+def latest_manifest(conn: Connection) -> str | None:
     """Return the name of the manifest that was run last."""
     row = conn.execute("SELECT manifest FROM runs ORDER BY id DESC LIMIT 1").fetchone()
     return row["manifest"] if row else None
 
 
-def unended(conn: sqlite3.Connection, *, base_url: str, key12: str) -> list[str]:
+def unended(conn: Connection, *, base_url: str, key12: str) -> list[str]:
     """Return the manifests with a run of this account whose end is not recorded: it goes on, or was killed."""
     rows = conn.execute(
         "SELECT DISTINCT r.manifest FROM runs r JOIN manifests m ON m.name = r.manifest WHERE r.ended_at IS NULL"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from runner.fingerprint import canonical
 from runner.model import NEVER_SENT, Estimate, Job, JobSpec, Reference, State
 from runner.once import OncePerObject
 from runner.store import ledger, listings, moves
+from runner.store.connection import Connection, SelectedRow
 from runner.store.error_words import trouble
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
 from runner.store.listings import ListingSource
@@ -90,7 +90,7 @@ ALL_STAGED = NotStaged()
 
 
 def stage(
-    conn: sqlite3.Connection,
+    conn: Connection,
     manifest: str,
     jobs: Iterable[StagedJob],
     *,
@@ -126,7 +126,7 @@ def stage(
     return int(found[0])
 
 
-def carry(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+def carry(source: Connection, target: Connection) -> None:
     """Stage in a database that has just been made what was staged in an empty one."""
     with trouble("staging the jobs of the manifest in a temporary file"):
         _clear(target)
@@ -138,7 +138,7 @@ def carry(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
             )
 
 
-def restage(conn: sqlite3.Connection, manifest: str, prices: Mapping[str, Estimate]) -> None:
+def restage(conn: Connection, manifest: str, prices: Mapping[str, Estimate]) -> None:
     """Stage what is listed already, as the diff of a manifest that lists the same.
 
     Args:
@@ -159,7 +159,7 @@ def restage(conn: sqlite3.Connection, manifest: str, prices: Mapping[str, Estima
     conn.execute(_RESTAGE.format(manifest=quoted))
 
 
-def to_price(conn: sqlite3.Connection, manifest: str) -> list[Job]:
+def to_price(conn: Connection, manifest: str) -> list[Job]:
     """Return one job of each shape that is listed and would be sent."""
     rows = conn.execute(
         f"SELECT min(id) AS id FROM jobs WHERE manifest = ? AND listed = 1 AND state IN {NEVER_SENT_SQL} GROUP BY shape",
@@ -168,7 +168,7 @@ def to_price(conn: sqlite3.Connection, manifest: str) -> list[Job]:
     return [get(conn, row["id"]) for row in rows]
 
 
-def references_listed(conn: sqlite3.Connection, manifest: str) -> Iterator[Reference]:
+def references_listed(conn: Connection, manifest: str) -> Iterator[Reference]:
     """Yield the input files of what is listed, each once."""
     seen: set[str] = set()
     for row in conn.execute(
@@ -180,7 +180,7 @@ def references_listed(conn: sqlite3.Connection, manifest: str) -> Iterator[Refer
                 yield reference
 
 
-def _clear(conn: sqlite3.Connection) -> None:
+def _clear(conn: Connection) -> None:
     conn.execute(f"DROP {'VIEW' if is_restaged(conn) else 'TABLE'} IF EXISTS temp.incoming")
     conn.execute("DROP TABLE IF EXISTS temp.priced")
     conn.execute("DROP TABLE IF EXISTS temp.not_staged")
@@ -189,13 +189,13 @@ def _clear(conn: sqlite3.Connection) -> None:
     conn.execute("CREATE TEMP TABLE unwanted (job TEXT PRIMARY KEY) WITHOUT ROWID")
 
 
-def _leave(conn: sqlite3.Connection, ids: Iterable[str]) -> None:
+def _leave(conn: Connection, ids: Iterable[str]) -> None:
     conn.executemany("INSERT OR IGNORE INTO temp.not_staged (job) VALUES (?)", ((job,) for job in ids))
     # An id that is used twice: the first of the two is staged.
     conn.execute("DELETE FROM temp.not_staged WHERE job IN (SELECT job FROM incoming)")
 
 
-def _leave_all(conn: sqlite3.Connection, manifest: str) -> None:
+def _leave_all(conn: Connection, manifest: str) -> None:
     """Leave every listed row as it is that is neither staged nor known to have been edited or renamed."""
     conn.execute(
         "INSERT OR IGNORE INTO temp.not_staged (job) SELECT job FROM main.jobs WHERE manifest = ? AND listed = 1"
@@ -207,20 +207,20 @@ def _leave_all(conn: sqlite3.Connection, manifest: str) -> None:
 _NOT_STAGED = "(listed = 1 AND job IN (SELECT job FROM temp.not_staged))"
 
 
-def rows_not_staged(conn: sqlite3.Connection, manifest: str) -> frozenset[int]:
+def rows_not_staged(conn: Connection, manifest: str) -> frozenset[int]:
     """Return the rows of jobs that are listed as before, though they are not staged."""
     found = conn.execute(f"SELECT id FROM main.jobs WHERE manifest = ? AND {_NOT_STAGED}", (manifest,))
     return frozenset(row["id"] for row in found)
 
 
-def is_restaged(conn: sqlite3.Connection) -> bool:
+def is_restaged(conn: Connection) -> bool:
     """Return whether a view of the listed rows is in the place of a staged list."""
     found = conn.execute("SELECT type FROM temp.sqlite_master WHERE name = 'incoming'").fetchone()
     return found is not None and found["type"] == "view"
 
 
 @contextmanager
-def _temporary(conn: sqlite3.Connection) -> Iterator[None]:
+def _temporary(conn: Connection) -> Iterator[None]:
     """Write temporary tables in one transaction; the database itself is not locked."""
     conn.execute("BEGIN")
     try:
@@ -253,7 +253,7 @@ def _rows(jobs: Iterable[StagedJob]) -> Iterator[tuple[Any, ...]]:
         )
 
 
-def _compare(conn: sqlite3.Connection, manifest: str) -> None:
+def _compare(conn: Connection, manifest: str) -> None:
     if not conn.execute("SELECT 1 FROM jobs WHERE manifest = ? LIMIT 1", (manifest,)).fetchone():
         return
     # 1. The same id and fingerprint: the same job, wherever it stands in the file now.
@@ -292,17 +292,27 @@ def _compare(conn: sqlite3.Connection, manifest: str) -> None:
     conn.execute("DROP TABLE temp.free_rows")
     # 3. A known id with another fingerprint: changed, and the cause is what differs from the row that
     # was listed until now.
-    conn.create_function("params_differ", 2, _params_differ, deterministic=True)
-    conn.create_function("references_differ", 2, _references_differ, deterministic=True)
-    conn.execute(
-        "UPDATE incoming SET change = 'changed', cause = trim("
-        " iif(j.model IS NOT incoming.model, 'model ', '') || iif(j.prompt IS NOT incoming.prompt, 'prompt ', '')"
-        " || iif(params_differ(j.params, incoming.params), 'params ', '')"
-        " || iif(references_differ(j.refs, incoming.refs), 'reference', ''))"
-        " FROM jobs j WHERE incoming.row IS NULL AND j.id = (SELECT k.id FROM jobs k WHERE k.manifest = ?1"
-        "   AND k.job = incoming.job ORDER BY +k.listed DESC, k.id DESC LIMIT 1)",
+    known = conn.execute(
+        "SELECT i.position, i.model AS model, i.prompt AS prompt, i.params AS params, i.refs AS refs, j.model AS old_model,"
+        " j.prompt AS old_prompt, j.params AS old_params, j.refs AS old_refs"
+        " FROM incoming i JOIN jobs j ON j.id = (SELECT k.id FROM jobs k WHERE k.manifest = ?"
+        "   AND k.job = i.job ORDER BY +k.listed DESC, k.id DESC LIMIT 1) WHERE i.row IS NULL",
         (manifest,),
     )
+    changed = [(" ".join(_causes(row)), row["position"]) for row in known]
+    conn.executemany("UPDATE incoming SET change = 'changed', cause = ? WHERE position = ?", changed)
+
+
+def _causes(row: SelectedRow) -> Iterator[str]:
+    """Yield what differs between a staged job and the row that was listed under its id until now."""
+    if row["model"] != row["old_model"]:
+        yield "model"
+    if row["prompt"] != row["old_prompt"]:
+        yield "prompt"
+    if _params_differ(row["old_params"], row["params"]):
+        yield "params"
+    if _references_differ(row["old_refs"], row["refs"]):
+        yield "reference"
 
 
 def _params_differ(one: str, other: str) -> bool:
@@ -317,7 +327,7 @@ def _references_differ(one: str, other: str) -> bool:
     ]
 
 
-def gone_sql(conn: sqlite3.Connection) -> str:
+def gone_sql(conn: Connection) -> str:
     """Return the condition for rows of manifest ?1 that what is staged does not list."""
     if is_restaged(conn):
         return "manifest = ?1 AND listed = 0"
@@ -326,7 +336,7 @@ def gone_sql(conn: sqlite3.Connection) -> str:
     )
 
 
-def adopt(conn: sqlite3.Connection, positions: Iterable[int]) -> None:
+def adopt(conn: Connection, positions: Iterable[int]) -> None:
     """Mark staged jobs whose result is on disk already: they become `done`, unpaid."""
     found = [(position,) for position in positions]
     if not found:
@@ -340,7 +350,7 @@ def adopt(conn: sqlite3.Connection, positions: Iterable[int]) -> None:
     conn.executemany("UPDATE incoming SET change = 'done', sends = 0 WHERE position = ?", found)
 
 
-def narrow(conn: sqlite3.Connection, pattern: str) -> None:
+def narrow(conn: Connection, pattern: str) -> None:
     """Count none as submitted but staged jobs with an id like this; what is known of the others stays."""
     with trouble("staging the jobs of the manifest in a temporary file"):
         others = [
@@ -353,7 +363,7 @@ def narrow(conn: sqlite3.Connection, pattern: str) -> None:
             conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM temp.unwanted)")
 
 
-def row_at(conn: sqlite3.Connection, manifest: str, position: int) -> int:
+def row_at(conn: Connection, manifest: str, position: int) -> int:
     """Return the row of a staged job, once the diff is applied."""
     found = conn.execute(
         "SELECT j.id FROM incoming i JOIN jobs j ON j.manifest = ? AND j.job = i.job AND j.fingerprint = i.fingerprint"
@@ -373,9 +383,7 @@ class Applied:
     renamed: tuple[int, ...]
 
 
-def apply(
-    conn: sqlite3.Connection, manifest: str, now: str, *, source: ListingSource | None = None
-) -> Applied:
+def apply(conn: Connection, manifest: str, now: str, *, source: ListingSource | None = None) -> Applied:
     """Make the staged jobs the listed ones, and remember what they were read from; inside one write transaction.
 
     A row no longer listed: never sent and unpaid, dropped; `submitting`, uncertain (or dropped, its
@@ -420,7 +428,7 @@ def apply(
     return Applied(inserted=inserted, dropped=dropped, made_uncertain=uncertain, renamed=renamed)
 
 
-def _list(conn: sqlite3.Connection, manifest: str, now: str) -> tuple[tuple[int, ...], int]:
+def _list(conn: Connection, manifest: str, now: str) -> tuple[tuple[int, ...], int]:
     """Make rows of the staged jobs; return the rows that got another name, and how many are new."""
     renamed = tuple(row["row"] for row in conn.execute("SELECT row FROM incoming WHERE change = 'renamed'"))
     # Ids may be swapped among rows: two steps, so that no pair is ever twice there.
@@ -447,7 +455,7 @@ def _list(conn: sqlite3.Connection, manifest: str, now: str) -> tuple[tuple[int,
     return renamed, inserted
 
 
-def _remember(conn: sqlite3.Connection, manifest: str, source: ListingSource | None) -> None:
+def _remember(conn: Connection, manifest: str, source: ListingSource | None) -> None:
     """Remember what the listed rows were read from; forget what an earlier list was read from."""
     if is_restaged(conn):
         return

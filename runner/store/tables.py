@@ -8,7 +8,10 @@ rows of.
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from runner.store.connection import Connection
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -19,3 +22,10 @@ def tables(conn: sqlite3.Connection) -> Database:
     from sqlite_utils import Database
 
     return Database(conn, recursive_triggers=False, execute_plugins=False)
+
+
+def query(conn: Connection, sql: str, parameters: Sequence[Any] = ()) -> Iterator[dict[str, Any]]:
+    """Yield what a SELECT finds, `{column: value}`: by sqlite-utils where the database is an SQLite file."""
+    if isinstance(conn, sqlite3.Connection):
+        return tables(conn).query(sql, tuple(parameters))
+    return (dict(row) for row in conn.execute(sql, parameters))

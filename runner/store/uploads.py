@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from runner.model import Upload
+from runner.store.connection import Connection
 
 
-def find(
-    conn: sqlite3.Connection, *, sha256: str, kind: str, model: str, account: str, since: str
-) -> Upload | None:
+def find(conn: Connection, *, sha256: str, kind: str, model: str, account: str, since: str) -> Upload | None:
     """Return the remote copy of a file made at or after `since` (and not in the future), if any."""
     row = conn.execute(
         "SELECT * FROM uploads WHERE sha256 = ? AND kind = ? AND model = ? AND account = ? AND uploaded_at >= ?",
@@ -27,7 +24,7 @@ def find(
 
 
 def save(
-    conn: sqlite3.Connection, *, sha256: str, kind: str, model: str, account: str, copy: Upload, raw: str
+    conn: Connection, *, sha256: str, kind: str, model: str, account: str, copy: Upload, raw: str
 ) -> None:
     """Remember the remote copy of a file."""
     conn.execute(
@@ -48,6 +45,6 @@ def save(
     )
 
 
-def forget(conn: sqlite3.Connection, urls: tuple[str, ...]) -> None:
+def forget(conn: Connection, urls: tuple[str, ...]) -> None:
     """Forget remote copies that the service no longer accepts."""
     conn.executemany("DELETE FROM uploads WHERE url = ?", [(url,) for url in urls])

@@ -7,7 +7,6 @@ A caller's `await write(...)` returns after its change is on the disk. One commi
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from runner.store.connection import Connection
 from runner.store.database import StateFile
 from runner.store.error_words import trouble
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class _Entry:
     __slots__ = ("error", "operation", "result", "to_send")
 
-    def __init__(self, operation: Callable[[sqlite3.Connection], Any], *, to_send: bool = False) -> None:
+    def __init__(self, operation: Callable[[Connection], Any], *, to_send: bool = False) -> None:
         self.operation = operation
         self.to_send = to_send
         self.result: Any = None
@@ -66,7 +66,7 @@ class GroupWriter:
         self.transactions = 0
         self.operations = 0
 
-    async def write(self, operation: Callable[[sqlite3.Connection], T], *, to_send: bool = False) -> T:
+    async def write(self, operation: Callable[[Connection], T], *, to_send: bool = False) -> T:
         """Run an operation in the next transaction and return its result once that is committed.
 
         Args:
@@ -92,7 +92,7 @@ class GroupWriter:
         result: T = entry.result
         return result
 
-    def write_soon(self, operation: Callable[[sqlite3.Connection], Any]) -> None:
+    def write_soon(self, operation: Callable[[Connection], Any]) -> None:
         """Run an operation in the next transaction; nobody waits, and its own errors are dropped."""
         self._next.entries.append(_Entry(operation))
         self._call()
@@ -187,7 +187,7 @@ class GroupWriter:
             _answer(entries, exc)
 
     @staticmethod
-    def _one(conn: sqlite3.Connection, entry: _Entry) -> None:
+    def _one(conn: Connection, entry: _Entry) -> None:
         conn.execute("SAVEPOINT one")
         try:
             with trouble("writing the state database"):

@@ -6,7 +6,6 @@ Nothing here writes, and nothing here is known to the run: it may be in this pro
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from runner.host.workspace import Holder
 from runner.reports import page
 from runner.reports.data import FilePlace, Invocation, Report, categories_of, collect, jobs_of
 from runner.store import jobs, reporting, runs
+from runner.store.connection import Connection
 from runner.store.database import StateFile
 from runner.store.error_words import trouble
 
@@ -126,7 +126,7 @@ class PageReader:
             self._data_version, self._heartbeat = version, heartbeat
             return delta
 
-    def _delta(self, conn: sqlite3.Connection, control: ControlState) -> Delta | None:
+    def _delta(self, conn: Connection, control: ControlState) -> Delta | None:
         name = self.target.manifest
         shape, event = reporting.shape(conn, name), reporting.last_event(conn, name)
         if shape != self._shape:
@@ -190,12 +190,12 @@ class PageReader:
             self._file.close()
         self._file = self._data_version = None
 
-    def _conn(self) -> sqlite3.Connection:
+    def _conn(self) -> Connection:
         if self._file is None:
             self._file = StateFile.open_readonly(self.target.database)
         return self._file.conn
 
-    def _report(self, conn: sqlite3.Connection, rows: Sequence[int]) -> Report:
+    def _report(self, conn: Connection, rows: Sequence[int]) -> Report:
         target = self.target
         return collect(
             conn,
@@ -207,10 +207,10 @@ class PageReader:
             url_of=file_url,
         )
 
-    def _head_of(self, conn: sqlite3.Connection, report: Report, control: ControlState) -> dict[str, Any]:
+    def _head_of(self, conn: Connection, report: Report, control: ControlState) -> dict[str, Any]:
         return {**page.head(report), "categories": self._categories, "now": self._now(conn, report, control)}
 
-    def _now(self, conn: sqlite3.Connection, report: Report, control: ControlState) -> dict[str, Any]:
+    def _now(self, conn: Connection, report: Report, control: ControlState) -> dict[str, Any]:
         """Return what is happening now: `{"phase": "running", "rate_per_s": 9.8, …}`."""
         run = runs.last(conn, self.target.manifest)
         stats = run.stats if run is not None else {}
@@ -237,7 +237,7 @@ class PageReader:
         told["eta_s"] = runs.time_left_s(run, self._wall_s())
         return told
 
-    def _phase(self, conn: sqlite3.Connection, control: ControlState) -> str:
+    def _phase(self, conn: Connection, control: ControlState) -> str:
         """Return `none`, `running`, `held`, `stopping`, `paused` (Ctrl-Z), `ended` or `killed`."""
         run = runs.last(conn, self.target.manifest)
         if run is None:

@@ -6,7 +6,6 @@ that is of the very payment a job waits for, or of a later round, ends the job's
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 
 from runner.host.clock import epoch, rfc3339
@@ -14,6 +13,7 @@ from runner.model import NEVER_SENT, Job, Settings, State
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.service.amounts import number_of
 from runner.store import diff, events, jobs, ledger, moves, staging
+from runner.store.connection import Connection
 from runner.store.database import StateFile
 
 # How a job comes from where it stands to where its result is found: its own task is known now, or what came after
@@ -55,7 +55,7 @@ def _is_of(sidecar: Sidecar, key: str | None) -> bool:
     return key is not None and sidecar.key == key and sidecar.task_id is not None
 
 
-def take_over(conn: sqlite3.Connection, name: str, adopted: Mapping[int, Sidecar], now: str) -> None:
+def take_over(conn: Connection, name: str, adopted: Mapping[int, Sidecar], now: str) -> None:
     """Make the jobs whose results were found on disk `done`; what is missing of some is fetched."""
     for position, sidecar in adopted.items():
         job = jobs.get(conn, staging.row_at(conn, name, position))
@@ -75,7 +75,7 @@ def take_over(conn: sqlite3.Connection, name: str, adopted: Mapping[int, Sidecar
         events.outside_runs(conn, job, now, "adopted", task_id=sidecar.task_id, round=job.round)
 
 
-def _of_this_payment(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str) -> Job:
+def _of_this_payment(conn: Connection, job: Job, sidecar: Sidecar, now: str) -> Job:
     """What became of this very send is known: it was accepted, and has ended."""
     assert sidecar.task_id is not None
     ledger.accept(conn, job, task_id=sidecar.task_id, reserved=sidecar.reserved_credits, now=now)
@@ -83,7 +83,7 @@ def _of_this_payment(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: 
     return moves.through(conn, job, now, _OF_THIS_PAYMENT)
 
 
-def _of_its_round(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str) -> Job:
+def _of_its_round(conn: Connection, job: Job, sidecar: Sidecar, now: str) -> Job:
     """The round it is in has ended unseen, if it was sent; its result is that of the sidecar's round."""
     ledger.settle(conn, job, final=None, succeeded=False, now=now)
     job = moves.through(conn, job, now, _OF_A_LATER_ROUND.get(job.state, ()))
@@ -95,7 +95,7 @@ def _of_its_round(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str
     return job
 
 
-def _count_as_paid(conn: sqlite3.Connection, job: Job, sidecar: Sidecar, now: str) -> None:
+def _count_as_paid(conn: Connection, job: Job, sidecar: Sidecar, now: str) -> None:
     credits, task_id = _credits(sidecar), sidecar.task_id
     known = task_id is not None and jobs.holder_of_task(conn, sidecar.base_url, task_id) is not None
     if not credits or known:  # nothing was ever named, or another row has paid for it
