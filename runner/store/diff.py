@@ -38,7 +38,7 @@ def _orphans(conn: Connection) -> str:
 def to_spend(conn: Connection) -> dict[str, tuple[int, float]]:
     """Return {basis: (jobs, credits)} of all that a run would submit."""
     rows = conn.execute(
-        "SELECT basis, count(*) AS n, sum(estimate) AS credits FROM incoming WHERE sends GROUP BY basis"
+        "SELECT basis, count(*) AS n, sum(estimate) AS credits FROM incoming WHERE sends = 1 GROUP BY basis"
     )
     return {row["basis"]: (row["n"], row["credits"]) for row in rows}
 
@@ -46,26 +46,29 @@ def to_spend(conn: Connection) -> dict[str, tuple[int, float]]:
 def paid_under_other_names(conn: Connection, manifest: str, base_url: str) -> list[tuple[str, int, int]]:
     """Return (name, jobs done, jobs under way) for each other manifest that has paid for what a run would submit."""
     rows = conn.execute(
-        "SELECT j.manifest, count(DISTINCT iif(j.state = 'done', i.position, NULL)) AS done,"
-        f" count(DISTINCT iif(j.state IN {UNDER_WAY_SQL}, i.position, NULL)) AS under_way"
-        " FROM incoming i CROSS JOIN main.jobs j INDEXED BY jobs_by_fingerprint ON j.fingerprint = i.fingerprint"
-        f" CROSS JOIN manifests m ON m.name = j.manifest WHERE i.sends AND j.manifest <> ?1 AND m.base_url = ?2"
-        f" AND (j.state = 'done' OR j.state IN {UNDER_WAY_SQL}) GROUP BY j.manifest ORDER BY done + under_way DESC",
+        "SELECT j.manifest, count(DISTINCT CASE WHEN j.state = 'done' THEN i.position END) AS done,"
+        f" count(DISTINCT CASE WHEN j.state IN {UNDER_WAY_SQL} THEN i.position END) AS under_way"
+        " FROM incoming i CROSS JOIN jobs j INDEXED BY jobs_by_fingerprint ON j.fingerprint = i.fingerprint"
+        f" CROSS JOIN manifests m ON m.name = j.manifest WHERE i.sends = 1 AND j.manifest <> ?1 AND m.base_url = ?2"
+        f" AND (j.state = 'done' OR j.state IN {UNDER_WAY_SQL}) GROUP BY j.manifest ORDER BY j.manifest",
         (manifest, base_url),
     )
-    return [(row["manifest"], row["done"], row["under_way"]) for row in rows]
+    found = [(row["manifest"], row["done"], row["under_way"]) for row in rows]
+    return sorted(found, key=lambda each: -each[1] - each[2])
 
 
 def margin(conn: Connection) -> float:
     """Return how much more than its estimate is set aside for one job that a run would submit, at most."""
-    found = conn.execute("SELECT coalesce(max(reserve - estimate), 0) FROM incoming WHERE sends").fetchone()
+    found = conn.execute(
+        "SELECT coalesce(max(reserve - estimate), 0) FROM incoming WHERE sends = 1"
+    ).fetchone()
     return float(found[0])
 
 
 def above(conn: Connection, credits: float) -> int:
     """Return how many of the jobs that a run would submit come to more than this, earlier rounds included."""
     found = conn.execute(
-        "SELECT count(*) FROM incoming i WHERE i.sends"
+        "SELECT count(*) FROM incoming i WHERE i.sends = 1"
         " AND i.reserve + (SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = i.row) > ?",
         (credits,),
     ).fetchone()
@@ -110,7 +113,8 @@ def lines(conn: Connection, manifest: str) -> Iterator[PlanLine]:
     """Yield the plan job by job, orphans last."""
     staged = conn.execute(
         "SELECT i.position, i.job, i.change, i.cause, i.was, coalesce(j.state, 'new') AS state, i.model, i.prompt, i.params,"
-        " i.refs, i.output, i.estimate, i.basis, i.sends, l.charged, iif(l.state = 'reserved', l.amount, NULL) AS reserved,"
+        " i.refs, i.output, i.estimate, i.basis, i.sends, l.charged,"
+        " CASE WHEN l.state = 'reserved' THEN l.amount END AS reserved,"
         " coalesce(j.round, 1) AS round, j.error_class, j.error_message, j.task_id, i.fingerprint"
         " FROM incoming i LEFT JOIN jobs j ON j.id = i.row LEFT JOIN ledger l ON l.job = j.id AND l.round = j.round"
         " ORDER BY i.position"
@@ -119,7 +123,7 @@ def lines(conn: Connection, manifest: str) -> Iterator[PlanLine]:
     orphaned = conn.execute(
         "SELECT orphans.position, orphans.job, 'orphaned' AS change, '' AS cause, '' AS was, orphans.state, orphans.model,"
         " orphans.prompt, orphans.params, orphans.refs, orphans.output, 0.0 AS estimate, '' AS basis, 0 AS sends, l.charged,"
-        " iif(l.state = 'reserved', l.amount, NULL) AS reserved, orphans.round, orphans.error_class,"
+        " CASE WHEN l.state = 'reserved' THEN l.amount END AS reserved, orphans.round, orphans.error_class,"
         " orphans.error_message, orphans.task_id, orphans.fingerprint"
         f" FROM {_orphans(conn)} LEFT JOIN ledger l ON l.job = orphans.id AND l.round = orphans.round ORDER BY orphans.id",
         (manifest,),
@@ -146,8 +150,8 @@ def candidates(conn: Connection) -> Iterator[Candidate]:
     """Yield all that would be paid for, or may come to be paid for again: sidecars are looked for."""
     rows = conn.execute(
         "SELECT i.position, i.job, i.fingerprint, i.output, coalesce(j.state, 'planned'), coalesce(j.round, 1), j.key"
-        " FROM incoming i LEFT JOIN main.jobs j ON j.id = i.row"
-        " WHERE i.sends OR i.change NOT IN ('new', 'planned', 'changed', 'renamed', 'done')"
+        " FROM incoming i LEFT JOIN jobs j ON j.id = i.row"
+        " WHERE i.sends = 1 OR i.change NOT IN ('new', 'planned', 'changed', 'renamed', 'done') ORDER BY i.position"
     )
     return map(Candidate._make, rows)
 
@@ -155,9 +159,9 @@ def candidates(conn: Connection) -> Iterator[Candidate]:
 def to_be_written(conn: Connection) -> Iterator[str]:
     """Yield the output names of the staged jobs whose results are not in their places yet."""
     rows = conn.execute(
-        "SELECT i.output FROM incoming i LEFT JOIN main.jobs j ON j.id = i.row"
-        " WHERE NOT coalesce(j.state = 'abandoned' OR (j.state = 'done' AND j.output = i.output"
-        " AND EXISTS (SELECT 1 FROM main.artifacts a WHERE a.job = j.id AND a.path <> '')), 0)"
+        "SELECT i.output FROM incoming i LEFT JOIN jobs j ON j.id = i.row"
+        " WHERE j.id IS NULL OR NOT (j.state = 'abandoned' OR (j.state = 'done' AND j.output = i.output"
+        " AND EXISTS (SELECT 1 FROM artifacts a WHERE a.job = j.id AND a.path <> '')))"
     )
     return (row["output"] for row in rows)
 
@@ -165,7 +169,7 @@ def to_be_written(conn: Connection) -> Iterator[str]:
 def to_upload(conn: Connection) -> tuple[int, int]:
     """Return how many distinct files a run would upload, at most, and their bytes."""
     files: dict[tuple[str, str], int] = {}
-    for row in conn.execute("SELECT DISTINCT model, refs FROM incoming WHERE sends AND refs <> '[]'"):
+    for row in conn.execute("SELECT DISTINCT model, refs FROM incoming WHERE sends = 1 AND refs <> '[]'"):
         for item in json.loads(row["refs"]):
             files[item["sha256"], row["model"]] = item["size_bytes"]
     return len(files), sum(files.values())
@@ -173,5 +177,5 @@ def to_upload(conn: Connection) -> tuple[int, int]:
 
 def shapes_to_send(conn: Connection, limit: int = 200) -> list[str]:
     """Return the shapes of what a run would send."""
-    rows = conn.execute("SELECT DISTINCT shape FROM incoming WHERE sends LIMIT ?", (limit,))
+    rows = conn.execute("SELECT DISTINCT shape FROM incoming WHERE sends = 1 LIMIT ?", (limit,))
     return [row["shape"] for row in rows]

@@ -17,6 +17,8 @@ def find(conn: Connection, path: str, *, size: int, mtime_ns: int, inode: int) -
 def save(conn: Connection, rows: list[tuple[str, int, int, int, str]]) -> None:
     """Remember (path, size, mtime_ns, inode, sha256) of files."""
     conn.executemany(
-        "INSERT OR REPLACE INTO hashes (path, size_bytes, mtime_ns, inode, sha256) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO hashes (path, size_bytes, mtime_ns, inode, sha256) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (path) DO UPDATE SET size_bytes = excluded.size_bytes, mtime_ns = excluded.mtime_ns,"
+        " inode = excluded.inode, sha256 = excluded.sha256",
         rows,
     )

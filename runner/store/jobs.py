@@ -310,7 +310,7 @@ def not_coming(conn: Connection, manifest: str) -> Iterator[NotComing]:
         "SELECT j.job, j.state, j.listed, coalesce(j.error_code, j.trouble, 'overdue') AS code,"
         " j.error_code IS NOT NULL OR j.trouble IS NULL AS settled, j.error_message AS message,"
         " j.trouble_since AS since, coalesce(l.charged, 0) AS charged,"
-        " iif(l.state = 'reserved', l.amount, 0) AS reserved"
+        " CASE WHEN l.state = 'reserved' THEN l.amount ELSE 0 END AS reserved"
         " FROM jobs j LEFT JOIN ledger l ON l.job = j.id AND l.round = j.round"
         " WHERE j.manifest = ? AND j.state IN ('waiting', 'downloading')"
         " AND (j.error_code IS NOT NULL OR j.trouble IS NOT NULL OR j.overdue = 1) ORDER BY j.position, j.id",

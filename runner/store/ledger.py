@@ -75,7 +75,7 @@ def _on_the_way(conn: Connection, manifest: str, since: int) -> list[_Out]:
         " sum(o.payments) AS payments, sum(o.amount) AS amount, sum(o.named) AS named, p.reserved, p.ends, p.kept,"
         " EXISTS (SELECT 1 FROM prices t WHERE t.base_url = o.base_url AND t.model = o.model AND t.ends <> '[]') AS tried"
         " FROM credits_out o LEFT JOIN prices p ON p.base_url = o.base_url AND p.shape = o.shape"
-        " GROUP BY o.base_url, o.shape, own, today",
+        " GROUP BY o.base_url, o.shape, o.model, own, today, p.shape, p.reserved, p.ends, p.kept",
         (manifest, since),
     )
     return [
@@ -145,7 +145,7 @@ def reserve(conn: Connection, job: Job, *, estimate: Estimate, base_url: str, no
         " ON CONFLICT (job, round) DO UPDATE SET state = 'reserved', estimated = excluded.estimated,"
         " basis = excluded.basis, most = excluded.most, probe = excluded.probe, named = NULL, reserved = NULL,"
         " charged = NULL, amount = excluded.amount, task_id = NULL, opened_at = excluded.opened_at, settled_at = NULL,"
-        " minute = excluded.minute, surprise = NULL, told_at = NULL WHERE state = 'released'",
+        " minute = excluded.minute, surprise = NULL, told_at = NULL WHERE ledger.state = 'released'",
         (
             job.row,
             job.manifest,
@@ -183,7 +183,8 @@ def note_reserved(conn: Connection, job: Job, *, reserved: float, now: str) -> b
     What counts only grows: a reservation below what its shape was charged in the end is a placeholder.
     """
     changed = conn.execute(
-        "UPDATE ledger SET reserved = ?1, named = coalesce(named, ?1), amount = max(amount, ?1)"
+        "UPDATE ledger SET reserved = ?1, named = coalesce(named, ?1),"
+        " amount = CASE WHEN amount < ?1 THEN ?1 ELSE amount END"
         " WHERE job = ?2 AND round = ?3 AND state = 'reserved' AND reserved IS NOT ?1"
         " RETURNING base_url, shape, model, most, named",
         (reserved, job.row, job.round),
@@ -194,9 +195,9 @@ def note_reserved(conn: Connection, job: Job, *, reserved: float, now: str) -> b
     _mark_surprise(conn, job, row, reserved, named=None)
     conn.execute(
         "INSERT INTO prices (base_url, shape, model, reserved, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)"
-        " ON CONFLICT (base_url, shape) DO UPDATE SET reserved = excluded.reserved, seen = seen + 1,"
-        " seen_at = excluded.seen_at, kept = iif(?6, 0, kept)",
-        (row["base_url"], row["shape"], row["model"], reserved, now, _above(reserved, row["named"])),
+        " ON CONFLICT (base_url, shape) DO UPDATE SET reserved = excluded.reserved, seen = prices.seen + 1,"
+        " seen_at = excluded.seen_at, kept = CASE WHEN ?6 = 1 THEN 0 ELSE prices.kept END",
+        (row["base_url"], row["shape"], row["model"], reserved, now, int(_above(reserved, row["named"]))),
     )
     return True
 
@@ -241,7 +242,7 @@ def _note_end(conn: Connection, row: SelectedRow, seen: Seen, charged: float, no
         kept = 0.0 if _above(charged, row["named"]) else kept + charged
     conn.execute(
         "INSERT INTO prices (base_url, shape, model, ends, kept, seen_at) VALUES (?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (base_url, shape) DO UPDATE SET ends = excluded.ends, kept = excluded.kept, seen = seen + 1,"
+        " ON CONFLICT (base_url, shape) DO UPDATE SET ends = excluded.ends, kept = excluded.kept, seen = prices.seen + 1,"
         " seen_at = excluded.seen_at",
         (
             row["base_url"],
@@ -401,7 +402,7 @@ def names_no_amounts(conn: Connection, base_url: str) -> bool:
     found = conn.execute(
         "SELECT count(*) FROM (SELECT 1 FROM ledger l JOIN jobs j ON j.id = l.job AND j.round = l.round"
         " WHERE l.base_url = ? AND l.task_id IS NOT NULL AND l.state = 'charged'"
-        " AND j.state IN ('downloading', 'done') LIMIT ?)",
+        " AND j.state IN ('downloading', 'done') LIMIT ?) AS first",
         (base_url, SILENT_PAYMENTS),
     ).fetchone()
     return bool(found[0] == SILENT_PAYMENTS)

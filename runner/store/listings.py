@@ -28,7 +28,8 @@ def find(conn: Connection, manifest: str) -> ListingSource | None:
 def save(conn: Connection, manifest: str, source: ListingSource) -> None:
     """Remember what the jobs listed now were read from."""
     conn.execute(
-        "INSERT OR REPLACE INTO listings (manifest, basis, inputs, jobs) VALUES (?, ?, ?, ?)",
+        "INSERT INTO listings (manifest, basis, inputs, jobs) VALUES (?, ?, ?, ?) ON CONFLICT (manifest) DO UPDATE SET"
+        " basis = excluded.basis, inputs = excluded.inputs, jobs = excluded.jobs",
         (manifest, *source, _listed(conn, manifest)),
     )
 

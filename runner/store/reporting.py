@@ -21,8 +21,8 @@ _JOBS = """
         j.error_class, j.error_code, j.error_message, j.fingerprint, l.estimated, l.reserved, l.charged
     FROM jobs j
     LEFT JOIN (
-        SELECT job, sum(estimated) AS estimated, sum(iif(state = 'reserved', amount, 0)) AS reserved,
-            sum(iif(state = 'reserved', 0, amount)) AS charged
+        SELECT job, sum(estimated) AS estimated, sum(CASE WHEN state = 'reserved' THEN amount ELSE 0 END) AS reserved,
+            sum(CASE WHEN state = 'reserved' THEN 0 ELSE amount END) AS charged
         FROM ledger WHERE manifest = ?1 {ledger} GROUP BY job
     ) l ON l.job = j.id
     WHERE j.manifest = ?1 {jobs}
@@ -212,7 +212,8 @@ def failures(conn: Connection, manifest: str) -> list[Failures]:
     Tasks that are only overdue are not among them. The class of paid work that does not come home is what keeps it.
     """
     rows = conn.execute(
-        "SELECT state, coalesce(iif(state IN ('waiting', 'downloading'), error_code, error_class), 'other') AS class,"
+        "SELECT state, coalesce(CASE WHEN state IN ('waiting', 'downloading') THEN error_code ELSE error_class END,"
+        " 'other') AS class,"
         " coalesce(error_message, '') AS message, count(*) AS n"
         " FROM jobs WHERE manifest = ? AND (state = 'uncertain' OR (state = 'failed' AND listed = 1)"
         "   OR (state IN ('waiting', 'downloading') AND error_code IS NOT NULL))"

@@ -60,12 +60,12 @@ CHANGE = (
 _RESTAGE = f"""
     CREATE TEMP VIEW incoming AS
         SELECT j.position, j.job, j.fingerprint, j.model, j.prompt, j.params, j.refs, j.axes, j.shape, j.output,
-            (SELECT p.estimate FROM temp.priced p WHERE p.shape = j.shape) AS estimate,
-            (SELECT p.reserve FROM temp.priced p WHERE p.shape = j.shape) AS reserve,
-            (SELECT p.basis FROM temp.priced p WHERE p.shape = j.shape) AS basis,
-            j.id AS row, {CHANGE} AS change, (j.state IN {NEVER_SENT_SQL}
-                AND j.job NOT IN (SELECT job FROM temp.unwanted)) AS sends, '' AS cause, '' AS was
-        FROM main.jobs j WHERE j.manifest = {{manifest}} AND j.listed = 1
+            (SELECT p.estimate FROM priced p WHERE p.shape = j.shape) AS estimate,
+            (SELECT p.reserve FROM priced p WHERE p.shape = j.shape) AS reserve,
+            (SELECT p.basis FROM priced p WHERE p.shape = j.shape) AS basis,
+            j.id AS row, {CHANGE} AS change, CASE WHEN j.state IN {NEVER_SENT_SQL}
+                AND j.job NOT IN (SELECT job FROM unwanted) THEN 1 ELSE 0 END AS sends, '' AS cause, '' AS was
+        FROM jobs j WHERE j.manifest = {{manifest}} AND j.listed = 1
 """
 
 
@@ -151,12 +151,13 @@ def restage(conn: Connection, manifest: str, prices: Mapping[str, Estimate]) -> 
         "CREATE TEMP TABLE priced (shape TEXT PRIMARY KEY, estimate REAL, reserve REAL, basis TEXT) WITHOUT ROWID"
     )
     conn.executemany(
-        "INSERT INTO temp.priced (shape, estimate, reserve, basis) VALUES (?, ?, ?, ?)",
+        "INSERT INTO priced (shape, estimate, reserve, basis) VALUES (?, ?, ?, ?)",
         [(shape, found.credits, found.reserve, found.basis.value) for shape, found in prices.items()],
     )
-    # A view takes no parameters: SQLite itself writes the name as its text.
-    quoted = conn.execute("SELECT quote(?)", (manifest,)).fetchone()[0]
-    conn.execute(_RESTAGE.format(manifest=quoted))
+    # A view takes no parameters.
+    quoted = manifest.replace("'", "''")
+    conn.execute(_RESTAGE.format(manifest=f"'{quoted}'"))
+    conn.execute("INSERT INTO restaged (view) VALUES (1)")
 
 
 def to_price(conn: Connection, manifest: str) -> list[Job]:
@@ -181,42 +182,45 @@ def references_listed(conn: Connection, manifest: str) -> Iterator[Reference]:
 
 
 def _clear(conn: Connection) -> None:
-    conn.execute(f"DROP {'VIEW' if is_restaged(conn) else 'TABLE'} IF EXISTS temp.incoming")
-    conn.execute("DROP TABLE IF EXISTS temp.priced")
-    conn.execute("DROP TABLE IF EXISTS temp.not_staged")
-    conn.execute("DROP TABLE IF EXISTS temp.unwanted")
+    conn.execute("CREATE TEMP TABLE IF NOT EXISTS restaged (view INTEGER PRIMARY KEY)")
+    conn.execute(f"DROP {'VIEW' if is_restaged(conn) else 'TABLE'} IF EXISTS incoming")
+    conn.execute("DELETE FROM restaged")
+    for table in ("priced", "not_staged", "unwanted"):
+        conn.execute(f"DROP TABLE IF EXISTS {table}")
     conn.execute("CREATE TEMP TABLE not_staged (job TEXT PRIMARY KEY) WITHOUT ROWID")
     conn.execute("CREATE TEMP TABLE unwanted (job TEXT PRIMARY KEY) WITHOUT ROWID")
 
 
 def _leave(conn: Connection, ids: Iterable[str]) -> None:
-    conn.executemany("INSERT OR IGNORE INTO temp.not_staged (job) VALUES (?)", ((job,) for job in ids))
+    conn.executemany(
+        "INSERT INTO not_staged (job) VALUES (?) ON CONFLICT DO NOTHING", ((job,) for job in ids)
+    )
     # An id that is used twice: the first of the two is staged.
-    conn.execute("DELETE FROM temp.not_staged WHERE job IN (SELECT job FROM incoming)")
+    conn.execute("DELETE FROM not_staged WHERE job IN (SELECT job FROM incoming)")
 
 
 def _leave_all(conn: Connection, manifest: str) -> None:
     """Leave every listed row as it is that is neither staged nor known to have been edited or renamed."""
     conn.execute(
-        "INSERT OR IGNORE INTO temp.not_staged (job) SELECT job FROM main.jobs WHERE manifest = ? AND listed = 1"
-        " AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL) AND job NOT IN (SELECT job FROM incoming)",
+        "INSERT INTO not_staged (job) SELECT job FROM jobs WHERE manifest = ? AND listed = 1"
+        " AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL) AND job NOT IN (SELECT job FROM incoming)"
+        " ON CONFLICT DO NOTHING",
         (manifest,),
     )
 
 
-_NOT_STAGED = "(listed = 1 AND job IN (SELECT job FROM temp.not_staged))"
+_NOT_STAGED = "(listed = 1 AND job IN (SELECT job FROM not_staged))"
 
 
 def rows_not_staged(conn: Connection, manifest: str) -> frozenset[int]:
     """Return the rows of jobs that are listed as before, though they are not staged."""
-    found = conn.execute(f"SELECT id FROM main.jobs WHERE manifest = ? AND {_NOT_STAGED}", (manifest,))
+    found = conn.execute(f"SELECT id FROM jobs WHERE manifest = ? AND {_NOT_STAGED}", (manifest,))
     return frozenset(row["id"] for row in found)
 
 
 def is_restaged(conn: Connection) -> bool:
     """Return whether a view of the listed rows is in the place of a staged list."""
-    found = conn.execute("SELECT type FROM temp.sqlite_master WHERE name = 'incoming'").fetchone()
-    return found is not None and found["type"] == "view"
+    return conn.execute("SELECT 1 FROM restaged").fetchone() is not None
 
 
 @contextmanager
@@ -258,7 +262,7 @@ def _compare(conn: Connection, manifest: str) -> None:
         return
     # 1. The same id and fingerprint: the same job, wherever it stands in the file now.
     conn.execute(
-        f"UPDATE incoming SET row = j.id, change = {CHANGE}, sends = j.state IN {NEVER_SENT_SQL}"
+        f"UPDATE incoming SET row = j.id, change = {CHANGE}, sends = CASE WHEN j.state IN {NEVER_SENT_SQL} THEN 1 ELSE 0 END"
         " FROM jobs j WHERE j.manifest = ? AND j.job = incoming.job AND j.fingerprint = incoming.fingerprint",
         (manifest,),
     )
@@ -267,7 +271,7 @@ def _compare(conn: Connection, manifest: str) -> None:
     # 2. A new id with the fingerprint of a row that is no longer listed takes that row over: the one
     # that is nearest to a result, so that nothing paid is left aside while its twin is paid for again.
     # (A table of its own with a key: two subqueries would be compared row by row with row.)
-    conn.execute("DROP TABLE IF EXISTS temp.free_rows")
+    conn.execute("DROP TABLE IF EXISTS free_rows")
     conn.execute(
         "CREATE TEMP TABLE free_rows (fingerprint TEXT, n INTEGER, id INTEGER, job TEXT, sends INTEGER,"
         " PRIMARY KEY (fingerprint, n)) WITHOUT ROWID"
@@ -276,7 +280,7 @@ def _compare(conn: Connection, manifest: str) -> None:
         "INSERT INTO free_rows SELECT fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY"
         "   CASE state WHEN 'done' THEN 0 WHEN 'downloading' THEN 1 WHEN 'waiting' THEN 2 WHEN 'submitting' THEN 3"
         "   WHEN 'uncertain' THEN 4 WHEN 'failed' THEN 6 WHEN 'abandoned' THEN 7 ELSE 5 END, position, id), id, job,"
-        f"   state IN {NEVER_SENT_SQL}"
+        f"   CASE WHEN state IN {NEVER_SENT_SQL} THEN 1 ELSE 0 END"
         " FROM jobs WHERE manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
         f"   AND NOT {_NOT_STAGED}"
         "   AND fingerprint IN (SELECT fingerprint FROM incoming WHERE row IS NULL)",
@@ -289,7 +293,7 @@ def _compare(conn: Connection, manifest: str) -> None:
         "     FROM incoming WHERE row IS NULL) w CROSS JOIN free_rows f ON f.fingerprint = w.fingerprint AND f.n = w.n) m"
         " WHERE incoming.position = m.position"
     )
-    conn.execute("DROP TABLE temp.free_rows")
+    conn.execute("DROP TABLE free_rows")
     # 3. A known id with another fingerprint: changed, and the cause is what differs from the row that
     # was listed until now.
     known = conn.execute(
@@ -344,9 +348,10 @@ def adopt(conn: Connection, positions: Iterable[int]) -> None:
     if is_restaged(conn):  # what is not as the rows say needs a table of its own
         with trouble("staging the jobs of the manifest in a temporary file"), _temporary(conn):
             conn.execute("CREATE TEMP TABLE copied AS SELECT * FROM incoming")
-            conn.execute("DROP VIEW temp.incoming")
-            conn.execute("ALTER TABLE temp.copied RENAME TO incoming")
-            conn.execute("CREATE INDEX temp.incoming_position ON incoming (position)")
+            conn.execute("DROP VIEW incoming")
+            conn.execute("ALTER TABLE copied RENAME TO incoming")
+            conn.execute("CREATE INDEX incoming_position ON incoming (position)")
+            conn.execute("DELETE FROM restaged")
     conn.executemany("UPDATE incoming SET change = 'done', sends = 0 WHERE position = ?", found)
 
 
@@ -355,12 +360,12 @@ def narrow(conn: Connection, pattern: str) -> None:
     with trouble("staging the jobs of the manifest in a temporary file"):
         others = [
             (row["job"],)
-            for row in conn.execute("SELECT job FROM incoming WHERE sends")
+            for row in conn.execute("SELECT job FROM incoming WHERE sends = 1")
             if not fnmatch.fnmatchcase(row["job"], pattern)
         ]
-        conn.executemany("INSERT OR IGNORE INTO temp.unwanted (job) VALUES (?)", others)
+        conn.executemany("INSERT INTO unwanted (job) VALUES (?) ON CONFLICT DO NOTHING", others)
         if not is_restaged(conn):
-            conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM temp.unwanted)")
+            conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM unwanted)")
 
 
 def row_at(conn: Connection, manifest: str, position: int) -> int:
@@ -433,10 +438,11 @@ def _list(conn: Connection, manifest: str, now: str) -> tuple[tuple[int, ...], i
     renamed = tuple(row["row"] for row in conn.execute("SELECT row FROM incoming WHERE change = 'renamed'"))
     # Ids may be swapped among rows: two steps, so that no pair is ever twice there.
     conn.execute(
-        "UPDATE jobs SET job = job || char(1) || id WHERE id IN (SELECT row FROM incoming WHERE change = 'renamed')"
+        "UPDATE jobs SET job = job || ? || id WHERE id IN (SELECT row FROM incoming WHERE change = 'renamed')",
+        ("\x01",),
     )
     # A payment under way keeps the shape it was reserved under; what comes next is priced as of today.
-    shape = f"iif(jobs.state IN {UNDER_WAY_SQL}, jobs.shape, i.shape)"
+    shape = f"CASE WHEN jobs.state IN {UNDER_WAY_SQL} THEN jobs.shape ELSE i.shape END"
     conn.execute(
         "UPDATE jobs SET job = i.job, position = i.position, output = i.output, axes = i.axes, refs = i.refs,"
         f" shape = {shape}, listed = 1 FROM incoming i WHERE jobs.id = i.row AND (jobs.job IS NOT i.job"

@@ -28,8 +28,10 @@ def save(
 ) -> None:
     """Remember the remote copy of a file."""
     conn.execute(
-        "INSERT OR REPLACE INTO uploads (sha256, kind, model, account, url, file_id, duration_token, duration_s, raw,"
-        " uploaded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO uploads (sha256, kind, model, account, url, file_id, duration_token, duration_s, raw,"
+        " uploaded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sha256, kind, model, account) DO UPDATE SET"
+        " url = excluded.url, file_id = excluded.file_id, duration_token = excluded.duration_token,"
+        " duration_s = excluded.duration_s, raw = excluded.raw, uploaded_at = excluded.uploaded_at",
         (
             sha256,
             kind,
