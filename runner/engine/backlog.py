@@ -81,10 +81,15 @@ class Backlog:
 
     # --- new jobs ---
 
+    @property
+    def runs_low(self) -> bool:
+        """Whether the next jobs of the manifest are to be brought near."""
+        return not self.fed and len(self.ready) + len(self.missing) < LOOKAHEAD // 2
+
     async def refill(self) -> None:
         """Bring the next jobs of the manifest near, as many as are about to be needed."""
         prepared = len(self.ready) + len(self.missing)
-        if self.fed or prepared >= LOOKAHEAD // 2:
+        if not self.runs_low:
             return
         # Not further ahead than will be submitted: nobody wants uploads for jobs beyond --limit.
         wanted = min(LOOKAHEAD, self._admission.allowance(prepared))

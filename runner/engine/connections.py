@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from runner.engine.gates import FreePlaces
 from runner.pace.scheduler import Call
 
 PLACES = 10
@@ -57,18 +58,21 @@ class Connections:
         """Return how many requests are open, of one kind or of all."""
         return self._all if call is None else self._open[call]
 
-    def taken(self, now: float) -> int:
-        """Return how many places are taken."""
-        return self._all - min(self._slow(now), SLOW_PLACES)
-
-    def full(self, now: float) -> bool:
-        """Whether no request may be begun."""
-        return self._all >= PLACES and self.taken(now) >= PLACES
-
-    def room_for_polls(self, now: float) -> bool:
-        """Whether a poll may be begun where there is a place."""
-        slow = self._slow(now)
-        return not slow or len(self._polls) - min(slow, SLOW_PLACES) < FOR_POLLS
+    def places(self, now: float) -> FreePlaces:
+        """Return whether there is a place for one more, and when the next open poll gives up its own."""
+        slow_s, slow, change_at = self._slow_s, 0, math.inf
+        for sent_at, _ in self._polls.values():  # the oldest first
+            if sent_at + slow_s > now:
+                change_at = sent_at + slow_s
+                break
+            slow += 1
+        apart = min(slow, SLOW_PLACES)
+        return FreePlaces(
+            full=self._all - apart >= PLACES,
+            any_open=self._all > apart,
+            room_for_polls=not slow or len(self._polls) - apart < FOR_POLLS,
+            change_at=change_at,
+        )
 
     def may_ask(self, row: int) -> bool:
         """Whether this job may be asked about where there is room for polls."""
@@ -76,20 +80,6 @@ class Connections:
             return True
         return sum(1 for _, other in self._polls.values() if other in self._slow_rows) < FOR_POLLS
 
-    def changes_at(self, now: float) -> float:
-        """Return when the next open poll gives up its place; infinite when all that can have."""
-        slow_s = self._slow_s
-        ends = (sent_at + slow_s for sent_at, _ in self._polls.values())
-        return next((end for end in ends if end > now), math.inf)
-
     @property
     def _slow_s(self) -> float:
         return min(max(SLOW * self._usual_s, SOONEST_S), LATEST_S)
-
-    def _slow(self, now: float) -> int:
-        slow_s, count = self._slow_s, 0
-        for sent_at, _ in self._polls.values():
-            if sent_at + slow_s > now:
-                break
-            count += 1
-        return count

@@ -26,25 +26,27 @@ class Held(NamedTuple):
     beyond: bool = False  # that is later than this run waits when nothing else is left to do
 
 
-NOT_HELD = Held()
+class Holds(NamedTuple):
+    """What the service has asked us to wait for, by kind of request; `repeats` are of unclear submits."""
+
+    submits: Held = Held()
+    repeats: Held = Held()
+    uploads: Held = Held()
+    polls: Held = Held()
 
 
-class Conditions(NamedTuple):
-    """What is known at one moment. The defaults: all is well. Times are readings of the run's clock, in seconds."""
+class FreePlaces(NamedTuple):
+    """Whether there is a place for one more open request, and when that changes by itself."""
 
-    now: float
-    # this run
-    stopped: bool = False  # nothing more is begun
-    nothing_new: bool = False  # no more submits; what is paid is brought home
-    paused: bool = False  # by a person
-    room: bool = True  # for one more job: under caps, --limit, the canary
-    hosts_away: bool = False  # results could not be fetched if there were any
-    # places for open requests
     full: bool = False
     any_open: bool = False
-    place_for_polls: bool = True
-    places_change_at: float = math.inf
-    # the service
+    room_for_polls: bool = True
+    change_at: float = math.inf
+
+
+class ServiceState(NamedTuple):
+    """How well the service answers."""
+
     ill: bool = False  # one request at a time asks whether it is back
     away_until: float = OPEN_S
     question_first: bool = False
@@ -53,24 +55,45 @@ class Conditions(NamedTuple):
     submit_is_lost: bool = False  # a submit may be paid for, and nothing ever answered properly
     submits_are_lost: bool = False  # so many in a row that they go one by one
     submits_paused_until: float = OPEN_S
+
+
+class KeyState(NamedTuple):
+    """Whether our key is in doubt."""
+
+    ask_at: float = math.inf
+    in_doubt: bool = False  # nothing but the question may be sent
+    until: float = OPEN_S
+
+
+class TimeState(NamedTuple):
+    """Whether the service's time is known, as far as the next repeat of an unclear submit needs it."""
+
+    known: bool = True
+    ask_at: float = math.inf
+
+
+NO_HOLDS, FREE, WELL, SURE, KNOWN = Holds(), FreePlaces(), ServiceState(), KeyState(), TimeState()
+
+
+class Conditions(NamedTuple):
+    """What is known at one moment. The defaults: all is well. Times are readings of the run's clock, in seconds."""
+
+    now: float
+    stopped: bool = False  # nothing more is begun
+    nothing_new: bool = False  # no more submits; what is paid is brought home
+    paused: bool = False  # by a person
+    room: bool = True  # for one more job: under caps, --limit, the canary
+    hosts_away: bool = False  # results could not be fetched if there were any
     closed_until: float = OPEN_S  # too many tasks at once: no submit before
-    # our key
-    key_ask_at: float = math.inf
-    key_in_doubt: bool = False  # nothing but the question may be sent
-    key_until: float = OPEN_S
-    # the service's time, as far as a repeat of an unclear submit needs it
-    time_ask_at: float = math.inf
-    time_known: bool = True
     question_open: bool = False
-    # what it has asked us to wait for
-    submits: Held = NOT_HELD
-    repeats: Held = NOT_HELD
-    uploads: Held = NOT_HELD
-    polls: Held = NOT_HELD
-    # what is on its way
     submits_open: int = 0
     unclear: int = 0  # submits nobody has answered, and not being asked about now
     tasks: int = 0  # waiting for their end
+    places: FreePlaces = FREE
+    service: ServiceState = WELL
+    key: KeyState = SURE
+    time: TimeState = KNOWN
+    holds: Holds = NO_HOLDS
 
 
 class Gate(NamedTuple):
@@ -95,50 +118,53 @@ class Gates(NamedTuple):
 
 def gates(at: Conditions) -> Gates:
     """Return what may be begun under these conditions."""
-    now = at.now
-    ever = not (at.stopped or at.nothing_new or at.hosts_away or at.submits.beyond or at.paused)
-    new_at, again_at = _submits_at(at, at.submits), _submits_at(at, at.repeats)
-    submit = now >= new_at and not _waits_for_an_answer(at)
+    now, holds = at.now, at.holds
+    new_at, again_at = _submits_at(at, holds.submits), _submits_at(at, holds.repeats)
+    ever = not (at.stopped or at.nothing_new or at.hosts_away or at.paused or holds.submits.beyond)
+    submit = ever and now >= new_at and not _waits_for_an_answer(at)
     closed_until = _closed_until(at)
-    time_at = max(at.time_ask_at, again_at, at.closed_until)
-    times = (new_at, again_at, at.uploads.until, at.polls.until, at.time_ask_at, at.closed_until)
+    opens_at = at.places.change_at
+    for time in (new_at, again_at, holds.uploads.until, holds.polls.until, at.time.ask_at, at.closed_until):
+        if now < time < opens_at:
+            opens_at = time
     return Gates(
-        ask=closed_until <= now and _asks(at, time_at),
-        closed_until=closed_until,
-        new=Gate(submit and ever and at.room, ever and at.room),
-        refused=Gate(submit and ever, ever),
-        unclear=Gate(now >= again_at and at.time_known, not at.repeats.beyond),
-        uploads=Gate(now >= at.uploads.until, not at.uploads.beyond),
-        polls=Gate(now >= at.polls.until and at.place_for_polls, not at.polls.beyond),
-        opens_at=min((at.places_change_at, *(time for time in times if time > now))),
+        closed_until <= now and _asks(at, again_at),
+        closed_until,
+        Gate(submit and at.room, ever and at.room),
+        Gate(submit, ever),
+        Gate(now >= again_at and at.time.known, not holds.repeats.beyond),
+        Gate(now >= holds.uploads.until, not holds.uploads.beyond),
+        Gate(now >= holds.polls.until and at.places.room_for_polls, not holds.polls.beyond),
+        opens_at,
     )
 
 
 def _closed_until(at: Conditions) -> float:
-    if at.full or (at.ill and at.any_open):
-        return at.places_change_at
-    if at.now >= at.key_ask_at and not at.question_open:
+    if at.places.full or (at.service.ill and at.places.any_open):
+        return at.places.change_at
+    if at.now >= at.key.ask_at and not at.question_open:
         return OPEN_S  # for the question only: it is asked
-    if at.key_in_doubt:
-        return math.inf if at.question_open else at.key_ask_at
-    return max(at.key_until, at.away_until)
+    if at.key.in_doubt:
+        return math.inf if at.question_open else at.key.ask_at
+    return max(at.key.until, at.service.away_until)
 
 
-def _asks(at: Conditions, time_at: float) -> bool:
-    if at.question_first:
+def _asks(at: Conditions, again_at: float) -> bool:
+    if at.service.question_first:
         return True
-    return not at.question_open and at.now >= min(at.key_ask_at, time_at)
+    time_at = max(at.time.ask_at, again_at, at.closed_until)
+    return not at.question_open and at.now >= min(at.key.ask_at, time_at)
 
 
 def _submits_at(at: Conditions, held: Held) -> float:
     """Return when the next submit may go: one by one while answers to them are lost."""
-    if not at.submits_are_lost:
+    if not at.service.submits_are_lost:
         return held.until
-    return math.inf if at.submits_open else max(held.until, at.submits_paused_until)
+    return math.inf if at.submits_open else max(held.until, at.service.submits_paused_until)
 
 
 def _waits_for_an_answer(at: Conditions) -> bool:
     """Whether a new job might be paid for nothing: what is there already has to be answered first."""
-    if not at.has_answered and (at.unclear or at.submits_open or at.submit_is_lost):
+    if not at.service.has_answered and (at.unclear or at.submits_open or at.service.submit_is_lost):
         return True
-    return at.question_failed and bool(at.unclear or at.tasks)
+    return at.service.question_failed and bool(at.unclear or at.tasks)

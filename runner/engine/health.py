@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from runner.engine.gates import WELL, ServiceState
 from runner.lifecycle.rules import Failure, counts_for_breaker
 from runner.pace.backoff import retry_delay_s
 from runner.service.protocol import Answer, FailureClass, Meaning
@@ -144,6 +145,22 @@ class Health:
         """We did not run for so long, so nobody asked: that is no impatience."""
         if self._bad_since is not None:
             self._bad_since += seconds
+
+    @property
+    def state(self) -> ServiceState:
+        """What it comes to for what may be begun."""
+        if not self._lost and not self._lost_submits and self.has_answered:
+            return WELL
+        return ServiceState(
+            ill=self.ill,
+            away_until=self.paused_until,
+            question_first=self.question_first,
+            question_failed=self.question_failed,
+            has_answered=self.has_answered,
+            submit_is_lost=self.first_submit_is_lost,
+            submits_are_lost=self.submits_are_lost,
+            submits_paused_until=self.submits_paused_until,
+        )
 
     # --- submits ---
 

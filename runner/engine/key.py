@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+from runner.engine.gates import SURE, KeyState
 from runner.pace.scheduler import Call
 from runner.service.protocol import Answer, Meaning
 
@@ -46,6 +47,13 @@ class KeyCheck:
     def ask_at(self) -> float:
         """When the question is to be asked; infinite while there is none."""
         return self._ask_at
+
+    @property
+    def state(self) -> KeyState:
+        """What it comes to for what may be begun."""
+        if self._ask_at == math.inf and self.checking_until == -math.inf:
+            return SURE
+        return KeyState(ask_at=self._ask_at, in_doubt=self.checking, until=self.checking_until)
 
     def answered(
         self, call: Call, answer: Answer, now: float, *, sent_at: float, row: int | None = None

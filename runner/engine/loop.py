@@ -18,7 +18,7 @@ import anyio.abc
 from runner.engine import polls, questions, submits, uploads
 from runner.engine.completeness import look_at_the_ledger
 from runner.engine.connections import Connections
-from runner.engine.gates import NOT_HELD, Conditions, Gates, Held, gates
+from runner.engine.gates import Conditions, Gates, gates
 from runner.engine.heartbeat import Heartbeat
 from runner.engine.results import Results
 from runner.engine.run_state import RunState, in_words, named
@@ -150,7 +150,7 @@ class Engine:
                     return
                 await self._sleep(self._results.stop(now))
                 continue
-            if self._gates(now).new.ever:
+            if self._backlog.runs_low and self._gates(now).new.ever:
                 try:
                     await self._backlog.refill()
                 except Exception as exc:  # it would tear down the open requests with it
@@ -182,50 +182,27 @@ class Engine:
     def _gates(self, now: float) -> Gates:
         """Return what may be begun at this moment."""
         run_state, connections = self._run_state, self._connections
-        admission, health, key, times = run_state.admission, run_state.health, run_state.key, run_state.times
+        admission = run_state.admission
         return gates(
             Conditions(
-                now=now,
+                now,
                 stopped=self._reasons.halted,
                 nothing_new=self._reasons.no_new,
                 paused=admission.paused,
                 room=admission.has_room(),
                 hosts_away=self._results.out_of_reach,
-                full=connections.full(now),
-                any_open=connections.taken(now) > 0,
-                place_for_polls=connections.room_for_polls(now),
-                places_change_at=connections.changes_at(now),
-                ill=health.ill,
-                away_until=health.paused_until,
-                question_first=health.question_first,
-                question_failed=health.question_failed,
-                has_answered=health.has_answered,
-                submit_is_lost=health.first_submit_is_lost,
-                submits_are_lost=health.submits_are_lost,
-                submits_paused_until=health.submits_paused_until,
                 closed_until=self._scheduler.tasks.closed_until,
-                key_ask_at=key.ask_at,
-                key_in_doubt=key.checking,
-                key_until=key.checking_until,
-                time_ask_at=times.ask_at,
-                time_known=times.known,
                 question_open=run_state.question_open,
-                submits=self._held(Call.SUBMIT, now),
-                repeats=self._held(Call.SUBMIT, now, repeat=True),
-                uploads=self._held(Call.UPLOAD, now),
-                polls=self._held(Call.POLL, now),
                 submits_open=connections.open(Call.SUBMIT),
                 unclear=self._backlog.unclear,
                 tasks=self._scheduler.waiting,
+                places=connections.places(now),
+                service=run_state.health.state,
+                key=run_state.key.state,
+                time=run_state.times.state,
+                holds=run_state.waits.holds(now, connections.open),
             )
         )
-
-    def _held(self, call: Call, now: float, *, repeat: bool = False) -> Held:
-        waits = self._run_state.waits
-        if not waits:
-            return NOT_HELD
-        until = waits.opens_at(call, alone=not self._connections.open(call), repeat=repeat)
-        return Held(until, waits.beyond(call, now, repeat=repeat))
 
     def _begin_call(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Begin one API request, if one is due; else return until when none is (None: begun)."""

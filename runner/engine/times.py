@@ -10,6 +10,7 @@ import math
 from urllib.parse import urlsplit
 
 from runner.engine.backlog import Backlog
+from runner.engine.gates import KNOWN, TimeState
 from runner.engine.view import Progress
 from runner.host import surroundings
 from runner.host.clock import MOMENT_S
@@ -53,9 +54,9 @@ class Times:
         return clock.is_known(resend[0]) or clock.is_silent  # then a person decides
 
     @property
-    def ask_at(self) -> float:
-        """When to ask the service for its time; infinite when there is no need to."""
-        return math.inf if self.known else self._ask_at
+    def state(self) -> TimeState:
+        """What it comes to for what may be begun: where it is not known, it is to be asked for."""
+        return KNOWN if self.known else TimeState(known=False, ask_at=self._ask_at)
 
     def asked(self, now: float) -> None:
         """The service was asked, and has answered or not."""

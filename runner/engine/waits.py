@@ -8,8 +8,10 @@ not refused. Whether a run waits for it, or ends, is a question of patience.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from runner.engine.gates import NO_HOLDS, Held, Holds
 from runner.pace.scheduler import Call
 from runner.service.protocol import Answer, Meaning
 
@@ -103,18 +105,27 @@ class Waits:
         if wait is not None and sent_at >= wait.refused_at:
             del self._waits[call]
 
-    def opens_at(self, call: Call, *, alone: bool, repeat: bool = False) -> float:
-        """Return when the next request of a kind may go, `alone`: none of it is on its way."""
-        wait = self._waits.get(call)
-        if wait is None or (repeat and not wait.repeats):
-            return -math.inf
-        return wait.until if alone else math.inf
+    def holds(self, now: float, on_their_way: Callable[[Call], int]) -> Holds:
+        """Return what each kind waits for; while one of a kind that has waited is on its way, no other goes."""
+        if not self._waits:
+            return NO_HOLDS
+        submits = self._held(Call.SUBMIT, now, on_their_way)
+        repeated = self._waits.get(Call.SUBMIT)
+        return Holds(
+            submits=submits,
+            repeats=submits if repeated is not None and repeated.repeats else Held(),
+            uploads=self._held(Call.UPLOAD, now, on_their_way),
+            polls=self._held(Call.POLL, now, on_their_way),
+        )
 
-    def beyond(self, call: Call, now: float, *, repeat: bool = False) -> bool:
-        """Whether a kind waits for longer than a run that has nothing else to do waits."""
+    def _held(self, call: Call, now: float, on_their_way: Callable[[Call], int]) -> Held:
         wait = self._waits.get(call)
-        if wait is None or (repeat and not wait.repeats):
-            return False
+        if wait is None:
+            return Held()
+        return Held(math.inf if on_their_way(call) else wait.until, self._beyond(wait, now))
+
+    def _beyond(self, wait: Wait, now: float) -> bool:
+        """Whether a kind waits for longer than a run that has nothing else to do waits."""
         asked_often = wait.refusals > 1 and wait.until - wait.since > self._limit_s
         return wait.until - now > self._limit_s or asked_often
 
@@ -124,7 +135,7 @@ class Waits:
 
     def all_beyond(self, now: float) -> list[Wait]:
         """Return the waits that a run does not wait for."""
-        return [wait for call, wait in self._waits.items() if self.beyond(call, now)]
+        return [wait for wait in self._waits.values() if self._beyond(wait, now)]
 
     def next_at(self, now: float) -> float:
         """Return when the next one is over; infinite when none is to come."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from runner.engine.connections import FOR_POLLS, PLACES, SLOW_PLACES, SOONEST_S, Connections
+from runner.engine.connections import FOR_POLLS, PLACES, SOONEST_S, Connections
 from runner.pace.scheduler import Call
 
 
@@ -16,10 +16,10 @@ def test_ten_at_once() -> None:
     connections = Connections()
     numbers = [connections.begin(Call.SUBMIT, None, 0.0) for _ in range(PLACES)]
 
-    assert connections.full(0.0)
-    assert connections.full(100.0), "a submit keeps its place"
+    assert connections.places(0.0).full
+    assert connections.places(100.0).full, "a submit keeps its place"
     connections.end(Call.SUBMIT, numbers[0], 0.1)
-    assert not connections.full(0.1)
+    assert not connections.places(0.1).full
     assert (connections.open(), connections.open(Call.SUBMIT), connections.open(Call.POLL)) == (9, 9, 0)
 
 
@@ -27,11 +27,11 @@ def test_a_poll_that_stays_unanswered_gives_up_its_place() -> None:
     connections = Connections()
     polls(connections, range(PLACES), 0.0)
 
-    assert connections.full(1.0)
-    assert connections.changes_at(1.0) == SOONEST_S
-    assert not connections.full(SOONEST_S)
-    assert connections.taken(SOONEST_S) == 0
-    assert connections.changes_at(SOONEST_S) == math.inf
+    assert connections.places(1.0).full
+    assert connections.places(1.0).change_at == SOONEST_S
+    assert not connections.places(SOONEST_S).full
+    assert not connections.places(SOONEST_S).any_open
+    assert connections.places(SOONEST_S).change_at == math.inf
 
 
 def test_while_some_are_slow_polls_fill_half_of_the_places() -> None:
@@ -39,15 +39,15 @@ def test_while_some_are_slow_polls_fill_half_of_the_places() -> None:
     polls(connections, range(PLACES), 0.0)
     now, begun = SOONEST_S, 0
 
-    while connections.room_for_polls(now) and not connections.full(now):
+    while connections.places(now).room_for_polls and not connections.places(now).full:
         polls(connections, range(100 + begun, 101 + begun), now)
         begun += 1
 
     assert begun == FOR_POLLS
-    assert not connections.full(now), "the others are for submits"
+    assert not connections.places(now).full, "the others are for submits"
     now += SOONEST_S  # these hang as well: nothing more is given up
-    assert not connections.room_for_polls(now)
-    assert connections.taken(now) == FOR_POLLS + PLACES - SLOW_PLACES
+    assert not connections.places(now).room_for_polls
+    assert connections.places(now).any_open
 
 
 def test_tasks_that_were_slow_share_half_of_the_places() -> None:
@@ -77,5 +77,5 @@ def test_where_all_answers_take_long_none_is_slow() -> None:
 
     polls(connections, range(PLACES), now)
 
-    assert connections.full(now + 5.0)
+    assert connections.places(now + 5.0).full
     assert all(connections.may_ask(row) for row in range(150, 200))

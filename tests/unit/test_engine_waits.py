@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from runner.engine.gates import Holds
 from runner.engine.run_state import moment
 from runner.engine.waits import ALWAYS_S, FIRST_S, LONGEST_S, Waits, is_quota
 from runner.errors import Exit
@@ -57,14 +58,18 @@ def test_a_quota_is_told_from_a_rate(answer: Answer, quota: bool) -> None:
     assert is_quota(answer) is quota
 
 
+def held(waits: Waits, now: float = 0.0, *, on_their_way: int = 0) -> Holds:
+    return waits.holds(now, lambda call: on_their_way)
+
+
 def test_only_what_was_refused_waits() -> None:
     waits = Waits(MINUTE)
 
     waits.refused(Call.SUBMIT, limited(HOURS), 100.0, sent_at=99.0)
 
-    assert waits.opens_at(Call.SUBMIT, alone=True) == 100.0 + HOURS
-    assert waits.opens_at(Call.SUBMIT, alone=True, repeat=True) == -math.inf, "it may have been accepted"
-    assert waits.opens_at(Call.POLL, alone=True) == waits.opens_at(Call.UPLOAD, alone=True) == -math.inf
+    assert held(waits).submits.until == 100.0 + HOURS
+    assert held(waits).repeats.until == -math.inf, "it may have been accepted"
+    assert held(waits).polls.until == held(waits).uploads.until == -math.inf
     assert waits.next_at(100.0) == 100.0 + HOURS
 
 
@@ -73,21 +78,21 @@ def test_a_repeat_waits_once_a_repeat_was_refused() -> None:
 
     waits.refused(Call.SUBMIT, limited(HOURS), 100.0, sent_at=99.0, repeat=True)
 
-    assert waits.opens_at(Call.SUBMIT, alone=True, repeat=True) == 100.0 + HOURS
+    assert held(waits).repeats.until == 100.0 + HOURS
 
 
 def test_after_a_wait_one_asks_and_the_others_follow_when_it_passes() -> None:
     waits = Waits(MINUTE)
     waits.refused(Call.SUBMIT, limited(300.0), 100.0, sent_at=99.0)
 
-    assert waits.opens_at(Call.SUBMIT, alone=True) == 400.0
-    assert waits.opens_at(Call.SUBMIT, alone=False) == math.inf
+    assert held(waits).submits.until == 400.0
+    assert held(waits, on_their_way=1).submits.until == math.inf
     waits.passed(Call.SUBMIT, sent_at=99.5)  # it was on its way when the other was refused
-    assert waits.opens_at(Call.SUBMIT, alone=True) == 400.0
+    assert held(waits).submits.until == 400.0
     waits.passed(Call.POLL, sent_at=401.0)
-    assert waits.opens_at(Call.SUBMIT, alone=True) == 400.0
+    assert held(waits).submits.until == 400.0
     waits.passed(Call.SUBMIT, sent_at=401.0)
-    assert waits.opens_at(Call.SUBMIT, alone=False) == -math.inf
+    assert held(waits, on_their_way=1).submits.until == -math.inf
     assert not waits
 
 
@@ -108,9 +113,9 @@ def test_patience_decides_whether_a_run_waits(patience_s: float, asked_s: float,
 
     waits.refused(Call.SUBMIT, limited(asked_s, "daily_limit"), 0.0, sent_at=0.0)
 
-    assert waits.beyond(Call.SUBMIT, 0.0) is not waited
-    assert not waits.beyond(Call.SUBMIT, asked_s - 1.0), "what is left of it is what counts"
-    assert not waits.beyond(Call.POLL, 0.0)
+    assert held(waits, 0.0).submits.beyond is not waited
+    assert not held(waits, asked_s - 1.0).submits.beyond, "what is left of it is what counts"
+    assert not held(waits).polls.beyond
     assert bool(waits.all_beyond(0.0)) is not waited
 
 
@@ -121,8 +126,8 @@ def test_a_quota_without_a_time_is_asked_about_ever_less_often(
 ) -> None:
     waits, now, gaps = Waits(patience_s), 0.0, []
     waits.refused(Call.SUBMIT, limited(asked_s, "daily_limit"), now, sent_at=now)
-    while not waits.beyond(Call.SUBMIT, now):
-        gaps.append(waits.opens_at(Call.SUBMIT, alone=True) - now)
+    while not held(waits, now).submits.beyond:
+        gaps.append(held(waits).submits.until - now)
         now += gaps[-1]
         waits.refused(Call.SUBMIT, limited(asked_s, "daily_limit"), now, sent_at=now)
 
@@ -137,7 +142,7 @@ def test_a_quota_that_names_a_minute_for_ever_is_not_waited_for_for_ever() -> No
     """One submit a minute, the whole night, and nobody was told."""
     waits, now = Waits(60.0), 0.0
     waits.refused(Call.SUBMIT, limited(60.0, "daily_limit"), now, sent_at=now)
-    while not waits.beyond(Call.SUBMIT, now):
+    while not held(waits, now).submits.beyond:
         now += 60.0
         waits.refused(Call.SUBMIT, limited(60.0, "daily_limit"), now, sent_at=now)
 
