@@ -179,22 +179,25 @@ def plan(
     state: str | Path | None = None,
     max_credits: float | None = None,
     skip_invalid: bool = False,
+    only: str | None = None,
 ) -> Plan:
     """Return what a run would do now and what it would cost, in credits; nothing is paid, and the database is only read.
 
     References that are named by url are fetched, and those and mended pictures are kept beside the database.
-    With `skip_invalid` jobs with mistakes are left out, and named in `left_out` of what comes back.
+    With `skip_invalid` jobs with mistakes are left out, and named in `left_out` of what comes back. With `only`, such as
+    `"cat-*"`, jobs with other ids are not submitted, and cost nothing. A rehearsal uses what was fetched before.
 
     Raises:
         InvalidManifest: With every problem of it.
         StateError: The database cannot be read, or the manifest's name belongs to another file or service in it.
+        UsageError: A rehearsal lacks references that only the network has.
     """
     with planned(
         Path(manifest),
         state=_state(state, sandbox),
         sandbox=sandbox,
         max_credits=max_credits,
-        without=Without(skip_invalid=skip_invalid),
+        without=Without(skip_invalid=skip_invalid, only=only),
     ) as (found, _):
         return found
 

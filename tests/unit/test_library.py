@@ -467,6 +467,13 @@ async def test_no_event_loop_is_held_up_by_a_question_to_the_service(monkeypatch
         await anyio.to_thread.run_sync(balance)
 
 
+def test_a_plan_may_be_asked_of_some_jobs_only(two: tuple[Path, Path]) -> None:
+    everything, none = runner.plan(two[0]), runner.plan(two[0], only="no job is called so")
+
+    assert (everything.submits > 0, none.submits, none.to_spend) == (True, 0, 0)
+    assert none.summary == everything.summary
+
+
 @pytest.mark.anyio
 async def test_no_event_loop_is_held_up_by_references_named_by_url(tmp_path: Path) -> None:
     manifest = tmp_path / "far.yaml"

@@ -48,7 +48,9 @@ _MODEL_NAMES: Final = frozenset({"model", "modell", "modele", "modelo", "modello
 # Other names of params, by what `_plain` makes of their keys.
 _PARAM_NAMES: Final = (
     {"duration", "durationseconds", "durations", "seconds", "secs", "sec", "length", "lengths", "dauer", "dauers",
-     "lange", "sekunden", "sek", "duree", "duracion", "durata"},
+     "lange", "langes", "sekunden", "sek", "duree", "duracion", "durata", "durationsec", "durationinseconds",
+     "lengthseconds", "lengthinseconds", "dauersek", "dauersekunden", "dauerinsekunden", "langeinsekunden", "durees",
+     "duracions", "duratas"},
     {"aspectratio", "aspect", "ratio", "ar", "format", "imagesize", "seitenverhaltnis"},
     {"resolution", "res", "auflosung", "resolucion"},
     {"negativeprompt", "negative", "neg"},
