@@ -77,8 +77,10 @@ class Places:
 
     def judge(self, now: float, *, waiting: bool) -> float:
         """Move slow downloads aside, or have them let go, while others wait; return when to look again."""
+        if not waiting or len(self._open) < self._ordinary:
+            return math.inf
         ordinary = [each for each in self._open.values() if not each.slow and not each.lets_go]
-        if not waiting or len(ordinary) < self._ordinary:
+        if len(ordinary) < self._ordinary:
             return math.inf
         for each in ordinary:
             if now - each.mark_s < WINDOW_S:

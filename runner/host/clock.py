@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from datetime import time as dt_time
 from pathlib import Path
@@ -63,7 +63,7 @@ class _Highest:
         value_s = heard.value_s
         while self._kept and self._kept[-1].value_s <= value_s + TOLD_TO_S:
             value_s = max(value_s, self._kept.pop().value_s)
-        self._kept.append(replace(heard, value_s=value_s))
+        self._kept.append(_Heard(heard.number, heard.mono_s, value_s))
 
     def after(self, number: int) -> float | None:
         """Return the highest of the answers after the one of this number; None where there is none."""
@@ -106,8 +106,8 @@ class ServiceClock:
             self.told += 1
             self._in_vain = 0
             ahead_s = date_s - self._ours_s()
-            self._ahead.add(replace(self._last, value_s=ahead_s))
-            self._behind.add(replace(self._last, value_s=-ahead_s))
+            self._ahead.add(_Heard(self._number, self._last.mono_s, ahead_s))
+            self._behind.add(_Heard(self._number, self._last.mono_s, -ahead_s))
 
     def begins(self, row: int) -> float | None:
         """A job is sent for the first time: return when that is by the service's time, at the earliest.

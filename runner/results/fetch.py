@@ -274,7 +274,7 @@ class ResultFetcher:
         offset: int,
     ) -> _Received:
         source = without_query(url)
-        status, headers = response.status_code, dict(response.headers)
+        status, headers = response.status_code, dict(response.headers.items())
         coding = coding_of(headers.get("content-encoding", ""))
         total: int | None
         oddness: Oddness | None

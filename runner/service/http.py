@@ -142,7 +142,7 @@ class Http:
         )
 
     def _reply(self, response: httpx.Response, raw: bytes) -> Reply:
-        headers = dict(response.headers)
+        headers = dict(response.headers.items())
         kind = headers.get("content-type", "no content type").split(";")[0].strip()
         said_s = told_s(headers)
         self._heard(said_s)
