@@ -162,7 +162,8 @@ class OutputFolder:
     ) -> tuple[Artifact, ...]:
         """Give results of a job their final names; what other content stood there goes to `.old/`.
 
-        Safe to repeat after a crash at any instruction: a file that has the right content stays.
+        Safe to repeat after a crash at any instruction: a file that has the right content stays. The names are sure to
+        be on the disk once the sidecar beside them is written (`sidecar.write`), which syncs their folder for all.
 
         Args:
             stem: The job's output name.
@@ -192,8 +193,6 @@ class OutputFolder:
                 self._make_folder(path.parent)
                 result.part.path.rename(path)
                 result.part.forget()
-            for folder in {path.parent for path in placed.values()}:
-                sync_folder(folder)
         came = [
             Artifact(
                 number=number,

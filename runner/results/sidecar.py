@@ -76,7 +76,9 @@ def references_of(references: tuple[Reference, ...]) -> tuple[SidecarReference, 
 
 
 def write(folder: OutputFolder, stem: str, sidecar: Sidecar) -> Path:
-    """Write a job's sidecar, whole or not at all. Call before the job is called done.
+    """Write a job's sidecar, whole or not at all; its name and those of the results beside it are on the disk then.
+
+    Call before the job is called done.
 
     A file of that name which does not belong to this very job and fingerprint goes to `.old/`.
 

@@ -312,3 +312,21 @@ def test_whose_results_stand_at_a_place_is_seen_on_the_way(folder: OutputFolder)
 
     assert found == [None, None]
     assert index.others == {"autumn": ["hero"]}
+
+
+def test_the_names_of_results_and_sidecar_are_on_the_disk_once_it_is_written(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, set[str]]] = []
+    fsync = os.fsync
+
+    def remember(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, set(os.listdir(folder.root / "a"))))
+        fsync(descriptor)
+
+    made = replace(finished(folder, "a/hero"), artifacts=(artifact(folder.root / "a" / "hero.mp4", b"film"),))
+    monkeypatch.setattr(os, "fsync", remember)
+
+    sidecars.write(folder, "a/hero", made)
+
+    assert synced[-1] == ((folder.root / "a").stat().st_ino, {"hero.mp4", "hero.json"})
