@@ -321,7 +321,7 @@ def test_the_names_of_results_and_sidecar_are_on_the_disk_once_it_is_written(
     fsync = os.fsync
 
     def remember(descriptor: int) -> None:
-        synced.append((os.fstat(descriptor).st_ino, set(os.listdir(folder.root / "a"))))
+        synced.append((os.fstat(descriptor).st_ino, {path.name for path in (folder.root / "a").iterdir()}))
         fsync(descriptor)
 
     made = replace(finished(folder, "a/hero"), artifacts=(artifact(folder.root / "a" / "hero.mp4", b"film"),))
