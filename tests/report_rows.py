@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.host.clock import rfc3339
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.support import ROOT
 
 MEDIA = ROOT / "runner" / "sandbox" / "media"

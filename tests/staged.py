@@ -9,7 +9,7 @@ from typing import Any
 from runner.host.clock import rfc3339
 from runner.model import Basis, Estimate, Job, JobSpec, State
 from runner.store import diff, jobs, ledger, moves, staging
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.world import BEGINNING, NAME, job, rows, staged
 
 NOW = rfc3339(BEGINNING)

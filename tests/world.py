@@ -48,7 +48,7 @@ from runner.steps import poll as polling
 from runner.steps.context import RunContext
 from runner.steps.submit import NotSent, Submitted, submit
 from runner.store import jobs, ledger, manifests, staging, uploads
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from runner.store.staging import Applied, StagedJob
 from runner.store.writer import GroupWriter
 

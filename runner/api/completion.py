@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.host.workspace import find_workspace
 from runner.store import reporting
-from runner.store.database import StateFile
+from runner.store.database import open_to_read
 
 MOST_IDS = 200
 _NAME = re.compile(r"^name:\s*[\"']?([A-Za-z0-9._-]+)", re.M)
@@ -29,7 +29,7 @@ def job_ids(manifest: Path, prefix: str, *, state: str | None, sandbox: bool) ->
         OSError: The manifest was never run from this path, and cannot be read.
     """
     workspace = find_workspace(manifest, state=None if sandbox else state, sandbox=sandbox)
-    with closing(StateFile.open_readonly(workspace.database)) as file:
+    with closing(open_to_read(workspace.database)) as file:
         name = reporting.name_at(file.conn, str(manifest.resolve())) or _name_in(manifest)
         for needed in (True, False):
             found = reporting.job_ids(file.conn, name, prefix=prefix, for_a_person=needed, limit=MOST_IDS)

@@ -12,7 +12,7 @@ from runner.errors import KeyRefused, TemporaryTrouble
 from runner.host.workspace import Workspace
 from runner.service.protocol import Answer, Meaning, Service
 from runner.store import ledger
-from runner.store.database import StateFile
+from runner.store.database import open_to_read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ def spent(workspace: Workspace) -> Spent:
     """Return what a workspace estimated, reserved, was charged and got back; nothing where nothing was run."""
     if not workspace.has_database:
         return Spent(rows=[], last_day=0.0)
-    with closing(StateFile.open_readonly(workspace.database)) as file:
+    with closing(open_to_read(workspace.database)) as file:
         return Spent(
             rows=ledger.by_manifest_model_day(file.conn), last_day=ledger.day_total(file.conn, time.time())
         )

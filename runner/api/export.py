@@ -12,7 +12,7 @@ from runner.errors import UsageError
 from runner.reports.job_rows import Format, export_rows
 from runner.results.parts import disk_errors
 from runner.store import manifests
-from runner.store.database import StateFile
+from runner.store.database import open_to_read
 
 BYTE_ORDER_MARK: Final = "\ufeff"
 
@@ -25,7 +25,7 @@ def exported(manifest: Path, *, format_name: str, state: str | None, sandbox: bo
     """
     opened = read_known(manifest, state=state, sandbox=sandbox)
     name, database = opened.settings.name, opened.workspace.database
-    with closing(StateFile.open_readonly(database)) as file:
+    with closing(open_to_read(database)) as file:
         if manifests.binding(file.conn, name) is None:
             raise UsageError(
                 f"{name} has never been run with {database}",

@@ -26,7 +26,7 @@ from runner.money.budget import EPSILON
 from runner.pace.rate import RATE
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.store import diff, durations, jobs, ledger, rates, reporting, result_hosts, staging
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase, empty_database, open_to_read
 from runner.store.listings import ListingSource
 from runner.store.marks import Mark, Marks
 
@@ -85,7 +85,7 @@ class Plan:
         return float(self.credits["to_spend"])
 
 
-def make_plan(opened: Opened, file: StateFile, *, base_url: str, now_s: float) -> Plan:
+def make_plan(opened: Opened, file: StateDatabase, *, base_url: str, now_s: float) -> Plan:
     """Stage a manifest, hold it against what is known of it anywhere, and count what a run would do.
 
     Args:
@@ -122,7 +122,7 @@ class Found:
 
 
 def compare(
-    opened: Opened, file: StateFile, marks: Marks | None, marked: Collection[Mark], *, base_url: str
+    opened: Opened, file: StateDatabase, marks: Marks | None, marked: Collection[Mark], *, base_url: str
 ) -> Found:
     """Hold the staged jobs against what is on disk, other manifests, and what earlier runs have written down."""
     settings = opened.settings
@@ -146,7 +146,7 @@ def compare(
 
 def judge(
     opened: Opened,
-    file: StateFile,
+    file: StateDatabase,
     source: ListingSource | None,
     found: Found,
     *,
@@ -209,7 +209,7 @@ def judge(
     )
 
 
-def _odd(jobs: Collection[str], file: StateFile, name: str) -> tuple[str, ...]:
+def _odd(jobs: Collection[str], file: StateDatabase, name: str) -> tuple[str, ...]:
     """Return which of these jobs would be submitted."""
     if not jobs:
         return ()
@@ -217,7 +217,7 @@ def _odd(jobs: Collection[str], file: StateFile, name: str) -> tuple[str, ...]:
 
 
 def _attention(
-    opened: Opened, file: StateFile, found: Found, *, base_url: str, submits: int
+    opened: Opened, file: StateDatabase, found: Found, *, base_url: str, submits: int
 ) -> Iterator[str]:
     """Yield what a person should know before this is paid for; rehearsals cost nothing."""
     settings = opened.settings
@@ -240,14 +240,14 @@ def _caps(budget: Budget) -> dict[str, float | None]:
     }
 
 
-def _above_cap(file: StateFile, budget: Budget) -> int:
+def _above_cap(file: StateDatabase, budget: Budget) -> int:
     """Return how many jobs `max_credits_per_job` will hold back."""
     cap = budget.max_credits_per_job
     return diff.above(file.conn, cap + EPSILON) if cap is not None else 0
 
 
 def _seconds(
-    file: StateFile, settings: Settings, base_url: str, *, requests: int, tasks: int
+    file: StateDatabase, settings: Settings, base_url: str, *, requests: int, tasks: int
 ) -> float | None:
     """Return a rough time: the requests at the rate we know, plus one task's length."""
     if not tasks:
@@ -268,12 +268,12 @@ def _seconds(
 
 
 @contextmanager
-def state_to_read(workspace: Workspace) -> Iterator[StateFile]:
+def state_to_read(workspace: Workspace) -> Iterator[StateDatabase]:
     """Open the database without writing a byte; an empty one in memory where none exists yet."""
     if workspace.has_database:
-        file = StateFile.open_readonly(workspace.database)
+        file = open_to_read(workspace.database)
     else:
-        file = StateFile.in_memory()
+        file = empty_database()
     try:
         yield file
     finally:
@@ -289,7 +289,7 @@ def planned(
     max_credits: float | None = None,
     without: Without = WITHOUT_NONE,
     announce: Announce = lambda _: None,
-) -> Iterator[tuple[Plan, StateFile]]:
+) -> Iterator[tuple[Plan, StateDatabase]]:
     """Plan a manifest; the database is open, and read only, inside the block.
 
     Args:
@@ -320,7 +320,7 @@ def planned(
         yield make_plan(opened, file, base_url=base_url, now_s=time.time()), file
 
 
-def plan_lines(file: StateFile, plan: Plan) -> Iterator[dict[str, Any]]:
+def plan_lines(file: StateDatabase, plan: Plan) -> Iterator[dict[str, Any]]:
     """Yield a plan job by job, as `plan --json` prints it."""
     adopted = plan.adopted
     for line in diff.lines(file.conn, plan.name):

@@ -16,7 +16,7 @@ from runner.model import SANDBOX_URL, Settings
 from runner.reports.data import Invocation, Report, collect
 from runner.reports.page import page_path, write_report
 from runner.store import manifests
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase, open_to_read
 from runner.words import harmless
 
 
@@ -36,12 +36,12 @@ def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> Writ
         UsageError: Nothing was ever run here, or the page cannot be written.
     """
     opened = read_known(manifest, state=None if sandbox else state, sandbox=sandbox)
-    with closing(StateFile.open_readonly(opened.workspace.database)) as file:
+    with closing(open_to_read(opened.workspace.database)) as file:
         results_folder(file, opened.settings)
         return _write(file, opened.settings, invocation_of(manifest, state, sandbox=sandbox))
 
 
-def write_report_for(file: StateFile, settings: Settings) -> tuple[Path | None, str]:
+def write_report_for(file: StateDatabase, settings: Settings) -> tuple[Path | None, str]:
     """Write the report at the end of a run; trouble with it fails nothing.
 
     Args:
@@ -61,7 +61,7 @@ def write_report_for(file: StateFile, settings: Settings) -> tuple[Path | None, 
         return None, harmless(str(exc))
 
 
-def _write(file: StateFile, settings: Settings, invocation: Invocation) -> WrittenReport:
+def _write(file: StateDatabase, settings: Settings, invocation: Invocation) -> WrittenReport:
     report = collect(
         file.conn,
         settings.name,

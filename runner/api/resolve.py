@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -14,7 +14,6 @@ from runner.api.manifests.opened import read_known
 from runner.errors import KeyRefused, RunnerError, TemporaryTrouble, UsageError
 from runner.host.clock import epoch, rfc3339
 from runner.host.environment import base_url, get_key
-from runner.host.workspace import ManifestLock
 from runner.lifecycle.ways import SO_FAR, Trouble, lasts_s
 from runner.model import Artifact, Job, State, TaskId
 from runner.progress.figures import credits_in_words, moment, near
@@ -23,7 +22,7 @@ from runner.service.account import Account, same_service
 from runner.service.protocol import Answer, Meaning, Service, TaskView
 from runner.store import events, jobs, ledger, manifests, moves
 from runner.store.connection import Connection
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase, open_database
 
 # A laptop that is a minute fast must not lose its own task: the service's `Date` tells by how much the
 # clocks differ. Both it and `created_at` may be cut to the second.
@@ -49,7 +48,7 @@ _NOTHING: Mapping[State, str] = {
 class Answering:
     """One job that waits for a person's word, with its manifest locked."""
 
-    file: StateFile
+    file: StateDatabase
     job: Job
     reserved: float
     service: str
@@ -67,20 +66,16 @@ class Answering:
             UsageError: The job is not there, or this cannot be said of it.
         """
         opened = read_known(manifest, state=state, sandbox=sandbox)
-        database = opened.workspace.database
-        lock = ManifestLock(database, opened.settings.name)
-        lock.acquire(time.time(), command=f"rivya-batch resolve {manifest}")
-        try:
-            file = StateFile.open(database)
+        with closing(open_database(opened.workspace.database)) as file:
+            lock = file.lock(opened.settings.name)
+            lock.acquire(time.time(), command=f"rivya-batch resolve {manifest}")
             try:
                 yield cls._find(file, opened.settings.name, job_id, choice, sandbox=sandbox)
             finally:
-                file.close()
-        finally:
-            lock.release()
+                lock.release()
 
     @classmethod
-    def _find(cls, file: StateFile, name: str, job_id: str, choice: str, *, sandbox: bool) -> Answering:
+    def _find(cls, file: StateDatabase, name: str, job_id: str, choice: str, *, sandbox: bool) -> Answering:
         rows = jobs.find(file.conn, name, job_id)
         if not rows:
             raise UsageError(

@@ -17,7 +17,7 @@ from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
 from runner.store import events, jobs, ledger, manifests, moves
 from runner.store.connection import Connection
-from runner.store.database import StateFile
+from runner.store.database import open_to_read
 
 _NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING, State.UNCERTAIN)
 
@@ -85,7 +85,7 @@ def wanted_jobs(
     """
     opened = read_known(manifest, state=state, sandbox=sandbox)
     settings = opened.settings
-    file = StateFile.open_readonly(opened.workspace.database)
+    file = open_to_read(opened.workspace.database)
     try:
         found, left_out = [], []
         states = (State.FAILED,) if only is None else _NAMED_STATES

@@ -29,7 +29,7 @@ from runner.errors import Exit, TemporaryTrouble, UsageError
 from runner.host.clock import Clock, ServiceClock, SystemClock, rfc3339
 from runner.host.environment import descriptors_left, get_key
 from runner.host.surroundings import Weight
-from runner.host.workspace import ManifestLock, find_workspace, holder_of
+from runner.host.workspace import find_workspace
 from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
 from runner.pace.concurrency import concurrency_limit
@@ -44,7 +44,7 @@ from runner.service.transports import check, get_ready, open_result_transport
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
 from runner.store import diff, durations, jobs, rates, result_hosts, staging
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase, empty_database, open_database
 from runner.store.writer import GroupWriter
 
 SANDBOX_KEY = "rvya_sk_sandbox"
@@ -181,7 +181,7 @@ class Run:
         assert self._begun is not None, "begin comes first"
         return self._begun
 
-    def _plan(self, service: str) -> tuple[StateFile, Plan]:
+    def _plan(self, service: str) -> tuple[StateDatabase, Plan]:
         """Lock the manifest, open the database, plan, and have the plan agreed to."""
         request, announce = self._request, self._announce
         workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
@@ -189,17 +189,17 @@ class Run:
         if workspace.has_database:
             file = self._open(database)
             opened = self._read(file)
-            self._lock(database, opened.settings.name)
+            self._lock(file, opened.settings.name)
         else:
             # None is made for a manifest with mistakes in it, nor for a plan that nobody wants.
-            nothing = StateFile.in_memory()
+            nothing = empty_database()
             self._stack.callback(nothing.close)
             opened = self._read(nothing)
             plan = make_plan(opened, nothing, base_url=service, now_s=self._clock.wall_s())
             announce(f"first run with a new database: {database}")
             self._agree(plan)
-            self._lock(database, plan.name)
             file = self._open(database)
+            self._lock(file, plan.name)
             if file.created:
                 staging.carry(nothing.conn, file.conn)
                 nothing.close()
@@ -214,12 +214,12 @@ class Run:
         self._agree(plan)
         return file, plan
 
-    def _open(self, database: Path) -> StateFile:
-        file = StateFile.open(database)
+    def _open(self, database: Path) -> StateDatabase:
+        file = open_database(database)
         self._stack.callback(file.close)
         return file
 
-    def _read(self, file: StateFile) -> Opened:
+    def _read(self, file: StateDatabase) -> Opened:
         request = self._request
         return read_manifest(
             request.path,
@@ -231,8 +231,8 @@ class Run:
             announce=self._announce,
         )
 
-    def _lock(self, database: Path, name: str) -> None:
-        lock = ManifestLock(database, name)
+    def _lock(self, file: StateDatabase, name: str) -> None:
+        lock = file.lock(name)
         lock.acquire(self._clock.wall_s(), command=self._request.command)
         self._stack.callback(lock.release)
 
@@ -318,7 +318,7 @@ def _tell_problems(plan: Plan, announce: Announce) -> None:
         announce(f"left out for mistakes: {plan.left_out.words()}")
 
 
-def _look_at_room(folder: OutputFolder, file: StateFile, announce: Announce) -> None:
+def _look_at_room(folder: OutputFolder, file: StateDatabase, announce: Announce) -> None:
     assert file.path is not None
     for finding in look_at_room(folder.root, file.path):
         if finding.weight is Weight.STOP:
@@ -328,7 +328,7 @@ def _look_at_room(folder: OutputFolder, file: StateFile, announce: Announce) -> 
 
 
 def _put_files_in_place(
-    file: StateFile, settings: Settings, folder: OutputFolder, announce: Announce, now: str
+    file: StateDatabase, settings: Settings, folder: OutputFolder, announce: Announce, now: str
 ) -> None:
     """Move the files of renamed jobs, and fetch again what is gone from the disk."""
     from runner.api.plans.file_moves import relocate_finished
@@ -387,7 +387,7 @@ async def _go(
             draw=draws.random,
             sandbox=request.sandbox,
             marks=known.marks,
-            is_run=lambda name: holder_of(workspace.database, name) is not None,
+            is_run=lambda name: file.holder_of(name) is not None,
         )
         downloads = Downloads.create(context, known.folder, results, slow_places=slow_places)
         left_out = staging.rows_not_staged(file.conn, settings.name)
@@ -439,7 +439,7 @@ def _with_descriptors(
     return replace(settings, limits=replace(limits, downloads=most)), 0
 
 
-def _scheduler(file: StateFile, settings: Settings, account: Account) -> Scheduler:
+def _scheduler(file: StateDatabase, settings: Settings, account: Account) -> Scheduler:
     learned = Durations()
     for shape in jobs.shapes_to_come(file.conn, settings.name):
         known = durations.latest(file.conn, base_url=account.service, shape=shape)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import signal
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -16,9 +15,9 @@ from runner.api.report import invocation_of
 from runner.engine import Engine, Snapshot
 from runner.errors import Exit, UsageError
 from runner.host.environment import descriptors_left
-from runner.host.workspace import find_workspace, holder_of, no_database
+from runner.host.workspace import find_workspace, no_database
 from runner.store import manifests, runs
-from runner.store.database import StateFile
+from runner.store.database import open_to_read
 from runner.web.app import live_app
 from runner.web.feed import Feed
 from runner.web.page_state import ControlState, Numbers, PageReader, Target
@@ -148,7 +147,7 @@ class _Control:
 
 async def _serve(page: LivePage, target: Target, control: _Control | None = None) -> None:
     listener = page._listener
-    reader = PageReader(target, holder=partial(holder_of, target.database))
+    reader = PageReader(target)
     feed = Feed(reader, control=control.state if control is not None else ControlState)
     if control is not None:
         control.moved = feed.nudge
@@ -168,7 +167,7 @@ def target_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Tar
     workspace = find_workspace(manifest, state=state, sandbox=sandbox)
     if not workspace.has_database:
         raise no_database(workspace, sandbox=sandbox)
-    file = StateFile.open_readonly(workspace.database)
+    file = open_to_read(workspace.database)
     try:
         if manifest is not None:
             name = manifest_name(manifest)

@@ -10,9 +10,9 @@ from typing import Any
 from runner.api.plans.warnings import about_surprises
 from runner.api.stuck_jobs import Stuck, stuck
 from runner.errors import UsageError
-from runner.host.workspace import Holder, Workspace, holder_of
+from runner.host.workspace import Holder, Workspace
 from runner.store import jobs, ledger, manifests, runs
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase, open_to_read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,11 @@ def look(workspace: Workspace, *, names: list[str] | None) -> list[Standing]:
     Raises:
         UsageError: A name is not in the database.
     """
-    with closing(StateFile.open_readonly(workspace.database)) as file:
+    with closing(open_to_read(workspace.database)) as file:
         return standings(file, names=names, now_s=time.time())
 
 
-def standings(file: StateFile, *, names: list[str] | None, now_s: float) -> list[Standing]:
+def standings(file: StateDatabase, *, names: list[str] | None, now_s: float) -> list[Standing]:
     """Return how manifests stand.
 
     Raises:
@@ -62,7 +62,7 @@ def standings(file: StateFile, *, names: list[str] | None, now_s: float) -> list
     return [_standing(file, name, now_s) for name in (names or manifests.names(file.conn))]
 
 
-def _standing(file: StateFile, name: str, now_s: float) -> Standing:
+def _standing(file: StateDatabase, name: str, now_s: float) -> Standing:
     conn = file.conn
     counts, orphaned = jobs.by_state(jobs.counts(conn, name))
     charged, reserved = ledger.totals(conn, name)
@@ -93,11 +93,11 @@ def _standing(file: StateFile, name: str, now_s: float) -> Standing:
     )
 
 
-def _holder(file: StateFile, run: runs.RunRecord | None) -> Holder | None:
+def _holder(file: StateDatabase, run: runs.RunRecord | None) -> Holder | None:
     """Return who carries on a run; None when it has ended, or was killed."""
-    if run is None or run.ended_at is not None or file.path is None:
+    if run is None or run.ended_at is not None:
         return None
-    holder = holder_of(file.path, run.manifest)
+    holder = file.holder_of(run.manifest)
     return holder if holder is not None and holder.is_of(pid=run.pid, host=run.host) else None
 
 

@@ -19,7 +19,7 @@ from runner.words import json_text
 
 if TYPE_CHECKING:
     from runner.api.plan import Plan
-    from runner.store.database import StateFile
+    from runner.store.database import StateDatabase
 
 MARKS = {
     "new": "+",
@@ -116,7 +116,7 @@ def show_plan(
         return int(Exit.INCOMPLETE if plan.incomplete else Exit.OK)
 
 
-def _print_json(plan: Plan, file: StateFile, credits: dict[str, Any], findings: list[Finding]) -> None:
+def _print_json(plan: Plan, file: StateDatabase, credits: dict[str, Any], findings: list[Finding]) -> None:
     from runner.api.plan import plan_lines
     from runner.manifest import problem_json
 
@@ -162,7 +162,7 @@ def _print_json(plan: Plan, file: StateFile, credits: dict[str, Any], findings: 
 
 def _print_words(
     plan: Plan,
-    file: StateFile,
+    file: StateDatabase,
     credits: dict[str, Any],
     findings: list[Finding],
     *,

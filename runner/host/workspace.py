@@ -10,7 +10,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from runner.errors import RunLocked, TemporaryTrouble, UsageError
 from runner.host.clock import rfc3339
@@ -81,6 +81,20 @@ def no_database(workspace: Workspace, *, sandbox: bool) -> UsageError:
         "there were only rehearsals so far: add --sandbox" if rehearsed else "nothing has been run here yet"
     )
     return UsageError(f"there is no state database {workspace.database}", hint=hint)
+
+
+class RunLock(Protocol):
+    """A lock on one manifest name of one database."""
+
+    def acquire(self, now_s: float, *, command: str) -> None:
+        """Take the lock, or say who has it.
+
+        Raises:
+            RunLocked: Another run holds this manifest.
+        """
+
+    def release(self) -> None:
+        """Give the lock back."""
 
 
 class ManifestLock:

@@ -1,7 +1,7 @@
 """The tables of the state database, as steps that are applied once and in order.
 
 `state/README.md` documents what a person finds in them. A step that has shipped is never edited;
-a change is a new step. Applied by `store.database` under `BEGIN IMMEDIATE`.
+a change is a new step. Applied by `store.sqlite` under `BEGIN IMMEDIATE`.
 """
 
 from __future__ import annotations

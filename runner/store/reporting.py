@@ -236,11 +236,6 @@ def cost_of_failed(conn: Connection, manifest: str) -> float:
 # --- following a manifest while it runs --------------------------------------------------------
 
 
-def data_version(conn: Connection) -> int:
-    """Return a number that changes whenever another connection has committed something."""
-    return int(conn.execute("PRAGMA data_version").fetchone()[0])
-
-
 def shape(conn: Connection, manifest: str) -> tuple[int, str]:
     """Return what differs whenever the list of jobs itself may have changed: when a run takes up the manifest."""
     row = conn.execute(

@@ -17,7 +17,7 @@ import anyio
 import anyio.to_thread
 
 from runner.store.connection import Connection
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 from runner.store.error_words import trouble
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class GroupWriter:
         inline: Do the work on the event loop's own thread (for tests under a virtual clock).
     """
 
-    def __init__(self, file: StateFile, *, inline: bool = False) -> None:
+    def __init__(self, file: StateDatabase, *, inline: bool = False) -> None:
         self._file = file
         self._inline = inline
         self._next = _Batch()

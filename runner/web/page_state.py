@@ -19,7 +19,7 @@ from runner.reports import page
 from runner.reports.data import FilePlace, Invocation, Report, categories_of, collect, jobs_of
 from runner.store import jobs, reporting, runs
 from runner.store.connection import Connection
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase, open_to_read
 from runner.store.error_words import trouble
 
 ERRORS = 5
@@ -80,7 +80,7 @@ class PageReader:
 
     Args:
         target: What to read.
-        holder: Says who holds a manifest now.
+        holder: Says who holds a manifest now; None to ask the database.
         wall_s: The wall clock.
         piece: How many jobs are told at once.
     """
@@ -89,7 +89,7 @@ class PageReader:
         self,
         target: Target,
         *,
-        holder: Callable[[str], Holder | None],
+        holder: Callable[[str], Holder | None] | None = None,
         wall_s: Callable[[], float] = time.time,
         piece: int = PIECE,
     ) -> None:
@@ -98,7 +98,7 @@ class PageReader:
         self._doing = f"reading the state database {target.database}"
         self._holder = holder
         self._wall_s = wall_s
-        self._file: StateFile | None = None
+        self._file: StateDatabase | None = None
         self._data_version: int | None = None
         self._shape: tuple[int, str] | None = None
         self._event = 0
@@ -117,7 +117,7 @@ class PageReader:
         with trouble(self._doing):
             conn = self._conn()
             # Asked before the reading begins: what is committed in between is found again next time.
-            version = reporting.data_version(conn)
+            version = self._opened().data_version()
             heartbeat = (self._phase(conn, control), control)
             if version == self._data_version and heartbeat == self._heartbeat:
                 return None
@@ -191,9 +191,12 @@ class PageReader:
         self._file = self._data_version = None
 
     def _conn(self) -> Connection:
+        return self._opened().conn
+
+    def _opened(self) -> StateDatabase:
         if self._file is None:
-            self._file = StateFile.open_readonly(self.target.database)
-        return self._file.conn
+            self._file = open_to_read(self.target.database)
+        return self._file
 
     def _report(self, conn: Connection, rows: Sequence[int]) -> Report:
         target = self.target
@@ -244,7 +247,7 @@ class PageReader:
             return "none"
         if run.ended_at is not None or control.over:
             return "ended"
-        holder = self._holder(run.manifest)
+        holder = (self._holder or self._opened().holder_of)(run.manifest)
         if holder is None or not holder.is_of(pid=run.pid, host=run.host):
             return "killed"
         if holder.paused is not None:

@@ -110,7 +110,7 @@ def _durable(path: Path, seconds: float, fsync_s: float) -> tuple[float, float, 
     import anyio
 
     from runner.store import jobs, moves
-    from runner.store.database import StateFile
+    from runner.store.sqlite import StateFile
     from runner.store.writer import GroupWriter
 
     class Slow(StateFile):

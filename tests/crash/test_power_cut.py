@@ -22,7 +22,7 @@ import pytest
 from runner.fingerprint import idempotency_key
 from runner.model import Fingerprint, JobId, State
 from runner.store import jobs
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from runner.store.writer import GroupWriter
 from tests.staged import changed
 from tests.world import NAME, apply, bind, job

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner import __version__
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.support import Command, clean_environment
 
 HEAVY = (

@@ -20,7 +20,7 @@ from runner.money import budget
 from runner.money.budget import EPSILON, Verdict, judge
 from runner.money.pricing import estimate
 from runner.store import jobs, ledger
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.world import BEGINNING, CONTRACT, NAME, apply, bind, job
 
 URL = "https://rivya.ai"

@@ -17,8 +17,8 @@ from runner.api.manifests.opened import InvalidManifest, read_manifest
 from runner.api.plan import Plan, make_plan, plan_lines
 from runner.fingerprint import canonical
 from runner.store import manifests, staging
-from runner.store.database import StateFile
 from runner.store.listings import ListingSource
+from runner.store.sqlite import StateFile
 
 SERVICE = "https://rivya.ai"
 NOW, NOW_S = "2026-01-01T00:00:00.000Z", 1_767_225_600.0

@@ -53,7 +53,7 @@ from runner.steps.download import _record as take_home
 from runner.steps.submit import NotSent, Submitted, take_back
 from runner.steps.submit import submit as submit_step
 from runner.store import jobs, ledger
-from runner.store.database import StateFile, _connect
+from runner.store.sqlite import StateFile, _connect
 from runner.store.writer import GroupWriter
 from tests.money_service import DEAREST, MANNERS, TURNED_AWAY, Service, Task, error
 from tests.world import (

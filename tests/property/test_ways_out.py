@@ -39,7 +39,7 @@ from runner.steps.download import _record as take_home
 from runner.steps.submit import take_back
 from runner.steps.upload import fail_for_reference
 from runner.store import jobs
-from runner.store.database import StateFile, _connect
+from runner.store.sqlite import StateFile, _connect
 from tests.staged import changed
 from tests.submit_answers import FAILED_EMPTY, NO, PICTURE, TOO_FAST
 from tests.world import (

@@ -11,7 +11,7 @@ from runner.api.run import RunRequest
 from runner.api.runs.end import get_ready_for_the_end
 from runner.cli.process import run
 from runner.errors import Exit, RunnerError, UsageError
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 
 MANIFEST = """version: 1
 name: first

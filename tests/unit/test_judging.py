@@ -128,7 +128,7 @@ import sys
 from pathlib import Path
 from runner.api.plan import make_plan
 from runner.api.manifests.opened import read_manifest
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from runner.store import manifests, staging
 
 path = Path(sys.argv[1])

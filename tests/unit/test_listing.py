@@ -14,8 +14,8 @@ from runner.api.manifests import listing
 from runner.api.manifests.expansion import stage
 from runner.api.manifests.opened import read_manifest
 from runner.store import diff, jobs, manifests, staging
-from runner.store.database import StateFile
 from runner.store.listings import ListingSource
+from runner.store.sqlite import StateFile
 from tests.staged import put
 
 MANIFEST = """version: 1

@@ -11,8 +11,8 @@ import pytest
 from runner.api.plans.missing_payments import Missing, find_missing
 from runner.store import ledger
 from runner.store.copies import knows
-from runner.store.database import StateFile
 from runner.store.marks import Mark, Marks, PaymentsBegun
+from runner.store.sqlite import StateFile
 from tests.world import NAME, World, accepted, job
 
 SERVICE = "https://rivya.ai"

@@ -8,8 +8,8 @@ import pytest
 
 from runner.errors import Exit, StateError
 from runner.host.mounts import Mount, mount_of, synced_by_name
-from runner.store.database import StateFile
 from runner.store.place import synced_by
+from runner.store.sqlite import StateFile
 
 LINUX = """\
 22 27 0:20 / /proc rw,relatime - proc proc rw

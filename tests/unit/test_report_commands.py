@@ -14,7 +14,7 @@ from runner.manifest import open_manifest
 from runner.manifest.reference_files import DiskReferences
 from runner.model import Settings
 from runner.schemas import load_contracts
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.report_rows import Row, add, new_state
 
 MANIFEST = """\

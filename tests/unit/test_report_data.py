@@ -10,7 +10,7 @@ import pytest
 
 from runner.errors import UsageError
 from runner.reports.data import Invocation, Report, collect, relative_url
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.report_rows import AUDIO, BEGAN_S, Row, add, new_state
 
 FAILED = ("generation", "internal_error", "the task failed")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.reports.job_rows import COLUMNS, Format, export_rows
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.report_rows import Row, add, new_state
 
 README = Path(__file__).resolve().parents[2] / "runner" / "reports" / "README.md"

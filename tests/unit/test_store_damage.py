@@ -14,8 +14,8 @@ import pytest
 
 from runner.errors import Exit, RunnerError, StateError, TemporaryTrouble
 from runner.store.copies import may_be_copy
-from runner.store.database import StateFile
 from runner.store.error_words import as_trouble, trouble
+from runner.store.sqlite import StateFile
 from tests.world import apply, bind, job
 
 Change = Callable[[Path], object]

@@ -17,7 +17,7 @@ from runner.model import Basis, Budget, Estimate, Job, State, TaskId
 from runner.money.budget import KEPT, RISE, UNTRIED, Committed, Verdict, judge
 from runner.money.pricing import RECENT, Seen
 from runner.store import jobs, ledger
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.staged import changed
 from tests.world import BEGINNING, NAME, apply, bind, job, rows
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from runner.store import rates
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 
 NOW, LATER = "2026-11-29T00:00:00.000Z", "2026-11-30T00:00:00.000Z"
 KEY, OTHER_KEY = "0123456789ab", "ba9876543210"

@@ -15,7 +15,7 @@ from runner.errors import RunnerError
 from runner.model import NEVER_SENT, Basis, Budget, Estimate, JobSpec
 from runner.money.budget import Committed, Verdict, judge
 from runner.store import diff, jobs, ledger, staging
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from runner.store.staging import StagedJob
 from tests.staged import NOW, A, B, C, pay, plan, row_of, sends, set_state, table
 from tests.world import CONTRACT, NAME, apply, bind, job, reference, rows, staged

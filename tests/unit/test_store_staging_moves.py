@@ -10,7 +10,7 @@ import pytest
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, State
 from runner.store import diff, jobs, ledger, staging
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.staged import NOW, A, B, C, changed, pay, plan, row_of, sends, set_state, table
 from tests.world import NAME, apply, bind, job, rows, staged, takes
 

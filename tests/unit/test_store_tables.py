@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from runner.store.tables import tables
 
 SET_UP = ("recursive_triggers", "synchronous", "foreign_keys", "wal_autocheckpoint", "journal_mode")

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from runner.errors import Exit, RunnerError, TemporaryTrouble
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from runner.store.writer import GroupWriter
 from tests.state_file import kept, put
 from tests.world import apply, bind, job
@@ -151,7 +151,7 @@ def test_a_log_that_was_removed_is_in_the_file_again_at_the_end(file: StateFile,
 
 def test_what_two_runs_readers_and_checkpoints_do_is_no_replacement(file: StateFile, path: Path) -> None:
     program = (
-        "import sys\nfrom pathlib import Path\nfrom runner.store.database import StateFile\n"
+        "import sys\nfrom pathlib import Path\nfrom runner.store.sqlite import StateFile\n"
         "from tests.state_file import put\n"
         "file = StateFile.open(Path(sys.argv[1]))\n"
         "for n in range(60):\n"

@@ -16,8 +16,8 @@ import anyio.lowlevel
 import pytest
 
 from runner.errors import RunnerError, TemporaryTrouble
-from runner.store import database
-from runner.store.database import StateFile
+from runner.store import sqlite
+from runner.store.sqlite import StateFile
 from runner.store.writer import GroupWriter
 from tests.state_file import disk_of, kept, put
 
@@ -53,7 +53,7 @@ def file(path: Path) -> Iterator[StateFile]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for a locked database for a moment only."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
 
 
 def one(conn: sqlite3.Connection) -> int:

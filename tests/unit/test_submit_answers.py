@@ -18,7 +18,7 @@ from runner.lifecycle.rules import CONFLICT_SPAN_S, CONFLICT_TRIES
 from runner.model import FailedRounds, State
 from runner.steps.submit import submit
 from runner.store import jobs
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.submit_answers import EMPTY, FAILED_EMPTY, KEY_REVOKED, NO, PICTURE, TOO_FAST, A, B
 from tests.world import (
     BEGINNING,

@@ -15,7 +15,7 @@ import pytest
 from runner.host.clock import rfc3339
 from runner.host.workspace import Holder
 from runner.reports.data import Invocation
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from runner.web.feed import Feed
 from runner.web.page_state import ControlState, Numbers, PageReader, Target
 from tests.report_rows import BEGAN_S, Row, add, new_state

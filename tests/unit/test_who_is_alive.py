@@ -29,7 +29,7 @@ from runner.pace.scheduler import Call, Scheduler
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
 from runner.store import rates, runs
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 from tests.live_engine import Home, Silent
 from tests.world import BEGINNING, NAME, World, bind
 

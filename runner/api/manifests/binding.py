@@ -9,10 +9,10 @@ from runner.model import Settings
 from runner.results.files import OutputFolder
 from runner.service.account import same_service
 from runner.store import manifests
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 
 
-def check_binding(file: StateFile, settings: Settings, *, base_url: str) -> str | None:
+def check_binding(file: StateDatabase, settings: Settings, *, base_url: str) -> str | None:
     """Check that a manifest name still means the same file and service.
 
     Returns:
@@ -47,7 +47,7 @@ def _same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def results_folder(file: StateFile, settings: Settings) -> OutputFolder:
+def results_folder(file: StateDatabase, settings: Settings) -> OutputFolder:
     """Return where the results of a manifest go.
 
     Raises:

@@ -11,11 +11,11 @@ from runner.model import Estimate, Job, JobSpec
 from runner.money.pricing import estimate, shape_of
 from runner.once import OncePerObject
 from runner.store import ledger, staging
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 from runner.store.listings import ListingSource
 
 
-def stage(opened: Opened, file: StateFile, *, base_url: str) -> ListingSource | None:
+def stage(opened: Opened, file: StateDatabase, *, base_url: str) -> ListingSource | None:
     """Stage what a manifest lists, and compare it with what is known; return what its jobs were read from.
 
     A manifest that lists just what it listed when it was last applied is not expanded again.
@@ -52,7 +52,7 @@ class Prices:
         base_url: The service that would charge.
     """
 
-    def __init__(self, opened: Opened, file: StateFile, base_url: str) -> None:
+    def __init__(self, opened: Opened, file: StateDatabase, base_url: str) -> None:
         self._opened = opened
         self._file = file
         self._base_url = base_url

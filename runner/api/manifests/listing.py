@@ -24,7 +24,7 @@ from runner.api.manifests.opened import Opened
 from runner.api.models import contracts_sha256
 from runner.manifest import Input
 from runner.store import listings, staging
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 from runner.store.listings import ListingSource
 
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
@@ -67,7 +67,7 @@ def program_files() -> list[Path]:
     return [path for pattern in PROGRAM for path in sorted(ROOT.glob(pattern))]
 
 
-def listed_from(opened: Opened, file: StateFile, basis: str | None) -> ListingSource | None:
+def listed_from(opened: Opened, file: StateDatabase, basis: str | None) -> ListingSource | None:
     """Return what the rows listed in the database were read from; None unless an expansion would give just these."""
     manifest, name = opened.manifest, opened.settings.name
     source = listings.find(file.conn, name)

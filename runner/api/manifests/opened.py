@@ -17,7 +17,7 @@ from runner.manifest.left_out import LeftOut
 from runner.manifest.reference_files import DiskReferences, Fetch, ReferenceProblem
 from runner.model import ModelId, Settings
 from runner.store import hashes
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 
 Announce = Callable[[str], None]
 
@@ -63,7 +63,7 @@ def no_file(path: Path) -> UsageError:
 class StoredHashes:
     """Hashes of reference files, remembered in the state database."""
 
-    def __init__(self, file: StateFile | None) -> None:
+    def __init__(self, file: StateDatabase | None) -> None:
         self._file = file
         self.fresh: list[tuple[str, int, int, int, str]] = []
 
@@ -77,7 +77,7 @@ class StoredHashes:
         """Remember a hash once the database is written to."""
         self.fresh.append((path, size, mtime_ns, inode, sha256))
 
-    def save(self, file: StateFile) -> None:
+    def save(self, file: StateDatabase) -> None:
         """Write what was learned."""
         if self.fresh:
             with file.transaction() as conn:
@@ -127,7 +127,7 @@ def read_manifest(
     state: str | None,
     sandbox: bool,
     max_credits: float | None = None,
-    file: StateFile | None = None,
+    file: StateDatabase | None = None,
     without: Without = WITHOUT_NONE,
     announce: Announce | None = None,
 ) -> Opened:

@@ -17,7 +17,7 @@ from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
 from runner.results.parts import disk_error, disk_errors, sha256_of
 from runner.results.sidecar import Sidecar
 from runner.store import events, jobs, ledger, manifests, moves
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 
 _EXTENSION = {media.mime: media.extension for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE, *BY_TRACKS)}
 
@@ -40,7 +40,7 @@ class _Found(Enum):
     CHANGED = auto()  # where it belongs, and another size than what was fetched: somebody's work
 
 
-def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder, now: str) -> Relocated:
+def relocate_finished(file: StateDatabase, settings: Settings, folder: OutputFolder, now: str) -> Relocated:
     """Move files of renamed jobs to their new names; send jobs whose files are gone back to `downloading`.
 
     A file that somebody has changed stays as it is. Idempotent: after a crash half way it finds each file by its
@@ -68,7 +68,7 @@ def relocate_finished(file: StateFile, settings: Settings, folder: OutputFolder,
 
 
 def _put_right(
-    file: StateFile,
+    file: StateDatabase,
     settings: Settings,
     folder: OutputFolder,
     now: str,
@@ -214,7 +214,7 @@ def _sha256(path: Path) -> Sha256:
         return sha256_of(file)
 
 
-def _fetch_again(file: StateFile, job: Job, now: str) -> None:
+def _fetch_again(file: StateDatabase, job: Job, now: str) -> None:
     """The task is paid and known: one status GET brings fresh urls."""
     with file.transaction() as conn:
         moves.fetch_again(conn, job, now)
@@ -222,7 +222,7 @@ def _fetch_again(file: StateFile, job: Job, now: str) -> None:
 
 
 def _rewrite_sidecar(
-    file: StateFile,
+    file: StateDatabase,
     settings: Settings,
     folder: OutputFolder,
     job: Job,

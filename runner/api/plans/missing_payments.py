@@ -13,7 +13,7 @@ from runner.results.sidecar import Sidecar
 from runner.service.account import same_service
 from runner.store import ledger
 from runner.store.copies import beside, knows
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 from runner.store.marks import Mark, Marks
 
 
@@ -61,7 +61,7 @@ class Missing:
 def find_missing(
     marks: Marks,
     found: Collection[Mark],
-    file: StateFile,
+    file: StateDatabase,
     *,
     database: Path,
     manifest: str,

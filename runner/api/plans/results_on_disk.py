@@ -14,7 +14,7 @@ from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.service.amounts import number_of
 from runner.store import diff, events, jobs, ledger, moves, staging
 from runner.store.connection import Connection
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 
 # How a job comes from where it stands to where its result is found: its own task is known now, or what came after
 # it is, and with that the end of the round it is in.
@@ -29,7 +29,9 @@ _OF_A_LATER_ROUND: Mapping[State, tuple[State, ...]] = {
 }
 
 
-def adoptable(file: StateFile, settings: Settings, base_url: str, index: SidecarIndex) -> dict[int, Sidecar]:
+def adoptable(
+    file: StateDatabase, settings: Settings, base_url: str, index: SidecarIndex
+) -> dict[int, Sidecar]:
     """Find results that are on disk although the database does not know them, by the position of their jobs."""
     found: dict[int, Sidecar] = {}
     for each in diff.candidates(file.conn):

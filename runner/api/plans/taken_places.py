@@ -11,7 +11,7 @@ from runner.errors import UsageError
 from runner.model import Settings
 from runner.progress.figures import counted
 from runner.store import diff, jobs, manifests
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 
 SHOWN = 3  # output names
 
@@ -33,7 +33,7 @@ class Taken:
 
 
 def places_taken(
-    file: StateFile, settings: Settings, on_disk: Mapping[str, Sequence[str]]
+    file: StateDatabase, settings: Settings, on_disk: Mapping[str, Sequence[str]]
 ) -> tuple[Taken, ...]:
     """Return which other manifests have the places that results of the staged jobs would take.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from runner.progress.figures import counted
 from runner.store import diff, ledger
 from runner.store.copies import is_backup, payments_of, strays
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 from runner.store.place import synced_by
 
 NAMES_SHOWN = 3
@@ -23,7 +23,7 @@ def about_surprises(surprises: Sequence[ledger.Surprise]) -> Iterator[str]:
         yield f"{len(surprises) - SURPRISES_SHOWN:,} more charges like these"
 
 
-def about_the_place(database: Path, file: StateFile, manifest: str) -> Iterator[str]:
+def about_the_place(database: Path, file: StateDatabase, manifest: str) -> Iterator[str]:
     """Yield what is odd about where the database lies."""
     if (program := synced_by(database)) is not None:
         yield (
@@ -45,7 +45,7 @@ def about_the_place(database: Path, file: StateFile, manifest: str) -> Iterator[
         yield f"another version of the database is beside it: {copy.name}{more}"
 
 
-def about_other_names(file: StateFile, manifest: str, base_url: str) -> Iterator[str]:
+def about_other_names(file: StateDatabase, manifest: str, base_url: str) -> Iterator[str]:
     """Yield what of the work to be paid for was done under another `name:` of this workspace."""
     for name, done, open_ in diff.paid_under_other_names(file.conn, manifest, base_url)[:NAMES_SHOWN]:
         parts = [f"{done:,} of these {'is' if done == 1 else 'are'} finished"] if done else []

@@ -13,7 +13,7 @@ from runner.api.retry import Rounds, begin_rounds
 from runner.results.files import OutputFolder
 from runner.service.account import Account
 from runner.store import durations, ledger, manifests, runs, staging
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 from runner.store.marks import Marks
 from runner.store.staging import Applied
 
@@ -22,7 +22,7 @@ from runner.store.staging import Applied
 class BegunRun:
     """A run that is recorded as begun."""
 
-    file: StateFile
+    file: StateDatabase
     plan: Plan
     account: Account
     folder: OutputFolder
@@ -34,7 +34,7 @@ class BegunRun:
 
 def apply(
     plan: Plan,
-    file: StateFile,
+    file: StateDatabase,
     account: Account,
     folder: OutputFolder,
     *,

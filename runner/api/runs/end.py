@@ -22,7 +22,7 @@ from runner.model import Settings, State
 from runner.results.files import OutputFolder
 from runner.steps.download import stem_of
 from runner.store import jobs, ledger, reporting, runs
-from runner.store.database import StateFile
+from runner.store.database import StateDatabase
 from runner.store.error_words import as_trouble
 
 END_IMPORTS = ("runner.api.report", "runner.reports.page", "rich.console", "sqlite_utils")
@@ -72,7 +72,7 @@ def finish(known: BegunRun, ended: Ended, clock: Clock) -> RunResult:
 
 
 @contextmanager
-def _of_a_file_that_is_ours(file: StateFile) -> Iterator[None]:
+def _of_a_file_that_is_ours(file: StateDatabase) -> Iterator[None]:
     """What cannot be read of a file that was overwritten is no error of its own: that it was is what to tell."""
     try:
         yield
@@ -82,14 +82,14 @@ def _of_a_file_that_is_ours(file: StateFile) -> Iterator[None]:
         raise
 
 
-def _clean(file: StateFile, settings: Settings, folder: OutputFolder) -> None:
+def _clean(file: StateDatabase, settings: Settings, folder: OutputFolder) -> None:
     """Remove half-fetched results nobody goes on with; one that cannot be removed is no reason to fail."""
     open_jobs = jobs.in_states(file.conn, settings.name, (State.DOWNLOADING,))
     with suppress(RunnerError):
         folder.clean_parts(keep={stem_of(job) for job in open_jobs})
 
 
-def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, clock: Clock) -> RunResult:
+def _finish(file: StateDatabase, settings: Settings, run_id: int, ended: Ended, clock: Clock) -> RunResult:
     # What only the end needs is not imported before the first request.
     from runner.api.report import write_report_for
     from runner.reports.page import page_path
@@ -123,13 +123,13 @@ def _finish(file: StateFile, settings: Settings, run_id: int, ended: Ended, cloc
         failed_cost=reporting.cost_of_failed(file.conn, settings.name),
         report=report,
         no_report=no_report,
-        replaced=file.replaced is not None,
-        rescued=file.rescued if file.rescued_whole else None,
+        replaced=file.is_replaced,
+        rescued=file.rescued_copy,
     )
 
 
 @contextmanager
-def ended_in_any_case(file: StateFile, run_id: int, clock: Clock) -> Iterator[None]:
+def ended_in_any_case(file: StateDatabase, run_id: int, clock: Clock) -> Iterator[None]:
     """Record the end of a run that does not come to its own: while it waits to start, or by a fault."""
     try:
         yield

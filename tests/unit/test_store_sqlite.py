@@ -17,9 +17,9 @@ from sqlite_utils import Database
 
 from runner.errors import Exit, RunnerError, StateError, TemporaryTrouble
 from runner.model import State
-from runner.store import database, jobs, staging
-from runner.store.database import StateFile
+from runner.store import jobs, sqlite, staging
 from runner.store.migrations import STEPS, migrations
+from runner.store.sqlite import StateFile
 from tests.state_file import disk_of, kept, put
 from tests.world import job, staged
 
@@ -41,7 +41,7 @@ def file(path: Path) -> Iterator[StateFile]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for a locked database for a moment only."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
 
 
 def child(program: str, *arguments: str) -> subprocess.Popen[str]:
@@ -93,7 +93,7 @@ def test_every_table_is_strict(file: StateFile) -> None:
 OPEN = """
 import sys
 from pathlib import Path
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 print("ready", flush=True)
 sys.stdin.readline()
 file = StateFile.open(Path(sys.argv[1]))
@@ -330,7 +330,7 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path, exists: boo
         StateFile.open(folder / "runner.db").close()
     program = (
         "import os, sys\nfrom pathlib import Path\nfrom runner.errors import StateError\n"
-        "from runner.store.database import StateFile\nos.setuid(65534)\n"
+        "from runner.store.sqlite import StateFile\nos.setuid(65534)\n"
         "try:\n    StateFile.open(Path(sys.argv[1]))\n"
         "except StateError as error:\n    print(int(error.exit_code), bool(error.hint))\n"
     )
@@ -481,7 +481,7 @@ def test_no_room_for_a_new_file_is_said_plainly(tmp_path: Path) -> None:
 WRITE = """
 import sys
 from pathlib import Path
-from runner.store.database import StateFile
+from runner.store.sqlite import StateFile
 file = StateFile.open(Path(sys.argv[1]))
 with file.transaction() as conn:
     conn.execute("INSERT INTO rates (account, per_s, found_at) VALUES ('committed', 1.0, '')")
@@ -535,8 +535,8 @@ def test_a_disk_without_a_write_ahead_log_is_refused(path: Path, monkeypatch: py
     def connect(target: str, *, uri: bool) -> sqlite3.Connection:
         return real(f"file:{target}?vfs=unix-dotfile", uri=True)
 
-    real = database._connect
-    monkeypatch.setattr(database, "_connect", connect)
+    real = sqlite._connect
+    monkeypatch.setattr(sqlite, "_connect", connect)
 
     with pytest.raises(StateError, match="write-ahead log") as found:
         StateFile.open(path)
