@@ -10,11 +10,11 @@ from decimal import Decimal
 from typing import Any, Final, TypeGuard
 
 from runner.contract.judging import Judge
+from runner.contract.once import OncePerObject
 from runner.contract.params_schema import params_schema
 from runner.contract.phrases import listed, number_text, shown, suggest
 from runner.contract.terms import REFERENCE_PARAM, Contract, Param, ParamProblem, ParamType
 from runner.model import Json, Severity
-from runner.once import OncePerObject
 
 
 def canonical_params(

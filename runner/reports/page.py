@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from runner import __version__
+from runner.contract.once import OncePerObject
 from runner.errors import UsageError
 from runner.host.processes import is_alive
-from runner.once import OncePerObject
 from runner.reports.data import Report, ReportFile, ReportJob
 from runner.results.parts import disk_errors, sync_folder
 

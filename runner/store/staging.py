@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from runner.contract.once import OncePerObject
 from runner.fingerprint import canonical
 from runner.model import NEVER_SENT, Estimate, Job, JobSpec, Reference, State
-from runner.once import OncePerObject
 from runner.store import ledger, listings, moves
 from runner.store.connection import Connection, SelectedRow
 from runner.store.error_words import trouble

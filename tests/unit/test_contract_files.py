@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """The modules that read contracts, copied away from the checkout and its schemas."""
-    for name in ("__init__.py", "errors.py", "model.py", "once.py", "schemas.py", "contract"):
+    for name in ("__init__.py", "errors.py", "model.py", "schemas.py", "contract"):
         source, copy = ROOT / "runner" / name, tmp_path / "runner" / name
         copy.parent.mkdir(exist_ok=True)
         shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.once import OncePerObject
+from runner.contract.once import OncePerObject
 
 
 class Counted:

@@ -7,9 +7,9 @@ from functools import partial
 
 from runner.api.manifests import listing
 from runner.api.manifests.opened import Opened, refuse_errors
+from runner.contract.once import OncePerObject
 from runner.model import Estimate, Job, JobSpec
 from runner.money.pricing import estimate, shape_of
-from runner.once import OncePerObject
 from runner.store import ledger, staging
 from runner.store.database import StateDatabase
 from runner.store.listings import ListingSource
