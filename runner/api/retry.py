@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.api.manifests.opened import Opened, read_known
+from runner.api.manifests import listing
+from runner.api.manifests.opened import Opened, check_all, read_known
 from runner.api.plans.warnings import about_surprises
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
-from runner.manifest.odd_cells import is_odd
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
 from runner.store import events, jobs, ledger, manifests, moves
 from runner.store.connection import Connection
-from runner.store.database import open_to_read
+from runner.store.database import StateDatabase, open_to_read
 
 _NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING, State.UNCERTAIN)
 
@@ -48,7 +48,7 @@ class Rounds:
     kinds: tuple[RetryKind, ...] = ()
     left_out: tuple[str, ...] = ()  # why others that were named are not among them
     attention: tuple[str, ...] = ()  # charges that a person has yet to see
-    odd: tuple[str, ...] = ()  # ids of those whose prompt, id or reference is such as `#REF!` or `nan`
+    odd: tuple[str, ...] = ()  # ids of those with a text such as `#REF!` or `nan`
 
     @property
     def credits(self) -> float:
@@ -106,15 +106,19 @@ def wanted_jobs(
             rows={job.row: (job.state, job.round) for job in found},
             kinds=_kinds(file.conn, opened, found),
             left_out=tuple(left_out),
-            odd=tuple(job.id for job in found if _is_odd(job)),
+            odd=_odd(opened, file, found),
             attention=tuple(about_surprises(ledger.surprises(file.conn, settings.name))),
         )
     finally:
         file.close()
 
 
-def _is_odd(job: Job) -> bool:
-    return is_odd(job.id) or is_odd(job.prompt or "") or any(is_odd(each.path) for each in job.references)
+def _odd(opened: Opened, file: StateDatabase, found: Sequence[Job]) -> tuple[str, ...]:
+    """Return which of these jobs have a text that looks like none anybody meant, as a run would find it."""
+    if not found or listing.listed_from(opened, file, listing.basis_of(opened)) is not None:
+        return ()  # what it lists was applied, and there was nothing to tell
+    check_all(opened)
+    return tuple(job.id for job in found if job.id in opened.manifest.odd_jobs)
 
 
 def may_begin_again(job: Job, *, named: bool) -> bool:

@@ -27,7 +27,7 @@ from runner.manifest.left_out import LeftOut
 from runner.manifest.mending import Wanted
 from runner.manifest.model_names import find_contract
 from runner.manifest.names import LEAVE_ROOM, LONGEST_ID, id_trouble, output_trouble
-from runner.manifest.odd_cells import OddCells, is_odd
+from runner.manifest.odd_cells import OddCells, is_odd, why_odd
 from runner.manifest.odd_pictures import OddPictures
 from runner.manifest.placeholders import BadPlaceholder, Scope
 from runner.manifest.references import References
@@ -40,6 +40,7 @@ MOST_JOBS: Final = 1_000_000
 LONGEST_AXIS: Final = 200  # characters; longer values of a row are no axis of a grid
 _SHORTEST: Final = 4  # characters that a name of a file has for sure where it need not be looked at
 _REMEMBERED: Final = 4096  # different params kept checked
+_TEXTS: Final = ("prompt", "id", "reference")
 
 Checked = tuple[dict[str, Json], list[ParamProblem], str]  # canonical values, what is wrong, canonical text
 
@@ -268,6 +269,10 @@ class Expander:
         params, problems, text = self._check_params(contract, values)
         for problem in problems:
             self._param_problem(entry, problem)
+        for key, value in entry.params.items():
+            filled = values.get(key)
+            if type(filled) is str and value.text is not None and not any(one.key == key for one in problems):
+                self._look_at(filled, key, value.text)
         return params, text
 
     def _check_params(self, contract: Contract, values: dict[str, Json]) -> Checked:
@@ -404,17 +409,24 @@ class Expander:
     # Where things are, and saying what is wrong there.
 
     def _look_at(self, value: str, became: str, text: Text) -> None:
-        if self._row is None:
-            return
-        template = text.template
-        if is_odd(value):
-            self._odd_cells.take(value, became, self._where(text), self._job)
-        elif not template.whole or template.expressions[0].filters:
+        """Take note of what looks like no text anybody meant, in a value or in the cells that it is made of."""
+        template, row = text.template, self._row
+        if template.uses("file"):
+            return  # named by a person, on a disk
+        where, whole = self._where(text), True
+        odd = None
+        if row is not None and (not template.whole or template.expressions[0].filters):
             for expression in template.expressions:
-                cell = self._row.values.get(expression.rest) if expression.head == "row" else None
+                cell = row.values.get(expression.rest) if expression.head == "row" else None
                 if type(cell) is str and is_odd(cell, inside=True):
-                    spot = self._row.spot_of(expression.rest)
-                    self._odd_cells.take(cell, became, spot, self._job, inside=True)
+                    odd, where, whole = why_odd(cell, "id", inside=True), row.spot_of(expression.rest), False
+                    break
+        if odd is None or value.strip() == odd[0]:
+            odd = why_odd(value, became, inside=row is None or became not in _TEXTS)
+            whole = odd is not None and odd[0] == value.strip()
+        if odd is not None:
+            of_row = row is not None and not template.constant
+            self._odd_cells.take(odd, became, where, self._job, whole=whole, row=of_row)
 
     def _fill(self, text: Text, scope: Scope) -> str | None:
         try:

@@ -6,9 +6,10 @@ from runner.manifest.yaml_text import lines_of
 from runner.manifest.yaml_tree import At
 from runner.model import Place, Problem, Severity
 
-Snapshot = tuple[list[Problem], dict[Severity, int], set[tuple[Place, str, str]]]
+Snapshot = tuple[list[Problem], dict[Severity, int], set[tuple[Place, str, str]], dict[str, int]]
 
-SHOWN = 200  # errors, and as many warnings; the rest is only counted
+SHOWN = 200  # errors, and as many warnings; of the rest, the first of each kind are shown
+FIRST = 3  # of a kind
 
 
 class SourceText:
@@ -60,13 +61,15 @@ class Spot:
 class Findings:
     """The problems of one manifest. Said twice, a problem counts once.
 
-    Errors and warnings are capped apart, so that no number of warnings hides an error.
+    Errors and warnings are capped apart, so that no number of warnings hides an error; nor does any number of one
+    kind hide another kind.
     """
 
     def __init__(self) -> None:
         self._shown: list[Problem] = []
         self._counts = {Severity.ERROR: 0, Severity.WARNING: 0}
         self._seen: set[tuple[Place, str, str]] = set()
+        self._kinds: dict[str, int] = {}  # by code: how many are shown
         self.reported = 0  # errors, also those said before: what a reader compares before and after
 
     @property
@@ -103,12 +106,12 @@ class Findings:
 
     def snapshot(self) -> Snapshot:
         """Return what has been found so far, to come back to."""
-        return list(self._shown), dict(self._counts), set(self._seen)
+        return list(self._shown), dict(self._counts), set(self._seen), dict(self._kinds)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Forget what was found since a snapshot: it is about to be found again."""
-        shown, counts, seen = snapshot
-        self._shown, self._counts, self._seen = list(shown), dict(counts), set(seen)
+        shown, counts, seen, kinds = snapshot
+        self._shown, self._counts, self._seen, self._kinds = list(shown), dict(counts), set(seen), dict(kinds)
 
     def add(self, problem: Problem) -> None:
         """Take a problem."""
@@ -117,7 +120,8 @@ class Findings:
         if key in self._seen:
             return
         self._counts[problem.severity] += 1
-        if self._counts[problem.severity] <= SHOWN:
+        if self._counts[problem.severity] <= SHOWN or self._kinds.get(problem.code, 0) < FIRST:
+            self._kinds[problem.code] = self._kinds.get(problem.code, 0) + 1
             self._seen.add(key)
             self._shown.append(problem)
 
@@ -131,7 +135,11 @@ class Findings:
 
     def report(self, spot: Spot, what: str, code: str, hint: str, *, job: str, severity: Severity) -> None:
         """Take a finding of this severity."""
-        if self._counts[severity] >= SHOWN and (spot.place, code, what) not in self._seen:
+        if (
+            self._counts[severity] >= SHOWN
+            and self._kinds.get(code, 0) >= FIRST
+            and (spot.place, code, what) not in self._seen
+        ):
             self._counts[severity] += 1  # the line would be looked up for nothing
             self.reported += severity is Severity.ERROR
             return

@@ -83,7 +83,7 @@ class OpenManifest:
         """Which jobs have mistakes, as far as they have been read."""
         if self._expander is None or self._judged is None:
             return LeftOut(stops=self.errors > 0)
-        (shown, counts, _), _ = self._judged
+        (shown, counts, *_), _ = self._judged
         of_the_head = counts[Severity.ERROR] > SHOWN or any(
             problem.severity is Severity.ERROR and not problem.path.startswith("jobs[") for problem in shown
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner.manifest.findings import Findings, Spot
-from runner.manifest.placeholders import Scope, Template
+from runner.manifest.placeholders import Scope, Template, compile_template
 from runner.manifest.texts import Text, WrittenValue, compiled
 from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import Json
@@ -14,13 +14,14 @@ from runner.model import Json
 class Value:
     """A value that may hold placeholders at any depth."""
 
-    __slots__ = ("_tree", "key_spot", "spot", "texts")
+    __slots__ = ("_tree", "key_spot", "spot", "text", "texts")
 
-    def __init__(self, tree: Any, written: WrittenValue, texts: list[Text]) -> None:
+    def __init__(self, tree: Any, written: WrittenValue, texts: list[Text], text: Text | None = None) -> None:
         self._tree = tree
         self.spot = written.spot
         self.key_spot = written.key_spot
         self.texts = texts  # those with placeholders
+        self.text = texts[0] if type(tree) is Template else text  # where it is a text and no more
 
     def render(self, scope: Scope) -> Json:
         """Return the value filled in. A blank or null value of a lone placeholder is None.
@@ -41,7 +42,12 @@ def compile_value(written: WrittenValue, findings: Findings) -> Value | None:
     texts: list[Text] = []
     before = findings.reported
     tree = _compile(written.value, written.spot, findings, texts)
-    return Value(tree, written, texts) if findings.reported == before else None
+    if findings.reported != before:
+        return None
+    constant = None
+    if type(written.value) is str and not texts:
+        constant = Text(template=compile_template(written.value), spot=written.spot)
+    return Value(tree, written, texts, constant)
 
 
 def _compile(value: Any, spot: Spot, findings: Findings, texts: list[Text]) -> Any:

@@ -259,8 +259,8 @@ def test_a_rehearsal_and_a_person_are_not_stopped_by_odd_cells(bench: Bench) -> 
 
 
 def test_a_retry_does_not_pay_for_cells_that_look_like_mistakes_either(bench: Bench) -> None:
-    with_odd_cells(bench, ["#REF!"])
-    bench.service.fates["#REF!"] = Fate(status="failed", times=1)
+    with_odd_cells(bench, ["A cat #REF! in the rain"])
+    bench.service.fates["A cat #REF! in the rain"] = Fate(status="failed", times=1)
     first = bench.run("--accept-warnings")
 
     refused = bench.command("retry", bench.manifest, "--yes")

@@ -360,7 +360,21 @@ def test_a_prompt_that_looks_broken_is_a_warning_with_the_first_place(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "cell", ["#wow!", "#A cat!", "none of it", "#1", "##", "Nancy", "nil desperandum", "Err: 5"]
+    "cell",
+    [
+        "#wow!",
+        "#A cat!",
+        "none of it",
+        "#1",
+        "Nancy",
+        "= 3 cats",
+        "voilà\u00a0»",
+        "l'été—“oui”",
+        "🐈",
+        "ESPAÑA…",
+        "nil desperandum",
+        "Err: 5",
+    ],
 )
 def test_a_prompt_that_only_begins_so_is_one(tmp_path: Path, cell: str) -> None:
     assert read(tmp_path, "r.csv", {"r.csv": f"id,text\na,x\nb,{cell}\n"}).problems == []
@@ -405,9 +419,56 @@ def test_a_title_above_the_header_is_guessed(tmp_path: Path, content: str) -> No
 
 
 def test_a_word_in_a_sentence_is_no_odd_cell(tmp_path: Path) -> None:
-    text = HEAD + "jobs: [{id: a, prompt: null and void}, {id: b, prompt: nan}]\n"
+    text = HEAD + "jobs: [{id: none, prompt: null and void}, {id: b, prompt: none}]\n"
 
     assert load(tmp_path, text).problems == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("nan", "a prompt is `nan`, which looks like a missing value; fix the manifest"),
+        ("A cat [object Object] in rain", "a prompt has `[object Object]` in it"),
+        ("A cat, #DIV/0!, in the rain", "a prompt has `#DIV/0!` in it, which looks like a broken formula"),
+        ("=A1&B2", "a formula that was not computed"),
+        ("-", "a prompt is `-`, which looks like a missing value"),
+        ("0", "what a formula gives"),
+        ("un cafÃ© noir", "a prompt has `Ã©` in it, which looks like text read in the wrong encoding"),
+        ("donâ€™t", "wrong encoding"),
+        ("Ð¿Ñ€Ð¸Ð²ÐµÑ‚", "wrong encoding"),
+        ("caf√©", "wrong encoding"),
+        ("caf\ufffd", "a prompt has `\ufffd` in it, which looks like letters that were lost"),
+    ],
+)
+def test_a_prompt_nobody_meant_is_told_in_a_table_and_in_a_job(
+    tmp_path: Path, prompt: str, said: str
+) -> None:
+    inline = load(tmp_path, HEAD + f"jobs: [{{id: a, prompt: '{prompt}'}}]\n").only("odd-cell")
+    table = read(tmp_path, "r.csv", {"r.csv": f'id,text\na,"{prompt}"\n'}).only("odd-cell")
+
+    assert said in f"{inline.what}; {inline.hint}"
+    assert (table.what, table.place.line, table.place.column) == (inline.what, 2, 3)
+
+
+def test_a_text_param_nobody_meant_is_told_with_its_cell(tmp_path: Path) -> None:
+    params = "{negative_prompt: '${row.no}'}"
+    job = f"jobs: [{{id: '${{row.id}}', rows: r.csv, model: google-imagen4, params: {params}}}]\n"
+
+    loaded = load(tmp_path, HEAD + job, {"r.csv": "id,no\na,nan\nb,blurry\nc,none\nd, nan\n"})
+
+    problem = loaded.only("odd-cell")
+    assert problem.what.startswith("2 values of negative_prompt are `nan`")
+    assert (problem.place.line, problem.place.column) == (2, 3)
+
+
+def test_no_number_of_warnings_of_one_kind_hides_another_kind(tmp_path: Path) -> None:
+    rows = "".join(f"a{number},nan\n" for number in range(300))
+
+    loaded = read(tmp_path, "r.csv", {"r.csv": f"id,text\n{rows}"})
+
+    codes = [problem.code for problem in loaded.problems]
+    assert (codes.count("same-job"), codes.count("odd-cell")) == (200, 1)
+    assert loaded.problems[codes.index("odd-cell")].what.startswith("300 prompts are `nan`")
 
 
 # --- JSON Lines ---
