@@ -1,14 +1,15 @@
-"""What each number of `runner/pace/` is good for: halved and doubled, one at a time, over all regimes.
+"""What each number of `runner/pace/` is good for: halved, doubled and taken away, one at a time, over all regimes.
 
-`python -m tests.regimes --ablate` prints the table. Each variant runs the same worlds with the same draws as the numbers
-that stand in the code, once with the limits given and once with the limits to be found.
+`python -m tests.regimes --ablate 2` prints the table of 2 seeds; with `--write` it goes into runner/pace/README.md. Each
+variant runs the same worlds with the same draws as the numbers that stand in the code. Numbers of a limit that is found
+are tried where the limits are to be found, all others where they are given.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
+import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,31 +18,46 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-MODULES = ("scheduler", "polling", "inspection", "durations", "concurrency", "rate", "gate", "rejections")
-FACTORS = (0.5, 2.0)
-MOVES = 0.01  # a number that changes no regime's mean makespan by so much may go
-POLLS_MOVE = 0.05  # nor its polls a task by so much
-KINDS = ("uniform", "lognormal", "bimodal", "failing")
+from runner.pace.numbers import Number, numbers
+
 PACE = Path(__file__).resolve().parents[1] / "runner" / "pace"
+README = PACE / "README.md"
+# Module, and whether its numbers are about limits that are to be found.
+MODULES = {
+    "gate": True,
+    "rate": True,
+    "concurrency": True,
+    "rejections": True,
+    "durations": False,
+    "inspection": False,
+    "polling": False,
+    "scheduler": False,
+}
+VARIANTS = ("half", "double", "without")
+KINDS = ("uniform", "bimodal", "failing", "constant", "lognormal", "wide")
+PART = re.compile(r"(<!-- generated: numbers -->\n).*?(<!-- end -->)", re.S)
+# A world's ratio moves by so much when only its draws change: what moves less is not shown.
+NOISE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
-    """One named number: of a module, or of a field of a constant of it."""
+class Setting:
+    """One number of a module's settings."""
 
     module: str
-    name: str
-    field: str | None
-    value: float
+    constant: str  # the name of the settings in the module
+    number: Number
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}" + (f".{self.field}" if self.field else "")
+        return f"{self.module}.{self.number.name}"
 
-    def times(self, factor: float) -> float:
-        """Return its value times a factor; a whole number stays one, and at least 1."""
-        if isinstance(self.value, int):
-            return max(round(self.value * factor), 1)
-        return self.value * factor
+    def value(self, variant: str) -> float | None:
+        """Return the value of a variant; None where the number has none such."""
+        now = self.number.value
+        if variant == "without":
+            return self.number.off
+        other = now * (0.5 if variant == "half" else 2.0)
+        return max(round(other), 1) if isinstance(now, int) else other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,55 +69,34 @@ class Effect:
     rejected: float
 
 
-def numbers() -> list[Number]:
-    """Return every number that has a name in capitals in `runner/pace/`."""
+def settings() -> list[Setting]:
+    """Return every number of `runner/pace/`."""
     found = []
     for module in MODULES:
-        there = importlib.import_module(f"runner.pace.{module}")
-        for name in _assigned(PACE / f"{module}.py"):
-            value = getattr(there, name, None)
-            if dataclasses.is_dataclass(value) and not isinstance(value, type):
-                found += [
-                    Number(module=module, name=name, field=field.name, value=number)
-                    for field in dataclasses.fields(value)
-                    if _is_number(number := getattr(value, field.name))
-                ]
-            elif _is_number(value):
-                found.append(Number(module=module, name=name, field=None, value=value))
+        there = vars(importlib.import_module(f"runner.pace.{module}"))
+        for constant, value in there.items():
+            if type(value).__module__ == f"runner.pace.{module}" and type(value).__name__.endswith(
+                "Settings"
+            ):
+                found += [Setting(module=module, constant=constant, number=one) for one in numbers(value)]
     return found
 
 
-def _assigned(path: Path) -> list[str]:
-    return [
-        target.id
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.Assign)
-        for each in node.targets
-        for target in (each.elts if isinstance(each, ast.Tuple) else [each])
-        if isinstance(target, ast.Name) and target.id.isupper()
-    ]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _put(number: Number, value: float) -> Callable[[], None]:
+def _put(setting: Setting, value: float) -> Callable[[], None]:
     """Give a number another value wherever it was imported; return how to take that back."""
-    home = importlib.import_module(f"runner.pace.{number.module}")
-    before = getattr(home, number.name)
-    after: Any = dataclasses.replace(before, **{number.field: value}) if number.field else value
+    before = getattr(importlib.import_module(f"runner.pace.{setting.module}"), setting.constant)
+    after: Any = dataclasses.replace(before, **{setting.number.name: value})
     there = [
         module
         for module in (importlib.import_module(f"runner.pace.{name}") for name in MODULES)
-        if getattr(module, number.name, None) is before
+        if getattr(module, setting.constant, None) is before
     ]
     for module in there:
-        setattr(module, number.name, after)
+        setattr(module, setting.constant, after)
 
     def back() -> None:
         for module in there:
-            setattr(module, number.name, before)
+            setattr(module, setting.constant, before)
 
     return back
 
@@ -110,17 +105,16 @@ Worlds = Callable[[str, int, bool], tuple[float, float, float]]
 
 
 def effects(
-    variant: tuple[Number, float] | None, *, run: Worlds, regimes: Sequence[str], seeds: int
-) -> Mapping[tuple[str, bool], Effect]:
-    """Run all regimes with one number changed (None: with none); a run that comes to nothing is infinite."""
-    back = _put(variant[0], variant[0].times(variant[1])) if variant else (lambda: None)
+    variant: tuple[Setting, float] | None, given: bool, *, run: Worlds, regimes: Sequence[str], seeds: int
+) -> Mapping[str, Effect]:
+    """Run all regimes with one number changed (None: with none); empty where a run comes to nothing."""
+    back = _put(*variant) if variant else (lambda: None)
     try:
         found = {}
         for regime in regimes:
-            for given in (True, False):
-                runs = [run(regime, seed, given) for seed in range(seeds)]
-                ratio, polls, rejected = (statistics.mean(each) for each in zip(*runs, strict=True))
-                found[regime, given] = Effect(ratio=ratio, polls=polls, rejected=rejected)
+            runs = [run(regime, seed, given) for seed in range(seeds)]
+            ratio, polls, rejected = (statistics.mean(each) for each in zip(*runs, strict=True))
+            found[regime] = Effect(ratio=ratio, polls=polls, rejected=rejected)
         return found
     except (AssertionError, ArithmeticError, ValueError, IndexError):
         return {}
@@ -128,37 +122,67 @@ def effects(
         back()
 
 
-def table(*, run: Worlds, regimes: Sequence[str], seeds: int) -> Iterator[str]:
-    """Yield the table, a line for each number and factor, then which numbers move nothing."""
-    chosen = [(number, factor) for number in numbers() for factor in FACTORS]
+def table(
+    *, run: Worlds, regimes: Sequence[str], seeds: int, only: Sequence[str] = (), workers: int | None = None
+) -> Iterator[str]:
+    """Yield the table, a line for each number.
+
+    Args:
+        run: Runs one world: regime, seed, whether the limits are given; returns ratio, polls a task, 429 per 1,000.
+        regimes: Their names.
+        seeds: Worlds of each.
+        only: Modules; all where there is none.
+        workers: Processes.
+    """
+    chosen = [one for one in settings() if not only or one.module in only]
     work = partial(effects, run=run, regimes=regimes, seeds=seeds)
-    yield "| number | value | times | makespan, most changed | polls a task, most changed | 429 per 1,000, most changed |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    moved: set[str] = set()
-    with ProcessPoolExecutor() as workers:
-        results = workers.map(work, [None, *chosen])
-        plain = next(results)
-        for (number, factor), changed in zip(chosen, results, strict=True):
-            if not changed:
-                moved.add(str(number))
-                yield f"| `{number}` | {number.value:g} | {factor:g} | does not work | | |"
-                continue
-            ratio, ratio_at = _most({key: changed[key].ratio / one.ratio - 1.0 for key, one in plain.items()})
-            polls, polls_at = _most({key: changed[key].polls / one.polls - 1.0 for key, one in plain.items()})
-            refused, refused_at = _most(
-                {key: changed[key].rejected - one.rejected for key, one in plain.items()}
-            )
-            if abs(ratio) >= MOVES or abs(polls) >= POLLS_MOVE:
-                moved.add(str(number))
+    yield f"| number | value | serves | {' | '.join(VARIANTS)} |"
+    yield "| --- | --- | --- |" + " --- |" * len(VARIANTS)
+    with ProcessPoolExecutor(workers) as pool:
+        plain = {given: pool.submit(work, None, given) for given in (True, False)}
+        tried = {
+            (str(one), variant): pool.submit(work, (one, value), not MODULES[one.module])
+            for one in chosen
+            for variant in VARIANTS
+            if (value := one.value(variant)) is not None
+        }
+        for one in chosen:
+            base = plain[not MODULES[one.module]].result()
+            cells = [
+                _cell(base, tried[str(one), variant].result()) if (str(one), variant) in tried else "-"
+                for variant in VARIANTS
+            ]
             yield (
-                f"| `{number}` | {number.value:g} | {factor:g} | {ratio:+.1%} {ratio_at} | {polls:+.1%} {polls_at}"
-                f" | {refused:+.1f} {refused_at} |"
+                f"| `{one}` | {one.number.value:g} {one.number.unit} | {one.number.serves} | {' | '.join(cells)} |"
             )
-    yield ""
-    yield "Moves nothing: " + ", ".join(sorted({f"`{one}`" for one, _ in chosen if str(one) not in moved}))
 
 
-def _most(changes: Mapping[tuple[str, bool], float]) -> tuple[float, str]:
-    """Return the largest change, and the name of its regime."""
-    (regime, given), change = max(changes.items(), key=lambda item: abs(item[1]))
-    return change, regime + ("" if given else ", limits to be found")
+def _cell(base: Mapping[str, Effect], changed: Mapping[str, Effect]) -> str:
+    """Say what changed most: makespan, then polls a task, then answers 429."""
+    if not changed:
+        return "does not work"
+    ratio = {regime: changed[regime].ratio / one.ratio - 1.0 for regime, one in base.items()}
+    polls = {regime: changed[regime].polls / one.polls - 1.0 for regime, one in base.items()}
+    rejected = {regime: changed[regime].rejected - one.rejected for regime, one in base.items()}
+    said = []
+    for name, changes, least, form in (
+        ("time", ratio, NOISE, "+.1%"),
+        ("polls", polls, 0.05, "+.0%"),
+        ("429", rejected, 3.0, "+.0f"),
+    ):
+        regime, change = max(changes.items(), key=lambda item: abs(item[1]))
+        if abs(change) >= least:
+            said.append(f"{name} {change:{form}} ({regime})")
+    return "; ".join(said) or "nothing"
+
+
+def write(lines: Sequence[str]) -> None:
+    """Put the table into the README."""
+    text = README.read_text(encoding="utf-8")
+    README.write_text(PART.sub(lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text), encoding="utf-8")
+
+
+def named() -> dict[str, str]:
+    """Return the numbers that the README names, with value and unit."""
+    part = PART.search(README.read_text(encoding="utf-8"))
+    return dict(re.findall(r"^\| `([\w.]+)` \| ([^|]*?) \|", part[0] if part else "", re.M))

@@ -1,5 +1,5 @@
 """The regimes a scheduler has to do well in, and what well means. `python -m tests.regimes 50` prints the table;
-`python -m tests.regimes --ablate` what each number of `runner/pace/` is good for.
+`python -m tests.regimes --ablate 2` what each number of `runner/pace/` is good for (`tests/ablation.py`).
 
 The first wall differs: the rate, the slots at the service, or neither.
 """
@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from runner.model import Polling
-from tests.ablation import KINDS, table
+from tests.ablation import KINDS, table, write
 from tests.simulation import Client, World, draw_durations, oracle_s, scheduler
 
 MOST_RATIO = 1.10  # of the oracle
@@ -144,8 +144,13 @@ def ablated(regime: str, seed: int, given: bool) -> tuple[float, float, float]:
 if __name__ == "__main__":
     asked = [argument for argument in sys.argv[1:] if argument.isdecimal()]
     if "--ablate" in sys.argv:
-        for line in table(run=ablated, regimes=tuple(REGIMES), seeds=int(asked[0]) if asked else 8):
+        seeds = int(asked[0]) if asked else 2
+        lines = []
+        for line in table(run=ablated, regimes=tuple(REGIMES), seeds=seeds):
+            lines.append(line)
             print(line, flush=True)
+        if "--write" in sys.argv:
+            write(lines)
     else:
         print(HEAD)
         for row in rows(int(asked[0]) if asked else 10):

@@ -16,7 +16,7 @@ from runner.model import Polling
 from runner.pace.concurrency import concurrency_limit
 from runner.pace.durations import Durations
 from runner.pace.rate import rate_limiter
-from runner.pace.scheduler import Call, Scheduler
+from runner.pace.scheduler import Call, Offer, Scheduler
 from runner.sandbox.limiter import Limiter, make_limiter
 
 CONNECTIONS = 10
@@ -36,7 +36,6 @@ class World:
     retry_after: str = "seconds"  # seconds (rounded up), exact, none
     upload_s: float | None = None  # each job needs one upload that takes so long
     shapes: Sequence[str] = ("one",)  # of job i: shapes[i % len(shapes)]
-    says_duration: bool = False
     lost: float = 0.0  # part of polls that are answered by a 503
 
     def limiter(self) -> Limiter | None:
@@ -200,12 +199,15 @@ class Client:
                 break
             wake = math.inf
             if self._open < CONNECTIONS:
-                choice = self.scheduler.choose(
+                self.scheduler.offer(
                     self.now,
-                    submits=len(self._ready),
-                    uploads=min(len(self._to_upload), 4 - self._uploading),
-                    uploads_in_flight=self._uploading,
+                    Offer(
+                        submits=len(self._ready),
+                        uploads=min(len(self._to_upload), 4 - self._uploading),
+                        uploads_in_flight=self._uploading,
+                    ),
                 )
+                choice = self.scheduler.choose(self.now)
                 if choice.call is not None and choice.at <= self.now:
                     self._send(choice.call, choice.job)
                     continue
@@ -300,8 +302,7 @@ class Client:
                 if rejected or lost:
                     plan.poll_unclear(job, now, 0.2)
                 elif ended:
-                    took_s = self.world.durations_s[job] if self.world.says_duration else None
-                    plan.finished(job, now, duration_s=took_s)
+                    plan.finished(job, now)
                     outcome.lags_s.append(now - self.service.ends[job])
                     outcome.found_at[job] = now
                     self._to_find -= 1

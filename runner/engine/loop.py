@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 import anyio
@@ -27,7 +26,7 @@ from runner.errors import Exit, RunnerError
 from runner.host.clock import epoch
 from runner.model import Job, State
 from runner.money.budget import Verdict
-from runner.pace.scheduler import Call, Scheduler
+from runner.pace.scheduler import Call, Offer, Scheduler
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
 from runner.steps.submit import take_back, wait_to_resend_s
@@ -235,9 +234,7 @@ class Engine:
         asking = run_state.health.question_failed
         refused = len(backlog.refused) if open_.refused.now else 0
         places = self._context.settings.limits.uploads - run_state.uploads_open if open_.uploads.now else 0
-        choose = partial(
-            self._scheduler.choose,
-            now,
+        offer = Offer(
             resends=len(backlog.resend) if open_.unclear.now else 0,
             unclear=backlog.unclear,
             submits=refused + (len(backlog.ready) if open_.new.now else 0),
@@ -246,10 +243,11 @@ class Engine:
             may_poll=open_.polls.now,
             asking=asking,
         )
-        choice = choose()
+        self._scheduler.offer(now, offer)
+        choice = self._scheduler.choose(now)
         while choice.job is not None and not connections.may_ask(choice.job):
             self._scheduler.poll_unclear(choice.job, now, POSTPONE_S)
-            choice = choose()
+            choice = self._scheduler.choose(now)
         if choice.call is None or choice.at > now:
             if asking and self._scheduler.rate.next_at(now) <= now:
                 return self._ask(calls, now)  # there is nothing else to ask with

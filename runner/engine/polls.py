@@ -55,7 +55,7 @@ async def ask(run_state: RunState, row: int, sent_at: float) -> None:
         run_state.waiting.pop(row, None)
         run_state.aside.take(row)
         _heard_of(run_state, row)
-        learned_s = run_state.scheduler.finished(row, now, duration_s=found.duration_s)
+        learned_s = run_state.scheduler.finished(row, now)
         await _ended(run_state, found, learned_s)
 
 
@@ -132,7 +132,7 @@ async def _ended(run_state: RunState, found: poll_step.Polled, learned_s: float 
         run_state.progress.event("succeeded", job=job.id, task_id=job.task_id, seconds=found.duration_s)
         run_state.succeeded(job, paid=found.paid)
         run_state.ask_again()
-        if found.duration_s is None and learned_s is not None:
+        if learned_s is not None:
             _learn(run_state, job, learned_s)
         return
     if found.failure is not None and (found.stop is None or found.state is State.FAILED):
@@ -142,7 +142,7 @@ async def _ended(run_state: RunState, found: poll_step.Polled, learned_s: float 
 
 
 def _learn(run_state: RunState, job: Job, seconds: float) -> None:
-    """Keep a duration the service did not name, as well as our polls tell it."""
+    """Keep how long it took, as well as our polls tell it: what the service says of its times is not taken for true."""
     service = run_state.context.account.service
     run_state.context.writer.write_soon(
         lambda conn: durations.save(conn, base_url=service, model=job.model, shape=job.shape, seconds=seconds)

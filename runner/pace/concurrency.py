@@ -122,8 +122,10 @@ class LearnedConcurrency:
         self._grow_at = now + self._every_s
 
     def refused(self, now: float, in_flight: int, *, retry_after_s: float | None) -> None:
-        if self.size < math.inf:
-            self._patience_s = min(self._patience_s * 1.5, CONCURRENCY.seldom_s)
+        if in_flight < self.size < math.inf:
+            self._patience_s = CONCURRENCY.grow_every_s  # more fitted before: perhaps it was the rate, for once
+        elif self.size < math.inf:
+            self._patience_s = min(self._patience_s * 2.0, CONCURRENCY.seldom_s)
         self.size = max(min(float(in_flight), self.size), 1.0)
         self._grow_by, self._every_s = CONCURRENCY.grow_by, self._patience_s
         self._grow_at = now + self._every_s

@@ -12,7 +12,7 @@ Source:
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import accumulate, pairwise
@@ -32,10 +32,6 @@ ROUNDS = 4
 FEW, FIRST_ROUNDS = 12, 16  # while little is known each duration moves the curve far
 BEYOND = 110  # steps beyond all that was seen that a curve reaches: nearly ten times the age
 BLUR = 7.0  # steps either way, for a single duration
-# Where nearly all ends lie as close together as this (steps), and so many were seen, we look more finely.
-CLOSE, CLOSE_ENDS, CELLS = 8, 8, 32
-REST = 0.05  # of them may lie before, and as many after
-CLOSE_ROUNDS, CLOSE_WEIGHT = 6, 0.5
 
 
 def _place(age_s: float) -> float:
@@ -52,32 +48,25 @@ def _age_s(place: float) -> float:
 class Curve:
     """The chance that a task has ended by an age."""
 
-    __slots__ = ("_ended", "_places", "frontier_s", "number")
+    __slots__ = ("_ended", "frontier_s", "number")
 
-    def __init__(
-        self, places: Sequence[float], ended: Sequence[float], *, frontier_s: float, number: int
-    ) -> None:
+    def __init__(self, ended: Sequence[float], *, frontier_s: float, number: int) -> None:
         self.number = number  # ends it rests on
-        self._places = places  # in steps, rising: straight lines between them
-        self._ended = ended  # there, from 0 to 1
+        self._ended = ended  # by each step, from 0 to 1: straight lines between them
         self.frontier_s = frontier_s  # no task was seen to end later: beyond, the curve is a guess
 
     def parts(self) -> list[float]:
-        """Return the chance of each whole step."""
-        at = [self._ended_at(float(step)) for step in range(int(self._places[-1]) + 1)]
-        return [high - low for low, high in pairwise(at)]
+        """Return the chance of each step."""
+        return [high - low for low, high in pairwise(self._ended)]
 
     def ended(self, age_s: float) -> float:
         """Return the chance that a task has ended by this age."""
-        return self._ended_at(_place(age_s))
-
-    def _ended_at(self, place: float) -> float:
-        places, ended = self._places, self._ended
-        after = bisect_right(places, place)
-        if after == len(places):
+        place = _place(age_s)
+        step = int(place)
+        if step + 1 >= len(self._ended):
             return 1.0
-        from_, low = places[after - 1], ended[after - 1]
-        return low + (ended[after] - low) * (place - from_) / (places[after] - from_)
+        low = self._ended[step]
+        return low + (self._ended[step + 1] - low) * (place - step)
 
     def chance(self, running_s: float, age_s: float) -> float:
         """Return the chance that a task known to run at `running_s` has ended by `age_s`."""
@@ -92,8 +81,7 @@ class Curve:
         at = bisect_left(self._ended, wanted, 1, len(self._ended) - 1)
         low, high = self._ended[at - 1], self._ended[at]
         inside = (wanted - low) / (high - low) if high > low else 1.0
-        from_, to = self._places[at - 1], self._places[at]
-        return max(_age_s(from_ + (to - from_) * min(max(inside, 0.0), 1.0)), running_s)
+        return max(_age_s(at - 1 + min(max(inside, 0.0), 1.0)), running_s)
 
 
 class _Shape:
@@ -223,8 +211,8 @@ def _fit(shape: _Shape) -> None:
         weights = _consistent(weights, seen, running, belief)
     shape.weights = weights
     number = shape.number
-    places, ended = _edges(weights, number, _close(shape))
-    shape.curve = Curve(places, ended, frontier_s=_age_s(latest + 1), number=number)
+    below = _blurred(weights, round(BLUR / math.sqrt(max(number, 1))))
+    shape.curve = Curve([each / below[-1] for each in below], frontier_s=_age_s(latest + 1), number=number)
     shape.unfitted, shape.surprised = 0.0, False
     shape.version += 1
 
@@ -293,66 +281,6 @@ def _consistent(
     ]
     whole = sum(spread)
     return [weight / whole for weight in spread]
-
-
-def _close(shape: _Shape) -> tuple[int, list[float]] | None:
-    """Return where nearly all ends lie, if that is one narrow place, and the chances of its fine parts.
-
-    Returns:
-        The step it begins at, and what part of its ends belongs to each `CELLS`-th of a step from there.
-        None where ends lie apart, or too few were seen.
-    """
-    sharp = [(after, by) for after, by in shape.narrow if by - after <= CLOSE]
-    number = len(sharp)
-    if number < CLOSE_ENDS or number < 0.8 * len(shape.narrow):
-        return None
-    skipped = int(REST * number)
-    begin = int(sorted(by for _, by in sharp)[skipped]) - 1
-    end = int(sorted(after for after, _ in sharp)[-1 - skipped]) + 2
-    if not 0 <= begin < end <= begin + CLOSE + 2:
-        return None
-    cells = (end - begin) * CELLS
-    inside = [
-        _steps((max(after, begin) - begin) * CELLS, (min(by, end) - begin) * CELLS)
-        for after, by in sharp
-        if after < end and by >= begin
-    ]
-    belief = [CLOSE_WEIGHT / cells] * cells
-    weights = [1.0 / cells] * cells
-    for _ in range(CLOSE_ROUNDS):
-        weights = _consistent(weights, inside, {}, belief)
-    # As much blur as the ends are apart, less the more of them there are.
-    middle = sum(cell * part for cell, part in enumerate(weights))
-    apart = math.sqrt(sum(part * (cell - middle) ** 2 for cell, part in enumerate(weights)))
-    below = _blurred(weights, max(round(apart * number**-0.5), 1))
-    return begin, [high - low for low, high in pairwise(below)]
-
-
-def _edges(
-    weights: Sequence[float], number: int, close: tuple[int, list[float]] | None
-) -> tuple[list[float], list[float]]:
-    """Return places and the chances to have ended by them, blurred the more the fewer ends they rest on."""
-    reach = round(BLUR / math.sqrt(max(number, 1)))
-    if close is None:
-        below = _blurred(weights, reach)
-        places = [float(step) for step in range(len(below))]
-    else:
-        begin, parts = close
-        end = min(begin + len(parts) // CELLS, len(weights))
-        whole = sum(weights[begin:end])
-        below = _blurred([*weights[:begin], *[0.0] * (end - begin), *weights[end:]], reach)
-        places = [float(step) for step in range(begin)]
-        ended = below[:begin]
-        done = 0.0
-        for cell in range((end - begin) * CELLS):
-            step, inside = begin + cell // CELLS, cell % CELLS / CELLS
-            places.append(step + inside)
-            ended.append(below[step] + (below[step + 1] - below[step]) * inside + whole * done)
-            done += parts[cell]
-        places += [float(step) for step in range(end, len(below))]
-        below = [*ended, *(part + whole for part in below[end:])]
-    whole = below[-1] or 1.0
-    return places, [part / whole for part in below]
 
 
 def _blurred(weights: Sequence[float], reach: int) -> list[float]:

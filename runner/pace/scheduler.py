@@ -3,7 +3,7 @@
 One account, one rate. What we lack decides what it is spent on, and that is told from our own doing, not
 from what the service says of itself:
 
-- *Slots* are the bottleneck when there is something to submit and the window has no room; for a moment after
+- *Slots* are the bottleneck when there is something to submit and no room for one more task; for a moment after
   that, and for a whole run that has spent most of its time so. Each ended task nobody has seen then keeps
   another from beginning, so polls are many, and tasks that fail at once are looked for.
 - *The rate* is the bottleneck when, for more than half of the run, something that could have been sent waited for
@@ -13,6 +13,8 @@ from what the service says of itself:
 
 How many polls is a budget of wasted ones for each task, not a fixed distance: what is saved where tasks are
 alike is there for the last ones, which decide when the run ends.
+
+`choose` changes nothing. All else is told: what there is to send (`offer`), what was sent, what was answered.
 """
 
 from __future__ import annotations
@@ -25,35 +27,40 @@ from enum import StrEnum
 from runner.model import Polling
 from runner.pace.concurrency import ConcurrencyLimit
 from runner.pace.durations import Durations
+from runner.pace.numbers import number
 from runner.pace.polling import Waiting
 from runner.pace.rate import RateLimiter
 from runner.pace.rejections import Rejections
 
-EARLY_SHARE = 0.03  # of the requests go to polls even while submits wait
-SURE = 0.9  # a poll this likely to find an end wastes nothing
-AHEAD = 2  # jobs kept ready by uploads
-MINUTES_S = 60.0  # tasks longer than this are worth more polls
-LAST = 4.5  # the last few decide when the run ends
-START_POLLS = 4.0  # wasted polls that are always granted
-POLLS_STEP = 1.12
-SPARED = 0.25  # wasted polls left for each task to come, for an idle rate to be used
-BOTTLENECK_S = 2.0  # slots count as scarce for so long after they last were
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Budget:
-    """What may be spent on polls."""
+class SchedulerSettings:
+    """Settings of what goes first, and of how many polls are spent."""
 
-    wasted: float  # polls that find nothing, for each task
-    part: float  # of those left, for the plan of a task; the others look for where tasks end
-    least: float  # polls a task to plan for
-    most: float
+    early: float = number(
+        0.03,
+        unit="of the requests",
+        off=0.0,
+        serves="polls while submits wait: failures and expiring results are seen",
+    )
+    slots_wasted: float = number(
+        3.6, unit="polls a task", serves="slots are scarce: each second in which an end is not seen idles one"
+    )
+    rate_wasted: float = number(
+        0.4, unit="polls a task", serves="the rate is scarce: a poll is a submit not made"
+    )
+    spare_wasted: float = number(
+        0.92, unit="polls a task", serves="neither is scarce: few polls, and not many seconds late"
+    )
+    last: float = number(4.5, unit="polls a task", serves="the last few tasks decide when the run ends")
+    bottleneck_s: float = number(
+        2.0, unit="s", serves="slots count as scarce for so long after they last were"
+    )
 
 
-SLOTS = _Budget(wasted=3.6, part=1.0, least=2.2, most=4.9)
-SLOTS_LONG = _Budget(wasted=5.0, part=1.0, least=2.2, most=6.0)
-RATE = _Budget(wasted=0.4, part=1.0, least=1.2, most=1.7)
-SPARE = _Budget(wasted=0.92, part=0.9, least=1.5, most=4.0)
+SCHEDULER = SchedulerSettings()
+AHEAD = 2  # jobs kept ready by uploads
+STEP = 1.12  # polls a task are reckoned in steps: each makes new plans
 
 
 class Call(StrEnum):
@@ -78,12 +85,37 @@ class Choice:
     at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What could be sent now.
+
+    Attributes:
+        submits: Jobs that could be submitted.
+        uploads: Uploads that wait and would make jobs ready.
+        uploads_in_flight: Uploads on their way.
+        resends: Submits to be repeated now because nobody knows what became of them. The same key may
+            be sent only so long, and the task may be there already: no number of tasks holds them back.
+        unclear: All such submits, also those to be repeated later: they count as tasks.
+        may_poll: Whether there is a place for a poll.
+        asking: The service does not answer properly: any poll that the limits allow asks whether it is back,
+            due or not. A submit that is to be repeated asks as well, and its time is short.
+    """
+
+    submits: int
+    uploads: int
+    uploads_in_flight: int = 0
+    resends: int = 0
+    unclear: int = 0
+    may_poll: bool = True
+    asking: bool = False
+
+
 class Scheduler:
     """Chooses requests one by one.
 
-    The engine asks `choose`, says `sent` before it sends, `answered` when an HTTP answer came (a submit
-    that got none, or was not sent after all, is `answered` too, with `ok` false), and for polls then one of
-    `still_running`, `poll_unclear`, `finished` or `forget`. All times are readings of one monotonic clock,
+    The engine says what it has (`offer`), asks `choose`, says `sent` before it sends, `answered` when an HTTP answer
+    came (a submit that got none, or was not sent after all, is `answered` too, with `ok` false), and for polls then
+    one of `still_running`, `poll_unclear`, `finished` or `forget`. All times are readings of one monotonic clock,
     in seconds.
 
     Args:
@@ -98,16 +130,18 @@ class Scheduler:
     ) -> None:
         self.rate = rate
         self.tasks = tasks
-        self._rejections = Rejections(rate, tasks)
         self.durations = durations
+        self._rejections = Rejections(rate, tasks)
         self._polling = polling
         self._waiting = Waiting(polling, durations)
+        self._offer = Offer(submits=0, uploads=0)
         self._submitting = 0
+        self._sent_with: dict[float, int] = {}  # when a submit was sent -> the tasks in flight then
         self._taken_up = 0
         self._early_credit = 0.0
         self._bottleneck_until = -math.inf
         self._began: float | None = None
-        self._bottleneck_s = self._manner_at = 0.0  # time spent short of slots
+        self._bottleneck_s = self._offered_at = 0.0  # time spent short of slots
 
     @property
     def in_flight(self) -> int:
@@ -129,35 +163,12 @@ class Scheduler:
         """The account's limit as met, to be stored for the next run; None while it was not met."""
         return self.rate.found_per_s
 
-    def choose(
-        self,
-        now: float,
-        *,
-        submits: int,
-        uploads: int,
-        uploads_in_flight: int = 0,
-        resends: int = 0,
-        unclear: int = 0,
-        may_poll: bool = True,
-        asking: bool = False,
-    ) -> Choice:
-        """Return what to send next.
-
-        Args:
-            now: The clock.
-            submits: Jobs that could be submitted now.
-            uploads: Uploads that wait and would make jobs ready.
-            uploads_in_flight: Uploads on their way.
-            resends: Submits to be repeated now because nobody knows what became of them. The same key may
-                be sent only so long, and the task may be there already: no number of tasks holds them back.
-            unclear: All such submits, also those to be repeated later: they count as tasks.
-            may_poll: Whether there is a place for a poll.
-            asking: The service does not answer properly: any poll that the limits allow asks whether it is back,
-                due or not. A submit that is to be repeated asks as well, and its time is short.
-        """
-        call, job, at = self._best(now, submits, uploads, uploads_in_flight, resends, unclear, may_poll)
-        if asking and may_poll and not resends and (any_ := self._waiting.any_allowed(now)) is not None:
-            call, job, at = Call.POLL, any_, now
+    def choose(self, now: float) -> Choice:
+        """Return what to send next."""
+        call, job, at = self._best(now)
+        if self._offer.asking and self._offer.may_poll and not self._offer.resends:
+            any_ = self._waiting.any_allowed(now)
+            call, job, at = (call, job, at) if any_ is None else (Call.POLL, any_, now)
         if call is None:
             return Choice(call=None, job=None, at=at)
         gate = self.rate.next_at(now)
@@ -165,14 +176,30 @@ class Scheduler:
             return Choice(call=None, job=None, at=gate)
         return Choice(call=call, job=job, at=now)
 
+    def offer(self, now: float, offer: Offer) -> None:
+        """This could be sent now: decide how many polls there are to spend."""
+        self._offer = offer
+        if self._began is None:
+            self._began = self._offered_at = now
+        wanted = offer.submits > 0 or offer.uploads > 0
+        if wanted and not self.tasks.room(now, self.in_flight + offer.unclear):
+            self._bottleneck_until = now + max(SCHEDULER.bottleneck_s, 2 * self._polling.min_s)
+        hurried = now < self._bottleneck_until
+        if hurried:
+            self._bottleneck_s += now - self._offered_at
+        self._offered_at = now
+        self._spend_polls(now, offer.submits + offer.uploads + offer.uploads_in_flight, hurried=hurried)
+        self._waiting.settle(now)
+
     def sent(self, now: float, call: Call, job: int | None = None) -> None:
         """A request goes out: the permit is used."""
         self.rate.sent(now)
         match call:
             case Call.SUBMIT:
                 self.tasks.sent(now, self.in_flight)
+                self._sent_with[now] = self.in_flight
                 self._submitting += 1
-                self._early_credit = min(self._early_credit + EARLY_SHARE, 1.0)
+                self._early_credit = min(self._early_credit + SCHEDULER.early, 1.0)
             case Call.POLL:
                 self._early_credit = max(self._early_credit - 1.0, 0.0)
                 if job is not None:
@@ -202,21 +229,25 @@ class Scheduler:
             ok: Whether the service did what was asked; false for errors, and for what was never sent.
             draw: A number from [0, 1) for the jitter of waits the service did not name.
         """
-        if call is Call.SUBMIT:
-            self._submitting = max(self._submitting - 1, 0)
         submit = call is Call.SUBMIT
+        in_flight = self.in_flight
+        if submit:
+            self._submitting = max(self._submitting - 1, 0)
+            # What has ended meanwhile was still there when it came.
+            in_flight = self._sent_with.pop(sent_at, self.in_flight)
         if rejected:
+            running, apart = self._waiting.reckon(now)
             self._rejections.refused(
                 now,
                 sent_at=sent_at,
                 submit=submit,
-                in_flight=self.in_flight,
-                running=self._running(now),
+                in_flight=in_flight,
+                running=(running + self._submitting, apart),
                 retry_after_s=retry_after_s,
                 draw=draw,
             )
         elif ok:
-            running = self._waiting.running(now)[0] if submit and self._rejections.counts else 0.0
+            running = self._waiting.reckon(now)[0] if submit and self._rejections.counts else 0.0
             self._rejections.passed(now, sent_at=sent_at, submit=submit, running=running)
 
     def accepted(
@@ -250,9 +281,9 @@ class Scheduler:
         """A poll told nothing (no answer, 5xx, 429): ask again after `delay_s`."""
         self._waiting.unclear(job, now, delay_s)
 
-    def finished(self, job: int, now: float, duration_s: float | None = None) -> float | None:
-        """The task has ended. Return its duration as well as it is known, to be stored; None if hardly."""
-        return self._waiting.ended(job, now, duration_s)
+    def finished(self, job: int, now: float) -> float | None:
+        """The task has ended. Return its duration as well as polls tell it, to be stored; None if hardly."""
+        return self._waiting.ended(job, now)
 
     def nudge(self, job: int, now: float) -> None:
         """Somebody from outside says that the job's task has ended: ask at the next permit.
@@ -267,89 +298,53 @@ class Scheduler:
 
     # --- inside ---
 
-    def _running(self, now: float) -> tuple[float, float]:
-        """Return how many tasks run as far as can be told without asking, and its standard deviation."""
-        still, apart = self._waiting.running(now)
-        return still + self._submitting, apart
-
-    def _best(
-        self,
-        now: float,
-        submits: int,
-        uploads: int,
-        uploads_in_flight: int,
-        resends: int,
-        unclear: int,
-        may_poll: bool,
-    ) -> tuple[Call | None, int | None, float]:
+    def _best(self, now: float) -> tuple[Call | None, int | None, float]:
         """Return the best request and when it may be made, were there no rate."""
-        waiting = self._waiting
-        wanted = submits > 0 or uploads > 0
-        in_flight = self.in_flight + unclear
+        waiting, offer = self._waiting, self._offer
+        wanted = offer.submits > 0 or offer.uploads > 0
+        in_flight = self.in_flight + offer.unclear
         room = wanted and self.tasks.room(now, in_flight)
-        if wanted and not room:
-            self._bottleneck_until = now + max(BOTTLENECK_S, 2 * self._polling.min_s)
-        self._set_manner(now, submits + uploads + uploads_in_flight)
-        poll = waiting.next(now) if may_poll else None
+        poll = waiting.next(now) if offer.may_poll else None
         due = poll.due if poll is not None else math.inf
-        if may_poll and (nudged := waiting.nudged()) is not None:
+        if offer.may_poll and (nudged := waiting.nudged()) is not None:
             if nudged.due <= now:
                 return Call.POLL, nudged.job, now
             due = min(due, nudged.due)
-        short = uploads > 0 and (submits == 0 or submits + uploads_in_flight < AHEAD)
-        if resends and now >= self.tasks.closed_until:
+        short = offer.uploads > 0 and (offer.submits == 0 or offer.submits + offer.uploads_in_flight < AHEAD)
+        if offer.resends and now >= self.tasks.closed_until:
             room, short = True, False
         if room:
-            if self._rejections.wants_polls and may_poll:
+            if self._rejections.wants_polls and offer.may_poll:
                 proof = waiting.any_allowed(now)
                 if proof is not None:
                     return Call.POLL, proof, now
-            if poll is not None and due <= now and self._worth_it(poll.job, now, submits + resends):
+            if poll is not None and due <= now and self._early_credit >= 1.0:
                 return Call.POLL, poll.job, due
             return (Call.UPLOAD if short else Call.SUBMIT), None, now
         if poll is not None and due <= now:
             return Call.POLL, poll.job, due
-        if short and submits + uploads_in_flight < AHEAD:
+        if short and offer.submits + offer.uploads_in_flight < AHEAD:
             return Call.UPLOAD, None, now
-        if resends:
+        if offer.resends:
             due = min(due, self.tasks.closed_until)
         elif wanted:
             due = min(due, self.tasks.opens_at(in_flight))
         return None, None, due
 
-    def _set_manner(self, now: float, to_come: int) -> None:
-        """Choose how eagerly to poll: by the bottleneck, and by the wasted polls we can still afford."""
-        waiting = self._waiting
-        if self._began is None:
-            self._began = self._manner_at = now
-        hurried = now < self._bottleneck_until
-        if hurried:
-            self._bottleneck_s += now - self._manner_at
-        self._manner_at = now
-        if hurried or self._bottleneck_s > 0.5 * (now - self._began):
-            budget = SLOTS_LONG if waiting.typical_s > MINUTES_S else SLOTS
-        elif self.rate.held_s > 0.5 * (now - self._began):
-            budget = RATE
+    def _spend_polls(self, now: float, to_come: int, *, hurried: bool) -> None:
+        """Say how many polls a task are spent: by the bottleneck, and by the wasted ones we can still afford."""
+        waiting, began = self._waiting, self._began or 0.0
+        if hurried or self._bottleneck_s > 0.5 * (now - began):
+            wasted = SCHEDULER.slots_wasted
+        elif self.rate.held_s > 0.5 * (now - began):
+            wasted = SCHEDULER.rate_wasted
         else:
-            budget = SPARE
+            wasted = SCHEDULER.spare_wasted
         left = len(waiting) + to_come
-        spare = START_POLLS + budget.wasted * (waiting.found + left) - waiting.wasted
+        # What a few tasks alone would have is granted in any case.
+        spare = SCHEDULER.last + wasted * (waiting.found + left) - waiting.wasted
         last = not to_come and len(waiting) <= max(4, self._taken_up // 40)
-        polls = (
-            LAST if last else min(max(1.0 + budget.part * spare / max(left, 1), budget.least), budget.most)
-        )
-        # In coarse steps: each makes a new plan.
-        polls = POLLS_STEP ** round(math.log(polls, POLLS_STEP))
-        idle = budget is RATE and not to_come and spare > SPARED * left
-        waiting.set_mode(polls, spare=spare, closely=last, hurried=hurried, idle=idle)
-
-    def _worth_it(self, job: int, now: float, submits: int) -> bool:
-        """Whether a due poll goes before a submit."""
-        if self._early_credit >= 1.0:
-            return True
-        if self._waiting.likely(job, now) < SURE:
-            return False
-        # It has to be made some time. Now costs nothing if, once all is submitted, there is still more
-        # to ask about than the last task takes.
-        backlog_s = (submits + len(self._waiting)) / self.rate.rate_per_s
-        return self._early_credit >= EARLY_SHARE and backlog_s > 1.25 * self._waiting.nearly_all_s(job)
+        even = 1.0 + wasted
+        polls = SCHEDULER.last if last else min(max(1.0 + spare / max(left, 1), even / 2, 1.2), 1.25 * even)
+        polls = STEP ** round(math.log(polls) / math.log(STEP))
+        waiting.set_mode(polls, spare=spare, closely=last, hurried=hurried)

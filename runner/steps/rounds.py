@@ -8,7 +8,7 @@ from runner.model import Job
 from runner.service.protocol import TaskStatus, TaskView
 from runner.steps import trouble
 from runner.steps.context import RunContext
-from runner.store import durations, ledger, moves
+from runner.store import ledger, moves
 from runner.store.connection import Connection
 
 # A change this close to our asking, after a long absence, is more likely due to it than an end.
@@ -104,10 +104,6 @@ def take_task(
     ledger.settle(conn, job, final=final, succeeded=succeeded, now=now)
     if fetched:
         seconds = _duration_s(task, asked_at_s, sent_ago_s=_sent_ago_s(context, job))
-        if seconds is not None and succeeded:
-            durations.save(
-                conn, base_url=context.account.service, model=job.model, shape=job.shape, seconds=seconds
-            )
         after = moves.to_download(
             conn,
             job,

@@ -61,27 +61,6 @@ def test_an_unclear_poll_waits_as_told_and_never_less_than_the_polling_limits() 
     assert found.due == pytest.approx(5.0)
 
 
-@pytest.mark.parametrize("said_s", [0.0, 12.0, 86_400.0])
-def test_what_polls_saw_bounds_what_the_service_says(said_s: float) -> None:
-    """Its times taught a day, and the next task was not asked for before."""
-    line = Waiting(POLLING, Durations())
-    learned = []
-    for job in range(8):
-        start = 1000.0 * job
-        line.add(job, shape="video", group=None, age_s=0.0, now=start, polled=False)
-        line.sent(job, start + 10.0)
-        line.still_running(job, start + 10.1)
-        line.sent(job, start + 15.0)
-        learned.append(line.ended(job, start + 15.1, said_s))
-    line.add(9, shape="video", group=None, age_s=0.0, now=9000.0, polled=False)
-
-    found = line.next(9000.0)
-
-    assert all(seconds is not None and 10.0 <= seconds <= 15.2 for seconds in learned)
-    assert found is not None
-    assert 9005.0 <= found.due <= 9020.0
-
-
 def test_an_unanswered_look_is_taken_over_by_another_job() -> None:
     """Tasks that the service cannot tell of took the turns of all others."""
     line = Waiting(POLLING, Durations())
