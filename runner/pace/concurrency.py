@@ -123,7 +123,9 @@ class LearnedConcurrency:
 
     def refused(self, now: float, in_flight: int, *, retry_after_s: float | None) -> None:
         if in_flight < self.size < math.inf:
-            self._patience_s = CONCURRENCY.grow_every_s  # more fitted before: perhaps it was the rate, for once
+            self._patience_s = (
+                CONCURRENCY.grow_every_s
+            )  # more fitted before: perhaps it was the rate, for once
         elif self.size < math.inf:
             self._patience_s = min(self._patience_s * 2.0, CONCURRENCY.seldom_s)
         self.size = max(min(float(in_flight), self.size), 1.0)

@@ -15,23 +15,45 @@ import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from runner.pace.numbers import number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurationSettings:
+    """Settings of the estimate."""
+
+    remembered: int = number(80, unit="ends", serves="the curve follows a drift: older ones are forgotten")
+    anywhere: float = number(
+        0.1, unit="ends", serves="a little belief in any age: a task that outlives all others is asked about"
+    )
+    near: float = number(
+        0.4, unit="ends", off=1e-6, serves="belief that a task ends not far from where others did"
+    )
+    wide: int = number(
+        20,
+        unit="steps of 2 %",
+        off=10**6,
+        serves="an interval so wide does not say that tasks end as late as its end",
+    )
+    kin: float = number(
+        2.0, unit="ends", off=0.0, serves="a new shape takes about as long as the others of its model"
+    )
+    rounds: int = number(
+        4, unit="rounds", serves="a fit from the last one: fewer take longer to take in what is new"
+    )
+
+
+DURATIONS = DurationSettings()
 # Ages are kept in steps of 2 % from a twentieth of a second up to a day and a half.
 SHORTEST_S = 0.05
 STEP = math.log(1.02)
 STEPS = 740
-REMEMBERED_WIDE = 32
-REMEMBERED = 160  # latest durations of a shape; older ones are forgotten, so the curve follows a drift
-TAIL_WEIGHT = 0.1  # durations' worth of belief that anything may happen
-NEAR_WEIGHT = 0.4  # and that a task ends not far from where others did
 FADE = math.exp(-1 / 12)  # by step: a quarter longer or shorter is an e-th as likely
-WIDE = 20  # steps: an interval so wide says little about where in it
-KIN_WEIGHT = 2.0  # durations' worth of belief that a shape is like the others of its model
-ROUNDS = 4
-FEW, FIRST_ROUNDS = 12, 16  # while little is known each duration moves the curve far
 BEYOND = 110  # steps beyond all that was seen that a curve reaches: nearly ten times the age
-BLUR = 7.0  # steps either way, for a single duration
+BLUR = 7.0  # steps either way, for a single end: one end alone is known to some 15 %
 
 
 def _place(age_s: float) -> float:
@@ -104,8 +126,8 @@ class _Shape:
         self.group: _Shape | None = None
         # Between which two places the end was; those that say little are kept apart, lest they push out
         # those that say much.
-        self.narrow: deque[tuple[float, float]] = deque(maxlen=REMEMBERED)
-        self.wide: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_WIDE)
+        self.narrow: deque[tuple[float, float]] = deque(maxlen=DURATIONS.remembered)
+        self.wide: deque[tuple[float, float]] = deque(maxlen=DURATIONS.remembered)
         self.running: dict[int, int] = {}  # step -> how many are known to have run so long
         self.surprised = False  # by an end beyond all others
         self.unfitted = 0.0  # how much is not yet in the curve
@@ -139,7 +161,7 @@ class Durations:
     def ended(self, shape: Hashable, after_s: float, by_s: float, *, group: Hashable = None) -> None:
         """Learn that a task was running at `after_s` and had ended by `by_s` (the same if known exactly)."""
         after, by = _place(after_s), _place(by_s)
-        wide = by - after > WIDE
+        wide = by - after > DURATIONS.wide
         for place in self._both(shape, group):
             (place.wide if wide else place.narrow).append((after, by))
             # An end beyond all others changes the picture at once.
@@ -199,7 +221,7 @@ def _refreshed(shape: _Shape) -> Curve | None:
 def _fit(shape: _Shape) -> None:
     running, seen = _scaled(shape), [_steps(*between) for between in (*shape.narrow, *shape.wide)]
     # An interval that says little does not say that tasks end as late as its end.
-    latest = max(last if last - first <= WIDE else first for first, last in seen)
+    latest = max(last if last - first <= DURATIONS.wide else first for first, last in seen)
     longest = max(max(last for _, last in seen), max(running, default=0))
     shape.reach = min(max(shape.reach, longest + BEYOND), STEPS)
     belief = _belief(shape)
@@ -207,7 +229,7 @@ def _fit(shape: _Shape) -> None:
     if shape.surprised:
         # Begin anew with what has ended: the rounds are slow to take back where they thought the others are.
         weights = _consistent(belief, seen, {}, belief)
-    for _ in range(FIRST_ROUNDS if shape.surprised or shape.number <= FEW else ROUNDS):
+    for _ in range(4 * DURATIONS.rounds if shape.surprised or shape.number <= 12 else DURATIONS.rounds):
         weights = _consistent(weights, seen, running, belief)
     shape.weights = weights
     number = shape.number
@@ -229,7 +251,7 @@ def _belief(shape: _Shape) -> list[float]:
         curve = _refreshed(shape.group)
         if curve is not None:
             for step, part in enumerate(curve.parts()[: shape.reach]):
-                belief[step] += KIN_WEIGHT * part
+                belief[step] += DURATIONS.kin * part
     return belief
 
 
@@ -237,10 +259,10 @@ def _near(shape: _Shape) -> list[float]:
     """Return a belief in ends near those seen, and a little in any other."""
     ends = [0.0] * shape.reach
     seen = [_steps(*between) for between in shape.narrow or shape.wide]
-    part = NEAR_WEIGHT * (1.0 - FADE) / (1.0 + FADE) / len(seen)
+    part = DURATIONS.near * (1.0 - FADE) / (1.0 + FADE) / len(seen)
     for first, last in seen:
-        ends[last if last - first > WIDE else (first + last) // 2] += part
-    anywhere = TAIL_WEIGHT / shape.reach
+        ends[last if last - first > DURATIONS.wide else (first + last) // 2] += part
+    anywhere = DURATIONS.anywhere / shape.reach
     down = list(accumulate(ends, lambda sum_, new: sum_ * FADE + new))
     up = list(accumulate(reversed(ends), lambda sum_, new: sum_ * FADE + new))
     return [
@@ -253,7 +275,7 @@ def _scaled(shape: _Shape) -> dict[int, float]:
     number = sum(shape.running.values())
     if not number:
         return {}
-    scale = min(1.0, REMEMBERED / number)
+    scale = min(1.0, DURATIONS.remembered / number)
     return {step: count * scale for step, count in shape.running.items()}
 
 
