@@ -127,7 +127,7 @@ class _Shape:
         # Between which two places the end was; those that say little are kept apart, lest they push out
         # those that say much.
         self.narrow: deque[tuple[float, float]] = deque(maxlen=DURATIONS.remembered)
-        self.wide: deque[tuple[float, float]] = deque(maxlen=DURATIONS.remembered)
+        self.wide: deque[tuple[float, float]] = deque(maxlen=DURATIONS.remembered * 2 // 5)
         self.running: dict[int, int] = {}  # step -> how many are known to have run so long
         self.surprised = False  # by an end beyond all others
         self.unfitted = 0.0  # how much is not yet in the curve

@@ -97,7 +97,7 @@ def test_a_poll_is_not_made_only_because_so_much_time_has_passed(asked_at_s: flo
 
 def test_where_a_task_may_end_any_time_polls_are_no_farther_apart_than_told() -> None:
     durations = Durations()
-    durations.seed("one", [float(seconds) for seconds in range(1, 160)])
+    durations.seed("one", [float(seconds) for seconds in range(2, 160, 2)])
     line = Waiting(Polling(first_s=0.5, min_s=1.0, max_s=5.0), durations)
     line.add(1, shape="one", group=None, age_s=0.0, now=0.0, polled=False)
     line.sent(1, 60.0)
