@@ -303,7 +303,7 @@ class Answering:
         answer = ask(question)
         if answer.meaning is Meaning.KEY_REFUSED:
             raise KeyRefused(f"the service rejects the API key: {answer.words()}")
-        if answer.status == 404:
+        if answer.not_found:
             raise UsageError(f"the service knows no task {task_id} of this account")
         task = answer.task
         if task is None or task.id != task_id:

@@ -203,7 +203,7 @@ def is_proper(answer: Answer) -> bool:
 
 def _is_trouble(answer: Answer) -> bool:
     # One that names no task is there all the same: `MissingTaskIds` minds those.
-    return answer.meaning in TEMPORARY and not (answer.data is not None and (answer.status or 0) < 300)
+    return answer.meaning in TEMPORARY and not (answer.data is not None and answer.success)
 
 
 class MissingTaskIds:
@@ -220,7 +220,7 @@ class MissingTaskIds:
         """Take the answer to a submit; return why to stop submitting, None to go on."""
         if answer.meaning is Meaning.OK:
             self._length = 0
-        elif answer.meaning is Meaning.UNCLEAR and answer.status is not None and answer.status < 300:
+        elif answer.meaning is Meaning.UNCLEAR and answer.success:
             self._length += 1
         if self._length < self._limit:
             return None

@@ -72,7 +72,7 @@ class KeyCheck:
         elif answer.meaning is not Meaning.KEY_REFUSED:
             if self._ask_at < math.inf:
                 self._ask_at = now + AGAIN_S
-        elif answer.status == 403 and self._passed:
+        elif not answer.bad_key and self._passed:
             self._doubt_no_more()  # it may not see the credits: what it may is told by the others
         elif self._ask_at == math.inf:
             self._doubt(now, sent_at)

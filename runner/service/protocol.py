@@ -104,9 +104,13 @@ class Answer:
     data: Mapping[str, Json] | None = None  # as it came, for those who keep it
     finding: Finding | None = None
     cls: FailureClass = FailureClass.OTHER  # of a refusal
+    success: bool = False  # it came as a success, whatever stands in it
+    not_found: bool = False  # what was asked for is not there, whoever says so
+    file_refused: bool = False  # a file is too large or of the wrong type, whoever says so
     about_key: bool = (
         False  # a refusal of our key that can be about nothing else; otherwise one task may be meant
     )
+    bad_key: bool = False  # it is the key itself that is refused, not what it may do
     stale_urls: tuple[str, ...] = ()  # reference urls that it refuses, and that another upload makes anew
     task: TaskView | None = None
     copy: Upload | None = None

@@ -94,7 +94,7 @@ def _record(
         stop = None
         if answer.meaning is Meaning.KEY_REFUSED:
             stop = Exit.REFUSED
-        not_found = answer.status == 404 and answer.meaning is Meaning.REFUSED
+        not_found = answer.not_found and answer.meaning is Meaning.REFUSED
         if not_found and job.key12 != context.account.key12:
             # Another account cannot see the task: polling on would be asking for nothing for ever.
             stop = Exit.REFUSED

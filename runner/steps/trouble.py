@@ -57,7 +57,7 @@ def note_unknown(conn: Connection, context: RunContext, job: Job, answer: Answer
     """Take it that the service was asked for a task of ours, and does not tell of it."""
     if answer.meaning is Meaning.OK:
         what = "answers, but not about its task"
-    elif answer.status in (404, 410):
+    elif answer.not_found:
         what = "no longer knows its task"
     else:
         what = "refuses to tell the state of its task"

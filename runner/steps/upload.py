@@ -112,9 +112,7 @@ async def upload(context: RunContext, reference: Reference, wanted: Needed) -> U
         return Uploaded(copy=copy, answer=answer)
     # A file that is too large or of the wrong type is that for whoever stands in front of the service as well;
     # and nothing is paid for an upload, so there is nothing to be in doubt of.
-    if answer.meaning is Meaning.REFUSED or (
-        answer.meaning is Meaning.UNCLEAR and answer.status in (413, 415)
-    ):
+    if answer.meaning is Meaning.REFUSED or (answer.meaning is Meaning.UNCLEAR and answer.file_refused):
         failure = Failure(
             cls=answer.cls,
             code=answer.code or "upload_refused",

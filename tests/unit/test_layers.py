@@ -442,6 +442,47 @@ def test_a_row_of_a_job_is_changed_by_a_verb(path: Path) -> None:
     assert not moved
 
 
+# What only the dialect of a service may say: paths, headers, fields and codes of its API.
+DIALECT = re.compile(
+    r"/api/v1.*|authorization|bearer|idempotency-key|insufficient_credits|idempotency_conflict|public_api_disabled"
+    r"|validation_failed|api_key\w*|api_scope\w*|primary_url|current_credits|requestid|durationtoken|referencemediaitems"
+    r"|client_request_id",
+    re.I,
+)
+# What models take is data, and so are the names of their params; two of them are refused by name.
+PARAMS = frozenset({"contract.terms", "contract.params"})
+
+
+@for_each(
+    [path for path in modules() if entry(dotted(path)) not in {"service.rivya", "service.rivya.endpoints"}]
+)
+def test_one_folder_speaks_the_dialect_of_the_service(path: Path) -> None:
+    """Whoever else looks at an answer asks what it means: no header, field or code, and no number of a status."""
+    here = dotted(path)
+    if in_sandbox(here) or here in PARAMS or here.startswith("results."):  # hosts of results are any hosts
+        return
+    docs = {
+        id(node.body[0].value)
+        for node in nodes(path)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and isinstance(node.body[0], ast.Expr)
+    }
+    spoken = []
+    for node in nodes(path):
+        match node:
+            case ast.Constant(value=str(text)) if DIALECT.fullmatch(text) and id(node) not in docs:
+                spoken.append(f"line {node.lineno}: {text!r}")
+            case ast.Compare(
+                left=ast.Attribute(value=ast.Name(id="answer"), attr="status"), comparators=[other]
+            ):
+                if any(
+                    isinstance(each, ast.Constant) and isinstance(each.value, int) for each in ast.walk(other)
+                ):
+                    spoken.append(f"line {node.lineno}: {ast.unparse(node)}")
+
+    assert not spoken
+
+
 @for_each(modules())
 def test_the_sandbox_stands_alone(path: Path) -> None:
     here = dotted(path)

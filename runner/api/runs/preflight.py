@@ -210,4 +210,4 @@ def _why_not(answer: Answer) -> str:
 
 def _refuses_the_key(answer: Answer) -> bool:
     """Say whether it is the key itself that is refused: one that may not read credits may do all else."""
-    return answer.meaning is Meaning.KEY_REFUSED and answer.status == 401 and bool(answer.code)
+    return answer.meaning is Meaning.KEY_REFUSED and answer.bad_key

@@ -20,6 +20,8 @@ from runner.service.rivya.tasks import read_task, said_by
 
 # 4xx that speak of a request under way, or of what was behind it: not of what it asked for.
 _MAY_HAVE_WORKED = frozenset({408, 423, 424, 425, 499})
+_NOT_FOUND = frozenset({404, 410})
+_FILE_REFUSED = frozenset({413, 415})
 # Codes of what stands in front of the API and wraps its errors as the API does: it may have passed the request on.
 _BETWEEN = (
     "timeout",
@@ -78,6 +80,10 @@ def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = N
             finding=reply.finding,
             data=reply.data,
             cls=failure_class(code=code, status=reply.status) if is_error else FailureClass.OTHER,
+            success=200 <= (reply.status or 0) < 300,
+            not_found=reply.status in _NOT_FOUND,
+            file_refused=reply.status in _FILE_REFUSED,
+            bad_key=reply.status == 401 and bool(code),
             about_key=reply.status == 401 or code.startswith(("api_key", "api_scope")),
             task=task,
         )
@@ -134,6 +140,7 @@ def understand_upload(reply: Reply, *, base_url: str, now: str) -> Answer:
         return Answer(
             meaning=Meaning.UNCLEAR,
             status=answer.status,
+            success=answer.success,
             message="the answer to an upload names no usable url",
         )
     return replace(answer, copy=copy)
