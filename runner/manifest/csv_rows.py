@@ -15,6 +15,7 @@ from runner.manifest.rows import Reading, Row
 from runner.manifest.tables import Table
 
 DELIMITERS: Final = (",", ";", "\t", "|")  # those a header line can tell, the commonest first
+_PADDING: Final = ' ,;|"\t\r\n'  # what an empty row is made of
 _SEP: Final = "sep="  # Excel's own first line that names the delimiter
 
 
@@ -57,8 +58,9 @@ class CsvRows(Table):
         if said.casefold().startswith(_SEP) and len(said) == len(_SEP) + 1:
             self._delimiter = self.reading.delimiter or said[len(_SEP)]
             lines.mark()
-            first = next(lines, "")
+            first = _first_written(lines, next(lines, ""))
         else:
+            first = _first_written(lines, first)
             self._delimiter = self.reading.delimiter or sniffed_delimiter(first)
         number = lines.number
         try:
@@ -87,6 +89,10 @@ class CsvRows(Table):
             if cells is None:
                 return
             text = lines.text
+            if len(text) < 10 and text.strip('"\r\n').casefold() == f"{_SEP}{self._delimiter}":
+                what = "this line names the delimiter, and a header follows: tables were put together here"
+                self.error(lines.first, 1, what, "header-again", "remove both lines", text)
+                continue
             if (
                 '"' in text
                 and (odd := next((n for n in range(len(cells)) if _is_half_quoted(cells[n:])), None))
@@ -126,6 +132,14 @@ class TsvRows(CsvRows):
             findings,
             Reading(delimiter=given.delimiter or "\t", encoding=given.encoding, where=given.where),
         )
+
+
+def _first_written(lines: LineReader, first: str) -> str:
+    """Return the first of these lines that says something; a spreadsheet may begin with empty rows."""
+    while first and not first.strip(_PADDING):
+        lines.mark()
+        first = next(lines, "")
+    return first
 
 
 class _Again:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -40,6 +41,10 @@ MOST_JOBS: Final = 1_000_000
 LONGEST_AXIS: Final = 200  # characters; longer values of a row are no axis of a grid
 _SHORTEST: Final = 4  # characters that a name of a file has for sure where it need not be looked at
 _REMEMBERED: Final = 4096  # different params kept checked
+_EMPTY_ID: Final = (
+    "fill it in; of text without letters and digits `slug` leaves nothing: put something else into the id"
+)
+_SHORTENED: Final = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
 _TEXTS: Final = ("prompt", "id", "reference")
 
 Checked = tuple[dict[str, Json], list[ParamProblem], str]  # canonical values, what is wrong, canonical text
@@ -207,7 +212,10 @@ class Expander:
                 trouble = f"has {len(id_)} characters with its take; at most {LONGEST_ID} are allowed"
         if trouble is not None:
             self._error(
-                self._where(entry.id), f"the id {shown(id_)} {trouble}", "bad-id", _id_hint(entry.id, trouble)
+                self._where(entry.id),
+                f"the id {shown(id_)} {trouble}",
+                "bad-id",
+                _id_hint(entry.id, trouble, id_),
             )
             return None
         self._job = self._known_id = id_
@@ -490,9 +498,13 @@ def _is_axis(value: object) -> bool:
     return value is None or type(value) is int or type(value) is bool
 
 
-def _id_hint(text: Text, trouble: str) -> str:
+def _id_hint(text: Text, trouble: str, said: str) -> str:
     if trouble.startswith("has ") and "characters" in trouble:
         return "cut it: ${… | slug | fit} takes what fits and keeps ids apart"
+    if trouble == "is empty":
+        return _EMPTY_ID if text.template.expressions else ""
+    if text.template.whole and _SHORTENED.fullmatch(said):
+        return "a spreadsheet has shortened this number: make text of its column, and enter it again"
     for expression in text.template.expressions:
         if not expression.filters:
             return f"write ${{{expression.path} | slug}}"

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from runner.contract.phrases import shown
 from runner.manifest.findings import Spot
@@ -14,6 +14,9 @@ from runner.manifest.lines import BadLine, LineReader
 from runner.manifest.ordinary_files import open_regular
 from runner.manifest.rows import Row, Rows, is_row
 
+_JSON_WORDS: Final = {"true": "true", "false": "false"}  # others are null
+_WORD: Final = re.compile(r"-?(?:None|True|False|undefined|NaN|nan|NULL|Null|Infinity)\b")
+_NAME: Final = re.compile(r"[A-Za-z_]\w*\s*:")
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -22,6 +25,7 @@ class JsonLinesRows(Rows):
 
     def _read(self) -> Iterator[Row]:
         count = 0
+        parts = False  # of an object that did not end in its line
         with open_regular(self.path) as opened:
             lines = LineReader(opened, self, self.reading.encoding)
             decode = _decoder().decode
@@ -33,21 +37,28 @@ class JsonLinesRows(Rows):
                     continue
                 if text is None:
                     break
-                text = text.rstrip("\r\n")
+                text = text.rstrip("\r\n").removeprefix("\ufeff")  # files that were put together have marks
                 if not text or text.isspace():
                     continue
+                if parts and not text.startswith("{"):
+                    continue
+                parts = False
                 count += 1
                 try:
                     values = decode(text)
                 except (ValueError, RecursionError) as exc:
                     what, column = _json_trouble(exc)
-                    hint = ""
+                    hint = _json_hint(text, column - 1)
                     if text[column - 1 :].strip() == ",":
                         what, hint = "there is a comma after this object", "JSON Lines has none: remove it"
                     elif text.lstrip().startswith(","):
                         what, hint = "there is a comma before this object", "JSON Lines has none: remove it"
                     elif count == 1 and text.lstrip().startswith("["):
                         hint = "a file that holds one list of them is named .json"
+                    elif column > len(text) and text.lstrip().startswith("{"):
+                        what = "this object does not end in its line"
+                        hint = "JSON Lines has one whole object on each line (pandas: `lines=True`)"
+                        parts = True
                     self.error(lines.number, column, what, "json-syntax", hint, text)
                     continue
                 spot = Spot(self.source, (lines.number, 1), text=text)
@@ -67,12 +78,7 @@ class JsonRows(Rows):
         position = _SPACE.match(text, 0).end()  # type: ignore[union-attr]  # matches the empty text too
         if text[position : position + 1] != "[":
             what = "the file must be a JSON array of objects"
-            self.error(
-                *_line_column(text, 0, 1, position),
-                what,
-                "json-syntax",
-                "a .jsonl file has one object on each line",
-            )
+            self.error(*_line_column(text, 0, 1, position), what, "json-syntax", _array_hint(text))
             return
         decoder = _decoder()
         line, line_from, first = 1, 0, True
@@ -108,7 +114,9 @@ class JsonRows(Rows):
 
     def _stop(self, text: str, position: int, what: str) -> None:
         line, column = _line_column(text, 0, 1, position)
-        self.findings.error(Spot(self.source, (line, column)), what, "json-syntax")
+        self.findings.error(
+            Spot(self.source, (line, column)), what, "json-syntax", _json_hint(text, position)
+        )
 
 
 class _BadValue(ValueError):
@@ -147,6 +155,46 @@ def _json_trouble(exc: Exception) -> tuple[str, int]:
     if isinstance(exc, RecursionError):
         return "this is nested too deeply", 1
     return "a number here is too long", 1
+
+
+def _json_hint(text: str, position: int) -> str:
+    """Return what to do about what stands at a place where JSON ends, for the ways in which it is often not JSON."""
+    rest, before = text[position : position + 20], text[:position].rstrip()
+    if before.endswith(",") and rest[:1] in ("}", "]"):
+        return "remove the comma before it"
+    if rest[:1] == "," and text[position + 1 :].lstrip()[:1] in ("}", "]"):
+        return "remove this comma"
+    if rest[:1] == "'":
+        return "JSON has double quotes only (from Python: `json.dumps(row)`)"
+    if rest[:1] in "“”„‘’" and rest:
+        return 'type straight quotes: "…"'
+    if found := _WORD.match(rest):
+        return f"write {_JSON_WORDS.get(found[0].lower(), 'null')} in its place"
+    if rest.startswith(("//", "/*", "#")):
+        return "JSON has no comments: remove it"
+    if rest[:1] == "{":
+        return "one object on each line" if before.endswith("}") else ""
+    if _NAME.match(rest):
+        return "names of columns stand in double quotes"
+    if rest[:1] and ord(rest[0]) < 32:
+        return "inside quotes a tab is written \\t, a line end \\n"
+    return ""
+
+
+def _array_hint(text: str) -> str:
+    """Return how the rows of a file get into an array, as far as it shows what they are."""
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        return "a .jsonl file has one object on each line"
+    if not isinstance(whole, dict):
+        return 'such as [{"sku": "a1", "text": "a cat"}]'
+    for name, value in whole.items():
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            return f"the rows seem to be below {shown(name)}: save that list alone"
+    if whole and all(isinstance(value, dict | list) for value in whole.values()):
+        return 'columns stand one after the other here; pandas: `to_json(..., orient="records")`'
+    return "put the object in brackets: [{…}]"
 
 
 def _line_column(text: str, start: int, line: int, position: int) -> tuple[int, int]:

@@ -19,9 +19,10 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what the codec made of bytes that are no text
-EXCEL_HINT: Final = (
-    "save it as UTF-8 (in Excel: CSV UTF-8), or say what it is: `rows: {file: …, encoding: windows-1252}`"
-)
+_LIKELY: Final = (  # where tables come from that are not UTF-8, the commonest first
+    "windows-1252", "mac-roman", "shift_jis", "gb18030", "windows-1251", "windows-1250", "euc_kr", "big5",
+)  # fmt: skip
+_AROUND: Final = 10  # characters before and behind what tells them apart
 
 
 class BadLine(Exception):
@@ -91,8 +92,34 @@ class LineReader:
         if isinstance(self._file, _Recoded):
             what, hint = f"this is not {self._encoding} text", "say what it is with `encoding:`"
         else:
-            what, hint = f"this is not UTF-8 text (byte 0x{data[start]:02x})", EXCEL_HINT
+            what = f"this is not UTF-8 text (byte 0x{data[start]:02x})"
+            hint = f"save it as UTF-8 (in Excel: CSV UTF-8), or say what it is: {_readings(data, start)}"
         self._rows.error(self.number, column, what, "not-utf8", hint, seen)
+
+
+def _readings(line: bytes, start: int) -> str:
+    """Return what to write in a manifest, and what a line says then, in the encodings that make letters of it.
+
+    Args:
+        line: Its bytes.
+        start: Where the first of them is that is not UTF-8.
+    """
+    found: list[tuple[float, str, str]] = []
+    for name in _LIKELY:
+        try:
+            before, rest = line[:start].decode(name), line[start:].decode(name).rstrip("\r\n")
+        except UnicodeError:
+            continue
+        special = [char for char in before + rest if not char.isascii()]
+        letters = sum(char.isalpha() or char in "€£°" for char in special) / max(len(special), 1)
+        said = f"{before[-_AROUND:]}{rest[:_AROUND]}".strip()
+        if said.isprintable() and said not in (other for _, _, other in found):
+            found.append((letters, name, said))
+    best = sorted(found, key=lambda one: -one[0])[:3]  # the commonest first, where they are equal
+    if not best:
+        return f"`rows: {{file: …, encoding: {_LIKELY[0]}}}`"
+    others = "".join(f"; {name}: `{said}`" for _, name, said in best[1:])
+    return f"`rows: {{file: …, encoding: {best[0][1]}}}` makes it `{best[0][2]}`{others}"
 
 
 class _Recoded:

@@ -11,6 +11,7 @@ from typing import Final
 from runner.contract.phrases import listed, shown
 from runner.host.drives import DRIVES
 from runner.manifest.csv_rows import CsvRows, TsvRows
+from runner.manifest.file_formats import refuse_other_format
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.inputs import Input, file_sha256, names_sha256
 from runner.manifest.json_rows import JsonLinesRows, JsonRows
@@ -95,6 +96,12 @@ _HINTS: Final = {
     ".xls": "save it as .xlsx or as CSV UTF-8",
     ".ods": "save it as .xlsx or as CSV (UTF-8)",
     ".numbers": "export it as CSV (UTF-8) or .xlsx",
+    ".md": "a text with one prompt a line is named .txt",
+    ".text": "a text with one prompt a line is named .txt",
+    ".docx": "save it as plain text, one prompt a line, named .txt",
+    ".rtf": "save it as plain text, one prompt a line, named .txt",
+    ".json5": "save it as .json",
+    ".parquet": 'save it as .jsonl (pandas: `to_json(..., orient="records", lines=True)`)',
 }
 
 
@@ -134,15 +141,17 @@ def open_rows(
     beside = str(Path(spot.source.file).parent / name)
     try:
         path = folder / name
-        open_regular(path).close()
+        with open_regular(path) as opened:
+            refuse_other_format(
+                opened.read(1024), as_text=rows is not XlsxRows, as_table=issubclass(rows, CsvRows)
+            )
         return rows(path, beside, findings, reading)
     except (Unreadable, ValueError, OSError) as exc:
         what = exc.what if isinstance(exc, Unreadable) else f"cannot be read ({exc})"
         code = exc.code if isinstance(exc, Unreadable) else "file-unreadable"
-        hints = [
-            exc.hint if isinstance(exc, Unreadable) else "",
-            nearby(folder, name) or _nearby(folder, name, Path(spot.source.file).name),
-        ]
+        hints = [exc.hint if isinstance(exc, Unreadable) else ""]
+        if code == "file-not-found":
+            hints.append(nearby(folder, name) or _nearby(folder, name, Path(spot.source.file).name))
         findings.error(spot, f"the file of rows {shown(name)} {what}", code, "; ".join(filter(None, hints)))
         return None
 

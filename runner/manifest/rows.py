@@ -124,8 +124,11 @@ def is_row(values: Any, spot: Spot, findings: Findings, raw: str) -> bool:
     """Return whether values can be a row; report at `spot` why not. `raw` is the JSON they come from."""
     if not isinstance(values, Mapping):
         what = f"a row must be an object with a value for each column, not {shown(values)}"
-        hint = "a file that holds one list of them is named .json" if isinstance(values, list) else ""
-        findings.error(spot, what, "wrong-type", hint)
+        findings.error(spot, what, "wrong-type", _row_hint(values))
+        return False
+    if _is_header(values):
+        what = "this row is a header: it says nothing but the names of its columns"
+        findings.error(spot, what, "header-again", "remove it: it would be a job of its own")
         return False
     if raw and _SURROGATE.search(raw):
         try:
@@ -135,6 +138,21 @@ def is_row(values: Any, spot: Spot, findings: Findings, raw: str) -> bool:
             findings.error(spot, what, "lone-surrogate", "write both halves, or the character itself")
             return False
     return True
+
+
+def _row_hint(values: Any) -> str:
+    if isinstance(values, str):
+        return "a file with one prompt a line is named .txt, and read as it is"
+    if isinstance(values, list) and any(isinstance(item, Mapping) for item in values):
+        return "a file that holds one list of them is named .json"
+    return 'such as {"sku": "a1", "text": "a cat"} (pandas: `to_json(..., orient="records")`)'
+
+
+def _is_header(values: Mapping[str, Any]) -> bool:
+    for name, value in values.items():
+        if type(value) is not str or value.strip().casefold() != name.strip().casefold():
+            return False
+    return bool(values)
 
 
 def _key_column(line: str, start: int, column: str) -> int | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from runner.contract.phrases import shown
 from runner.manifest.findings import Spot
 from runner.manifest.rows import Row, Rows
 
+_UNSEEN: Final = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad"
 _TITLE: Final = "if the first line is a title, delete it: the names of the columns come first"
 
 
@@ -36,6 +37,7 @@ class Table(Rows):
     """
 
     _names: list[str] | None = None  # of the columns as they stand, empty where one has no name
+    _header_at: tuple[int, str] = (1, "")  # its line, and the text of it
 
     @property
     def columns(self) -> Sequence[str] | None:
@@ -54,6 +56,7 @@ class Table(Rows):
     def _take_header(self, cells: Sequence[str], line: int, text: str) -> None:
         """Take the names of the columns, or report why they are none."""
         names = [_name(cell) for cell in cells]
+        self._header_at = line, text
         if not any(names):
             what = "the first line must name the columns"
             self.error(line, 1, what, "no-header", "for example: sku,text,seconds", text)
@@ -72,7 +75,10 @@ class Table(Rows):
         """Turn records (line, its text, cells) into rows; report and leave out those that are none."""
         width = len(names)
         least = max(index for index, name in enumerate(names, start=1) if name)
-        complete = "" not in names
+        nameless = [index for index, name in enumerate(names) if not name]
+        outside: dict[
+            int, tuple[int, int, Any]
+        ] = {}  # by column without a name: count of values, line and first
         source, count, before = self.source, 0, self.findings.reported
         known = {name.casefold() for name in names if name}
         longest = max(map(len, known)) + 4  # with a mark and blanks
@@ -87,11 +93,14 @@ class Table(Rows):
             likely = type(start) is str and len(start) <= longest and _folded(start) in known
             if likely and self._is_header(cells, names, line, text):
                 continue
-            if not complete and not self._is_complete(cells, names, line, text):
-                continue
+            for index in nameless:
+                if index < len(cells) and _has_value((cells[index],)):
+                    number, first, cell = outside.get(index, (0, line, cells[index]))
+                    outside[index] = number + 1, first, cell
             values = dict(zip(names, cells, strict=False))
             values.pop("", None)
             yield TableRow(values, Spot(source, (line, 1), text=text), self)
+        self._report_nameless(outside)
         if not count and self.findings.reported == before:
             self.warn(1, 1, "there are no rows below the header", "no-rows")
 
@@ -131,21 +140,24 @@ class Table(Rows):
         self.error(line, 1, what, "header-again", hint, text)
         return True
 
-    def _is_complete(self, cells: Sequence[Any], names: Sequence[str], line: int, text: str) -> bool:
-        """Return whether all that is written stands below a name; report it if not."""
-        for index, (name, cell) in enumerate(zip(names, cells, strict=False)):
-            if not name and _has_value((cell,)):
-                what = f"column {index + 1} has a value here ({shown(cell)}), but no name in the header"
-                at = self.cell_column(text, index) or 1
-                hint = _TITLE if sum(map(bool, names)) == 1 else "name the column, or empty the cell"
-                self.error(line, at, what, "empty-column", hint, text)
-                return False
-        return True
+    def _report_nameless(self, outside: Mapping[int, tuple[int, int, Any]]) -> None:
+        """Report values below no name, once for each column, at the header: by column (count, line of the first, it)."""
+        line, text = self._header_at
+        for index, (count, first, cell) in outside.items():
+            at = self.cell_column(text, index) or 1
+            many = f"{count:,} values below, the first" if count > 1 else "a value below,"
+            what = f"column {index + 1} has no name here, and {many} on line {first} ({shown(cell)})"
+            hint = "name the column, or delete it"
+            if sum(map(bool, self._names or ())) == 1:
+                hint = _TITLE
+            elif index == 0:
+                hint += " (pandas: `to_csv(..., index=False)`)"
+            self.error(line, at, what, "empty-column", hint, text)
 
 
 def _name(cell: Any) -> str:
-    """Return a cell of a header as a name: files that were put together may have a mark in the middle."""
-    return str(cell).strip().removeprefix("\ufeff").strip()
+    """Return a cell of a header as a name, without blanks and what nobody sees at its ends, such as a mark."""
+    return str(cell).strip().strip(_UNSEEN).strip()
 
 
 def _folded(cell: Any) -> str:

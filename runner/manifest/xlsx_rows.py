@@ -29,6 +29,7 @@ _UNSAVED: Final = re.compile(
     rb'<c(?![^>]* t="str")(?=[^>]* r="(?P<column>[A-Z]{1,3})(?P<row>[0-9]{1,7})")[^>]*>'
     rb"<f[^>]*>[^<]*</f>(?:<v\s*/>|<v></v>)?</c>"
 )
+_HIDDEN: Final = re.compile(rb'<row(?=[^>]* r="(?P<row>[0-9]{1,7})")[^>]* hidden="(?:1|true)"[^>/]*>\s*<c')
 MOST_EMPTY: Final = 1000  # rows in a row: a formatted column can go on to row 1,048,576
 
 
@@ -54,9 +55,13 @@ class XlsxRows(Table):
             self._sheet = wanted
             self.sheets = tuple(visible or names)
             self.source = SourceText(f"{file}[{wanted}]")
-            self._warn_of_unsaved(_unsaved(path, book[wanted]))
+            unsaved, hidden = _told_by_the_xml(path, book[wanted])
+            self._warn_of_unsaved(unsaved)
             for number, cells in _cells_of(book[wanted]):
+                if not any(str(_plain(cell)).strip() for cell in cells):
+                    continue
                 self._take_header([str(_plain(cell) or "") for cell in cells], number, "")
+                self._warn_of_hidden([row for row in hidden if row > number])
                 return
             self.error(
                 1, 1, "the first row must name the columns", "no-header", "for example: sku, text, seconds"
@@ -69,6 +74,17 @@ class XlsxRows(Table):
             hint = "open it in a spreadsheet program, and save it there"
             self.warn(*cells[0], what, "formula-unsaved", hint)
 
+    def _warn_of_hidden(self, rows: Sequence[int]) -> None:
+        if rows:
+            are = (
+                "1 row of this sheet is hidden, and is"
+                if len(rows) == 1
+                else f"{len(rows):,} rows of this sheet are hidden, and are"
+            )
+            what = f"{are} read like the others"
+            hint = "delete what is not wanted, or name the rows that are: `rows: {file: …, where: {column: value}}`"
+            self.warn(rows[0], 1, what, "hidden-rows", hint)
+
     def cell_column(self, line: str, index: int) -> int | None:
         """Return the number of a cell's column, from 1."""
         return index + 1
@@ -80,17 +96,18 @@ class XlsxRows(Table):
             yield from self._rows(self._names, self._records(book[self._sheet]))
 
     def _records(self, sheet: Any) -> Iterator[tuple[int, str, list[Any]]]:
-        rows = _cells_of(sheet)
-        next(rows, None)
         width = len(self._names or ())
-        for number, cells in rows:
+        for number, cells in _cells_of(sheet):
+            if number <= self._header_at[0]:
+                continue
             plain = [_plain(cell) for cell in cells]
             yield number, "", plain + [""] * (width - len(plain))
 
 
-def _unsaved(path: Path, sheet: Any) -> list[tuple[int, int]]:
-    """Return row and column of each cell with a formula whose value was not saved: no program has computed it yet."""
-    found: list[tuple[int, int]] = []
+def _told_by_the_xml(path: Path, sheet: Any) -> tuple[list[tuple[int, int]], list[int]]:
+    """Return what the library does not tell: (row, column) of formulas without a saved value, and hidden rows."""
+    unsaved: list[tuple[int, int]] = []
+    hidden: list[int] = []
     with (
         suppress(*_BROKEN),
         zipfile.ZipFile(path) as packed,
@@ -101,11 +118,13 @@ def _unsaved(path: Path, sheet: Any) -> list[tuple[int, int]]:
             text = rest + piece
             end = text.rfind(b"</c>") + 4
             if b"</f>" in text:
-                found += [_place(match) for match in _UNSAVED.finditer(text, 0, max(end, 0))]
+                unsaved += [_place(match) for match in _UNSAVED.finditer(text, 0, max(end, 0))]
+            if b"hidden=" in text:
+                hidden += [int(match["row"]) for match in _HIDDEN.finditer(text, 0, max(end, 0))]
             rest = text[end:] if end > 3 else text
             if len(rest) > LARGEST_CELL:
-                return found
-    return found
+                break
+    return unsaved, hidden
 
 
 def _place(match: re.Match[bytes]) -> tuple[int, int]:

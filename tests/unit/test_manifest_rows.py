@@ -77,7 +77,7 @@ def test_yaml_rows_know_the_place_of_their_values(tmp_path: Path) -> None:
     ("file", "content", "expected"),
     [
         ("r.csv", "id,text\na\nb,x\nc,y,z\n", [("ragged-row", 2, 1), ("ragged-row", 4, 1)]),
-        ("r.csv", "id,,text\na,b,c\n", [("empty-column", 2, 3)]),
+        ("r.csv", "id,,text\na,b,c\n", [("empty-column", 1, 4)]),
         ("r.csv", "id,text,id\na,b,c\n", [("duplicate-column", 1, 9)]),
         ("r.csv", "", [("no-header", 1, 1)]),
         ("r.csv", "id,text\n", [("no-rows", 1, 1)]),

@@ -45,6 +45,8 @@ def found(loaded: Loaded) -> list[tuple[str, int, int]]:
         ("r.tsv", "id\ttext\na\tone, or 1,5\nb\ttwo\n"),
         ("{file: r.csv, delimiter: ';'}", "id;text\na;one, or 1,5\nb;two\n"),
         ("{file: r.csv, delimiter: tab}", "id\ttext\na\tone, or 1,5\nb\ttwo\n"),
+        ("r.csv", '\n,,,\n ,\nid,text,,\na,"one, or 1,5",,\nb,two,,\n'),
+        ("r.csv", '\u200bid,text\u2060\na,"one, or 1,5"\nb,two\n'),
         ("r.csv", 'id,text,,\na,"one, or 1,5",,\nb,two,,\n,,,\n,,,\n'),
         ("r.csv", 'id,text\na,"one, or 1,5",,,\nb,two\n,\n  ,  \n'),
         ("r.csv", "id;text\r\na;one, or 1,5\r\nb;two\r\n".encode("utf-16")),
@@ -91,8 +93,10 @@ def test_the_mark_of_a_file_wins_over_what_was_said_of_it(tmp_path: Path) -> Non
         ("id,text\na,x\nid,text\nb,y\n", [("header-again", 3, 1)]),
         ("id,text\na,x\n\ufeffid,text\nb,y\n", [("header-again", 3, 1)]),
         ("id;text\na;x\n id ; text\nb;y\n", [("header-again", 3, 1)]),
-        ("id,text,\na,x,note\nb,y,\n", [("empty-column", 2, 5)]),
-        ("id,,text\na,1,x\nb,,y\n", [("empty-column", 2, 3)]),
+        ("id,text,\na,x,note\nb,y,\n", [("empty-column", 1, 9)]),
+        ("id,,text\na,1,x\nb,,y\n", [("empty-column", 1, 4)]),
+        (",id,text\n0,a,x\n1,b,y\n2,c,z\n", [("empty-column", 1, 1)]),
+        ("sep=;\nid;text\na;x\nsep=;\nid;text\nb;y\n", [("header-again", 4, 1), ("header-again", 5, 1)]),
         ('id,text\na, "hello"\nb,y\n', [("blank-before-quote", 2, 3)]),
         ("id,text\na,x,y\nb,z\n", [("ragged-row", 2, 1)]),
         ("id,text\na\nb,z\n", [("ragged-row", 2, 1)]),
@@ -318,7 +322,7 @@ def test_a_sheet_may_be_named(tmp_path: Path) -> None:
     assert "there are A, B" in refused.only("no-sheet").hint
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"id,text\na,x\n", b"\xd0\xcf\x11\xe0 an old .xls"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\xd0\xcf\x11\xe0 an old .xls"])
 def test_what_is_no_workbook_is_told(tmp_path: Path, content: bytes) -> None:
     problem = read(tmp_path, "r.xlsx", {"r.xlsx": content}).only("not-a-workbook")
 
@@ -499,3 +503,106 @@ def test_half_a_character_is_refused_with_its_place(tmp_path: Path, half: str) -
         .place.line
         == 1
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what", "hint"),
+    [
+        ("r.csv", b"PK\x03\x04....", "is a workbook", "named .xlsx"),
+        ("r.csv", b"\xd0\xcf\x11\xe0....", "an old format (.xls)", "save it as .xlsx"),
+        ("r.txt", b"{\\rtf1 A cat}", "a text with formatting", "plain text"),
+        ("r.csv", b"<!DOCTYPE html><html>", "a page of HTML", "download or save the table again"),
+        ("r.csv", b'{"id":"a","text":"x"}\n', "is JSON", "name it .jsonl"),
+        ("r.csv", b'[{"id":"a"}]', "is JSON", "name it .json:"),
+        ("r.xlsx", b"id,text\na,x\n", "not a workbook but text", "named .csv"),
+        ("r.xlsx", b"<html><table>", "a page of HTML", "download or save the table again"),
+        ("r.json", b"\x89PNG\r\n", "is a picture", "glob"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_told_once(
+    tmp_path: Path, name: str, content: bytes, what: str, hint: str
+) -> None:
+    problem = read(tmp_path, name, {name: content}).only("other-format")
+
+    assert what in problem.what
+    assert hint in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("table", "right"),
+    [
+        ("d;Käse".encode("cp1252"), "Käse"),
+        ("d;Käse".encode("mac-roman"), "Käse"),
+        ("d;日本".encode("shift_jis"), "日本"),
+    ],
+)
+def test_text_that_is_not_utf8_is_shown_as_it_may_be_meant(tmp_path: Path, table: bytes, right: str) -> None:
+    assert f"d;{right}`" in read(tmp_path, "r.csv", {"r.csv": b"id;text\n" + table}).only("not-utf8").hint
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("- A cat\n- A dog\nA cow\n", "list-marks"),
+        ("1. A cat\n2) A dog\n", "list-marks"),
+        ('"A cat",\n"A dog"\n', "quoted-lines"),
+        ('{"id": "a"}\n{"id": "b"}\n', "table-as-text"),
+        ("id;text\na;x\n", "table-as-text"),
+        ("prompt\nA cat\n", "table-as-text"),
+        ("A cat\n- it says - meow\n24 dogs\n3.5 cows\n", ""),
+        ("A cat; a dog\nA cow\n", ""),
+    ],
+)
+def test_lines_that_are_something_else_than_prompts_are_a_warning(
+    tmp_path: Path, lines: str, code: str
+) -> None:
+    job = "jobs: [{id: 'a${row.line}', rows: r.txt, prompt: '${row.text}'}]\n"
+
+    assert load(tmp_path, HEAD + job, {"r.txt": lines}).codes == [code] * bool(code)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("r.jsonl", '{"id":"a","text":None}', "write null in its place"),
+        ("r.jsonl", '{"id":"a","text":True}', "write true in its place"),
+        ("r.jsonl", "{'id':'a'}", "JSON has double quotes only"),
+        ("r.jsonl", '{id:"a"}', "names of columns stand in double quotes"),
+        ("r.jsonl", '// rows\n{"id":"a","text":"x"}', "no comments"),
+        ("r.jsonl", '{"id":"a","text":“x”}', "straight quotes"),
+        ("r.jsonl", '{"id":"a"} {"id":"b"}', "one object on each line"),
+        ("r.jsonl", '{"id":"a",\n"text":"x"\n}', "this object does not end in its line"),
+        ("r.jsonl", '{"id":"id","text":"Text"}', "this row is a header"),
+        ("r.json", '[{"id":"a","text":"x"},]', "remove"),
+        ("r.json", '{"data":[{"id":"a"}]}', 'below "data"'),
+        ("r.json", '{"id":{"0":"a"},"text":{"0":"x"}}', 'orient="records"'),
+        ("r.json", '["A cat"]', "named .txt"),
+    ],
+)
+def test_what_is_not_quite_json_is_told_once_with_what_to_do(
+    tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    (problem,) = read(tmp_path, name, {name: content}).problems
+
+    assert said in f"{problem.what}; {problem.hint}"
+
+
+def test_hidden_rows_are_a_warning_and_rows_before_the_header_are_nothing(tmp_path: Path) -> None:
+    book = Workbook()
+    for row in ([None], [" "], ["id", "text"], ["a", "x"], ["b", "y"], ["c", "z"]):
+        book.active.append(row)
+    book.active.row_dimensions[5].hidden = book.active.row_dimensions[6].hidden = True
+    book.save(tmp_path / "r.xlsx")
+
+    loaded = read(tmp_path, "r.xlsx", {})
+
+    assert loaded.only("hidden-rows").what.startswith("2 rows of this sheet are hidden")
+    assert (loaded.problems[0].place.line, list(prompts(loaded))) == (5, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "hint"),
+    [("1.23E+12", "has shortened this number"), ("", "fill it in"), ("a/b", "${row.id | slug}")],
+)
+def test_an_id_that_is_none_says_what_to_do(tmp_path: Path, cell: str, hint: str) -> None:
+    assert hint in read(tmp_path, "r.csv", {"r.csv": f"id,text\n{cell},x\n"}).only("bad-id").hint

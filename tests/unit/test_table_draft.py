@@ -256,7 +256,7 @@ def test_a_param_that_takes_none_of_the_values_is_left_out(tmp_path: Path) -> No
         ("t.csv", "a,b\n", "has no rows"),
         ("t.csv", "", "the first line must name the columns"),
         ("t.csv", "id,n\n1,2\n", "no column of the table has texts"),
-        ("t.xlsx", "no workbook", "is not a readable workbook"),
+        ("t.xlsx", "no workbook", "is not a workbook but text"),
         ("t.docx", "x", "rows are read from"),
     ],
 )
