@@ -28,7 +28,7 @@ def job_ids(manifest: Path, prefix: str, *, state: str | None, sandbox: bool) ->
         UsageError: Nothing was ever run here.
         OSError: The manifest was never run from this path, and cannot be read.
     """
-    workspace = find_workspace(manifest, state=None if sandbox else state, sandbox=sandbox)
+    workspace = find_workspace(manifest, state=state, sandbox=sandbox)
     with closing(open_to_read(workspace.database)) as file:
         name = reporting.name_at(file.conn, str(manifest.resolve())) or _name_in(manifest)
         for needed in (True, False):

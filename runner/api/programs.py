@@ -82,7 +82,8 @@ class Options:
     Args:
         sandbox: Rehearse against the bundled imitation: no key, no network, no cost, a database of its own.
         sandbox_arguments: Options for it: `("--duration", "0.1:0.4")`. Runs of one workspace at the same time share it.
-        state: Another database file than `state/runner.db`; ignored in the sandbox.
+        state: Another database file than `state/runner.db`. Of a rehearsal, all is apart then: its account and its results
+            are beside that file, `a-service.db` and `a-results/` beside `a.db`.
         confirm: Takes the plan and says whether to spend; called in the event loop, so it must not wait. Without it
             nothing is spent but for `rounds`: there is no default that says yes. The sandbox asks nobody.
         rounds: What `retry` has found: begin these rounds, and nothing else. To give them here says yes to the price that
@@ -403,9 +404,9 @@ def export(
 
 
 def _state(state: str | Path | None, sandbox: bool) -> str | None:
-    if sandbox:
-        return None
-    return str(state) if state is not None else os.environ.get("RIVYA_STATE") or None
+    if state is not None:
+        return str(state)
+    return None if sandbox else os.environ.get("RIVYA_STATE") or None
 
 
 def _confirmed(options: Options, plan: Plan) -> bool:

@@ -35,7 +35,7 @@ def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> Writ
     Raises:
         UsageError: Nothing was ever run here, or the page cannot be written.
     """
-    opened = read_known(manifest, state=None if sandbox else state, sandbox=sandbox)
+    opened = read_known(manifest, state=state, sandbox=sandbox)
     with closing(open_to_read(opened.workspace.database)) as file:
         results_folder(file, opened.settings)
         return _write(file, opened.settings, invocation_of(manifest, state, sandbox=sandbox))
@@ -75,6 +75,6 @@ def _write(file: StateDatabase, settings: Settings, invocation: Invocation) -> W
 
 def invocation_of(manifest: Path, state: str | None, *, sandbox: bool) -> Invocation:
     """Return how a person here would name a manifest on the command line."""
-    options = ("--sandbox",) if sandbox else ("--state", state) if state else ()
+    options = (*(("--sandbox",) if sandbox else ()), *(("--state", state) if state else ()))
     near = os.path.relpath(manifest)
     return Invocation(manifest=str(manifest) if near.startswith("..") else near, options=options)

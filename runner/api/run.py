@@ -262,9 +262,9 @@ class Run:
         request = self._request
         if not request.sandbox:
             return Account(service_of(sandbox=request.sandbox), get_key())
-        workspace = find_workspace(request.path, state=None, sandbox=True)
+        workspace = find_workspace(request.path, state=request.state, sandbox=True)
         child: Sandbox = self._stack.enter_context(
-            sandbox_child(workspace.root / "state" / "sandbox-service.db", request.sandbox_arguments)
+            sandbox_child(workspace.service_database, request.sandbox_arguments)
         )
         return Account(child.base_url, SANDBOX_KEY, alias=SANDBOX_URL)
 

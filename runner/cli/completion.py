@@ -91,12 +91,13 @@ def complete_job(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     """Return ids of jobs of the manifest on the line that need a person; all ids when none does."""
     try:
         from runner.api.completion import job_ids
+        from runner.cli.output import named_state
 
         given = ctx.params
         found = job_ids(
             Path(given["manifest"]),
             incomplete,
-            state=given.get("state"),
+            state=named_state(given.get("state"), sandbox=bool(given.get("sandbox")), ctx=ctx),
             sandbox=bool(given.get("sandbox")),
         )
     except Exception:  # a Tab is no place for an error

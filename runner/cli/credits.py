@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from runner.cli.output import complain, json_option, show, show_json, state_option
+from runner.cli.output import complain, json_option, named_state, show, show_json, state_option
 from runner.errors import RunnerError
 
 
@@ -21,7 +21,7 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     from runner.host.environment import find_key
     from runner.host.workspace import find_workspace
 
-    known = spent(find_workspace(None, state=None if sandbox else state, sandbox=sandbox))
+    known = spent(find_workspace(None, state=named_state(state, sandbox=sandbox), sandbox=sandbox))
     amount, trouble = None, None
     if not sandbox and find_key() is not None:
         try:

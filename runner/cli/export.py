@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from runner.cli.completion import MANIFEST
-from runner.cli.output import complain, state_option
+from runner.cli.output import complain, named_state, state_option
 
 FORMATS = ("csv", "jsonl", "json", "xspf", "m3u")
 
@@ -43,7 +43,7 @@ def command(
     pieces = exported(
         manifest,
         format_name=format_name,
-        state=None if sandbox else state,
+        state=named_state(state, sandbox=sandbox),
         sandbox=sandbox,
     )
     if output is None:

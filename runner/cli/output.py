@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from runner.words import harmless_lines, json_text
 
@@ -27,6 +28,12 @@ skip_invalid_option = click.option(
 )
 only_option = click.option("--only", metavar="GLOB", help="Submit only jobs whose id matches.")
 verbose_option = click.option("-v", "--verbose", count=True, help="Show more details.")
+
+
+def named_state(state: str | None, *, sandbox: bool, ctx: click.Context | None = None) -> str | None:
+    """Return the database that is meant. The one of the environment is for real runs only."""
+    typed = (ctx or click.get_current_context()).get_parameter_source("state") is ParameterSource.COMMANDLINE
+    return state if typed or not sandbox else None
 
 
 def hold_streams(*, for_programs: bool) -> None:

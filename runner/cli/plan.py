@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.completion import MANIFEST
-from runner.cli.output import complain, json_option, only_option, show, skip_invalid_option, state_option
+from runner.cli.output import (
+    complain,
+    json_option,
+    named_state,
+    only_option,
+    show,
+    skip_invalid_option,
+    state_option,
+)
 from runner.errors import Exit
 from runner.host.surroundings import Finding, Weight
 from runner.words import json_text
@@ -98,7 +106,7 @@ def show_plan(
     without = Without(skip_invalid=skip_invalid, only=only)
     with planned(
         manifest,
-        state=None if sandbox else state,
+        state=named_state(state, sandbox=sandbox),
         sandbox=sandbox,
         max_credits=max_credits,
         without=without,

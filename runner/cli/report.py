@@ -8,7 +8,7 @@ import click
 
 from runner.cli.browser import open_url
 from runner.cli.completion import MANIFEST
-from runner.cli.output import json_option, show_json, state_option
+from runner.cli.output import json_option, named_state, show_json, state_option
 
 
 @click.command("report")
@@ -25,7 +25,7 @@ def command(manifest: Path, open_it: bool, sandbox: bool, as_json: bool, state: 
     """
     from runner.api.report import write_report_of
 
-    written = write_report_of(manifest, state=state, sandbox=sandbox)
+    written = write_report_of(manifest, state=named_state(state, sandbox=sandbox), sandbox=sandbox)
     if as_json:
         show_json(
             {

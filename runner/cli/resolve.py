@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from runner.cli.completion import MANIFEST, complete_job
-from runner.cli.output import complain, state_option
+from runner.cli.output import complain, named_state, state_option
 from runner.errors import UsageError
 
 
@@ -57,7 +57,7 @@ def command(
         )
     choice = chosen[0]
     with Answering.open(
-        manifest, job, choice, state=None if sandbox else state, sandbox=sandbox
+        manifest, job, choice, state=named_state(state, sandbox=sandbox), sandbox=sandbox
     ) as answering:
         complain(answering.explain(choice))
         if attach is None and not yes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.completion import MANIFEST
-from runner.cli.output import json_option, only_option, state_option, verbose_option
+from runner.cli.output import json_option, named_state, only_option, state_option, verbose_option
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
             accept_warnings=accept_warnings,
             yes=yes,
             as_json=as_json,
-            state=None if sandbox else state,
+            state=named_state(state, sandbox=sandbox),
             verbose=verbose,
         )
         return function(asked=shared, **own)

@@ -9,7 +9,7 @@ import click
 
 from runner.cli.browser import open_live, page_options
 from runner.cli.completion import MANIFEST
-from runner.cli.output import complain, json_option, show, show_json, state_option
+from runner.cli.output import complain, json_option, named_state, show, show_json, state_option
 
 if TYPE_CHECKING:
     from runner.api.serve import LivePage
@@ -36,7 +36,7 @@ def command(
     """
     from runner.api.serve import serve_page, target_of
 
-    target = target_of(manifest, state=None if sandbox else state, sandbox=sandbox)
+    target = target_of(manifest, state=named_state(state, sandbox=sandbox), sandbox=sandbox)
 
     def ready(page: LivePage) -> None:
         if as_json:

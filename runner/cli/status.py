@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.completion import MANIFEST
-from runner.cli.output import json_option, show, show_json, state_option
+from runner.cli.output import json_option, named_state, show, show_json, state_option
 
 if TYPE_CHECKING:
     from runner.api.status import Standing
@@ -29,7 +29,7 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
     from runner.api.status import look
     from runner.host.workspace import find_workspace, no_database
 
-    workspace = find_workspace(manifest, state=None if sandbox else state, sandbox=sandbox)
+    workspace = find_workspace(manifest, state=named_state(state, sandbox=sandbox), sandbox=sandbox)
     if not workspace.has_database:
         raise no_database(workspace, sandbox=sandbox)
     names = [manifest_name(manifest)] if manifest is not None else None

@@ -18,7 +18,7 @@ from runner.host.drives import DRIVES
 from runner.host.processes import is_stopped
 from runner.store.place import has_database, is_folder
 
-SANDBOX_DB = "sandbox.db"
+RUNNER_DB, SANDBOX_DB = "runner.db", "sandbox.db"
 TRIES, TRY_EVERY_S = 5, 0.02
 
 
@@ -39,6 +39,11 @@ class Workspace:
         """
         return has_database(self.database)
 
+    @property
+    def service_database(self) -> Path:
+        """Where the bundled imitation keeps the account that rehearsals of this database spend from."""
+        return self.database.with_name(f"{self.database.stem}-service.db")
+
 
 def workspace_root(manifest: Path) -> Path:
     """Return the nearest folder at or above a manifest that has a `state/` folder, else its own folder."""
@@ -55,13 +60,14 @@ def find_workspace(manifest: Path | None, *, state: str | None, sandbox: bool) -
 
     Args:
         manifest: The manifest; None for commands that look at a whole workspace.
-        state: `--state` or `RIVYA_STATE`: another database file; ignored for the sandbox.
-        sandbox: Whether the bundled imitation is meant, which has a database of its own.
+        state: Another database file.
+        sandbox: Whether the bundled imitation is meant, which has a database of its own unless another is named.
+
+    Raises:
+        UsageError: The name is that of a folder, or, for a rehearsal, that of the database of real runs.
     """
     root = workspace_root(manifest if manifest is not None else Path.cwd() / "any")
-    if sandbox:
-        path = root / "state" / SANDBOX_DB
-    elif state:
+    if state:
         path = Path(state).expanduser()
         DRIVES.wait_for(path.parent)
         if is_folder(path):
@@ -69,9 +75,14 @@ def find_workspace(manifest: Path | None, *, state: str | None, sandbox: bool) -
                 f"--state names a folder: {path.absolute()}", hint="name a file, for example state/runner.db"
             )
     else:
-        path = root / "state" / "runner.db"
+        path = root / "state" / (SANDBOX_DB if sandbox else RUNNER_DB)
+    path = path.resolve()
+    if sandbox and (path.parent.name, path.name) == ("state", RUNNER_DB):
+        raise UsageError(
+            f"{path} is for real runs, not for rehearsals", hint="name another file, or leave --state out"
+        )
     # One database has one name, or two runs that reach it by two links would hold two locks.
-    return Workspace(root=root, database=path.resolve())
+    return Workspace(root=root, database=path)
 
 
 def no_database(workspace: Workspace, *, sandbox: bool) -> UsageError:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ import runner
 from runner.api import programs
 from runner.api.credits import balance
 from runner.errors import TemporaryTrouble
+from runner.store import manifests
+from runner.store.database import open_database
 from tests import typed_program
 from tests.readme import README
 from tests.support import KEY, Sandbox, clean_environment
@@ -175,6 +178,47 @@ async def test_one_manifest_is_run_once_at_a_time_in_one_process_too(two: tuple[
         await runner.run(two[0], QUICK, take)
 
     assert refused[0].startswith("another run holds one: `runner.run ")
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+async def test_one_manifest_is_rehearsed_twice_at_once_in_two_databases(examples: Path) -> None:
+    """Each has its own account and results: of what one has paid for, the other knows nothing."""
+    manifest, states = examples / "01-first-steps.yaml", ("one.db", "two.db")
+    results = {}
+
+    async def one(state: str) -> None:
+        options = replace(QUICK, state=examples.parent / state)
+        results[state] = await runner.run(manifest, options)
+
+    async with anyio.create_task_group() as group:
+        for state in states:
+            group.start_soon(one, state)
+
+    reports = {result.report for result in results.values()}
+    assert reports == {examples.parent / f"{name}-results/first-steps/report.html" for name in ("one", "two")}
+    for state in states:
+        standing = runner.status(manifest, sandbox=True, state=examples.parent / state)
+        assert (standing.counts, standing.charged) == ({"done": 7}, results[state].charged)
+        assert runner.plan(manifest, sandbox=True, state=examples.parent / state).submits == 0
+    assert runner.plan(manifest, sandbox=True).submits == 7
+
+
+def test_no_rehearsal_is_written_into_a_database_of_real_runs(
+    two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = two[0].parents[1] / "real.db"
+    with closing(open_database(real)) as file, file.transaction() as conn:
+        manifests.bind(
+            conn, name="one", path=str(two[0]), base_url="https://a.example", key12="0" * 12,
+            output_dir="/out", now="2026-11-29T00:00:00.000Z",
+        )  # fmt: skip
+
+    for state in (real, two[0].parents[1] / "state" / "runner.db"):
+        with pytest.raises(runner.RunnerError, match=r"for real runs"):
+            runner.run_sync(two[1], replace(QUICK, state=state))
+    monkeypatch.setenv("RIVYA_STATE", str(real))
+    assert runner.plan(two[1], sandbox=True).database.name == "sandbox.db"
 
 
 @pytest.mark.anyio

@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from runner.cli.output import named_state, state_option
 from runner.errors import Exit, RunLocked, UsageError
 from runner.host.workspace import ManifestLock, find_workspace, workspace_root
 
@@ -82,9 +85,30 @@ def test_another_database_can_be_named(
 
 
 def test_the_sandbox_never_touches_the_real_database(manifest: Path, tmp_path: Path) -> None:
-    found = find_workspace(manifest, state="other.db", sandbox=True)
+    real = tmp_path / "space" / "state" / "runner.db"
+    (tmp_path / "link.db").symlink_to(real)
 
-    assert found.database == tmp_path / "space" / "state" / "sandbox.db"
+    found = find_workspace(manifest, state=None, sandbox=True)
+
+    assert (found.database.name, found.service_database.name) == ("sandbox.db", "sandbox-service.db")
+    for state in (real, tmp_path / "link.db"):
+        with pytest.raises(UsageError, match="for real runs"):
+            find_workspace(manifest, state=str(state), sandbox=True)
+
+
+def test_a_rehearsal_takes_the_database_that_is_typed_and_not_the_one_of_the_environment() -> None:
+    @click.command()
+    @state_option
+    @click.option("--sandbox", is_flag=True)
+    def command(state: str | None, sandbox: bool) -> None:
+        print(named_state(state, sandbox=sandbox))
+
+    def meant(*typed: str) -> str:
+        return CliRunner().invoke(command, typed, env={"RIVYA_STATE": "env.db"}).output.strip()
+
+    assert [meant(), meant("--sandbox"), meant("--sandbox", "--state", "a.db"), meant("--state", "a.db")] == [
+        "env.db", "None", "a.db", "a.db"
+    ]  # fmt: skip
 
 
 def test_a_folder_is_no_database(manifest: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.errors import UsageError
-from runner.model import Settings
+from runner.model import SANDBOX_URL, Settings
 from runner.results.files import OutputFolder
 from runner.service.account import same_service
 from runner.store import manifests
@@ -19,10 +19,12 @@ def check_binding(file: StateDatabase, settings: Settings, *, base_url: str) -> 
         The first 12 hex digits of the key it was last run with; None when it is new.
 
     Raises:
-        UsageError: It is bound to another base URL, or to another file that still exists.
+        UsageError: It is bound to another base URL, or to another file that still exists; or this is a rehearsal, and the
+            database is that of real runs.
     """
     bound = manifests.binding(file.conn, settings.name)
     if bound is None:
+        _refuse_beside_payments(file, base_url)
         return None
     if not same_service(bound.base_url, base_url):
         raise UsageError(
@@ -38,6 +40,16 @@ def check_binding(file: StateDatabase, settings: Settings, *, base_url: str) -> 
             hint="give one of them another `name:`; if the file was moved, remove the old copy",
         )
     return bound.key12
+
+
+def _refuse_beside_payments(file: StateDatabase, base_url: str) -> None:
+    """Refuse to rehearse in a database that knows of real payments."""
+    real = [each for each in manifests.bindings(file.conn) if each.base_url != SANDBOX_URL]
+    if base_url == SANDBOX_URL and real:
+        raise UsageError(
+            f"{file.path} is for real runs: {real[0].name} belongs to {real[0].base_url} in it",
+            hint="name another file for rehearsals, or leave --state out",
+        )
 
 
 def _same_file(one: Path, other: Path) -> bool:

@@ -152,11 +152,11 @@ def read_manifest(
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)
     cache = StoredHashes(file)
-    beside = workspace.database.parent
+    state_folder = workspace.database.parent
     references = DiskReferences(
         cache=cache,
-        copies=Copies(beside / "mended", cache),
-        fetched=Copies(beside / "fetched", cache),
+        copies=Copies(state_folder / "mended", cache),
+        fetched=Copies(state_folder / "fetched", cache),
         fetch=None if announce is None else _refuse_to_fetch(path) if sandbox else _fetch_with(announce),
         tell=announce or (lambda _: None),
     )
@@ -170,7 +170,9 @@ def read_manifest(
         raise InvalidManifest(path, manifest)
     settings = manifest.settings
     if sandbox:
-        settings = replace(settings, output_dir=settings.output_dir / "sandbox")
+        # A rehearsal with a database of its own has results of its own: both may be run at the same time.
+        beside = workspace.database.with_name(f"{workspace.database.stem}-results") / settings.name
+        settings = replace(settings, output_dir=beside if state else settings.output_dir / "sandbox")
     if max_credits is not None:
         settings = replace(settings, budget=replace(settings.budget, max_credits=max_credits))
     manifest.settings = settings
