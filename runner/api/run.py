@@ -25,6 +25,7 @@ from runner.api.runs.preflight import TRY_ONE, Looked, look, look_at_room
 from runner.api.runs.sandbox_process import Sandbox, sandbox_child
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
+from runner.engine.limits import resume_tasks, resumed_rate
 from runner.errors import Exit, TemporaryTrouble, UsageError
 from runner.host.clock import Clock, ServiceClock, SystemClock, rfc3339
 from runner.host.environment import descriptors_left, get_key
@@ -34,7 +35,6 @@ from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
 from runner.pace.concurrency import concurrency_limit
 from runner.pace.durations import Durations
-from runner.pace.rate import rate_limiter
 from runner.pace.scheduler import Scheduler
 from runner.progress.figures import counted
 from runner.results.files import OutputFolder
@@ -366,7 +366,7 @@ async def _go(
     draws = random.Random()
     workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
     contracts = contracts_for(workspace, sandbox=request.sandbox)
-    scheduler = _scheduler(file, settings, account)
+    scheduler = _scheduler(file, settings, account, clock)
     settings, slow_places = _with_descriptors(
         settings, descriptors_left(), announce, kept=request.descriptors_kept
     )
@@ -439,18 +439,18 @@ def _with_descriptors(
     return replace(settings, limits=replace(limits, downloads=most)), 0
 
 
-def _scheduler(file: StateDatabase, settings: Settings, account: Account) -> Scheduler:
+def _scheduler(file: StateDatabase, settings: Settings, account: Account, clock: Clock) -> Scheduler:
     learned = Durations()
     for shape in jobs.shapes_to_come(file.conn, settings.name):
         known = durations.latest(file.conn, base_url=account.service, shape=shape)
         if known:
             learned.seed(shape, known)
-    rate = rate_limiter(
-        given_per_s=settings.limits.requests_per_second, found_per_s=rates.find(file.conn, account.name)
-    )
+    limits, now = rates.find(file.conn, account.name), clock.mono_s()
+    tasks = concurrency_limit(settings.limits.in_flight)
+    resume_tasks(tasks, limits, now=now, wall_s=clock.wall_s())
     return Scheduler(
         polling=settings.polling,
-        rate=rate,
-        tasks=concurrency_limit(settings.limits.in_flight),
+        rate=resumed_rate(given_per_s=settings.limits.requests_per_second, known=limits, now=now),
+        tasks=tasks,
         durations=learned,
     )

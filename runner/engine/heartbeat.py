@@ -14,7 +14,7 @@ from runner.engine.run_state import RunState
 from runner.engine.view import Snapshot
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, State
-from runner.store import jobs, ledger, rates, runs
+from runner.store import jobs, ledger, runs
 from runner.store.connection import Connection
 from runner.store.marks import PaymentsBegun
 
@@ -65,13 +65,12 @@ class Heartbeat:
 
     async def remember(self) -> int:
         """Record how it goes, and take our share of the account's rate; return among how many runs."""
-        context, scheduler = self._run_state.context, self._run_state.scheduler
-        found, stats = scheduler.found_rate, self.stats()
+        context, limits = self._run_state.context, self._run_state.limits
+        stats, write_limits = self.stats(), limits.news()
 
         def record(conn: Connection) -> tuple[int, PaymentsBegun | None]:
             runs.touch(conn, context.run, stats=stats, now=context.now())
-            if found is not None:
-                rates.save(conn, context.account.name, found, context.now())
+            write_limits(conn)
             others = runs.unended(conn, base_url=context.account.service, key12=context.account.key12)
             sharers = 1 + sum(context.is_run(name) for name in others if name != context.settings.name)
             return sharers, ledger.begun(
@@ -82,7 +81,7 @@ class Heartbeat:
         sharers, begun = await context.writer.write(record)
         if begun is not None:
             await self._mark(begun)
-        scheduler.rate.share_with(sharers)
+        limits.share_with(sharers)
         return sharers
 
     async def _mark(self, begun: PaymentsBegun) -> None:

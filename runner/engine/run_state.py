@@ -10,6 +10,7 @@ from runner.engine.aside import Aside
 from runner.engine.backlog import LOOKAHEAD, Backlog
 from runner.engine.health import PATIENCE_S, Breaker, Health, MissingTaskIds
 from runner.engine.key import KeyCheck
+from runner.engine.limits import LimitsKept
 from runner.engine.reasons import Reasons
 from runner.engine.times import Times
 from runner.engine.view import Progress, RunOptions, Tally
@@ -25,7 +26,6 @@ from runner.pace.scheduler import Call, Scheduler
 from runner.service.protocol import Answer, Meaning, TaskStatus
 from runner.steps import poll as poll_step
 from runner.steps.context import RunContext
-from runner.store import rates
 from runner.store.ledger import Paid, Surprise
 
 NAMED = 5  # jobs in one sentence
@@ -64,6 +64,7 @@ class RunState:
         self.options = options
         self.progress = progress
         self.notify = notify
+        self.limits = LimitsKept(context, scheduler)
         self.tally = Tally()
         self.reasons = Reasons()
         self.health = Health(options.patience_s)
@@ -175,8 +176,7 @@ class RunState:
         )
         self.tally.statuses[str(answer.status or answer.meaning.value)] += 1
         self.tally.rejections += rejected
-        if rejected and not quota:
-            self._keep_rate()
+        self.limits.answered(now, refused=rejected and not quota)
 
     def _submit_answered(self, answer: Answer, now: float, sent_at: float) -> None:
         self.health.submit_answered(answer, now, self.context.draw(), sent_at=sent_at)
@@ -198,14 +198,6 @@ class RunState:
             return f"the service accepts no more {what} for now and does not say until when ({wait.words})"
         until = moment(self.context.clock.wall_s(), wait.until - self.now())
         return f"the service asks to wait until {until} before more {what} ({wait.words})"
-
-    def _keep_rate(self) -> None:
-        """Record the rate as soon as it is found: a run that lives for a second only has learned it all the same."""
-        context, found = self.context, self.scheduler.found_rate
-        if found is not None:
-            context.writer.write_soon(
-                lambda conn: rates.save(conn, context.account.name, found, context.now())
-            )
 
     def wait_for(
         self, job: Job, *, age_s: float, polled: bool = False, reserved: float | None = None

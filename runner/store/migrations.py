@@ -420,6 +420,24 @@ _STATES = (
     "ALTER TABLE jobs DROP COLUMN next_at",
 )
 
+# What runs know of an account's limits while they go on, so that whoever comes after a kill goes on from there.
+# No limit of the rate may have been met yet.
+_LIMITS = (
+    "ALTER TABLE rates RENAME TO rates_before",
+    """
+    CREATE TABLE rates (
+        account TEXT PRIMARY KEY,
+        per_s REAL,
+        found_at TEXT NOT NULL,
+        learned TEXT,
+        tasks INTEGER,
+        tasks_at TEXT
+    ) STRICT
+    """,
+    "INSERT INTO rates (account, per_s, found_at) SELECT account, per_s, found_at FROM rates_before",
+    "DROP TABLE rates_before",
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -431,6 +449,7 @@ STEPS = {
     "0008_drives": _DRIVES,
     "0009_prices": _PRICES,
     "0010_states": _STATES,
+    "0011_limits": _LIMITS,
 }
 
 

@@ -239,4 +239,4 @@ async def test_a_rate_is_recorded_as_soon_as_it_is_found() -> None:
         found = rates.find(world.file.conn, context.account.name)
 
     assert found is not None
-    assert found == at_service.found_rate
+    assert found.per_s == at_service.found_rate
