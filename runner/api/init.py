@@ -84,7 +84,7 @@ def _contract(model: str) -> Contract:
 
 def _name_of(file: Path) -> str:
     """Return what the manifest in a file is called."""
-    # Not each first manifest is to be called `manifest`: its folder says more.
+    # A first manifest called `manifest` says little; its folder's name says more.
     called = file.absolute().parent.name if file.stem == "manifest" else file.stem
     # A name takes plain letters only: `Große Öfen` is `grosse-ofen`, not `gro-e-fen`.
     plain = unicodedata.normalize("NFKD", called.casefold()).encode("ascii", "ignore").decode()

@@ -126,7 +126,7 @@ class Options:
             ("patience_s", 0),
         ):
             value = getattr(self, name)
-            # Nothing is above nan, so that would be no cap at all.
+            # No number is greater than NaN, so NaN would be no cap at all.
             if value is not None and not least <= value <= 1e15:
                 raise UsageError(f"{name} is {value!r}", hint=f"a number of at least {least}, or None")
         if self.sandbox_arguments and not self.sandbox:

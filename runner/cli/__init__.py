@@ -125,7 +125,7 @@ def invoke(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     if COMPLETION in os.environ:
-        importlib.import_module("runner.cli.completion")  # it has its own way with bash
+        importlib.import_module("runner.cli.completion")  # bash is handled separately
     try:
         result: Any = cli.main(args=arguments, prog_name="rivya-batch", standalone_mode=False)
         return int(result) if isinstance(result, int) else int(Exit.OK)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OPENERS = (("xdg-open",), ("gio", "open"), ("wslview",))
-# These show the codes of a link as rubbish, or are no terminal at all.
+# These print the escape codes of a link as garbage, or are no terminal.
 LINKLESS_TERMINALS = ("dumb", "linux", "unknown", "vt")
 
 

@@ -127,4 +127,4 @@ def _text(value: object) -> str:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if abs(value) < 2**63 else None  # NaN is not below anything
+    return value if abs(value) < 2**63 else None  # NaN is not less than any number

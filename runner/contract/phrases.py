@@ -36,7 +36,7 @@ def suggest(word: str, candidates: Iterable[str]) -> str | None:
     folded: dict[str, str] = {}
     for candidate in candidates:
         folded.setdefault(_fold(candidate), candidate)
-    # difflib is quadratic: a word of a megabyte is no one's misspelling.
+    # difflib is quadratic: nobody misspells a word of a megabyte.
     wanted = _fold(word[:100])
     if wanted in folded:
         return folded[wanted]

@@ -21,7 +21,7 @@ def check_prompt(contract: Contract, prompt: str | None) -> ParamProblem | None:
             what=f"the prompt {state}; {contract.id} needs one",
             code="missing-prompt" if prompt is None else "blank-prompt",
             hint="write `prompt:` in the job or at the top of the manifest",
-            # A live entry that says nothing about prompts must not stop anyone.
+            # A live entry that says nothing about prompts forbids none.
             severity=Severity.WARNING if contract.prompt_required is None else Severity.ERROR,
         )
     limit = contract.max_prompt_length

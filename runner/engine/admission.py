@@ -20,7 +20,7 @@ class Admission:
         self._options = options
         self.paused = False
         self.full: Verdict | None = None
-        self.elsewhere = False  # the probe is another manifest's: nothing here tells when it is back
+        self.elsewhere = False  # the probe belongs to another manifest, so nothing here tells when it is back
         self._sending: set[int] = set()  # first sends on their way: they count before they are answered
         self._sent: set[int] = set()
         self.aside: deque[tuple[int, str]] = deque()  # (row, shape), waiting for a probe to come back

@@ -38,7 +38,7 @@ class Backlog:
         self.resend: deque[int] = deque()
         self.refused: deque[int] = deque()
         self.to_download: deque[int] = deque()
-        self.settled: dict[int, Settled] = {}  # the first of them, which need not be read once more
+        self.settled: dict[int, Settled] = {}  # the first of them, which need not be read again
         self.to_renew: deque[int] = deque()
         self.to_upload: deque[upload_step.Needed] = deque()
         self.uploads: dict[upload_step.Needed, tuple[Reference, set[int]]] = {}
@@ -91,7 +91,7 @@ class Backlog:
         prepared = len(self.ready) + len(self.missing)
         if not self.runs_low:
             return
-        # Not further ahead than will be submitted: nobody wants uploads for jobs beyond --limit.
+        # No further ahead than will be submitted: jobs beyond --limit need no uploads.
         wanted = min(LOOKAHEAD, self._admission.allowance(prepared))
         if not wanted:
             return

@@ -19,7 +19,7 @@ MOST_OPEN = PLACES + SLOW_PLACES
 FOR_POLLS = PLACES // 2  # while some are slow
 # A poll is slow after so many times what polls usually take, within these bounds.
 SLOW, SOONEST_S, LATEST_S = 4.0, 2.0, 10.0
-STEP = 1.05  # by which each answer moves what is usual: where as many take longer as take less
+STEP = 1.05  # each answer moves the usual time by this much, towards the median
 
 
 class Connections:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-OPEN_S = -math.inf  # the time at which something opens that is open already
+OPEN_S = -math.inf  # the opening time of what is open already
 
 
 class Held(NamedTuple):

@@ -11,15 +11,15 @@ from runner.service.protocol import Answer, FailureClass, Meaning
 
 TEMPORARY = (Meaning.NEVER_LEFT, Meaning.UNCLEAR, Meaning.DISABLED)
 NOT_THERE = (Meaning.NEVER_LEFT, Meaning.DISABLED)
-# So many answers in a row have to be lost before all others wait: single ones are everyday life.
+# So many answers in a row have to be lost before all others wait: single losses are normal.
 LOST_IN_A_ROW = 4
 PATIENCE_S = 60.0
-# A service that never answered once in this run is more likely a wrong address than a bad hour. Who has said
-# how long to keep trying is taken at their word.
+# A service that never answered once in this run is more likely a wrong address than a bad hour. A
+# patience that a person has set is kept to.
 FIRST_PATIENCE_S = 30.0
 # Between two requests that ask whether it is back: from the first to the longest wait. Where it says itself for how
-# long it will be away, and that is more than we have patience for, it is still asked now and then: nobody knows when
-# a page of maintenance was written.
+# long it will be away, and that is more than we have patience for, it is still asked now and then: a maintenance
+# page may be an old one.
 FIRST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_AWAY_S = 0.5, 8.0, 30.0
 BREAKER = 10
 
@@ -202,7 +202,7 @@ def is_proper(answer: Answer) -> bool:
 
 
 def _is_trouble(answer: Answer) -> bool:
-    # One that names no task is there all the same: `MissingTaskIds` minds those.
+    # An answer without a task's id still shows that the service is there; `MissingTaskIds` counts those.
     return answer.meaning in TEMPORARY and not (answer.data is not None and answer.success)
 
 

@@ -101,7 +101,7 @@ class Heartbeat:
         def read(conn: Connection) -> tuple[dict[tuple[State, bool], int], tuple[float, float]]:
             return jobs.counts(conn, name), ledger.totals(conn, name)
 
-        # Each beat sees to it that the file is still the one that others will find, also while nothing is sent.
+        # Each beat checks that the file is still the one that others will find, even while nothing is sent.
         self._counts, (charged, reserved) = await run_state.context.writer.write(read, to_send=True)
         if run_state.admission.elsewhere:
             # Nobody tells us when another run's probe is back; once no other run is left, ask a last time.
@@ -180,5 +180,5 @@ def time_left_s(left: int, done_at: Sequence[float], now: float) -> float | None
     if not left or len(done_at) < 3:
         return None
     seconds = now - done_at[0]
-    # The first to come home came alone: their pace says nothing of the others' yet.
+    # The first results to arrive say nothing yet about the pace of the others.
     return left * seconds / len(done_at) if seconds >= TELLING_S else None

@@ -73,7 +73,7 @@ class KeyCheck:
             if self._ask_at < math.inf:
                 self._ask_at = now + AGAIN_S
         elif not answer.bad_key and self._passed:
-            self._doubt_no_more()  # it may not see the credits: what it may is told by the others
+            self._doubt_no_more()  # this key may not read the credits; other requests tell what it may do
         elif self._ask_at == math.inf:
             self._doubt(now, sent_at)
         else:

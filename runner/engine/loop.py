@@ -250,7 +250,7 @@ class Engine:
             choice = self._scheduler.choose(now)
         if choice.call is None or choice.at > now:
             if asking and self._scheduler.rate.next_at(now) <= now:
-                return self._ask(calls, now)  # there is nothing else to ask with
+                return self._ask(calls, now)  # no other request could ask
             return min(choice.at, open_.opens_at)
         match choice.call:
             case Call.SUBMIT:
@@ -284,7 +284,7 @@ class Engine:
     ) -> None:
         now = self._context.clock.mono_s()
         number = self._connections.begin(call, job, now)
-        # One that asks for fresh urls is none of those the scheduler plans.
+        # A request for fresh urls is not one that the scheduler plans.
         self._scheduler.sent(now, Call.OTHER if call is Call.POLL and job is None else call, job)
 
         def over() -> None:

@@ -84,7 +84,7 @@ def _is_given_up(run_state: RunState, found: poll_step.Polled) -> bool:
     if found.trouble is None:
         run_state.trouble_is_over(found.job.row)
         return found.overdue
-    # Asked in any case: it counts how often.
+    # Called in any case: it counts the calls.
     given_up = run_state.is_given_up(found.job.row, found.trouble, age_s=found.trouble_age_s)
     return given_up or found.overdue
 

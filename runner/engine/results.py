@@ -27,8 +27,8 @@ RENEW_EVERY = (
 SELDOM_S = 600.0
 # What came whole but odd may still be in the making where it is stored: it is looked at again a while later.
 SECOND_LOOK_S = 10.0
-STOP_GRACE_S = 1.0  # for downloads that are as good as whole when the run is stopped
-# So many of a night's results may be out of reach from here before nothing more is paid for; without any that came
+STOP_GRACE_S = 1.0  # for downloads that are nearly complete when the run is stopped
+# When so many results cannot be fetched from here, nothing more is paid for; without any that came
 # home, the first is enough.
 OUT_OF_REACH_SHARE = 0.1
 

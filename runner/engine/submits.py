@@ -82,7 +82,7 @@ def _again(run_state: RunState, done: Submitted) -> None:
     # certainly was not is like a new job, and waits behind the same gates.
     if done.job.in_doubt:
         # The send that nobody has heard of may still be worked on. A service that answers a repeat with a
-        # conflict meanwhile makes no second task of it; of any other nobody knows.
+        # conflict meanwhile makes no second task; of any other, nobody knows.
         run_state.holds_keys |= _is_held(done)
         open_s = 0.0 if run_state.holds_keys else done.open_s
         backlog.resend_after(delay_s + open_s, done.job.row)

@@ -18,7 +18,7 @@ from runner.pace.backoff import retry_delay_s
 from runner.pace.scheduler import Scheduler
 from runner.steps.context import RunContext
 
-# Far beyond what an answer's way and the cut to whole seconds make of two clocks that agree.
+# Far more than the time an answer takes and times cut to whole seconds explain, where two clocks agree.
 DIFFER_S = 300.0
 FIRST_S, LONGEST_S = 1.0, 60.0  # before it is asked again where no answer came
 

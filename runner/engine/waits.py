@@ -17,11 +17,11 @@ from runner.service.protocol import Answer, Meaning
 
 # No limit on a rate that is in common use counts over more than a minute; half of one to spare.
 RATE_S = 90.0
-# So long is waited whatever patience was given: a minute's window has surely passed by then, and its end was met.
+# The shortest wait, whatever patience was given: any limit per minute has surely been reset by then.
 ALWAYS_S = 120.0
-# Where no time is named, or one that nobody means, it is asked again so soon, and ever less often.
+# Where no time is named, or an absurd one: the first wait before it is asked again, and ever longer ones after it.
 FIRST_S, LONGEST_S = 15.0, 600.0
-# With a shorter wait than this a "quota" is of tasks that run at once, and the window's.
+# With a shorter wait than this, a "quota" means tasks that run at once, which `pace.concurrency` limits.
 SHORT_S = 10.0
 QUOTA_WORDS = ("quota", "daily", "monthly", "per_day", "per_month")
 TELL_ANEW_S = 60.0

@@ -28,7 +28,7 @@ from runner.errors import TemporaryTrouble
 from runner.host.mounts import mounts_in, synced_by_name
 from runner.store.place import read_mounts
 
-NAMED_AFTER_S = 5.0  # a disk that sleeps comes sooner
+NAMED_AFTER_S = 5.0  # a sleeping disk wakes sooner
 NAMED_AGAIN_S = 60.0
 MOST_LINKS = 40  # as many as Linux follows
 

@@ -22,7 +22,7 @@ _SERVED = frozenset(
      "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "prl_fs", "pvfs2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
      "webdav"}
 )  # fmt: skip
-# Programs that keep what is theirs on a disk of this machine, and leave memory and locks to its kernel.
+# Programs that keep their files on a disk of this machine, and leave memory and locks to its kernel.
 _LOCAL_FUSE = frozenset(
     {"fuse.bindfs", "fuse.cryfs", "fuse.encfs", "fuse.exfat", "fuse.fuse-overlayfs", "fuse.gocryptfs", "fuse.ntfs",
      "fuse.ntfs-3g", "fuse.securefs"}

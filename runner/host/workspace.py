@@ -220,7 +220,7 @@ def holder_of(database: Path, name: str) -> Holder | None:
         return None
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
         try:
-            # Shared, so that those who ask do not meet each other; who comes to run tries again for a moment.
+            # Shared, so that two who only ask do not block each other; a run that meets one tries again for a moment.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _read_holder(file)

@@ -39,7 +39,7 @@ from runner.model import JobId, JobSpec, Json, ModelId, Place, Reference, Severi
 
 MOST_JOBS: Final = 1_000_000
 LONGEST_AXIS: Final = 200  # characters; longer values of a row are no axis of a grid
-_SHORTEST: Final = 4  # characters that a name of a file has for sure where it need not be looked at
+_SHORTEST: Final = 4  # a path this short may be one whose cell is empty: it is looked at
 _REMEMBERED: Final = 4096  # different params kept checked
 _EMPTY_ID: Final = (
     "fill it in; of text without letters and digits `slug` leaves nothing: put something else into the id"

@@ -140,7 +140,7 @@ class Findings:
             and self._kinds.get(code, 0) >= FIRST
             and (spot.place, code, what) not in self._seen
         ):
-            self._counts[severity] += 1  # the line would be looked up for nothing
+            self._counts[severity] += 1  # nobody would see the line
             self.reported += severity is Severity.ERROR
             return
         problem = Problem(

@@ -126,7 +126,7 @@ class _Recoded:
     """A file in another encoding, line by line as UTF-8; what cannot be read comes as bytes that are not."""
 
     def __init__(self, file: BinaryIO, encoding: str) -> None:
-        # Lines end where they end in UTF-8 files too: nothing else counts, and nothing is translated.
+        # Lines end as in UTF-8 files: no other character ends one, and nothing is translated.
         self._text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="\n")
 
     def readline(self, limit: int) -> bytes:

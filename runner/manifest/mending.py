@@ -91,7 +91,7 @@ def _repaired(file: BinaryIO) -> BinaryIO:
     file.seek(0)
     data = file.read().removesuffix(b"\xff")
     found = _pixels(io.BytesIO(data + _END))
-    # What follows the data of a whole picture makes no difference; where some is missing, it is taken for that.
+    # Bytes behind the data of a whole picture make no difference; where data is missing, they would be taken for it.
     tails = (_MORE, *(_RESTARTS if _HAS_RESTARTS in data else ()))
     if any(_pixels(io.BytesIO(data + tail + _END)) != found for tail in tails):
         raise PictureBroken("it is cut: the end of the picture is missing")

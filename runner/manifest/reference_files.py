@@ -48,7 +48,7 @@ MEMORY_BYTES = 4_000_000
 
 TOLD_AFTER = 50  # mended pictures: half a minute of a phone's
 
-AWAY_AFTER_S = 30.0  # other jobs have other files, and this one is tried again
+AWAY_AFTER_S = 30.0  # other jobs use other files, and this file is tried again
 
 Fetch = Callable[[Collection[str], Copies], Mapping[str, "ReferenceProblem"]]
 """Fetches files by their urls into a folder; returns why some could not be had."""

@@ -96,7 +96,7 @@ def _record(
             stop = Exit.REFUSED
         not_found = answer.not_found and answer.meaning is Meaning.REFUSED
         if not_found and job.key12 != context.account.key12:
-            # Another account cannot see the task: polling on would be asking for nothing for ever.
+            # Another account cannot see the task: polling on would never bring an answer.
             stop = Exit.REFUSED
         elif answer.meaning in (Meaning.OK, Meaning.REFUSED) or is_about_task(answer):
             job = trouble.note_unknown(conn, context, job, answer)

@@ -100,7 +100,7 @@ def take_task(
     succeeded = fetched and task.status is not TaskStatus.FAILED
     final = task.final
     if final is None and not succeeded and task.reserved == 0 and not ledger.paid(conn, job)[0]:
-        final = 0.0  # "charged in full" of nothing: it never named any other amount
+        final = 0.0  # "charged in full" would be nothing: it never named another amount
     ledger.settle(conn, job, final=final, succeeded=succeeded, now=now)
     if fetched:
         seconds = _duration_s(task, asked_at_s, sent_ago_s=_sent_ago_s(context, job))

@@ -26,7 +26,7 @@ def note(conn: Connection, context: RunContext, job: Job, trouble: Trouble, mess
         The row as it is now.
     """
     lasted_s = _lasted_s(context, job) if job.trouble == trouble.value else None
-    begins = lasted_s is None or lasted_s < 0.0  # another one before, or the clock was set back
+    begins = lasted_s is None or lasted_s < 0.0  # it was another trouble until now, or the clock was set back
     told = None
     if is_settled(trouble, age_s=max(lasted_s or 0.0, 0.0)):
         if begins or (job.error_code, job.error_message) != (trouble.value, message):

@@ -110,7 +110,7 @@ async def upload(context: RunContext, reference: Reference, wanted: Needed) -> U
             )
         )
         return Uploaded(copy=copy, answer=answer)
-    # A file that is too large or of the wrong type is that for whoever stands in front of the service as well;
+    # A file is too large or of the wrong type whoever says so, also a proxy in front of the service;
     # and nothing is paid for an upload, so there is nothing to be in doubt of.
     if answer.meaning is Meaning.REFUSED or (answer.meaning is Meaning.UNCLEAR and answer.file_refused):
         failure = Failure(

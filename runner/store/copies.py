@@ -91,7 +91,7 @@ def _as_it_lies(copy: Path) -> Iterator[sqlite3.Connection]:
 
 def _is_sqlite(path: str, *, but: Path) -> bool:
     try:
-        # Another name of the database itself is no copy; and to close it would drop SQLite's locks on it.
+        # Another name of the same file is no copy, and closing it would drop SQLite's locks on the database.
         if os.path.exists(but) and os.path.samefile(path, but):  # noqa: PTH110, PTH121
             return False
         with open(path, "rb") as file:  # noqa: PTH123

@@ -455,7 +455,7 @@ def begun(conn: Connection, manifest: str, since: PaymentsBegun | None) -> Payme
     more = conn.execute(
         "SELECT count(*) FROM ledger WHERE id > ? AND manifest = ?", (row, manifest)
     ).fetchone()
-    # Any of the last will do; the very last have not been answered yet.
+    # Any recent one will do; the newest have not been answered yet.
     latest = conn.execute(
         "SELECT task_id FROM ledger WHERE id > ? AND manifest = ? AND task_id IS NOT NULL ORDER BY id DESC LIMIT 1",
         (last - LATEST, manifest),

@@ -259,7 +259,7 @@ class StateFile:
         except OSError:
             return
         try:
-            # What was committed is committed, whatever becomes of the WAL. And no waiting: somebody who reads
+            # What was committed stays committed, whatever happens to the WAL. And it does not wait: a reader
             # (a database browser, the report) would hold up every commit of every run for the whole timeout.
             self._look()
             if self.replaced is None:
@@ -303,7 +303,7 @@ class StateFile:
             self._rescue()
             if self.replaced.log_fits or not self._watch.log_is_ours or self._used_by_others():
                 return
-            # An empty log is taken up by nobody, and cannot be moved into the file as we close it.
+            # An empty log is read by nobody, and closing cannot move it into the file.
             if not self.rescued_whole:
                 shutil.copyfile(log_of(self.path), f"{self.rescued}-wal")
             os.truncate(log_of(self.path), 0)

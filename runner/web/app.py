@@ -40,7 +40,7 @@ SECURITY = {
     "cross-origin-opener-policy": "same-origin",
 }
 LOCKED = "default-src 'none'; frame-ancestors 'none'"
-# A browser shows a film alone in a little page of its own making.
+# A browser shows a film on its own in a small page that it makes itself.
 SHOWN_ALONE = (
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 )
@@ -115,7 +115,7 @@ def _files(feed: Feed) -> Callable[[Request], Awaitable[Response]]:
         if found is None or about is None:
             return PlainTextResponse("file not found\n", status_code=404)
         path, mime = found
-        # What is no film, picture or sound is taken home, never shown: it may be a page of somebody's.
+        # Anything but films, pictures and sound is downloaded, never shown: it may be a web page.
         known = mime in SHOWN
         return FileResponse(
             path,

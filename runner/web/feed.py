@@ -50,7 +50,7 @@ class Feed:
         self._lock = anyio.Lock()
         self._limiter = anyio.CapacityLimiter(1)
         self._name = secrets.token_hex(4)
-        self._generation = 0  # of the list of jobs; another one needs a whole new telling
+        self._generation = 0  # of the list of jobs; with another one, everything is sent anew
         self._number = 0
         self._changed: dict[int, int] = {}  # row: number of the event that told of it last
         self._latest: tuple[str, str] = ("", "")  # kind and text of the event `number`

@@ -173,7 +173,7 @@ async def _let_in(listener: socket.socket, hall: Hall, server: Server) -> None:
         try:
             visitor, _ = await loop.sock_accept(listener)
             await loop.connect_accepted_socket(lambda: _Connection(hall, server), visitor)
-        except OSError:  # it has gone again, or there are no descriptors left
+        except OSError:  # the visitor is gone again, or there are no descriptors left
             await anyio.sleep(0.1)
 
 
@@ -197,7 +197,7 @@ async def serve(app: ASGIApp, listener: socket.socket, feed: Feed, *, descriptor
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        # Browsers hold event streams for ever; without an end to its patience uvicorn would too.
+        # Browsers keep event streams open for ever; without a timeout uvicorn would wait for them.
         timeout_graceful_shutdown=GOODBYE_S,
     )
     config.load()

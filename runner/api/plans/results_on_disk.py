@@ -100,7 +100,7 @@ def _of_its_round(conn: Connection, job: Job, sidecar: Sidecar, now: str) -> Job
 def _count_as_paid(conn: Connection, job: Job, sidecar: Sidecar, now: str) -> None:
     credits, task_id = _credits(sidecar), sidecar.task_id
     known = task_id is not None and jobs.holder_of_task(conn, sidecar.base_url, task_id) is not None
-    if not credits or known:  # nothing was ever named, or another row has paid for it
+    if not credits or known:  # no price was ever named, or another row has paid for it
         return
     paid_s, now_s = epoch(sidecar.submitted_at), epoch(now) or 0.0
     paid_at = rfc3339(paid_s) if paid_s is not None and 0 <= paid_s <= now_s else now
