@@ -419,10 +419,8 @@ class Expander:
     def _look_at(self, value: str, became: str, text: Text) -> None:
         """Take note of what looks like no text anybody meant, in a value or in the cells that it is made of."""
         template, row = text.template, self._row
-        if template.uses("file"):
-            return  # named by a person, on a disk
-        where, whole = self._where(text), True
-        odd = None
+        odd = where = None
+        whole = True
         if row is not None and (not template.whole or template.expressions[0].filters):
             for expression in template.expressions:
                 cell = row.values.get(expression.rest) if expression.head == "row" else None
@@ -432,9 +430,10 @@ class Expander:
         if odd is None or value.strip() == odd[0]:
             odd = why_odd(value, became, inside=row is None or became not in _TEXTS)
             whole = odd is not None and odd[0] == value.strip()
-        if odd is not None:
+        if odd is not None and not template.uses("file"):  # that a person named, on a disk
             of_row = row is not None and not template.constant
-            self._odd_cells.take(odd, became, where, self._job, whole=whole, row=of_row)
+            spot = where or self._where(text)
+            self._odd_cells.take(odd, became, spot, self._job, whole=whole, row=of_row)
 
     def _fill(self, text: Text, scope: Scope) -> str | None:
         try:

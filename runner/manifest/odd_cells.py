@@ -127,7 +127,7 @@ def why_odd(text: str, became: str, *, inside: bool = False) -> tuple[str, str] 
         said = text.strip()
         if said.lower() in _COMPUTED:
             return said, "what a formula gives for an empty cell, or for yes or no"
-        if said and not said.isalnum() and all(unicodedata.category(char)[0] in "PZC" for char in said):
+        if said and not said[0].isalnum() and all(unicodedata.category(char)[0] in "PZC" for char in said):
             return said, "a missing value"
     if ("#" in text or "[object " in text) and (found := _INSIDE.search(text)):
         return found[0], "a broken formula" if found[0][0] == "#" else "a missing value"

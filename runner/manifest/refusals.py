@@ -411,6 +411,10 @@ def _wanted(path: tuple[str | int, ...], refusal: Refusal) -> str:
     return names.get(types[0], str(types[0])) + auto
 
 
+_NO_BLANK_BEHIND: Final = re.compile(r"[A-Za-z_]+:\S")
+_TABLES: Final = ("csv", "tsv", "txt", "xlsx", "jsonl", "json", "yaml", "yml")
+
+
 def _wrong_type(path: tuple[str | int, ...], value: object, wanted: str) -> _Words:
     if not path:
         hint = "begin with `version: 1`; `rivya-batch init` writes an example"
@@ -419,6 +423,10 @@ def _wrong_type(path: tuple[str | int, ...], value: object, wanted: str) -> _Wor
     if isinstance(key, int):
         return _wrong_item(str(above), str(path[-3]) if len(path) > 2 else "", value)
     hint = _LIST_HINTS.get(key, "")
+    if key == "jobs" and isinstance(value, str) and value.rsplit(".")[-1].lower() in _TABLES:
+        hint = (
+            f"one job is made for each row by `rows:` in a job; `rivya-batch init --from {value}` writes it"
+        )
     if wanted == "a mapping":
         example = f"write {_EXAMPLES[key]}" if key in _EXAMPLES else "write a key and a value under it"
         hint = "remove the key, or write something under it" if value is None else example
@@ -436,7 +444,12 @@ def _wrong_item(key: str, above: str, value: object) -> _Words:
     if key == "references":
         return _Words(f"a reference is the path of a file, not {said(value)}", "wrong-type")
     if key == "jobs":
-        return _Words(f"a job is a mapping, not {said(value)}", "wrong-type", "begin it with `- id:`")
+        hint = "begin it with `- id:`"
+        if isinstance(value, str) and _NO_BLANK_BEHIND.match(value):
+            hint = "put a space behind each colon: `- id: …`"
+        elif isinstance(value, str):
+            hint = "begin it with `- id:`; for one prompt a line write `rows: prompts.txt` in a job"
+        return _Words(f"a job is a mapping, not {said(value)}", "wrong-type", hint)
     if key in ("exclude", "include"):
         return _Words(f"a combination is a mapping from axis to value, not {said(value)}", "wrong-type")
     if above == "prices":

@@ -55,7 +55,8 @@ def problem_text(problem: Problem) -> str:
 def problem_line(problem: Problem) -> str:
     """Return a problem as one line of plain text: `file:line:column: what; hint`."""
     warning = "warning: " if problem.severity is Severity.WARNING else ""
-    job = f" [job {_label(problem.job)}]" if problem.job else ""
+    told = problem.what.endswith((f"job {problem.job}", f'job "{problem.job}"'))
+    job = f" [job {_label(problem.job)}]" if problem.job and not told else ""
     hint = f"; {problem.hint}" if problem.hint else ""
     return visible(f"{problem.place}: {warning}{problem.what}{hint}{job}")
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
 import yaml
@@ -36,6 +36,7 @@ from runner.manifest.yaml_text import (
     ends_curly,
     fitted,
     lines_of,
+    ordinary_indents,
     slip_in,
     slip_of,
     strange_at,
@@ -120,7 +121,18 @@ def read_yaml(text: str, *, file: str) -> YamlDocument:
     document = reader.read()
     if reader.may_be_fitted and (other := fitted(text, dashes=reader.at_dash)) is not None:
         return _Reader(text, file, other).read()
-    return document
+    return document if reader.odd_indent is None else _read_indented(text, file, document, reader.odd_indent)
+
+
+def _read_indented(text: str, file: str, document: YamlDocument, first: Problem) -> YamlDocument:
+    """Return what a text says that is indented with blanks that are none: one problem for all, and no other for them."""
+    meant, lines = ordinary_indents(text)
+    again = _Reader(meant, file).read()
+    if not again.complete or any(problem.code == first.code for problem in again.problems):
+        return document  # they stand for something else
+    others = f" (and in {lines - 1:,} other line{'s' if lines > 2 else ''})" if lines > 1 else ""
+    first = replace(first, what=f"{first.what}{others}")
+    return replace(again, problems=(first, *again.problems))
 
 
 def plain_value(text: str) -> Any:
@@ -185,6 +197,7 @@ class _Reader:
         self.file = file
         self.instead = instead  # what is parsed in the place of the text
         self.may_be_fitted = False  # the text was refused for something that `fitted` may help with
+        self.odd_indent: Problem | None = None  # the first line that is indented with something like a blank
         self.at_dash = False  # it was refused for a tab behind a dash
         self.suspects = self.questions = self.halves = False  # whether each scalar needs a look
         self.lines: list[str] | None = None
@@ -314,7 +327,18 @@ class _Reader:
         if slip is None:
             return None
         self._problem((at[0], at[1] + slip.offset), slip.what, slip.code, slip.hint)
+        self._note_indent()
         return slip.meant
+
+    def _note_indent(self) -> None:
+        """Note the last problem, where it is the first about what a line is indented with."""
+        last = self.problems[-1]
+        if (
+            last.code == "odd-blank"
+            and not last.source[: last.place.column].strip()
+            and self.odd_indent is None
+        ):
+            self.odd_indent = last
 
     def _is_in_brackets(self, at: At) -> bool:
         """Return whether the collection that is open began with a bracket."""
@@ -328,14 +352,14 @@ class _Reader:
             what = f"the key `{spelled}` is not text" if spelled else "a key is missing before the colon"
             self._problem(at, what, "key-not-text", f'put it in quotes: "{spelled}"' if spelled else "")
             frame.skip_value = True
-        elif self.questions and self._line(at[0])[at[1] - 2 : at[1] - 1] == "?":
+            return
+        if self.questions and self._line(at[0])[at[1] - 2 : at[1] - 1] == "?":
             # To YAML 1.2 it is a part of the key, to the parser it is none.
             hint = f'remove the `?`, or put the key in quotes: "?{_short(value)}"'
             self._problem(
                 (at[0], at[1] - 1), f"a `?` stands before the key `{_short(value)}`", "key-question", hint
             )
-            frame.skip_value = True
-        elif value == "<<" and not style:
+        if value == "<<" and not style:
             if frame.merged is not None:
                 hint = "write one list: `<<: [*one, *other]`; the earlier one wins"
                 self._problem(at, "the key `<<` is here twice", "duplicate-key", hint)
@@ -517,8 +541,11 @@ class _Reader:
         if slip := self._slip_near(at, began):
             if (slip[0], slip[2]) not in [((p.place.line, p.place.column), p.code) for p in self.problems]:
                 self._problem(*slip)
+                self._note_indent()
             return
-        what, hint, use_context = plain_words(exc.problem or "", exc.context or "", self._char(at), began)
+        what, hint, use_context = plain_words(
+            exc.problem or "", exc.context or "", self._line(at[0]), at, began
+        )
         if began is not None and use_context:
             at = began
         elif not self._char(at) and self.frames:

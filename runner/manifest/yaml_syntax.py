@@ -15,6 +15,16 @@ NO_BLANK: Final = "what follows this `#` would be a comment, and is left out"
 NO_BLANK_HINT: Final = "put a space before the `#` of a comment; text that has one goes in quotes"
 
 _SUSPECT: Final = re.compile(r"""[\]\[{}"',]#|[|>][-+0-9]{0,2}#""")
+_PAIRS: Final = {"[": "]", "{": "}"}
+_CLOSED: Final = re.compile(
+    r"""[ ]*(?:-[ ]+)*(?:["']?[\w.-]+["']?:[ ]+)?(?:(?P<open>["'\[{]).*["'\]}])[ ]*$"""
+)
+_GOES_ON: Final = {  # by what it begins with
+    '"': """a quote inside "…" is written \\"; text that begins with a quote goes whole in '…'""",
+    "'": "a quote inside '…' is written twice: ''",
+    "[": "text that begins with `[` goes in quotes",
+    "{": "text that begins with `{` goes in quotes",
+}
 _HEADER: Final = re.compile(r"(?:&\S+[ \t]+)?[|>][-+0-9]{0,2}(#)")
 
 
@@ -67,9 +77,18 @@ def cut_anchor(line: str, name: str) -> str | None:
 
 
 def plain_words(
-    problem: str, context: str, char: str, began: tuple[int, int] | None
+    problem: str, context: str, line: str, at: tuple[int, int], began: tuple[int, int] | None
 ) -> tuple[str, str, bool]:
-    """Return what a syntax error of PyYAML means, a hint, and whether the context is the better place."""
+    """Return what a syntax error of PyYAML means, a hint, and whether the context is the better place.
+
+    Args:
+        problem: In its words.
+        context: What it was reading, in its words.
+        line: The line of the problem.
+        at: The place of the problem: line and column, from 1.
+        began: Where what it was reading begins.
+    """
+    char = line[at[1] - 1 : at[1]]
     since = f" (begun on line {began[0]})" if began else ""
     if "mapping values are not allowed" in problem:
         return (
@@ -85,6 +104,14 @@ def plain_words(
         return "a value is missing, or a bracket is not closed", "", False
     if char == "\t" or "tab character" in problem:
         return TAB, TAB_HINT, False
+    if "cannot start any token" in problem and line.startswith("```"):
+        return (
+            "this line is of the page that the manifest was copied from",
+            "remove the lines with ```",
+            False,
+        )
+    if "cannot start any token" in problem and char == "`":
+        return "text cannot begin with a backtick", "put the text in quotes", False
     if "cannot start any token" in problem:
         return f"text cannot begin with `{char}`", "put the text in quotes", False
     if "unexpected end of stream" in problem and "quoted" in context:
@@ -103,11 +130,25 @@ def plain_words(
             "items of a list begin with `- `; check the indentation",
             False,
         )
+    if "expected comment or line break" in problem:
+        hint = "text that begins with `|` or `>` goes in quotes; a block of text begins in the next line"
+        return "something stands behind `|` or `>`", hint, False
+    if "entries are not allowed" in problem or "keys are not allowed" in problem:
+        mark = "- " if "entries" in problem else "? "
+        hint = (
+            f"text that begins with `{mark}` goes in quotes; a list or a mapping begins in a line of its own"
+        )
+        return f"a `{mark}` is not expected here", hint, False
+    if ("expected key" in problem or "expected <block end>" in problem) and (
+        found := _CLOSED.match(line[: at[1] - 1])
+    ):
+        opened = found["open"]
+        return f"text goes on behind the closing `{_PAIRS.get(opened, opened)}`", _GOES_ON[opened], False
     if "expected key" in problem or "expected <block end>" in problem:
         return f"this line does not fit the block{since}", "check the indentation and the quotes above", False
     if "could not find expected ':'" in problem:
         return "this line has no `: ` after its key", "write `key: value`; check the lines above too", False
-    if "escape" in problem:
+    if "escape" in problem or "hexdecimal" in problem or "hexadecimal" in problem:
         hint = "in single quotes a backslash is only a backslash; in the path of a file write `/`"
         return "this escape (`\\`) is not known", hint, False
     if "document start" in problem:

@@ -158,6 +158,9 @@ SUSPECTS: Final = re.compile(
 )
 
 _STRANGE: Final = f"[{_BLANKS}{_UNSEEN}]"
+_INVISIBLE: Final = re.compile(f"[{_UNSEEN}]")
+_STRANGE_START: Final = re.compile(f"{_STRANGE}+")
+_ODD_INDENT: Final = re.compile(f"^[ \t]*{_STRANGE}[ \t{_BLANKS}{_UNSEEN}]*", re.MULTILINE)
 _LEADING: Final = re.compile(_STRANGE)
 _TRAILING: Final = re.compile(f"{_STRANGE}+$")
 _DASHED: Final = re.compile(f"-({_STRANGE})")
@@ -198,7 +201,7 @@ def slip_of(text: str, *, role: Literal["key", "value", "alone"], in_brackets: b
     if text.isascii():
         return None
     if _LEADING.match(text) and (role != "value" or text[0] not in _UNSEEN):
-        return _blank(text[0], 0)
+        return _blank(text[0], 0, meant=_STRANGE_START.sub("", text) if role == "key" else None)
     if role == "key" and text[0] in _DASHES and text[1:2] == " ":
         return _odd_dash(text[0], 0)
     if role != "value":
@@ -214,6 +217,16 @@ def slip_of(text: str, *, role: Literal["key", "value", "alone"], in_brackets: b
         if role == "key" or not any(char.isspace() for char in rest):
             return _blank(found[0][0], found.start(), meant=rest)
     return _curly(text, in_brackets=in_brackets, role=role)
+
+
+def ordinary_indents(text: str) -> tuple[str, int]:
+    """Return a text whose lines are indented with ordinary blanks only, and how many lines were not."""
+    return _ODD_INDENT.subn(
+        lambda found: "".join(
+            char if char in " \t" else "" if _INVISIBLE.match(char) else " " for char in found[0]
+        ),
+        text,
+    )
 
 
 def slip_in(line: str) -> Slip | None:

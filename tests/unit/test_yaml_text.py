@@ -391,3 +391,52 @@ def test_ten_thousand_foreign_prompts_are_read_quickly() -> None:
 
     assert len(read(jobs).value) == 10_000
     assert time.process_time() - began < 2
+
+
+JOBS = "jobs:\n  - id: a\n____prompt: b\n____params:\n____  duration: 6\n  - id: c\n____prompt: d\n"
+INDENTED = {"jobs": [{"id": "a", "prompt": "b", "params": {"duration": 6}}, {"id": "c", "prompt": "d"}]}
+
+
+@pytest.mark.parametrize("char", ["\u00a0", "\u2003", "\u3000"])
+def test_lines_indented_with_other_blanks_are_one_problem_and_are_read_as_meant(char: str) -> None:
+    document = read(JOBS.replace("_", char))
+
+    [problem] = document.problems
+    assert (problem.place.line, problem.place.column, problem.code) == (3, 1, "odd-blank")
+    assert "and in 3 other lines" in problem.what
+    assert document.value == INDENTED
+
+
+@pytest.mark.parametrize("text", ["{a: 1,_b: 2}\n", "{a: 1, ?b: 2}\n"])
+def test_a_key_behind_something_that_does_not_belong_there_is_the_key(text: str) -> None:
+    document = read(text.replace("_", "\u00a0"))
+
+    assert len(document.problems) == 1
+    assert document.value == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize(
+    ("value", "what", "hint"),
+    [
+        ('"say "hi""', 'behind the closing `"`', 'is written \\"'),
+        ("'it's'", "behind the closing `'`", "written twice"),
+        ("[wide] shot", "behind the closing `]`", "begins with `[` goes in quotes"),
+        ("| x", "something stands behind `|`", "goes in quotes"),
+        ("- x", "a `- ` is not expected here", "begins with `- ` goes in quotes"),
+        ("? x", "a `? ` is not expected here", "begins with `? ` goes in quotes"),
+        ("`x`", "begin with a backtick", "quotes"),
+        ('"C:\\Users\\a.png"', "this escape", "in the path of a file write `/`"),
+    ],
+)
+def test_a_text_that_needs_quotes_or_other_ones_says_so(value: str, what: str, hint: str) -> None:
+    [problem] = read(f"jobs:\n  - id: a\n    prompt: {value}\n    take: 1\n").problems
+
+    assert what in problem.what
+    assert hint in problem.hint
+    assert problem.place.line == 3
+
+
+def test_a_manifest_copied_with_its_fence_says_so() -> None:
+    [problem] = read("```yaml\na: 1\n```\n").problems
+
+    assert problem.hint == "remove the lines with ```"
