@@ -14,7 +14,7 @@ class Exit(IntEnum):
     """Exit codes of the command, a promise to scripts (README, "Exit codes")."""
 
     OK = 0
-    FAULT = 1  # a fault of ours
+    FAULT = 1  # a bug of ours
     USAGE = 2  # bad usage, invalid input, newer database, read-only folder; nothing was sent
     INCOMPLETE = 3  # some jobs are failed, uncertain, or left out for their mistakes
     REFUSED = 4  # the service refuses our key or its scope

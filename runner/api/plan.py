@@ -86,7 +86,7 @@ class Plan:
 
 
 def make_plan(opened: Opened, file: StateDatabase, *, base_url: str, now_s: float) -> Plan:
-    """Stage a manifest, hold it against what is known of it anywhere, and count what a run would do.
+    """Stage a manifest, compare it with what is known of it anywhere, and count what a run would do.
 
     Args:
         opened: The manifest.

@@ -332,7 +332,7 @@ class Resolution:
     words: str  # the job, what the choice does, and its price; for people
     sandbox: bool
     state: str | None
-    seen: tuple[int, int]  # the row and its version
+    told_of: tuple[int, int]  # the row and its version
 
     @classmethod
     def look(
@@ -361,7 +361,7 @@ class Resolution:
                 words=answering.explain(choice, sign=""),
                 sandbox=sandbox,
                 state=state,
-                seen=(answering.job.row, answering.job.version),
+                told_of=(answering.job.row, answering.job.version),
             )
 
     def apply(self) -> None:
@@ -376,7 +376,7 @@ class Resolution:
         with Answering.open(
             self.manifest, self.job, self.choice, state=self.state, sandbox=self.sandbox
         ) as answering:
-            if (answering.job.row, answering.job.version) != self.seen:
+            if (answering.job.row, answering.job.version) != self.told_of:
                 raise UsageError(
                     f"job {self.job} has changed since; nothing was done", hint="look at it again"
                 )

@@ -172,9 +172,9 @@ def begin_rounds(conn: Connection, wanted: Rounds) -> None:
     The round before is closed in the ledger: what may have been charged for it counts as charged.
     """
     now = rfc3339(time.time())
-    for row, seen in wanted.rows.items():
+    for row, known in wanted.rows.items():
         job = jobs.get(conn, row)
-        if (job.state, job.round) != seen or not job.listed or not may_begin_again(job, named=True):
+        if (job.state, job.round) != known or not job.listed or not may_begin_again(job, named=True):
             continue
         ledger.settle(conn, job, final=None, succeeded=False, now=now)
         moves.begin_round(conn, job, now)

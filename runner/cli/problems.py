@@ -64,7 +64,7 @@ _COLOURS = {"error": "1;31", "warning": "1;33", "what": "1", "frame": "1;34", "h
 
 
 def show_fault(error: BaseException) -> None:
-    """Print a fault of ours: what a report of it needs, and nothing secret."""
+    """Print a bug of ours: what a report of it needs, and nothing secret."""
     text = "".join(traceback.format_exception(error))
     complain(scrubbed(text))
     complain(

@@ -83,7 +83,9 @@ def one_line(standing: Standing) -> str:
         stats = standing.running["stats"]
         rate = f" at {stats['rate_per_s']:.1f} requests/s" if stats.get("rate_per_s") else ""
         left = f", about {span(standing.eta_s)} left" if standing.eta_s is not None else ""
-        how = "stopped (Ctrl-Z)" if standing.running["paused"] else "held" if stats.get("held") else "running"
+        how = (
+            "stopped (Ctrl-Z)" if standing.running["paused"] else "paused" if stats.get("held") else "running"
+        )
         parts.append(f"{how}{rate}{left}")
     elif run:
         parts.append(f"ended with exit code {run['exit_code']}" if run["ended_at"] else "was killed")

@@ -91,7 +91,7 @@ class Engine:
         """Run to the end.
 
         Raises:
-            Exception: A fault of ours; what was open has been recorded before.
+            Exception: A bug of ours; what was open has been recorded before.
         """
         async with anyio.create_task_group() as background:
             background.start_soon(self._context.writer.serve)
@@ -303,7 +303,7 @@ class Engine:
             self._notify()
 
     def _blame(self, exc: Exception) -> None:
-        """Stop in good order for an error; a fault of ours is raised again at the end of the run."""
+        """Stop in good order for an error; a bug of ours is raised again at the end of the run."""
         if isinstance(exc, jobs.StaleJob):
             self._run_state.progress.event("warning", message=str(exc))
         elif isinstance(exc, RunnerError):

@@ -147,7 +147,7 @@ def send_age_s(
     sleep, and no one can set back), the service's own (which goes on while a whole machine stands still). A
     clock of ours that runs backwards knows nothing; the service's may, where several answer for it.
 
-    Where the service had told no time before the send, its time now is held against our own of the send: how much
+    Where the service had told no time before the send, its time now is compared with our own of the send: how much
     of the difference is their clocks' and how much has passed nobody knows, so all of it counts; nothing is known
     where its clock is behind.
     """
@@ -267,7 +267,7 @@ def counts_for_breaker(cls: FailureClass) -> bool:
     return cls not in MODERATION_LIKE and cls is not FailureClass.CREDITS
 
 
-# Every change of state that happens, and no other: the store holds each step against it.
+# Every change of state that happens, and no other: the store checks each step against it.
 _NEXT: Mapping[State, frozenset[State]] = {
     # Sent; found on disk already, whole or in part; a reference that is gone; paid for before, and no longer listed.
     State.PLANNED: frozenset(

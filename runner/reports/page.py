@@ -104,7 +104,7 @@ def page(title: str, data: str, *, connect: str = NO_CONNECTION) -> bytes:
     """Return the page around its data.
 
     Args:
-        title: What the window is called: the manifest's name.
+        title: What the browser's tab shows: the manifest's name.
         data: A JSON document, `payload` of a report or `{"v": 1, "live": url}` of a source of events.
         connect: The `connect-src` of the policy; a page fed live needs `'self'`, and gets the parts that
             only such a page has.

@@ -35,11 +35,11 @@ MARK = "rvya_sk_…"
 SECRET_CHARS = 12  # what is shorter is no key, and might be part of any word
 
 _PUBLIC = ("rvya_sk_live_", "rvya_sk_test_", "rvya_sk_", "")  # how many keys begin
-# A run of HEAD_CHARS, and so one of SECRET_CHARS, holds a window of WINDOW characters, wherever it begins, if one is
+# A run of HEAD_CHARS, and so one of SECRET_CHARS, holds a piece of _PIECE characters, wherever it begins, if one is
 # looked at every STRIDE characters.
-_WINDOW, _STRIDE = 6, 5
-_HEAD_CHARS = _WINDOW + _STRIDE - 1
-_OFFSETS = 3  # of one window in one form: only a key that repeats itself has more
+_PIECE, _STRIDE = 6, 5
+_HEAD_CHARS = _PIECE + _STRIDE - 1
+_OFFSETS = 3  # of one piece in one form: only a key that repeats itself has more
 _ROUNDS = 4  # of escapes within escapes
 
 
@@ -52,22 +52,22 @@ class KeyHider:
 
     def __init__(self, key: str) -> None:
         self._key = key
-        self._windows: dict[bytes, list[tuple[_Form, int]]] = {}
+        self._pieces: dict[bytes, list[tuple[_Form, int]]] = {}
         # After its last letter: these are compared by themselves, so that an id can be put together again.
         self._tail = re.sub(r"^.*[A-Za-z0-9]", "", key, flags=re.DOTALL)
         if len(key) < SECRET_CHARS:
             return
         for form in _forms(key):
-            for offset in range(len(form.text) - _WINDOW + 1):
-                if form.text[offset : offset + _WINDOW] in _MARK_FOLDED:
+            for offset in range(len(form.text) - _PIECE + 1):
+                if form.text[offset : offset + _PIECE] in _MARK_FOLDED:
                     continue
-                found = self._windows.setdefault(form.text[offset : offset + _WINDOW], [])
+                found = self._pieces.setdefault(form.text[offset : offset + _PIECE], [])
                 if sum(known is form for known, _ in found) < _OFFSETS:
                     found.append((form, offset))
 
     def may_hold(self, text: str) -> bool:
         """Say whether the key may be in a text, at a small part of the price of finding it: most hold nothing."""
-        if not self._windows:
+        if not self._pieces:
             return False
         if self._key in text or self._is_like(text):
             return True
@@ -107,13 +107,13 @@ class KeyHider:
     def restored(self, text: str, *, in_url: bool = False) -> str:
         """Return an id or a url with the key where it was: for a request to the very service that gave it."""
         return (
-            text.replace(MARK, quote(self._key, safe="") if in_url else self._key) if self._windows else text
+            text.replace(MARK, quote(self._key, safe="") if in_url else self._key) if self._pieces else text
         )
 
     def _is_like(self, text: str) -> bool:
         folded = _folded(text)
-        return not self._windows.keys().isdisjoint(
-            [folded[at : at + _WINDOW] for at in range(0, len(folded) - _WINDOW + 1, _STRIDE)]
+        return not self._pieces.keys().isdisjoint(
+            [folded[at : at + _PIECE] for at in range(0, len(folded) - _PIECE + 1, _STRIDE)]
         )
 
     def _places(self, text: str) -> Iterator[tuple[int, int]]:
@@ -133,8 +133,8 @@ class KeyHider:
 
     def _runs(self, folded: bytes) -> Iterator[tuple[int, int]]:
         at = 0
-        while at <= len(folded) - _WINDOW:
-            for form, offset in self._windows.get(folded[at : at + _WINDOW], ()):
+        while at <= len(folded) - _PIECE:
+            for form, offset in self._pieces.get(folded[at : at + _PIECE], ()):
                 run = form.run(folded, at, offset)
                 if run is not None:
                     yield run

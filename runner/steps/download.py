@@ -83,14 +83,14 @@ class DownloadHandle:
 class Downloads:
     """Where results come from and where they go.
 
-    By (row, number): `seen` holds results that came whole but odd, until a second fetch has brought the same bytes;
+    By (row, number): `odd` holds results that came whole but odd, until a second fetch has brought the same bytes;
     `too_large` those that need not be asked for again in this run.
     """
 
     folder: OutputFolder
     fetcher: ResultFetcher
     slow_places: int = 0  # connections beyond `limits.downloads`
-    seen: dict[tuple[int, int], Result] = field(default_factory=dict)
+    odd: dict[tuple[int, int], Result] = field(default_factory=dict)
     too_large: dict[tuple[int, int], ResultTooLarge] = field(default_factory=dict)
     hosts: set[str] = field(default_factory=set)  # remembered in this run
 
@@ -201,7 +201,7 @@ class Downloads:
         place = job.row, number
         if place in self.too_large:
             raise self.too_large[place]
-        before = self.seen.get(place)
+        before = self.odd.get(place)
         part = self.folder.part(stem_of(job), number)
         if before is not None and before.part.path == part.path:
             part = self.folder.part(stem_of(job), number, second=True)
@@ -225,14 +225,14 @@ class Downloads:
             return self._believed(place, now)
         if last and now.framed and now.looks == 2:
             return self._believed(place, now, "; it was not the same each time it was fetched")
-        self.seen[place] = now
+        self.odd[place] = now
         odd = now.warning or "nothing shows that it is complete"
         raise ResultDoubtful(
             f"{without_query(url)}: {odd}; it is fetched once more", renew=now.file.kind is None
         )
 
     def _believed(self, place: tuple[int, int], result: Result, more: str = "") -> Result:
-        self.seen.pop(place, None)
+        self.odd.pop(place, None)
         return replace(result, warning=result.warning + more) if result.warning else result
 
     async def _keep(
@@ -388,13 +388,13 @@ def _size(path: Path) -> int:
 def _record(
     conn: Connection,
     context: RunContext,
-    seen: Job,
+    begun: Job,
     artifacts: Sequence[Artifact],
     hosts: set[str],
     *,
     whole: bool,
 ) -> Job:
-    job = jobs.get(conn, seen.row)
+    job = jobs.get(conn, begun.row)
     now = context.now()
     jobs.save_artifacts(conn, job, artifacts)
     for host in hosts:

@@ -136,7 +136,7 @@ def reserve(conn: Connection, job: Job, *, estimate: Estimate, base_url: str, no
     this payment is still out.
 
     Raises:
-        RunnerError: The round is reserved or charged already; a fault of ours.
+        RunnerError: The round is reserved or charged already; a bug of ours.
     """
     minute = int((epoch(now) or 0.0) // 60)
     opened = conn.execute(

@@ -1,10 +1,10 @@
 """The life of a job, as the store writes it: one verb for each thing that happens to one.
 
 Each verb changes one row by one step, inside the transaction of its caller, and returns the row as it is then. It is
-held against `runner.lifecycle.rules.may_become`, and against the version the step began with:
+checked against `runner.lifecycle.rules.may_become`, and against the version the step began with:
 
     StaleJob     somebody else has changed the row since
-    RunnerError  no job goes from its state to that one: a fault of ours; nothing was changed
+    RunnerError  no job goes from its state to that one: a bug of ours; nothing was changed
 
 `now` is an RFC 3339 time in UTC. Money is not told here: see `runner.store.ledger`.
 """
@@ -397,7 +397,7 @@ def found(
 
 
 def check(old: State, new: State, *, who: str = "a job") -> None:
-    """Hold a change of state against the table of all that happen.
+    """Check a change of state against the table of all that happen.
 
     Raises:
         RunnerError: It is not one of them.

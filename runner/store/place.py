@@ -99,7 +99,7 @@ def log_of(path: Path) -> Path:
 
 
 def has_doubtful_log(path: Path) -> bool:
-    """Say whether what a killed process has left in the log is to be held against the file.
+    """Say whether what a killed process has left in the log makes the file suspect.
 
     SQLite takes it up unseen, whatever file lies there by now. A small file is looked through in no time, and
     one that was put there after the log was last written is not the one the log was written for.

@@ -1,4 +1,4 @@
-"""What a manifest lists, held against what the database knows: the diff, and its application.
+"""What a manifest lists, compared with what the database knows: the diff, and its application.
 
 All expanded jobs are staged in a temporary table first, so 100,000 of them never sit in memory and
 a mistake in the last one leaves the database untouched. `plan` reads the diff (`diff.py`); `run` applies it in

@@ -186,7 +186,7 @@ class Guard:
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0] not in self._hosts:
-            # Another name that leads here is how another site would get past the browser's walls.
+            # Another name that leads here is how another site would get past what a browser forbids.
             return PlainTextResponse("this is not the address of this page\n", status_code=421)
         parts = scope["path"].split("/", 3)
         if len(parts) < 3 or parts[1] != "t" or not secrets.compare_digest(parts[2].encode(), self._token):

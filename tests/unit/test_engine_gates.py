@@ -120,7 +120,7 @@ async def test_only_finds_its_jobs_behind_pages_of_others(only: str) -> None:
 async def test_a_locked_database_between_two_jobs_ends_the_run_in_good_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It tore down the requests that were open, and was called a fault of ours."""
+    """It tore down the requests that were open, and was called a bug of ours."""
     world = live(100)
     real = jobs.page_to_send
     pages = 0

@@ -1,4 +1,4 @@
-"""Files of finished jobs, held against where the manifest wants them now."""
+"""Files of finished jobs, compared with where the manifest wants them now."""
 
 from __future__ import annotations
 
