@@ -1,4 +1,4 @@
-"""The schema of manifests is for other programs too: another library compiles it, strictly, and judges alike."""
+"""The schemas are for other programs too: another library compiles them, strictly, and judges manifests alike."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from tests.unit.test_judging import TEXTS
 AJV = "8.17.1"
 PROGRAM = """
 const Ajv = require("ajv/dist/2020"), fs = require("fs");
-const [schema, documents] = process.argv.slice(1).map((name) => JSON.parse(fs.readFileSync(name)));
-const ajv = new Ajv({strict: true}), validate = ajv.compile(schema);
+const [documents, schema, ...others] = process.argv.slice(1).map((name) => JSON.parse(fs.readFileSync(name)));
+const validate = new Ajv({strict: true}).compile(schema);
+for (const other of others) new Ajv({strict: true}).compile(other);
 console.log(JSON.stringify(documents.map((document) => validate(document))));
 """
 
 
 @pytest.mark.extra
-def test_ajv_in_strict_mode_compiles_it_and_judges_as_we_do(tmp_path: Path) -> None:
+def test_ajv_in_strict_mode_compiles_each_and_judges_as_we_do(tmp_path: Path) -> None:
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("node and npm are not here")
     for command in (["npm", "init", "-y"], ["npm", "install", "--silent", f"ajv@{AJV}"]):
@@ -32,16 +33,18 @@ def test_ajv_in_strict_mode_compiles_it_and_judges_as_we_do(tmp_path: Path) -> N
             pytest.skip("npm cannot fetch ajv")
     documents = [read_yaml(text, file="m.yaml").value for text in TEXTS]
     (tmp_path / "documents.json").write_text(json.dumps(documents))
-    schema = schemas_dir() / "manifest.schema.json"
+    manifests = schemas_dir() / "manifest.schema.json"
+    others = sorted({*schemas_dir().glob("*.schema.json")} - {manifests})
 
     found = subprocess.run(
-        ["node", "-e", PROGRAM, str(schema), "documents.json"],
+        ["node", "-e", PROGRAM, "documents.json", str(manifests), *map(str, others)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
 
+    assert len(others) == 3
     assert found.returncode == 0, found.stderr
     judge = Judge(read_schema("manifest.schema.json"))
     assert json.loads(found.stdout) == [
