@@ -109,7 +109,7 @@ def _check_reference(
         what=f"{shown(reference.path)} has {reference.size_bytes:,} bytes;"
         f" {_rules_of(contract, size_known)} {_a(reference.kind)} of up to {number_text(max_mb)} MB",
         code="reference-too-large" if too_large else "reference-maybe-too-large",
-        hint="make the file smaller" if too_large and size_known else "it may be refused",
+        hint=_smaller(reference.kind) if too_large and size_known else "it may be refused",
         severity=Severity.ERROR if too_large and size_known else Severity.WARNING,
     )
 
@@ -136,6 +136,11 @@ def _is_named_like_a_film(reference: Reference) -> bool:
 
 def _converted(kind: Kind) -> str:
     hint = "convert the file to one of these"
+    return f"{hint}, or let `mend: true` do it" if kind is Kind.IMAGE else hint
+
+
+def _smaller(kind: Kind) -> str:
+    hint = "make the file smaller"
     return f"{hint}, or let `mend: true` do it" if kind is Kind.IMAGE else hint
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +61,11 @@ class Look:
 
 
 class PictureBroken(Exception):
-    """A picture that cannot be read; the message says why."""
+    """A picture that cannot be read; the message says why. `too_large`: only for the number of its pixels."""
+
+    def __init__(self, why: str, *, too_large: bool = False) -> None:
+        super().__init__(why)
+        self.too_large = too_large
 
 
 def look(file: BinaryIO, media: MediaType, *, checksums: bool) -> Look | None:
@@ -138,16 +143,22 @@ def in_words() -> Iterator[None]:
     except UnidentifiedImageError as exc:
         raise PictureBroken("its header is broken") from exc
     except Image.DecompressionBombError as exc:
-        raise _bomb(f"more than {MOST_PIXELS / 1e6:,.0f} million pixels") from exc
+        found = re.search(r"\((\d+) pixels\)", str(exc))
+        raise _bomb(f"{int(found[1]) / 1e6:,.0f} million pixels" if found else "too many pixels") from exc
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno is not None:
             raise
         why = str(exc).splitlines()[0][:200] if str(exc) and isinstance(exc, OSError | SyntaxError) else ""
+        if "checksum" in why:
+            why = "the checksum of a part is wrong, so its data is damaged"
+        elif "decoder object" in why:  # what libwebp says of all that it does not read
+            why = "its data is damaged, or a part is missing"
         raise PictureBroken(why or "its data is broken") from exc
 
 
 def _bomb(how_many: str) -> PictureBroken:
-    return PictureBroken(f"it has {how_many}, more than is safe to open ({MOST_PIXELS / 1e6:,.0f} million)")
+    most = f"more than is safe to open ({MOST_PIXELS / 1e6:,.0f} million)"
+    return PictureBroken(f"it has {how_many}, {most}", too_large=True)
 
 
 def _is_deep(file: BinaryIO, media: MediaType, mode: str) -> bool:

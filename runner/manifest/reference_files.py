@@ -203,7 +203,7 @@ class DiskReferences:
                     f"{text} is not a known image, video or sound type: {_looks_like(identified)}",
                     "`mend: true` makes a PNG or JPEG of it"
                     if made_into is not None
-                    else f"known by signature: {', '.join(item.extension for item in WITH_SIGNATURE)}",
+                    else _what_else(identified),
                     "reference-type",
                 )
             cut = whole(file, media, before.st_size, more_may_follow=True)
@@ -288,6 +288,16 @@ def _looks_like(found: Identified) -> str:
     return f"it looks like {describe(found.head)}"
 
 
+def _what_else(found: Identified) -> str:
+    """Return what to do about a file that is no picture, film or sound."""
+    looks = describe(found.head)
+    if "HTML" in looks:
+        return "it may say that the file was not found, or ask to sign in: download the file again"
+    if any(word in looks for word in ("image", "drawing", "picture")):
+        return "export it as PNG or JPEG"
+    return f"known by signature: {', '.join(item.extension for item in WITH_SIGNATURE)}"
+
+
 def _is_named_so(text: str, media: MediaType | None) -> bool:
     """Return whether a name says what unsure bytes hint at: an odd MP3 is told from samples by that."""
     return media is not None and name_for(text, media.mime) == (PurePosixPath(text).name or "file")
@@ -329,7 +339,9 @@ def _look(file: BinaryIO, text: str, media: MediaType, *, checksums: bool) -> Lo
         return look(file, media, checksums=checksums)
     except PictureBroken as exc:
         raise _UnfitError(
-            f"{text} cannot be read as {media.mime}: {exc}", "export or copy it again", "reference-broken"
+            f"{text} cannot be read as {media.mime}: {exc}",
+            "make it smaller" if exc.too_large else "export or copy it again",
+            "reference-broken",
         ) from exc
 
 

@@ -150,6 +150,16 @@ def test_a_symlink_out_of_the_folder_is_followed(root: Path, tmp_path: Path) -> 
         (lambda path: path.symlink_to("gone"), "reference-missing", "does not exist"),
         (lambda path: path.write_bytes(b""), "reference-empty", "is empty"),
         (lambda path: path.write_text("hello"), "reference-type", "looks like text"),
+        (
+            lambda path: path.write_text("<!DOCTYPE html><html>404"),
+            "reference-type",
+            "download the file again",
+        ),
+        (
+            lambda path: path.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>'),
+            "reference-type",
+            "export it as PNG",
+        ),
         (lambda path: path.write_text("<html><body>404"), "reference-type", "an HTML page"),
         (lambda path: path.write_bytes(b"%PDF-1.4\n%\xe2\xe3"), "reference-type", "a PDF"),
         (
@@ -172,7 +182,7 @@ def test_what_is_no_whole_media_file_is_refused(
     problem = refused(root, "odd.png")
 
     assert problem.code == code
-    assert what in problem.what
+    assert what in f"{problem.what}; {problem.hint}"
     assert problem.what.startswith("odd.png ")
 
 
