@@ -124,7 +124,7 @@ class Found:
 def compare(
     opened: Opened, file: StateDatabase, marks: Marks | None, marked: Collection[Mark], *, base_url: str
 ) -> Found:
-    """Hold the staged jobs against what is on disk, other manifests, and what earlier runs have written down."""
+    """Compare the staged jobs with what is on disk, other manifests, and what earlier runs have written down."""
     settings = opened.settings
     index = SidecarIndex(settings.output_dir)
     adopted = {} if opened.sandbox else adoptable(file, settings, base_url, index)

@@ -252,8 +252,10 @@ def test_a_rehearsal_fetches_nothing_and_uses_what_a_plan_has_fetched(bench: Ben
     asked = shop.paths
     plan = bench.command("plan", bench.manifest)
     after = bench.command(*rehearse)
+    apart = bench.command(*rehearse, "--state", "apart/one.db")
 
-    assert (before.code, plan.code, after.code) == (2, 0, 0), said(after)
+    assert (before.code, plan.code, after.code, apart.code) == (2, 0, 0, 0), said(apart)
+    assert (bench.command.workspace / "apart" / "one-results").is_dir()
     assert "names 1 file that is on the web and not fetched yet" in before.stderr
     assert "`rivya-batch plan" in before.stderr
     assert (asked, shop.paths) == ([], ["/a.jpg"])

@@ -152,7 +152,8 @@ def read_manifest(
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)
     cache = StoredHashes(file)
-    state_folder = workspace.database.parent
+    # A rehearsal uses what was fetched and mended for real runs, wherever its own database is.
+    state_folder = workspace.root / "state" if sandbox else workspace.database.parent
     references = DiskReferences(
         cache=cache,
         copies=Copies(state_folder / "mended", cache),
