@@ -53,6 +53,7 @@ class Basis(StrEnum):
 
     OBSERVED = "observed"  # this workspace has seen this charged
     GIVEN = "given"  # the user wrote it under `prices:`
+    FITTED = "fitted"  # a law that explains what other jobs of the model were charged
     LISTED = "listed"  # `base_credits` of the contract: a lower bound
 
 
@@ -306,10 +307,13 @@ class Estimate:
     """What a payment is expected to cost, and how well that is known.
 
     `reserve` is what is set aside at the intent: never below `credits`. A charge above `most` is so many times
-    what is known that a person has to see it; None where nothing is known.
+    what is known that a person has to see it; None where nothing is known. Where it is by a law, `words` tell that, and
+    `beyond` what was paid for, if this lies outside of it.
     """
 
     credits: float
     reserve: float
     basis: Basis
     most: float | None = None
+    words: str = ""
+    beyond: str = ""

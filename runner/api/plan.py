@@ -6,13 +6,13 @@ import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from runner.api.account import service_of
 from runner.api.manifests.binding import check_binding
-from runner.api.manifests.expansion import stage
+from runner.api.manifests.expansion import Prices, stage
 from runner.api.manifests.opened import WITHOUT_NONE, Announce, Opened, Without, is_incomplete, read_manifest
 from runner.api.plans.missing_payments import Missing, find_missing
 from runner.api.plans.results_on_disk import adoptable
@@ -43,7 +43,7 @@ CHANGES = (
     "orphaned",
 )
 # Weakest last: the basis of a sum is that of its weakest part.
-_WEAKEST = (Basis.OBSERVED.value, Basis.GIVEN.value, Basis.LISTED.value)
+_WEAKEST = (Basis.OBSERVED.value, Basis.GIVEN.value, Basis.FITTED.value, Basis.LISTED.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,7 @@ class Plan:
     mended: tuple[Reference, ...] = ()  # copies of pictures that are sent in their place
     odd: tuple[str, ...] = ()  # ids of jobs to submit with a cell such as `#REF!`
     incomplete: bool = False  # some that were asked for are left out
+    price_laws: tuple[str, ...] = ()  # how prices are estimated that were never paid, in words
 
     @property
     def to_spend(self) -> float:
@@ -100,9 +101,11 @@ def make_plan(opened: Opened, file: StateDatabase, *, base_url: str, now_s: floa
     marks = _marks_of(opened)
     # Before the database: a run that goes on writes there first, and marks it then.
     marked = marks.read() if marks is not None else []
-    source = stage(opened, file, base_url=base_url)
+    prices = Prices(opened, file, base_url)
+    source = stage(opened, file, prices)
     found = compare(opened, file, marks, marked, base_url=base_url)
-    return judge(opened, file, source, found, base_url=base_url, now_s=now_s)
+    plan = judge(opened, file, source, found, base_url=base_url, now_s=now_s)
+    return replace(plan, price_laws=prices.laws(diff.shapes_on_basis(file.conn, Basis.FITTED.value)))
 
 
 def _marks_of(opened: Opened) -> Marks | None:
@@ -165,7 +168,7 @@ def judge(
     summary = {"total": sum(summary.values()), **summary}
     spend = diff.to_spend(file.conn)
     charged, reserved = ledger.totals(file.conn, settings.name)
-    submits = sum(count for count, _ in spend.values())
+    submits = sum(count for count, _, _ in spend.values())
     uploads, upload_bytes = diff.to_upload(file.conn)
     running = summary["running"]
     requests = submits + uploads + 2 * (submits + running)
@@ -179,7 +182,9 @@ def judge(
         source=source,
         summary=summary,
         credits={
-            "to_spend": sum(credits for _, credits in spend.values()),
+            "to_spend": sum(credits for _, credits, _ in spend.values()),
+            # A list price is the lowest there is: nobody knows the highest.
+            "up_to": sum(most for _, _, most in spend.values()) if Basis.LISTED.value not in spend else None,
             "spent": charged,
             "reserved": reserved,
             "balance": None,

@@ -6,6 +6,7 @@ import fnmatch
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from runner.api.manifests import listing
@@ -18,6 +19,7 @@ from runner.money.pricing import estimate
 from runner.store import events, jobs, ledger, manifests, moves
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase, open_to_read
+from runner.store.price_books import PriceBooks
 
 _NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING, State.UNCERTAIN)
 
@@ -146,12 +148,14 @@ def _kinds(conn: Connection, opened: Opened, found: Iterable[Job]) -> tuple[Retr
     bound = manifests.binding(conn, settings.name)
     service = bound.base_url if bound else ""
     kinds: dict[tuple[State, str], RetryKind] = {}
+    books = PriceBooks()
     for job in found:
         price = estimate(
             job,
             contract=opened.contracts.get(job.model),
             rules=settings.prices,
             seen=ledger.price_seen(conn, service, job.shape),
+            book=partial(books.of, conn, service, opened.contracts.get(job.model)),
         )
         failed = job.state is State.FAILED
         key = job.state, (job.error_class if failed else job.error_code) or ""

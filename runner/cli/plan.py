@@ -42,6 +42,7 @@ MARKS = {
     "orphaned": "o",
 }
 LINES_SHOWN = 40
+MOST_LAWS = 4
 
 
 @click.command("plan")
@@ -242,6 +243,8 @@ def summary_words(plan: Plan, credits: dict[str, Any]) -> str:
     lines = [f"{plan.name}: {counted(plan.summary['total'], 'job')}: {counts or 'none'}"]
     basis = basis_in_words(credits["basis"])
     money = [f"{credits_in_words(credits['to_spend'])} to spend" + (f" ({basis})" if basis else "")]
+    if credits["up_to"] is not None and credits["up_to"] > credits["to_spend"] + EPSILON:
+        money.append(f"up to {credits_in_words(credits['up_to'])}")
     if credits["spent"]:
         money.append(f"{credits_in_words(credits['spent'])} spent before")
     if credits["reserved"]:
@@ -251,6 +254,10 @@ def summary_words(plan: Plan, credits: dict[str, Any]) -> str:
     if credits["balance"] is not None:
         money.append(f"balance {credits_in_words(credits['balance'])}")
     lines.append(f"credits    {', '.join(money)}")
+    for law in plan.price_laws[:MOST_LAWS]:
+        lines.append(f"price      {law}")
+    if more := len(plan.price_laws) - MOST_LAWS:
+        lines += [f"price      and {counted(more, 'more law')}"] if more > 0 else []
     if plan.submits or plan.summary["running"]:
         uploads = f", {counted(plan.uploads, 'upload')} ({size(plan.upload_bytes)})" if plan.uploads else ""
         going = f", {counted(plan.summary['running'], 'job')} under way" if plan.summary["running"] else ""

@@ -1,4 +1,4 @@
-"""What a payment is expected to cost: observed, else given, else listed; and which charge a person has to see.
+"""What a payment is expected to cost: observed, else given, else fitted, else listed; which charge a person has to see.
 
 What was seen of a price is kept as its last charges, not as the last one: one absurd charge among twenty
 must not make a plan of two thousand jobs absurd, nor pass unseen.
@@ -6,12 +6,13 @@ must not make a plan of two thousand jobs absurd, nor pass unseen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runner.contract import Contract
 from runner.fingerprint import price_shape
 from runner.model import Basis, Estimate, Job, JobSpec, PriceRule
+from runner.money.price_book import PriceBook
 
 # So many of the last charges tell a price: enough for one odd one to stand alone among them.
 RECENT = 20
@@ -63,7 +64,12 @@ def shape_of(spec: JobSpec, contract: Contract) -> str:
 
 
 def estimate(
-    job: Job | JobSpec, *, contract: Contract | None, rules: Sequence[PriceRule], seen: Seen | None
+    job: Job | JobSpec,
+    *,
+    contract: Contract | None,
+    rules: Sequence[PriceRule],
+    seen: Seen | None,
+    book: Callable[[], PriceBook | None] = lambda: None,
 ) -> Estimate:
     """Return the expected credits of one payment.
 
@@ -72,8 +78,11 @@ def estimate(
         contract: Its model's contract, for `base_credits`; None counts as zero.
         rules: The manifest's `prices:`; of those that match, the one with most params wins.
         seen: What this workspace has seen of the same shape.
+        book: Returns what it has seen of other prices of the model; asked only where nothing better is known.
     """
     told = _told(job, contract, rules)
+    if told.basis is Basis.LISTED and (seen is None or not seen.ends):
+        told = _fitted(job, contract, book()) or told
     if seen is not None and seen.ends:
         return Estimate(
             credits=seen.usual,
@@ -102,6 +111,28 @@ def _told(job: Job | JobSpec, contract: Contract | None, rules: Sequence[PriceRu
             credits=0.0, reserve=0.0, basis=Basis.LISTED
         )  # a lower bound of nothing tells nothing
     return _exactly(listed, Basis.LISTED, OPTIONS)
+
+
+def _fitted(job: Job | JobSpec, contract: Contract | None, book: PriceBook | None) -> Estimate | None:
+    found = (
+        book.price(
+            job.params,
+            [reference.kind.value for reference in job.references],
+            len(job.prompt or "") if contract is not None and contract.metered else 0,
+        )
+        if book is not None
+        else None
+    )
+    if found is None:
+        return None
+    return Estimate(
+        credits=found.expected,
+        reserve=max(found.expected, found.high),
+        basis=Basis.FITTED,
+        most=max(MANY * found.high, SMALL),
+        words=found.words,
+        beyond=found.beyond,
+    )
 
 
 def _exactly(credits: float, basis: Basis, many: float) -> Estimate:

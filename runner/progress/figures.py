@@ -84,4 +84,6 @@ def basis_in_words(basis: str | None) -> str:
     """Return what an estimate's basis means, for people."""
     if basis == Basis.LISTED.value:
         return "list price; the real price may be higher"
+    if basis == Basis.FITTED.value:
+        return "fitted to what others were charged"
     return basis or ""

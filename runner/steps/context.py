@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.contract import Contract
@@ -16,6 +16,7 @@ from runner.service.protocol import Service
 from runner.store import events, ledger
 from runner.store.connection import Connection
 from runner.store.marks import Marks
+from runner.store.price_books import PriceBooks
 from runner.store.writer import GroupWriter
 
 
@@ -39,6 +40,7 @@ class RunContext:
     sandbox: bool = False
     is_run: Callable[[str], bool] = lambda name: False
     marks: Marks | None = None
+    books: PriceBooks = field(default_factory=PriceBooks)
 
     def now(self) -> str:
         """Return the wall clock's time as the database holds it."""
@@ -46,8 +48,14 @@ class RunContext:
 
     def estimate(self, conn: Connection, job: Job) -> Estimate:
         """Return what a payment for a job is expected to cost."""
-        seen = ledger.price_seen(conn, self.account.service, job.shape)
-        return estimate(job, contract=self.contracts.get(job.model), rules=self.settings.prices, seen=seen)
+        service, contract = self.account.service, self.contracts.get(job.model)
+        return estimate(
+            job,
+            contract=contract,
+            rules=self.settings.prices,
+            seen=ledger.price_seen(conn, service, job.shape),
+            book=lambda: self.books.of(conn, service, contract),
+        )
 
     def judge(self, conn: Connection, job: Job, found: Estimate) -> Verdict:
         """Say whether a payment that was estimated fits under the caps now."""

@@ -35,12 +35,21 @@ def _orphans(conn: Connection) -> str:
     )
 
 
-def to_spend(conn: Connection) -> dict[str, tuple[int, float]]:
-    """Return {basis: (jobs, credits)} of all that a run would submit."""
+def to_spend(conn: Connection) -> dict[str, tuple[int, float, float]]:
+    """Return {basis: (jobs, credits, credits set aside)} of all that a run would submit."""
     rows = conn.execute(
-        "SELECT basis, count(*) AS n, sum(estimate) AS credits FROM incoming WHERE sends = 1 GROUP BY basis"
+        "SELECT basis, count(*) AS n, sum(estimate) AS credits, sum(reserve) AS reserve FROM incoming"
+        " WHERE sends = 1 GROUP BY basis"
     )
-    return {row["basis"]: (row["n"], row["credits"]) for row in rows}
+    return {row["basis"]: (row["n"], row["credits"], row["reserve"]) for row in rows}
+
+
+def shapes_on_basis(conn: Connection, basis: str) -> list[str]:
+    """Return the shapes of what a run would submit whose estimate is on this basis."""
+    rows = conn.execute(
+        "SELECT DISTINCT shape FROM incoming WHERE sends = 1 AND basis = ? ORDER BY shape", (basis,)
+    )
+    return [row["shape"] for row in rows]
 
 
 def paid_under_other_names(conn: Connection, manifest: str, base_url: str) -> list[tuple[str, int, int]]:

@@ -11,7 +11,7 @@ import pytest
 
 import runner
 from runner.api.manifests import listing
-from runner.api.manifests.expansion import stage
+from runner.api.manifests.expansion import Prices, stage
 from runner.api.manifests.opened import read_manifest
 from runner.store import diff, jobs, manifests, staging
 from runner.store.listings import ListingSource
@@ -45,7 +45,7 @@ class Place:
     def stage(self) -> bool:
         """Stage the manifest; return whether that was done from the rows."""
         opened = read_manifest(self.manifest, state=None, sandbox=False, file=self.file)
-        self.source = stage(opened, self.file, base_url=SERVICE)
+        self.source = stage(opened, self.file, Prices(opened, self.file, SERVICE))
         return staging.is_restaged(self.file.conn)
 
     def apply(self) -> None:

@@ -14,7 +14,8 @@ from runner.model import Budget
 from runner.money.budget import Committed, Verdict, judge
 
 NO_MONEY: dict[str, Any] = {
-    "to_spend": 0.0, "margin": 0.0, "spent": 0.0, "reserved": 0.0, "last_day": 0.0, "balance": None, "basis": None,
+    "to_spend": 0.0, "up_to": 0.0, "margin": 0.0, "spent": 0.0, "reserved": 0.0, "last_day": 0.0,
+    "balance": None, "basis": None,
     "max_credits": None, "max_credits_per_job": None, "max_credits_per_day": None, "jobs_above_cap": 0,
 }  # fmt: skip
 A_FEW_CENTS = 0.1 + 0.2  # a little more than 0.3, as computers count
@@ -22,6 +23,7 @@ A_FEW_CENTS = 0.1 + 0.2  # a little more than 0.3, as computers count
 
 def said(**credits: Any) -> str:
     plan = SimpleNamespace(
+        price_laws=(),
         name="night",
         summary={"total": 3, **dict.fromkeys(CHANGES, 0), "new": 3},
         submits=3,

@@ -103,7 +103,7 @@ def test_every_column_of_a_table_is_named(columns: dict[str, set[str]], sections
 
 def test_no_column_is_named_that_is_not_there(columns: dict[str, set[str]], sections: dict[str, str]) -> None:
     # Where one section holds several tables, any of them will do; `values` are of columns.
-    values = {"reserved", "charged", "released", "observed", "given", "listed"}
+    values = {"reserved", "charged", "released", "observed", "given", "fitted", "listed"}
     for text in set(sections.values()):
         tables = [table for table, own in sections.items() if own == text]
         known = set().union(*(columns[table] for table in tables)) | set(tables) | values | {"jobs"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from runner.api.manifests import listing
@@ -13,9 +13,10 @@ from runner.money.pricing import estimate, shape_of
 from runner.store import ledger, staging
 from runner.store.database import StateDatabase
 from runner.store.listings import ListingSource
+from runner.store.price_books import PriceBooks
 
 
-def stage(opened: Opened, file: StateDatabase, *, base_url: str) -> ListingSource | None:
+def stage(opened: Opened, file: StateDatabase, prices: Prices) -> ListingSource | None:
     """Stage what a manifest lists, and compare it with what is known; return what its jobs were read from.
 
     A manifest that lists just what it listed when it was last applied is not expanded again.
@@ -23,7 +24,7 @@ def stage(opened: Opened, file: StateDatabase, *, base_url: str) -> ListingSourc
     Raises:
         InvalidManifest: A job that is wanted has a problem; the database is as it was.
     """
-    name, prices = opened.settings.name, Prices(opened, file, base_url)
+    name = opened.settings.name
     basis = listing.basis_of(opened)
     source = listing.listed_from(opened, file, basis)
     if source is not None:
@@ -57,18 +58,28 @@ class Prices:
         self._file = file
         self._base_url = base_url
         self._known: dict[str, Estimate] = {}
+        self._books = PriceBooks()
 
     def of(self, job: Job | JobSpec, shape: str) -> Estimate:
         """Return what a job of this shape is expected to cost."""
         found = self._known.get(shape)
         if found is None:
+            contract = self._opened.contracts[job.model]
             found = self._known[shape] = estimate(
                 job,
-                contract=self._opened.contracts[job.model],
+                contract=contract,
                 rules=self._opened.settings.prices,
                 seen=ledger.price_seen(self._file.conn, self._base_url, shape),
+                book=lambda: self._books.of(self._file.conn, self._base_url, contract),
             )
         return found
+
+    def laws(self, shapes: Iterable[str]) -> tuple[str, ...]:
+        """Return the laws by which prices of these shapes are estimated, in words, each once."""
+        found = [self._known[shape] for shape in shapes]
+        laws = {each.words for each in found if each.words}
+        beyond = {f"some lie beyond what was paid for ({each.beyond})" for each in found if each.beyond}
+        return (*sorted(laws), *sorted(beyond))
 
 
 def expand(opened: Opened, prices: Prices) -> Iterator[staging.StagedJob]:

@@ -1,0 +1,241 @@
+"""What a job would cost that was never paid for: laws found again from a few of their charges."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.contract import Contract
+from runner.model import Basis, Json, ModelId, PriceRule
+from runner.money.price_book import FittedPrice, PriceBook, PricePoint
+from runner.money.pricing import Seen, estimate
+from tests.unit.test_pricing import spec
+
+Params = Mapping[str, Json]
+Rule = Callable[[Any], float]
+DURATIONS, RESOLUTIONS = (6, 10, 15), ("480p", "720p")
+
+
+def factor(params: Any) -> float:
+    return 2.0 if params.get("resolution") == "720p" else 1.0
+
+
+LAWS: dict[str, Rule] = {
+    "constant": lambda params: 10.0,
+    "proportional": lambda params: 1.25 * params["duration"],
+    "proportional, rounded up": lambda params: math.ceil(1.67 * params["duration"]),
+    "proportional, rounded": lambda params: round(1.67 * params["duration"]),
+    "affine": lambda params: 5 + 1.2 * params["duration"],
+    "affine, rounded up": lambda params: math.ceil(5 + 1.3 * params["duration"]),
+    "by resolution": lambda params: 10 * factor(params),
+    "by resolution, proportional, rounded up": lambda params: math.ceil(
+        1.67 * params["duration"] * factor(params)
+    ),
+}
+
+
+def paid(rule: Rule, *params: Params) -> PriceBook:
+    return PriceBook([PricePoint(params=each, credits=rule(each)) for each in params])
+
+
+def grid(durations: Sequence[int] = DURATIONS) -> list[Params]:
+    return [{"duration": d, "resolution": r} for d in durations for r in RESOLUTIONS]
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_law_is_found_from_three_durations(law: str) -> None:
+    rule, book = LAWS[law], paid(LAWS[law], *grid())
+
+    for params in grid(range(6, 16)):
+        found = book.price(params)
+        assert found is not None
+        assert found.low <= rule(params) + 1e-6
+        assert rule(params) <= found.high + 1e-6
+        assert found.expected == pytest.approx(rule(params), rel=0.05, abs=1.0)
+        assert not found.beyond
+
+
+@given(
+    base=st.sampled_from([0.0, 3.0, 7.5]),
+    each=st.floats(0.3, 9.0),
+    durations=st.sets(st.integers(1, 30), min_size=3, max_size=8),
+    wanted=st.integers(1, 40),
+)
+def test_the_range_contains_the_charge(base: float, each: float, durations: set[int], wanted: int) -> None:
+    def rule(params: Params) -> float:
+        return math.ceil(base + each * float(str(params["duration"])) - 1e-6)
+
+    found = paid(rule, *({"duration": n} for n in sorted(durations))).price({"duration": wanted})
+
+    if found is not None and not base:
+        assert found.low - 1 <= rule({"duration": wanted}) <= found.high + 1
+    if found is not None and base and min(durations) <= wanted <= max(durations):
+        assert found.low - 1 <= rule({"duration": wanted}) <= found.high + 1
+
+
+def price(book: PriceBook, **params: Json) -> FittedPrice | None:
+    return book.price(params)
+
+
+def test_nothing_is_said_of_what_was_never_paid_for() -> None:
+    book = paid(LAWS["proportional"], *({"duration": n, "resolution": "480p"} for n in DURATIONS))
+
+    assert price(book, duration=8, resolution="480p") is not None
+    assert price(book, duration=8, resolution="720p") is None, "nobody knows what it costs"
+    assert price(book, duration=8) is None, "what is chosen where it is left out is not known"
+    assert price(book, duration=8, resolution="480p", audio=True) is None
+    assert book.price({"duration": 8, "resolution": "480p"}, ["image"]) is None
+    assert price(book, duration="8", resolution="480p") is None
+
+
+def test_what_lies_beyond_is_told() -> None:
+    found = price(paid(LAWS["proportional"], *({"duration": n} for n in DURATIONS)), duration=30)
+
+    assert found is not None
+    assert found.beyond == "duration 6 to 15"
+
+
+def test_an_option_that_changes_nothing_does_not_matter() -> None:
+    book = paid(
+        LAWS["proportional"],
+        *(
+            {"duration": n, "seed": 100 + n, "aspect_ratio": ratio}
+            for n in DURATIONS
+            for ratio in ("1:1", "16:9")
+        ),
+    )
+
+    found = price(book, duration=8, seed=7, aspect_ratio="9:16")
+
+    assert found is not None
+    assert found.expected == pytest.approx(10.0)
+
+
+def test_two_options_that_changed_together_leave_it_open_which_one_matters() -> None:
+    """Dearer is what counts: the cap is kept whichever of them it is."""
+    both = (("480p", "1:1"), ("720p", "16:9"))
+    params = [{"duration": n, "resolution": r, "aspect_ratio": a} for n in DURATIONS for r, a in both]
+    book = paid(LAWS["by resolution, proportional, rounded up"], *params)
+
+    mixed = price(book, duration=10, resolution="480p", aspect_ratio="16:9")
+
+    assert mixed is not None
+    assert (mixed.low, mixed.high) == (17, 34)
+    assert mixed.expected >= 33
+    assert price(book, duration=10, resolution="720p", aspect_ratio="9:16") is None
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        [{"duration": 6}],
+        [{"duration": 6, "resolution": "480p"}, {"duration": 10, "resolution": "720p"}],
+        [{"duration": 6, "a": "x"}, {"duration": 10, "a": "y"}, {"duration": 15, "a": "z"}],
+    ],
+)
+def test_too_little_tells_nothing(params: list[Params]) -> None:
+    book = paid(lambda each: 7 + 3 * each["duration"] ** 2, *params)
+
+    assert price(book, duration=8, resolution="480p", a="x") is None
+
+
+def many(number: int = 40) -> list[Params]:
+    draw = random.Random(5)
+    return [
+        {
+            "duration": draw.randint(3, 30),
+            "resolution": draw.choice(RESOLUTIONS),
+            "seed": draw.randint(1, 10**6),
+        }
+        for _ in range(number)
+    ]
+
+
+RULE = LAWS["by resolution, proportional, rounded up"]
+WANTED: Params = {"duration": 12, "resolution": "720p", "seed": 3}
+
+
+def test_one_absurd_charge_moves_nothing() -> None:
+    points = [PricePoint(params=each, credits=RULE(each)) for each in many()]
+    points[20] = PricePoint(params=points[20].params, credits=40_500)
+
+    found = PriceBook(points).price(WANTED)
+
+    assert found is not None
+    assert found.low <= RULE(WANTED) <= found.high < 1.1 * RULE(WANTED)
+    assert "40500 is left out" in found.words
+
+
+def test_prices_that_have_changed_are_those_of_now() -> None:
+    points = [
+        PricePoint(params=each, credits=RULE(each) * (3 if n < 18 else 1)) for n, each in enumerate(many())
+    ]
+
+    found = PriceBook(points).price(WANTED)
+
+    assert found is not None
+    assert found.low <= RULE(WANTED) <= found.high < 1.1 * RULE(WANTED)
+    assert "older ones were other prices" in found.words
+
+
+def test_prices_that_waver_are_fitted_and_say_so() -> None:
+    draw = random.Random(2)
+    points = [PricePoint(params=each, credits=RULE(each) * draw.uniform(0.93, 1.07)) for each in many()]
+
+    found = PriceBook(points).price(WANTED)
+
+    assert found is not None
+    assert found.low < RULE(WANTED) < found.high
+    assert "off by up to" in found.words
+
+
+def test_prices_without_a_law_tell_nothing() -> None:
+    draw = random.Random(2)
+
+    assert (
+        PriceBook(PricePoint(params=each, credits=draw.randint(1, 100)) for each in many()).price(WANTED)
+        is None
+    )
+
+
+# --- among the other things that are known of a price ---
+
+CONTRACT = Contract(id=ModelId("grok-imagine-video"), display_name="Grok", base_credits=10)
+BOOK = paid(LAWS["proportional, rounded up"], *({"duration": n} for n in DURATIONS))
+
+
+def test_a_law_is_better_than_a_list_price_and_no_more() -> None:
+    job = spec({"duration": 8})
+
+    def basis(seen: Seen | None = None, *rules: PriceRule) -> Basis:
+        return estimate(job, contract=CONTRACT, rules=rules, seen=seen, book=lambda: BOOK).basis
+
+    assert basis() is Basis.FITTED
+    assert basis(Seen(ends=(14.0,))) is Basis.OBSERVED
+    assert basis(None, PriceRule(model=CONTRACT.id, credits=12)) is Basis.GIVEN
+    assert (
+        estimate(spec({"mode": "x"}), contract=CONTRACT, rules=(), seen=None, book=lambda: BOOK).basis
+        is Basis.LISTED
+    )
+
+
+def test_a_reservation_below_the_law_is_no_price() -> None:
+    found = estimate(
+        spec({"duration": 8}), contract=CONTRACT, rules=(), seen=Seen(named=3.0), book=lambda: BOOK
+    )
+
+    assert found.credits == 14
+    assert found.reserve >= 14
+
+
+def test_the_book_is_not_asked_for_what_is_known() -> None:
+    def ask() -> PriceBook:
+        raise AssertionError("nobody needs it")
+
+    assert estimate(spec(), contract=CONTRACT, rules=(), seen=Seen(ends=(14.0,)), book=ask).credits == 14
