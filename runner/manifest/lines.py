@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from runner.manifest.rows import Rows
 
@@ -22,6 +22,7 @@ _UNDECODED = re.compile("[\udc80-\udcff]")  # what the codec made of bytes that 
 _LIKELY: Final = (  # where tables come from that are not UTF-8, the commonest first
     "windows-1252", "mac-roman", "shift_jis", "gb18030", "windows-1251", "windows-1250", "euc_kr", "big5",
 )  # fmt: skip
+_HEAD: Final = 65_536  # bytes that are looked at for ends of lines
 _AROUND: Final = 10  # characters before and behind what tells them apart
 
 
@@ -48,8 +49,9 @@ class LineReader:
         marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
         self._encoding = marked or encoding or "utf-8"
         self._file: BinaryIO | _Recoded = file
-        if codecs.lookup(self._encoding).name != "utf-8":
-            self._file = _Recoded(file, self._encoding)
+        old = _has_old_ends(file)
+        if old or codecs.lookup(self._encoding).name != "utf-8":
+            self._file = _Recoded(file, self._encoding, "\r" if old else "\n")
 
     def mark(self) -> None:
         """Begin a record: `first` and `text` are those of the next line read."""
@@ -89,7 +91,7 @@ class LineReader:
     def _not_text(self, data: bytes, start: int) -> None:
         seen = data.decode("utf-8", "replace")
         column = len(data[:start].decode("utf-8", "replace")) + 1
-        if isinstance(self._file, _Recoded):
+        if codecs.lookup(self._encoding).name != "utf-8":
             what, hint = f"this is not {self._encoding} text", "say what it is with `encoding:`"
         else:
             what = f"this is not UTF-8 text (byte 0x{data[start]:02x})"
@@ -97,37 +99,50 @@ class LineReader:
         self._rows.error(self.number, column, what, "not-utf8", hint, seen)
 
 
-def _readings(line: bytes, start: int) -> str:
-    """Return what to write in a manifest, and what a line says then, in the encodings that make letters of it.
+def likely_encodings(data: bytes, start: int) -> list[tuple[str, str]]:
+    """Return the encodings that make letters of bytes, the likeliest first, each with what some of it says then.
 
     Args:
-        line: Its bytes.
-        start: Where the first of them is that is not UTF-8.
+        data: A line, or more.
+        start: Where the first byte is that is not UTF-8.
     """
     found: list[tuple[float, str, str]] = []
-    for name in _LIKELY:
+    old = b"\r" in data and b"\n" not in data  # as only programs for old Macs end lines
+    for name in sorted(_LIKELY, key=lambda each: old and each != "mac-roman"):
         try:
-            before, rest = line[:start].decode(name), line[start:].decode(name).rstrip("\r\n")
+            before, rest = data[:start].decode(name), data[start:].decode(name)
         except UnicodeError:
             continue
         special = [char for char in before + rest if not char.isascii()]
         letters = sum(char.isalpha() or char in "€£°" for char in special) / max(len(special), 1)
-        said = f"{before[-_AROUND:]}{rest[:_AROUND]}".strip()
-        if said.isprintable() and said not in (other for _, _, other in found):
-            found.append((letters, name, said))
-    best = sorted(found, key=lambda one: -one[0])[:3]  # the commonest first, where they are equal
-    if not best:
-        return f"`rows: {{file: …, encoding: {_LIKELY[0]}}}`"
-    others = "".join(f"; {name}: `{said}`" for _, name, said in best[1:])
-    return f"`rows: {{file: …, encoding: {best[0][1]}}}` makes it `{best[0][2]}`{others}"
+        said = f"{before[-_AROUND:]}{rest[:_AROUND]}".strip().splitlines()
+        if said and said[-1].isprintable() and said[-1] not in (other for _, _, other in found):
+            found.append((letters, name, said[-1]))
+    found.sort(key=lambda one: -one[0])  # the commonest first, where they are equal
+    return [(name, said) for _, name, said in found] or [(_LIKELY[0], "")]
+
+
+def _readings(line: bytes, start: int) -> str:
+    """Return what to write in a manifest for a line that is not UTF-8, and what it would say."""
+    (first, said), *others = likely_encodings(line, start)[:3]
+    more = "".join(f"; {name}: `{other}`" for name, other in others)
+    makes = f" makes it `{said}`" if said else ""
+    return f"`rows: {{file: …, encoding: {first}}}`{makes}{more}"
+
+
+def _has_old_ends(file: BinaryIO) -> bool:
+    """Return whether lines end with a carriage return alone, as Excel for Mac writes them; begin at the start again."""
+    head = file.read(_HEAD)
+    file.seek(0)
+    return b"\r" in head[:-1] and b"\n" not in head
 
 
 class _Recoded:
     """A file in another encoding, line by line as UTF-8; what cannot be read comes as bytes that are not."""
 
-    def __init__(self, file: BinaryIO, encoding: str) -> None:
-        # Lines end as in UTF-8 files: no other character ends one, and nothing is translated.
-        self._text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="\n")
+    def __init__(self, file: BinaryIO, encoding: str, ends: Literal["\n", "\r"]) -> None:
+        # Lines end where they end in UTF-8 files too: nothing else counts, and nothing is translated.
+        self._text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline=ends)
 
     def readline(self, limit: int) -> bytes:
         try:

@@ -19,6 +19,8 @@ _TITLES: Final = ("prompt", "prompts", "text", "texts", "description", "title", 
 class TextRows(Rows):
     """One row for each line: `${row.text}` is the line, `${row.line}` its number. Blank and `#` lines are skipped."""
 
+    delimiter: str | None = None  # what separates cells, where the lines that were read look like a table
+
     @property
     def columns(self) -> Sequence[str] | None:
         """What is known of a line."""
@@ -60,6 +62,7 @@ class TextRows(Rows):
             )
         if (odd := shape.told(PurePath(self.source.file).name)) is not None:
             self.warn(*odd)
+            self.delimiter = shape.delimiter
         if not count and self.findings.reported == before:
             self.warn(1, 1, "this file has no rows", "no-rows")
 
@@ -73,6 +76,7 @@ class _Lines:
         self._listed = 0
         self._first_listed = (1, "")
         self._quoted = self._objects = True  # so far
+        self.delimiter: str | None = None
         self._marks: dict[str, int | None] = {
             "\t": 0,
             ";": 0,
@@ -106,6 +110,7 @@ class _Lines:
             return number, 1, what, "table-as-text", "name the file .jsonl", text
         for mark, said in (("\t", "tab"), (";", '";"'), ("|", '"|"')):
             if self._count > 1 and self._marks[mark]:
+                self.delimiter = mark
                 many = "tabs" if said == "tab" else f"`{mark}`"
                 what = f"all lines of this file have as many {many}: it looks like a table, and each line is one prompt"
                 hint = f"for a table write `rows: {{file: {name}, delimiter: {said}}}`"
@@ -118,6 +123,7 @@ class _Lines:
             what = f"{self._listed:,} lines begin like those of a list, which becomes a part of the prompts"
             return number, 1, what, "list-marks", "remove the marks or numbers before the prompts", text
         if self._count > 1 and text.casefold() in _TITLES:
+            self.delimiter = "\t"
             what = f"the first line is {text}, as in a table; here it is a prompt of its own"
             hint = f"remove it, or write `rows: {{file: {name}, delimiter: tab}}`, and ${{row.{text}}} for the cells"
             return number, 1, what, "table-as-text", hint, text

@@ -39,6 +39,7 @@ def found(loaded: Loaded) -> list[tuple[str, int, int]]:
         ("r.csv", "id;text\na;one, or 1,5\nb;two\n"),
         ("r.csv", "id\ttext\r\na\tone, or 1,5\r\nb\ttwo\r\n"),
         ("r.csv", "id|text\na|one, or 1,5\nb|two\n"),
+        ("r.csv", 'id,text\ra,"one, or 1,5"\rb,two\r'),
         ("r.csv", "sep=;\r\nid;text\r\na;one, or 1,5\r\nb;two\r\n"),
         ("r.csv", '"sep=;"\r\nid;text\r\na;one, or 1,5\r\nb;two\r\n'),
         ("r.csv", '"id";"text"\n"a";"one, or 1,5"\n"b";"two"\n'),

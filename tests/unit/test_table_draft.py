@@ -281,3 +281,28 @@ def test_any_name_of_a_column_gives_a_manifest_that_can_be_read(tmp_path: Path, 
 
     assert job_of(text)["id"] == "${row.id}"
     assert len(jobs_of(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "prompts"),
+    [
+        # What is called a prompt is one, however long the others are.
+        ("t.csv", f"Name,Prompt,Notes\nS1,A cat,{'x' * 99}\nS2,A dog,{'y' * 99}\n", ["A cat", "A dog"]),
+        # As Airtable writes attachments.
+        ("t.csv", 'Name,Idea,Files\nS1,A cat,"a.png (https://e.com/a),b.png (https://e.com/b)"\n', ["A cat"]),
+        ("t.csv", "id,prompt\ra,café\rb,y\r".encode("mac-roman"), ["café", "y"]),
+        ("t.csv", "id,prompt\na,日本の猫\nb,犬が走る\n".encode("shift_jis"), ["日本の猫", "犬が走る"]),
+        ("t.txt", "id;prompt\na;A cat\nb;A dog\n", ["A cat", "A dog"]),
+    ],
+)
+def test_the_prompts_of_an_export_are_found(
+    tmp_path: Path, name: str, content: str | bytes, prompts: list[str]
+) -> None:
+    draft(tmp_path, name, content)
+
+    assert [job.prompt for job in jobs_of(tmp_path)] == prompts
+
+
+def test_a_table_of_one_column_without_a_header_says_what_its_first_line_is_taken_for(tmp_path: Path) -> None:
+    assert "if it is a prompt, name the file .txt" in draft(tmp_path, "t.csv", "A cat\nA dog\n")
+    assert "name the file .txt" not in draft(tmp_path, "u.csv", "Prompt\nA dog\n")

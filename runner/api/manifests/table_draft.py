@@ -19,12 +19,14 @@ from runner.contract import Contract, canonical_params, minimal_job
 from runner.contract.terms import Param
 from runner.errors import UsageError
 from runner.manifest.findings import Findings, SourceText, Spot
+from runner.manifest.lines import likely_encodings
 from runner.manifest.names import file_key, id_trouble, output_trouble
 from runner.manifest.placeholders import BadPlaceholder, compile_template
 from runner.manifest.references import bare
 from runner.manifest.render import problem_line
 from runner.manifest.row_files import open_rows
 from runner.manifest.rows import Reading
+from runner.manifest.text_rows import TextRows
 from runner.manifest.xlsx_rows import XlsxRows
 from runner.model import ModelId, Severity
 
@@ -68,6 +70,9 @@ _PICTURE_NAMES: Final = frozenset(
 _MEDIA: Final = re.compile(
     r".*\.(?:png|jpe?g|webp|gif|bmp|tiff?|heic|avif|mp4|mov|webm|mkv|mp3|m4a|wav|ogg|flac)", re.I
 )
+_ATTACHED: Final = re.compile(
+    r"(?:[^(),]+\(https?://[^\s()]+\)(?:,\s*)?)+", re.I
+)  # as Airtable and Notion write them
 _URL: Final = re.compile(r"https?://", re.I)
 _MARKS: Final = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -107,6 +112,7 @@ class _Draft:
     params: dict[str, tuple[str, str]] = field(default_factory=dict)
     references: list[tuple[str, str]] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    only: _Column | None = None  # where the table has no other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +142,10 @@ def drafted_jobs(
     name = os.path.relpath(table.absolute(), folder).replace(os.sep, "/")
     encoding = _encoding_of(table)
     reading = Reading(encoding=encoding)
-    if table.suffix.lower() == ".txt" and _is_tabbed(table, reading):
-        reading = Reading(encoding=encoding, delimiter="\t")
+    if table.suffix.lower() == ".txt":
+        reading = Reading(encoding=encoding, delimiter=_delimiter_of(table, reading))
     columns, sheets = _read(table, reading)
-    draft = _Draft()
+    draft = _Draft(only=columns[0] if len(columns) == 1 else None)
     free = {column.name: column for column in columns if _is_usable(column.name)}
     draft.unused += [column.name for column in columns if column.name not in free]
     _find_model(draft, free, contracts, contract.id)
@@ -182,21 +188,27 @@ def _encoding_of(table: Path) -> str | None:
                 decoder.decode(piece)
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return "windows-1252"
+        return _likely_encoding(table)
     except OSError as exc:
         raise UsageError(f"cannot read {table}: {exc.strerror or exc}") from exc
     return None
 
 
-def _is_tabbed(table: Path, reading: Reading) -> bool:
-    """Return whether a text is a table with tabs: what Excel calls "Unicode Text"."""
+def _likely_encoding(table: Path) -> str:
+    """Return the encoding that makes letters of what is no UTF-8 in a text; windows-1252 where that cannot be told."""
+    with table.open("rb") as file:
+        lines = [line for line in file.readlines(1_000_000) if not line.isascii()]
+    return likely_encodings(b"".join(lines[:1000]), 0)[0][0]
+
+
+def _delimiter_of(table: Path, reading: Reading) -> str | None:
+    """Return what separates the cells of a text that is a table, such as what Excel calls "Unicode Text"."""
     findings = Findings()
-    rows = open_rows(
-        table.absolute().parent, table.name, Spot(SourceText(str(table)), (1, 1)), findings, reading
-    )
+    spot = Spot(SourceText(str(table)), (1, 1))
+    rows = open_rows(table.absolute().parent, table.name, spot, findings, reading)
     for _ in rows.read() if rows is not None else ():
         pass
-    return any(problem.code == "table-as-text" for problem in findings.problems())
+    return rows.delimiter if isinstance(rows, TextRows) else None
 
 
 def _read(table: Path, reading: Reading) -> tuple[list[_Column], Sequence[str]]:
@@ -270,6 +282,11 @@ def _find_references(
     most = contract.uploads.max_files
     for column in list(free.values()):
         values = column.distinct
+        if values and sum(bool(_ATTACHED.fullmatch(value)) for value in values) * 2 > len(values):
+            why = "names with URLs in brackets: as references a column with the URLs alone is needed"
+            draft.unused.append(f"{column.name} ({why})")
+            del free[column.name]
+            continue
         urls = sum(bool(_URL.match(value)) for value in values) * 2 > len(values)
         if urls and not (column.plain in _PICTURE_NAMES or _are_media(map(bare, values))):
             draft.unused.append(f"{column.name} (URLs, of pages it seems: files may be references)")
@@ -329,12 +346,11 @@ def _inside(folder: Path, path: str) -> Path:
 def _find_prompt(draft: _Draft, free: dict[str, _Column], contract: Contract) -> _Column | None:
     texts = [column for column in free.values() if any(not _is_number(value) for value in column.distinct)]
     by_name = _ranked(texts, _PROMPT_NAMES)
-    # A title is a prompt only where nothing longer is.
+    # A title is a prompt only where nothing longer is; what is called a prompt is one.
     longest = max(texts, key=_mean_length, default=None)
-    column = next(
-        (each for each in by_name if longest is not None and _mean_length(each) * 4 >= _mean_length(longest)),
-        None,
-    )
+    called = [each for each in texts if "prompt" in each.plain and "neg" not in each.plain]
+    likely = [each for each in by_name if longest and _mean_length(each) * 4 >= _mean_length(longest)]
+    column = next(iter([each for each in by_name if each in called] + called + likely), None)
     why = "guessed from its name"
     if column is None:
         if contract.prompt_required is False:
@@ -491,14 +507,17 @@ def _text(draft: _Draft, name: str, reading: Reading, sheets: Sequence[str]) -> 
     lines: list[tuple[str, str]] = [(f"  - id: {_quoted(draft.id[0])}", draft.id[1])]
     if reading.encoding is not None or reading.delimiter is not None:
         encoding = f", encoding: {reading.encoding}" if reading.encoding is not None else ""
-        tabs = ", delimiter: tab" if reading.delimiter is not None else ""
-        why = "it is not UTF-8; are its accents right?" if encoding else "a table with tabs"
+        said = "tab" if reading.delimiter == "\t" else f'"{reading.delimiter}"'
+        tabs = f", delimiter: {said}" if reading.delimiter is not None else ""
+        why = (
+            "it is not UTF-8; are its letters right?" if encoding else "each line looks like a row of a table"
+        )
         lines.append((f"    rows: {{file: {file}{tabs}{encoding}}}", f"guessed: {why}"))
     elif len(sheets) > 1:
         why = f"guessed: the first of {len(sheets)} sheets"
         lines.append((f"    rows: {{file: {file}, sheet: {_quoted(sheets[0])}}}", why))
     else:
-        lines.append((f"    rows: {file}", ""))
+        lines.append((f"    rows: {file}", _doubt(draft, name)))
 
     def add(key: str, guess: tuple[str, str]) -> None:
         lines.append((f"{key}: {_quoted(guess[0])}", guess[1]))
@@ -518,6 +537,14 @@ def _text(draft: _Draft, name: str, reading: Reading, sheets: Sequence[str]) -> 
     if draft.unused:
         text += f"    # not used: {_comment(', '.join(draft.unused))}\n"
     return text
+
+
+def _doubt(draft: _Draft, name: str) -> str:
+    """Return what to say of a table of one column whose header may be a prompt as well."""
+    column = draft.only
+    if column is None or column.plain in _PROMPT_NAMES or "prompt" in column.plain or name.endswith(".txt"):
+        return ""
+    return f"its first line, {_quoted(column.name)}, names the column; if it is a prompt, name the file .txt"
 
 
 def _quoted(text: str) -> str:
