@@ -30,7 +30,7 @@ demo: .venv/.compiled ## run the first example in the sandbox and open its page:
 test: .venv/.dev .venv/.compiled ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-extra: .venv/.extra .venv/.compiled ## run the slow tests, the public suites, and those that need a browser or schemathesis
+test-extra: .venv/.extra .venv/.compiled ## run the slow tests, the public suites, and those that need a browser, schemathesis or PostgreSQL
 	@$(BIN)/python -m pytest -m "extra or slow" $(ARGS)
 
 check: .venv/.dev ## check formatting, lint, types, layers and generated text
@@ -98,7 +98,7 @@ clean: ## remove .venv and caches; never state/ or results
 	@touch $@
 
 .venv/.extra: .venv/.dev requirements-extra.lock
-	@echo "installing playwright and schemathesis into .venv (once)"
+	@echo "installing playwright, psycopg and schemathesis into .venv (once)"
 	@$(PIP) install --require-hashes -r requirements-extra.lock
 	@mkdir -p .venv/axe; cd .venv/axe && npm pack --silent axe-core@$(AXE) >/dev/null 2>&1 \
 	  && tar -xzf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js \

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import databases
+from tests.databases import each_database  # noqa: F401 (a fixture)
 from tests.support import Command, Sandbox
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +37,10 @@ def pytest_collection_finish() -> None:
     """What was collected and imported stays to the end: the garbage collector need not look at it with each test."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    databases.close_all()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import replace
 from typing import Any
 
 from runner.host.clock import rfc3339
 from runner.model import Basis, Estimate, Job, JobSpec, State
 from runner.store import diff, jobs, ledger, moves, staging
-from runner.store.sqlite import StateFile
+from runner.store.connection import Connection
+from runner.store.database import StateDatabase
 from tests.world import BEGINNING, NAME, job, rows, staged
 
 NOW = rfc3339(BEGINNING)
 A, B, C = job("a"), job("b"), job("c")
 
 
-def changed(
-    conn: sqlite3.Connection, found: Job, now: str, state: State | None = None, **columns: Any
-) -> Job:
+def changed(conn: Connection, found: Job, now: str, state: State | None = None, **columns: Any) -> Job:
     """Change a row in any way its state allows, where no verb of the store says what a test wants."""
     return moves._advance(conn, found, now, state, **columns)
 
 
-def put(conn: sqlite3.Connection, found: Job, state: State | str, now: str = NOW, **columns: Any) -> Job:
+def put(conn: Connection, found: Job, state: State | str, now: str = NOW, **columns: Any) -> Job:
     """Put a row into a state without the steps that lead there."""
     conn.execute("UPDATE jobs SET state = ? WHERE id = ?", (State(state).value, found.row))
     return changed(conn, replace(found, state=State(state)), now, **columns)
 
 
-def set_state(file: StateFile, name: str, state: State | str, **columns: Any) -> int:
+def set_state(file: StateDatabase, name: str, state: State | str, **columns: Any) -> int:
     """Put a job where a run would have brought it; return its row."""
     found = jobs.find(file.conn, NAME, name)[0]
     with file.transaction() as conn:
@@ -38,7 +36,7 @@ def set_state(file: StateFile, name: str, state: State | str, **columns: Any) ->
 
 
 def pay(
-    file: StateFile, name: str, state: State | str = State.DONE, amount: float = 10.0, **columns: Any
+    file: StateDatabase, name: str, state: State | str = State.DONE, amount: float = 10.0, **columns: Any
 ) -> int:
     """Submit a job for so many credits; leave it in a state; return its row."""
     found = jobs.find(file.conn, NAME, name)[0]
@@ -48,7 +46,7 @@ def pay(
     return set_state(file, name, state, **columns)
 
 
-def plan(file: StateFile, *specs: JobSpec) -> dict[str, str]:
+def plan(file: StateDatabase, *specs: JobSpec) -> dict[str, str]:
     """Stage a manifest without applying it; return what becomes of each job."""
     staging.stage(file.conn, NAME, (staged(spec, file) for spec in specs))
     counts = diff.summary(file.conn, NAME)
@@ -61,17 +59,17 @@ def plan(file: StateFile, *specs: JobSpec) -> dict[str, str]:
     return {line.job if line.change != "orphaned" else f"({line.job})": line.change for line in lines}
 
 
-def table(file: StateFile) -> dict[tuple[str, int], str]:
+def table(file: StateDatabase) -> dict[tuple[str, int], str]:
     """Return {(job, listed): state} of all rows."""
     return {
         (name, listed): state for name, listed, state in rows(file, "SELECT job, listed, state FROM jobs")
     }
 
 
-def row_of(file: StateFile, name: str) -> int:
+def row_of(file: StateDatabase, name: str) -> int:
     return jobs.find(file.conn, NAME, name)[0].row
 
 
-def sends(file: StateFile) -> float:
+def sends(file: StateDatabase) -> float:
     """Return the credits that a run would spend on what is staged."""
     return sum(credits for _, credits, _ in diff.to_spend(file.conn).values())

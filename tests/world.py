@@ -48,9 +48,10 @@ from runner.steps import poll as polling
 from runner.steps.context import RunContext
 from runner.steps.submit import NotSent, Submitted, submit
 from runner.store import jobs, ledger, manifests, staging, uploads
-from runner.store.sqlite import StateFile
+from runner.store.database import StateDatabase
 from runner.store.staging import Applied, StagedJob
 from runner.store.writer import GroupWriter
+from tests.databases import empty_state
 
 NAME = "autumn"
 MODEL = ModelId("grok-imagine-video")
@@ -135,14 +136,14 @@ def takes(name: str, count: int, prompt: str = "once more") -> list[JobSpec]:
     ]
 
 
-def staged(spec: JobSpec, file: StateFile | None = None, service: str = "https://rivya.ai") -> StagedJob:
+def staged(spec: JobSpec, file: StateDatabase | None = None, service: str = "https://rivya.ai") -> StagedJob:
     """Return a job with its price, as planning would."""
     shape = shape_of(spec, CONTRACT)
     seen = ledger.price_seen(file.conn, service, shape) if file is not None else None
     return StagedJob(spec=spec, shape=shape, estimate=estimate(spec, contract=CONTRACT, rules=(), seen=seen))
 
 
-def bind(file: StateFile, name: str = NAME, key12: str = "0" * 12) -> None:
+def bind(file: StateDatabase, name: str = NAME, key12: str = "0" * 12) -> None:
     """Make a manifest name known."""
     with file.transaction() as conn:
         manifests.bind(
@@ -156,7 +157,7 @@ def bind(file: StateFile, name: str = NAME, key12: str = "0" * 12) -> None:
         )
 
 
-def apply(file: StateFile, *specs: JobSpec, name: str = NAME, adopted: Sequence[int] = ()) -> Applied:
+def apply(file: StateDatabase, *specs: JobSpec, name: str = NAME, adopted: Sequence[int] = ()) -> Applied:
     """Stage jobs, take over what is adopted, and make them the listed ones."""
     staging.stage(file.conn, name, (staged(spec, file) for spec in specs))
     staging.adopt(file.conn, adopted)
@@ -164,7 +165,7 @@ def apply(file: StateFile, *specs: JobSpec, name: str = NAME, adopted: Sequence[
         return staging.apply(conn, name, rfc3339(BEGINNING))
 
 
-def rows(file: StateFile, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+def rows(file: StateDatabase, sql: str, *values: Any) -> list[tuple[Any, ...]]:
     """Return what a query finds, as plain tuples."""
     return [tuple(row) for row in file.conn.execute(sql, values)]
 
@@ -225,7 +226,7 @@ class Killed(BaseException):
 class World:
     """One manifest, its database, and a service that says what it was told to say, in order."""
 
-    file: StateFile = field(default_factory=StateFile.in_memory)
+    file: StateDatabase = field(default_factory=empty_state)
     clock: TestClock = field(default_factory=TestClock)
     settings: Settings = field(
         default_factory=lambda: Settings(path=Path("/m/autumn.yaml"), name=NAME, output_dir=Path("/out"))

@@ -18,7 +18,7 @@ from runner.api.plans.missing_payments import Missing, find_missing
 from runner.api.plans.results_on_disk import adoptable
 from runner.api.plans.taken_places import Taken, places_taken
 from runner.api.plans.warnings import about_other_names, about_surprises, about_the_place
-from runner.host.workspace import Workspace, find_workspace
+from runner.host.workspace import DatabasePlace, Workspace, find_workspace
 from runner.manifest import in_order
 from runner.manifest.left_out import LeftOut
 from runner.model import Basis, Budget, Problem, Reference, Settings
@@ -54,7 +54,8 @@ class Plan:
 
     name: str
     path: Path
-    database: Path
+    database: DatabasePlace
+    folder: Path  # for what this machine notes beside it
     database_exists: bool
     settings: Settings
     source: ListingSource | None  # what its jobs were read from, where that tells them
@@ -73,6 +74,7 @@ class Plan:
         compare=False
     )  # where what is known of payments is written down outside the database
     result_hosts: Sequence[str]  # where results have come from before
+
     taken: tuple[Taken, ...]  # places of other manifests that results would take
     left_out: LeftOut = LeftOut()  # noqa: RUF009  # jobs with mistakes, which nothing is done for
     mended: tuple[Reference, ...] = ()  # copies of pictures that are sent in their place
@@ -84,6 +86,12 @@ class Plan:
     def to_spend(self) -> float:
         """Credits that would be paid; a lower bound where the basis is `listed`."""
         return float(self.credits["to_spend"])
+
+    @property
+    def log(self) -> Path:
+        """Where a run of it writes its log."""
+        stem = self.database.stem if isinstance(self.database, Path) else "runner"
+        return self.folder / f"{stem}.log"
 
 
 def make_plan(opened: Opened, file: StateDatabase, *, base_url: str, now_s: float) -> Plan:
@@ -177,6 +185,7 @@ def judge(
         name=settings.name,
         path=opened.path,
         database=opened.workspace.database,
+        folder=opened.workspace.folder,
         database_exists=opened.workspace.has_database,
         settings=settings,
         source=source,

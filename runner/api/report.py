@@ -17,6 +17,7 @@ from runner.reports.data import Invocation, Report, collect
 from runner.reports.page import page_path, write_report
 from runner.store import manifests
 from runner.store.database import StateDatabase, open_to_read
+from runner.store.server_address import ServerAddress, is_server_address
 from runner.words import harmless
 
 
@@ -55,7 +56,7 @@ def write_report_for(file: StateDatabase, settings: Settings) -> tuple[Path | No
         bound = manifests.binding(file.conn, settings.name)
         sandbox = bound is not None and bound.base_url == SANDBOX_URL
         usual = find_workspace(settings.path, state=None, sandbox=sandbox).database
-        state = None if file.path is None or file.path.resolve() == usual.resolve() else str(file.path)
+        state = None if file.place in (None, usual) else str(file.place)
         return _write(file, settings, invocation_of(settings.path, state, sandbox=sandbox)).path, ""
     except Exception as exc:  # a page to look at must never fail what was paid for
         return None, harmless(str(exc))
@@ -75,6 +76,8 @@ def _write(file: StateDatabase, settings: Settings, invocation: Invocation) -> W
 
 def invocation_of(manifest: Path, state: str | None, *, sandbox: bool) -> Invocation:
     """Return how a person here would name a manifest on the command line."""
+    if state and is_server_address(state):
+        state = str(ServerAddress.parse(state))  # without the password
     options = (*(("--sandbox",) if sandbox else ()), *(("--state", state) if state else ()))
     near = os.path.relpath(manifest)
     return Invocation(manifest=str(manifest) if near.startswith("..") else near, options=options)

@@ -14,6 +14,7 @@ from runner.api.manifests.opened import Opened, check_all, read_known
 from runner.api.plans.warnings import about_surprises
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
+from runner.host.workspace import DatabasePlace
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
 from runner.store import events, jobs, ledger, manifests, moves
@@ -44,7 +45,7 @@ class Rounds:
     """
 
     name: str  # of the manifest
-    database: Path
+    database: DatabasePlace
     rows: Mapping[int, tuple[State, int]]
     jobs: tuple[str, ...] = ()
     kinds: tuple[RetryKind, ...] = ()
@@ -57,7 +58,7 @@ class Rounds:
         """What all these rounds are expected to cost."""
         return sum(kind.credits for kind in self.kinds)
 
-    def refuse_elsewhere(self, name: str, database: Path) -> None:
+    def refuse_elsewhere(self, name: str, database: DatabasePlace) -> None:
         """Refuse to begin these in another manifest or database: their rows are others there.
 
         Raises:

@@ -30,7 +30,7 @@ from runner.errors import Exit, TemporaryTrouble, UsageError
 from runner.host.clock import Clock, ServiceClock, SystemClock, rfc3339
 from runner.host.environment import descriptors_left, get_key
 from runner.host.surroundings import Weight
-from runner.host.workspace import find_workspace
+from runner.host.workspace import DatabasePlace, find_workspace
 from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
 from runner.pace.concurrency import concurrency_limit
@@ -214,7 +214,7 @@ class Run:
         self._agree(plan)
         return file, plan
 
-    def _open(self, database: Path) -> StateDatabase:
+    def _open(self, database: DatabasePlace) -> StateDatabase:
         file = open_database(database)
         self._stack.callback(file.close)
         return file
@@ -319,8 +319,8 @@ def _tell_problems(plan: Plan, announce: Announce) -> None:
 
 
 def _look_at_room(folder: OutputFolder, file: StateDatabase, announce: Announce) -> None:
-    assert file.path is not None
-    for finding in look_at_room(folder.root, file.path):
+    assert file.place is not None
+    for finding in look_at_room(folder.root, file.place):
         if finding.weight is Weight.STOP:
             raise TemporaryTrouble(finding.found, hint=finding.do)
         if finding.weight is Weight.WARNING:

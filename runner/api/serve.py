@@ -59,6 +59,7 @@ class LivePage:
         self.show(
             Target(
                 database=plan.database,
+                folder=plan.folder,
                 manifest=plan.name,
                 output_dir=plan.settings.output_dir,
                 invocation=invocation_of(plan.settings.path, state, sandbox=sandbox),
@@ -100,7 +101,7 @@ class LivePage:
         """
         assert self._target is not None
         if self._redirect_file is None:
-            self._redirect_file = RedirectFile(self._target.database.parent)
+            self._redirect_file = RedirectFile(self._target.folder)
         return self._redirect_file.lead_to(self.url).absolute().as_uri()
 
     def close(self) -> None:
@@ -186,6 +187,7 @@ def target_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Tar
         )
     return Target(
         database=workspace.database,
+        folder=workspace.folder,
         manifest=name,
         output_dir=bound.output_dir,
         invocation=invocation_of(manifest or bound.path, state, sandbox=sandbox),

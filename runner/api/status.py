@@ -56,7 +56,7 @@ def standings(file: StateDatabase, *, names: list[str] | None, now_s: float) -> 
     for name in names or []:
         if manifests.binding(file.conn, name) is None:
             raise UsageError(
-                f"{name} has never been run with {file.path}",
+                f"{name} has never been run with {file.place}",
                 hint="`rivya-batch plan` shows what it would do",
             )
     return [_standing(file, name, now_s) for name in (names or manifests.names(file.conn))]

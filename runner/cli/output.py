@@ -21,7 +21,8 @@ state_option = click.option(
     "--state",
     metavar="FILE",
     envvar="RIVYA_STATE",
-    help="Use this state database (default: state/runner.db).",
+    callback=lambda context, option, value: _without_password(context, option, value),
+    help="Use this state database, a file or postgresql://… (default: state/runner.db).",
 )
 skip_invalid_option = click.option(
     "--skip-invalid", is_flag=True, help="Leave out jobs with mistakes; take the others (exit 3)."
@@ -34,6 +35,16 @@ def named_state(state: str | None, *, sandbox: bool, ctx: click.Context | None =
     """Return the database that is meant. The one of the environment is for real runs only."""
     typed = (ctx or click.get_current_context()).get_parameter_source("state") is ParameterSource.COMMANDLINE
     return state if typed or not sandbox else None
+
+
+def _without_password(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Refuse a password where everybody on this machine can read it."""
+    typed = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    if value and typed and "://" in value:
+        from runner.host.workspace import refuse_password
+
+        refuse_password(value)
+    return value
 
 
 def hold_streams(*, for_programs: bool) -> None:

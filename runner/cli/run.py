@@ -124,7 +124,7 @@ def go(
             if not request.sandbox:
                 look_first(plan, request.options)  # while somebody is there to mend what it finds
             wait_until(start_at)
-        progress.log_to(plan.database.with_name(f"{plan.database.stem}.log"))
+        progress.log_to(plan.log)
         progress.begin(plan.name, summary=dict(plan.summary), credits=dict(plan.credits))
         if page is not None and web is not None:
             page.about(plan, state=request.state, sandbox=request.sandbox)

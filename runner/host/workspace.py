@@ -10,13 +10,16 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeAlias
 
 from runner.errors import RunLocked, TemporaryTrouble, UsageError
 from runner.host.clock import rfc3339
 from runner.host.drives import DRIVES
 from runner.host.processes import is_stopped
 from runner.store.place import has_database, is_folder
+from runner.store.server_address import ServerAddress, is_server_address
+
+DatabasePlace: TypeAlias = Path | ServerAddress
 
 RUNNER_DB, SANDBOX_DB = "runner.db", "sandbox.db"
 TRIES, TRY_EVERY_S = 5, 0.02
@@ -24,10 +27,10 @@ TRIES, TRY_EVERY_S = 5, 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """The folder a manifest lives in, and the database that remembers it. Both absolute."""
+    """The folder a manifest lives in, and the database that remembers it; a path is absolute."""
 
     root: Path
-    database: Path
+    database: DatabasePlace
 
     @property
     def has_database(self) -> bool:
@@ -36,13 +39,28 @@ class Workspace:
         Raises:
             StateError: What is there is none, or only a part of one.
             OSError: Nobody can know: its drive is away.
+            TemporaryTrouble: Nobody can know: its server cannot be reached.
         """
         return has_database(self.database)
 
     @property
+    def folder(self) -> Path:
+        """Where this machine's own notes about the database are: logs and the like."""
+        return self.database.parent if isinstance(self.database, Path) else self.root / "state"
+
+    @property
     def service_database(self) -> Path:
         """Where the bundled imitation keeps the account that rehearsals of this database spend from."""
-        return self.database.with_name(f"{self.database.stem}-service.db")
+        return self._beside("-service.db")
+
+    @property
+    def sandbox_results(self) -> Path:
+        """Where the results of rehearsals are that have a database of their own."""
+        return self._beside("-results")
+
+    def _beside(self, ending: str) -> Path:
+        assert isinstance(self.database, Path)  # a rehearsal has a file
+        return self.database.with_name(f"{self.database.stem}{ending}")
 
 
 def workspace_root(manifest: Path) -> Path:
@@ -60,13 +78,19 @@ def find_workspace(manifest: Path | None, *, state: str | None, sandbox: bool) -
 
     Args:
         manifest: The manifest; None for commands that look at a whole workspace.
-        state: Another database file.
+        state: Another database, a file or `postgresql://…`.
         sandbox: Whether the bundled imitation is meant, which has a database of its own unless another is named.
 
     Raises:
-        UsageError: The name is that of a folder, or, for a rehearsal, that of the database of real runs.
+        UsageError: The name is that of a folder, or, for a rehearsal, that of the database of real runs or a server's.
     """
     root = workspace_root(manifest if manifest is not None else Path.cwd() / "any")
+    if state and is_server_address(state):
+        if sandbox:
+            raise UsageError(
+                "a rehearsal keeps its database in a file", hint="name a file, or leave --state out"
+            )
+        return Workspace(root=root, database=ServerAddress.parse(state))
     if state:
         path = Path(state).expanduser()
         DRIVES.wait_for(path.parent)
@@ -83,6 +107,19 @@ def find_workspace(manifest: Path | None, *, state: str | None, sandbox: bool) -
         )
     # One database has one name, or two runs that reach it by two links would hold two locks.
     return Workspace(root=root, database=path)
+
+
+def refuse_password(state: str) -> None:
+    """Refuse the address of a database with a password in it, where everybody on this machine can read it.
+
+    Raises:
+        UsageError: There is one.
+    """
+    if is_server_address(state) and ServerAddress.parse(state).passwords:
+        raise UsageError(
+            "a password on the command line can be read by everybody on this machine",
+            hint="keep it in ~/.pgpass or PGPASSWORD, or give the whole address by RIVYA_STATE",
+        )
 
 
 def no_database(workspace: Workspace, *, sandbox: bool) -> UsageError:

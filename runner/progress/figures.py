@@ -8,6 +8,7 @@ import unicodedata
 from pathlib import Path
 
 from runner.model import Basis
+from runner.store.server_address import ServerAddress
 
 
 def credits_in_words(amount: float | None) -> str:
@@ -27,8 +28,10 @@ def times(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
 
 
-def near(path: Path | str) -> str:
+def near(path: Path | ServerAddress | str) -> str:
     """Return a path as a reader would type it here: relative when it is below the working directory."""
+    if isinstance(path, ServerAddress):
+        return str(path)
     try:
         relative = os.path.relpath(path)
     except (OSError, ValueError):  # the working directory is gone, or on another drive

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.errors import TemporaryTrouble
-from runner.host.workspace import Holder, RunLock
+from runner.host.workspace import DatabasePlace, Holder, RunLock
 from runner.store.connection import Connection
+from runner.store.server_address import ServerAddress, need_driver
 from runner.store.sqlite import StateFile
 
 
@@ -22,6 +23,10 @@ class StateDatabase(Protocol):
     @property
     def path(self) -> Path | None:
         """Its file; None where it has none."""
+
+    @property
+    def place(self) -> DatabasePlace | None:
+        """Where it is; None for one in memory."""
 
     @property
     def created(self) -> bool:
@@ -57,22 +62,33 @@ class StateDatabase(Protocol):
         """Close it; never raises for what a later opening repairs."""
 
 
-def open_database(place: Path) -> StateDatabase:
+def open_database(place: DatabasePlace) -> StateDatabase:
     """Open for writing; create and migrate as needed.
 
     Raises:
         StateError: It cannot be used: no right to write, a newer version, damaged, not ours.
         TemporaryTrouble: A later try may work: the disk is full, another program keeps it locked.
     """
+    if isinstance(place, ServerAddress):
+        need_driver()
+        from runner.store.postgres import ServerDatabase
+
+        return ServerDatabase.open(place)
     return StateFile.open(place)
 
 
-def open_to_read(place: Path) -> StateDatabase:
+def open_to_read(place: DatabasePlace) -> StateDatabase:
     """Open to read only; it must exist and be of this version.
 
     Raises:
         StateError: It cannot be read, is newer or older than this program, or is not ours.
+        TemporaryTrouble: Its server cannot be reached.
     """
+    if isinstance(place, ServerAddress):
+        need_driver()
+        from runner.store.postgres import ServerDatabase
+
+        return ServerDatabase.open_to_read(place)
     return StateFile.open_readonly(place)
 
 

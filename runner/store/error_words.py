@@ -37,6 +37,10 @@ AWAY = frozenset(
 )
 
 
+class Contradiction(RunnerError):
+    """The database refuses what contradicts what is in it; a fault of ours, and nothing of it was kept."""
+
+
 @contextlib.contextmanager
 def trouble(doing: str, path: Path | None = None, *, opening: bool = False) -> Iterator[None]:
     """Turn SQLite's and the system's errors into ours, by whether a later run can work.
@@ -112,6 +116,8 @@ def _of_sqlite(exc: sqlite3.DatabaseError, doing: str, path: Path | None, *, ope
             return TemporaryTrouble(f"{doing}: {exc}", hint="reconnect its drive, then run again")
         case _ if opening:
             return _unusable(exc, doing)
+        case sqlite3.SQLITE_CONSTRAINT:
+            return Contradiction(f"{doing}: {exc}")
         case _:
             return RunnerError(f"{doing}: {exc}")
 

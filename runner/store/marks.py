@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runner.results.files import MARKS
+from runner.store.server_address import ServerAddress
 
 _VERSION = 1
 
@@ -49,17 +50,16 @@ class Marks:
     """The marks of one manifest, in all their places.
 
     Args:
-        database: Absolute.
+        database: Absolute, where it is a file.
         output_dir: Absolute.
         manifest: The manifest's name.
     """
 
-    def __init__(self, database: Path, output_dir: Path, manifest: str) -> None:
+    def __init__(self, database: Path | ServerAddress, output_dir: Path, manifest: str) -> None:
         self._database, self._manifest = database, manifest
-        self._places = (
-            database.with_name(f"{database.name}.{manifest}.mark"),
-            output_dir / MARKS / f"{manifest}.json",
-        )
+        self._places: tuple[Path, ...] = (output_dir / MARKS / f"{manifest}.json",)
+        if isinstance(database, Path):
+            self._places = (database.with_name(f"{database.name}.{manifest}.mark"), *self._places)
         self._writing = threading.Lock()
         self.last: PaymentsBegun | None = None  # up to where all is known to be written down
 

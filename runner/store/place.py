@@ -12,17 +12,24 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.host.mounts import SYNC_MARKERS, mount_of, synced_by_name
 from runner.store.error_words import damaged
+from runner.store.server_address import ServerAddress, need_driver
 
 SMALL_BYTES = 20_000_000  # looked through in a tenth of a second
 
 
-def has_database(path: Path) -> bool:
-    """Say whether there is a database to read; an empty file is none.
+def has_database(path: Path | ServerAddress) -> bool:
+    """Say whether there is a database to read; an empty file is none, nor is one at a server without our tables.
 
     Raises:
         StateError: It is a folder, or only the log of one is left.
         OSError: Nobody can know: its drive is away.
+        TemporaryTrouble: Nobody can know: its server cannot be reached.
     """
+    if isinstance(path, ServerAddress):
+        need_driver()
+        from runner.store.postgres import has_tables
+
+        return has_tables(path)
     if is_folder(path):
         raise StateError(f"{path} is a folder", hint="name a file with --state, or move the folder away")
     if _size(path):

@@ -195,6 +195,11 @@ class StateFile:
         )
 
     @property
+    def place(self) -> Path | None:
+        """Where it is; None for one in memory."""
+        return self.path
+
+    @property
     def is_replaced(self) -> bool:
         """Whether another file has come into its place."""
         return self.replaced is not None

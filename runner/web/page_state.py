@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runner.host.clock import epoch, rfc3339
-from runner.host.workspace import Holder
+from runner.host.workspace import DatabasePlace, Holder
 from runner.reports import page
 from runner.reports.data import FilePlace, Invocation, Report, categories_of, collect, jobs_of
 from runner.store import jobs, reporting, runs
@@ -34,7 +34,8 @@ PIECE = 4000  # jobs told at once
 class Target:
     """What a live page is about."""
 
-    database: Path
+    database: DatabasePlace
+    folder: Path  # for what this machine notes beside it
     manifest: str
     output_dir: Path
     invocation: Invocation

@@ -443,6 +443,7 @@ SAYS: dict[str, Said] = {
 @cache
 def _content() -> bytes:
     first = World.of(A, B)
+    assert isinstance(first.file, StateFile)
     content = first.file.conn.serialize()
     first.file.close()
     return content

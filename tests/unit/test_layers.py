@@ -93,6 +93,7 @@ IMPURE_CALLS = frozenset(
 # Who may use a library that reaches outside. The sandbox is another program and is looked at by itself.
 HOMES: dict[str, frozenset[str]] = {
     "sqlite_utils": frozenset({"store", "store.migrations"}),
+    "psycopg": frozenset({"store"}),
     "httpx": frozenset({"service", "service.rivya.endpoints", "results"}),
     "httpx_aiohttp": frozenset({"service"}),
     "aiohttp": frozenset({"service"}),
@@ -364,7 +365,7 @@ PRINTED_AS_IT_IS = frozenset({"jobs.last_errors", "jobs.last_warnings", "ledger.
 
 
 # What the rest of the store stands on: the only ones of it that hand on what a database has answered.
-GROUND = frozenset({"store.connection", "store.tables"})
+GROUND = frozenset({"store.connection", "store.tables", "store.postgres"})
 
 
 def in_store(path: Path) -> bool:

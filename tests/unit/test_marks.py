@@ -30,7 +30,7 @@ class OnDisk:
 async def world() -> World:
     """Three payments of `autumn` were begun, and accepted as t1, t2, t3."""
     world = World.of(*(job(name) for name in "abcd"))
-    world.file.created = False
+    cast("Any", world.file).created = False
     for number, name in enumerate("abc", start=1):
         await world.submits(name, accepted(f"t{number}"))
     return world

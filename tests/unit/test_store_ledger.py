@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,10 @@ from runner.model import Basis, Budget, Estimate, Job, State, TaskId
 from runner.money.budget import KEPT, RISE, UNTRIED, Committed, Verdict, judge
 from runner.money.pricing import RECENT, Seen
 from runner.store import jobs, ledger
+from runner.store.database import StateDatabase
+from runner.store.error_words import Contradiction
 from runner.store.sqlite import StateFile
+from tests.databases import close, empty_state
 from tests.staged import changed
 from tests.world import BEGINNING, NAME, apply, bind, job, rows
 
@@ -27,20 +29,20 @@ DAY_S = 86_400.0
 
 
 @pytest.fixture
-def file() -> Iterator[StateFile]:
-    opened = StateFile.in_memory()
+def file(each_database: str) -> Iterator[StateDatabase]:
+    opened = empty_state()
     bind(opened)
     apply(opened, *[job(name, params={"duration": number}) for number, name in enumerate("abcdef")])
     yield opened
-    opened.close()
+    close(opened)
 
 
-def the(file: StateFile, name: str, manifest: str = NAME) -> Job:
+def the(file: StateDatabase, name: str, manifest: str = NAME) -> Job:
     return jobs.find(file.conn, manifest, name)[0]
 
 
 def reserve(
-    file: StateFile,
+    file: StateDatabase,
     name: str,
     credits: float = 10,
     *,
@@ -53,30 +55,30 @@ def reserve(
         ledger.reserve(conn, the(file, name, manifest), estimate=estimate, base_url=URL, now=rfc3339(at_s))
 
 
-def accept(file: StateFile, name: str, reserved: float | None, task_id: str | None = None) -> None:
+def accept(file: StateDatabase, name: str, reserved: float | None, task_id: str | None = None) -> None:
     with file.transaction() as conn:
         ledger.accept(
             conn, the(file, name), task_id=TaskId(task_id or f"t-{name}"), reserved=reserved, now=NOW
         )
 
 
-def settle(file: StateFile, name: str, final: float | None, *, succeeded: bool = True) -> None:
+def settle(file: StateDatabase, name: str, final: float | None, *, succeeded: bool = True) -> None:
     with file.transaction() as conn:
         ledger.settle(conn, the(file, name), final=final, succeeded=succeeded, now=NOW)
 
 
-def release(file: StateFile, name: str) -> None:
+def release(file: StateDatabase, name: str) -> None:
     with file.transaction() as conn:
         ledger.release(conn, the(file, name), now=NOW)
 
 
-def next_round(file: StateFile, name: str) -> None:
+def next_round(file: StateDatabase, name: str) -> None:
     found = the(file, name)
     with file.transaction() as conn:
         changed(conn, found, NOW, round=found.round + 1)
 
 
-def row(file: StateFile, name: str) -> dict[str, Any]:
+def row(file: StateDatabase, name: str) -> dict[str, Any]:
     found = the(file, name)
     return dict(
         file.conn.execute(
@@ -85,7 +87,7 @@ def row(file: StateFile, name: str) -> dict[str, Any]:
     )
 
 
-def committed(file: StateFile, name: str = "a", *, at_s: float = BEGINNING) -> Committed:
+def committed(file: StateDatabase, name: str = "a", *, at_s: float = BEGINNING) -> Committed:
     return ledger.committed(file.conn, the(file, name), base_url=URL, now_s=at_s)
 
 
@@ -113,7 +115,7 @@ def committed(file: StateFile, name: str = "a", *, at_s: float = BEGINNING) -> C
     ],
 )
 def test_a_payment_from_its_estimate_to_its_last_word(
-    file: StateFile, reserved: float | None, final: float | None, state: str, amount: float
+    file: StateDatabase, reserved: float | None, final: float | None, state: str, amount: float
 ) -> None:
     reserve(file, "a", 20)
     assert ledger.totals(file.conn, NAME) == (0, 20)
@@ -130,7 +132,7 @@ def test_a_payment_from_its_estimate_to_its_last_word(
 
 @pytest.mark.parametrize(("final", "amount"), [(0, 0), (3, 3), (None, 10)])
 def test_a_task_that_failed_is_believed_when_it_says_what_it_cost(
-    file: StateFile, final: float | None, amount: float
+    file: StateDatabase, final: float | None, amount: float
 ) -> None:
     reserve(file, "a", 5)
     accept(file, "a", 10)
@@ -141,7 +143,7 @@ def test_a_task_that_failed_is_believed_when_it_says_what_it_cost(
     assert seen(file) == Seen(named=10), "what became of a failed task is no price"
 
 
-def test_a_free_result_is_believed_where_nothing_was_ever_to_be_paid(file: StateFile) -> None:
+def test_a_free_result_is_believed_where_nothing_was_ever_to_be_paid(file: StateDatabase) -> None:
     reserve(file, "a", 0)
     accept(file, "a", 0)
 
@@ -150,7 +152,7 @@ def test_a_free_result_is_believed_where_nothing_was_ever_to_be_paid(file: State
     assert (row(file, "a")["state"], row(file, "a")["amount"]) == ("released", 0)
 
 
-def test_a_reservation_never_falls_below_what_is_known(file: StateFile) -> None:
+def test_a_reservation_never_falls_below_what_is_known(file: StateDatabase) -> None:
     """Observed as 40, reserved as 1 on the next night: each of those on their way counted as 1."""
     apply(file, *(job(name, params={"duration": 6}) for name in "abc"))
     reserve(file, "a", 10)
@@ -171,7 +173,7 @@ def test_a_reservation_never_falls_below_what_is_known(file: StateFile) -> None:
     assert row(file, "b")["amount"] == 40, "no word at the end means in full: never less than its like"
 
 
-def test_a_settled_payment_is_not_settled_released_or_corrected_again(file: StateFile) -> None:
+def test_a_settled_payment_is_not_settled_released_or_corrected_again(file: StateDatabase) -> None:
     reserve(file, "a")
     accept(file, "a", 10)
     settle(file, "a", 8)
@@ -187,7 +189,7 @@ def test_a_settled_payment_is_not_settled_released_or_corrected_again(file: Stat
     assert row(file, "a") == before
 
 
-def test_a_reservation_named_late_is_corrected_while_the_task_runs(file: StateFile) -> None:
+def test_a_reservation_named_late_is_corrected_while_the_task_runs(file: StateDatabase) -> None:
     reserve(file, "a", 10)
     accept(file, "a", 0)
     assert (row(file, "a")["probe"], row(file, "a")["amount"]) == (1, 10)
@@ -200,7 +202,7 @@ def test_a_reservation_named_late_is_corrected_while_the_task_runs(file: StateFi
     assert ledger.totals(file.conn, NAME) == (0, 40)
 
 
-def test_a_released_round_can_be_opened_anew_on_another_day(file: StateFile) -> None:
+def test_a_released_round_can_be_opened_anew_on_another_day(file: StateDatabase) -> None:
     reserve(file, "a", 10)
     accept(file, "a", 10, "t-1")
     settle(file, "a", 0, succeeded=False)
@@ -221,7 +223,7 @@ def test_a_released_round_can_be_opened_anew_on_another_day(file: StateFile) -> 
 
 
 @pytest.mark.parametrize("final", [None, 10, 3])
-def test_a_charged_round_is_never_opened_anew(file: StateFile, final: float | None) -> None:
+def test_a_charged_round_is_never_opened_anew(file: StateDatabase, final: float | None) -> None:
     reserve(file, "a", 10)
     settle(file, "a", final)
     before = row(file, "a")
@@ -232,7 +234,7 @@ def test_a_charged_round_is_never_opened_anew(file: StateFile, final: float | No
     assert row(file, "a") == before
 
 
-def test_a_round_that_is_still_out_is_not_opened_anew(file: StateFile) -> None:
+def test_a_round_that_is_still_out_is_not_opened_anew(file: StateDatabase) -> None:
     reserve(file, "a", 10)
 
     with pytest.raises(RunnerError, match="paid for already"):
@@ -241,7 +243,7 @@ def test_a_round_that_is_still_out_is_not_opened_anew(file: StateFile) -> None:
     assert ledger.totals(file.conn, NAME) == (0, 10)
 
 
-def test_each_round_is_a_payment_of_its_own(file: StateFile) -> None:
+def test_each_round_is_a_payment_of_its_own(file: StateDatabase) -> None:
     reserve(file, "a", 10)
     settle(file, "a", 10, succeeded=False)
     next_round(file, "a")
@@ -252,17 +254,17 @@ def test_each_round_is_a_payment_of_its_own(file: StateFile) -> None:
     assert ledger.amount_of(file.conn, the(file, "a")) == 12
 
 
-def test_the_ledger_only_grows(file: StateFile) -> None:
+def test_the_ledger_only_grows(file: StateDatabase) -> None:
     reserve(file, "a")
 
-    with pytest.raises(sqlite3.IntegrityError, match="only grows"):
-        file.conn.execute("DELETE FROM ledger")
-    with pytest.raises(sqlite3.IntegrityError):
-        file.conn.execute("DELETE FROM jobs")
+    with pytest.raises(Contradiction, match="only grows"), file.transaction() as conn:
+        conn.execute("DELETE FROM ledger")
+    with pytest.raises(Contradiction), file.transaction() as conn:
+        conn.execute("DELETE FROM jobs")
     assert ledger.totals(file.conn, NAME) == (0, 10)
 
 
-def test_two_payments_cannot_hold_one_task(file: StateFile) -> None:
+def test_two_payments_cannot_hold_one_task(file: StateDatabase) -> None:
     reserve(file, "a")
     reserve(file, "b")
     accept(file, "a", 10, "t")
@@ -277,7 +279,7 @@ def test_two_payments_cannot_hold_one_task(file: StateFile) -> None:
 # --- what was seen --------------------------------------------------------------------------------
 
 
-def seen(file: StateFile, name: str = "a") -> Seen | None:
+def seen(file: StateDatabase, name: str = "a") -> Seen | None:
     return ledger.price_seen(file.conn, URL, the(file, name).shape)
 
 
@@ -298,7 +300,7 @@ def seen(file: StateFile, name: str = "a") -> Seen | None:
     ],
 )
 def test_what_a_payment_teaches_about_its_price(
-    file: StateFile, reserved: float | None, final: float | None, succeeded: bool, expected: Seen | None
+    file: StateDatabase, reserved: float | None, final: float | None, succeeded: bool, expected: Seen | None
 ) -> None:
     reserve(file, "a", 3)
     accept(file, "a", reserved)
@@ -308,14 +310,14 @@ def test_what_a_payment_teaches_about_its_price(
     assert seen(file, "b") is None, "another shape is another price"
 
 
-def test_an_estimate_alone_is_no_price_that_was_seen(file: StateFile) -> None:
+def test_an_estimate_alone_is_no_price_that_was_seen(file: StateDatabase) -> None:
     reserve(file, "a", 3)
 
     assert seen(file) is None
     assert ledger.price_seen(file.conn, "https://other", the(file, "a").shape) is None
 
 
-def pay(file: StateFile, name: str, reserved: float | None, final: float | None) -> None:
+def pay(file: StateDatabase, name: str, reserved: float | None, final: float | None) -> None:
     """Pay for another round of a job."""
     reserve(file, name)
     accept(file, name, reserved, f"t-{name}-{the(file, name).round}")
@@ -323,7 +325,7 @@ def pay(file: StateFile, name: str, reserved: float | None, final: float | None)
     next_round(file, name)
 
 
-def test_the_last_charges_of_a_price_are_kept(file: StateFile) -> None:
+def test_the_last_charges_of_a_price_are_kept(file: StateDatabase) -> None:
     for number in range(RECENT + 5):
         pay(file, "a", 100, 10 + number)
 
@@ -332,7 +334,7 @@ def test_the_last_charges_of_a_price_are_kept(file: StateFile) -> None:
     assert found.ends == tuple(15 + number for number in range(RECENT))
 
 
-def test_reservations_are_kept_to_until_one_is_exceeded(file: StateFile) -> None:
+def test_reservations_are_kept_to_until_one_is_exceeded(file: StateDatabase) -> None:
     def kept() -> float:
         found = seen(file)
         assert found is not None
@@ -365,11 +367,11 @@ def test_reservations_are_kept_to_until_one_is_exceeded(file: StateFile) -> None
 # --- charges that a person has to see ---
 
 
-def surprises(file: StateFile) -> list[tuple[str, float]]:
+def surprises(file: StateDatabase) -> list[tuple[str, float]]:
     return [(each.job, each.credits) for each in ledger.surprises(file.conn, NAME)]
 
 
-def test_a_charge_many_times_its_estimate_is_marked_until_a_person_was_told(file: StateFile) -> None:
+def test_a_charge_many_times_its_estimate_is_marked_until_a_person_was_told(file: StateDatabase) -> None:
     reserve(file, "a", 10, most=100)
     accept(file, "a", 12)
     reserve(file, "b", 10, most=100)
@@ -387,7 +389,7 @@ def test_a_charge_many_times_its_estimate_is_marked_until_a_person_was_told(file
     assert surprises(file) == [], "the model was seen to cost so much, and a person has gone on"
 
 
-def test_a_reservation_many_times_its_estimate_is_marked_before_it_is_charged(file: StateFile) -> None:
+def test_a_reservation_many_times_its_estimate_is_marked_before_it_is_charged(file: StateDatabase) -> None:
     reserve(file, "a", 10, most=100)
     accept(file, "a", 700)
 
@@ -399,7 +401,7 @@ def test_a_reservation_many_times_its_estimate_is_marked_before_it_is_charged(fi
     assert surprises(file) == [], "it was told already"
 
 
-def test_what_was_charged_for_others_of_its_like_is_no_surprise(file: StateFile) -> None:
+def test_what_was_charged_for_others_of_its_like_is_no_surprise(file: StateDatabase) -> None:
     """All were sent at the listed price; each would have been told, one by one, night after night."""
     apply(file, *(job(name, params={"duration": 6}) for name in "abc"))
     for name in "abc":
@@ -411,7 +413,7 @@ def test_what_was_charged_for_others_of_its_like_is_no_surprise(file: StateFile)
     assert surprises(file) == [("a", 150)]
 
 
-def test_another_manifest_has_surprises_of_its_own(file: StateFile) -> None:
+def test_another_manifest_has_surprises_of_its_own(file: StateDatabase) -> None:
     bind(file, "winter")
     apply(file, job("a"), name="winter")
     reserve(file, "a", 10, manifest="winter", most=100)
@@ -425,7 +427,7 @@ def test_another_manifest_has_surprises_of_its_own(file: StateFile) -> None:
 # --- probes ---------------------------------------------------------------------------------------
 
 
-def test_a_probe_is_out_until_its_price_is_named(file: StateFile) -> None:
+def test_a_probe_is_out_until_its_price_is_named(file: StateDatabase) -> None:
     reserve(file, "a")
     assert committed(file).probes_out == 1
 
@@ -438,7 +440,7 @@ def test_a_probe_is_out_until_its_price_is_named(file: StateFile) -> None:
 
 
 @pytest.mark.parametrize("end", ["settle", "release", "person"])
-def test_a_probe_whose_price_was_never_named_is_out_until_its_end(file: StateFile, end: str) -> None:
+def test_a_probe_whose_price_was_never_named_is_out_until_its_end(file: StateDatabase, end: str) -> None:
     reserve(file, "a")
     accept(file, "a", None)
     assert committed(file).probes_out == 1
@@ -456,7 +458,7 @@ def test_a_probe_whose_price_was_never_named_is_out_until_its_end(file: StateFil
     assert rows(file, "SELECT count(*) FROM credits_out") == [(0,)]
 
 
-def test_a_payment_whose_price_was_seen_meanwhile_is_no_probe_any_more(file: StateFile) -> None:
+def test_a_payment_whose_price_was_seen_meanwhile_is_no_probe_any_more(file: StateDatabase) -> None:
     """Sent while there was no cap, its answer lost; another of its shape has named the price since."""
     apply(file, job("a", params={"duration": 6}), job("b", params={"duration": 6}), job("c"))
     reserve(file, "a")
@@ -469,7 +471,9 @@ def test_a_payment_whose_price_was_seen_meanwhile_is_no_probe_any_more(file: Sta
 
 
 @pytest.mark.parametrize("final", [0, None])
-def test_a_task_that_failed_for_nothing_is_no_end_of_its_price(file: StateFile, final: float | None) -> None:
+def test_a_task_that_failed_for_nothing_is_no_end_of_its_price(
+    file: StateDatabase, final: float | None
+) -> None:
     reserve(file, "a")
     accept(file, "a", 10)
     settle(file, "a", final, succeeded=False)
@@ -479,7 +483,7 @@ def test_a_task_that_failed_for_nothing_is_no_end_of_its_price(file: StateFile, 
     assert found.ends == ()
 
 
-def test_a_service_names_no_amounts_once_three_tasks_have_succeeded_in_silence(file: StateFile) -> None:
+def test_a_service_names_no_amounts_once_three_tasks_have_succeeded_in_silence(file: StateDatabase) -> None:
     def end(name: str, state: State, reserved: float | None = None) -> bool:
         reserve(file, name)
         accept(file, name, reserved)
@@ -496,7 +500,7 @@ def test_a_service_names_no_amounts_once_three_tasks_have_succeeded_in_silence(f
     assert not end("e", State.DONE, reserved=12), "it does name them"
 
 
-def test_probes_of_another_manifest_do_not_hold_this_one_back(file: StateFile) -> None:
+def test_probes_of_another_manifest_do_not_hold_this_one_back(file: StateDatabase) -> None:
     bind(file, "winter")
     apply(file, job("a"), name="winter")
     reserve(file, "a", manifest="winter")
@@ -506,7 +510,7 @@ def test_probes_of_another_manifest_do_not_hold_this_one_back(file: StateFile) -
     assert committed(file).day == 10, "the day is the workspace's"
 
 
-def test_what_is_on_its_way_may_come_to_more_until_its_end(file: StateFile) -> None:
+def test_what_is_on_its_way_may_come_to_more_until_its_end(file: StateDatabase) -> None:
     bind(file, "winter")
     apply(file, job("a"), name="winter")
     reserve(file, "a", 5, at_s=BEGINNING - 90_000)
@@ -533,7 +537,7 @@ def test_what_is_on_its_way_may_come_to_more_until_its_end(file: StateFile) -> N
 
 
 def test_what_is_on_its_way_to_a_service_that_names_nothing_comes_to_what_it_counts_with(
-    file: StateFile,
+    file: StateDatabase,
 ) -> None:
     for name in "abc":
         reserve(file, name)
@@ -561,7 +565,7 @@ def test_what_is_on_its_way_to_a_service_that_names_nothing_comes_to_what_it_cou
         (-3600, True),  # a clock set back does not forgive what was spent
     ],
 )
-def test_a_payment_counts_for_24_hours(file: StateFile, later_s: float, counts: bool) -> None:
+def test_a_payment_counts_for_24_hours(file: StateDatabase, later_s: float, counts: bool) -> None:
     reserve(file, "a", 10)
     settle(file, "a", 10)
 
@@ -570,7 +574,7 @@ def test_a_payment_counts_for_24_hours(file: StateFile, later_s: float, counts: 
     assert committed(file, at_s=BEGINNING + later_s).total == 10
 
 
-def test_no_24_hours_hold_more_than_the_daily_cap(file: StateFile) -> None:
+def test_no_24_hours_hold_more_than_the_daily_cap(file: StateDatabase) -> None:
     """Greedy, for five days: as much as the budget allows, the moment it allows it."""
     cap, spent = 25.0, []
     budget = Budget(max_credits_per_day=cap)
@@ -591,7 +595,7 @@ def test_no_24_hours_hold_more_than_the_daily_cap(file: StateFile) -> None:
         assert 10 * sum(start <= moment < start + DAY_S for moment in spent) <= cap
 
 
-def test_a_send_of_another_day_counts_on_that_day(file: StateFile) -> None:
+def test_a_send_of_another_day_counts_on_that_day(file: StateDatabase) -> None:
     reserve(file, "a", 10)
     later = BEGINNING + 3 * DAY_S
     assert committed(file, at_s=later).day == 0
@@ -606,7 +610,7 @@ def test_a_send_of_another_day_counts_on_that_day(file: StateFile) -> None:
 # --- sums -----------------------------------------------------------------------------------------
 
 
-def check_sums(file: StateFile, at_s: float) -> None:
+def check_sums(file: StateDatabase, at_s: float) -> None:
     """Compare every running sum with a plain addition of the ledger's rows."""
     payments = [dict(item) for item in file.conn.execute("SELECT * FROM ledger")]
     for manifest in {NAME, "winter"}:
@@ -646,7 +650,7 @@ def check_sums(file: StateFile, at_s: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_running_sums_equal_a_plain_addition_after_any_history(file: StateFile, seed: int) -> None:
+def test_running_sums_equal_a_plain_addition_after_any_history(file: StateDatabase, seed: int) -> None:
     draw = random.Random(seed)
     bind(file, "winter")
     apply(file, *[job(name) for name in "abc"], name="winter")
@@ -683,7 +687,7 @@ def test_running_sums_equal_a_plain_addition_after_any_history(file: StateFile, 
         check_sums(file, at_s)
 
 
-def test_a_transaction_that_fails_takes_its_sums_back(file: StateFile) -> None:
+def test_a_transaction_that_fails_takes_its_sums_back(file: StateDatabase) -> None:
     reserve(file, "a", 10)
 
     with pytest.raises(ZeroDivisionError), file.transaction() as conn:
@@ -694,7 +698,7 @@ def test_a_transaction_that_fails_takes_its_sums_back(file: StateFile) -> None:
     check_sums(file, BEGINNING)
 
 
-def test_the_view_of_jobs_shows_the_money_of_the_present_round(file: StateFile) -> None:
+def test_the_view_of_jobs_shows_the_money_of_the_present_round(file: StateDatabase) -> None:
     reserve(file, "a", 10)
     accept(file, "a", 12)
     settle(file, "a", 11)
@@ -706,7 +710,7 @@ def test_the_view_of_jobs_shows_the_money_of_the_present_round(file: StateFile) 
     assert found == [(2, 10, None, None)]
 
 
-def test_estimated_is_what_the_plan_showed_and_not_what_is_set_aside(file: StateFile) -> None:
+def test_estimated_is_what_the_plan_showed_and_not_what_is_set_aside(file: StateDatabase) -> None:
     estimate = Estimate(credits=10, reserve=12, basis=Basis.OBSERVED)
     with file.transaction() as conn:
         ledger.reserve(conn, the(file, "a"), estimate=estimate, base_url="https://rivya.ai", now=NOW)
@@ -716,7 +720,7 @@ def test_estimated_is_what_the_plan_showed_and_not_what_is_set_aside(file: State
     assert ledger.totals(file.conn, NAME) == (0, 12)
 
 
-def test_nothing_is_known_of_a_manifest_that_never_paid(file: StateFile) -> None:
+def test_nothing_is_known_of_a_manifest_that_never_paid(file: StateDatabase) -> None:
     assert ledger.totals(file.conn, "unheard-of") == (0.0, 0.0)
     assert committed(file) == Committed(total=0, day=0, job=0)
     assert ledger.amount_of(file.conn, the(file, "a")) == 0.0

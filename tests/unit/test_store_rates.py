@@ -7,17 +7,18 @@ from collections.abc import Iterator
 import pytest
 
 from runner.store import rates
-from runner.store.sqlite import StateFile
+from runner.store.database import StateDatabase
+from tests.databases import close, empty_state
 
 NOW, LATER = "2026-11-29T00:00:00.000Z", "2026-11-30T00:00:00.000Z"
 KEY, OTHER_KEY = "0123456789ab", "ba9876543210"
 
 
 @pytest.fixture
-def file() -> Iterator[StateFile]:
-    opened = StateFile.in_memory()
+def file(each_database: str) -> Iterator[StateDatabase]:
+    opened = empty_state()
     yield opened
-    opened.close()
+    close(opened)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def file() -> Iterator[StateFile]:
         ("https://rivya.ai/a", "https://rivya.ai/A"),
     ],
 )
-def test_a_rate_is_that_of_the_very_service(file: StateFile, service: str, other: str) -> None:
+def test_a_rate_is_that_of_the_very_service(file: StateDatabase, service: str, other: str) -> None:
     with file.transaction() as conn:
         rates.save(conn, f"{other} {KEY}", 9.0, LATER)
     assert rates.latest_of_service(file.conn, service) is None
@@ -39,7 +40,7 @@ def test_a_rate_is_that_of_the_very_service(file: StateFile, service: str, other
     assert rates.latest_of_service(file.conn, service) == 4.0
 
 
-def test_of_several_keys_the_latest_rate_counts(file: StateFile) -> None:
+def test_of_several_keys_the_latest_rate_counts(file: StateDatabase) -> None:
     with file.transaction() as conn:
         rates.save(conn, f"https://rivya.ai {OTHER_KEY}", 4.0, LATER)
         rates.save(conn, f"https://rivya.ai {KEY}", 9.0, NOW)

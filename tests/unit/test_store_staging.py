@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,24 +14,27 @@ from runner.errors import RunnerError
 from runner.model import NEVER_SENT, Basis, Budget, Estimate, JobSpec
 from runner.money.budget import Committed, Verdict, judge
 from runner.store import diff, jobs, ledger, staging
+from runner.store.database import StateDatabase
+from runner.store.error_words import Contradiction
 from runner.store.sqlite import StateFile
 from runner.store.staging import StagedJob
+from tests.databases import close, empty_state
 from tests.staged import NOW, A, B, C, pay, plan, row_of, sends, set_state, table
 from tests.world import CONTRACT, NAME, apply, bind, job, reference, rows, staged
 
 
 @pytest.fixture
-def file() -> Iterator[StateFile]:
-    opened = StateFile.in_memory()
+def file(each_database: str) -> Iterator[StateDatabase]:
+    opened = empty_state()
     bind(opened)
     yield opened
-    opened.close()
+    close(opened)
 
 
 # --- new, planned, in states ----------------------------------------------------------------------
 
 
-def test_everything_is_new_at_first(file: StateFile) -> None:
+def test_everything_is_new_at_first(file: StateDatabase) -> None:
     assert plan(file, A, B) == {"a": "new", "b": "new"}
     assert sends(file) == 20
 
@@ -42,16 +44,16 @@ def test_everything_is_new_at_first(file: StateFile) -> None:
     assert table(file) == {("a", 1): "planned", ("b", 1): "planned"}
 
 
-def test_staging_changes_nothing_until_it_is_applied(file: StateFile) -> None:
+def test_staging_changes_nothing_until_it_is_applied(file: StateDatabase) -> None:
     apply(file, A)
-    before = list(file.conn.iterdump())
+    before = rows(file, "SELECT * FROM jobs"), rows(file, "SELECT * FROM manifests")
 
     plan(file, B, C)
 
-    assert list(file.conn.iterdump()) == before
+    assert (rows(file, "SELECT * FROM jobs"), rows(file, "SELECT * FROM manifests")) == before
 
 
-def test_an_unchanged_manifest_changes_nothing(file: StateFile) -> None:
+def test_an_unchanged_manifest_changes_nothing(file: StateDatabase) -> None:
     apply(file, A, B)
     pay(file, "a")
     before = rows(file, "SELECT * FROM jobs")
@@ -76,7 +78,7 @@ def test_an_unchanged_manifest_changes_nothing(file: StateFile) -> None:
         ("abandoned", "abandoned"),
     ],
 )
-def test_a_job_is_counted_by_where_it_stands(file: StateFile, state: str, change: str) -> None:
+def test_a_job_is_counted_by_where_it_stands(file: StateDatabase, state: str, change: str) -> None:
     apply(file, A)
     set_state(file, "a", state)
 
@@ -84,7 +86,7 @@ def test_a_job_is_counted_by_where_it_stands(file: StateFile, state: str, change
     assert sends(file) == (10 if change == "planned" else 0)
 
 
-def test_order_is_no_change_and_costs_nothing(file: StateFile) -> None:
+def test_order_is_no_change_and_costs_nothing(file: StateDatabase) -> None:
     apply(file, A, B, C)
     for name in "abc":
         pay(file, name)
@@ -96,7 +98,7 @@ def test_order_is_no_change_and_costs_nothing(file: StateFile) -> None:
     assert len(rows(file, "SELECT 1 FROM jobs")) == 3
 
 
-def test_an_added_job_is_one_payment(file: StateFile) -> None:
+def test_an_added_job_is_one_payment(file: StateDatabase) -> None:
     apply(file, A, C)
     pay(file, "a")
     pay(file, "c")
@@ -105,7 +107,7 @@ def test_an_added_job_is_one_payment(file: StateFile) -> None:
     assert sends(file) == 10
 
 
-def test_manifests_of_other_names_are_left_alone(file: StateFile) -> None:
+def test_manifests_of_other_names_are_left_alone(file: StateDatabase) -> None:
     bind(file, "winter")
     apply(file, A, B, name="winter")
     apply(file, A)
@@ -130,7 +132,7 @@ CAUSES = [
 
 
 @pytest.mark.parametrize(("edited", "cause"), CAUSES, ids=[cause for _, cause in CAUSES])
-def test_an_edited_job_is_paid_again_and_says_why(file: StateFile, edited: JobSpec, cause: str) -> None:
+def test_an_edited_job_is_paid_again_and_says_why(file: StateDatabase, edited: JobSpec, cause: str) -> None:
     apply(file, A, B)
     pay(file, "a")
 
@@ -139,7 +141,7 @@ def test_an_edited_job_is_paid_again_and_says_why(file: StateFile, edited: JobSp
     assert (line.cause, line.sends, line.estimate) == (cause, 1, 10.0)
 
 
-def test_the_cause_is_what_differs_from_the_version_that_was_listed_last(file: StateFile) -> None:
+def test_the_cause_is_what_differs_from_the_version_that_was_listed_last(file: StateDatabase) -> None:
     """Edited, and edited back: the newest row is not the one the user sees."""
     first, second = job("a", "one"), job("a", "two")
     apply(file, first)
@@ -154,7 +156,7 @@ def test_the_cause_is_what_differs_from_the_version_that_was_listed_last(file: S
     assert line.cause == "prompt params"
 
 
-def test_a_reference_that_only_moved_is_no_cause(file: StateFile) -> None:
+def test_a_reference_that_only_moved_is_no_cause(file: StateDatabase) -> None:
     here, there = reference("here.png", "same"), reference("there.png", "same")
     apply(file, job("a", references=[here]))
     pay(file, "a")
@@ -166,7 +168,9 @@ def test_a_reference_that_only_moved_is_no_cause(file: StateFile) -> None:
     assert line.cause == "prompt"
 
 
-def test_params_written_in_another_order_or_as_another_kind_of_number_are_no_cause(file: StateFile) -> None:
+def test_params_written_in_another_order_or_as_another_kind_of_number_are_no_cause(
+    file: StateDatabase,
+) -> None:
     apply(file, job("a", params={"x": 1, "y": 6}))
     pay(file, "a")
 
@@ -178,7 +182,7 @@ def test_params_written_in_another_order_or_as_another_kind_of_number_are_no_cau
 
 
 @pytest.mark.parametrize("state", ["done", "waiting", "downloading", "uncertain", "failed", "abandoned"])
-def test_editing_and_editing_back_pays_for_nothing_twice(file: StateFile, state: str) -> None:
+def test_editing_and_editing_back_pays_for_nothing_twice(file: StateDatabase, state: str) -> None:
     edited = job("a", "edited")
     apply(file, A)
     first = pay(file, "a", state)
@@ -198,7 +202,7 @@ def test_editing_and_editing_back_pays_for_nothing_twice(file: StateFile, state:
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
-def test_a_mistake_in_the_last_job_leaves_everything_as_it_was_and_usable(file: StateFile) -> None:
+def test_a_mistake_in_the_last_job_leaves_everything_as_it_was_and_usable(file: StateDatabase) -> None:
     apply(file, A)
     before = rows(file, "SELECT * FROM jobs")
 
@@ -215,7 +219,7 @@ def test_a_mistake_in_the_last_job_leaves_everything_as_it_was_and_usable(file: 
     assert table(file) == {("a", 1): "planned", ("b", 1): "planned"}
 
 
-def test_an_application_that_fails_half_way_leaves_everything_as_it_was(file: StateFile) -> None:
+def test_an_application_that_fails_half_way_leaves_everything_as_it_was(file: StateDatabase) -> None:
     apply(file, A, B)
     pay(file, "b", "submitting", in_doubt=1)
     before = rows(file, "SELECT * FROM jobs")
@@ -236,10 +240,10 @@ def test_a_plan_needs_no_right_to_write(tmp_path: Any) -> None:
     reader.close()
 
 
-def test_any_text_goes_in_and_comes_out_as_it_was(file: StateFile) -> None:
+def test_any_text_goes_in_and_comes_out_as_it_was(file: StateDatabase) -> None:
     odd = job(
         "зима ❄ 1",
-        'quote" \0 \x1b[31m \u2028 </script> 🦉' * 50,
+        'quote" \x1b[31m \u2028 </script> 🦉' * 50,
         params={"ключ": ["16:9", None, True, 1.5, {"x": []}]},
         references=[reference("שלג.png")],
         axes={"look": "noir", "take": 1},
@@ -266,7 +270,7 @@ def random_manifest(draw: random.Random) -> list[JobSpec]:
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_no_history_of_edits_loses_a_payment_or_lists_a_job_twice(file: StateFile, seed: int) -> None:
+def test_no_history_of_edits_loses_a_payment_or_lists_a_job_twice(file: StateDatabase, seed: int) -> None:
     draw = random.Random(seed)
     for _ in range(12):
         specs = random_manifest(draw)
@@ -304,15 +308,15 @@ def test_no_history_of_edits_loses_a_payment_or_lists_a_job_twice(file: StateFil
                 pay(file, name, state, in_doubt=int(state in ("submitting", "uncertain")))
 
 
-def test_foreign_keys_are_whole_after_any_of_this(file: StateFile) -> None:
+def test_foreign_keys_are_whole_after_any_of_this(file: StateDatabase) -> None:
     apply(file, A, B)
     pay(file, "a")
     apply(file, B)
     apply(file)
 
-    assert rows(file, "PRAGMA foreign_key_check") == []
-    with pytest.raises(sqlite3.IntegrityError), file.conn:
-        file.conn.execute("DELETE FROM jobs")
+    assert not rows(file, "SELECT 1 FROM ledger WHERE job NOT IN (SELECT id FROM jobs)")
+    with pytest.raises(Contradiction), file.transaction() as conn:
+        conn.execute("DELETE FROM jobs")
     assert CONTRACT.base_credits == 10
 
 
@@ -323,7 +327,9 @@ def test_the_database_and_the_rules_agree_on_what_was_never_sent() -> None:
 # --- jobs that are left out -----------------------------------------------------------------------
 
 
-def stage_without(file: StateFile, *specs: JobSpec, ids: tuple[str, ...] = (), others: bool = False) -> None:
+def stage_without(
+    file: StateDatabase, *specs: JobSpec, ids: tuple[str, ...] = (), others: bool = False
+) -> None:
     """Make jobs the listed ones while others of the manifest are left out."""
     not_staged = staging.NotStaged(ids=ids, others=others)
     staging.stage(file.conn, NAME, (staged(spec, file) for spec in specs), not_staged=lambda: not_staged)
@@ -331,7 +337,7 @@ def stage_without(file: StateFile, *specs: JobSpec, ids: tuple[str, ...] = (), o
         staging.apply(conn, NAME, NOW)
 
 
-def test_the_row_of_a_job_that_is_left_out_stays_as_it_is_and_others_are_removed(file: StateFile) -> None:
+def test_the_row_of_a_job_that_is_left_out_stays_as_it_is_and_others_are_removed(file: StateDatabase) -> None:
     apply(file, A, B, C)
     pay(file, "b", "submitting")
     before = rows(file, "SELECT * FROM jobs WHERE job = 'b'")
@@ -344,7 +350,7 @@ def test_the_row_of_a_job_that_is_left_out_stays_as_it_is_and_others_are_removed
     assert diff.summary(file.conn, NAME)["orphaned"] == 0
 
 
-def test_another_job_does_not_take_over_the_row_of_one_that_is_left_out(file: StateFile) -> None:
+def test_another_job_does_not_take_over_the_row_of_one_that_is_left_out(file: StateDatabase) -> None:
     apply(file, A)
     pay(file, "a")
 
@@ -354,7 +360,7 @@ def test_another_job_does_not_take_over_the_row_of_one_that_is_left_out(file: St
 
 
 def test_where_ids_are_not_known_no_row_is_removed_but_edits_and_new_names_still_count(
-    file: StateFile,
+    file: StateDatabase,
 ) -> None:
     apply(file, A, B, C)
     pay(file, "b")
@@ -366,7 +372,7 @@ def test_where_ids_are_not_known_no_row_is_removed_but_edits_and_new_names_still
     assert staging.rows_not_staged(file.conn, NAME) == {row_of(file, "c")}
 
 
-def test_an_id_that_is_used_twice_is_staged_once_and_not_held(file: StateFile) -> None:
+def test_an_id_that_is_used_twice_is_staged_once_and_not_held(file: StateDatabase) -> None:
     apply(file, A)
 
     stage_without(file, A, ids=("a",))
@@ -376,7 +382,7 @@ def test_an_id_that_is_used_twice_is_staged_once_and_not_held(file: StateFile) -
 
 @pytest.mark.parametrize(("cap", "fits"), [(11.0, False), (12.0, True)])
 def test_a_plan_judges_the_cap_of_a_job_by_what_a_run_judges_it_by(
-    file: StateFile, cap: float, fits: bool
+    file: StateDatabase, cap: float, fits: bool
 ) -> None:
     """The service reserves 12 for it and charges 10: it was promised by the plan, and held back by the run."""
     seen = Estimate(credits=10, reserve=12, basis=Basis.OBSERVED)

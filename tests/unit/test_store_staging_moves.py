@@ -10,24 +10,25 @@ import pytest
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, State
 from runner.store import diff, jobs, ledger, staging
-from runner.store.sqlite import StateFile
+from runner.store.database import StateDatabase
+from tests.databases import close, empty_state
 from tests.staged import NOW, A, B, C, changed, pay, plan, row_of, sends, set_state, table
 from tests.world import NAME, apply, bind, job, rows, staged, takes
 
 
 @pytest.fixture
-def file() -> Iterator[StateFile]:
-    opened = StateFile.in_memory()
+def file(each_database: str) -> Iterator[StateDatabase]:
+    opened = empty_state()
     bind(opened)
     yield opened
-    opened.close()
+    close(opened)
 
 
 # --- renamed --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", [state.value for state in State])
-def test_a_new_id_with_the_same_request_takes_the_row_over(file: StateFile, state: str) -> None:
+def test_a_new_id_with_the_same_request_takes_the_row_over(file: StateDatabase, state: str) -> None:
     apply(file, A, B)
     first = pay(file, "a", state, key="k", body=b"{}", in_doubt=1)
 
@@ -44,7 +45,7 @@ def test_a_new_id_with_the_same_request_takes_the_row_over(file: StateFile, stat
     assert jobs.find(file.conn, NAME, "a") == []
 
 
-def test_swapped_ids_cost_nothing(file: StateFile) -> None:
+def test_swapped_ids_cost_nothing(file: StateDatabase) -> None:
     one, two = job("a", "one"), job("b", "two")
     apply(file, one, two)
     rows_before = {name: pay(file, name) for name in "ab"}
@@ -58,7 +59,7 @@ def test_swapped_ids_cost_nothing(file: StateFile) -> None:
     assert {name: row_of(file, name) for name in "ab"} == {"a": rows_before["b"], "b": rows_before["a"]}
 
 
-def test_ids_in_a_ring_cost_nothing(file: StateFile) -> None:
+def test_ids_in_a_ring_cost_nothing(file: StateDatabase) -> None:
     apply(file, *[job(name, f"p{number}") for number, name in enumerate("abcd")])
     for name in "abcd":
         pay(file, name)
@@ -71,7 +72,7 @@ def test_ids_in_a_ring_cost_nothing(file: StateFile) -> None:
     assert len(rows(file, "SELECT 1 FROM jobs")) == 4
 
 
-def test_a_renamed_job_may_leave_its_old_id_to_a_new_one(file: StateFile) -> None:
+def test_a_renamed_job_may_leave_its_old_id_to_a_new_one(file: StateDatabase) -> None:
     apply(file, A)
     first = pay(file, "a")
 
@@ -82,7 +83,7 @@ def test_a_renamed_job_may_leave_its_old_id_to_a_new_one(file: StateFile) -> Non
     assert jobs.find(file.conn, NAME, "a")[0].state is State.PLANNED
 
 
-def test_a_result_that_was_superseded_is_taken_over_too(file: StateFile) -> None:
+def test_a_result_that_was_superseded_is_taken_over_too(file: StateDatabase) -> None:
     apply(file, A)
     first = pay(file, "a")
     apply(file, job("a", "edited"))
@@ -94,14 +95,14 @@ def test_a_result_that_was_superseded_is_taken_over_too(file: StateFile) -> None
     assert row_of(file, "b") == first
 
 
-def test_one_row_is_taken_over_once(file: StateFile) -> None:
+def test_one_row_is_taken_over_once(file: StateDatabase) -> None:
     apply(file, A)
     pay(file, "a")
 
     assert plan(file, replace(A, id=B.id), replace(A, id=C.id)) == {"b": "renamed", "c": "new"}
 
 
-def test_a_listed_row_is_never_taken_over(file: StateFile) -> None:
+def test_a_listed_row_is_never_taken_over(file: StateDatabase) -> None:
     apply(file, A)
     pay(file, "a")
 
@@ -112,7 +113,7 @@ def test_a_listed_row_is_never_taken_over(file: StateFile) -> None:
 BEST_FIRST = ["done", "downloading", "waiting", "submitting", "uncertain", "planned", "failed", "abandoned"]
 
 
-def test_rows_that_began_alike_never_share_a_key(file: StateFile) -> None:
+def test_rows_that_began_alike_never_share_a_key(file: StateDatabase) -> None:
     """A key of two rows is one task for both: the first of them was dropped, and the next got the second's."""
     x, y, z = job("x", "one"), job("y", "one"), job("z", "one")
     apply(file, x)
@@ -128,7 +129,7 @@ def test_rows_that_began_alike_never_share_a_key(file: StateFile) -> None:
     assert len(set(began)) == 2
 
 
-def test_what_is_paid_is_taken_over_before_what_would_be_paid_again(file: StateFile) -> None:
+def test_what_is_paid_is_taken_over_before_what_would_be_paid_again(file: StateDatabase) -> None:
     """Else a paid result is orphaned while its failed twin asks for another round."""
     worst_first = BEST_FIRST[::-1]
     apply(file, *takes("x", len(worst_first)))
@@ -141,7 +142,7 @@ def test_what_is_paid_is_taken_over_before_what_would_be_paid_again(file: StateF
         assert taken == BEST_FIRST[:count]
 
 
-def test_the_file_of_a_renamed_job_gets_the_new_name_and_the_old_artifacts(file: StateFile) -> None:
+def test_the_file_of_a_renamed_job_gets_the_new_name_and_the_old_artifacts(file: StateDatabase) -> None:
     apply(file, A)
     first = pay(file, "a")
     with file.transaction() as conn:
@@ -159,7 +160,7 @@ def test_the_file_of_a_renamed_job_gets_the_new_name_and_the_old_artifacts(file:
 # --- repeat ---------------------------------------------------------------------------------------
 
 
-def test_repeat_three_two_three_costs_nothing(file: StateFile) -> None:
+def test_repeat_three_two_three_costs_nothing(file: StateDatabase) -> None:
     apply(file, *takes("x", 3))
     paid = [pay(file, f"x-{number}") for number in (1, 2, 3)]
 
@@ -172,7 +173,7 @@ def test_repeat_three_two_three_costs_nothing(file: StateFile) -> None:
     assert [row_of(file, f"x-{number}") for number in (1, 2, 3)] == paid
 
 
-def test_more_takes_pay_for_the_new_ones_only(file: StateFile) -> None:
+def test_more_takes_pay_for_the_new_ones_only(file: StateDatabase) -> None:
     apply(file, *takes("x", 2))
     pay(file, "x-1")
     pay(file, "x-2")
@@ -183,7 +184,7 @@ def test_more_takes_pay_for_the_new_ones_only(file: StateFile) -> None:
     assert sends(file) == 30
 
 
-def test_a_job_that_becomes_repeated_keeps_its_result_as_the_first_take(file: StateFile) -> None:
+def test_a_job_that_becomes_repeated_keeps_its_result_as_the_first_take(file: StateDatabase) -> None:
     once = job("x", "once more")
     apply(file, once)
     first = pay(file, "x")
@@ -198,7 +199,7 @@ def test_a_job_that_becomes_repeated_keeps_its_result_as_the_first_take(file: St
 
 
 @pytest.mark.parametrize("state", sorted(NEVER_SENT))
-def test_a_removed_job_that_was_never_sent_is_dropped(file: StateFile, state: State) -> None:
+def test_a_removed_job_that_was_never_sent_is_dropped(file: StateDatabase, state: State) -> None:
     apply(file, A, B)
     set_state(file, "b", state)
 
@@ -209,7 +210,7 @@ def test_a_removed_job_that_was_never_sent_is_dropped(file: StateFile, state: St
 
 @pytest.mark.parametrize("edited", [True, False])
 def test_a_job_removed_or_edited_while_it_is_submitted_becomes_uncertain(
-    file: StateFile, edited: bool
+    file: StateDatabase, edited: bool
 ) -> None:
     apply(file, A, B)
     first = pay(file, "b", "submitting", in_doubt=1, key="k", body=b"{}", first_sent_at=NOW)
@@ -225,7 +226,7 @@ def test_a_job_removed_or_edited_while_it_is_submitted_becomes_uncertain(
     assert apply(file, *listed).made_uncertain == 0
 
 
-def test_a_removed_job_whose_every_send_was_refused_owes_nothing(file: StateFile) -> None:
+def test_a_removed_job_whose_every_send_was_refused_owes_nothing(file: StateDatabase) -> None:
     apply(file, A, B)
     first = pay(file, "b", "submitting", in_doubt=0, key="k", body=b"{}")
     file.conn.execute("UPDATE jobs SET updated_at = '2020-01-01T00:00:00.000Z'")
@@ -239,7 +240,7 @@ def test_a_removed_job_whose_every_send_was_refused_owes_nothing(file: StateFile
     assert not jobs.get(file.conn, first).listed
 
 
-def test_a_job_that_was_told_to_wait_removed_and_brought_back_is_sent(file: StateFile) -> None:
+def test_a_job_that_was_told_to_wait_removed_and_brought_back_is_sent(file: StateDatabase) -> None:
     """It came back as failed, for having been removed: exit 3, and nothing but `retry` would send it."""
     apply(file, A, B)
     first = pay(file, "b", "submitting", in_doubt=0, key="k", body=b"{}")
@@ -253,7 +254,7 @@ def test_a_job_that_was_told_to_wait_removed_and_brought_back_is_sent(file: Stat
     assert (found.listed, found.key, found.error_class) == (True, "k", None)
 
 
-def test_an_unlisted_job_that_a_person_sends_again_stays_submitting(file: StateFile) -> None:
+def test_an_unlisted_job_that_a_person_sends_again_stays_submitting(file: StateDatabase) -> None:
     """`resolve --resend` of a job that is no longer in the manifest: the next run has to send it."""
     apply(file, A, B)
     first = pay(file, "b", "submitting", in_doubt=1)
@@ -267,7 +268,7 @@ def test_an_unlisted_job_that_a_person_sends_again_stays_submitting(file: StateF
 
 
 @pytest.mark.parametrize("state", ["waiting", "downloading", "done", "uncertain", "failed", "abandoned"])
-def test_a_removed_job_that_was_sent_is_kept_and_still_counts(file: StateFile, state: str) -> None:
+def test_a_removed_job_that_was_sent_is_kept_and_still_counts(file: StateDatabase, state: str) -> None:
     apply(file, A, B)
     first = pay(file, "b", state)
 
@@ -281,7 +282,7 @@ def test_a_removed_job_that_was_sent_is_kept_and_still_counts(file: StateFile, s
 
 
 @pytest.mark.parametrize("state", sorted(NEVER_SENT))
-def test_a_removed_job_that_paid_an_earlier_round_is_kept(file: StateFile, state: State) -> None:
+def test_a_removed_job_that_paid_an_earlier_round_is_kept(file: StateDatabase, state: State) -> None:
     apply(file, A, B)
     first = pay(file, "b", "failed")
     set_state(file, "b", state, round=2)
@@ -294,7 +295,7 @@ def test_a_removed_job_that_paid_an_earlier_round_is_kept(file: StateFile, state
     assert plan(file, A) == {"a": "planned", "(b)": "orphaned"}
 
 
-def test_an_empty_manifest_keeps_all_that_means_money(file: StateFile) -> None:
+def test_an_empty_manifest_keeps_all_that_means_money(file: StateDatabase) -> None:
     states = [state.value for state in State]
     apply(file, *[job(name) for name in states])
     for name in states:
@@ -310,7 +311,7 @@ def test_an_empty_manifest_keeps_all_that_means_money(file: StateFile) -> None:
 # --- adoption -------------------------------------------------------------------------------------
 
 
-def test_a_result_that_is_on_disk_already_is_not_paid_for(file: StateFile) -> None:
+def test_a_result_that_is_on_disk_already_is_not_paid_for(file: StateDatabase) -> None:
     apply(file, A)
     staging.stage(file.conn, NAME, (staged(spec) for spec in (A, B, C)))
     found = list(diff.candidates(file.conn))
@@ -326,7 +327,7 @@ def test_a_result_that_is_on_disk_already_is_not_paid_for(file: StateFile) -> No
     assert adopted == ["b", "c"]
 
 
-def test_sidecars_are_looked_for_where_the_database_knows_no_result(file: StateFile) -> None:
+def test_sidecars_are_looked_for_where_the_database_knows_no_result(file: StateDatabase) -> None:
     states = [state.value for state in State]
     apply(file, *[job(name) for name in states])
     for name in states:
@@ -338,7 +339,7 @@ def test_sidecars_are_looked_for_where_the_database_knows_no_result(file: StateF
     }
 
 
-def test_a_renamed_job_that_was_never_sent_can_be_adopted_under_its_new_name(file: StateFile) -> None:
+def test_a_renamed_job_that_was_never_sent_can_be_adopted_under_its_new_name(file: StateDatabase) -> None:
     apply(file, A)
     first = row_of(file, "a")
 
@@ -348,7 +349,7 @@ def test_a_renamed_job_that_was_never_sent_can_be_adopted_under_its_new_name(fil
 
 
 def test_what_staging_changes_is_held_against_the_table_as_well(
-    file: StateFile, monkeypatch: pytest.MonkeyPatch
+    file: StateDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.store.moves.may_become", lambda old, new: new is not State.UNCERTAIN)
 

@@ -85,6 +85,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def visitor(out: Path, levers: Levers | None = None) -> AsyncIterator[httpx.AsyncClient]:
     target = Target(
         database=out.parent / "runner.db",
+        folder=out.parent,
         manifest="night",
         output_dir=out,
         invocation=Invocation(manifest="night.yaml"),

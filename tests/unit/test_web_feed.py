@@ -84,6 +84,7 @@ class Night:
         self.holder: Holder | None = HOLDER
         target = Target(
             database=folder / "runner.db",
+            folder=folder,
             manifest="night",
             output_dir=folder,
             invocation=Invocation(manifest="night.yaml"),
@@ -274,7 +275,9 @@ async def test_a_new_head_alone_is_told_without_jobs(night: Night) -> None:
 async def test_a_commit_of_no_concern_is_not_told(night: Night) -> None:
     async with night.serving(), night.browser() as browser:
         await browser.next()
-        night.change("INSERT INTO rates VALUES ('somebody', 1.0, ?)", rfc3339(BEGAN_S))
+        night.change(
+            "INSERT INTO rates (account, per_s, found_at) VALUES ('somebody', 1.0, ?)", rfc3339(BEGAN_S)
+        )
         night.feed.poke()
         await anyio.wait_all_tasks_blocked()
         night.becomes("a", "done")

@@ -90,6 +90,7 @@ def test_the_sandbox_never_touches_the_real_database(manifest: Path, tmp_path: P
 
     found = find_workspace(manifest, state=None, sandbox=True)
 
+    assert isinstance(found.database, Path)
     assert (found.database.name, found.service_database.name) == ("sandbox.db", "sandbox-service.db")
     for state in (real, tmp_path / "link.db"):
         with pytest.raises(UsageError, match="for real runs"):

@@ -28,7 +28,7 @@ def check_binding(file: StateDatabase, settings: Settings, *, base_url: str) -> 
         return None
     if not same_service(bound.base_url, base_url):
         raise UsageError(
-            f"the manifest name {settings.name} belongs to {bound.base_url} in {file.path}, not to {base_url}",
+            f"the manifest name {settings.name} belongs to {bound.base_url} in {file.place}, not to {base_url}",
             hint=f"set RIVYA_BASE_URL={bound.base_url} to continue there, or give the manifest another `name:`,"
             " or name another database with --state",
         )

@@ -153,7 +153,7 @@ def read_manifest(
     contracts = contracts_for(workspace, sandbox=sandbox)
     cache = StoredHashes(file)
     # A rehearsal uses what was fetched and mended for real runs, wherever its own database is.
-    state_folder = workspace.root / "state" if sandbox else workspace.database.parent
+    state_folder = workspace.root / "state" if sandbox else workspace.folder
     references = DiskReferences(
         cache=cache,
         copies=Copies(state_folder / "mended", cache),
@@ -172,7 +172,7 @@ def read_manifest(
     settings = manifest.settings
     if sandbox:
         # A rehearsal with a database of its own has results of its own: both may be run at the same time.
-        beside = workspace.database.with_name(f"{workspace.database.stem}-results") / settings.name
+        beside = workspace.sandbox_results / settings.name
         settings = replace(settings, output_dir=beside if state else settings.output_dir / "sandbox")
     if max_credits is not None:
         settings = replace(settings, budget=replace(settings.budget, max_credits=max_credits))

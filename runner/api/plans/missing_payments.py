@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StateError
+from runner.host.workspace import DatabasePlace
 from runner.progress.figures import counted
 from runner.results.sidecar import Sidecar
 from runner.service.account import same_service
@@ -24,7 +25,7 @@ class Missing:
     number: int
     known: int
     mark: Mark
-    database: Path
+    database: DatabasePlace
     lost: bool  # there is no older database either
 
     def in_words(self) -> str:
@@ -43,7 +44,8 @@ class Missing:
 
     def way_out(self) -> str:
         """Return how to put it right, and how to continue without."""
-        whole = [copy for copy in beside(self.database) if knows(copy, self.mark.begun)]
+        copies = beside(self.database) if isinstance(self.database, Path) else []
+        whole = [copy for copy in copies if knows(copy, self.mark.begun)]
         if whole:
             move = f"mv {shlex.quote(str(whole[0]))} {shlex.quote(str(self.database))}"
             put_back = f"a complete copy is beside it: `{move}`"
@@ -63,7 +65,7 @@ def find_missing(
     found: Collection[Mark],
     file: StateDatabase,
     *,
-    database: Path,
+    database: DatabasePlace,
     manifest: str,
     base_url: str,
     adopted: Collection[Sidecar],

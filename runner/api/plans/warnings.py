@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from runner.host.workspace import DatabasePlace
 from runner.progress.figures import counted
 from runner.store import diff, ledger
 from runner.store.copies import is_backup, payments_of, strays
@@ -23,8 +24,10 @@ def about_surprises(surprises: Sequence[ledger.Surprise]) -> Iterator[str]:
         yield f"{len(surprises) - SURPRISES_SHOWN:,} more charges like these"
 
 
-def about_the_place(database: Path, file: StateDatabase, manifest: str) -> Iterator[str]:
-    """Yield what is odd about where the database lies."""
+def about_the_place(database: DatabasePlace, file: StateDatabase, manifest: str) -> Iterator[str]:
+    """Yield what is odd about where the database lies, where it is a file."""
+    if not isinstance(database, Path):
+        return
     if (program := synced_by(database)) is not None:
         yield (
             f"{database} is in a folder that {program} syncs with other machines: the database can be"

@@ -18,6 +18,7 @@ from runner.api.stuck_jobs import Stuck, stuck
 from runner.engine import Ended
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
 from runner.host.clock import Clock, rfc3339
+from runner.host.workspace import DatabasePlace
 from runner.model import Settings, State
 from runner.results.files import OutputFolder
 from runner.steps.download import stem_of
@@ -35,7 +36,7 @@ class RunResult:
 
     ended: Ended
     name: str
-    database: Path
+    database: DatabasePlace
     output_dir: Path
     counts: Mapping[str, int]
     orphans: int
@@ -104,11 +105,11 @@ def _finish(file: StateDatabase, settings: Settings, run_id: int, ended: Ended, 
         report, no_report = page, ""
     counts, orphans = jobs.by_state(jobs.counts(file.conn, settings.name))
     charged, reserved = ledger.totals(file.conn, settings.name)
-    assert file.path is not None
+    assert file.place is not None
     return RunResult(
         ended=ended,
         name=settings.name,
-        database=file.path,
+        database=file.place,
         output_dir=settings.output_dir,
         counts=counts,
         orphans=orphans,

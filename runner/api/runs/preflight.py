@@ -23,6 +23,7 @@ from runner.host import surroundings
 from runner.host.clock import SystemClock
 from runner.host.environment import base_url, find_key, get_key
 from runner.host.surroundings import Finding, Weight
+from runner.host.workspace import DatabasePlace
 from runner.results.files import free_room
 from runner.service.account import Account, checked_base_url
 from runner.service.addresses import is_loopback, read_address
@@ -77,10 +78,12 @@ class Looked:
         return next((each.words() for each in self.barred if each.weight is Weight.STOP), "")
 
 
-def look_at_room(output_dir: Path, database: Path) -> list[Finding]:
+def look_at_room(output_dir: Path, database: DatabasePlace) -> list[Finding]:
     """Look at the room that is left for results, and for the database where that is on another disk."""
     disk, free = free_room(output_dir)
     found = [surroundings.room_for_results(free, str(output_dir))]
+    if not isinstance(database, Path):
+        return found
     other, free = free_room(database.parent)
     if other != disk:
         found.append(surroundings.room_for_state(free, str(database.parent)))

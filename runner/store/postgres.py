@@ -1,0 +1,429 @@
+"""A state database at a PostgreSQL server: opened, migrated, written in transactions, one writer at a time.
+
+What `BEGIN IMMEDIATE` is to SQLite, a lock of the whole database is here: the first statement of each write
+transaction takes it, so that what was read inside is still true when it is committed. A writer that stands still with
+it is cut off by the server. The lock of a manifest belongs to the very connection that writes for it: who has lost the
+one has lost the other.
+
+psycopg is imported with this module, which is imported only where an address of a server was given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Loader
+from psycopg.pq import TransactionStatus
+from psycopg.types.numeric import Int8Dumper
+from psycopg.types.string import StrDumper
+
+from runner.errors import RunLocked, StateError, TemporaryTrouble
+from runner.host.clock import rfc3339
+from runner.host.workspace import TRIES, TRY_EVERY_S, Holder
+from runner.store.connection import Connection, Cursor
+from runner.store.error_words import BUSY_TIMEOUT_S
+from runner.store.postgres_errors import as_ours
+from runner.store.postgres_sql import in_postgres
+from runner.store.postgres_tables import STEPS
+from runner.store.server_address import ServerAddress
+
+OLDEST = 130_000  # PostgreSQL 13
+PIECE = 500  # rows that are sent together
+MANY = 1_000  # rows changed at once, after which the planner has to look again
+STILL_S = 10  # how long a writer may stand still with the lock
+_STEPS_TABLE = "rivya_batch_steps"
+_SETTINGS = {
+    "synchronous_commit": "on",
+    "lock_timeout": f"{BUSY_TIMEOUT_S:.0f}s",
+    "statement_timeout": "0",
+    "default_transaction_isolation": "read committed",
+    "client_min_messages": "error",
+}
+
+
+class _Text(StrDumper):
+    """Text that is no prompt (those are refused) may hold the one character that PostgreSQL has no room for."""
+
+    def dump(self, obj: str) -> Any:
+        return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+
+
+class _Sum(Loader):
+    """What `sum` makes of whole numbers is whole, as in SQLite."""
+
+    def load(self, data: Any) -> int | float:
+        text = bytes(data).decode()
+        return float(text) if "." in text else int(text)
+
+
+class _ServerRow(tuple[Any, ...]):
+    """One row: its columns by name and by number."""
+
+    __slots__ = ()
+    columns: dict[str, int]
+
+    def __getitem__(self, key: Any) -> Any:
+        return tuple.__getitem__(self, self.columns[key] if isinstance(key, str) else key)
+
+    def keys(self) -> Iterable[str]:
+        return self.columns
+
+
+@lru_cache(maxsize=500)
+def _row_type(names: tuple[str, ...]) -> type[_ServerRow]:
+    columns = {name: number for number, name in enumerate(names)}
+    return type("_ServerRow", (_ServerRow,), {"__slots__": (), "columns": columns})
+
+
+def _rows(cursor: Any) -> Any:
+    return _row_type(tuple(column.name for column in cursor.description or ()))
+
+
+class ServerConnection:
+    """What `store.connection` asks of a connection, by psycopg. Each statement is committed but inside `BEGIN`."""
+
+    def __init__(self, raw: psycopg.Connection[Any], address: ServerAddress) -> None:
+        self.raw = raw
+        self._address = address
+        self.changed = 0  # the most rows that one statement has changed
+        self.schema: str | None = self.execute("SELECT current_schema()").fetchone()[0]
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open; none is on a connection that is lost."""
+        return self.raw.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
+        """Run one statement of the store."""
+        text = in_postgres(sql)
+        with self._ours():
+            found = self.raw.execute(text, _named(text, parameters))
+        self.changed = max(self.changed, found.rowcount if found.description is None else 0)
+        return found
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Cursor:
+        """Run one statement once with each of these, which may ask this connection themselves as they are made."""
+        text, rows = in_postgres(sql), iter(parameters)
+        cursor = self.raw.cursor()
+        while piece := list(islice(rows, PIECE)):
+            with self._ours():
+                cursor.executemany(text, [_named(text, each) for each in piece])
+            self.changed = MANY if len(piece) == PIECE else self.changed
+        return cursor
+
+    def say(self, sql: str) -> None:
+        """Run statements of PostgreSQL's own, in one trip."""
+        with self._ours():
+            self.raw.execute(sql)
+
+    @contextlib.contextmanager
+    def _ours(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as exc:
+            raise as_ours(exc, self._address, "using the state database") from exc
+
+
+def _named(text: str, parameters: Sequence[Any]) -> Any:
+    if "%(p1)s" in text or "%(p2)s" in text:
+        return {f"p{number}": value for number, value in enumerate(parameters, 1)}
+    return tuple(parameters)
+
+
+class ServerDatabase:
+    """An open state database at a server (see `store.database.StateDatabase`)."""
+
+    path: Path | None = None
+    is_replaced = False
+    rescued_copy: Path | None = None
+
+    def __init__(self, address: ServerAddress, conn: ServerConnection, *, created: bool) -> None:
+        self.address = address
+        self.server = conn
+        self.created = created
+        self._beside = threading.Lock()
+        self._watcher: ServerConnection | None = None  # for questions of other threads
+
+    @property
+    def place(self) -> ServerAddress:
+        """Where it is."""
+        return self.address
+
+    @property
+    def conn(self) -> Connection:
+        """The one connection that writes."""
+        return self.server
+
+    @classmethod
+    def open(cls, address: ServerAddress) -> ServerDatabase:
+        """Open for writing; make the tables as needed.
+
+        Raises:
+            StateError: No right to do that, a server too old, tables of a newer version or of another program.
+            TemporaryTrouble: The server cannot be reached, or has no room.
+        """
+        conn = _connect(address)
+        try:
+            had = _refuse_strange(conn, address)
+            if [name for name in STEPS if name not in had]:
+                with _writing(conn, _lock_number(conn, "database")):
+                    had = _refuse_strange(conn, address)
+                    for name in STEPS:
+                        if name not in had:
+                            _apply(conn, name, first=not had)
+        except BaseException:
+            conn.raw.close()
+            raise
+        return cls(address, conn, created=not had)
+
+    @classmethod
+    def open_to_read(cls, address: ServerAddress) -> ServerDatabase:
+        """Open what is there already; nothing but temporary tables is written.
+
+        Raises:
+            StateError: It cannot be read, is newer or older than this program, or is not ours.
+            TemporaryTrouble: The server cannot be reached.
+        """
+        conn = _connect(address)
+        try:
+            had = _refuse_strange(conn, address)
+            if [name for name in STEPS if name not in had]:
+                raise StateError(
+                    f"{address} is of an older version", hint="`rivya-batch run` brings it up to date"
+                )
+            conn.say("SET default_transaction_isolation = 'repeatable read'")  # a `BEGIN` sees one moment
+        except BaseException:
+            conn.raw.close()
+            raise
+        return cls(address, conn, created=False)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Begin a write, alone among all machines; commit at the end, roll back on any error."""
+        conn = self.server
+        conn.changed = 0
+        with _writing(conn, _lock_number(conn, "database")):
+            yield conn
+        if conn.changed >= MANY:
+            conn.say("ANALYZE jobs; ANALYZE ledger")
+
+    def error_if_replaced(self) -> TemporaryTrouble | None:
+        """Return None: no other database comes into its place while it is open."""
+        return None
+
+    def checkpoint(self, *, force: bool = False) -> None:
+        """Do nothing: the server does."""
+
+    def data_version(self) -> int:
+        """Return a number that changes whenever somebody has committed something, at this server."""
+        found = self.server.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
+        return int(found[0])
+
+    def lock(self, manifest: str) -> ServerLock:
+        """Return the lock that guards the runs of a manifest, not yet taken."""
+        return ServerLock(self.server, manifest)
+
+    def holder_of(self, manifest: str) -> Holder | None:
+        """Return who holds a manifest now."""
+        with self._beside:
+            if self._watcher is None:
+                self._watcher = _connect(self.address)
+            return _holder(self._watcher, manifest)
+
+    def close(self) -> None:
+        """Close it."""
+        for conn in (self.server, self._watcher):
+            if conn is not None:
+                with contextlib.suppress(psycopg.Error):
+                    conn.raw.close()
+
+
+class ServerLock:
+    """A lock on one manifest name, which the server frees when the connection that holds it ends.
+
+    Who holds it, and since when, is written in a table for people; only the lock itself counts.
+    """
+
+    def __init__(self, conn: ServerConnection, manifest: str) -> None:
+        self._conn, self._manifest = conn, manifest
+
+    def acquire(self, now_s: float, *, command: str) -> None:
+        """Take the lock, or say who has it.
+
+        Raises:
+            RunLocked: Another run holds this manifest, here or on another machine.
+        """
+        number = _lock_number(self._conn, f"manifest {self._manifest}")
+        for left in range(TRIES, 0, -1):  # a server takes a moment to see that a process was killed
+            if self._conn.execute(f"SELECT pg_try_advisory_lock({number})").fetchone()[0]:
+                break
+            if left > 1:
+                time.sleep(TRY_EVERY_S)
+        else:
+            holder = _holder(self._conn, self._manifest) or _NOBODY
+            raise RunLocked(
+                f"another run holds {self._manifest}: {holder.in_words()}",
+                hint=holder.paused or "wait for it, or look at it with `rivya-batch status`",
+            )
+        self._conn.execute(
+            "INSERT INTO holders (manifest, pid, host, since, command) VALUES (?, ?, ?, ?, ?) ON CONFLICT (manifest)"
+            " DO UPDATE SET pid = excluded.pid, host = excluded.host, since = excluded.since, command = excluded.command",
+            (self._manifest, os.getpid(), socket.gethostname(), rfc3339(now_s), command),
+        )
+
+    def release(self) -> None:
+        """Give the lock back."""
+        with contextlib.suppress(psycopg.Error):
+            self._conn.raw.execute(
+                f"SELECT pg_advisory_unlock({_lock_number(self._conn, f'manifest {self._manifest}')})"
+            )
+
+
+_NOBODY = Holder(pid=None, host="", since="", command="")
+
+
+def has_tables(address: ServerAddress) -> bool:
+    """Say whether there is a state database at this address.
+
+    Raises:
+        StateError: There is something else.
+        TemporaryTrouble: The server cannot be reached.
+    """
+    conn = _connect(address)
+    try:
+        return bool(_refuse_strange(conn, address))
+    finally:
+        conn.raw.close()
+
+
+def _connect(address: ServerAddress) -> ServerConnection:
+    try:
+        raw: psycopg.Connection[Any] = psycopg.connect(
+            address.url,
+            autocommit=True,
+            row_factory=_rows,
+            application_name="rivya-batch",
+            connect_timeout=10,
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=20_000,
+            client_encoding="utf8",
+        )
+    except psycopg.Error as exc:
+        raise as_ours(exc, address, "opening the state database", opening=True) from exc
+    conn = ServerConnection(raw, address)
+    raw.adapters.register_dumper(str, _Text)
+    raw.adapters.register_dumper(int, Int8Dumper)
+    raw.adapters.register_loader("numeric", _Sum)
+    try:
+        if raw.info.server_version < OLDEST:
+            raise StateError(
+                f"{address} is PostgreSQL {raw.info.server_version // 10_000}, which is too old",
+                hint="PostgreSQL 13 or newer is needed",
+            )
+        if raw.info.parameter_status("server_encoding") != "UTF8":
+            raise StateError(
+                f"{address} keeps its text as {raw.info.parameter_status('server_encoding')}",
+                hint="make the database with ENCODING 'UTF8'",
+            )
+        conn.say("; ".join(f"SET {name} = '{value}'" for name, value in _SETTINGS.items()))
+    except BaseException:
+        raw.close()
+        raise
+    return conn
+
+
+@contextlib.contextmanager
+def _writing(conn: ServerConnection, number: int) -> Iterator[None]:
+    """Begin, and take the lock of the database before anything is read."""
+    try:
+        conn.say(
+            f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{STILL_S}s';"
+            f" SELECT pg_advisory_xact_lock({number})"
+        )
+        yield
+        conn.say("COMMIT")
+    except BaseException:
+        with contextlib.suppress(psycopg.Error):
+            if conn.in_transaction:
+                conn.raw.execute("ROLLBACK")
+        raise
+
+
+def _lock_number(conn: ServerConnection, name: str) -> int:
+    """Return the number of a lock of this workspace, which is the schema that its tables are in."""
+    return _number(conn.schema or "", name)
+
+
+@lru_cache(maxsize=1_000)
+def _number(schema: str, name: str) -> int:
+    digest = hashlib.sha256(f"rivya-batch\0{schema}\0{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def _holder(conn: ServerConnection, manifest: str) -> Holder | None:
+    number = _lock_number(conn, f"manifest {manifest}") & (2**64 - 1)
+    held = conn.execute(
+        "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()"
+        " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
+        " AND l.classid::bigint = ? AND l.objid::bigint = ?",
+        (number >> 32, number & 0xFFFF_FFFF),
+    ).fetchone()
+    if held is None:
+        return None
+    row = conn.execute(
+        "SELECT pid, host, since, command FROM holders WHERE manifest = ?", (manifest,)
+    ).fetchone()
+    return (
+        Holder(pid=row["pid"], host=row["host"], since=row["since"], command=row["command"])
+        if row
+        else _NOBODY
+    )
+
+
+def _refuse_strange(conn: ServerConnection, address: ServerAddress) -> list[str]:
+    """Refuse what a newer version or another program has made; return the steps that were applied."""
+    if conn.schema is None:
+        raise StateError(
+            f"{address} has no schema in which this user may have tables",
+            hint="make one, or add ?options=-csearch_path%3DNAME to the address",
+        )
+    names = {
+        row[0] for row in conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = ?", (conn.schema,))
+    }
+    if _STEPS_TABLE not in names:
+        if names:
+            raise StateError(
+                f"{address} holds tables of another program ({', '.join(sorted(names)[:3])})",
+                hint="this is not a rivya-batch database; make an empty one, and name that with --state",
+            )
+        return []
+    had = [row[0] for row in conn.execute(f"SELECT name FROM {_STEPS_TABLE} ORDER BY name")]
+    if foreign := [name for name in had if name not in STEPS]:
+        raise StateError(
+            f"{address} was written by a newer rivya-batch (it has {', '.join(foreign)})",
+            hint="use that version, or name another database with --state",
+        )
+    return had
+
+
+def _apply(conn: ServerConnection, name: str, *, first: bool) -> None:
+    if first:
+        conn.execute(f"CREATE TABLE {_STEPS_TABLE} (name TEXT PRIMARY KEY, applied_at TEXT NOT NULL)")
+    for statement in STEPS[name]:
+        conn.execute(statement)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    conn.execute(f"INSERT INTO {_STEPS_TABLE} (name, applied_at) VALUES (?, ?)", (name, now))

@@ -1,0 +1,275 @@
+"""A state database at a PostgreSQL server: what it is told, whose it is, who may write, and what is said of trouble."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import RunLocked, RunnerError, StateError, TemporaryTrouble, UsageError
+from runner.host.workspace import find_workspace, refuse_password
+from runner.store import migrations, rates
+from runner.store.database import StateDatabase, empty_database, open_database, open_to_read
+from runner.store.error_words import Contradiction
+from runner.store.postgres_sql import in_postgres
+from runner.store.postgres_tables import STEPS
+from runner.store.server_address import ServerAddress
+from tests.databases import empty_state, of_kind, server
+from tests.state_file import put
+
+
+@pytest.fixture
+def address() -> Iterator[ServerAddress]:
+    """The address of a database with our tables in it, and no rows."""
+    with of_kind("postgresql"):
+        empty_state()
+        yield ServerAddress.parse(server())
+
+
+@pytest.fixture
+def say(address: ServerAddress) -> Callable[..., list[Any]]:
+    """Say something to the server past all of ours."""
+    import psycopg
+
+    def said(sql: str, at: str = address.url) -> list[Any]:
+        with contextlib.closing(psycopg.connect(at, autocommit=True)) as conn:
+            cursor = conn.execute(sql)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    return said
+
+
+def beside(address: ServerAddress, name: str) -> ServerAddress:
+    head, mark, query = address.url.partition("?")
+    return ServerAddress.parse(f"{head.rpartition('/')[0]}/{name}{mark}{query}")
+
+
+# --- what is given ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sql", "there"),
+    [
+        ("SELECT a FROM t WHERE b = ? AND c LIKE '?%'", "SELECT a FROM t WHERE b = %s AND c LIKE '?%%'"),
+        ("UPDATE t SET a = ?1 WHERE a IS NOT ?1 AND b IS ?2", None),
+        ("SELECT 1 WHERE a IS NULL AND b IS NOT NULL", "SELECT 1 WHERE a IS NULL AND b IS NOT NULL"),
+        ("SELECT 'IS NOT ?' FROM a CROSS JOIN b INDEXED BY i ON a.x = b.x", None),
+        ("CREATE TABLE t (a INTEGER, b TEXT, c REAL, d BLOB) STRICT, WITHOUT ROWID", None),
+    ],
+)
+def test_a_statement_means_there_what_it_means_here(sql: str, there: str | None) -> None:
+    known = {
+        "UPDATE": "UPDATE t SET a = %(p1)s WHERE a IS DISTINCT FROM %(p1)s AND b IS NOT DISTINCT FROM %(p2)s",
+        "SELECT": "SELECT 'IS NOT ?' FROM a JOIN b ON a.x = b.x",
+        "CREATE": 'CREATE TABLE t (a BIGINT, b TEXT COLLATE "C", c DOUBLE PRECISION, d BYTEA),',
+    }
+
+    assert in_postgres(sql) == (there or known[sql.split()[0]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["postgresql:nights", "postgresql://db", "postgresql://db/", "mysql://db/x", "postgresql://db:x/y"],
+)
+def test_what_is_no_address_of_a_database_is_refused_and_makes_no_file(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        find_workspace(tmp_path / "a.yaml", state=text, sandbox=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:gehe%20im@h/d",
+        "postgresql://u@h/d?password=gehe%20im",
+        "postgres://u@h/d?sslpassword=gehe im",
+    ],
+)
+def test_a_password_is_shown_nowhere(url: str) -> None:
+    address = ServerAddress.parse(url)
+
+    assert "gehe" not in f"{address} {address!r} {address.hide('it said gehe im')}"
+    with pytest.raises(UsageError) as told:
+        refuse_password(url)
+    assert "gehe" not in f"{told.value} {told.value.hint}"
+
+
+def test_both_kinds_have_had_the_same_last_step() -> None:
+    assert list(STEPS)[-1] == list(migrations.STEPS)[-1]
+
+
+@pytest.mark.extra
+def test_both_kinds_have_the_same_columns(address: ServerAddress, say: Callable[..., list[Any]]) -> None:
+    def here(file: StateDatabase) -> dict[str, list[str]]:
+        names = [
+            row["name"]
+            for row in file.conn.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
+        ]
+        return {
+            name: sorted(row["name"] for row in file.conn.execute(f"PRAGMA table_info({name})"))
+            for name in names
+            if "migrations" not in name
+        }
+
+    there: dict[str, list[str]] = {}
+    for table, column in say(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+    ):
+        there.setdefault(table, []).append(column)
+    there = {name: sorted(columns) for name, columns in there.items()}
+
+    assert there.pop("rivya_batch_steps") == ["applied_at", "name"]
+    assert there.pop("holders") == ["command", "host", "manifest", "pid", "since"]
+    assert there == here(empty_database())
+
+
+# --- who may write ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.extra
+def test_who_writes_is_alone_and_sees_what_the_last_one_has_committed(address: ServerAddress) -> None:
+    """What was read inside is true when it is committed: two who add one lose none."""
+    one, other = open_database(address), open_database(address)
+    with one.transaction() as conn:
+        rates.save(conn, "a", 0.0, "")
+
+    def rate(file: StateDatabase) -> float:
+        found = rates.find(file.conn, "a")
+        assert found is not None
+        return found.per_s or 0.0
+
+    def add(file: StateDatabase) -> None:
+        for _ in range(40):
+            with file.transaction() as conn:
+                rates.save(conn, "a", rate(file) + 1, "")
+
+    threads = [threading.Thread(target=add, args=(file,)) for file in (one, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert rate(one) == 80
+    one.close()
+    other.close()
+
+
+@pytest.mark.extra
+def test_an_error_inside_a_transaction_leaves_nothing(address: ServerAddress) -> None:
+    with contextlib.closing(open_database(address)) as file:
+        with pytest.raises(ZeroDivisionError), file.transaction() as conn:
+            put(conn, "a")
+            raise ZeroDivisionError
+        with pytest.raises(Contradiction), file.transaction() as conn:
+            put(conn, "b")
+            put(conn, "b")
+        with file.transaction() as conn:
+            put(conn, "c")
+
+        assert [row[0] for row in file.conn.execute("SELECT account FROM rates")] == ["c"]
+
+
+@pytest.mark.extra
+def test_a_manifest_is_held_by_one_until_its_connection_ends(
+    address: ServerAddress, say: Callable[..., list[Any]]
+) -> None:
+    first, second = open_database(address), open_database(address)
+    assert second.holder_of("night") is None
+    first.lock("night").acquire(0.0, command="run it")
+
+    with pytest.raises(RunLocked, match=r"`run it`, process \d+ on .*, since 1970"):
+        second.lock("night").acquire(0.0, command="me too")
+    second.lock("day").acquire(0.0, command="another one")
+    holder = second.holder_of("night")
+    assert holder is not None
+    assert (holder.host, holder.command) == (socket.gethostname(), "run it")
+
+    first.close()
+    second.lock("night").acquire(0.0, command="now")
+    second.lock("night").release()
+    assert second.holder_of("night") is None
+    second.close()
+
+
+@pytest.mark.extra
+def test_a_server_that_goes_away_is_temporary_trouble_and_the_next_run_goes_on(
+    address: ServerAddress, say: Callable[..., list[Any]]
+) -> None:
+    file = open_database(address)
+    with file.transaction() as conn:
+        put(conn, "before")
+    (number,) = file.conn.execute("SELECT pg_backend_pid()").fetchone()
+    say(f"SELECT pg_terminate_backend({number})")
+
+    with pytest.raises(TemporaryTrouble), file.transaction() as conn:
+        put(conn, "lost")
+    with pytest.raises(TemporaryTrouble):
+        file.conn.execute("SELECT 1")
+    file.close()
+    with contextlib.closing(open_database(address)) as file:
+        assert [row[0] for row in file.conn.execute("SELECT account FROM rates")] == ["before"]
+
+
+@pytest.mark.extra
+def test_a_reader_sees_one_moment_and_is_told_of_the_next(address: ServerAddress) -> None:
+    writer, reader = open_database(address), open_to_read(address)
+    before = reader.data_version()
+    assert reader.data_version() == before
+
+    with writer.transaction() as conn:
+        put(conn, "a")
+
+    assert reader.data_version() != before
+    writer.close()
+    reader.close()
+
+
+# --- what is in the way -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.extra
+def test_what_cannot_be_used_is_refused_in_one_line(
+    address: ServerAddress, say: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    name = address.url.partition("?")[0].rpartition("/")[2]
+    made = [f"{name}_{each}" for each in ("latin", "foreign", "newer", "noright", "older")]
+    latin, foreign, newer, noright, older = (beside(address, each) for each in made)
+    say(f"CREATE DATABASE {made[0]} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    for each in made[1:]:
+        say(f"CREATE DATABASE {each} ENCODING 'UTF8' TEMPLATE template0")
+    say("CREATE TABLE users (id INT)", foreign.url)
+    open_database(newer).close()
+    say("INSERT INTO rivya_batch_steps VALUES ('9999_later', '')", newer.url)
+    open_database(older).close()
+    say("DELETE FROM rivya_batch_steps", older.url)
+    user = f"{name}_weak"
+    say(f"CREATE ROLE {user} LOGIN")
+    say("REVOKE CREATE ON SCHEMA public FROM PUBLIC", noright.url)
+    weak = ServerAddress.parse(re.sub(r"//\w+@", f"//{user}@", noright.url))
+    with contextlib.closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = ServerAddress.parse(f"postgresql://u:geheim@127.0.0.1:{taken.getsockname()[1]}/x")
+        cases: dict[ServerAddress, tuple[type[RunnerError], str]] = {
+            latin: (StateError, "LATIN1"),
+            foreign: (StateError, r"tables of another program \(users\)"),
+            newer: (StateError, "newer rivya-batch .*9999_later"),
+            weak: (StateError, "permission denied for schema"),
+            beside(address, "nowhere"): (StateError, "does not exist"),
+            nobody: (TemporaryTrouble, "refused"),
+        }
+        for place, (kind, words) in cases.items():
+            with pytest.raises(kind, match=words) as told:
+                open_database(place)
+            assert "\n" not in str(told.value)
+            assert "geheim" not in f"{told.value} {told.value.hint}"
+            assert str(place) in str(told.value)
+    with pytest.raises(StateError, match="older version"):
+        open_to_read(older)
+    for each in made:
+        say(f"DROP DATABASE {each}")
+    say(f"DROP ROLE {user}")
