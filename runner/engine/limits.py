@@ -22,7 +22,8 @@ from runner.store import rates
 from runner.store.connection import Connection
 from runner.store.rates import KnownLimits
 
-KEEP_EVERY_S = 0.5  # what moves all the time is written so often; a refusal at once
+KEEP_EVERY_S = 0.5  # the time spent at a rate is written so often; a refusal, or another rate, at once
+ANOTHER = 0.1  # of the rate: so much faster or slower is another one
 MOST_RETOLD = 2000  # requests: 15 s at more than a hundred a second
 
 
@@ -42,6 +43,7 @@ class LimitsKept:
         self._since_s = 0.0  # `held_s` of the rate when it came to know that; what was retold counts
         self._kept: object = None
         self._kept_at = -math.inf
+        self._kept_per_s = self._rate.rate_per_s
         self._size = scheduler.tasks.size
 
     def share_with(self, sharers: int) -> None:
@@ -52,15 +54,16 @@ class LimitsKept:
         self._learned = self._rate.learned()  # the same in other numbers
 
     def answered(self, now: float, *, refused: bool) -> None:
-        """An answer came: keep what it has taught, at once where it was a refusal.
+        """An answer came: keep what it has taught, at once where that is much.
 
         Args:
             now: The run's monotonic clock, in seconds.
             refused: Whether it was a 429.
         """
         self._look()
-        if refused or now - self._kept_at >= KEEP_EVERY_S:
-            self._kept_at = now
+        another = abs(self._rate.rate_per_s / self._kept_per_s - 1.0) >= ANOTHER
+        if refused or another or now - self._kept_at >= KEEP_EVERY_S:
+            self._kept_at, self._kept_per_s = now, self._rate.rate_per_s
             self._context.writer.write_soon(self.news())
 
     def news(self) -> Callable[[Connection], None]:
