@@ -139,10 +139,13 @@ def _retell(rate: RateLimiter, told: Mapping[str, Any], now: float) -> None:
     learned = Learned(**parts)
     rate.restore(learned)
     gap_s = 1.0 / learned.pace
-    sent = min(int(held_s / gap_s), MOST_RETOLD)
-    if sent:
-        for back in range(sent + 1, 0, -1):  # so many, and the one from which the first distance counts
-            rate.sent(now - back * gap_s)
+    held_s = min(held_s, MOST_RETOLD * gap_s)
+    number = round(held_s / gap_s)
+    if number:
+        # The last of them so long ago that the next may go now.
+        last_at = now - gap_s - max(number * gap_s - held_s, 0.0)
+        for back in range(number, -1, -1):
+            rate.sent(last_at - back * held_s / number)
 
 
 def _times(learned: Learned, factor: float) -> Learned:

@@ -101,8 +101,19 @@ def test_a_resumed_run_sends_its_first_request_at_once_and_the_next_at_the_rate_
     first = after.next_at(100.0)
     after.sent(100.0)
 
-    assert first == pytest.approx(100.0, abs=0.001)
+    assert first < 100.001
     assert after.next_at(100.0) == pytest.approx(100.0 + 1.0 / rate.rate_per_s, abs=0.001)
+
+
+@pytest.mark.parametrize("held_s", [0.06, 0.13, 0.149, 0.5, 1.234, 5.0])
+def test_the_time_spent_at_a_rate_is_told_in_full(held_s: float) -> None:
+    """Else many short lives would never come to the next step up."""
+    before = known(LearnedRate(found_per_s=10.0), held_s)
+
+    after = resumed_rate(given_per_s=None, known=before, now=100.0)
+
+    assert after.held_s == pytest.approx(held_s)
+    assert 99.9 < after.next_at(100.0) < 100.001
 
 
 def test_a_rate_that_is_given_is_the_rate_whatever_was_found() -> None:
