@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 import logging
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs would go to the terminal
 
+# What filters warnings is the process's: two threads that change it side by side would put it back wrongly, for good.
+_ALONE = threading.RLock()
 MOST_PIXELS = 178_956_970
 """Above this Pillow suspects a decompression bomb; the pictures of most phones have 12 to 50 million."""
 
@@ -106,7 +109,7 @@ def opened(file: BinaryIO, media: MediaType) -> Iterator[Image | None]:
         PictureBroken: It cannot be read, or has too many pixels.
     """
     formats, plugin = _FORMATS[media.extension]
-    with warnings.catch_warnings():
+    with _ALONE, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of many pixels, and of odd metadata
         from PIL import Image, features
 

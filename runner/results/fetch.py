@@ -8,7 +8,6 @@ was, and the engine decides. A url is only ever shown without its query, which m
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 import re
 import secrets
@@ -59,8 +58,6 @@ RESUME_FROM_BYTES = 1_000_000  # smaller bodies are fetched anew, which is cheap
 _RESTART = 416
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429})
-
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every url with its query, at INFO
 
 
 class _StartOver(Exception):

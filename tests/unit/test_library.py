@@ -36,11 +36,12 @@ FAST = ("--duration", "0.05:0.2")
 QUICK = runner.Options(sandbox=True, sandbox_arguments=FAST)
 
 LOOK = """
-import gc, os, pkgutil, signal, sys
+import gc, logging, os, pkgutil, signal, sys, warnings
 from importlib import import_module
 
 def about_the_process():
-    return dict(os.environ), {each: signal.getsignal(each) for each in signal.valid_signals()}, gc.get_freeze_count()
+    signals = {each: signal.getsignal(each) for each in signal.valid_signals()}
+    return dict(os.environ), signals, gc.get_freeze_count(), list(warnings.filters), logging.getLogger("httpx").level
 
 before = about_the_process()
 import runner

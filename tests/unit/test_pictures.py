@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from runner.api.validate import validate
+from runner.manifest import pictures
 from runner.manifest.pictures import look
 from runner.manifest.reference_files import DiskReferences, ReferenceProblem
 from runner.model import Reference
@@ -30,6 +32,22 @@ from tests.drawn import (
 def read(folder: Path, data: bytes, name: str = "a.png") -> Reference | ReferenceProblem:
     (folder / name).write_bytes(data)
     return DiskReferences().read(folder, name)
+
+
+def test_one_thread_at_a_time_keeps_the_warnings_of_the_process_back(tmp_path: Path) -> None:
+    """Two side by side would each put back what the other had set: nobody would be warned of anything any more."""
+    (tmp_path / "a.png").write_bytes(encoded("PNG"))
+    free: list[bool] = []
+
+    def other() -> None:
+        free.append(pictures._ALONE.acquire(blocking=False))
+
+    with (tmp_path / "a.png").open("rb") as file, pictures.opened(file, PNG):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+
+    assert free == [False]
 
 
 def broken_in_the_middle(data: bytes) -> bytes:
