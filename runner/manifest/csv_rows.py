@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,21 +47,39 @@ class CsvRows(Table):
         with open_regular(self.path) as opened:
             lines = self._lines(opened)
             self._header(lines)
-            yield from self._rows(self._names, self._records(lines))
+            records = self._records(lines)
+            if len(self._names) == 1 and (first := next(records, None)) is not None:
+                self._warn_of_one_column(self._names[0], str(first[2][0]) if first[2] else "")
+                records = chain([first], records)
+            yield from self._rows(self._names, records)
+
+    def _warn_of_one_column(self, name: str, cell: str) -> None:
+        """Tell that a table of one column may have more, where header and first cell have as many of a delimiter."""
+        quoted = self._delimiter if 0 < name.count(self._delimiter) <= cell.count(self._delimiter) else None
+        mark = quoted or next((mark for mark in DELIMITERS if name.count(mark) == cell.count(mark) > 0), None)
+        if mark is None:
+            return
+        said, named = ("tabs", "tab") if mark == "\t" else (f"`{mark}`", f'"{mark}"')
+        if mark == self._delimiter:
+            what = f"the lines of this file stand in quotes, so that each is one cell with {said} in it"
+            hint = "save it again with a cell for each column"
+        else:
+            what = f"this table has one column, and as many {said} in its first cell as in the header"
+            hint = f"if they separate the cells, write `delimiter: {named}`"
+        self.warn(self._header_at[0], 1, what, "one-column", hint, self._header_at[1])
 
     def _lines(self, opened: Any) -> LineReader:
         return LineReader(opened, self, self.reading.encoding)
 
     def _header(self, lines: LineReader) -> tuple[list[str], int, str]:
         """Read the header: its cells, its line and its text."""
-        first = next(lines, "")
+        first = _first_written(lines, next(lines, ""))
         said = first.rstrip("\r\n").removeprefix('"').removesuffix('"')
         if said.casefold().startswith(_SEP) and len(said) == len(_SEP) + 1:
             self._delimiter = self.reading.delimiter or said[len(_SEP)]
             lines.mark()
             first = _first_written(lines, next(lines, ""))
         else:
-            first = _first_written(lines, first)
             self._delimiter = self.reading.delimiter or sniffed_delimiter(first)
         number = lines.number
         try:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from runner.contract import (
@@ -45,6 +45,8 @@ _EMPTY_ID: Final = (
     "fill it in; of text without letters and digits `slug` leaves nothing: put something else into the id"
 )
 _SHORTENED: Final = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
+_FORMULA_CELL: Final = re.compile(r"=[A-Za-z.]+\(")
+_MEDIA_NAMES: Final = re.compile(r"\w\.[A-Za-z0-9]{3,4}(?=[\"'\])]*(?:[,;|\s]|$))")
 _TEXTS: Final = ("prompt", "id", "reference")
 
 Checked = tuple[dict[str, Json], list[ParamProblem], str]  # canonical values, what is wrong, canonical text
@@ -322,15 +324,16 @@ class Expander:
         texts: list[Text] = []
         for text in entry.references:
             for path in self._paths(text, scope):
-                self._look_at(path, "reference", text)
                 found = self._references.read(path, wanted if text.mend else None)
                 if isinstance(found, Reference):
+                    self._look_at(path, "reference", text)
                     references.append(found)
                     if found.odd:
                         self._odd_pictures.take(found.path, found.odd, self._where(text), self._job)
                     texts.append(text)
                 else:
-                    self._error(self._where(text), found.what, found.code, found.hint)
+                    hint = found.hint if self._row is None else _reference_hint(path) or found.hint
+                    self._error(self._where(text), found.what, found.code, hint)
         if references and contract is not None:
             for problem in check_references(contract, references):
                 index = problem.key[len("references[") : -1]
@@ -396,7 +399,9 @@ class Expander:
             if name is id_:
                 what += ", to many disks at least"
             hint = (
-                "ids that differ only in case are one file" if name is id_ else "put ${id} into output.name"
+                "ids that differ only in case or Unicode form are one file"
+                if name is id_
+                else "put ${id} into output.name"
             )
             self._error(self._where(entry.id or text), what, "output-collision", hint)
         return name
@@ -508,6 +513,17 @@ def _id_hint(text: Text, trouble: str, said: str) -> str:
         if not expression.filters:
             return f"write ${{{expression.path} | slug}}"
     return "letters, digits, spaces, `.`, `_` and `-` are allowed; on free text write ${… | slug}"
+
+
+def _reference_hint(path: str) -> str:
+    """Return what to do about a cell that names no file, where it shows what it is."""
+    if path[:1] != "=" and (is_odd(PurePath(path).stem) or why_odd(path, "reference")):
+        return "leave the cell empty where there is no file"
+    if _FORMULA_CELL.match(path):
+        return "this formula was not computed: save its value"
+    if len(_MEDIA_NAMES.findall(path)) > 1:
+        return "a cell names one file: make a column for each of them, and a reference of each column"
+    return ""
 
 
 def _twice_hint(entry: Entry) -> str:

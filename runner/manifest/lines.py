@@ -80,7 +80,9 @@ class LineReader:
             raise BadLine from None
         if "\0" in text:
             what = "there is a NUL character in this line"
-            hint = "it may be UTF-16 without a mark: save it as UTF-8, or write `encoding: utf-16-le`"
+            hint = "delete it"
+            if text.count("\0") * 3 > len(text):
+                hint = "it may be UTF-16 without a mark: save it as UTF-8, or write `encoding: utf-16-le`"
             self._rows.error(self.number, text.index("\0") + 1, what, "control-character", hint, text)
             raise BadLine
         if not self.first:

@@ -47,6 +47,7 @@ def found(loaded: Loaded) -> list[tuple[str, int, int]]:
         ("{file: r.csv, delimiter: ';'}", "id;text\na;one, or 1,5\nb;two\n"),
         ("{file: r.csv, delimiter: tab}", "id\ttext\na\tone, or 1,5\nb\ttwo\n"),
         ("r.csv", '\n,,,\n ,\nid,text,,\na,"one, or 1,5",,\nb,two,,\n'),
+        ("r.csv", '\n;;\nsep=;\nid;text\na;"one, or 1,5"\nb;two\n'),
         ("r.csv", '\u200bid,text\u2060\na,"one, or 1,5"\nb,two\n'),
         ("r.csv", 'id,text,,\na,"one, or 1,5",,\nb,two,,\n,,,\n,,,\n'),
         ("r.csv", 'id,text\na,"one, or 1,5",,,\nb,two\n,\n  ,  \n'),
@@ -607,3 +608,40 @@ def test_hidden_rows_are_a_warning_and_rows_before_the_header_are_nothing(tmp_pa
 )
 def test_an_id_that_is_none_says_what_to_do(tmp_path: Path, cell: str, hint: str) -> None:
     assert hint in read(tmp_path, "r.csv", {"r.csv": f"id,text\n{cell},x\n"}).only("bad-id").hint
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("r.csv", '"id, text"\n"a, x"\n', "save it again with a cell for each column"),
+        ("r.tsv", "id,text\na,x\n", 'write `delimiter: ","`'),
+        ("r.csv", '"Text, in English"\na cat\n', ""),
+    ],
+)
+def test_a_table_that_should_have_more_than_one_column_says_why_it_has_not(
+    tmp_path: Path, name: str, content: str, hint: str
+) -> None:
+    warned = [p.hint for p in read(tmp_path, name, {name: content}).problems if p.code == "one-column"]
+
+    assert len(warned) == bool(hint)
+    assert all(hint in said for said in warned)
+
+
+@pytest.mark.parametrize(
+    ("cell", "hint"),
+    [
+        ("b.png", ""),
+        ("nan", "leave the cell empty"),
+        ("pics/#N/A.png", "leave the cell empty"),
+        ('"a.png, b.png"', "make a column for each"),
+        ("\"['a.png', 'b.png']\"", "make a column for each"),
+    ],
+)
+def test_a_cell_that_names_no_file_says_what_it_is_and_is_one_problem(
+    tmp_path: Path, cell: str, hint: str
+) -> None:
+    job = "jobs: [{id: '${row.id}', rows: r.csv, references: ['missing/${row.file}']}]\n"
+
+    assert (
+        hint in load(tmp_path, HEAD + job, {"r.csv": f"id,file\na,{cell}\n"}).only("reference-missing").hint
+    )
