@@ -23,7 +23,6 @@ ALWAYS_S = 120.0
 FIRST_S, LONGEST_S = 15.0, 600.0
 # With a shorter wait than this, a "quota" means tasks that run at once, which `pace.concurrency` limits.
 SHORT_S = 10.0
-QUOTA_WORDS = ("quota", "daily", "monthly", "per_day", "per_month")
 TELL_ANEW_S = 60.0
 
 
@@ -34,7 +33,7 @@ def is_quota(answer: Answer) -> bool:
     asked_s = answer.retry_after_s
     if asked_s is not None and asked_s > RATE_S:
         return True
-    return any(word in answer.code.lower() for word in QUOTA_WORDS) and not 0.0 < (asked_s or 0.0) < SHORT_S
+    return answer.about_quota and not 0.0 < (asked_s or 0.0) < SHORT_S
 
 
 @dataclass(slots=True, kw_only=True)

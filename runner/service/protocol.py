@@ -107,6 +107,9 @@ class Answer:
     success: bool = False  # it came as a success, whatever stands in it
     not_found: bool = False  # what was asked for is not there, whoever says so
     file_refused: bool = False  # a file is too large or of the wrong type, whoever says so
+    about_quota: bool = (
+        False  # its code speaks of an amount for a day or a month, not of how fast or how many at once
+    )
     about_key: bool = (
         False  # a refusal of our key that can be about nothing else; otherwise one task may be meant
     )

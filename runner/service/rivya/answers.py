@@ -44,6 +44,7 @@ _LIMIT_WORDS = (
     "monthly_limit",
     "hourly_limit",
 )
+_QUOTA_WORDS = ("quota", "daily", "monthly", "per_day", "per_month")
 # The documented codes are words in small letters. What stands in front of an API may wrap its errors alike, but
 # says "403", "Forbidden" or "FUNCTION_TIMEOUT" there.
 _CODE = re.compile(r"[a-z][a-z0-9_.-]*(\s|$)", re.ASCII)
@@ -83,6 +84,7 @@ def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = N
             success=200 <= (reply.status or 0) < 300,
             not_found=reply.status in _NOT_FOUND,
             file_refused=reply.status in _FILE_REFUSED,
+            about_quota=any(word in code.lower() for word in _QUOTA_WORDS),
             bad_key=reply.status == 401 and bool(code),
             about_key=reply.status == 401 or code.startswith(("api_key", "api_scope")),
             task=task,
