@@ -21,7 +21,7 @@ state_option = click.option(
     "--state",
     metavar="FILE",
     envvar="RIVYA_STATE",
-    callback=lambda context, option, value: _without_password(context, option, value),
+    callback=lambda context, option, value: without_password(context, option, value),
     help="Use this state database, a file or postgresql://… (default: state/runner.db).",
 )
 skip_invalid_option = click.option(
@@ -37,7 +37,7 @@ def named_state(state: str | None, *, sandbox: bool, ctx: click.Context | None =
     return state if typed or not sandbox else None
 
 
-def _without_password(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+def without_password(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """Refuse a password where everybody on this machine can read it."""
     typed = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
     if value and typed and "://" in value:

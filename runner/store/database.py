@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -48,6 +49,9 @@ class StateDatabase(Protocol):
 
     def checkpoint(self, *, force: bool = False) -> None:
         """Put in order what was committed, where that is wanted; never waits."""
+
+    def number_on(self, tables: Sequence[str]) -> None:
+        """Have the next row of these tables numbered on from the last, after rows came with numbers of their own."""
 
     def data_version(self) -> int:
         """Return a number that changes whenever somebody else has committed something."""

@@ -226,6 +226,13 @@ class ServerDatabase:
     def checkpoint(self, *, force: bool = False) -> None:
         """Do nothing: the server does."""
 
+    def number_on(self, tables: Sequence[str]) -> None:
+        """Have the next row of these tables numbered on from the last; inside a transaction."""
+        for table in tables:
+            self.server.execute(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table} HAVING max(id) > 0"
+            )
+
     def data_version(self) -> int:
         """Return a number that changes whenever somebody has committed something, at this server."""
         found = self.server.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()

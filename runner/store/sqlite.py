@@ -17,7 +17,7 @@ import shlex
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -208,6 +208,9 @@ class StateFile:
     def rescued_copy(self) -> Path | None:
         """Where what we know is kept whole, after it was replaced."""
         return self.rescued if self.rescued_whole else None
+
+    def number_on(self, tables: Sequence[str]) -> None:
+        """Do nothing: SQLite looks at the last row each time."""
 
     def data_version(self) -> int:
         """Return a number that changes whenever another connection has committed something."""
