@@ -30,7 +30,7 @@ def picture(problem: Problem, *, width: int = _WIDTH) -> list[Line]:
     severity: Style = "warning" if problem.severity is Severity.WARNING else "error"
     number = str(problem.place.line)
     margin = " " * len(number)
-    job = f" (job {_label(problem.job)})" if problem.job else ""
+    job = f" (job {_label(problem.job)})" if problem.job and not _names_its_job(problem) else ""
     lines: list[Line] = [
         [(severity, f"{severity}: "), ("what", visible(problem.what))],
         [("frame", f"{margin}--> "), ("", visible(f"{problem.place}{job}"))],
@@ -52,11 +52,15 @@ def problem_text(problem: Problem) -> str:
     return "\n".join("".join(text for _, text in line) for line in picture(problem))
 
 
+def _names_its_job(problem: Problem) -> bool:
+    """Return whether what is said ends with the job already."""
+    return problem.what.endswith((f"job {problem.job}", f'job "{problem.job}"'))
+
+
 def problem_line(problem: Problem) -> str:
     """Return a problem as one line of plain text: `file:line:column: what; hint`."""
     warning = "warning: " if problem.severity is Severity.WARNING else ""
-    told = problem.what.endswith((f"job {problem.job}", f'job "{problem.job}"'))
-    job = f" [job {_label(problem.job)}]" if problem.job and not told else ""
+    job = f" [job {_label(problem.job)}]" if problem.job and not _names_its_job(problem) else ""
     hint = f"; {problem.hint}" if problem.hint else ""
     return visible(f"{problem.place}: {warning}{problem.what}{hint}{job}")
 

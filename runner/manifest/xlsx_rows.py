@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -30,13 +30,15 @@ _UNSAVED: Final = re.compile(
     rb"<f[^>]*>[^<]*</f>(?:<v\s*/>|<v></v>)?</c>"
 )
 _HIDDEN: Final = re.compile(rb'<row(?=[^>]* r="(?P<row>[0-9]{1,7})")[^>]* hidden="(?:1|true)"[^>/]*>\s*<c')
+_FILLED: Final = re.compile(r'(?:"([^"]*)")?(0{2,})')  # such as `00000`, or `"SKU-"000`
 MOST_EMPTY: Final = 1000  # rows in a row: a formatted column can go on to row 1,048,576
 
 
 class XlsxRows(Table):
     """A sheet with a header. Places count rows and columns as the spreadsheet does.
 
-    Dates come as `2026-11-29` or `2026-11-29 10:05`, times as `14:30`, whole numbers without a fraction. Of a formula
+    Dates come as `2026-11-29` or `2026-11-29 10:05`, times as `14:30`, whole numbers without a fraction, and with
+    the zeros in front that their format fills them up with. Of a formula
     the value that was saved with it is taken.
     """
 
@@ -169,7 +171,8 @@ def _cells_of(sheet: Any) -> Iterator[tuple[int, tuple[Any, ...]]]:
     """
     sheet.reset_dimensions()  # some programs write wrong ones
     empty = 0
-    rows = enumerate(sheet.iter_rows(values_only=True), start=1)
+    filled = any(_FILLED.fullmatch(known) for known in getattr(sheet.parent, "_number_formats", ()))
+    rows = enumerate(map(_seen, sheet.iter_rows()) if filled else sheet.iter_rows(values_only=True), start=1)
     while True:
         try:
             number, cells = next(rows)
@@ -182,6 +185,19 @@ def _cells_of(sheet: Any) -> Iterator[tuple[int, tuple[Any, ...]]]:
             yield number, cells
         elif (empty := empty + 1) > MOST_EMPTY:
             return
+
+
+def _seen(cells: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the values of cells; whole numbers whose format fills them up with zeros as the texts that are seen."""
+    return tuple(
+        f"{found[1] or ''}{int(cell.value):0{len(found[2])}d}"
+        if type(cell.value) in (int, float)
+        and cell.value >= 0
+        and cell.value == int(cell.value)
+        and (found := _FILLED.fullmatch(cell.number_format or ""))
+        else cell.value
+        for cell in cells
+    )
 
 
 def _plain(value: Any) -> Any:

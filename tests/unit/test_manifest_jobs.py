@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.manifest import open_manifest, problem_line
+from runner.manifest.render import problem_text
 from runner.schemas import load_contracts
 from tests.manifest_reading import HEAD, Pictures, load
 
@@ -437,6 +438,8 @@ def test_an_unknown_name_in_a_default_says_for_which_job(tmp_path: Path) -> None
     problem = load(tmp_path, text).only("unknown-name")
 
     assert 'for the job "a"' in problem.what
+    assert "[job" not in problem_line(problem)  # it is said once
+    assert "(job" not in problem_text(problem)
     assert (problem.place.line, problem.place.column) == (4, 12)
 
 

@@ -645,3 +645,15 @@ def test_a_cell_that_names_no_file_says_what_it_is_and_is_one_problem(
     assert (
         hint in load(tmp_path, HEAD + job, {"r.csv": f"id,file\na,{cell}\n"}).only("reference-missing").hint
     )
+
+
+def test_numbers_of_a_workbook_have_the_zeros_that_their_format_shows(tmp_path: Path) -> None:
+    book = Workbook()
+    cells: list[list[Any]] = [["id", "text"], [7, 12], [12.0, "x"], ["a", 1.5], [123456, 3]]
+    for each in cells:
+        book.active.append(each)
+    for row, known in ((2, "00000"), (3, '"SKU-"000'), (5, "000")):
+        book.active.cell(row, 1).number_format = known
+    book.save(tmp_path / "r.xlsx")
+
+    assert prompts(read(tmp_path, "r.xlsx", {})) == {"00007": "12", "SKU-012": "x", "a": "1.5", "123456": "3"}
