@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.host.clock import rfc3339
+from runner.store.database import StateDatabase
 from runner.store.sqlite import StateFile
 from tests.support import ROOT
 
@@ -43,6 +44,14 @@ def new_state(
 ) -> StateFile:
     """Return an open new database that knows one manifest and one run of it."""
     file = StateFile.open(path)
+    begin_state(file, manifest=manifest, manifest_path=manifest_path, output_dir=output_dir, sandbox=sandbox)
+    return file
+
+
+def begin_state(
+    file: StateDatabase, *, manifest: str, manifest_path: Path, output_dir: Path, sandbox: bool = False
+) -> None:
+    """Have an empty database know one manifest and one run of it."""
     now = rfc3339(BEGAN_S)
     stats = {
         "seconds": 3600.5, "rate_per_s": 9.8, "submits": 70, "polls": 130, "uploads": 3, "downloads": 60,
@@ -73,19 +82,18 @@ def new_state(
                 json.dumps(stats),
             ),
         )
-    return file
 
 
-def add(file: StateFile, manifest: str, rows: Sequence[Row]) -> None:
+def add(file: StateDatabase, manifest: str, rows: Sequence[Row]) -> None:
     """Add jobs in the order given."""
     with file.transaction() as conn:
         for position, row in enumerate(rows):
             ended = row.submitted_s is not None and row.duration_s is not None
-            cursor = conn.execute(
+            added = conn.execute(
                 "INSERT INTO jobs (manifest, job, origin, fingerprint, listed, position, state, model, prompt, params, refs,"
                 " axes, shape, output, round, task_id, submitted_at, finished_at, duration_s, polls, attempts, overdue,"
                 " error_class, error_code, error_message, created_at, updated_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 's', ?, ?, ?, ?, ?, ?, 2, 1, ?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 's', ?, ?, ?, ?, ?, ?, 2, 1, ?, ?, ?, ?, ?, ?) RETURNING id",
                 (
                     manifest, row.id, row.id, f"fp1:{position:064x}", int(row.listed), position, row.state, row.model,
                     row.prompt, json.dumps(row.params, ensure_ascii=False),
@@ -96,21 +104,21 @@ def add(file: StateFile, manifest: str, rows: Sequence[Row]) -> None:
                     rfc3339((row.submitted_s or 0) + (row.duration_s or 0)) if ended else None,
                     row.duration_s, int(row.overdue), *row.error, rfc3339(BEGAN_S), rfc3339(BEGAN_S),
                 ),
-            )  # fmt: skip
+            ).fetchall()  # fmt: skip
             for number, charged in enumerate(row.charges, start=1):
                 state = "charged" if ended and charged else "released" if ended else "reserved"
                 conn.execute(
                     "INSERT INTO ledger (job, manifest, round, model, shape, base_url, state, estimated, basis, reserved,"
                     " charged, amount, opened_at, minute) VALUES (?, ?, ?, ?, 's', 'u', ?, 10, 'listed', 10, ?, ?, ?, ?)",
                     (
-                        cursor.lastrowid, manifest, number, row.model, state,
+                        added[0]["id"], manifest, number, row.model, state,
                         None if state == "reserved" else charged, 10.0 if state == "reserved" else charged,
                         rfc3339(BEGAN_S), int(BEGAN_S // 60),
                     ),
                 )  # fmt: skip
             conn.executemany(
                 "INSERT INTO artifacts (job, number, path, sha256, size_bytes, mime) VALUES (?, ?, ?, '', 1000, ?)",
-                [(cursor.lastrowid, n, str(path), mime) for n, (path, mime) in enumerate(row.files, start=1)],
+                [(added[0]["id"], n, str(path), mime) for n, (path, mime) in enumerate(row.files, start=1)],
             )
 
 

@@ -24,6 +24,13 @@ def check_prompt(contract: Contract, prompt: str | None) -> ParamProblem | None:
             # A live entry that says nothing about prompts forbids none.
             severity=Severity.WARNING if contract.prompt_required is None else Severity.ERROR,
         )
+    if "\0" in prompt:
+        return ParamProblem(
+            key="prompt",
+            what="the prompt holds a NUL character (U+0000)",
+            code="control-character",
+            hint="delete it; it may be written as \\0 or \\u0000",
+        )
     limit = contract.max_prompt_length
     if limit is None or len(prompt) * 2 <= limit:
         return None

@@ -53,8 +53,10 @@ from runner.steps.download import _record as take_home
 from runner.steps.submit import NotSent, Submitted, take_back
 from runner.steps.submit import submit as submit_step
 from runner.store import jobs, ledger
+from runner.store.database import StateDatabase
 from runner.store.sqlite import StateFile, _connect
 from runner.store.writer import GroupWriter
+from tests.databases import empty_state, of_kind
 from tests.money_service import DEAREST, MANNERS, TURNED_AWAY, Service, Task, error
 from tests.world import (
     CONTRACT,
@@ -171,7 +173,7 @@ class Money(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.file = opened(EMPTY)
+        self.file = self.new_file()
         self.clock = TestClock()
         self.flights: list[Flight] = []
         self.ghosts: list[Flight] = []  # given up by us, but still on the way to the service
@@ -226,6 +228,23 @@ class Money(RuleBasedStateMachine):
         self.was_wrong = False  # whether our clock ever differed from the service's
         self.sit_down(KEYS[0])
         self.run_manifest(listed, KEYS[0])
+
+    # --- the database, which is one at a server in `MoneyAtServer` ---
+
+    def new_file(self) -> StateDatabase:
+        """Return a database in which the manifest's name is bound, and nothing else."""
+        return opened(EMPTY)
+
+    def after_a_kill(self) -> StateDatabase:
+        """Return a database of which is left what was committed."""
+        assert isinstance(self.file, StateFile)
+        left = self.file.conn.serialize()
+        self.file.conn.close()
+        return opened(left)
+
+    def leave(self) -> None:
+        """Be done with it."""
+        self.file.close()
 
     # --- plumbing ---
 
@@ -493,9 +512,7 @@ class Money(RuleBasedStateMachine):
             if flight.said is None:
                 self.ghosts.append(flight)
         self.flights.clear()
-        left = self.file.conn.serialize()
-        self.file.conn.close()
-        self.file = opened(left)
+        self.file = self.after_a_kill()
         self.sit_down(self.context.account.key)
         with self.file.transaction() as conn:
             take_back(conn, self.context)
@@ -897,7 +914,7 @@ class Money(RuleBasedStateMachine):
             flight.step.cancel()
             with suppress(asyncio.CancelledError):
                 self.wait(flight.step)
-        self.file.close()
+        self.leave()
         self.loop.close()
         if self.before is None:
             os.environ.pop("RIVYA_API_KEY", None)
@@ -924,6 +941,28 @@ TestMoney = Money.TestCase
 TestMoney.settings = _settings(
     EXAMPLES or 50, 60 if EXAMPLES else 50, derandomize=not EXAMPLES, print_blob=True
 )
+
+
+class MoneyAtServer(Money):
+    """The same, with PostgreSQL."""
+
+    def new_file(self) -> StateDatabase:
+        with of_kind("postgresql"):
+            file = empty_state()
+        bind(file, key12=Account(SERVICE, KEYS[0]).key12)
+        return file
+
+    def after_a_kill(self) -> StateDatabase:
+        if self.file.conn.in_transaction:
+            self.file.conn.execute("ROLLBACK")
+        return self.file
+
+    def leave(self) -> None:
+        pass
+
+
+TestMoneyAtServer = pytest.mark.extra(MoneyAtServer.TestCase)
+TestMoneyAtServer.settings = _settings(EXAMPLES or 30, 50, derandomize=not EXAMPLES, print_blob=True)
 
 
 # --- a machine that cannot fail proves nothing ----------------------------------------------------------------

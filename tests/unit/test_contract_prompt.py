@@ -37,7 +37,13 @@ def test_emoji_that_only_some_count_as_two_are_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "code"), [(None, "missing-prompt"), ("", "blank-prompt"), (" \n\t\u2003", "blank-prompt")]
+    ("prompt", "code"),
+    [
+        (None, "missing-prompt"),
+        ("", "blank-prompt"),
+        (" \n\t\u2003", "blank-prompt"),
+        ("a\0b", "control-character"),
+    ],
 )
 def test_a_prompt_that_says_nothing_is_refused(prompt: str | None, code: str) -> None:
     problem = check_prompt(Z_IMAGE, prompt)

@@ -10,25 +10,27 @@ import pytest
 
 from runner.errors import UsageError
 from runner.reports.data import Invocation, Report, collect, relative_url
-from runner.store.sqlite import StateFile
-from tests.report_rows import AUDIO, BEGAN_S, Row, add, new_state
+from runner.store.database import StateDatabase
+from tests.databases import close, empty_state
+from tests.report_rows import AUDIO, BEGAN_S, Row, add, begin_state
 
 FAILED = ("generation", "internal_error", "the task failed")
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[StateFile]:
-    file = new_state(
-        tmp_path / "state" / "runner.db",
+def state(tmp_path: Path, each_database: str) -> Iterator[StateDatabase]:
+    file = empty_state()
+    begin_state(
+        file,
         manifest="night",
         manifest_path=tmp_path / "night.yaml",
         output_dir=tmp_path / "out",
     )
     yield file
-    file.close()
+    close(file)
 
 
-def report_of(state: StateFile, tmp_path: Path, *rows: Row) -> Report:
+def report_of(state: StateDatabase, tmp_path: Path, *rows: Row) -> Report:
     add(state, "night", rows)
     return collect(
         state.conn,
@@ -40,7 +42,7 @@ def report_of(state: StateFile, tmp_path: Path, *rows: Row) -> Report:
 
 
 def test_counts_are_of_listed_jobs_and_credits_of_everything_ever_paid(
-    state: StateFile, tmp_path: Path
+    state: StateDatabase, tmp_path: Path
 ) -> None:
     report = report_of(
         state,
@@ -63,13 +65,13 @@ def test_counts_are_of_listed_jobs_and_credits_of_everything_ever_paid(
     assert by_id["a"].finished_s == BEGAN_S + 60
 
 
-def test_a_run_tells_its_requests_and_rejections(state: StateFile, tmp_path: Path) -> None:
+def test_a_run_tells_its_requests_and_rejections(state: StateDatabase, tmp_path: Path) -> None:
     [run] = report_of(state, tmp_path).runs
 
     assert (run.requests, run.rejections, run.seconds, run.exit_code) == (203, 2, 3600.5, 3)
 
 
-def test_a_run_that_was_killed_tells_nothing_it_does_not_know(state: StateFile, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_tells_nothing_it_does_not_know(state: StateDatabase, tmp_path: Path) -> None:
     with state.transaction() as conn:
         conn.execute("UPDATE runs SET stats = '{}', ended_at = NULL, exit_code = NULL")
 
@@ -79,7 +81,7 @@ def test_a_run_that_was_killed_tells_nothing_it_does_not_know(state: StateFile, 
 
 
 def test_failures_are_grouped_and_each_group_names_the_command_for_it(
-    state: StateFile, tmp_path: Path
+    state: StateDatabase, tmp_path: Path
 ) -> None:
     report = report_of(
         state,
@@ -140,7 +142,7 @@ def test_a_url_leads_back_to_the_file_whatever_its_name(tmp_path: Path, name: st
     assert "%%" not in url
 
 
-def test_files_elsewhere_are_reached_by_a_relative_url(state: StateFile, tmp_path: Path) -> None:
+def test_files_elsewhere_are_reached_by_a_relative_url(state: StateDatabase, tmp_path: Path) -> None:
     reference = {
         "path": "assets/my hero.png",
         "file": str(tmp_path / "assets" / "my hero.png"),
@@ -161,7 +163,7 @@ def test_files_elsewhere_are_reached_by_a_relative_url(state: StateFile, tmp_pat
     ]
 
 
-def test_a_result_that_was_superseded_is_not_shown(state: StateFile, tmp_path: Path) -> None:
+def test_a_result_that_was_superseded_is_not_shown(state: StateDatabase, tmp_path: Path) -> None:
     [job] = report_of(state, tmp_path, Row(id="a", files=[(Path("/gone.mp4"), "video/mp4")])).jobs[:1]
     with state.transaction() as conn:
         conn.execute("UPDATE artifacts SET path = ''")
@@ -172,7 +174,7 @@ def test_a_result_that_was_superseded_is_not_shown(state: StateFile, tmp_path: P
     assert not after.jobs[0].files
 
 
-def test_numbers_a_browser_would_change_become_text(state: StateFile, tmp_path: Path) -> None:
+def test_numbers_a_browser_would_change_become_text(state: StateDatabase, tmp_path: Path) -> None:
     [job] = report_of(
         state, tmp_path, Row(id="a", params={"seed": 12345678901234567890, "n": 7, "strength": float("nan")})
     ).jobs
@@ -180,6 +182,6 @@ def test_numbers_a_browser_would_change_become_text(state: StateFile, tmp_path: 
     assert job.params == {"seed": "12345678901234567890", "n": 7, "strength": "NaN"}
 
 
-def test_a_manifest_that_was_never_run_is_said_to_be_so(state: StateFile, tmp_path: Path) -> None:
+def test_a_manifest_that_was_never_run_is_said_to_be_so(state: StateDatabase, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="never been run"):
         collect(state.conn, "other", output_dir=tmp_path, written_at="")

@@ -12,29 +12,31 @@ from pathlib import Path
 import pytest
 
 from runner.reports.job_rows import COLUMNS, Format, export_rows
-from runner.store.sqlite import StateFile
-from tests.report_rows import Row, add, new_state
+from runner.store.database import StateDatabase
+from tests.databases import close, empty_state
+from tests.report_rows import Row, add, begin_state
 
 README = Path(__file__).resolve().parents[2] / "runner" / "reports" / "README.md"
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[StateFile]:
-    file = new_state(
-        tmp_path / "runner.db",
+def state(tmp_path: Path, each_database: str) -> Iterator[StateDatabase]:
+    file = empty_state()
+    begin_state(
+        file,
         manifest="night",
         manifest_path=tmp_path / "night.yaml",
         output_dir=tmp_path / "out",
     )
     yield file
-    file.close()
+    close(file)
 
 
-def exported(state: StateFile, format: Format) -> str:
+def exported(state: StateDatabase, format: Format) -> str:
     return "".join(export_rows(state.conn, "night", format))
 
 
-def test_the_columns_are_the_documented_ones(state: StateFile) -> None:
+def test_the_columns_are_the_documented_ones(state: StateDatabase) -> None:
     documented = [
         line.split("`")[1] for line in README.read_text("utf-8").splitlines() if line.startswith("| `")
     ]
@@ -44,7 +46,7 @@ def test_the_columns_are_the_documented_ones(state: StateFile) -> None:
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+49 30", "-x", "@SUM(A1)", "\t=1", "\r=1", "\n=1"])
-def test_a_spreadsheet_takes_no_text_for_a_formula(state: StateFile, text: str) -> None:
+def test_a_spreadsheet_takes_no_text_for_a_formula(state: StateDatabase, text: str) -> None:
     add(state, "night", [Row(id="a", prompt=text)])
 
     [row] = csv.DictReader(io.StringIO(exported(state, Format.CSV), newline=""))
@@ -54,7 +56,7 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(state: StateFile, text: str) 
     assert exact["prompt"] == text
 
 
-def test_every_format_of_rows_holds_the_same_jobs(state: StateFile, tmp_path: Path) -> None:
+def test_every_format_of_rows_holds_the_same_jobs(state: StateDatabase, tmp_path: Path) -> None:
     files = [(tmp_path / "a.mp4", "video/mp4"), (tmp_path / "a+2.mp4", "video/mp4")]
     add(
         state,
@@ -80,17 +82,17 @@ def test_every_format_of_rows_holds_the_same_jobs(state: StateFile, tmp_path: Pa
     assert (rows[2]["listed"], lines[2]["listed"]) == ("0", False)
 
 
-def test_no_jobs_are_still_good_json(state: StateFile) -> None:
+def test_no_jobs_are_still_good_json(state: StateDatabase) -> None:
     assert json.loads(exported(state, Format.JSON)) == []
     assert exported(state, Format.JSONL) == ""
 
 
-def test_a_playlist_names_every_result_of_the_listed_jobs(state: StateFile) -> None:
+def test_a_playlist_names_every_result_of_the_listed_jobs(state: StateDatabase) -> None:
     add(
         state,
         "night",
         [
-            Row(id="a & b", prompt="<no> \x00 & yes", files=[(Path("/out/a & b #1.mp4"), "video/mp4")]),
+            Row(id="a & b", prompt="<no> \x01 & yes", files=[(Path("/out/a & b #1.mp4"), "video/mp4")]),
             Row(id="c", files=[(Path("/out/c.mp4"), "video/mp4"), (Path("/out/c+2.mp4"), "video/mp4")]),
             Row(id="d", state="failed"),
             Row(id="gone", listed=False, files=[(Path("/out/gone.mp4"), "video/mp4")]),

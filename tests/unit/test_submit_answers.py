@@ -37,7 +37,7 @@ from tests.world import (
     task,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("each_database")]
 
 BAD_GATEWAY = httpx.Response(502, text="<html>Bad gateway</html>")
 NO_ID = httpx.Response(200, json={"status": "queued"})
