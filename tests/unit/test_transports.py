@@ -301,6 +301,17 @@ print(ours.cert_store_stats()["x509_ca"], theirs.cert_store_stats()["x509_ca"])
     assert (found.stdout, found.stderr) == ("1 1\n", "")
 
 
+def test_what_takes_longest_to_import_waits_for_the_first_request() -> None:
+    """A run with nothing left to do makes none."""
+    program = (
+        "import sys; from runner.service.transports import make_transport; "
+        "way = make_transport('http://127.0.0.1:9', 2); print('httpx' in sys.modules, 'aiohttp' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert found.stdout == "True False\n"
+
+
 async def test_results_are_asked_of_proven_hosts_only_wherever_the_service_is() -> None:
     """Also while the service itself is on this machine, over plain http."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

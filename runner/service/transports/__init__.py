@@ -1,7 +1,8 @@
 """How bytes leave: aiohttp's connections under httpx's interface, to the API and to result hosts.
 
 Measured at a quarter of the CPU of httpx's own connections for the same traffic (`make bench`). aiohttp is
-imported when a transport is made, since that takes longer than anything else a command begins with.
+imported for the first request, since that takes longer than anything else a command begins with: a run with nothing left
+to do makes none.
 """
 
 from __future__ import annotations
@@ -34,6 +35,29 @@ __all__ = (
     "open_result_transport",
     "trusted",
 )
+
+
+class AtFirstRequest(httpx.AsyncBaseTransport):
+    """A transport that is made when the first request wants it.
+
+    Args:
+        make: Makes it.
+    """
+
+    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
+        self._make = make
+        self._made: httpx.AsyncBaseTransport | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and return its answer, once the head of that is there."""
+        if self._made is None:
+            self._made = self._make()
+        return await self._made.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        if self._made is not None:
+            await self._made.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +143,19 @@ async def knock(way: ResultTransport, host: str, *, agent: str, timeout_s: float
 
 
 def get_ready() -> None:
-    """Import what transports are made of; for whoever must not be kept waiting as the first is made."""
+    """Import what transports are made of; for whoever must not be kept waiting by the first request."""
     import runner.service.transports._aiohttp  # noqa: F401
 
 
 def _transport(
     connections: int, proxy: httpx.Proxy | None, allowed: Callable[[str, Address], bool] = lambda *_: True
 ) -> httpx.AsyncBaseTransport:
-    from runner.service.transports._aiohttp import Transport
+    def make() -> httpx.AsyncBaseTransport:
+        from runner.service.transports._aiohttp import Transport
 
-    return Transport(connections, proxy, proxy_bypass, allowed, trusted)
+        return Transport(connections, proxy, proxy_bypass, allowed, trusted)
+
+    return AtFirstRequest(make)
 
 
 def _proxy(base_url: str) -> httpx.Proxy | None:
