@@ -96,7 +96,6 @@ class _Cohort:
         "curve",
         "due",
         "early_ends",
-        "early_planned",
         "early_polls",
         "fresh",
         "group",
@@ -104,7 +103,6 @@ class _Cohort:
         "leaders",
         "looking",
         "next_look_s",
-        "oldest",
         "oldest_known_s",
         "poll_plan",
         "shape",
@@ -126,9 +124,7 @@ class _Cohort:
         self.poll_plan: PollPlan | None = None
         self.asked = 0  # jobs that were found running
         self.leaders = 0  # those of them that are asked about closely
-        self.oldest = math.inf  # when the oldest of these was accepted
-        self.early_planned = 0  # jobs to be asked as soon as the limits and the rate allow
-        self.early_polls = 0  # those that were
+        self.early_polls = 0  # jobs that are asked as soon as the limits allow
         self.early_ends = 0  # and those of them that had ended
 
 
@@ -197,7 +193,7 @@ class Waiting:
         entry = self._jobs[job] = _Waiting(line, now - age_s)
         if not polled and self._fails_early(line):
             entry.early = True
-            line.early_planned += 1
+            line.early_polls += 1
             self._ask(job, entry, max(entry.start + self._polling.first_s, now))
             return
         heappush(line.fresh, (entry.start, job))
@@ -207,9 +203,9 @@ class Waiting:
 
     def _fails_early(self, line: _Cohort) -> bool:
         """Whether so many tasks end at once that each is worth an early poll: it would keep a slot as long as others."""
-        polls = line.early_polls + line.early_planned
         far = line.age_s > 2.0 * self._polling.first_s
-        return self._hurried and far and (line.early_ends + 1.0) / (polls + 2.0) > POLLING.quick
+        part = (line.early_ends + 1.0) / (line.early_polls + 2.0)
+        return self._hurried and far and part > POLLING.quick
 
     def sent(self, job: int, now: float) -> None:
         """A poll of this job is on its way."""
@@ -240,8 +236,6 @@ class Waiting:
         if entry.known_s <= 0.0:
             line.asked += 1
             line.hit_rate *= 0.75
-            line.early_polls += entry.early
-            line.early_planned -= entry.early
         self._durations.runs(line.shape, entry.known_s, age_s, group=line.group)
         entry.known_s = max(age_s, entry.known_s)
         line.oldest_known_s = max(line.oldest_known_s, age_s)
@@ -290,9 +284,7 @@ class Waiting:
         self._durations.ended(line.shape, low_s, high_s, group=line.group)
         if fresh:
             line.hit_rate += 0.25 * (1.0 - line.hit_rate)
-        if fresh and entry.early:
-            line.early_polls += 1
-            line.early_ends += 1
+        line.early_ends += fresh and entry.early
         if fresh and line.looking:
             # Here tasks end: look at the next as soon as it is as old.
             line.next_look_s = max(min(line.next_look_s, high_s), self._polling.first_s)
@@ -308,18 +300,12 @@ class Waiting:
         if entry is None:
             return
         self._reckon(entry, 0.0)
-        if entry.known_s > 0.0:
-            entry.line.asked -= 1
-        else:
-            entry.line.early_planned -= entry.early
-        if entry.leader:
-            entry.line.leaders -= 1
-            if entry.start == entry.line.oldest:
-                entry.line.oldest = math.inf
+        entry.line.asked -= entry.known_s > 0.0
+        entry.line.leaders -= entry.leader
         self._durations.leaves(entry.line.shape, entry.known_s, group=entry.line.group)
-        self._tidy()
         if entry.line.fresh and entry.line.fresh[0][1] == job:
             self._head(entry.line)
+        self._tidy()
 
     def set_mode(
         self,
@@ -445,7 +431,7 @@ class Waiting:
                 wait_s = min(wait_s, longest_s)
         elif self._appoint(entry):
             # It outlives all that ended so far: a few of those ask in turns...
-            wait_s = min(self._step() * self._take_turns(entry) * age_s, longest_s)
+            wait_s = min(self._step() * line.leaders * age_s, longest_s)
         else:
             # ... and the others follow at a distance.
             wait_s = max(POLLING.follow * max(line.oldest_known_s, age_s) - age_s, longest_s)
@@ -458,14 +444,6 @@ class Waiting:
             most_s = max(most_s, line.curve.age(POLLING.quiet, running_s=age_s) - age_s)
         wait_s = min(max(wait_s, limits.min_s), most_s)
         return max(entry.start + age_s, entry.asked_at) + wait_s
-
-    def _take_turns(self, entry: _Waiting) -> int:
-        """Count this job among those asked about closely; return after how many of their polls its turn comes again."""
-        line = entry.line
-        if line.curve is not None:
-            return line.leaders
-        line.oldest = min(line.oldest, entry.start)
-        return 2 if entry.start == line.oldest else 2 * (line.leaders - 1)
 
     def _appoint(self, entry: _Waiting) -> bool:
         """Make this job one of the few asked about closely, if there is room; return whether it is one."""
@@ -480,8 +458,7 @@ class Waiting:
         return POLLING.silence / max(self._polls, 1.0) if line.curve is not None else POLLING.silence
 
     def _most_leaders(self, line: _Cohort) -> float:
-        turns = self._silence(line) / self._step()
-        return max(turns if line.curve is not None else turns / 2.0, 1.0)
+        return max(self._silence(line) / self._step(), 1.0)
 
     def _step(self) -> float:
         """Return by which part the oldest age grows between two polls that look for the first end."""
