@@ -10,10 +10,6 @@ from functools import lru_cache
 
 # Longer than a month no quota lasts: an epoch time in the wrong field, a wrong unit, a wrong clock.
 ABSURD_S = 31 * 86_400.0
-# A wait longer than this is the end of a window of time, not the next free place.
-LONG_WAIT_S = 1.5
-FIRST_BACKOFF_S = 0.25  # the first wait, where a 429 does not say how long
-LATELY_S = 2.0  # what happened within this time tells of now
 
 _SECONDS = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)", re.ASCII)
 

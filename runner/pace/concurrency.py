@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from runner.pace.gate import GATE
+from runner.pace.gate import APART_S, GATE
 from runner.pace.numbers import number
 
 
@@ -22,14 +22,12 @@ class ConcurrencySettings:
     grow_every_s: float = number(
         20.0, unit="s", serves="a number that was raised, or met by mistake, is found out"
     )
-    seldom_s: float = number(120.0, unit="s", serves="few refusals where the number stays as it is")
     grow_by: float = number(
         0.02,
         unit="of the number",
         off=0.0,
         serves="the same for large numbers; doubled each time that it passes",
     )
-    quick_s: float = number(3.0, unit="s", serves="a number that gives way is tried again so soon")
 
 
 CONCURRENCY = ConcurrencySettings()
@@ -118,7 +116,7 @@ class LearnedConcurrency:
         # What passes each time was no limit at all, so go faster.
         self.size += max(1.0, self.size * self._grow_by)
         self._grow_by = min(self._grow_by * 2.0, 1.0)
-        self._every_s = max(self._every_s / 2.0, CONCURRENCY.quick_s)
+        self._every_s = max(self._every_s / 2.0, APART_S)
         self._grow_at = now + self._every_s
 
     def refused(self, now: float, in_flight: int, *, retry_after_s: float | None) -> None:
@@ -127,7 +125,7 @@ class LearnedConcurrency:
                 CONCURRENCY.grow_every_s
             )  # more fitted before: perhaps it was the rate, for once
         elif self.size < math.inf:
-            self._patience_s = min(self._patience_s * 2.0, CONCURRENCY.seldom_s)
+            self._patience_s = self._patience_s * 2.0
         self.size = max(min(float(in_flight), self.size), 1.0)
         self._grow_by, self._every_s = CONCURRENCY.grow_by, self._patience_s
         self._grow_at = now + self._every_s

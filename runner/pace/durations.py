@@ -38,12 +38,6 @@ class DurationSettings:
         off=10**6,
         serves="an interval so wide does not say that tasks end as late as its end",
     )
-    kin: float = number(
-        2.0, unit="ends", off=0.0, serves="a new shape takes about as long as the others of its model"
-    )
-    rounds: int = number(
-        4, unit="rounds", serves="a fit from the last one: fewer take longer to take in what is new"
-    )
 
 
 DURATIONS = DurationSettings()
@@ -53,6 +47,7 @@ STEP = math.log(1.02)
 STEPS = 740
 FADE = math.exp(-1 / 12)  # by step: a quarter longer or shorter is an e-th as likely
 BEYOND = 110  # steps beyond all that was seen that a curve reaches: nearly ten times the age
+ROUNDS = 4  # of a fit that begins at the last one
 BLUR = 7.0  # steps either way, for a single end: one end alone is known to some 15 %
 
 
@@ -229,7 +224,7 @@ def _fit(shape: _Shape) -> None:
     if shape.surprised:
         # Begin anew with what has ended: the rounds are slow to take back where they thought the others are.
         weights = _consistent(belief, seen, {}, belief)
-    for _ in range(4 * DURATIONS.rounds if shape.surprised or shape.number <= 12 else DURATIONS.rounds):
+    for _ in range(4 * ROUNDS if shape.surprised or shape.number <= 12 else ROUNDS):
         weights = _consistent(weights, seen, running, belief)
     shape.weights = weights
     number = shape.number
@@ -245,17 +240,6 @@ def _steps(after: float, by: float) -> tuple[int, int]:
 
 
 def _belief(shape: _Shape) -> list[float]:
-    """Return what we would think without the shape's own durations: its model's, and a little of anything."""
-    belief = _near(shape)
-    if shape.group is not None and shape.group.number > shape.number:
-        curve = _refreshed(shape.group)
-        if curve is not None:
-            for step, part in enumerate(curve.parts()[: shape.reach]):
-                belief[step] += DURATIONS.kin * part
-    return belief
-
-
-def _near(shape: _Shape) -> list[float]:
     """Return a belief in ends near those seen, and a little in any other."""
     ends = [0.0] * shape.reach
     seen = [_steps(*between) for between in shape.narrow or shape.wide]

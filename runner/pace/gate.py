@@ -26,10 +26,6 @@ class GateSettings:
     longest_wait_s: float = number(
         30.0, unit="s", serves="the same: half a minute, so that a minute's window is met twice"
     )
-    alone_s: float = number(
-        2.0, unit="s", off=0.0,
-        serves="half open: so long one request may be on its way before another one may ask",
-    )  # fmt: skip
     calm_passes: int = number(
         10, unit="requests", off=1,
         serves="a limiter that lets a request pass now and then: the waits grow until so many pass in a row",
@@ -37,7 +33,8 @@ class GateSettings:
 
 
 GATE = GateSettings()
-LATELY_S = 2.0  # the speed of now is that of the last two seconds
+LATELY_S = 2.0  # what happened within this time tells of now; so long one request alone may be on its way
+APART_S = 1.0  # refusals closer than this are one
 
 
 class RateGate:
@@ -80,7 +77,7 @@ class RateGate:
         late_s = now - allowed_at
         held_s = now - self._sent_at if late_s <= max(GATE.late_s, gap_s / 2) else 0.0
         base = allowed_at if late_s <= GATE.late_s else now
-        self._free_at = max(base + gap_s, now + GATE.alone_s if self.half_open else -math.inf)
+        self._free_at = max(base + gap_s, now + LATELY_S if self.half_open else -math.inf)
         self._sent_at = now
         self._recent.append(now)
         return held_s if held_s < math.inf else 0.0

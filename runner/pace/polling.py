@@ -31,10 +31,7 @@ class PollingSettings:
     """Settings of who is asked about, and when."""
 
     finest: float = number(
-        0.008, unit="of the age", serves="the first end is seen soon, where many polls can be spent on it"
-    )
-    coarsest: float = number(
-        0.15, unit="of the age", serves="few jobs: no more polls for the first end than for their own"
+        0.012, unit="of the age", serves="the first end is seen soon, where many polls can be spent on it"
     )
     to_find: float = number(
         16.0,
@@ -47,9 +44,6 @@ class PollingSettings:
         off=1.0,
         serves="those behind do not ask what those ahead have just asked",
     )
-    beyond: float = number(
-        1.08, unit="of the last end", serves="most outlive all that ended: look for where they end"
-    )
     silence: float = number(
         0.3, unit="of the age", serves="the longest silence about a task that outlives all others"
     )
@@ -58,9 +52,6 @@ class PollingSettings:
         unit="times max_s",
         off=1.0,
         serves="few polls of those that follow, where others are asked in turns",
-    )
-    sparing: float = number(
-        1.5, unit="polls a task", serves="so few are left that silence may be as long as of those that follow"
     )
     quiet: float = number(
         0.02,
@@ -83,7 +74,6 @@ class PollingSettings:
 
 
 POLLING = PollingSettings()
-NEAR_S = 0.05  # seconds between two looks at least
 RECKON_S = 0.1  # how many have ended unseen is reckoned anew so often, more seldom with thousands of jobs
 
 
@@ -99,7 +89,6 @@ class _Cohort:
         "early_polls",
         "fresh",
         "group",
-        "hit_rate",
         "leaders",
         "looking",
         "next_look_s",
@@ -117,7 +106,6 @@ class _Cohort:
         self.version = 0
         self.age_s = 0.0  # the age to ask first at
         self.looking = True  # for the age at which the first of them end
-        self.hit_rate = 0.0  # how many of the last first polls found an end, from 0 to 1
         self.oldest_known_s = 0.0  # the greatest age one of them is known to run at
         self.next_look_s = 0.0  # the age to look at next
         self.due = math.inf  # when its oldest fresh job is due
@@ -220,8 +208,7 @@ class Waiting:
         if line.looking and first:
             # The oldest goes ahead; the others follow when they are as old and a little older.
             age_s = now - entry.start
-            step = self._step() * (1.0 - line.hit_rate) ** 2
-            line.next_look_s = max(line.next_look_s, age_s + max(step * age_s, NEAR_S))
+            line.next_look_s = max(line.next_look_s, age_s + self._step() * age_s)
             self._aim(line)
         self._tidy()
 
@@ -235,7 +222,6 @@ class Waiting:
         self._reckon(entry, 0.0)
         if entry.known_s <= 0.0:
             line.asked += 1
-            line.hit_rate *= 0.75
         self._durations.runs(line.shape, entry.known_s, age_s, group=line.group)
         entry.known_s = max(age_s, entry.known_s)
         line.oldest_known_s = max(line.oldest_known_s, age_s)
@@ -282,8 +268,6 @@ class Waiting:
         fresh = low_s <= 0.0
         self.remove(job)
         self._durations.ended(line.shape, low_s, high_s, group=line.group)
-        if fresh:
-            line.hit_rate += 0.25 * (1.0 - line.hit_rate)
         line.early_ends += fresh and entry.early
         if fresh and line.looking:
             # Here tasks end: look at the next as soon as it is as old.
@@ -437,7 +421,7 @@ class Waiting:
             wait_s = max(POLLING.follow * max(line.oldest_known_s, age_s) - age_s, longest_s)
             following = line.curve is not None
         most_s = max(limits.max_s, limits.min_s)
-        if following or self._polls < POLLING.sparing:
+        if following:
             most_s *= POLLING.followers
         if line.curve is not None and wait_s > most_s:
             # No poll only because so much time has passed: where none end, none is missed.
@@ -462,7 +446,7 @@ class Waiting:
 
     def _step(self) -> float:
         """Return by which part the oldest age grows between two polls that look for the first end."""
-        return min(max(POLLING.to_find / max(self._spare, 1.0), POLLING.finest), POLLING.coarsest)
+        return min(max(POLLING.to_find / max(self._spare, 1.0), POLLING.finest), POLLING.silence / 2)
 
     def _refresh(self, line: _Cohort) -> None:
         """Take up what was learned about a line's shape."""
@@ -474,7 +458,7 @@ class Waiting:
         farther = (
             curve is not None
             and line.curve is not None
-            and curve.frontier_s > POLLING.beyond * line.curve.frontier_s
+            and curve.frontier_s > POLLING.follow * line.curve.frontier_s
         )
         line.curve, line.version = curve, version
         self._aim(line)
@@ -493,7 +477,7 @@ class Waiting:
             line.poll_plan = self._plan(line.curve)
             first_s = line.poll_plan.after(0.0)
             # Where most tasks outlive the ends seen, we go on looking for where they end.
-            line.looking = first_s > POLLING.beyond * line.curve.frontier_s
+            line.looking = first_s > POLLING.follow * line.curve.frontier_s
             age_s = min(first_s, line.next_look_s) if line.looking else first_s
         age_s = max(age_s, self._polling.first_s)
         if age_s != line.age_s:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
-from runner.pace.gate import RateGate
+from runner.pace.gate import APART_S, RateGate
 from runner.pace.numbers import number
 
 
@@ -44,12 +44,11 @@ class Phase(StrEnum):
 class RateSettings:
     """Settings of both limiters."""
 
-    use_of_given: float = number(
-        0.98, unit="of the limit", off=1.0,
-        serves="a service that counts by the second: requests arrive up to 20 ms early or late",
-    )  # fmt: skip
-    use_of_found: float = number(
-        0.985, unit="of the limit", off=1.0, serves="a limit that was found is known to a hundredth or so"
+    use: float = number(
+        0.98,
+        unit="of the limit",
+        off=1.0,
+        serves="requests arrive up to 20 ms early or late, at a service that counts by the second",
     )
     start_per_s: float = number(5.0, unit="requests/s", serves="where the search for a limit begins")
     first_step: float = number(
@@ -58,7 +57,9 @@ class RateSettings:
         serves="just after the first refusal the limit is known badly: larger steps up",
     )
     least_step: float = number(0.01, unit="of the rate", serves="few refusals where the limit stays as it is")
-    most_step: float = number(0.1, unit="of the rate", serves="a limit that was raised is found")
+    most_step: float = number(
+        0.1, unit="of the rate", serves="a limit that was found too low, or was raised, is found soon"
+    )
     patience: float = number(
         0.15, unit="s times the step",
         serves="few refusals: a step of 1 % is taken after 15 s without one, a step of 6 % after 2.5 s",
@@ -68,12 +69,6 @@ class RateSettings:
         serves="a gate that was shut for a moment: what would have passed meanwhile is not known, so cut in steps",
     )  # fmt: skip
     measured_s: float = number(15.0, unit="s", serves="what passes is measured over so long")
-    clear_s: float = number(
-        1.0,
-        unit="s",
-        off=0.0,
-        serves="refusals closer than this are one, and tell no rate until they are three",
-    )
 
 
 RATE = RateSettings()
@@ -151,7 +146,7 @@ class FixedRate:
     """A number that was given, for the whole account. Where it is refused all the same, a little slower for a while."""
 
     def __init__(self, per_s: float) -> None:
-        self._per_s = per_s * RATE.use_of_given
+        self._per_s = per_s * RATE.use
         self._sharers = 1
         self._gate = RateGate()
         self._slower = 1.0  # times the gap
@@ -227,7 +222,7 @@ class LearnedRate:
             # Known as after three refusals that have confirmed it.
             self._now = Learned(
                 phase=Phase.CRUISE,
-                pace=found_per_s * RATE.use_of_found,
+                pace=found_per_s * RATE.use,
                 found=found_per_s,
                 step=RATE.first_step / 8,
             )
@@ -335,7 +330,7 @@ class LearnedRate:
         was = self._now
         cycle_s = self.held_s - self._began_s
         open_s = cycle_s - self._shut_s
-        if was.phase is not Phase.CLIMB and open_s < RATE.clear_s:
+        if was.phase is not Phase.CLIMB and open_s < APART_S:
             self._unclear += 1
             if self._unclear < 3:
                 return
@@ -346,12 +341,12 @@ class LearnedRate:
             found = max(measured, was.pace * RATE.most_cut)
         if was.phase is Phase.PROBE and measured >= RATE.most_cut * was.before:
             found = min(was.before, was.pace)  # what we did before the step passed for long
-        known = was.found is not None and abs(found / was.found - 1.0) <= RATE.most_step
+        known = was.found is not None and abs(found / was.found - 1.0) <= 1.0 - RATE.most_cut
         # A few requests prove no rate: then no more than half is cut away at once.
         least = was.pace / 2 if was.phase is not Phase.CLIMB and self._sent < 30 else 0.02
         self._now = Learned(
             phase=Phase.CRUISE,
-            pace=max(found * RATE.use_of_found, least),
+            pace=max(found * RATE.use, least),
             found=max(found, 0.02),
             step=max(min(was.step, RATE.first_step) / 2, RATE.least_step) if known else RATE.first_step,
         )

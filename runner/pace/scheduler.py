@@ -27,6 +27,7 @@ from enum import StrEnum
 from runner.model import Polling
 from runner.pace.concurrency import ConcurrencyLimit
 from runner.pace.durations import Durations
+from runner.pace.gate import LATELY_S
 from runner.pace.numbers import number
 from runner.pace.polling import Waiting
 from runner.pace.rate import RateLimiter
@@ -53,9 +54,6 @@ class SchedulerSettings:
         0.92, unit="polls a task", serves="neither is scarce: few polls, and not many seconds late"
     )
     last: float = number(4.5, unit="polls a task", serves="the last few tasks decide when the run ends")
-    bottleneck_s: float = number(
-        2.0, unit="s", serves="slots count as scarce for so long after they last were"
-    )
 
 
 SCHEDULER = SchedulerSettings()
@@ -183,7 +181,7 @@ class Scheduler:
             self._began = self._offered_at = now
         wanted = offer.submits > 0 or offer.uploads > 0
         if wanted and not self.tasks.room(now, self.in_flight + offer.unclear):
-            self._bottleneck_until = now + max(SCHEDULER.bottleneck_s, 2 * self._polling.min_s)
+            self._bottleneck_until = now + max(LATELY_S, 2 * self._polling.min_s)
         hurried = now < self._bottleneck_until
         if hurried:
             self._bottleneck_s += now - self._offered_at
