@@ -14,7 +14,7 @@ from typing import Any
 
 from runner.host.clock import epoch
 from runner.model import Json
-from runner.pace.concurrency import CONCURRENCY, ConcurrencyLimit
+from runner.pace.concurrency import ConcurrencyLimit
 from runner.pace.rate import Learned, Phase, RateLimiter, rate_limiter
 from runner.pace.scheduler import Scheduler
 from runner.steps.context import RunContext
@@ -24,6 +24,7 @@ from runner.store.rates import KnownLimits
 
 KEEP_EVERY_S = 0.5  # the time spent at a rate is written so often; a refusal, or another rate, at once
 ANOTHER = 0.1  # of the rate: so much faster or slower is another one
+TASKS_FOR_S = 120.0  # so long after it was met a number of tasks is taken up
 MOST_RETOLD = 2000  # requests: 15 s at more than a hundred a second
 
 
@@ -114,7 +115,7 @@ def resume_tasks(tasks: ConcurrencyLimit, known: KnownLimits | None, *, now: flo
     if known is None or known.tasks is None or not math.isinf(tasks.size):
         return
     age_s = max(wall_s - (epoch(known.tasks_at) or -math.inf), 0.0)
-    if age_s <= CONCURRENCY.seldom_s:
+    if age_s <= TASKS_FOR_S:
         tasks.refused(now - age_s, known.tasks, retry_after_s=None)
 
 

@@ -44,11 +44,17 @@ class Phase(StrEnum):
 class RateSettings:
     """Settings of both limiters."""
 
-    use: float = number(
+    use_of_given: float = number(
         0.98,
         unit="of the limit",
         off=1.0,
         serves="requests arrive up to 20 ms early or late, at a service that counts by the second",
+    )
+    use_of_found: float = number(
+        0.985,
+        unit="of the limit",
+        off=1.0,
+        serves="the same, and what was found is known to a hundredth or so",
     )
     start_per_s: float = number(5.0, unit="requests/s", serves="where the search for a limit begins")
     first_step: float = number(
@@ -146,7 +152,7 @@ class FixedRate:
     """A number that was given, for the whole account. Where it is refused all the same, a little slower for a while."""
 
     def __init__(self, per_s: float) -> None:
-        self._per_s = per_s * RATE.use
+        self._per_s = per_s * RATE.use_of_given
         self._sharers = 1
         self._gate = RateGate()
         self._slower = 1.0  # times the gap
@@ -222,7 +228,7 @@ class LearnedRate:
             # Known as after three refusals that have confirmed it.
             self._now = Learned(
                 phase=Phase.CRUISE,
-                pace=found_per_s * RATE.use,
+                pace=found_per_s * RATE.use_of_found,
                 found=found_per_s,
                 step=RATE.first_step / 8,
             )
@@ -346,7 +352,7 @@ class LearnedRate:
         least = was.pace / 2 if was.phase is not Phase.CLIMB and self._sent < 30 else 0.02
         self._now = Learned(
             phase=Phase.CRUISE,
-            pace=max(found * RATE.use, least),
+            pace=max(found * RATE.use_of_found, least),
             found=max(found, 0.02),
             step=max(min(was.step, RATE.first_step) / 2, RATE.least_step) if known else RATE.first_step,
         )

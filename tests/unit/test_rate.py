@@ -212,11 +212,11 @@ def test_a_lost_answer_does_not_keep_the_gate_half_open_for_ever() -> None:
 def test_a_share_of_the_account_is_a_share_of_the_rate() -> None:
     rate = LearnedRate(found_per_s=40.0)
     rate.share_with(2)
-    assert rate.rate_per_s == pytest.approx(20.0 * 0.98)
+    assert rate.rate_per_s == pytest.approx(20.0 * 0.985)
 
     rate.share_with(1)
 
-    assert rate.rate_per_s == pytest.approx(40.0 * 0.98)
+    assert rate.rate_per_s == pytest.approx(40.0 * 0.985)
     assert rate.found_per_s == pytest.approx(40.0)
 
 
