@@ -128,7 +128,10 @@ def _started() -> str:
     folder = Path(tempfile.mkdtemp(prefix="rivya-pg-"))
     as_user: list[str] = []
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        shutil.chown(folder, "postgres", "postgres")
+        try:
+            shutil.chown(folder, "postgres", "postgres")
+        except LookupError:
+            raise NoServer("PostgreSQL does not run as root, and there is no user postgres here") from None
         as_user = ["runuser", "-u", "postgres", "--"]
     data = folder / "data"
     binaries = Path(initdb).parent

@@ -245,9 +245,16 @@ class ServerDatabase:
     def holder_of(self, manifest: str) -> Holder | None:
         """Return who holds a manifest now."""
         with self._beside:
+            if self._watcher is not None and self._watcher.raw.broken:
+                self._watcher = None
             if self._watcher is None:
                 self._watcher = _connect(self.address)
-            return _holder(self._watcher, manifest)
+            try:
+                return _holder(self._watcher, manifest)
+            except TemporaryTrouble:  # it lay idle until somebody in between forgot it
+                self._watcher.raw.close()
+                self._watcher = _connect(self.address)
+                return _holder(self._watcher, manifest)
 
     def close(self) -> None:
         """Close it."""

@@ -51,7 +51,7 @@ def as_ours(exc: psycopg.Error, address: ServerAddress, doing: str, *, opening: 
             return StateError(
                 what, hint="see the address given by --state or RIVYA_STATE; a password belongs in ~/.pgpass"
             )
-        case psycopg.OperationalError() | psycopg.InterfaceError():
+        case psycopg.OperationalError() | psycopg.InterfaceError() | errors.IdleInTransactionSessionTimeout():
             return TemporaryTrouble(
                 what,
                 hint="see that the server runs and can be reached, then run again; nothing that was paid for is lost",

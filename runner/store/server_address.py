@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -79,10 +79,13 @@ def need_driver() -> None:
     """See that psycopg is there.
 
     Raises:
-        UsageError: It is not installed.
+        UsageError: It is not installed, or not whole.
     """
-    if importlib.util.find_spec("psycopg") is None:
+    try:
+        importlib.import_module("psycopg")
+    except ImportError as exc:
+        why = "is not installed" if isinstance(exc, ModuleNotFoundError) else "finds no libpq"
         raise UsageError(
-            "a state database on a PostgreSQL server needs psycopg, which is not installed",
+            f"a state database on a PostgreSQL server needs psycopg, which {why}",
             hint="pip install 'rivya-batch[shared]'",
-        )
+        ) from exc

@@ -229,6 +229,34 @@ def test_a_reader_sees_one_moment_and_is_told_of_the_next(address: ServerAddress
     reader.close()
 
 
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("DiskFull", TemporaryTrouble),
+        ("TooManyConnections", TemporaryTrouble),
+        ("LockNotAvailable", TemporaryTrouble),
+        ("AdminShutdown", TemporaryTrouble),
+        ("IdleInTransactionSessionTimeout", TemporaryTrouble),
+        ("ReadOnlySqlTransaction", StateError),
+        ("InsufficientPrivilege", StateError),
+        ("UniqueViolation", Contradiction),
+        ("ForeignKeyViolation", Contradiction),
+        ("SyntaxError", RunnerError),
+    ],
+)
+def test_each_error_says_whether_a_later_run_can_work(name: str, kind: type[RunnerError]) -> None:
+    errors = pytest.importorskip("psycopg.errors")
+    from runner.store.postgres_errors import as_ours
+
+    told = as_ours(
+        getattr(errors, name)("it said geheim"), ServerAddress.parse("postgresql://u:geheim@h/d"), "doing"
+    )
+
+    assert type(told) is kind
+    assert "geheim" not in f"{told} {told.hint}"
+
+
 # --- what is in the way -------------------------------------------------------------------------------------------
 
 
