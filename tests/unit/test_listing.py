@@ -202,6 +202,8 @@ def test_all_code_that_has_a_part_in_an_expansion_is_part_of_its_basis() -> None
         seen.add(path)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("runner"):
+                if node.module == "runner.store.postgres":
+                    continue  # whether a server has the tables: asked of a database, and of no manifest
                 to_look_at |= {
                     _file(node.module),
                     *(_file(f"{node.module}.{name.name}") for name in node.names),
