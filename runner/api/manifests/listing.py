@@ -31,8 +31,8 @@ from runner.store.listings import ListingSource
 PROGRAM = (
     "api/manifests/*.py", "api/models.py", "contract/*.py", "errors.py", "fingerprint.py", "host/clock.py",
     "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/price_book.py", "money/pricing.py",
-    "results/*.py", "schemas.py", "store/copies.py", "store/jobs.py", "store/marks.py", "store/place.py", "store/server_address.py",
-    "store/staging.py", "store/error_words.py", "words.py",
+    "results/*.py", "schemas.py", "store/copies.py", "store/jobs.py", "store/marks.py", "store/place.py",
+    "store/server_address.py", "store/staging.py", "store/error_words.py", "words.py",
 )  # fmt: skip
 ROOT = Path(runner.__file__).resolve().parent
 
