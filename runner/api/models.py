@@ -1,62 +1,24 @@
-"""The contracts a workspace works with: the bundled ones, widened by the service's own list once it was synced."""
+"""`rivya-batch models sync`: the service's own list of models, kept in the workspace."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.api.account import ask
-from runner.contract import Contract
-from runner.contract.catalogue import Difference, compare_contracts, merge_contracts
+from runner.api.manifests.contracts import list_path
+from runner.contract.catalogue import Difference, compare_contracts
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import rfc3339
 from runner.host.environment import base_url
 from runner.host.workspace import Workspace
-from runner.model import ModelId
-from runner.schemas import bundled_sha256, load_contracts
+from runner.schemas import load_contracts
 from runner.service.account import checked_base_url
 from runner.service.protocol import Answer, Service
-from runner.service.rivya.model_list import contracts_from_list
-
-LIST_FILE = "models.json"
-
-
-def contracts_for(workspace: Workspace, *, sandbox: bool) -> Mapping[ModelId, Contract]:
-    """Return the contracts to check a manifest with; the sandbox knows the bundled ones only."""
-    bundled = load_contracts()
-    path = _list_path(workspace)
-    if sandbox or not path.is_file():
-        return bundled
-    try:
-        live = contracts_from_list(json.loads(path.read_text(encoding="utf-8"))["document"])
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise UsageError(
-            f"{path} cannot be read: {exc}",
-            hint="write it again with `rivya-batch models sync`, or remove it",
-        ) from exc
-    return merge_contracts(bundled, live)
-
-
-def contracts_sha256(workspace: Workspace, *, sandbox: bool) -> str:
-    """Return the SHA-256 of all that `contracts_for` is made of.
-
-    Raises:
-        OSError: Some of it cannot be read.
-    """
-    path = _list_path(workspace)
-    if sandbox or not path.is_file():
-        return bundled_sha256()
-    return f"{bundled_sha256()} {hashlib.sha256(path.read_bytes()).hexdigest()}"
-
-
-def _list_path(workspace: Workspace) -> Path:
-    return workspace.root / "state" / LIST_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +47,7 @@ def sync_models(workspace: Workspace) -> Synced:
         raise TemporaryTrouble(
             f"the list of models cannot be read: {answer.words() or 'it names no model'}", hint=answer.hint
         )
-    path = _list_path(workspace)
+    path = list_path(workspace)
     document: dict[str, Any] = {
         "fetched_at": rfc3339(time.time()),
         "base_url": checked_base_url(base_url()),

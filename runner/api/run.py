@@ -14,14 +14,15 @@ import anyio.to_thread
 
 from runner.api.account import service_of
 from runner.api.manifests.binding import check_binding, results_folder
+from runner.api.manifests.contracts import contracts_for
 from runner.api.manifests.opened import Opened, Without, no_file, read_manifest
-from runner.api.models import contracts_for
 from runner.api.plan import Plan, make_plan
 from runner.api.plans.taken_places import refuse_taken
 from runner.api.retry import Rounds
 from runner.api.runs.begun import BegunRun, apply
 from runner.api.runs.end import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
-from runner.api.runs.preflight import TRY_ONE, Looked, look, look_at_room
+from runner.api.runs.preflight import TRY_ONE, Looked, look
+from runner.api.runs.room import look_at_room
 from runner.api.runs.sandbox_process import Sandbox, sandbox_child
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN

@@ -102,7 +102,7 @@ def show_plan(
     """
     from runner.api.manifests.opened import Without
     from runner.api.plan import planned
-    from runner.api.runs.preflight import Looked, look_at_room, look_for_plan
+    from runner.api.runs.room import look_at_room
 
     without = Without(skip_invalid=skip_invalid, only=only)
     with planned(
@@ -113,15 +113,20 @@ def show_plan(
         without=without,
         announce=complain,
     ) as (plan, file):
-        looked = Looked() if sandbox else look_for_plan(plan.result_hosts)
-        findings = [*look_at_room(plan.settings.output_dir, plan.database), *looked.all]
-        credits = {**plan.credits, "balance": looked.balance}
+        findings = look_at_room(plan.settings.output_dir, plan.database)
+        credits, why_no_balance = dict(plan.credits), ""
+        if not sandbox:
+            from runner.api.runs.preflight import look_for_plan
+
+            looked = look_for_plan(plan.result_hosts)
+            findings += looked.all
+            credits["balance"], why_no_balance = looked.balance, looked.why_no_balance
         if as_json:
             _print_json(plan, file, credits, findings)
         else:
             _print_words(plan, file, credits, findings, show_all=show_all, only=only)
-            if looked.why_no_balance:
-                complain(looked.why_no_balance)
+            if why_no_balance:
+                complain(why_no_balance)
         return int(Exit.INCOMPLETE if plan.incomplete else Exit.OK)
 
 

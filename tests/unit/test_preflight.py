@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from runner.api.runs import preflight
-from runner.api.runs.preflight import Looked, look, look_at_room
+from runner.api.runs import preflight, room
+from runner.api.runs.preflight import Looked, look
+from runner.api.runs.room import look_at_room
 from runner.errors import Exit
 from runner.host.surroundings import LITTLE_ROOM_FOR_RESULTS_BYTES, NO_ROOM_FOR_STATE_BYTES, Weight
 from runner.service.transports import open_result_transport, trust
@@ -256,7 +257,7 @@ def test_room_is_looked_for_where_results_and_where_the_database_are(
 ) -> None:
     out, database = tmp_path / "out" / "night", tmp_path / "state" / "runner.db"
     disks = dict.fromkeys((out, database.parent), (1, LITTLE_ROOM_FOR_RESULTS_BYTES))
-    monkeypatch.setattr(preflight, "free_room", disks.__getitem__)
+    monkeypatch.setattr(room, "free_room", disks.__getitem__)
 
     assert [each.weight for each in look_at_room(out, database)] == [Weight.FINE]  # one disk is told once
     disks[database.parent] = (2, NO_ROOM_FOR_STATE_BYTES - 1)

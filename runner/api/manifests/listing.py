@@ -20,8 +20,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import runner
+from runner.api.manifests.contracts import contracts_sha256
 from runner.api.manifests.opened import Opened
-from runner.api.models import contracts_sha256
 from runner.manifest import Input
 from runner.store import listings, staging
 from runner.store.database import StateDatabase
@@ -29,7 +29,7 @@ from runner.store.listings import ListingSource
 
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
 PROGRAM = (
-    "api/manifests/*.py", "api/models.py", "contract/*.py", "errors.py", "fingerprint.py", "host/clock.py",
+    "api/manifests/*.py", "contract/*.py", "errors.py", "fingerprint.py", "host/clock.py",
     "host/drives.py", "host/mounts.py", "manifest/*.py", "model.py", "money/price_book.py", "money/pricing.py",
     "results/*.py", "schemas.py", "store/copies.py", "store/jobs.py", "store/marks.py", "store/place.py",
     "store/server_address.py", "store/staging.py", "store/error_words.py", "words.py",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.api.models import contracts_for
+from runner.api.manifests.contracts import contracts_for
 from runner.contract import Contract, suggest
 from runner.errors import UsageError
 from runner.host.workspace import Workspace, find_workspace, no_database, workspace_root

@@ -12,7 +12,6 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
@@ -23,8 +22,6 @@ from runner.host import surroundings
 from runner.host.clock import SystemClock
 from runner.host.environment import base_url, find_key, get_key
 from runner.host.surroundings import Finding, Weight
-from runner.host.workspace import DatabasePlace
-from runner.results.files import free_room
 from runner.service.account import Account, checked_base_url
 from runner.service.addresses import is_loopback, read_address
 from runner.service.http import USER_AGENT, Timeouts
@@ -76,18 +73,6 @@ class Looked:
     def no_way_home(self) -> str:
         """Why nothing new should be paid for although the service works; empty where results can come home."""
         return next((each.words() for each in self.barred if each.weight is Weight.STOP), "")
-
-
-def look_at_room(output_dir: Path, database: DatabasePlace) -> list[Finding]:
-    """Look at the room that is left for results, and for the database where that is on another disk."""
-    disk, free = free_room(output_dir)
-    found = [surroundings.room_for_results(free, str(output_dir))]
-    if not isinstance(database, Path):
-        return found
-    other, free = free_room(database.parent)
-    if other != disk:
-        found.append(surroundings.room_for_state(free, str(database.parent)))
-    return found
 
 
 def look_now(account: Account, hosts: Sequence[str]) -> Looked:
