@@ -1,25 +1,13 @@
-"""Which service is meant, and questions to it outside a run."""
+"""Which service is meant, and where nobody may wait for it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-import anyio
+import sys
 
 from runner.errors import UsageError
-from runner.host.clock import SystemClock
-from runner.host.environment import base_url, get_key
+from runner.host.environment import base_url
 from runner.model import SANDBOX_URL
-from runner.service.account import Account, checked_base_url
-from runner.service.http import Timeouts
-from runner.service.protocol import Service
-from runner.service.rivya.endpoints import open_service
-
-T = TypeVar("T")
-
-QUICK = Timeouts(connect_s=5.0, read_s=10.0, total_s=15.0)
+from runner.service.account import checked_base_url
 
 
 def service_of(*, sandbox: bool) -> str:
@@ -40,7 +28,10 @@ def refuse_event_loop(does: str) -> None:
     Raises:
         UsageError: There is an event loop in this thread.
     """
+    asyncio = sys.modules.get("asyncio")  # a program without it has no event loop
     try:
+        if asyncio is None:
+            return
         asyncio.get_running_loop()
     except RuntimeError:
         return
@@ -48,23 +39,3 @@ def refuse_event_loop(does: str) -> None:
         f"this {does}, and there is an event loop in this thread",
         hint="call it in another: anyio.to_thread.run_sync",
     )
-
-
-def ask(question: Callable[[Service], Awaitable[T]], *, key: str | None = None) -> T:
-    """Open the API, ask one thing, close it.
-
-    Args:
-        question: What to ask.
-        key: Another key than the environment's; an empty one for what is public.
-
-    Raises:
-        UsageError: There is an event loop in this thread, which this would hold up.
-    """
-    refuse_event_loop("asks the service and waits for its answer")
-    account = Account(checked_base_url(base_url()), get_key() if key is None else key)
-
-    async def asked() -> T:
-        async with open_service(account, now=SystemClock().wall_s, connections=1, timeouts=QUICK) as service:
-            return await question(service)
-
-    return anyio.run(asked)

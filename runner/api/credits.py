@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from runner.api.account import ask
+from runner.api.question import ask
 from runner.errors import KeyRefused, TemporaryTrouble
 from runner.host.workspace import Workspace
 from runner.service.protocol import Answer, Meaning, Service

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.api.account import ask
 from runner.api.manifests.contracts import list_path
+from runner.api.question import ask
 from runner.contract.catalogue import Difference, compare_contracts
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import rfc3339

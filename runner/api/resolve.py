@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from runner.api.account import ask
 from runner.api.manifests.opened import read_known
+from runner.api.question import ask
 from runner.errors import KeyRefused, RunnerError, TemporaryTrouble, UsageError
 from runner.host.clock import epoch, rfc3339
 from runner.host.environment import base_url, get_key
