@@ -46,12 +46,12 @@ def show_problems(problems: Sequence[Problem]) -> None:
         for problem in in_order(problems):
             complain(problem_line(problem))
         return
-    width = min(max(shutil.get_terminal_size().columns - _MARGIN, 40), _WIDEST)
+    fold = min(max(shutil.get_terminal_size().columns, 40), _WIDEST)
     for problem in in_order(problems):
         complain_in_colours(
             [
                 [(_COLOURS.get(style, ""), text) for style, text in line]
-                for line in picture(problem, width=width)
+                for line in picture(problem, width=fold - _MARGIN, fold=fold)
             ]
         )
         complain("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterable
 from typing import Literal, TypeAlias
@@ -18,7 +19,7 @@ Style: TypeAlias = Literal["", "error", "warning", "what", "frame", "hint"]
 Line: TypeAlias = list[tuple[Style, str]]
 
 
-def picture(problem: Problem, *, width: int = _WIDTH) -> list[Line]:
+def picture(problem: Problem, *, width: int = _WIDTH, fold: int | None = None) -> list[Line]:
     """Return a problem as lines of pieces: what, place, the source line with a caret below it, hint.
 
     Nothing in it is obeyed by a terminal: control characters are spelled out.
@@ -26,13 +27,14 @@ def picture(problem: Problem, *, width: int = _WIDTH) -> list[Line]:
     Args:
         problem: What is to be shown.
         width: Columns of source that are shown.
+        fold: Columns after which what is said is continued on a line of its own, between words; None: nowhere.
     """
     severity: Style = "warning" if problem.severity is Severity.WARNING else "error"
     number = str(problem.place.line)
     margin = " " * len(number)
     job = f" (job {_label(problem.job)})" if problem.job and not _names_its_job(problem) else ""
     lines: list[Line] = [
-        [(severity, f"{severity}: "), ("what", visible(problem.what))],
+        *_said([(severity, f"{severity}: ")], "what", visible(problem.what), fold),
         [("frame", f"{margin}--> "), ("", visible(f"{problem.place}{job}"))],
     ]
     if problem.source.strip():
@@ -43,8 +45,17 @@ def picture(problem: Problem, *, width: int = _WIDTH) -> list[Line]:
             [("frame", f"{margin} | "), ("", " " * caret), (severity, "^" * marked)],
         ]
     if problem.hint:
-        lines.append([("frame", f"{margin} = "), ("hint", "hint: "), ("", visible(problem.hint))])
+        lines += _said([("frame", f"{margin} = "), ("hint", "hint: ")], "", visible(problem.hint), fold)
     return lines
+
+
+def _said(before: Line, style: Style, text: str, fold: int | None) -> list[Line]:
+    """Return a text behind its mark, its other lines below the first word."""
+    indent = sum(len(piece) for _, piece in before)
+    if fold is None or indent + len(text) <= fold:
+        return [[*before, (style, text)]]
+    parts = textwrap.wrap(text, max(fold - indent, 20), break_long_words=False, break_on_hyphens=False)
+    return [[*before, (style, parts[0])], *([("", " " * indent), (style, part)] for part in parts[1:])]
 
 
 def problem_text(problem: Problem) -> str:

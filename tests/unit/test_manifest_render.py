@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from runner.manifest import in_order, open_manifest, problem_json, problem_line, problem_text, problems_text
+from runner.manifest import (
+    in_order,
+    open_manifest,
+    picture,
+    problem_json,
+    problem_line,
+    problem_text,
+    problems_text,
+)
 from runner.model import Place, Problem, Severity
 from runner.schemas import load_contracts
 from tests.manifest_reading import Pictures
@@ -211,3 +219,23 @@ def test_the_object_has_everything_a_program_wants() -> None:
         "job": "hero",
         "severity": "error",
     }
+
+
+def test_what_is_said_is_folded_between_words_below_its_first_word() -> None:
+    problem = Problem(
+        place=Place(file="m.yaml", line=12, column=3),
+        what="one two three four five six seven eight nine",
+        hint="ten eleven twelve thirteen fourteen",
+        code="x",
+        path="",
+    )
+
+    lines = ["".join(text for _, text in line) for line in picture(problem, fold=34)]
+
+    assert lines == [
+        "error: one two three four five six",
+        "       seven eight nine",
+        "  --> m.yaml:12:3",
+        "   = hint: ten eleven twelve",
+        "           thirteen fourteen",
+    ]
