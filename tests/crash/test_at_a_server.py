@@ -1,0 +1,40 @@
+"""The same kills where the state database is at a PostgreSQL server: the service's own book decides."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.crash.test_each_effect import EFFECTS, JOBS, is_killed
+from tests.databases import empty_state, of_kind, server
+from tests.imitation.fixtures import Bench, StartService, said
+from tests.imitation.personality import USUAL
+from tests.support import Command
+
+pytestmark = [pytest.mark.crash, pytest.mark.extra]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_killed_at_an_effect_each_job_is_paid_once_at_a_server(
+    effect: str, when: str, command: Command, start_service: StartService
+) -> None:
+    """What the server knows in the end is copied into a file, and looked at there."""
+    bench = Bench(command, start_service(USUAL))
+    with of_kind("postgresql"):
+        empty_state()
+    command.environment["RIVYA_STATE"] = server()
+    for letter in "abc":
+        bench.picture(f"{letter}.png", letter)
+    prompts = bench.write(JOBS, limits={"downloads": 2})
+
+    first, second = (is_killed(bench, effect, when, skip) for skip in (0, 1))
+    last = bench.run()
+
+    assert first
+    assert last.code == 0, said(last)
+    assert bench.service.kills == first + second
+    assert not bench.database.exists()
+    copied = command("state", "copy", "--to", bench.database)
+    assert copied.code == 0, said(copied)
+    bench.assert_whole(prompts)
+    assert bench.states() == {"done": 5}
