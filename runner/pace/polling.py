@@ -87,6 +87,7 @@ class _Cohort:
         "due",
         "early_ends",
         "early_polls",
+        "first_asked_at",
         "fresh",
         "group",
         "leaders",
@@ -108,6 +109,7 @@ class _Cohort:
         self.looking = True  # for the age at which the first of them end
         self.oldest_known_s = 0.0  # the greatest age one of them is known to run at
         self.next_look_s = 0.0  # the age to look at next
+        self.first_asked_at = -math.inf  # when one of them was last asked for the first time
         self.due = math.inf  # when its oldest fresh job is due
         self.poll_plan: PollPlan | None = None
         self.asked = 0  # jobs that were found running
@@ -119,11 +121,12 @@ class _Cohort:
 class _Waiting:
     """One waiting job."""
 
-    __slots__ = ("asked_at", "due", "early", "gone", "known_s", "leader", "line", "start")
+    __slots__ = ("asked_at", "due", "early", "gone", "known_s", "leader", "line", "start", "taken_at")
 
-    def __init__(self, line: _Cohort, start: float) -> None:
+    def __init__(self, line: _Cohort, start: float, taken_at: float) -> None:
         self.line = line
         self.start = start
+        self.taken_at = taken_at
         self.known_s = 0.0  # age at which it was last known to run
         self.gone = 0.0  # chance that it had ended, when that was last reckoned
         self.leader = False
@@ -152,6 +155,7 @@ class Waiting:
     def __init__(self, polling: Polling, durations: Durations) -> None:
         self._polling = polling
         self._durations = durations
+        self._most_s = max(polling.max_s, polling.min_s)  # between two polls, where nothing else is known
         self._jobs: dict[int, _Waiting] = {}
         self._lines: dict[Hashable, _Cohort] = {}
         self._heads: list[tuple[float, int, _Cohort]] = []
@@ -178,7 +182,7 @@ class Waiting:
         if line is None:
             line = self._lines[shape] = _Cohort(shape, group)
             self._refresh(line)
-        entry = self._jobs[job] = _Waiting(line, now - age_s)
+        entry = self._jobs[job] = _Waiting(line, now - age_s, now)
         if not polled and self._fails_early(line):
             entry.early = True
             line.early_polls += 1
@@ -205,6 +209,8 @@ class Waiting:
         entry.asked_at = now
         self._nudged.pop(job, None)
         line = entry.line
+        if first:
+            line.first_asked_at = now
         if line.looking and first:
             # The oldest goes ahead; the others follow when they are as old and a little older.
             age_s = now - entry.start
@@ -420,7 +426,7 @@ class Waiting:
             # ... and the others follow at a distance.
             wait_s = max(POLLING.follow * max(line.oldest_known_s, age_s) - age_s, longest_s)
             following = line.curve is not None
-        most_s = max(limits.max_s, limits.min_s)
+        most_s = self._most_s
         if following:
             most_s *= POLLING.followers
         if line.curve is not None and wait_s > most_s:
@@ -500,6 +506,10 @@ class Waiting:
         while fresh and not self._is_fresh(fresh[0]):
             heappop(fresh)
         due = fresh[0][0] + line.age_s if fresh else math.inf
+        if fresh and line.curve is None:
+            # Those that look for the first end may never come to one: now and then another one is asked.
+            since = max(self._jobs[fresh[0][1]].taken_at, line.first_asked_at)
+            due = min(due, since + POLLING.followers * self._most_s)
         if due == line.due:
             return
         line.due = due

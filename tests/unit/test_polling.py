@@ -158,3 +158,25 @@ def test_a_thousand_resumed_jobs_are_asked_oldest_first() -> None:
         line.sent(found.job, step * 0.05)
 
     assert asked == sorted(ages, reverse=True)[:20]
+
+
+def test_tasks_that_an_earlier_run_left_a_day_ago_are_each_asked_within_minutes() -> None:
+    """One of them that never ends kept the others from being asked for a quarter of their age: six hours."""
+    waiting = Waiting(Polling(), Durations())
+    waiting.set_mode(2.0, spare=4.0)
+    for job in range(4):
+        waiting.add(job, shape="a", group="m", age_s=86_400.0 + job, now=0.0, polled=True)
+
+    asked: dict[int, float] = {}
+    now = 0.0
+    while len(asked) < 4 and now < 7_200.0:
+        waiting.settle(now)
+        due = waiting.next(now)
+        assert due is not None
+        now = max(now, due.due)
+        asked.setdefault(due.job, now)
+        waiting.sent(due.job, now)
+        waiting.still_running(due.job, now)
+
+    assert sorted(asked) == [0, 1, 2, 3]
+    assert max(asked.values()) <= 600.0
