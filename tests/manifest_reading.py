@@ -1,4 +1,4 @@
-"""Reads manifests in tests: the text, the files beside it, and input files that need not exist."""
+"""Reads manifests in tests: the text alone, or with the files beside it and input files that need not exist."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from runner.manifest import open_manifest
 from runner.manifest.mending import Wanted
+from runner.manifest.yaml12 import read_yaml
+from runner.manifest.yaml_tree import YamlDocument
 from runner.model import JobSpec, Kind, Problem, Reference, Settings, Severity, Sha256
 from runner.schemas import load_contracts
 
@@ -93,3 +95,23 @@ def load(
     manifest = open_manifest(path, contracts=load_contracts(), references=pictures or Pictures())
     jobs = list(manifest.jobs())
     return Loaded(jobs=jobs, problems=manifest.problems, settings=manifest.settings)
+
+
+def prompts(loaded: Loaded) -> dict[str, str | None]:
+    """Return {id: prompt} of the jobs."""
+    return {job.id: job.prompt for job in loaded.jobs}
+
+
+def found(loaded: Loaded) -> list[tuple[str, int, int]]:
+    """Return (code, line, column) of what is wrong."""
+    return [(p.code, p.place.line, p.place.column) for p in loaded.problems]
+
+
+def read(text: str) -> YamlDocument:
+    """Read the text of a manifest as YAML alone."""
+    return read_yaml(text, file="m.yaml")
+
+
+def findings(text: str) -> list[tuple[int, int, str]]:
+    """Return (line, column, code) of what is wrong with a text by YAML alone."""
+    return [(p.place.line, p.place.column, p.code) for p in read(text).problems]

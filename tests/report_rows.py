@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from runner.host.clock import rfc3339
 from runner.store.database import StateDatabase
 from runner.store.sqlite import StateFile
+from tests.databases import close, empty_state
 from tests.support import ROOT
 
 MEDIA = ROOT / "runner" / "sandbox" / "media"
@@ -82,6 +85,20 @@ def begin_state(
                 json.dumps(stats),
             ),
         )
+
+
+@pytest.fixture
+def state(tmp_path: Path, each_database: str) -> Iterator[StateDatabase]:
+    """A database that knows one manifest, `night`; a test module takes it with `state = report_rows.state`."""
+    file = empty_state()
+    begin_state(
+        file,
+        manifest="night",
+        manifest_path=tmp_path / "night.yaml",
+        output_dir=tmp_path / "out",
+    )
+    yield file
+    close(file)
 
 
 def add(file: StateDatabase, manifest: str, rows: Sequence[Row]) -> None:

@@ -16,6 +16,7 @@ import pytest
 from runner.errors import Exit
 from runner.results.fetch import RESUME_FROM_BYTES, ResultFetcher
 from runner.results.fetch_errors import ResultTrouble
+from runner.results.files import OutputFolder
 from runner.results.parts import PartFile, Result
 from runner.service.transports import open_result_transport
 
@@ -23,6 +24,12 @@ MEDIA = Path(__file__).resolve().parent / "fixtures" / "media"
 CLIP = (MEDIA / "clip.mp4").read_bytes()
 HOST = "https://93.184.216.34"
 URL = f"{HOST}/results/clip.mp4?sig=SECRET"
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> PartFile:
+    """Where a result comes; a test module takes it with `part = result_hosts.part`."""
+    return OutputFolder(tmp_path / "out", owner="autumn").part("hero")
 
 
 def large(size: int = RESUME_FROM_BYTES * 2) -> bytes:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from runner.host.clock import rfc3339
 from runner.model import Basis, Estimate, Job, JobSpec, State
 from runner.store import diff, jobs, ledger, moves, staging
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase
-from tests.world import BEGINNING, NAME, job, rows, staged
+from tests.databases import close, empty_state
+from tests.world import BEGINNING, NAME, bind, job, rows, staged
 
 NOW = rfc3339(BEGINNING)
 A, B, C = job("a"), job("b"), job("c")
+
+
+@pytest.fixture
+def file(each_database: str) -> Iterator[StateDatabase]:
+    """An empty database that knows the manifest; a test module takes it with `file = staged.file`."""
+    opened = empty_state()
+    bind(opened)
+    yield opened
+    close(opened)
 
 
 def changed(conn: Connection, found: Job, now: str, state: State | None = None, **columns: Any) -> Job:

@@ -1,4 +1,7 @@
-"""What tests of the state file share: rows to write, what another program finds, a disk that is full."""
+"""What tests of the state file share: rows to write, what another program finds, a disk that is full.
+
+A test module takes a fixture with `file = state_file.file`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,29 @@ import resource
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+from runner.store import sqlite
+from runner.store.sqlite import StateFile
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "runner.db"
+
+
+@pytest.fixture
+def file(path: Path) -> Iterator[StateFile]:
+    opened = StateFile.open(path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a locked database for a moment only."""
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
 
 
 def put(conn: sqlite3.Connection, key: str) -> str:

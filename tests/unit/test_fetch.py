@@ -6,22 +6,19 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Iterable
-from pathlib import Path
 
 import httpx
 import pytest
 
 from runner.results.fetch_errors import ResultRefused, ResultTooLarge, ResultUnacceptable, ResultUnavailable
-from runner.results.files import OutputFolder
 from runner.results.parts import PartFile
+from tests import result_hosts
 from tests.result_hosts import CLIP, LARGE, MEDIA, URL, Body, FakeClock, Host, answer, fetch, left, trouble
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def part(tmp_path: Path) -> PartFile:
-    return OutputFolder(tmp_path / "out", owner="autumn").part("hero")
+part = result_hosts.part
 
 
 # --- what is accepted ----------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,8 +12,8 @@ import httpx
 import pytest
 
 from runner.results.fetch_errors import ResultTrouble, ResultUnacceptable, ResultUnavailable
-from runner.results.files import OutputFolder
 from runner.results.parts import PartFile
+from tests import result_hosts
 from tests.result_hosts import LARGE, Host, answer, fetch, fetch_real, left, trouble
 
 pytestmark = pytest.mark.anyio
@@ -22,9 +21,7 @@ pytestmark = pytest.mark.anyio
 OTHER = "https://93.184.216.35"
 
 
-@pytest.fixture
-def part(tmp_path: Path) -> PartFile:
-    return OutputFolder(tmp_path / "out", owner="autumn").part("hero")
+part = result_hosts.part
 
 
 @pytest.mark.parametrize(

@@ -6,23 +6,20 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 
 from runner.results.fetch_errors import ResultRefused, ResultTooLarge, ResultUnavailable
-from runner.results.files import OutputFolder
 from runner.results.parts import PartFile
+from tests import result_hosts
 from tests.result_hosts import CLIP, LARGE, URL, Body, FakeClock, Host, answer, fetch, left, trouble
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def part(tmp_path: Path) -> PartFile:
-    return OutputFolder(tmp_path / "out", owner="autumn").part("hero")
+part = result_hosts.part
 
 
 # --- going on ------------------------------------------------------------------------------------

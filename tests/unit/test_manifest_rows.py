@@ -11,21 +11,13 @@ import pytest
 
 from runner.manifest import lines, open_manifest
 from runner.schemas import load_contracts
-from tests.manifest_reading import HEAD, Loaded, Pictures, load
+from tests.manifest_reading import HEAD, Loaded, Pictures, found, load, prompts
 
 JOB = "jobs:\n  - id: ${row.id}\n    rows: FILE\n    prompt: ${row.text}\n"
 
 
 def read(folder: Path, file: str, content: str | bytes) -> Loaded:
     return load(folder, HEAD + JOB.replace("FILE", file), {file: content})
-
-
-def prompts(loaded: Loaded) -> dict[str, str | None]:
-    return {job.id: job.prompt for job in loaded.jobs}
-
-
-def found(loaded: Loaded) -> list[tuple[str, int, int]]:
-    return [(p.code, p.place.line, p.place.column) for p in loaded.problems]
 
 
 @pytest.mark.parametrize(

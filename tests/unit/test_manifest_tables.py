@@ -13,21 +13,13 @@ import pytest
 from openpyxl import Workbook
 
 from runner.manifest.csv_rows import sniffed_delimiter
-from tests.manifest_reading import HEAD, Loaded, load
+from tests.manifest_reading import HEAD, Loaded, found, load, prompts
 
 JOB = "jobs:\n  - id: ${row.id}\n    rows: FILE\n    prompt: ${row.text}\n"
 
 
 def read(folder: Path, rows: str, files: dict[str, str | bytes]) -> Loaded:
     return load(folder, HEAD + JOB.replace("FILE", rows), files)
-
-
-def prompts(loaded: Loaded) -> dict[str, str | None]:
-    return {job.id: job.prompt for job in loaded.jobs}
-
-
-def found(loaded: Loaded) -> list[tuple[str, int, int]]:
-    return [(p.code, p.place.line, p.place.column) for p in loaded.problems]
 
 
 # --- as text ---

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -11,23 +10,12 @@ import pytest
 from runner.errors import UsageError
 from runner.reports.data import Invocation, Report, collect, relative_url
 from runner.store.database import StateDatabase
-from tests.databases import close, empty_state
-from tests.report_rows import AUDIO, BEGAN_S, Row, add, begin_state
+from tests import report_rows
+from tests.report_rows import AUDIO, BEGAN_S, Row, add
 
 FAILED = ("generation", "internal_error", "the task failed")
 
-
-@pytest.fixture
-def state(tmp_path: Path, each_database: str) -> Iterator[StateDatabase]:
-    file = empty_state()
-    begin_state(
-        file,
-        manifest="night",
-        manifest_path=tmp_path / "night.yaml",
-        output_dir=tmp_path / "out",
-    )
-    yield file
-    close(file)
+state = report_rows.state
 
 
 def report_of(state: StateDatabase, tmp_path: Path, *rows: Row) -> Report:

@@ -6,30 +6,18 @@ import csv
 import io
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runner.reports.job_rows import COLUMNS, Format, export_rows
 from runner.store.database import StateDatabase
-from tests.databases import close, empty_state
-from tests.report_rows import Row, add, begin_state
+from tests import report_rows
+from tests.report_rows import Row, add
 
 README = Path(__file__).resolve().parents[2] / "runner" / "reports" / "README.md"
 
-
-@pytest.fixture
-def state(tmp_path: Path, each_database: str) -> Iterator[StateDatabase]:
-    file = empty_state()
-    begin_state(
-        file,
-        manifest="night",
-        manifest_path=tmp_path / "night.yaml",
-        output_dir=tmp_path / "out",
-    )
-    yield file
-    close(file)
+state = report_rows.state
 
 
 def exported(state: StateDatabase, format: Format) -> str:

@@ -20,28 +20,13 @@ from runner.model import State
 from runner.store import jobs, sqlite, staging
 from runner.store.migrations import STEPS, migrations
 from runner.store.sqlite import StateFile
+from tests import state_file
 from tests.state_file import disk_of, kept, put
 from tests.world import job, staged
 
 ROOT = Path(__file__).resolve().parents[2]
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "runner.db"
-
-
-@pytest.fixture
-def file(path: Path) -> Iterator[StateFile]:
-    opened = StateFile.open(path)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for a locked database for a moment only."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
+path, file, impatient = state_file.path, state_file.file, state_file.impatient
 
 
 def child(program: str, *arguments: str) -> subprocess.Popen[str]:

@@ -18,17 +18,11 @@ from runner.store.database import StateDatabase
 from runner.store.error_words import Contradiction
 from runner.store.sqlite import StateFile
 from runner.store.staging import StagedJob
-from tests.databases import close, empty_state
+from tests import staged as staged_jobs
 from tests.staged import NOW, A, B, C, pay, plan, row_of, sends, set_state, table
 from tests.world import CONTRACT, NAME, apply, bind, job, reference, rows, staged
 
-
-@pytest.fixture
-def file(each_database: str) -> Iterator[StateDatabase]:
-    opened = empty_state()
-    bind(opened)
-    yield opened
-    close(opened)
+file = staged_jobs.file
 
 
 # --- new, planned, in states ----------------------------------------------------------------------

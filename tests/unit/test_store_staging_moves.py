@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,17 +10,11 @@ from runner.errors import RunnerError
 from runner.model import NEVER_SENT, State
 from runner.store import diff, jobs, ledger, staging
 from runner.store.database import StateDatabase
-from tests.databases import close, empty_state
+from tests import staged as staged_jobs
 from tests.staged import NOW, A, B, C, changed, pay, plan, row_of, sends, set_state, table
-from tests.world import NAME, apply, bind, job, rows, staged, takes
+from tests.world import NAME, apply, job, rows, staged, takes
 
-
-@pytest.fixture
-def file(each_database: str) -> Iterator[StateDatabase]:
-    opened = empty_state()
-    bind(opened)
-    yield opened
-    close(opened)
+file = staged_jobs.file
 
 
 # --- renamed --------------------------------------------------------------------------------------

@@ -16,15 +16,13 @@ import pytest
 from runner.errors import Exit, RunnerError, TemporaryTrouble
 from runner.store.sqlite import StateFile
 from runner.store.writer import GroupWriter
+from tests import state_file
 from tests.state_file import kept, put
 from tests.world import apply, bind, job
 
 ROOT = Path(__file__).resolve().parents[2]
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "runner.db"
+path = state_file.path
 
 
 @pytest.fixture

@@ -16,12 +16,14 @@ import anyio.lowlevel
 import pytest
 
 from runner.errors import RunnerError, TemporaryTrouble
-from runner.store import sqlite
 from runner.store.sqlite import StateFile
 from runner.store.writer import GroupWriter
+from tests import state_file
 from tests.state_file import disk_of, kept, put
 
 pytestmark = pytest.mark.anyio
+
+path, file, impatient = state_file.path, state_file.file, state_file.impatient
 
 
 @pytest.fixture(autouse=True)
@@ -36,24 +38,6 @@ def no_hanging() -> Iterator[None]:
     yield
     signal.setitimer(signal.ITIMER_REAL, 0.0)
     signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "runner.db"
-
-
-@pytest.fixture
-def file(path: Path) -> Iterator[StateFile]:
-    opened = StateFile.open(path)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for a locked database for a moment only."""
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
 
 
 def one(conn: sqlite3.Connection) -> int:

@@ -23,9 +23,9 @@ from runner.errors import UsageError
 from runner.results import fetch as fetching
 from runner.results.fetch import ResultFetcher
 from runner.results.fetch_errors import ResultRefused, ResultUnacceptable, ResultUnavailable
-from runner.results.files import OutputFolder
 from runner.results.parts import PartFile
 from runner.service.transports import make_transport, open_result_transport
+from tests import result_hosts
 from tests.prepared_bytes import Heard
 from tests.result_hosts import CLIP, LARGE, FakeClock, fetch_real, left, serving
 
@@ -35,9 +35,7 @@ LOCALHOST = Path(__file__).resolve().parents[1] / "fixtures" / "tls" / "localhos
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CLIP) + CLIP
 
 
-@pytest.fixture
-def part(tmp_path: Path) -> PartFile:
-    return OutputFolder(tmp_path / "out", owner="autumn").part("hero")
+part = result_hosts.part
 
 
 async def test_over_a_real_connection_a_cut_body_is_gone_on_with(part: PartFile) -> None:

@@ -10,17 +10,10 @@ import pytest
 import yaml
 
 from runner.manifest import yaml12
-from runner.manifest.yaml12 import decode, plain_value, read_yaml
-from runner.manifest.yaml_tree import YamlDocument, YamlList, YamlMap
+from runner.manifest.yaml12 import decode, plain_value
+from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import Problem
-
-
-def read(text: str) -> YamlDocument:
-    return read_yaml(text, file="m.yaml")
-
-
-def findings(text: str) -> list[tuple[int, int, str]]:
-    return [(p.place.line, p.place.column, p.code) for p in read(text).problems]
+from tests.manifest_reading import findings, read
 
 
 @pytest.mark.parametrize(

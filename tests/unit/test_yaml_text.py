@@ -9,18 +9,8 @@ import pytest
 import yaml
 
 from runner.manifest import yaml12
-from runner.manifest.yaml12 import read_yaml
 from runner.manifest.yaml_text import fitted, lines_of
-from runner.manifest.yaml_tree import YamlDocument
-
-
-def read(text: str) -> YamlDocument:
-    return read_yaml(text, file="m.yaml")
-
-
-def findings(text: str) -> list[tuple[int, int, str]]:
-    return [(p.place.line, p.place.column, p.code) for p in read(text).problems]
-
+from tests.manifest_reading import findings, read
 
 # --- line breaks of YAML 1.1 ---
 
