@@ -279,9 +279,10 @@ class Expander:
         params, problems, text = self._check_params(contract, values)
         for problem in problems:
             self._param_problem(entry, problem)
+        wrong = {problem.key for problem in problems}
         for key, value in entry.params.items():
             filled = values.get(key)
-            if type(filled) is str and value.text is not None and not any(one.key == key for one in problems):
+            if type(filled) is str and value.text is not None and key not in wrong:
                 self._look_at(filled, key, value.text)
         return params, text
 
@@ -318,6 +319,8 @@ class Expander:
     def _read_references(
         self, entry: Entry, scope: Scope, contract: Contract | None
     ) -> tuple[Reference, ...]:
+        if not entry.references:
+            return ()
         limits = picture_limits(contract) if contract is not None else None
         wanted = Wanted(most_bytes=limits[0], mimes=limits[1]) if limits is not None else None
         references: list[Reference] = []

@@ -60,6 +60,8 @@ _MISSING: Final = frozenset(
     | {"<null>", "(null)", "<none>", "\\n", "#null", "#undefined", "#none", "pd.na", "np.nan", "#n/a n/a"}
     | {"1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind", "{}", "[]"}
 )
+# What all of these begin with: most cells are told by their first letter.
+_FIRST: Final = frozenset(words[0] for words in _BROKEN | _MISSING) | {"#", "e"}
 # Of a whole prompt only: what a formula gives where it refers to an empty cell, or compares.
 _COMPUTED: Final = frozenset({"0", "0.0", "0,0", "true", "false", "na", "wahr", "falsch", "vrai", "faux"})
 # Part of a longer text.
@@ -101,9 +103,12 @@ def is_odd(text: str, *, inside: bool = False) -> bool:
     if len(text) > _LONGEST + 2:
         return False
     said = text.strip()
-    if inside and said.lower() in _MAY_BE_MEANT:
+    if said[:1].lower() not in _FIRST:
         return False
-    return said.lower() in _MISSING or _is_broken(said)
+    lower = said.lower()
+    if inside and lower in _MAY_BE_MEANT:
+        return False
+    return lower in _MISSING or _is_broken(said)
 
 
 def why_odd(text: str, became: str, *, inside: bool = False) -> tuple[str, str] | None:

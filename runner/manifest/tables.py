@@ -82,6 +82,7 @@ class Table(Rows):
         source, count, before = self.source, 0, self.findings.reported
         known = {name.casefold() for name in names if name}
         longest = max(map(len, known)) + 4  # with a mark and blanks
+        initials = {name[0] for name in known}
         named = next(index for index, name in enumerate(names) if name)
         for line, text, cells in records:
             if not _has_value(cells):
@@ -90,9 +91,11 @@ class Table(Rows):
             if len(cells) != width and not self._fits(cells, least, width, line, text):
                 continue
             start = cells[named]
-            likely = type(start) is str and len(start) <= longest and _folded(start) in known
-            if likely and self._is_header(cells, names, line, text):
-                continue
+            if type(start) is str and len(start) <= longest:
+                initial = start[:1].casefold()[:1]
+                likely = initial in initials or not initial.isalnum()  # behind a mark or blanks
+                if likely and _folded(start) in known and self._is_header(cells, names, line, text):
+                    continue
             for index in nameless:
                 if index < len(cells) and _has_value((cells[index],)):
                     number, first, cell = outside.get(index, (0, line, cells[index]))
