@@ -7,8 +7,7 @@ event means, and how much of it there may be, is decided below. Everything wrong
 
 Where the parser behind it still follows YAML 1.1, or refuses what 1.2 allows, `yaml_text` helps.
 
-What is text: whatever is quoted, and every plain scalar that is not null, a boolean or a number of
-the core schema. Numbers with leading zeros (`0123`) stay text, because they are article numbers.
+What is text: whatever is quoted, and every plain scalar that `yaml_scalars` leaves as it is.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from typing import Any, Literal, NoReturn
 
 import yaml
 
+from runner.manifest.yaml_scalars import plain_value
 from runner.manifest.yaml_syntax import (
     NO_BLANK,
     NO_BLANK_HINT,
@@ -55,24 +55,10 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile(
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
-_OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_NOT_TEXT_STARTS = frozenset("+-.0123456789~nNtTfF")
-_WORDS: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-}
 _LINE_BREAKS = {"\x85": '"\\N"', "\u2028": '"\\L"', "\u2029": '"\\P"'}  # to YAML 1.1; and their escapes
 _FLOW_QUESTION = re.compile(r"[\[{,]\s*\?[^\s,\]}]")
 _INDENTED_BY_TAB = re.compile(r" *\t")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
-# Longer than any number a person means; CPython refuses to convert more than 4,300 digits.
-_LONGEST_NUMBER = 300
 
 
 def decode(data: bytes, *, file: str) -> str | Problem:
@@ -133,27 +119,6 @@ def _read_indented(text: str, file: str, document: YamlDocument, first: Problem)
     others = f" (and in {lines - 1:,} other line{'s' if lines > 2 else ''})" if lines > 1 else ""
     first = replace(first, what=f"{first.what}{others}")
     return replace(again, problems=(first, *again.problems))
-
-
-def plain_value(text: str) -> Any:
-    """Return the value of a plain (unquoted) scalar in the core schema of YAML 1.2.
-
-    >>> [plain_value(plain) for plain in ("16:9", "no", "0123", "0x1f", "6", "1e3", "~", "true")]
-    ['16:9', 'no', '0123', 31, 6, 1000.0, None, True]
-    """
-    if text and text[0] not in _NOT_TEXT_STARTS:
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if len(text) > _LONGEST_NUMBER:
-        return text
-    if _INT.fullmatch(text):
-        return int(text)
-    if _OTHER_BASE.fullmatch(text):
-        return int(text, 0)
-    if _FLOAT.fullmatch(text):
-        return float(text)
-    return text
 
 
 class _Stop(Exception):

@@ -15,7 +15,8 @@ from runner.fingerprint import canonical, fingerprint
 from runner.manifest import problem_json, problem_text
 from runner.manifest.names import file_key, id_trouble, output_trouble
 from runner.manifest.placeholders import BadPlaceholder, compile_template, slug
-from runner.manifest.yaml12 import plain_value, read_yaml
+from runner.manifest.yaml12 import read_yaml
+from runner.manifest.yaml_scalars import plain_value
 from runner.model import JobSpec
 from tests.manifest_reading import HEAD, load
 

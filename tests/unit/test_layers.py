@@ -23,6 +23,7 @@ RULES: tuple[str, ...] = (
     "lifecycle",
     "manifest.placeholders",
     "manifest.yaml12",
+    "manifest.yaml_scalars",
     "manifest.yaml_syntax",
     "manifest.yaml_text",
     "manifest.yaml_tree",

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from runner.manifest import yaml12
-from runner.manifest.yaml12 import decode, plain_value
+from runner.manifest.yaml12 import decode
+from runner.manifest.yaml_scalars import plain_value
 from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import Problem
 from tests.manifest_reading import findings, read
