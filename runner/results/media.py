@@ -144,7 +144,9 @@ _OTHERS: tuple[tuple[bytes, str, str, str], ...] = (
     (b"MAC ", "a Monkey's Audio recording", "audio/x-ape", "ape"),
     (b"DSD ", "a DSD recording", "audio/x-dsf", "dsf"),
     (b"\x7fELF", "a program", "application/octet-stream", "bin"),
-    # Few bits, so that others may begin with them by chance.
+)
+# The same in few bits, so that others may begin with them by chance.
+_OTHERS_BY_FEW_BITS = (
     (b"BM", "a BMP image", "image/bmp", "bmp"),
     (b"\xff\x0a", "a JPEG XL image", "image/jxl", "jxl"),
     (b"\x0bw", "a Dolby Digital stream (ac3)", "audio/ac3", "ac3"),
@@ -152,9 +154,6 @@ _OTHERS: tuple[tuple[bytes, str, str, str], ...] = (
     (b"\x00\x00\x01\xb3", "an MPEG video stream", "video/mpeg", "mpg"),
     (b"MZ", "a Windows program", "application/octet-stream", "bin"),
     (b"\x00\x00\x01\x00", "an ICO image", "image/x-icon", "ico"),
-)
-_UNSURE = frozenset(
-    {b"BM", b"MZ", b"\xff\x0a", b"\x0bw", b"\x00\x00\x01\x00", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"}
 )
 # The same of what is text, or begins with some.
 _OTHER_TEXTS = (
@@ -346,11 +345,13 @@ class Recognized:
 def other(head: bytes) -> Recognized | None:
     """Return what a file is that `sniff` does not know; None when nothing fits."""
     text = looks_like_text(head)
-    for signature, words, mime, extension in _OTHER_TEXTS if text else (*_OTHERS, *_OTHER_TEXTS):
+    signatures = _OTHER_TEXTS if text else (*_OTHERS, *_OTHERS_BY_FEW_BITS, *_OTHER_TEXTS)
+    for each in signatures:
+        signature, words, mime, extension = each
         if head.startswith(signature):
             if extension == "wmv" and _ASF_SOUND in head and _ASF_PICTURE not in head:
                 return _recognized("a Windows Media recording", "audio/x-ms-wma", "wma")
-            return _recognized(words, mime, extension, sure=signature not in _UNSURE)
+            return _recognized(words, mime, extension, sure=each not in _OTHERS_BY_FEW_BITS)
     if text:
         return _other_text(first_words(head))
     if head[4:8] == b"ftyp" and head[8:12] in _OTHER_BRANDS:

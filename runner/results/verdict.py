@@ -88,6 +88,7 @@ _TEXTS = {
 _TEXT_ENDINGS = frozenset({*_TEXTS.values(), "txt", "lrc", "ply"})
 _JSON_TYPES = frozenset({"application/json", "text/json"})
 _XML_TYPES = frozenset({"application/xml", "text/xml"})
+_PAGE_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 _BINARIES = {
     "application/zip": "zip",
@@ -269,9 +270,9 @@ def _file(extension: str, said: str) -> FileType:
 
 def _judge_text(head: bytes, mime: str, ending: str) -> Judgement:
     known = other(head)
-    if known is not None and mime not in ("text/html", "application/xhtml+xml"):
+    if known is not None and mime not in _PAGE_TYPES:
         return _kept(known.file, f"it is {known.words}, which is not checked")
-    if is_error_page(head) or mime in ("text/html", "application/xhtml+xml"):
+    if is_error_page(head) or mime in _PAGE_TYPES:
         raise NoResult(f"is {describe(head)}, not a result")
     what = describe(head)
     extension = _TEXTS.get(mime)
