@@ -78,7 +78,7 @@ class JsonRows(Rows):
         position = _SPACE.match(text, 0).end()  # type: ignore[union-attr]  # matches the empty text too
         if text[position : position + 1] != "[":
             what = "the file must be a JSON array of objects"
-            self.error(*_line_column(text, 0, 1, position), what, "json-syntax", _array_hint(text))
+            self.error(*_line_column(text, position), what, "json-syntax", _array_hint(text))
             return
         decoder = _decoder()
         line, line_from, first = 1, 0, True
@@ -113,7 +113,7 @@ class JsonRows(Rows):
             self.findings.warn(Spot(self.source, (1, 1)), "this file has no rows", "no-rows")
 
     def _stop(self, text: str, position: int, what: str) -> None:
-        line, column = _line_column(text, 0, 1, position)
+        line, column = _line_column(text, position)
         self.findings.error(
             Spot(self.source, (line, column)), what, "json-syntax", _json_hint(text, position)
         )
@@ -197,5 +197,5 @@ def _array_hint(text: str) -> str:
     return "put the object in brackets: [{…}]"
 
 
-def _line_column(text: str, start: int, line: int, position: int) -> tuple[int, int]:
-    return line + text.count("\n", start, position), position - text.rfind("\n", 0, position)
+def _line_column(text: str, position: int) -> tuple[int, int]:
+    return 1 + text.count("\n", 0, position), position - text.rfind("\n", 0, position)

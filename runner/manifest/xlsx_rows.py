@@ -26,7 +26,7 @@ _BROKEN: Final = (
 LARGEST_CELL: Final = 10_000_000  # bytes of XML
 # What has computed an empty text says that it is one: `t="str"`.
 _UNSAVED: Final = re.compile(
-    rb'<c(?![^>]* t="str")(?=[^>]* r="(?P<column>[A-Z]{1,3})(?P<row>[0-9]{1,7})")[^>]*>'
+    rb'<c(?![^>]* t="str")(?=[^>]* r="(?P<cell>[A-Z]{1,3}[0-9]{1,7})")[^>]*>'
     rb"<f[^>]*>[^<]*</f>(?:<v\s*/>|<v></v>)?</c>"
 )
 _HIDDEN: Final = re.compile(rb'<row(?=[^>]* r="(?P<row>[0-9]{1,7})")[^>]* hidden="(?:1|true)"[^>/]*>\s*<c')
@@ -38,8 +38,7 @@ class XlsxRows(Table):
     """A sheet with a header. Places count rows and columns as the spreadsheet does.
 
     Dates come as `2026-11-29` or `2026-11-29 10:05`, times as `14:30`, whole numbers without a fraction, and with
-    the zeros in front that their format fills them up with. Of a formula
-    the value that was saved with it is taken.
+    the zeros in front that their format fills them up with. Of a formula the value that was saved with it is taken.
     """
 
     def __init__(self, path: Path, file: str, findings: Findings, reading: Reading | None = None) -> None:
@@ -108,6 +107,8 @@ class XlsxRows(Table):
 
 def _told_by_the_xml(path: Path, sheet: Any) -> tuple[list[tuple[int, int]], list[int]]:
     """Return what the library does not tell: (row, column) of formulas without a saved value, and hidden rows."""
+    from openpyxl.utils.cell import coordinate_to_tuple
+
     unsaved: list[tuple[int, int]] = []
     hidden: list[int] = []
     with (
@@ -120,20 +121,16 @@ def _told_by_the_xml(path: Path, sheet: Any) -> tuple[list[tuple[int, int]], lis
             text = rest + piece
             end = text.rfind(b"</c>") + 4
             if b"</f>" in text:
-                unsaved += [_place(match) for match in _UNSAVED.finditer(text, 0, max(end, 0))]
+                unsaved += [
+                    coordinate_to_tuple(match["cell"].decode())
+                    for match in _UNSAVED.finditer(text, 0, max(end, 0))
+                ]
             if b"hidden=" in text:
                 hidden += [int(match["row"]) for match in _HIDDEN.finditer(text, 0, max(end, 0))]
             rest = text[end:] if end > 3 else text
             if len(rest) > LARGEST_CELL:
                 break
     return unsaved, hidden
-
-
-def _place(match: re.Match[bytes]) -> tuple[int, int]:
-    column = 0
-    for letter in match["column"]:
-        column = column * 26 + letter - 64
-    return int(match["row"]), column
 
 
 @contextmanager

@@ -171,12 +171,12 @@ _IN_LINE: Final = re.compile(
     rf"""[ \t]*(?:-[ ]+)*(?:
         (?P<leading>{_STRANGE}) | (?P<dash>[{_DASHES}])[ ] | ---(?P<start>{_STRANGE}) | -(?P<dashed>{_STRANGE}) |
         (?P<quoted_key>[{_DOUBLE}{_SINGLE}])[^:]*: |
-        ["']?{_KEY}["']?(?::(?P<keyed>{_STRANGE})|(?P<colon>{_COLON}))
+        ["']?{_KEY}["']?(?::(?P<blank>{_STRANGE})|(?P<colon>{_COLON}))
     )""",
     re.VERBOSE,
 )
 _BEGINS_CURLY: Final = re.compile(rf"(?:[:,-][ ]+|[\[{{][ ]*)(?P<quote>[{_OPENING}‘])")
-_INSIDE_FLOW: Final = re.compile(rf"[{{,][ ]*{_KEY}(?::(?P<keyed>{_STRANGE})|(?P<colon>{_COLON}))")
+_INSIDE_FLOW: Final = re.compile(rf"[{{,][ ]*{_KEY}(?::(?P<blank>{_STRANGE})|(?P<colon>{_COLON}))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,17 +243,9 @@ def slip_in(line: str) -> Slip | None:
                 return _blank(found[name], found.start(name))
         if found["quoted_key"]:
             return _curly_quote(found.start("quoted_key"))
-        return (
-            _blank(found["keyed"], found.start("keyed"))
-            if found["keyed"]
-            else _wide_colon(found.start("colon"))
-        )
+        return _blank_or_colon(found)
     if found := _INSIDE_FLOW.search(line):
-        return (
-            _blank(found["keyed"], found.start("keyed"))
-            if found["keyed"]
-            else _wide_colon(found.start("colon"))
-        )
+        return _blank_or_colon(found)
     if found := _BEGINS_CURLY.search(line):
         return _curly_quote(found.start("quote"))
     return None
