@@ -124,7 +124,7 @@ def why_odd(text: str, became: str, *, inside: bool = False) -> tuple[str, str] 
     >>> why_odd("a caf\u00c3\u00a9", "prompt")[1]
     'text read in the wrong encoding'
     """
-    if is_odd(text, inside=inside):
+    if len(text) <= _LONGEST + 2 and is_odd(text, inside=inside):
         return text.strip(), "a broken formula" if _is_broken(text.strip()) else "a missing value"
     if became == "id":
         return None

@@ -101,7 +101,8 @@ class Table(Rows):
                     number, first, cell = outside.get(index, (0, line, cells[index]))
                     outside[index] = number + 1, first, cell
             values = dict(zip(names, cells, strict=False))
-            values.pop("", None)
+            if nameless:
+                values.pop("", None)
             yield TableRow(values, Spot(source, (line, 1), text=text), self)
         self._report_nameless(outside)
         if not count and self.findings.reported == before:
