@@ -15,8 +15,9 @@ from pathlib import Path
 
 from runner.lifecycle.rules import may_become
 from runner.model import State
+from tests.package_source import top_entries
 from tests.support import clean_environment
-from tests.unit.test_layers import LAYERS, top_entries
+from tests.unit.test_layers import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from tests.package_source import top_entries
 from tests.readme import MAP, ROOT
-from tests.unit.test_layers import top_entries
 
 TEXT = MAP.read_text(encoding="utf-8")
 PACKAGE = MAP.parent
