@@ -29,7 +29,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 
-from runner.errors import RunLocked, StateError, TemporaryTrouble
+from runner.errors import RunLocked, RunnerError, StateError, TemporaryTrouble
 from runner.host.clock import rfc3339
 from runner.host.workspace import TRIES, TRY_EVERY_S, Holder
 from runner.store.connection import Connection, Cursor
@@ -217,7 +217,8 @@ class ServerDatabase:
         with _writing(conn, _lock_number(conn, "database")):
             yield conn
         if conn.changed >= MANY:
-            conn.say("ANALYZE jobs; ANALYZE ledger")
+            with contextlib.suppress(RunnerError):  # what was written is committed, and this only helps
+                conn.say("ANALYZE jobs; ANALYZE ledger")
 
     def error_if_replaced(self) -> TemporaryTrouble | None:
         """Return None: no other database comes into its place while it is open."""
@@ -235,8 +236,9 @@ class ServerDatabase:
 
     def data_version(self) -> int:
         """Return a number that changes whenever somebody has committed something, at this server."""
-        found = self.server.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
-        return int(found[0])
+        # All of it: its greatest number stays as it is where a later transaction has ended before an earlier one.
+        found = self.server.execute("SELECT pg_current_snapshot()::text").fetchone()
+        return hash(found[0])
 
     def lock(self, manifest: str) -> ServerLock:
         """Return the lock that guards the runs of a manifest, not yet taken."""
@@ -245,8 +247,6 @@ class ServerDatabase:
     def holder_of(self, manifest: str) -> Holder | None:
         """Return who holds a manifest now."""
         with self._beside:
-            if self._watcher is not None and self._watcher.raw.broken:
-                self._watcher = None
             if self._watcher is None:
                 self._watcher = _connect(self.address)
             try:

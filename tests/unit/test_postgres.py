@@ -230,6 +230,43 @@ def test_a_reader_sees_one_moment_and_is_told_of_the_next(address: ServerAddress
 
 
 @pytest.mark.extra
+def test_a_reader_is_told_of_a_commit_that_began_before_another_one_ended(
+    address: ServerAddress, say: Callable[..., list[Any]]
+) -> None:
+    import psycopg
+
+    with (
+        contextlib.closing(open_to_read(address)) as reader,
+        contextlib.closing(psycopg.connect(address.url)) as early,
+    ):
+        early.execute("INSERT INTO rates (account, found_at) VALUES ('early', '')")
+        say("INSERT INTO rates (account, found_at) VALUES ('late', '')")
+        before = reader.data_version()
+
+        early.commit()
+
+        assert reader.data_version() != before
+
+
+@pytest.mark.extra
+def test_what_is_committed_is_no_error_where_the_planner_cannot_look_again(address: ServerAddress) -> None:
+    import psycopg
+
+    with (
+        contextlib.closing(open_database(address)) as file,
+        contextlib.closing(psycopg.connect(address.url)) as other,
+    ):
+        other.execute("LOCK TABLE jobs IN SHARE UPDATE EXCLUSIVE MODE")
+        file.conn.execute("SET lock_timeout = '1ms'")
+
+        with file.transaction() as conn:
+            rows = [(f"{number}", "") for number in range(1_000)]
+            conn.executemany("INSERT INTO rates (account, found_at) VALUES (?, ?)", rows)
+
+        assert file.conn.execute("SELECT count(*) FROM rates").fetchone()[0] == 1_000
+
+
+@pytest.mark.extra
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
