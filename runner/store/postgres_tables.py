@@ -1,8 +1,11 @@
 """The tables of a state database that PostgreSQL keeps, as steps that are applied once and in order.
 
-What `store.migrations` makes of an SQLite file by all its steps, under the name of the last of them, so that both are
-known to hold the same. A change is a step of the same name in both. Types are those of SQLite: see
+What `store.migrations` makes of an SQLite file by all its steps, under the name of the last of them. A change is a step of
+the same name in both; a test has SQLite read these tables and compares them. Types are those of SQLite: see
 `store.postgres_sql`.
+
+The two are not one list: files that exist get to these tables by eleven steps, in which no letter may change. What both
+shared would tie a text that has shipped to one that another database has to understand.
 """
 
 from __future__ import annotations
