@@ -186,7 +186,7 @@ def judge(
         path=opened.path,
         database=opened.workspace.database,
         folder=opened.workspace.folder,
-        database_exists=opened.workspace.has_database,
+        database_exists=file.place is not None,
         settings=settings,
         source=source,
         summary=summary,

@@ -75,7 +75,8 @@ class GroupWriter:
                 find it again. What has come of earlier sends is written even then.
 
         Raises:
-            TemporaryTrouble: Disk full, database locked or replaced; nothing of this operation was kept.
+            TemporaryTrouble: Disk full, database locked or replaced; nothing of this operation was kept. Where a server went
+                away just then, nobody knows: it may be kept.
             Exception: Whatever the operation raised.
         """
         entry, batch = _Entry(operation, to_send=to_send), self._next
