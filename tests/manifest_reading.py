@@ -9,19 +9,13 @@ from pathlib import Path
 
 from runner.manifest import open_manifest
 from runner.manifest.mending import Wanted
+from runner.manifest.reference_files import ReferenceProblem
 from runner.manifest.yaml12 import read_yaml
 from runner.manifest.yaml_tree import YamlDocument
 from runner.model import JobSpec, Kind, Problem, Reference, Settings, Severity, Sha256
 from runner.schemas import load_contracts
 
 HEAD = "version: 1\nname: test\nmodel: grok-imagine-video\nprompt: a cat\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    what: str
-    hint: str
-    code: str
 
 
 @dataclass(slots=True)
@@ -33,16 +27,16 @@ class Pictures:
 
     def read_url(
         self, url: str, mend: Wanted | None, others: Callable[[], Collection[str]]
-    ) -> Reference | Trouble:
+    ) -> Reference | ReferenceProblem:
         return self.read(Path("/fetched"), url, mend)
 
     def still_has(self, reference: Reference) -> bool:
         return True
 
-    def read(self, root: Path, text: str, mend: Wanted | None = None) -> Reference | Trouble:
+    def read(self, root: Path, text: str, mend: Wanted | None = None) -> Reference | ReferenceProblem:
         self.reads.append(text)
         if text.startswith("missing"):
-            return Trouble(what=f"{text} does not exist", hint="", code="reference-missing")
+            return ReferenceProblem(what=f"{text} does not exist", hint="", code="reference-missing")
         return Reference(
             path=text,
             file=root / text,

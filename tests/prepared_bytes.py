@@ -65,6 +65,17 @@ async def take(reader: asyncio.StreamReader, wire: Wire) -> None:
     wire.bodies.append(body)
 
 
+async def say_nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, wire: Wire) -> None:
+    """Close the connection once the request is there."""
+    await take(reader, wire)
+
+
+async def hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, wire: Wire) -> None:
+    """Keep the connection, and answer nothing."""
+    await take(reader, wire)
+    await asyncio.sleep(60)
+
+
 def saying(data: bytes, *, again: bool = False) -> Answering:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
         await take(reader, wire)

@@ -75,9 +75,6 @@ class Sandbox:
         """Add fault rules: `{"on": "submit", "do": "drop_after", "times": 1}`."""
         self._control("POST", "faults", list(rules))
 
-    def clear_faults(self) -> None:
-        self._control("DELETE", "faults")
-
     def advance(self, seconds: float) -> None:
         """Let its clock jump ahead."""
         self._control("POST", "advance", {"seconds": seconds})

@@ -15,7 +15,7 @@ from tests.imitation.faults import On
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import Personality
 from tests.imitation.wire import Request
-from tests.support import Command
+from tests.support import Command, Outcome
 
 Replace = Callable[[Path, Path], object]
 JOBS = 24
@@ -38,6 +38,22 @@ def folder_copied_over(backup: Path, database: Path) -> None:
     """As a person restores a folder: `cp backup/* state/`."""
     shutil.copyfile(backup, database)
     database.with_name("runner.db-wal").write_bytes(b"")
+
+
+def run_while_replaced(bench: Bench, backup: Path, replace: Replace) -> Outcome:
+    """Run; at the eighth submit the database is replaced."""
+    posts: list[str] = []
+
+    def observe(on: On, request: Request) -> None:
+        if on is On.SUBMIT:
+            posts.append(request.path)
+            if len(posts) == 8:
+                replace(backup, bench.database)
+
+    bench.service.observer = observe
+    stopped = bench.run()
+    bench.service.observer = None
+    return stopped
 
 
 @pytest.mark.parametrize(
@@ -68,17 +84,7 @@ def test_a_database_that_is_replaced_under_a_run_pays_for_nothing_twice(
     assert bench.run().code == 0
     jobs = [{"id": f"j{number}"} for number in range(JOBS)]
     prompts = bench.write([{"id": "first"}, {"id": "second"}, *jobs], limits={"in_flight": 4})
-    posts: list[str] = []
-
-    def observe(on: On, request: Request) -> None:
-        if on is On.SUBMIT:
-            posts.append(request.path)
-            if len(posts) == 8:
-                replace(backup, bench.database)
-
-    bench.service.observer = observe
-    stopped = bench.run()
-    bench.service.observer = None
+    stopped = run_while_replaced(bench, backup, replace)
     paid = len(bench.service.ledger.payments)
     advice = re.search(r"next: (mv .+?)    ", stopped.stderr)
     assert advice, said(stopped)
@@ -116,17 +122,7 @@ def test_where_the_file_was_overwritten_in_its_place_nothing_is_paid_again_unask
     assert bench.run().code == 0
     bench.write([{"id": f"j{number}"} for number in range(JOBS)])
     bench.service.become(task_s=(600.0, 600.0))  # nothing lies on the disk that would tell of a payment
-    posts: list[str] = []
-
-    def observe(on: On, request: Request) -> None:
-        if on is On.SUBMIT:
-            posts.append(request.path)
-            if len(posts) == 8:
-                replace(backup, bench.database)
-
-    bench.service.observer = observe
-    stopped = bench.run()
-    bench.service.observer = None
+    stopped = run_while_replaced(bench, backup, replace)
     paid = len(bench.service.ledger.payments)
     bench.service.become(task_s=(0.0, 0.0))
     for task in bench.service.tasks.values():

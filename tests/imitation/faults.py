@@ -78,19 +78,6 @@ def prompt_is(prompt: str) -> Callable[[Request], bool]:
     return lambda request: bool(request.body) and json.loads(request.body).get("prompt") == prompt
 
 
-def is_resend() -> Callable[[Request], bool]:
-    """Match all submits of a key but the first."""
-    keys: set[str | None] = set()
-
-    def match(request: Request) -> bool:
-        key = request.header("idempotency-key")
-        again = key in keys
-        keys.add(key)
-        return again
-
-    return match
-
-
 def now_and_then(part: float, seed: int = 0) -> Callable[[Request], bool]:
     """Match so large a part of the requests, by chance."""
     draws = random.Random(seed)

@@ -138,10 +138,6 @@ class Imitation:
             self._victim_is_born.set()
         return process
 
-    def expire_results(self) -> None:
-        """Let all result urls given out so far be refused."""
-        self._tokens.clear()
-
     def expire_uploads(self) -> None:
         """Let all uploaded references be gone."""
         self.files.clear()

@@ -28,7 +28,9 @@ from tests.prepared_bytes import (
     Heard,
     Wire,
     api_to,
+    hang,
     http,
+    say_nothing,
     saying,
     serving,
     take,
@@ -96,10 +98,6 @@ def test_an_answer_out_of_a_cache_tells_a_time_that_is_no_later_than_now(
 # --- sent, and no proper answer -------------------------------------------------------------------
 
 
-async def say_nothing(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, wire: Wire) -> None:
-    await take(reader, wire)
-
-
 async def close_at_once(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, _wire: Wire) -> None:
     return
 
@@ -109,11 +107,6 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire
     linger = b"\x01\0\0\0\0\0\0\0"
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     writer.transport.abort()
-
-
-async def hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, wire: Wire) -> None:
-    await take(reader, wire)
-    await asyncio.sleep(60)
 
 
 def dripping(first: bytes, drop: bytes) -> Answering:

@@ -18,7 +18,19 @@ from runner.api.runs.room import look_at_room
 from runner.errors import Exit
 from runner.host.surroundings import LITTLE_ROOM_FOR_RESULTS_BYTES, NO_ROOM_FOR_STATE_BYTES, Weight
 from runner.service.transports import open_result_transport, trust
-from tests.prepared_bytes import TLS, Answering, Wire, api_to, closed_port, http, saying, serving, take
+from tests.prepared_bytes import (
+    TLS,
+    Answering,
+    Wire,
+    api_to,
+    closed_port,
+    hang,
+    http,
+    say_nothing,
+    saying,
+    serving,
+    take,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -230,16 +242,7 @@ async def test_only_a_key_that_is_refused_twice_is_refused(answers: list[bytes],
     assert len(wire.lines) == (2 if b" 401 " in answers[0] and b"error" in answers[0] else 1)
 
 
-async def _hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
-    await take(reader, wire)
-    await asyncio.sleep(60)
-
-
-async def _drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
-    await take(reader, wire)
-
-
-@pytest.mark.parametrize("answering", [_hang, _drop])
+@pytest.mark.parametrize("answering", [hang, say_nothing])
 async def test_a_service_that_does_not_answer_is_left_to_the_run(
     monkeypatch: pytest.MonkeyPatch, answering: Answering
 ) -> None:

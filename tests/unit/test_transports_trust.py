@@ -29,7 +29,9 @@ from tests.prepared_bytes import (
     Wire,
     api_to,
     closed_port,
+    hang,
     http,
+    say_nothing,
     saying,
     serving,
     take,
@@ -319,18 +321,10 @@ async def test_a_name_that_nobody_answers_for_left_nothing(monkeypatch: pytest.M
 
 async def test_what_was_on_its_way_may_have_arrived() -> None:
     """Once there was a connection nothing is sure, however it ends."""
-
-    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
-        await take(reader, wire)
-
-    async def stay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
-        await take(reader, wire)
-        await asyncio.sleep(60)
-
     for answering, waits in (
-        (drop, PATIENT),
-        (stay, Timeouts(connect_s=5.0, read_s=0.2, total_s=5.0)),
-        (stay, Timeouts(connect_s=5.0, read_s=5.0, total_s=0.3)),
+        (say_nothing, PATIENT),
+        (hang, Timeouts(connect_s=5.0, read_s=0.2, total_s=5.0)),
+        (hang, Timeouts(connect_s=5.0, read_s=5.0, total_s=0.3)),
     ):
         async with serving(answering) as wire, api_to(wire.url, waits) as api:
             answer = await api.submit(BODY, "k")
