@@ -67,7 +67,7 @@ def plan(file: StateDatabase, *specs: JobSpec) -> dict[str, str]:
     assert sum(counts.values()) == len(lines)
     assert sum(counts.values()) == len(specs) + counts["orphaned"]
     spent = diff.to_spend(file.conn)
-    assert sum(number for number, _, _ in spent.values()) == sum(bool(line.sends) for line in lines)
+    assert sum(each.jobs for each in spent.values()) == sum(bool(line.sends) for line in lines)
     assert [line.job for line in lines[: len(specs)]] == [spec.id for spec in specs]
     return {line.job if line.change != "orphaned" else f"({line.job})": line.change for line in lines}
 
@@ -85,4 +85,4 @@ def row_of(file: StateDatabase, name: str) -> int:
 
 def sends(file: StateDatabase) -> float:
     """Return the credits that a run would spend on what is staged."""
-    return sum(credits for _, credits, _ in diff.to_spend(file.conn).values())
+    return sum(each.credits for each in diff.to_spend(file.conn).values())

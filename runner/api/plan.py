@@ -113,6 +113,8 @@ def make_plan(opened: Opened, file: StateDatabase, *, base_url: str, now_s: floa
     source = stage(opened, file, prices)
     found = compare(opened, file, marks, marked, base_url=base_url)
     plan = judge(opened, file, source, found, base_url=base_url, now_s=now_s)
+    if Basis.FITTED.value not in plan.credits["by_basis"]:
+        return plan
     return replace(plan, price_laws=prices.laws(diff.shapes_on_basis(file.conn, Basis.FITTED.value)))
 
 
@@ -176,7 +178,7 @@ def judge(
     summary = {"total": sum(summary.values()), **summary}
     spend = diff.to_spend(file.conn)
     charged, reserved = ledger.totals(file.conn, settings.name)
-    submits = sum(count for count, _, _ in spend.values())
+    submits = sum(each.jobs for each in spend.values())
     uploads, upload_bytes = diff.to_upload(file.conn)
     running = summary["running"]
     requests = submits + uploads + 2 * (submits + running)
@@ -191,15 +193,17 @@ def judge(
         source=source,
         summary=summary,
         credits={
-            "to_spend": sum(credits for _, credits, _ in spend.values()),
+            "to_spend": sum(each.credits for each in spend.values()),
             # A list price is the lowest there is: nobody knows the highest.
-            "up_to": sum(most for _, _, most in spend.values()) if Basis.LISTED.value not in spend else None,
+            "up_to": sum(each.reserve for each in spend.values())
+            if Basis.LISTED.value not in spend
+            else None,
             "spent": charged,
             "reserved": reserved,
             "balance": None,
             "basis": next((basis for basis in reversed(_WEAKEST) if basis in spend), None),
-            "by_basis": {basis: spend[basis][1] for basis in _WEAKEST if basis in spend},
-            "margin": diff.margin(file.conn),
+            "by_basis": {basis: spend[basis].credits for basis in _WEAKEST if basis in spend},
+            "margin": max((each.margin for each in spend.values()), default=0.0),
             "last_day": ledger.day_total(file.conn, now_s),
             **_caps(settings.budget),
             "jobs_above_cap": _above_cap(file, settings.budget),

@@ -35,13 +35,22 @@ def _orphans(conn: Connection) -> str:
     )
 
 
-def to_spend(conn: Connection) -> dict[str, tuple[int, float, float]]:
-    """Return {basis: (jobs, credits, credits set aside)} of all that a run would submit."""
+class ToSpend(NamedTuple):
+    """What jobs come to that a run would submit, in credits."""
+
+    jobs: int
+    credits: float  # expected
+    reserve: float  # set aside
+    margin: float  # how much more than its estimate is set aside for one of them, at most
+
+
+def to_spend(conn: Connection) -> dict[str, ToSpend]:
+    """Return what all that a run would submit comes to, by the basis of its estimates."""
     rows = conn.execute(
-        "SELECT basis, count(*) AS n, sum(estimate) AS credits, sum(reserve) AS reserve FROM incoming"
-        " WHERE sends = 1 GROUP BY basis"
+        "SELECT basis, count(*) AS n, sum(estimate) AS credits, sum(reserve) AS reserve,"
+        " max(reserve - estimate) AS margin FROM incoming WHERE sends = 1 GROUP BY basis"
     )
-    return {row["basis"]: (row["n"], row["credits"], row["reserve"]) for row in rows}
+    return {row["basis"]: ToSpend(row["n"], row["credits"], row["reserve"], row["margin"]) for row in rows}
 
 
 def shapes_on_basis(conn: Connection, basis: str) -> list[str]:
@@ -64,14 +73,6 @@ def paid_under_other_names(conn: Connection, manifest: str, base_url: str) -> li
     )
     found = [(row["manifest"], row["done"], row["under_way"]) for row in rows]
     return sorted(found, key=lambda each: -each[1] - each[2])
-
-
-def margin(conn: Connection) -> float:
-    """Return how much more than its estimate is set aside for one job that a run would submit, at most."""
-    found = conn.execute(
-        "SELECT coalesce(max(reserve - estimate), 0) FROM incoming WHERE sends = 1"
-    ).fetchone()
-    return float(found[0])
 
 
 def above(conn: Connection, credits: float) -> int:

@@ -274,7 +274,7 @@ def test_no_history_of_edits_loses_a_payment_or_lists_a_job_twice(file: StateDat
         done_prints = rows(file, "SELECT fingerprint FROM jobs WHERE state = 'done'")
 
         plan(file, *specs)
-        to_send = sum(number for number, _, _ in diff.to_spend(file.conn).values())
+        to_send = sum(each.jobs for each in diff.to_spend(file.conn).values())
         with file.transaction() as conn:
             staging.apply(conn, NAME, NOW)
 
@@ -390,5 +390,4 @@ def test_a_plan_judges_the_cap_of_a_job_by_what_a_run_judges_it_by(
     )
 
     assert (verdict is Verdict.YES, diff.above(file.conn, cap) == 0) == (fits, fits)
-    assert diff.to_spend(file.conn) == {"observed": (1, 10, 12)}
-    assert diff.margin(file.conn) == 2, "so much must be free beside what is spent"
+    assert diff.to_spend(file.conn) == {"observed": (1, 10, 12, 2)}, "2 must be free beside what is spent"
