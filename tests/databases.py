@@ -77,6 +77,8 @@ def of_kind(kind: str) -> Iterator[None]:
         try:
             server()
         except NoServer as exc:
+            if GIVEN:  # somebody wants these tests: to pass them over would look as if all were well
+                raise
             pytest.skip(str(exc))
     before, _kind = _kind, kind
     try:

@@ -247,11 +247,19 @@ def _belief(shape: _Shape) -> list[float]:
     for first, last in seen:
         ends[last if last - first > DURATIONS.wide else (first + last) // 2] += part
     anywhere = DURATIONS.anywhere / shape.reach
-    down = list(accumulate(ends, lambda sum_, new: sum_ * FADE + new))
-    up = list(accumulate(reversed(ends), lambda sum_, new: sum_ * FADE + new))
+    down, up = _faded(ends), _faded(reversed(ends))
     return [
         below + above - here + anywhere for below, above, here in zip(down, reversed(up), ends, strict=True)
     ]
+
+
+def _faded(parts: Iterable[float]) -> list[float]:
+    """Return the sums of parts, of which each step leaves a part."""
+    sum_, sums = 0.0, []
+    for part in parts:
+        sum_ = sum_ * FADE + part
+        sums.append(sum_)
+    return sums
 
 
 def _scaled(shape: _Shape) -> dict[int, float]:
