@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from runner.contract.once import OncePerObject
+
 Schema = Mapping[str, Any]
 Path = tuple[str | int, ...]
 
@@ -85,12 +87,10 @@ class _Inside:
     """Judges what is inside a document by a part of its schema, with one validator for each part."""
 
     def __init__(self) -> None:
-        self._validators: dict[int, Any] = {}
+        self._validators = OncePerObject[Any]()
 
     def errors(self, validator: Any, value: Any, rule: Any, key: str) -> Iterator[Any]:
-        own = self._validators.get(id(rule))
-        if own is None:
-            own = self._validators[id(rule)] = validator.evolve(schema=rule)
+        own = self._validators.get(rule, lambda: validator.evolve(schema=rule))
         for error in own.iter_errors(value):
             error.path.appendleft(key)
             yield error
@@ -137,12 +137,12 @@ class _AllOf:
     """`allOf`, which looks up the ones that begin with "if this key is that constant" instead of trying each."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[list[tuple[int, Any]], dict[str, dict[str, list[tuple[int, Any]]]]]] = {}
+        self._known = OncePerObject[
+            tuple[list[tuple[int, Any]], dict[str, dict[str, list[tuple[int, Any]]]]]
+        ]()
 
     def __call__(self, validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        if id(rules) not in self._known:
-            self._known[id(rules)] = _sorted_out(rules)
-        others, by_key = self._known[id(rules)]
+        others, by_key = self._known.get(rules, lambda: _sorted_out(rules))
         for index, rule in others:
             yield from validator.descend(instance, rule, schema_path=index)
         if not isinstance(instance, dict):
@@ -189,12 +189,10 @@ class _AnyOf:
         from jsonschema import Draft202012Validator
 
         self._plain: Any = Draft202012Validator.VALIDATORS["anyOf"]
-        self._types: dict[int, list[str] | None] = {}
+        self._types = OncePerObject[list[str] | None]()
 
     def __call__(self, validator: Any, schemas: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        if id(schemas) not in self._types:
-            self._types[id(schemas)] = _types_of(schemas)
-        types = self._types[id(schemas)]
+        types = self._types.get(schemas, lambda: _types_of(schemas))
         if types is None:
             yield from self._plain(validator, schemas, instance, schema)
             return
