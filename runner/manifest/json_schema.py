@@ -352,7 +352,7 @@ def _rows() -> Schema:
         "delimiter": {
             "type": "string",
             "pattern": '^(tab|[^"\\r\\n])$',
-            "description": "What separates the cells of a .csv, where the header line does not tell.",
+            "description": "What separates the cells, where the header line does not tell; with it a .txt is a table.",
             "examples": [";", "tab", "|"],
         },
         "encoding": text
@@ -360,7 +360,7 @@ def _rows() -> Schema:
             "description": "Of a text that is not UTF-8.",
             "examples": ["windows-1252", "utf-16", "shift_jis"],
         },
-        "sheet": text | {"description": "Of an .xlsx; the first by default."},
+        "sheet": text | {"description": "Of an .xlsx; the first that is not hidden by default."},
         "where": {
             "type": "object",
             "description": "Only rows with these values: {status: ready}, or a list of values for a column.",
