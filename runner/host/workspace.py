@@ -178,12 +178,7 @@ class ManifestLock:
         except BlockingIOError:
             holder = _read_holder(file)
             file.close()
-            raise RunLocked(
-                f"another run holds {self._name}: {holder.in_words()}",
-                hint="wait for it, or look at it with `rivya-batch status`"
-                if holder.paused is None
-                else holder.paused,
-            ) from None
+            raise run_locked(self._name, holder) from None
         except OSError as exc:
             file.close()
             raise UsageError(
@@ -249,6 +244,17 @@ class Holder:
         return f"`{self.command}`, process {self.pid} on {where}, since {self.since}"
 
 
+UNKNOWN_HOLDER = Holder(pid=None, host="", since="", command="")
+
+
+def run_locked(name: str, holder: Holder) -> RunLocked:
+    """Return the error for a manifest that somebody holds."""
+    return RunLocked(
+        f"another run holds {name}: {holder.in_words()}",
+        hint=holder.paused or "wait for it, or look at it with `rivya-batch status`",
+    )
+
+
 def holder_of(database: Path, name: str) -> Holder | None:
     """Return who holds a manifest now: whoever holds its lock lives, and nobody else does."""
     try:
@@ -293,4 +299,4 @@ def _read_holder(file: IO[str]) -> Holder:
         who = json.loads(file.read(2000))
         return Holder(pid=int(who["pid"]), host=who["host"], since=who["since"], command=who["command"])
     except (ValueError, KeyError, TypeError):
-        return Holder(pid=None, host="", since="", command="")
+        return UNKNOWN_HOLDER

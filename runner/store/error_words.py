@@ -1,11 +1,11 @@
-"""What an error of SQLite or of the disk means to a person: whether a later run can work, and what to do."""
+"""What an error of SQLite or of the disk, or a database of another version, means to a person, and what to do."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from runner.errors import RunnerError, StateError, TemporaryTrouble
@@ -126,6 +126,19 @@ def _unusable(exc: sqlite3.DatabaseError, doing: str) -> StateError:
     return StateError(
         f"{doing}: {exc}", hint="make the folder writable, or name another database with --state FILE"
     )
+
+
+def newer(place: object, steps: Sequence[str]) -> StateError:
+    """Return the error for a database whose tables have had steps that this version does not know."""
+    return StateError(
+        f"{place} was written by a newer rivya-batch (it has {', '.join(steps)})",
+        hint="use that version, or name another database with --state",
+    )
+
+
+def older(place: object) -> StateError:
+    """Return the error for a database that is only to be read, and lacks steps of this version."""
+    return StateError(f"{place} is of an older version", hint="`rivya-batch run` brings it up to date")
 
 
 def damaged(doing: str, why: str, path: Path | None) -> StateError:

@@ -29,11 +29,11 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 
-from runner.errors import RunLocked, RunnerError, StateError, TemporaryTrouble
+from runner.errors import RunnerError, StateError, TemporaryTrouble
 from runner.host.clock import rfc3339
-from runner.host.workspace import TRIES, TRY_EVERY_S, Holder
+from runner.host.workspace import TRIES, TRY_EVERY_S, UNKNOWN_HOLDER, Holder, run_locked
 from runner.store.connection import Connection, Cursor
-from runner.store.error_words import BUSY_TIMEOUT_S
+from runner.store.error_words import BUSY_TIMEOUT_S, newer, older
 from runner.store.postgres_errors import as_ours
 from runner.store.postgres_sql import in_postgres
 from runner.store.postgres_tables import STEPS
@@ -200,9 +200,7 @@ class ServerDatabase:
         try:
             had = _refuse_strange(conn, address)
             if [name for name in STEPS if name not in had]:
-                raise StateError(
-                    f"{address} is of an older version", hint="`rivya-batch run` brings it up to date"
-                )
+                raise older(address)
             conn.say("SET default_transaction_isolation = 'repeatable read'")  # a `BEGIN` sees one moment
         except BaseException:
             conn.raw.close()
@@ -286,11 +284,7 @@ class ServerLock:
             if left > 1:
                 time.sleep(TRY_EVERY_S)
         else:
-            holder = _holder(self._conn, self._manifest) or _NOBODY
-            raise RunLocked(
-                f"another run holds {self._manifest}: {holder.in_words()}",
-                hint=holder.paused or "wait for it, or look at it with `rivya-batch status`",
-            )
+            raise run_locked(self._manifest, _holder(self._conn, self._manifest) or UNKNOWN_HOLDER)
         self._conn.execute(
             "INSERT INTO holders (manifest, pid, host, since, command) VALUES (?, ?, ?, ?, ?) ON CONFLICT (manifest)"
             " DO UPDATE SET pid = excluded.pid, host = excluded.host, since = excluded.since, command = excluded.command",
@@ -303,9 +297,6 @@ class ServerLock:
             self._conn.raw.execute(
                 f"SELECT pg_advisory_unlock({_lock_number(self._conn, f'manifest {self._manifest}')})"
             )
-
-
-_NOBODY = Holder(pid=None, host="", since="", command="")
 
 
 def has_tables(address: ServerAddress) -> bool:
@@ -404,7 +395,7 @@ def _holder(conn: ServerConnection, manifest: str) -> Holder | None:
     return (
         Holder(pid=row["pid"], host=row["host"], since=row["since"], command=row["command"])
         if row
-        else _NOBODY
+        else UNKNOWN_HOLDER
     )
 
 
@@ -427,10 +418,7 @@ def _refuse_strange(conn: ServerConnection, address: ServerAddress) -> list[str]
         return []
     had = [row[0] for row in conn.execute(f"SELECT name FROM {_STEPS_TABLE} ORDER BY name")]
     if foreign := [name for name in had if name not in STEPS]:
-        raise StateError(
-            f"{address} was written by a newer rivya-batch (it has {', '.join(foreign)})",
-            hint="use that version, or name another database with --state",
-        )
+        raise newer(address, foreign)
     return had
 
 

@@ -24,7 +24,7 @@ from typing import IO
 
 from runner.errors import StateError, TemporaryTrouble
 from runner.host.workspace import Holder, ManifestLock, holder_of
-from runner.store.error_words import BUSY_TIMEOUT_S, damaged, trouble
+from runner.store.error_words import BUSY_TIMEOUT_S, damaged, newer, older, trouble
 from runner.store.migrations import STEPS, applied, migrations, pending
 from runner.store.place import has_database, has_doubtful_log, log_of, read_mounts, refuse_mount, sync_folder
 from runner.store.rescue import keep_copy, keep_tasks
@@ -125,8 +125,7 @@ class StateFile:
             try:
                 file._refuse_strange()
                 if pending(conn):
-                    msg = f"{path} is of an older version"
-                    raise StateError(msg, hint="`rivya-batch run` brings it up to date")
+                    raise older(path)
             except BaseException:
                 file._let_go()
                 raise
@@ -156,8 +155,7 @@ class StateFile:
             msg = f"{self.path} is the database of another program"
             raise StateError(msg, hint="this is not a rivya-batch database; name another with --state")
         if foreign:
-            msg = f"{self.path} was written by a newer rivya-batch (it has {', '.join(foreign)})"
-            raise StateError(msg, hint="use that version, or name another database with --state")
+            raise newer(self.path, foreign)
         return bool(had)
 
     def _copy_aside(self) -> None:
