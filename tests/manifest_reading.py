@@ -16,6 +16,7 @@ from runner.model import JobSpec, Kind, Problem, Reference, Settings, Severity, 
 from runner.schemas import load_contracts
 
 HEAD = "version: 1\nname: test\nmodel: grok-imagine-video\nprompt: a cat\n"
+JOB = "jobs:\n  - id: ${row.id}\n    rows: FILE\n    prompt: ${row.text}\n"
 
 
 @dataclass(slots=True)
@@ -89,6 +90,11 @@ def load(
     manifest = open_manifest(path, contracts=load_contracts(), references=pictures or Pictures())
     jobs = list(manifest.jobs())
     return Loaded(jobs=jobs, problems=manifest.problems, settings=manifest.settings)
+
+
+def load_rows(folder: Path, rows: str, files: Mapping[str, str | bytes]) -> Loaded:
+    """Read a manifest with one job for each row: `rows` is what its `rows:` says."""
+    return load(folder, HEAD + JOB.replace("FILE", rows), files)
 
 
 def prompts(loaded: Loaded) -> dict[str, str | None]:

@@ -11,13 +11,11 @@ import pytest
 
 from runner.manifest import lines, open_manifest
 from runner.schemas import load_contracts
-from tests.manifest_reading import HEAD, Loaded, Pictures, found, load, prompts
-
-JOB = "jobs:\n  - id: ${row.id}\n    rows: FILE\n    prompt: ${row.text}\n"
+from tests.manifest_reading import HEAD, JOB, Loaded, Pictures, found, load, load_rows, prompts
 
 
 def read(folder: Path, file: str, content: str | bytes) -> Loaded:
-    return load(folder, HEAD + JOB.replace("FILE", file), {file: content})
+    return load_rows(folder, file, {file: content})
 
 
 @pytest.mark.parametrize(
