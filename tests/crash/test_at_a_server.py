@@ -1,13 +1,14 @@
-"""The same kills where the state database is at a PostgreSQL server: the service's own book decides."""
+"""The same kills where the state database is at a PostgreSQL server, and a server that goes away: the book decides."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.crash.test_each_effect import EFFECTS, JOBS, is_killed
-from tests.databases import empty_state, of_kind, server
+from tests.databases import close_all, empty_state, of_kind, server
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import USUAL
+from tests.imitation.wire import Answer
 from tests.support import Command
 
 pytestmark = [pytest.mark.crash, pytest.mark.extra]
@@ -34,6 +35,42 @@ def test_killed_at_an_effect_each_job_is_paid_once_at_a_server(
     assert last.code == 0, said(last)
     assert bench.service.kills == first + second
     assert not bench.database.exists()
+    copied = command("state", "copy", "--to", bench.database)
+    assert copied.code == 0, said(copied)
+    bench.assert_whole(prompts)
+    assert bench.states() == {"done": 5}
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_a_run_whose_server_goes_away_ends_with_5_and_the_next_one_continues(
+    effect: str, command: Command, start_service: StartService
+) -> None:
+    """Its connections are cut between a request and the answer: what the answer says cannot be written."""
+    psycopg = pytest.importorskip("psycopg")
+    bench = Bench(command, start_service(USUAL))
+    with of_kind("postgresql"):
+        empty_state()
+        close_all()  # not ours, which is kept from test to test
+    command.environment["RIVYA_STATE"] = server()
+    bench.picture("a.png", "a")
+    bench.picture("b.png", "b")
+    bench.picture("c.png", "c")
+    prompts = bench.write(JOBS)
+
+    def cut(answer: Answer) -> Answer:
+        with psycopg.connect(server(), autocommit=True) as conn:
+            conn.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rivya-batch'"
+                " AND datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        return answer
+
+    bench.service.rule(effect, "twist", answer=cut, times=1)
+    first, last = bench.run(), bench.run()
+
+    assert first.code == 5, said(first)
+    assert "run again" in first.stderr
+    assert last.code == 0, said(last)
     copied = command("state", "copy", "--to", bench.database)
     assert copied.code == 0, said(copied)
     bench.assert_whole(prompts)
