@@ -151,10 +151,7 @@ _ROUNDINGS = (
 
 
 class _Line:
-    """`a + b x` with `a` and `b` of at least 0: all lines that agree with some charges, by their corners.
-
-    `x` is None for a law that is constant; `through_0` leaves out `a`.
-    """
+    """`a + b x` with `a` and `b` of at least 0: all lines that agree with some charges, by their corners (a, b)."""
 
     def __init__(self, corners: Sequence[tuple[float, float]], rounding: _Rounding) -> None:
         self._corners = corners
