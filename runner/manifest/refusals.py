@@ -18,6 +18,7 @@ from runner.contract.phrases import listed, number_text, shown, suggest
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.json_schema import OWN_KEY
 from runner.manifest.model_names import likely_contract, param_hints, report_unknown_model
+from runner.manifest.row_files import holds_rows
 from runner.manifest.section import said
 from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import ModelId
@@ -412,7 +413,6 @@ def _wanted(path: tuple[str | int, ...], refusal: Refusal) -> str:
 
 
 _NO_BLANK_BEHIND: Final = re.compile(r"[A-Za-z_]+:\S")
-_TABLES: Final = ("csv", "tsv", "txt", "xlsx", "jsonl", "json", "yaml", "yml")
 
 
 def _wrong_type(path: tuple[str | int, ...], value: object, wanted: str) -> _Words:
@@ -423,7 +423,7 @@ def _wrong_type(path: tuple[str | int, ...], value: object, wanted: str) -> _Wor
     if isinstance(key, int):
         return _wrong_item(str(above), str(path[-3]) if len(path) > 2 else "", value)
     hint = _LIST_HINTS.get(key, "")
-    if key == "jobs" and isinstance(value, str) and value.rsplit(".")[-1].lower() in _TABLES:
+    if key == "jobs" and isinstance(value, str) and holds_rows(value):
         hint = (
             f"one job is made for each row by `rows:` in a job; `rivya-batch init --from {value}` writes it"
         )

@@ -105,6 +105,11 @@ _HINTS: Final = {
 }
 
 
+def holds_rows(name: str) -> bool:
+    """Return whether a file with this name is of a format that rows are read from."""
+    return PurePosixPath(name).suffix.lower() in _FORMATS
+
+
 def open_rows(
     folder: Path, name: str, spot: Spot, findings: Findings, reading: Reading | None = None
 ) -> Rows | None:
@@ -220,7 +225,7 @@ def _nearby(folder: Path, name: str, manifest: str) -> str:
         there = sorted(
             path.name
             for path in (folder / name).parent.iterdir()
-            if path.suffix.lower() in _FORMATS and path.name != manifest
+            if holds_rows(path.name) and path.name != manifest
         )
     except (OSError, ValueError):
         return ""
