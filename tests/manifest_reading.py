@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.manifest import open_manifest
 from runner.manifest.mending import Wanted
-from runner.manifest.reference_files import ReferenceProblem
+from runner.manifest.references import ReferenceProblem
 from runner.manifest.yaml12 import read_yaml
 from runner.manifest.yaml_tree import YamlDocument
 from runner.model import JobSpec, Kind, Problem, Reference, Settings, Severity, Sha256

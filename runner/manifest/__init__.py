@@ -7,7 +7,7 @@
 
 from runner.manifest.inputs import Input
 from runner.manifest.load import OpenManifest, open_manifest
-from runner.manifest.references import ReferenceReader, ReferenceTrouble
+from runner.manifest.references import ReferenceProblem, ReferenceReader
 from runner.manifest.render import (
     in_order,
     picture,
@@ -21,8 +21,8 @@ from runner.manifest.render import (
 __all__ = [
     "Input",
     "OpenManifest",
+    "ReferenceProblem",
     "ReferenceReader",
-    "ReferenceTrouble",
     "in_order",
     "open_manifest",
     "picture",

@@ -14,7 +14,6 @@ import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -26,7 +25,7 @@ from runner.manifest.mending import Wanted, needs_mending
 from runner.manifest.mending import mend as mend_picture
 from runner.manifest.odd_pictures import MENDED, NOT_FETCHED, REPAIRED, oddities
 from runner.manifest.pictures import Look, PictureBroken, look
-from runner.manifest.references import bare, origin_of
+from runner.manifest.references import ReferenceProblem, bare, origin_of
 from runner.model import Kind, Reference, Sha256
 from runner.results.containers import Identified, identify, whole
 from runner.results.media import (
@@ -50,17 +49,8 @@ TOLD_AFTER = 50  # mended pictures: half a minute of a phone's
 
 AWAY_AFTER_S = 30.0  # other jobs use other files, and this file is tried again
 
-Fetch = Callable[[Collection[str], Copies], Mapping[str, "ReferenceProblem"]]
+Fetch = Callable[[Collection[str], Copies], Mapping[str, ReferenceProblem]]
 """Fetches files by their urls into a folder; returns why some could not be had."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceProblem:
-    """Why a file cannot be a reference. `code` is a stable kebab-case name such as `reference-missing`."""
-
-    what: str
-    hint: str
-    code: str
 
 
 class ReferenceChanged(UsageError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,23 +22,13 @@ _REMEMBERED = 50_000  # files
 _SUGGESTED = 50  # missing files that get a suggestion: a row each of 100,000 would take minutes
 
 
-class ReferenceTrouble(Protocol):
-    """Why a file cannot be a reference."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceProblem:
+    """Why a file cannot be a reference: `code` is a stable name such as `reference-missing`, `hint` may be empty."""
 
-    @property
-    def what(self) -> str:
-        """What is wrong."""
-        ...
-
-    @property
-    def hint(self) -> str:
-        """What to do; may be empty."""
-        ...
-
-    @property
-    def code(self) -> str:
-        """A stable kebab-case name."""
-        ...
+    what: str
+    hint: str
+    code: str
 
 
 class ReferenceReader(Protocol):
@@ -45,7 +36,7 @@ class ReferenceReader(Protocol):
 
     def read_url(
         self, url: str, mend: Wanted | None, others: Callable[[], Collection[str]]
-    ) -> Reference | ReferenceTrouble:
+    ) -> Reference | ReferenceProblem:
         """Return the file at a url; `others` says which urls will be asked for besides."""
         ...
 
@@ -53,7 +44,7 @@ class ReferenceReader(Protocol):
         """Return whether the file of a reference has the content it had."""
         ...
 
-    def read(self, root: Path, text: str, mend: Wanted | None = None) -> Reference | ReferenceTrouble:
+    def read(self, root: Path, text: str, mend: Wanted | None = None) -> Reference | ReferenceProblem:
         """Return the file that `text` names, relative to `root`, or a copy mended to be this, or why not."""
         ...
 
@@ -73,13 +64,7 @@ def is_url(text: str) -> bool:
     return _WEB.match(text) is not None
 
 
-class UnreadReference:
-    """A `ReferenceTrouble` of our own."""
-
-    def __init__(self, what: str, hint: str, code: str) -> None:
-        self.what = what
-        self.hint = hint
-        self.code = code
+_PASSED_OVER = ReferenceProblem(what="", hint="", code="passed-over")
 
 
 class UrlCollector:
@@ -88,16 +73,16 @@ class UrlCollector:
     def __init__(self) -> None:
         self.urls: set[str] = set()
 
-    def read(self, root: Path, text: str, mend: Wanted | None = None) -> UnreadReference:
+    def read(self, root: Path, text: str, mend: Wanted | None = None) -> ReferenceProblem:
         """Pass over a file."""
-        return UnreadReference("", "", "passed-over")
+        return _PASSED_OVER
 
     def read_url(
         self, url: str, mend: Wanted | None, others: Callable[[], Collection[str]]
-    ) -> UnreadReference:
+    ) -> ReferenceProblem:
         """Remember a url."""
         self.urls.add(url)
-        return UnreadReference("", "", "passed-over")
+        return _PASSED_OVER
 
     def still_has(self, reference: Reference) -> bool:
         """Know nothing."""
@@ -119,7 +104,7 @@ class References:
         self.urls = urls
         self._reader = reader
         self._folder = folder
-        self._known: dict[tuple[str, Wanted | None], Reference | ReferenceTrouble] = {}
+        self._known: dict[tuple[str, Wanted | None], Reference | ReferenceProblem] = {}
         self.mended: dict[Path, Reference] = {}  # copies that are sent in the place of files, so far
         self._missing = 0
 
@@ -128,7 +113,7 @@ class References:
         """Whether any file was asked for yet."""
         return bool(self._known)
 
-    def read(self, text: str, mend: Wanted | None = None) -> Reference | ReferenceTrouble:
+    def read(self, text: str, mend: Wanted | None = None) -> Reference | ReferenceProblem:
         """Return the file that a job names, or why it cannot be used.
 
         Args:
@@ -144,15 +129,17 @@ class References:
                 self.mended[known.file] = known
         return known
 
-    def _read(self, text: str, mend: Wanted | None) -> Reference | ReferenceTrouble:
+    def _read(self, text: str, mend: Wanted | None) -> Reference | ReferenceProblem:
         if is_url(url := text.strip()):
             return self._reader.read_url(url, mend, self.urls)
         if _URL.match(text):
             hint = "name a file, or write an https url"
-            return UnreadReference(f"{shown(text)} is a URL, not a file", hint, "url-reference")
+            return ReferenceProblem(
+                what=f"{shown(text)} is a URL, not a file", hint=hint, code="url-reference"
+            )
         found = self._reader.read(self._folder, text, mend)
         if not isinstance(found, Reference) and (found.code == "reference-missing" or "\0" in text):
-            return UnreadReference(found.what, self._nearby(text) or found.hint, found.code)
+            return replace(found, hint=self._nearby(text) or found.hint)
         return found
 
     def has_the_same(self, reference: Reference) -> bool:

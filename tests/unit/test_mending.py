@@ -12,7 +12,8 @@ from PIL import Image, ImageCms
 from runner.manifest import reference_files
 from runner.manifest.copies import Copies
 from runner.manifest.mending import Mended, Wanted
-from runner.manifest.reference_files import DiskReferences, ReferenceProblem, open_verified
+from runner.manifest.reference_files import DiskReferences, open_verified
+from runner.manifest.references import ReferenceProblem
 from runner.model import Reference
 from runner.results.media import JPEG
 from tests.drawn import deep_png, drawn, encoded, junk_jpeg, png, several, turned

@@ -13,7 +13,8 @@ import pytest
 from runner.api.validate import validate
 from runner.manifest import pictures
 from runner.manifest.pictures import look
-from runner.manifest.reference_files import DiskReferences, ReferenceProblem
+from runner.manifest.reference_files import DiskReferences
+from runner.manifest.references import ReferenceProblem
 from runner.model import Reference
 from runner.results.media import JPEG, PNG, name_for
 from tests.drawn import (

@@ -17,9 +17,9 @@ from runner.manifest.reference_files import (
     DiskReferences,
     ReferenceChanged,
     ReferenceMissing,
-    ReferenceProblem,
     open_verified,
 )
+from runner.manifest.references import ReferenceProblem
 from runner.model import Kind, Reference
 
 MEDIA = Path(__file__).resolve().parents[1] / "fixtures" / "media"

@@ -14,7 +14,8 @@ from runner.host.workspace import Workspace, find_workspace, no_database, worksp
 from runner.manifest import OpenManifest, open_manifest
 from runner.manifest.copies import Copies
 from runner.manifest.left_out import LeftOut
-from runner.manifest.reference_files import DiskReferences, Fetch, ReferenceProblem
+from runner.manifest.reference_files import DiskReferences, Fetch
+from runner.manifest.references import ReferenceProblem
 from runner.model import ModelId, Settings
 from runner.store import hashes
 from runner.store.database import StateDatabase

@@ -19,8 +19,7 @@ from runner.errors import RunnerError
 from runner.host.clock import SystemClock
 from runner.host.environment import base_url, known_key
 from runner.manifest.copies import Copies
-from runner.manifest.reference_files import ReferenceProblem
-from runner.manifest.references import bare, origin_of
+from runner.manifest.references import ReferenceProblem, bare, origin_of
 from runner.progress.figures import counted
 from runner.results.fetch import ResultFetcher
 from runner.results.fetch_errors import ResultRefused, ResultTooLarge, ResultTrouble, ResultUnavailable
