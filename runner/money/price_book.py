@@ -4,14 +4,15 @@ Simple laws are tried, and the one is kept that explains the charges with the fe
 
 ```text
  constant       10
- proportional   1.67 x duration                   each also rounded up to whole credits, or to the nearest
+ proportional   1.67 x duration                   each also rounded: up, down, or to the nearest
  affine         5 + 1.2 x duration
 ```
 
 each of them once for all, or once for each value of the options that matter (`resolution`). An option that was seen with
 several values and changes nothing does not matter. A law counts only if it explains clearly more charges than it has
-numbers, and it says nothing of a value that was never paid for. Where no law fits, the answer is None: then a list price
-is all there is.
+numbers, and it says nothing of a value that was never paid for. Charges that were rounded leave room for many laws of
+one kind, and for more than one way of rounding: `low` and `high` are the least and the most that any of them says.
+Where no law fits, the answer is None: then a list price is all there is.
 
 All amounts are credits.
 """
@@ -19,9 +20,11 @@ All amounts are credits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import combinations
+from typing import assert_never
 
 from runner.fingerprint import canonical
 from runner.model import Json
@@ -36,7 +39,9 @@ FEWEST_ROUGH = 4  # charges for that
 # One charge so many times what the others tell is an accident, where all others agree; the highest few are looked at.
 ACCIDENT, MOST_ODD = 3.0, 3
 
-SLACK = 1e-7  # of the arithmetic
+UNITS = (1.0, 0.1, 0.01)  # what charges may be rounded to
+
+SLACK, EXACTLY = 1e-7, 1e-9  # of the arithmetic
 
 REFERENCES, LENGTH = "references", "length of the prompt"
 
@@ -125,47 +130,113 @@ def _features(params: Mapping[str, Json], kinds: Sequence[str], length: int) -> 
 Span = tuple[float, float, float]  # low, expected, high
 
 
+class _Way(Enum):
+    """How a service rounds, in words."""
+
+    NOT = ""
+    UP = ", rounded up"
+    NEAREST = ", rounded"
+    DOWN = ", rounded down"
+
+
 @dataclass(frozen=True, slots=True)
 class _Rounding:
-    """How a service rounds: a charge `c` stands for what lies above `c - below` and not above `c + above`."""
+    """A way of rounding to whole multiples of `unit`; without it, charges that differ by no more than `alike` of them
+    are the same.
+    """
 
-    name: str
-    below: float
-    above: float
-    apply: Callable[[float], float]
+    way: _Way
+    unit: float = 1.0
+    alike: float = 0.0
+
+    @property
+    def words(self) -> str:
+        return self.way.value + (f" to {self.unit:g}" if self.way is not _Way.NOT and self.unit < 1 else "")
+
+    def bounds(self, charge: float) -> tuple[float, float]:
+        """Return the lowest and the highest amount that may have been rounded to a charge."""
+        match self.way:
+            case _Way.NOT:
+                return charge * (1 - self.alike), charge * (1 + self.alike)
+            case _Way.UP:  # the lowest itself excepted
+                return charge - self.unit, charge
+            case _Way.NEAREST:
+                return charge - self.unit / 2, charge + self.unit / 2
+            case _Way.DOWN:  # the highest itself excepted
+                return charge, charge + self.unit
+            case _:
+                assert_never(self.way)
+
+    def leaves_room(
+        self, bounds: Sequence[tuple[float, float, float]], corners: Sequence[tuple[float, float]]
+    ) -> bool:
+        """Whether some line between these corners lies within all (x, lowest, highest), and not on an edge excepted."""
+        if self.way not in (_Way.UP, _Way.DOWN):
+            return True
+        for x, low, high in bounds:
+            amounts = [a + b * x for a, b in corners]
+            if max(amounts) <= low + SLACK if self.way is _Way.UP else min(amounts) >= high - SLACK:
+                return False
+        return True
+
+    def charges(self, lowest: float, likely: float, highest: float) -> Span:
+        """Return what is charged for amounts from `lowest` to `highest`, each at the edge of what may be."""
+        low, middle, high = (amount / self.unit for amount in (lowest, likely, highest))
+        match self.way:
+            case _Way.NOT:
+                return lowest, likely, highest
+            case _Way.UP:
+                whole = math.floor(low + SLACK) + 1, math.ceil(middle - SLACK), math.ceil(high - SLACK)
+            case _Way.NEAREST:
+                whole = (
+                    math.ceil(low - 0.5 - SLACK),
+                    math.floor(middle + 0.5),
+                    math.floor(high + 0.5 + SLACK),
+                )
+            case _Way.DOWN:
+                whole = math.floor(low + SLACK), math.floor(middle + SLACK), math.ceil(high - SLACK) - 1
+            case _:
+                assert_never(self.way)
+        return whole[0] * self.unit, whole[1] * self.unit, whole[2] * self.unit
 
 
-def _up(amount: float) -> float:
-    return float(math.ceil(amount - 1e-6))
+def _roundings(rows: Sequence[_Row]) -> Sequence[_Rounding]:
+    """Return the ways in which these charges may have been rounded, the likeliest first."""
+    found = [_Rounding(_Way.NOT, alike=EXACTLY)]
+    for unit in UNITS:
+        if all(abs(row.credits / unit - round(row.credits / unit)) < SLACK for row in rows):
+            found += [_Rounding(way, unit) for way in (_Way.UP, _Way.NEAREST, _Way.DOWN)]
+            break
+    return found
 
 
-def _nearest(amount: float) -> float:
-    return float(math.floor(amount + 0.5))
-
-
-_ROUNDINGS = (
-    _Rounding("", 0.0, 0.0, lambda amount: amount),
-    _Rounding(", rounded up", 1.0, 0.0, _up),
-    _Rounding(", rounded", 0.5, 0.5, _nearest),
-)
+_ALIKE = _Rounding(_Way.NOT, alike=ALIKE)
 
 
 class _Line:
     """`a + b x` with `a` and `b` of at least 0: all lines that agree with some charges, by their corners (a, b)."""
 
-    def __init__(self, corners: Sequence[tuple[float, float]], rounding: _Rounding) -> None:
+    def __init__(
+        self,
+        corners: Sequence[tuple[float, float]],
+        rounding: _Rounding,
+        points: Sequence[tuple[float, float]] = (),
+    ) -> None:
         self._corners = corners
         self._rounding = rounding
+        self._points = points if rounding.way is not _Way.NOT else ()
 
     @classmethod
     def through(
         cls, points: Sequence[tuple[float, float]], rounding: _Rounding, *, numbers: str
     ) -> _Line | None:
         """Return the lines that agree with all these (x, credits); `numbers` are those that are free: a, b or ab."""
-        bounds = [_bounds(x, credits, rounding) for x, credits in points]
+        if rounding.way is not _Way.NOT and len(set(points)) > len({x for x, _ in points}):
+            return None
+        bounds = [(x, *rounding.bounds(credits)) for x, credits in points]
         if numbers == "a":
             low, high = max(low for _, low, _ in bounds), min(high for _, _, high in bounds)
-            if len({credits for _, credits in points}) == 1:
+            if rounding.way is _Way.NOT and len({credits for _, credits in points}) == 1:
                 low = high = points[0][1]
             corners = [(low, 0.0), (high, 0.0)]
         elif numbers == "b":
@@ -176,14 +247,18 @@ class _Line:
         else:
             corners = _corners(bounds)
             low, high = (0.0, 0.0) if corners else (1.0, 0.0)
-        return cls(corners, rounding) if low <= high else None
+        if low > high or not rounding.leaves_room(bounds, corners):
+            return None
+        return cls(corners, rounding, points)
 
     def at(self, x: float) -> Span:
-        """Return what it says of `x`."""
+        """Return what is charged for `x`: the least of all these lines, what is likely, the most."""
         amounts = sorted(a + b * x for a, b in self._corners)
-        middle = sum(amounts) / len(amounts)
-        apply = self._rounding.apply
-        return apply(amounts[0]), apply(middle), apply(amounts[-1])
+        low, likely, high = self._rounding.charges(amounts[0], sum(amounts) / len(amounts), amounts[-1])
+        # More never costs less.
+        low = max(low, *(paid for paid_x, paid in self._points if paid_x <= x), 0.0)
+        high = min(high, *(paid for paid_x, paid in self._points if paid_x >= x), math.inf)
+        return low, min(max(low, likely), high), high
 
     def words(self, x: str | None) -> str:
         """Return it for people."""
@@ -192,14 +267,7 @@ class _Line:
         parts = [f"{a:.4g}"] if a > 0 or x is None else []
         if x is not None:
             parts.append(f"{b:.3g} x {x}")
-        return " + ".join(parts) + self._rounding.name
-
-
-def _bounds(x: float, credits: float, rounding: _Rounding) -> tuple[float, float, float]:
-    """Return (x, lowest, highest) of what was rounded to these credits."""
-    if rounding.name:
-        return x, credits - rounding.below + 1e-9, credits + rounding.above
-    return x, credits * (1 - ALIKE), credits * (1 + ALIKE)
+        return " + ".join(parts) + self._rounding.words
 
 
 def _corners(bounds: Sequence[tuple[float, float, float]]) -> list[tuple[float, float]]:
@@ -261,13 +329,16 @@ class _Row:
 _MISSING = "null"
 
 
+Lines = Mapping[tuple[str, ...], _Line]  # by the values of options
+
+
 class _Law:
     """A line for each value of the options that matter, and which values were paid for at all.
 
     Args:
         options: The names of the options that matter.
         x: The number it grows with, None where it does not.
-        lines: By the values of the options.
+        lines: By the values of the options; all that explain the charges, the likeliest first.
         rows: What it explains.
         off: By how much it is off at most, as a part of the charge.
     """
@@ -276,7 +347,7 @@ class _Law:
         self,
         options: Sequence[str],
         x: str | None,
-        lines: Mapping[tuple[str, ...], _Line],
+        lines: Sequence[Lines],
         rows: Sequence[_Row],
         *,
         off: float = 0.0,
@@ -290,16 +361,16 @@ class _Law:
 
     def price(self, row: _Row) -> FittedPrice | None:
         """Return what a job would cost; None where it differs from all that was paid for."""
-        x = row.numbers.get(self._x) if self._x is not None else 0.0
-        line = self._lines.get(_cell(row, self._options))
-        if (
-            x is None
-            or line is None
-            or not all(self._knows(name, row) for name in {*row.texts, *self._values})
-        ):
+        x = row.numbers.get(self._x) if self._x is not None else 1.0
+        cell = _cell(row, self._options)
+        lines = [each[cell] for each in self._lines if cell in each]
+        if x is None or not lines or not all(self._knows(name, row) for name in {*row.texts, *self._values}):
             return None
-        low, expected, high = line.at(x)
-        words = line.words(self._x)
+        spans = [line.at(x) for line in lines]
+        expected = spans[0][1]
+        low = min(expected, *(low for low, _, _ in spans))
+        high = max(expected, *(high for _, _, high in spans))
+        words = lines[0].words(self._x)
         if self._options:
             values = (row.texts.get(name, "left out").strip('"') for name in self._options)
             pairs = ", ".join(map(" ".join, zip(self._options, values, strict=True)))
@@ -365,10 +436,10 @@ def _explain(rows: Sequence[_Row]) -> tuple[Sequence[_Law], str]:
 
 def _simplest(rows: Sequence[_Row]) -> list[_Law]:
     """Return the laws with the fewest numbers that agree with all charges; none where that takes too many."""
-    whole = all(row.credits == int(row.credits) for row in rows)
-    best, found = (len(rows), 0), list[_Law]()
+    roundings = _roundings(rows)
+    best, found = len(rows), list[_Law]()
     for options, x in _hypotheses(rows):
-        if 2 * len(options) + 1 > best[0]:
+        if 2 * len(options) + 1 > best:
             break  # each further option brings a number or more
         cells = _cells(rows, options, x)
         for kind in ("a",) if x is None else ("b", "ab"):
@@ -376,15 +447,16 @@ def _simplest(rows: Sequence[_Row]) -> list[_Law]:
             # With as many numbers as charges, anything is explained.
             if 2 * numbers > len(rows) if x is None else 3 * numbers > 2 * len(rows):
                 continue
-            for rounding in _ROUNDINGS if whole else _ROUNDINGS[:1]:
-                rank = numbers + len(options), bool(rounding.name)
-                if rank > best:
-                    continue
-                lines = _lines(cells, kind, rounding)
-                if lines is not None:
-                    found = found if rank == best else []
-                    found.append(_Law(options, x, lines, rows))
-                    best = rank
+            rank = numbers + len(options)
+            if rank > best:
+                continue
+            lines = _all_lines(cells, kind, roundings) or _all_lines(cells, kind, [_ALIKE])
+            if lines:
+                found = found if rank == best else []
+                if kind == "b":  # each may have a fixed part as well that is too small to be seen
+                    lines += _all_lines(cells, "ab", roundings) or _all_lines(cells, "ab", [_ALIKE])
+                found.append(_Law(options, x, lines, rows))
+                best = rank
     return found
 
 
@@ -415,14 +487,23 @@ def _cells(rows: Sequence[_Row], options: Sequence[str], x: str | None) -> Cells
     return cells
 
 
-def _lines(cells: Cells, kind: str, rounding: _Rounding) -> dict[tuple[str, ...], _Line] | None:
-    lines = {}
-    for cell, points in cells.items():
-        line = _Line.through(points, rounding, numbers=kind)
-        if line is None:
-            return None
-        lines[cell] = line
-    return lines
+def _all_lines(cells: Cells, kind: str, roundings: Iterable[_Rounding]) -> list[Lines]:
+    """Return the lines of this kind that explain the charges of all cells: a set for each way of rounding that can."""
+    found = list[Lines]()
+    for rounding in roundings:
+        lines = {
+            cell: _Line.through(points, rounding, numbers=kind if _differ(points) else kind[-1])
+            for cell, points in cells.items()
+        }
+        whole = {cell: line for cell, line in lines.items() if line is not None}
+        if len(whole) == len(cells):
+            found.append(whole)
+    return found
+
+
+def _differ(points: Sequence[tuple[float, float]]) -> bool:
+    """Whether there are several numbers: one alone tells nothing of a part that is fixed."""
+    return len({x for x, _ in points}) > 1
 
 
 def _roughly(rows: Sequence[_Row]) -> list[_Law]:
@@ -441,8 +522,8 @@ def _roughly(rows: Sequence[_Row]) -> list[_Law]:
             each = sorted(credits / number for number, credits in points)
             middle = math.sqrt(each[0] * each[-1])
             off = max(off, each[-1] / middle - 1, 1 - each[0] / middle)
-            lines[cell] = _Line([(middle, 0.0) if x is None else (0.0, middle)], _ROUNDINGS[0])
+            lines[cell] = _Line([(middle, 0.0) if x is None else (0.0, middle)], _Rounding(_Way.NOT))
         # A further number has to be worth it.
         if off <= ROUGHLY and (best is None or off < best[0] / 2):
-            best = off, _Law(options, x, lines, rows, off=off)
+            best = off, _Law(options, x, [lines], rows, off=off)
     return [best[1]] if best is not None else []

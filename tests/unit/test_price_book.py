@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.contract import Contract
@@ -61,22 +62,74 @@ def test_a_law_is_found_from_three_durations(law: str) -> None:
         assert not found.beyond
 
 
+def up(amount: Fraction) -> Fraction:
+    return Fraction(math.ceil(amount))
+
+
+def nearest(amount: Fraction) -> Fraction:
+    return Fraction(math.floor(amount + Fraction(1, 2)))
+
+
+def down(amount: Fraction) -> Fraction:
+    return Fraction(math.floor(amount))
+
+
+def exactly(amount: Fraction) -> Fraction:
+    return amount
+
+
+def to(unit: Fraction, rounding: Callable[[Fraction], Fraction]) -> Callable[[Fraction], Fraction]:
+    return lambda amount: rounding(amount / unit) * unit
+
+
 @given(
-    base=st.sampled_from([0.0, 3.0, 7.5]),
+    base=st.sampled_from([0.0, 0.0, 0.4, 3.0, 7.5]),
+    each=st.floats(0.3, 9.0),
+    rounding=st.sampled_from([up, nearest, down, exactly]),
+    unit=st.sampled_from([Fraction(1), Fraction(1), Fraction(1, 10), Fraction(1, 100)]),
+    durations=st.sets(st.integers(1, 30), min_size=2, max_size=8),
+    wanted=st.integers(1, 60),
+)
+@example(5.59375, 0.0, up, Fraction(1), {9, 3, 7}, 18)
+def test_the_range_contains_the_charge(
+    each: float,
+    base: float,
+    rounding: Callable[[Fraction], Fraction],
+    unit: Fraction,
+    durations: set[int],
+    wanted: int,
+) -> None:
+    """Whatever law made the charges, and however they were rounded: nothing but the charges is known of it."""
+
+    def rule(params: Params) -> float:
+        return float(to(unit, rounding)(Fraction(base) + Fraction(each) * int(str(params["duration"]))))
+
+    book = paid(rule, *({"duration": n} for n in sorted(durations)))
+    found = book.price({"duration": wanted})
+
+    # Where all cost the same, what is beyond of them may cost more.
+    same = len({rule({"duration": n}) for n in durations}) == 1
+    if found is not None and not (same and not min(durations) <= wanted <= max(durations)):
+        assert found.low - 1e-6 <= rule({"duration": wanted}) <= found.high + 1e-6
+
+
+@given(
     each=st.floats(0.3, 9.0),
     durations=st.sets(st.integers(1, 30), min_size=3, max_size=8),
-    wanted=st.integers(1, 40),
+    wanted=st.integers(1, 30),
 )
-def test_the_range_contains_the_charge(base: float, each: float, durations: set[int], wanted: int) -> None:
+def test_the_range_is_no_wider_than_what_the_charges_leave_open(
+    each: float, durations: set[int], wanted: int
+) -> None:
     def rule(params: Params) -> float:
-        return math.ceil(base + each * float(str(params["duration"])) - 1e-6)
+        return float(up(Fraction(each) * int(str(params["duration"]))))
 
     found = paid(rule, *({"duration": n} for n in sorted(durations))).price({"duration": wanted})
 
-    if found is not None and not base:
-        assert found.low - 1 <= rule({"duration": wanted}) <= found.high + 1
-    if found is not None and base and min(durations) <= wanted <= max(durations):
-        assert found.low - 1 <= rule({"duration": wanted}) <= found.high + 1
+    if found is not None and min(durations) <= wanted <= max(durations):
+        assert found.high - found.low <= 2
+    if found is not None and wanted in durations:
+        assert found.low == found.expected == found.high == rule({"duration": wanted})
 
 
 def price(book: PriceBook, **params: Json) -> FittedPrice | None:
