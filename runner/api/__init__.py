@@ -1,1 +1,1 @@
-"""What the commands do, one module each; what they are made of is in `api/manifests/`, `api/plans/`, `api/runs/`."""
+"""What the commands do, one module each; what they are made of is in the folders below (`api/runs/`, `api/checks/`, …)."""

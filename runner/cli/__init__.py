@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "Write an HTML page of the results to browse."),
     "serve": ("serve", "Serve that page on this machine, live during a run."),
     "export": ("export", "Export jobs as csv, jsonl, json, or a playlist."),
+    "doctor": ("doctor", "Look at machine, network, key and service; pays nothing."),
     "models": ("models", "Show what each model accepts and costs."),
     "credits": ("credits", "Show the balance, and what was spent on which model."),
     "schema": ("schema", "Print the JSON Schema of manifests, for editors."),

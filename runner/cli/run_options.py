@@ -172,7 +172,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
         shared = Asked(
             manifest=manifest,
             sandbox=sandbox,
-            sandbox_arguments=_sandbox_arguments(sandbox_options, sandbox=sandbox),
+            sandbox_arguments=sandbox_words(sandbox_options, sandbox=sandbox),
             max_credits=max_credits,
             only=only,
             may_pay_twice=may_pay_twice,
@@ -190,7 +190,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
     return functools.reduce(lambda inner, option: option(inner), reversed(OPTIONS), command)
 
 
-def _sandbox_arguments(text: str, *, sandbox: bool) -> tuple[str, ...]:
+def sandbox_words(text: str, *, sandbox: bool) -> tuple[str, ...]:
     """Return the words of `--sandbox-options`.
 
     Raises:

@@ -119,6 +119,7 @@ class Answer:
     copy: Upload | None = None
     balance: float | None = None
     contracts: Mapping[ModelId, Contract] = field(default_factory=dict)
+    lacks: Sequence[str] | None = None  # what a description of the API lacks that we rely on, in words
 
     @property
     def definite(self) -> bool:
@@ -210,4 +211,8 @@ class Service(Protocol):
 
     async def models(self) -> Answer:
         """Ask for the list of models, without our key; `OK` brings their `contracts`, and the list as `data`."""
+        ...
+
+    async def described(self) -> Answer:
+        """Ask for the service's description of its API, without our key; `OK` says what it `lacks`."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -42,6 +43,11 @@ def has_database(path: Path | ServerAddress) -> bool:
             f"looking for the state database {path}", f"it {gone}, and its log {log.name} is there", path
         )
     return False
+
+
+def sqlite_version() -> str:
+    """Return the version of the SQLite library that is used here."""
+    return sqlite3.sqlite_version
 
 
 def read_mounts() -> str:

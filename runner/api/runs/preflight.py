@@ -49,6 +49,7 @@ class Looked:
     refusal: str = ""
     why_no_balance: str = ""
     answers: bool = False
+    online: bool = False  # any answer came, readable or not
     barred: Sequence[Finding] = ()  # of the hosts of results
 
     @property
@@ -185,6 +186,7 @@ class _Sight:
             else surroundings.ways_of_results(list(self._knocked.values()), online=online),
             balance=balance,
             answers=is_proper(answer),
+            online=online,
             refusal=answer.words() if _refuses_the_key(answer) else "",
             why_no_balance="" if balance is not None or self._way is not None else _why_not(answer),
         )

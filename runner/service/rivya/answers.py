@@ -14,6 +14,7 @@ from runner.service.hiding import MARK
 from runner.service.protocol import Answer, FailureClass, Meaning
 from runner.service.reply import Reply
 from runner.service.rivya.bodies import reference_urls
+from runner.service.rivya.described import missing_in
 from runner.service.rivya.failures import NO_CREDITS, failure_class, names_a_reference
 from runner.service.rivya.model_list import contracts_from_list
 from runner.service.rivya.tasks import read_task, said_by
@@ -164,6 +165,12 @@ def understand_models(reply: Reply) -> Answer:
         if answer.meaning is Meaning.OK
         else answer
     )
+
+
+def understand_description(reply: Reply) -> Answer:
+    """Say what a reply to the question for the API's description means, and what that lacks."""
+    answer = understand(reply)
+    return replace(answer, lacks=missing_in(answer.data)) if answer.meaning is Meaning.OK else answer
 
 
 def read_upload(data: dict[str, Json] | object, *, base_url: str, now: str) -> Upload | None:

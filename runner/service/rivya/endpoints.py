@@ -14,7 +14,13 @@ from runner.model import Job, Kind, Upload
 from runner.service.account import Account
 from runner.service.http import Http, Timeouts, checked
 from runner.service.protocol import Answer, Service
-from runner.service.rivya.answers import understand, understand_credits, understand_models, understand_upload
+from runner.service.rivya.answers import (
+    understand,
+    understand_credits,
+    understand_description,
+    understand_models,
+    understand_upload,
+)
 from runner.service.rivya.bodies import body_of
 from runner.service.transports import make_transport
 
@@ -22,6 +28,7 @@ GENERATIONS = "/api/v1/generations"
 FILES = "/api/v1/files"
 CREDITS = "/api/v1/credits"
 MODELS = "/api/v1/models"
+DESCRIPTION = "/api/v1/openapi.json"
 
 
 class Rivya:
@@ -98,6 +105,10 @@ class Rivya:
     async def models(self) -> Answer:
         """GET /api/v1/models; public, so our key is not sent."""
         return understand_models(await self._http.send("GET", MODELS, headers={}))
+
+    async def described(self) -> Answer:
+        """GET /api/v1/openapi.json; public, so our key is not sent."""
+        return understand_description(await self._http.send("GET", DESCRIPTION, headers={}))
 
     def _with_key(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self._account.key}"}

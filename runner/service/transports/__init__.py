@@ -33,6 +33,7 @@ __all__ = (
     "make_transport",
     "never_left",
     "open_result_transport",
+    "proxy_of",
     "trusted",
 )
 
@@ -81,6 +82,16 @@ def check(base_url: str) -> None:
     _proxy(base_url)
     if urlsplit(base_url).scheme == "https":
         trusted()
+
+
+def proxy_of(base_url: str) -> str | None:
+    """Return the proxy that requests to a service go through, without its password; None where they go straight.
+
+    Raises:
+        UsageError: As for `check`.
+    """
+    proxy = _proxy(base_url)
+    return f"{proxy.url.scheme}://{proxy.url.netloc.decode()}" if proxy is not None else None
 
 
 def make_transport(base_url: str, connections: int) -> httpx.AsyncBaseTransport:

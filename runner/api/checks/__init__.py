@@ -1,0 +1,1 @@
+"""What `doctor` looks at: this machine, the service, and one job tried for a few credits."""
