@@ -307,8 +307,8 @@ class Estimate:
     """What a payment is expected to cost, and how well that is known.
 
     `reserve` is what is set aside at the intent: never below `credits`. A charge above `most` is so many times
-    what is known that a person has to see it; None where nothing is known. Where it is by a law, `words` tell that, and
-    `beyond` what was paid for, if this lies outside of it.
+    what is known that a person has to see it; None where nothing is known. `words` tell how it is known, `at` when it was
+    seen last, `beyond` what was paid for, if this lies outside of it. `at_least` is None where it is `credits`.
     """
 
     credits: float
@@ -317,3 +317,10 @@ class Estimate:
     most: float | None = None
     words: str = ""
     beyond: str = ""
+    at: str | None = None
+    at_least: float | None = None
+
+    @property
+    def low(self) -> float:
+        """The least that it is thought to be, in credits."""
+        return self.credits if self.at_least is None else min(self.at_least, self.credits)

@@ -8,7 +8,8 @@ Simple laws are tried, and the one is kept that explains the charges with the fe
  affine         5 + 1.2 x duration
 ```
 
-each of them once for all, or once for each value of the options that matter (`resolution`). An option that was seen with
+each of them once for all, or once for each value of the options that matter (`resolution`); and, for combinations of two
+options that were never paid for, a factor for each of their values. An option that was seen with
 several values and changes nothing does not matter. A law counts only if it explains clearly more charges than it has
 numbers, and it says nothing of a value that was never paid for. Charges that were rounded leave room for many laws of
 one kind, and for more than one way of rounding: `low` and `high` are the least and the most that any of them says.
@@ -20,28 +21,24 @@ All amounts are credits.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
+from functools import cached_property
 from itertools import combinations
-from typing import assert_never
 
 from runner.fingerprint import canonical
 from runner.model import Json
+from runner.money.price_factors import Factors
+from runner.money.price_lines import ALMOST, DURATION, Line, Rounding, Way, roundings
 
 MOST_POINTS = 100  # the newest prices: older ones tell nothing new, and each costs time
 MOST_OPTIONS = 3  # so many options at once may matter
-# Prices that differ by less are the same: a service may round what it charges.
-ALIKE = 0.005
 # Charges that follow no law exactly (dearer hours, a currency behind them) are fitted if none is off by more.
 ROUGHLY = 0.2
 FEWEST_ROUGH = 4  # charges for that
 # One charge so many times what the others tell is an accident, where all others agree; the highest few are looked at.
 ACCIDENT, MOST_ODD = 3.0, 3
-
-UNITS = (1.0, 0.1, 0.01)  # what charges may be rounded to
-
-SLACK, EXACTLY = 1e-7, 1e-9  # of the arithmetic
 
 REFERENCES, LENGTH = "references", "length of the prompt"
 
@@ -72,6 +69,15 @@ class FittedPrice:
     high: float
     words: str
     beyond: str = ""
+    of: str = ""  # how many different numbers the law stands on, in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowerBound:
+    """The least that a price can be, if more of anything never costs less; in words why no more is known."""
+
+    credits: float
+    words: str
 
 
 class PriceBook:
@@ -81,6 +87,8 @@ class PriceBook:
     >>> found = PriceBook(points).price({"duration": 8})
     >>> found.low, found.expected, found.high
     (14.0, 14.0, 14.0)
+    >>> found.words
+    '1.68 a second, rounded up, from 3 payments of 3 durations'
 
     Args:
         points: What was charged, the oldest first.
@@ -109,11 +117,59 @@ class PriceBook:
             kinds: Of its references, in their order.
             length: Of its prompt, where the model may charge by it, else 0.
         """
-        found = _agreed(self._laws, _features(params, kinds, length))
+        return self._price(_Row(_features(params, kinds, length), 0.0))
+
+    def at_least(
+        self, params: Mapping[str, Json], kinds: Sequence[str] = (), length: int = 0
+    ) -> LowerBound | None:
+        """Return the least that a job can cost, where `price` says nothing; None where nothing tells that either.
+
+        It costs no less than what was paid for with the same options, or with less of what can be less: a shorter
+        clip, 480p in the place of 720p.
+        """
+        wanted = _Row(_features(params, kinds, length), 0.0)
+        best: LowerBound | None = None
+        for row in self._rows:
+            if any(not _is_no_more(row, wanted, name) for name in {*row.texts, *wanted.texts}):
+                continue
+            as_long = self._price(
+                _Row({**wanted.values, **{name: row.values[name] for name in row.sizes}}, 0.0)
+            )
+            credits = max(row.credits, as_long.low if as_long is not None else 0.0)
+            if best is None or credits > best.credits:
+                best = LowerBound(credits=credits, words=self._never(row, wanted))
+        return best
+
+    def _price(self, row: _Row) -> FittedPrice | None:
+        found = _agreed(self._laws, row)
+        if found is None and self._laws:
+            found = _agreed(self._factored, row)
         if found is None:
             return None
-        times = sum(point.times for point in self._points)
-        return replace(found, words=f"{found.words} (from {times:,} payments{self._note})")
+        payments = sum(point.times for point in self._points)
+        words = f"{found.words}, from {payments:,} payments{found.of}{self._note}"
+        return replace(found, words=words)
+
+    @cached_property
+    def _factored(self) -> Sequence[_Law]:
+        return _by_factors(self._rows)
+
+    def _never(self, row: _Row, wanted: _Row) -> str:
+        """Return which values were never paid for, between those that were."""
+        parts = []
+        for name in sorted(wanted.texts):
+            seen = {each.texts.get(name) for each in self._rows}
+            if wanted.texts[name] in seen or name in wanted.numbers:
+                continue
+            above = [each for each in self._rows if _size_of(each, name) > _size_of(wanted, name)]
+            value = _plain(wanted.texts[name])
+            if above:
+                next_above = min(above, key=lambda each: _size_of(each, name))
+                ends = f"{_plain(row.texts[name])} and {_plain(next_above.texts[name])}"
+                parts.append(f"{value}, between {ends}, was never paid for")
+            else:
+                parts.append(f"{value} was never paid for, {_plain(row.texts[name])} was")
+        return ", ".join(parts) or "nothing like it was paid for, less was"
 
 
 def _features(params: Mapping[str, Json], kinds: Sequence[str], length: int) -> dict[str, Json]:
@@ -125,211 +181,53 @@ def _features(params: Mapping[str, Json], kinds: Sequence[str], length: int) -> 
     return features
 
 
-# --- laws of one amount -----------------------------------------------------------------------------------------------
-
-Span = tuple[float, float, float]  # low, expected, high
-
-
-class _Way(Enum):
-    """How a service rounds, in words."""
-
-    NOT = ""
-    UP = ", rounded up"
-    NEAREST = ", rounded"
-    DOWN = ", rounded down"
-
-
-@dataclass(frozen=True, slots=True)
-class _Rounding:
-    """A way of rounding to whole multiples of `unit`; without it, charges that differ by no more than `alike` of them
-    are the same.
-    """
-
-    way: _Way
-    unit: float = 1.0
-    alike: float = 0.0
-
-    @property
-    def words(self) -> str:
-        return self.way.value + (f" to {self.unit:g}" if self.way is not _Way.NOT and self.unit < 1 else "")
-
-    def bounds(self, charge: float) -> tuple[float, float]:
-        """Return the lowest and the highest amount that may have been rounded to a charge."""
-        match self.way:
-            case _Way.NOT:
-                return charge * (1 - self.alike), charge * (1 + self.alike)
-            case _Way.UP:  # the lowest itself excepted
-                return charge - self.unit, charge
-            case _Way.NEAREST:
-                return charge - self.unit / 2, charge + self.unit / 2
-            case _Way.DOWN:  # the highest itself excepted
-                return charge, charge + self.unit
-            case _:
-                assert_never(self.way)
-
-    def leaves_room(
-        self, bounds: Sequence[tuple[float, float, float]], corners: Sequence[tuple[float, float]]
-    ) -> bool:
-        """Whether some line between these corners lies within all (x, lowest, highest), and not on an edge excepted."""
-        if self.way not in (_Way.UP, _Way.DOWN):
-            return True
-        for x, low, high in bounds:
-            amounts = [a + b * x for a, b in corners]
-            if max(amounts) <= low + SLACK if self.way is _Way.UP else min(amounts) >= high - SLACK:
-                return False
-        return True
-
-    def charges(self, lowest: float, likely: float, highest: float) -> Span:
-        """Return what is charged for amounts from `lowest` to `highest`, each at the edge of what may be."""
-        low, middle, high = (amount / self.unit for amount in (lowest, likely, highest))
-        match self.way:
-            case _Way.NOT:
-                return lowest, likely, highest
-            case _Way.UP:
-                whole = math.floor(low + SLACK) + 1, math.ceil(middle - SLACK), math.ceil(high - SLACK)
-            case _Way.NEAREST:
-                whole = (
-                    math.ceil(low - 0.5 - SLACK),
-                    math.floor(middle + 0.5),
-                    math.floor(high + 0.5 + SLACK),
-                )
-            case _Way.DOWN:
-                whole = math.floor(low + SLACK), math.floor(middle + SLACK), math.ceil(high - SLACK) - 1
-            case _:
-                assert_never(self.way)
-        return whole[0] * self.unit, whole[1] * self.unit, whole[2] * self.unit
-
-
-def _roundings(rows: Sequence[_Row]) -> Sequence[_Rounding]:
-    """Return the ways in which these charges may have been rounded, the likeliest first."""
-    found = [_Rounding(_Way.NOT, alike=EXACTLY)]
-    for unit in UNITS:
-        if all(abs(row.credits / unit - round(row.credits / unit)) < SLACK for row in rows):
-            found += [_Rounding(way, unit) for way in (_Way.UP, _Way.NEAREST, _Way.DOWN)]
-            break
-    return found
-
-
-_ALIKE = _Rounding(_Way.NOT, alike=ALIKE)
-
-
-class _Line:
-    """`a + b x` with `a` and `b` of at least 0: all lines that agree with some charges, by their corners (a, b)."""
-
-    def __init__(
-        self,
-        corners: Sequence[tuple[float, float]],
-        rounding: _Rounding,
-        points: Sequence[tuple[float, float]] = (),
-    ) -> None:
-        self._corners = corners
-        self._rounding = rounding
-        self._points = points if rounding.way is not _Way.NOT else ()
-
-    @classmethod
-    def through(
-        cls, points: Sequence[tuple[float, float]], rounding: _Rounding, *, numbers: str
-    ) -> _Line | None:
-        """Return the lines that agree with all these (x, credits); `numbers` are those that are free: a, b or ab."""
-        if rounding.way is not _Way.NOT and len(set(points)) > len({x for x, _ in points}):
-            return None
-        bounds = [(x, *rounding.bounds(credits)) for x, credits in points]
-        if numbers == "a":
-            low, high = max(low for _, low, _ in bounds), min(high for _, _, high in bounds)
-            if rounding.way is _Way.NOT and len({credits for _, credits in points}) == 1:
-                low = high = points[0][1]
-            corners = [(low, 0.0), (high, 0.0)]
-        elif numbers == "b":
-            if any(x <= 0 for x, _, _ in bounds):
-                return None
-            low, high = max(low / x for x, low, _ in bounds), min(high / x for x, _, high in bounds)
-            corners = [(0.0, low), (0.0, high)]
-        else:
-            corners = _corners(bounds)
-            low, high = (0.0, 0.0) if corners else (1.0, 0.0)
-        if low > high or not rounding.leaves_room(bounds, corners):
-            return None
-        return cls(corners, rounding, points)
-
-    def at(self, x: float) -> Span:
-        """Return what is charged for `x`: the least of all these lines, what is likely, the most."""
-        amounts = sorted(a + b * x for a, b in self._corners)
-        low, likely, high = self._rounding.charges(amounts[0], sum(amounts) / len(amounts), amounts[-1])
-        # More never costs less.
-        low = max(low, *(paid for paid_x, paid in self._points if paid_x <= x), 0.0)
-        high = min(high, *(paid for paid_x, paid in self._points if paid_x >= x), math.inf)
-        return low, min(max(low, likely), high), high
-
-    def words(self, x: str | None) -> str:
-        """Return it for people."""
-        a = sum(a for a, _ in self._corners) / len(self._corners)
-        b = sum(b for _, b in self._corners) / len(self._corners)
-        parts = [f"{a:.4g}"] if a > 0 or x is None else []
-        if x is not None:
-            parts.append(f"{b:.3g} x {x}")
-        return " + ".join(parts) + self._rounding.words
-
-
-def _corners(bounds: Sequence[tuple[float, float, float]]) -> list[tuple[float, float]]:
-    """Return the corners of the area of all (a, b) whose line lies within all bounds; none where there is no line."""
-    within: dict[float, tuple[float, float]] = {}
-    for x, low, high in bounds:
-        lowest, highest = within.get(x, (-math.inf, math.inf))
-        within[x] = max(low, lowest), min(high, highest)
-    if len(within) < 2:
-        return []
-    taken = {x: within[x] for x in (min(within), max(within))}
-    while True:  # bound after bound, the one first that is missed by most
-        corners = _corners_of(taken)
-        missed = max(
-            within, key=lambda x: max((_beyond(within[x], a + b * x) for a, b in corners), default=0.0)
-        )
-        if not corners or missed in taken:
-            return corners
-        taken[missed] = within[missed]
-
-
-def _corners_of(within: Mapping[float, tuple[float, float]]) -> list[tuple[float, float]]:
-    edges = [(x, edge) for x, (low, high) in within.items() for edge in (low, high)]
-    found = [(y, 0.0) for _, y in edges]
-    for (x1, y1), (x2, y2) in combinations([(0.0, 0.0), *edges], 2):
-        if x1 != x2:
-            b = (y2 - y1) / (x2 - x1)
-            found.append((y1 - b * x1, b))
-    return [
-        (max(a, 0.0), max(b, 0.0))
-        for a, b in found
-        if min(a, b) >= -SLACK and all(_beyond(bound, a + b * x) <= SLACK for x, bound in within.items())
-    ]
-
-
-def _beyond(bound: tuple[float, float], amount: float) -> float:
-    """Return by how much an amount is outside of its bounds; 0 within."""
-    return max(bound[0] - amount, amount - bound[1], 0.0)
-
-
 # --- laws of a model --------------------------------------------------------------------------------------------------
 
 
 class _Row:
-    """A price and what it was for; the values of options as texts, numbers as numbers."""
+    """A price and what it was for; the values of options as texts, numbers and sizes (`720p`) as numbers."""
 
-    __slots__ = ("credits", "numbers", "texts")
+    __slots__ = ("credits", "numbers", "sizes", "texts", "values")
 
     def __init__(self, features: Mapping[str, Json], credits: float) -> None:
         self.credits = credits
+        self.values = features
         self.texts = {name: canonical(value) for name, value in features.items()}
         self.numbers = {
             name: float(value)
             for name, value in features.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool)
         }
+        self.sizes = {
+            name: (float(found[1]), found[2])
+            for name, value in features.items()
+            if isinstance(value, str) and (found := _SIZE.fullmatch(value))
+        }
 
 
 _MISSING = "null"
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")  # 480p, 4k, 10s
+_NO_MEASURE = frozenset({"seed"})  # numbers of which more is not more
 
 
-Lines = Mapping[tuple[str, ...], _Line]  # by the values of options
+def _size_of(row: _Row, name: str) -> float:
+    return row.sizes[name][0] if name in row.sizes else row.numbers.get(name, -math.inf)
+
+
+def _is_no_more(row: _Row, wanted: _Row, name: str) -> bool:
+    """Whether an option is the same in both, or less in the first."""
+    if row.texts.get(name) == wanted.texts.get(name) or name in _NO_MEASURE:
+        return True
+    if name in row.sizes and name in wanted.sizes:
+        return row.sizes[name][1] == wanted.sizes[name][1] and row.sizes[name][0] <= wanted.sizes[name][0]
+    return name in row.numbers and name in wanted.numbers and row.numbers[name] <= wanted.numbers[name]
+
+
+def _plain(text: str) -> str:
+    return text.strip('"')
+
+
+Lines = Mapping[tuple[str, ...], Line]  # by the values of options
 
 
 class _Law:
@@ -357,13 +255,12 @@ class _Law:
         self._lines = lines
         self._off = off
         self._values = _values(rows)
-        self._paid = sorted(row.numbers[x] for row in rows) if x is not None else []
+        self._paid = _paid(rows)
 
     def price(self, row: _Row) -> FittedPrice | None:
         """Return what a job would cost; None where it differs from all that was paid for."""
         x = row.numbers.get(self._x) if self._x is not None else 1.0
-        cell = _cell(row, self._options)
-        lines = [each[cell] for each in self._lines if cell in each]
+        lines = self._lines_of(_cell(row, self._options))
         if x is None or not lines or not all(self._knows(name, row) for name in {*row.texts, *self._values}):
             return None
         spans = [line.at(x) for line in lines]
@@ -371,21 +268,38 @@ class _Law:
         low = min(expected, *(low for low, _, _ in spans))
         high = max(expected, *(high for _, _, high in spans))
         words = lines[0].words(self._x)
-        if self._options:
-            values = (row.texts.get(name, "left out").strip('"') for name in self._options)
-            pairs = ", ".join(map(" ".join, zip(self._options, values, strict=True)))
-            words += f"{',' if ',' in words else ''} at {pairs}"
+        words += ("," if "," in words and self._options else "") + self._where(row)
         if self._off:
             low, high = low * (1 - self._off), high * (1 + self._off)
             words += f", off by up to {math.ceil(self._off * 100)} % so far"
-        outside = self._x is not None and not self._paid[0] <= x <= self._paid[-1]
         return FittedPrice(
             low=round(low, 6),
             expected=round(expected, 6),
             high=round(high, 6),
             words=words,
-            beyond=f"{self._x} {self._paid[0]:g} to {self._paid[-1]:g}" if outside else "",
+            beyond=", ".join(self._beyond(row)),
+            of=_of(self._x, len(set(self._paid[self._x]))) if self._x is not None else "",
         )
+
+    def _lines_of(self, cell: tuple[str, ...]) -> Sequence[Line]:
+        """Return the lines for these values of the options, the likeliest first."""
+        return [each[cell] for each in self._lines if cell in each]
+
+    def _where(self, row: _Row) -> str:
+        """Return for which values of the options it holds: ` at 480p, mode fun`."""
+        values = [_plain(row.texts.get(name, "left out")) for name in self._options]
+        told = [
+            value if _SIZE.fullmatch(value) else f"{name} {value}"
+            for name, value in zip(self._options, values, strict=True)
+        ]
+        return f" at {', '.join(told)}" if told else ""
+
+    def _beyond(self, row: _Row) -> Iterator[str]:
+        """Yield between which numbers was paid for, where one of the job lies outside of them."""
+        for name, number in row.numbers.items():
+            paid = self._paid.get(name)
+            if paid and name not in (*self._options, *_NO_MEASURE) and not paid[0] <= number <= paid[-1]:
+                yield f"{name} {paid[0]:g} to {paid[-1]:g}"
 
     def _knows(self, name: str, row: _Row) -> bool:
         """Whether the value of an option was paid for, or is one more of several that change nothing."""
@@ -395,14 +309,58 @@ class _Law:
         return value in seen or (len(seen) > 1 and value != _MISSING and name != REFERENCES)
 
 
-def _agreed(laws: Sequence[_Law], features: Mapping[str, Json]) -> FittedPrice | None:
+class _FactorLaw(_Law):
+    """A law of two options with a factor for each of their values, for combinations that were never paid for.
+
+    Args:
+        options: The names of the two.
+        x: The number it grows with in proportion, None where it does not.
+        factors: By the way of rounding; all that explain the charges, the likeliest first.
+        rows: What it explains.
+    """
+
+    def __init__(
+        self,
+        options: Sequence[str],
+        x: str | None,
+        factors: Mapping[Rounding, Factors],
+        rows: Sequence[_Row],
+    ) -> None:
+        super().__init__(options, x, [], rows)
+        self._factors = factors
+
+    def _lines_of(self, cell: tuple[str, ...]) -> Sequence[Line]:
+        one, other = cell
+        rates = {rounding: factors.rates(one, other) for rounding, factors in self._factors.items()}
+        return [
+            Line([(rate, 0.0) if self._x is None else (0.0, rate) for rate in found], rounding)
+            for rounding, found in rates.items()
+            if found is not None
+        ]
+
+    def _where(self, row: _Row) -> str:
+        return super()._where(row) + " (a factor for each)"
+
+
+def _of(x: str, number: int) -> str:
+    return f" of {number} durations" if x == DURATION else f" of {number} values of {x}"
+
+
+def _agreed(laws: Sequence[_Law], row: _Row) -> FittedPrice | None:
     """Return what all laws say that explain the charges equally well; None where one of them says nothing."""
-    row = _Row(features, 0.0)
     said = [found for law in laws if (found := law.price(row)) is not None]
     if not said or len(said) < len(laws):
         return None
     dearest = max(said, key=lambda each: each.expected)
     return replace(dearest, low=min(each.low for each in said), high=max(each.high for each in said))
+
+
+def _paid(rows: Sequence[_Row]) -> dict[str, list[float]]:
+    """Return the numbers that were paid for, by their names, in order."""
+    return {
+        name: sorted(row.numbers[name] for row in rows if name in row.numbers)
+        for name in {name for row in rows for name in row.numbers}
+    }
 
 
 def _values(rows: Sequence[_Row]) -> dict[str, set[str]]:
@@ -436,7 +394,7 @@ def _explain(rows: Sequence[_Row]) -> tuple[Sequence[_Law], str]:
 
 def _simplest(rows: Sequence[_Row]) -> list[_Law]:
     """Return the laws with the fewest numbers that agree with all charges; none where that takes too many."""
-    roundings = _roundings(rows)
+    ways = roundings({row.credits for row in rows})
     best, found = len(rows), list[_Law]()
     for options, x in _hypotheses(rows):
         if 2 * len(options) + 1 > best:
@@ -450,14 +408,44 @@ def _simplest(rows: Sequence[_Row]) -> list[_Law]:
             rank = numbers + len(options)
             if rank > best:
                 continue
-            lines = _all_lines(cells, kind, roundings) or _all_lines(cells, kind, [_ALIKE])
+            lines = _all_lines(cells, kind, ways) or _all_lines(cells, kind, [ALMOST])
             if lines:
                 found = found if rank == best else []
                 if kind == "b":  # each may have a fixed part as well that is too small to be seen
-                    lines += _all_lines(cells, "ab", roundings) or _all_lines(cells, "ab", [_ALIKE])
+                    lines += _all_lines(cells, "ab", ways) or _all_lines(cells, "ab", [ALMOST])
                 found.append(_Law(options, x, lines, rows))
                 best = rank
     return found
+
+
+def _by_factors(rows: Sequence[_Row]) -> list[_Law]:
+    """Return the laws with a factor for each value of two options that agree with all charges."""
+    found = list[_Law]()
+    ways = roundings({row.credits for row in rows})
+    for options, x in _hypotheses(rows):
+        cells = _cells(rows, options, x)
+        if len(options) != 2 or any(number <= 0 for points in cells.values() for number, _ in points):
+            continue
+        numbers = sum(len({cell[place] for cell in cells}) for place in (0, 1)) - 1
+        if numbers >= len(rows):  # with as many numbers as charges, anything is explained
+            continue
+        factors = {way: rates for way in ways if (rates := _factors(cells, way)) is not None}
+        if factors:
+            found.append(_FactorLaw(options, x, factors, rows))
+    return found
+
+
+def _factors(cells: Cells, way: Rounding) -> Factors | None:
+    """Return the factors that agree with all charges, rounded in this way; None where there are none."""
+    rates = {}
+    for (one, other), points in cells.items():
+        bounds = [(x, *way.bounds(credits)) for x, credits in points]
+        low, high = max(low / x for x, low, _ in bounds), min(high / x for x, _, high in bounds)
+        if low > high:
+            return None
+        rates[one, other] = low, high
+    found = Factors(rates)
+    return found if found.agree else None
 
 
 def _hypotheses(rows: Sequence[_Row]) -> Iterator[tuple[tuple[str, ...], str | None]]:
@@ -487,12 +475,12 @@ def _cells(rows: Sequence[_Row], options: Sequence[str], x: str | None) -> Cells
     return cells
 
 
-def _all_lines(cells: Cells, kind: str, roundings: Iterable[_Rounding]) -> list[Lines]:
+def _all_lines(cells: Cells, kind: str, ways: Iterable[Rounding]) -> list[Lines]:
     """Return the lines of this kind that explain the charges of all cells: a set for each way of rounding that can."""
     found = list[Lines]()
-    for rounding in roundings:
+    for rounding in ways:
         lines = {
-            cell: _Line.through(points, rounding, numbers=kind if _differ(points) else kind[-1])
+            cell: Line.through(points, rounding, numbers=kind if _differ(points) else kind[-1])
             for cell, points in cells.items()
         }
         whole = {cell: line for cell, line in lines.items() if line is not None}
@@ -522,7 +510,7 @@ def _roughly(rows: Sequence[_Row]) -> list[_Law]:
             each = sorted(credits / number for number, credits in points)
             middle = math.sqrt(each[0] * each[-1])
             off = max(off, each[-1] / middle - 1, 1 - each[0] / middle)
-            lines[cell] = _Line([(middle, 0.0) if x is None else (0.0, middle)], _Rounding(_Way.NOT))
+            lines[cell] = Line([(middle, 0.0) if x is None else (0.0, middle)], Rounding(Way.NOT))
         # A further number has to be worth it.
         if off <= ROUGHLY and (best is None or off < best[0] / 2):
             best = off, _Law(options, x, [lines], rows, off=off)

@@ -7,15 +7,18 @@ must not make a plan of two thousand jobs absurd, nor pass unseen.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from runner.contract import Contract
 from runner.fingerprint import price_shape
 from runner.model import Basis, Estimate, Job, JobSpec, PriceRule
 from runner.money.price_book import PriceBook
+from runner.money.price_lines import ALIKE
 
 # So many of the last charges tell a price: enough for one odd one to stand alone among them.
 RECENT = 20
+# So many alike are a new price, whatever was charged before.
+CHANGED = 3
 # A charge more than so many times all that is known of its price is an accident until it comes again. Peak
 # hours, rounding or a new price list may well double a price, even twice.
 MANY = 4.0
@@ -35,11 +38,21 @@ class Seen:
         float, ...
     ] = ()  # what tasks that succeeded were charged in the end: the last `RECENT`, oldest first
     kept: float = 0.0  # credits charged as they had been reserved, since a reservation was last exceeded
+    at: str | None = field(default=None, compare=False)  # when it was seen last
 
     @property
     def usual(self) -> float:
-        """The median charge: half of them were no higher."""
-        return sorted(self.ends)[(len(self.ends) - 1) // 2] if self.ends else 0.0
+        """The median charge, half of them were no higher; or what the last ones agree on: a price may have changed.
+
+        >>> Seen(ends=(10, 10, 10, 40_500)).usual, Seen(ends=(10, 10, 10, 10, 12, 12, 12)).usual
+        (10, 12)
+        """
+        if not self.ends:
+            return 0.0
+        *_, last = newest = self.ends[-CHANGED:]
+        if len(newest) == CHANGED and all(abs(each - last) <= ALIKE * last for each in newest):
+            return last
+        return sorted(self.ends)[(len(self.ends) - 1) // 2]
 
     @property
     def highest(self) -> float:
@@ -82,19 +95,28 @@ def estimate(
     """
     told = _told(job, contract, rules)
     if told.basis is Basis.LISTED and (seen is None or not seen.ends):
-        told = _fitted(job, contract, book()) or told
+        told = _fitted(job, contract, book(), told)
     if seen is not None and seen.ends:
         return Estimate(
             credits=seen.usual,
             reserve=max(seen.usual, seen.highest),
             basis=Basis.OBSERVED,
             most=max(MANY * max(seen.highest, told.credits), SMALL),
+            words=f"seen {_times(len(seen.ends))}",
+            at=seen.at,
+            at_least=min(seen.ends),
         )
     if seen is not None and seen.named:
         # A reservation is no end: it may be a placeholder below the listed price, which is a lower bound.
         credits = max(seen.named, told.credits)
-        return _exactly(credits, Basis.OBSERVED, MANY)
+        return replace(_exactly(credits, Basis.OBSERVED, MANY), words="reserved, not charged yet", at=seen.at)
     return told
+
+
+def _times(number: int) -> str:
+    if number >= RECENT:
+        return f"{RECENT} times or more"
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
 def _told(job: Job | JobSpec, contract: Contract | None, rules: Sequence[PriceRule]) -> Estimate:
@@ -104,27 +126,29 @@ def _told(job: Job | JobSpec, contract: Contract | None, rules: Sequence[PriceRu
         if rule.model == job.model and all(job.params.get(key) == value for key, value in rule.params.items())
     ]
     if matching:
-        return _exactly(max(matching, key=lambda rule: len(rule.params)).credits, Basis.GIVEN, MANY)
+        credits = max(matching, key=lambda rule: len(rule.params)).credits
+        return replace(_exactly(credits, Basis.GIVEN, MANY), words="given")
     listed = float(contract.base_credits or 0) if contract is not None else 0.0
     if not listed > 0:
-        return Estimate(
-            credits=0.0, reserve=0.0, basis=Basis.LISTED
-        )  # a lower bound of nothing tells nothing
-    return _exactly(listed, Basis.LISTED, OPTIONS)
+        # A lower bound of nothing tells nothing.
+        return Estimate(credits=0.0, reserve=0.0, basis=Basis.LISTED, words="not listed")
+    return replace(_exactly(listed, Basis.LISTED, OPTIONS), words="listed")
 
 
-def _fitted(job: Job | JobSpec, contract: Contract | None, book: PriceBook | None) -> Estimate | None:
-    found = (
-        book.price(
-            job.params,
-            [reference.kind.value for reference in job.references],
-            len(job.prompt or "") if contract is not None and contract.metered else 0,
-        )
-        if book is not None
-        else None
-    )
+def _fitted(
+    job: Job | JobSpec, contract: Contract | None, book: PriceBook | None, listed: Estimate
+) -> Estimate:
+    """Return what a law says of a price that was never paid; else what is listed, or more if less of it cost more."""
+    if book is None:
+        return listed
+    kinds = [reference.kind.value for reference in job.references]
+    length = len(job.prompt or "") if contract is not None and contract.metered else 0
+    found = book.price(job.params, kinds, length)
     if found is None:
-        return None
+        least = book.at_least(job.params, kinds, length)
+        if least is None or least.credits <= listed.credits:
+            return listed
+        return replace(_exactly(least.credits, Basis.LISTED, OPTIONS), words=f"at least: {least.words}")
     return Estimate(
         credits=found.expected,
         reserve=max(found.expected, found.high),
@@ -132,6 +156,7 @@ def _fitted(job: Job | JobSpec, contract: Contract | None, book: PriceBook | Non
         most=max(MANY * found.high, SMALL),
         words=found.words,
         beyond=found.beyond,
+        at_least=found.low,
     )
 
 

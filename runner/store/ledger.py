@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.errors import RunnerError
@@ -303,9 +303,9 @@ def end_probe(conn: Connection, job: Job) -> None:
 def price_seen(conn: Connection, base_url: str, shape: str) -> Seen | None:
     """Return what this workspace has seen of the price of a shape, if anything."""
     found = conn.execute(
-        "SELECT reserved, ends, kept FROM prices WHERE base_url = ? AND shape = ?", (base_url, shape)
+        "SELECT reserved, ends, kept, seen_at FROM prices WHERE base_url = ? AND shape = ?", (base_url, shape)
     ).fetchone()
-    return _seen(found) if found else None
+    return replace(_seen(found), at=found["seen_at"]) if found else None
 
 
 def _seen(row: SelectedRow) -> Seen:

@@ -19,12 +19,12 @@ class PriceBooks:
         self._books: dict[str, tuple[int, PriceBook]] = {}
 
     def of(self, conn: Connection, base_url: str, contract: Contract | None) -> PriceBook | None:
-        """Return the book of a model; None where too little was paid for."""
+        """Return the book of a model; None where nothing was paid for."""
         if contract is None:
             return None
         known = _known(conn, base_url, contract.id)
         made, book = self._books.get(contract.id, (0, None))
-        if known < 2 or known < GROWN * made:
+        if not known or known < GROWN * made:
             return book
         book = PriceBook(points(conn, base_url, contract.id, metered=contract.metered))
         self._books[contract.id] = known, book

@@ -50,5 +50,5 @@ def test_a_small_run_tells_what_a_large_one_will_cost(command: Command) -> None:
     assert plan["credits"]["basis"] == "fitted"
     assert plan["credits"]["to_spend"] == pytest.approx(spent, rel=0.05)
     assert spent <= plan["credits"]["up_to"] <= 1.05 * spent
-    assert "price      1.68 x duration, rounded up, at resolution 480p (from 6 payments)" in words
+    assert "price      1.68 a second, rounded up, at 480p, from 6 payments of 3 durations" in words
     assert all(len(line) <= 80 for line in words.splitlines())

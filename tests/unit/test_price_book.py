@@ -198,6 +198,98 @@ def test_too_little_tells_nothing(params: list[Params]) -> None:
     assert price(book, duration=8, resolution="480p", a="x") is None
 
 
+MODES = {"fun": 1.0, "normal": 1.5, "spicy": 2.0}
+
+
+def both_factors(params: Any) -> float:
+    return math.ceil(1.67 * params["duration"] * factor(params) * MODES[params["mode"]])
+
+
+def test_a_combination_that_was_never_paid_has_a_factor_for_each_of_its_options() -> None:
+    """720p was paid for in the mode `fun` only, `spicy` at 480p only."""
+    paid_for = [("480p", "fun"), ("480p", "normal"), ("480p", "spicy"), ("720p", "fun")]
+    params = [{"duration": d, "resolution": r, "mode": m} for d in (6, 10, 15) for r, m in paid_for]
+    book = paid(both_factors, *params)
+
+    for duration in range(6, 16):
+        wanted = {"duration": duration, "resolution": "720p", "mode": "spicy"}
+        found = book.price(wanted)
+        assert found is not None
+        assert found.low <= both_factors(wanted) <= found.high
+        assert found.expected == pytest.approx(both_factors(wanted), rel=0.05)
+        assert "a factor for each" in found.words
+    assert price(book, duration=10, resolution="1080p", mode="fun") is None
+
+
+@given(
+    each=st.floats(0.3, 9.0),
+    factors=st.tuples(st.floats(1.0, 4.0), st.floats(1.0, 4.0)),
+    rounding=st.sampled_from([up, nearest, down, exactly]),
+    durations=st.sets(st.integers(1, 30), min_size=2, max_size=5),
+    wanted=st.integers(1, 60),
+)
+def test_the_range_contains_the_charge_of_a_combination(
+    each: float,
+    factors: tuple[float, float],
+    rounding: Callable[[Fraction], Fraction],
+    durations: set[int],
+    wanted: int,
+) -> None:
+    def rule(params: Params) -> float:
+        one, other = factors
+        amount = Fraction(each) * int(str(params["duration"]))
+        amount *= Fraction(one if params["resolution"] == "720p" else 1)
+        return float(rounding(amount * Fraction(other if params["mode"] == "spicy" else 1)))
+
+    three = (("480p", "fun"), ("720p", "fun"), ("480p", "spicy"))
+    book = paid(
+        rule, *({"duration": d, "resolution": r, "mode": m} for d in sorted(durations) for r, m in three)
+    )
+    params = {"duration": wanted, "resolution": "720p", "mode": "spicy"}
+    found = book.price(params)
+
+    if found is not None and "factor" in found.words:
+        assert found.low - 1e-6 <= rule(params) * (1 + 1e-9)
+        assert rule(params) <= found.high + 1e-6
+
+
+def at_least(book: PriceBook, **params: Json) -> tuple[float, str] | None:
+    found = book.at_least(params)
+    return (found.credits, found.words) if found is not None else None
+
+
+def test_what_was_never_paid_costs_no_less_than_less_of_it() -> None:
+    params = [{"duration": n, "resolution": r} for n in DURATIONS for r in ("480p", "720p")]
+    book = paid(LAWS["by resolution, proportional, rounded up"], *params)
+
+    assert price(book, duration=10, resolution="540p") is None
+    assert at_least(book, duration=10, resolution="540p") == (
+        17,
+        "540p, between 480p and 720p, was never paid for",
+    )
+    assert at_least(book, duration=12, resolution="1080p") == (40, "1080p was never paid for, 720p was")
+    assert at_least(book, duration=12, resolution="360p") is None
+    assert at_least(book, duration=12, resolution="high") is None
+
+
+def test_a_single_payment_is_a_lower_bound_for_longer_clips() -> None:
+    book = paid(lambda _: 11.0, {"duration": 6})
+
+    assert price(book, duration=10) is None
+    assert at_least(book, duration=10) == (11, "nothing like it was paid for, less was")
+    assert at_least(book, duration=5) is None
+
+
+def test_a_number_that_changed_nothing_is_beyond_all_the_same() -> None:
+    book = paid(lambda _: 10.0, *({"duration": n, "seed": n * 7} for n in DURATIONS))
+
+    inside, outside = price(book, duration=8, seed=1), price(book, duration=30, seed=1)
+
+    assert inside is not None
+    assert outside is not None
+    assert (inside.beyond, outside.beyond) == ("", "duration 6 to 15")
+
+
 def many(number: int = 40) -> list[Params]:
     draw = random.Random(5)
     return [

@@ -22,7 +22,17 @@ from runner.model import (
     Reference,
     Sha256,
 )
-from runner.money.pricing import MANY, OPTIONS, RECENT, SMALL, Seen, estimate, shape_of, surprises_above
+from runner.money.pricing import (
+    CHANGED,
+    MANY,
+    OPTIONS,
+    RECENT,
+    SMALL,
+    Seen,
+    estimate,
+    shape_of,
+    surprises_above,
+)
 
 MODEL = ModelId("grok-imagine-video")
 CONTRACT = Contract(id=MODEL, display_name="Grok", base_credits=20)
@@ -92,10 +102,26 @@ def test_what_was_charged_is_expected_at_its_median_and_set_aside_at_its_highest
 
 
 def test_the_expectation_follows_a_price_that_has_changed_for_good() -> None:
-    half = RECENT // 2
+    assert Seen(ends=(10.0,) * 9 + (40.0,) * (CHANGED - 1)).usual == 10
+    assert Seen(ends=(10.0,) * 9 + (40.0,) * CHANGED).usual == 40
+    assert Seen(ends=(40.0,) * 9 + (10.0,) * CHANGED).usual == 10
+    assert Seen(ends=(10.0,) * 9 + (40.0, 10.0, 41.0)).usual == 10, "which one holds is not known yet"
 
-    assert Seen(ends=(10.0,) * half + (40.0,) * half).usual == 10
-    assert Seen(ends=(10.0,) * (half - 1) + (40.0,) * (half + 1)).usual == 40
+
+def test_how_a_price_is_known_is_told() -> None:
+    def words(seen: Seen | None, *rules: PriceRule) -> tuple[str, str | None]:
+        found = estimate(spec(), contract=CONTRACT, rules=rules, seen=seen)
+        return found.words, found.at
+
+    assert words(Seen(ends=(12,) * 14, at="2026-11-29T10:00:00Z")) == (
+        "seen 14 times",
+        "2026-11-29T10:00:00Z",
+    )
+    assert words(Seen(ends=(12,))) == ("seen once", None)
+    assert words(Seen(ends=(12,) * RECENT)) == (f"seen {RECENT} times or more", None)
+    assert words(Seen(named=30)) == ("reserved, not charged yet", None)
+    assert words(None, rule(50)) == ("given", None)
+    assert words(None) == ("listed", None)
 
 
 @pytest.mark.parametrize(("named", "credits"), [(1, 20), (20, 20), (45, 45)])
