@@ -48,7 +48,7 @@ format: .venv/.dev ## format the code and fix what ruff can fix
 schemas: .venv/.dev ## generate schemas/manifest.schema.json from the contracts
 	$(BIN)/python -m tests.schemas --write
 
-readme: .venv/.dev ## write the generated parts of README.md and runner/README.md
+readme: .venv/.dev ## write the generated parts of README.md and the pages of runner/
 	$(BIN)/python -m tests.readme --write
 
 pictures: .venv/.extra ## take the pictures of README.md from a real sandbox run (needs Chromium)

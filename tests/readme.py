@@ -1,4 +1,4 @@
-"""The generated parts of README.md and runner/README.md: `python -m tests.readme --write` fills, `--check` compares.
+"""The generated parts of pages: `python -m tests.readme --write` fills, `--check` compares.
 
 A part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from runner.lifecycle.rules import may_become
 from runner.model import State
+from runner.service.rivya.open_questions import OPEN_QUESTIONS
 from tests.package_source import top_entries
 from tests.support import clean_environment
 from tests.unit.test_layers import LAYERS
@@ -22,7 +23,8 @@ from tests.unit.test_layers import LAYERS
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 MAP = ROOT / "runner" / "README.md"
-PAGES = (README, MAP)
+SEAM = ROOT / "runner" / "service" / "README.md"
+PAGES = (README, MAP, SEAM)
 BLANK = "\n\n"
 PART = re.compile(r"(?P<head><!-- generated: (?P<name>\w+) -->\n).*?(?P<tail><!-- end -->)", re.S)
 
@@ -90,12 +92,19 @@ def states() -> str:
     return "| state | what is true | may become |\n| --- | --- | --- |\n" + "".join(rows)
 
 
+def open_questions() -> str:
+    """Return what the documentation of the service leaves open, as a table."""
+    rows = [f"| {row.open} | {row.assumed} | {row.otherwise} |\n" for row in OPEN_QUESTIONS]
+    return "| open | the runner assumes | where it is otherwise |\n| --- | --- | --- |\n" + "".join(rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "help": help_text,
     "targets": targets,
     "floors": floors,
     "top": top,
     "states": states,
+    "open": open_questions,
 }
 
 

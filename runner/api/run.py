@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
@@ -39,9 +39,11 @@ from runner.pace.durations import Durations
 from runner.pace.scheduler import Scheduler
 from runner.progress.figures import counted
 from runner.results.files import OutputFolder
+from runner.service import seen
 from runner.service.account import Account
+from runner.service.protocol import Service
 from runner.service.rivya.endpoints import open_service
-from runner.service.transports import check, get_ready, open_result_transport
+from runner.service.transports import ResultTransport, check, get_ready, open_result_transport
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
 from runner.store import diff, durations, jobs, rates, result_hosts, staging
@@ -52,6 +54,18 @@ SANDBOX_KEY = "rvya_sk_sandbox"
 ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.SUBMITTING, State.WAITING)
 PROBLEMS_TOLD = 10
 SPARE_DESCRIPTORS = 8  # for the database's own files, folders that are synced
+
+
+class Watching(Protocol):
+    """Whoever looks at what a run asks, and what it is answered."""
+
+    def service(self, inner: Service) -> Service:
+        """Return a service that does what this one does, and is watched."""
+        ...
+
+    def results(self, way: ResultTransport) -> ResultTransport:
+        """Return a way to hosts of results that is watched."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +84,7 @@ class RunRequest:
     rounds: Rounds | None = None  # other rounds of these jobs, agreed to already (`retry`)
     options: RunOptions = field(default_factory=RunOptions)
     descriptors_kept: int = 0  # for who runs beside: a page and its visitors
+    watch: Watching | None = None
 
 
 Confirm = Callable[[Plan], bool]
@@ -376,6 +391,8 @@ async def _go(
         open_service(account, now=clock.wall_s, connections=MOST_OPEN, heard=service_clock.heard) as service,
         open_result_transport(account.base_url, settings.limits.downloads + slow_places) as results,
     ):
+        if request.watch is not None:
+            service, results = request.watch.service(service), request.watch.results(results)
         context = RunContext(
             run=known.run_id,
             settings=settings,
@@ -389,6 +406,7 @@ async def _go(
             sandbox=request.sandbox,
             marks=known.marks,
             is_run=lambda name: file.holder_of(name) is not None,
+            seen=seen.read(workspace.folder, account.service),
         )
         downloads = Downloads.create(context, known.folder, results, slow_places=slow_places)
         left_out = staging.rows_not_staged(file.conn, settings.name)

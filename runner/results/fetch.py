@@ -93,6 +93,7 @@ class ResultFetcher:
             by the fetcher that began it.
         proxied: Requests go through a proxy, which looks up the names itself.
         gives_away: Says whether a url holds our key and leads to another host than the service's own.
+        continues: A body that broke off may be gone on with; otherwise each fetch begins at its beginning.
         pace: The slowest acceptable body.
         timeout: How long to wait for a connection, and between two pieces of an answer.
     """
@@ -106,6 +107,7 @@ class ResultFetcher:
         clock: Clock,
         proxied: bool = False,
         gives_away: Callable[[str], bool] = lambda _: False,
+        continues: bool = True,
         pace: Pace | None = None,
         timeout: httpx.Timeout | None = None,
     ) -> None:
@@ -118,6 +120,7 @@ class ResultFetcher:
         self._clock = clock
         self._proxied = proxied
         self._gives_away = gives_away
+        self._continues = continues
         self._pace = pace or Pace()
         self._boot = clock.boot_id() or f"process-{secrets.token_hex(8)}"
 
@@ -149,9 +152,25 @@ class ResultFetcher:
             # Plain, since a cancelled coroutine may not await; closing a file we own takes no time.
             part.close()
 
+    async def first_byte(self, url: str) -> int:
+        """Ask for the first byte of a result, keep nothing, and return the status: 206 from who gives parts.
+
+        Raises:
+            ResultUnavailable, ResultUnacceptable: As for `fetch`.
+        """
+        source = without_query(url)
+        headers = {
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "User-Agent": USER_AGENT,
+            "Range": "bytes=0-0",
+        }
+        async with self._open(_parsed(url, source), headers, source) as response:
+            return response.status_code
+
     async def _receive(self, url: str, source: str, part: PartFile, meter: Meter) -> _Received:
         progress, offset = None, 0
-        if part.noted:
+        if part.noted and self._continues:
             progress, offset = await anyio.to_thread.run_sync(self._kept, part, _identity(url))
         if progress is not None and progress.total_bytes == offset and progress.source == _identity(url):
             # Everything had arrived when we were stopped; only what it is remains to be seen.
@@ -303,7 +322,7 @@ class ResultFetcher:
 
     def _notes(self, headers: Mapping[str, str], url: str, total: int | None) -> PartOrigin | None:
         validator = strong_validator(headers)
-        if validator is None or (total is not None and total < RESUME_FROM_BYTES):
+        if not self._continues or validator is None or (total is not None and total < RESUME_FROM_BYTES):
             return None
         return PartOrigin(
             source=_identity(url),

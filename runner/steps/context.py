@@ -13,6 +13,7 @@ from runner.money.budget import Verdict, is_capped, judge
 from runner.money.pricing import estimate
 from runner.service.account import Account
 from runner.service.protocol import Service
+from runner.service.seen import SeenService
 from runner.store import events, ledger
 from runner.store.connection import Connection
 from runner.store.marks import Marks
@@ -25,7 +26,8 @@ class RunContext:
     """One run's view of the world.
 
     `draw` returns numbers from [0, 1): the only randomness of a run. `is_run` says whether somebody runs a
-    manifest of this database now. In `marks` what is known of payments is written down outside the database.
+    manifest of this database now. `seen` is what was found out
+    of the service. In `marks` what is known of payments is written down outside the database.
     """
 
     run: int
@@ -40,6 +42,7 @@ class RunContext:
     sandbox: bool = False
     is_run: Callable[[str], bool] = lambda name: False
     marks: Marks | None = None
+    seen: SeenService = field(default_factory=SeenService)
     books: PriceBooks = field(default_factory=PriceBooks)
 
     def now(self) -> str:

@@ -103,7 +103,11 @@ def take_task(
         final = 0.0  # "charged in full" would be nothing: it never named another amount
     ledger.settle(conn, job, final=final, succeeded=succeeded, now=now)
     if fetched:
-        seconds = _duration_s(task, asked_at_s, sent_ago_s=_sent_ago_s(context, job))
+        seconds = (
+            _duration_s(task, asked_at_s, sent_ago_s=_sent_ago_s(context, job))
+            if context.seen.tells_ends
+            else None
+        )
         after = moves.to_download(
             conn,
             job,

@@ -217,6 +217,14 @@ def _again(conn: Connection, context: RunContext, job: Job) -> Submitted:
             " something else to another account",
         )
         return _give_up(conn, context, job, failure)
+    if not job.reopened and job.in_doubt and context.seen.repeats_are_paid:
+        failure = Failure(
+            cls=FailureClass.OTHER,
+            code="repeats_are_paid",
+            message="its submit is unclear, and this service was seen to make another task of the same key and bytes"
+            " (`rivya-batch doctor`)",
+        )
+        return _give_up(conn, context, job, failure)
     if job.first_sent_service_at is not None:
         context.service_clock.told_before(job.row)
     known = job.reopened or context.service_clock.is_known(job.row)

@@ -139,3 +139,23 @@ def test_a_result_url_with_the_key_in_it_is_asked_for_at_no_other_host(bench: Be
     assert not service.ledger.results
     assert not holding(bench.command.workspace)
     assert not traces(said(outcome).encode())
+
+
+def test_the_key_is_in_nothing_that_doctor_says_or_keeps(bench: Bench) -> None:
+    service = bench.service
+    service.accounts[KEY] = "ours"
+    bench.use(service, KEY)
+    service.become(make_id=lambda number: f"gen {KEY} {number}", results_at="path", price=1.0)
+    for on in ("submit", "poll", "upload", "credits"):
+        service.rule(on, "twist", answer=echoing, times=float("inf"))
+    outcomes = [
+        bench.command("doctor", "--spend", "5", "--yes", *more, env={"TEST_CLOCK_SPEED": "20"})
+        for more in ((), ("--json",))
+    ]
+    service.refused_keys[KEY] = error_answer(401, "api_key_revoked", f"{KEY} {in_codes(KEY)} was revoked")
+    outcomes.append(bench.command("doctor"))
+
+    assert [outcome.code for outcome in outcomes] == [0, 0, 4], "".join(map(said, outcomes))
+    assert not [said(outcome) for outcome in outcomes if traces(said(outcome).encode())]
+    assert (bench.command.workspace / "state" / "service.json").is_file()
+    assert not holding(bench.command.workspace)

@@ -283,3 +283,13 @@ async def test_a_cancelled_download_closes_its_connection_and_keeps_what_can_be_
     if headers:
         result = await fetch(Host([rest()]), part)
         assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
+
+
+async def test_where_a_host_gives_no_parts_a_download_begins_anew_without_asking(part: PartFile) -> None:
+    await began(part)
+    host = Host([answer(body=LARGE, etag='"v1"')])
+
+    result = await fetch(host, part, URL, continues=False)
+
+    assert "range" not in host.asked[0].headers
+    assert result.sha256 == hashlib.sha256(LARGE).hexdigest()
