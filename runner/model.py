@@ -167,11 +167,21 @@ class Polling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceRule:
-    """A price the user gives: for a model, and only where all of `params` match."""
+    """A price the user gives: for a model, and only where all of `params` match.
+
+    `credits`, and `per` for each of a number (a second of `duration`), times the factor of each option. `factors` are by
+    the name of the option, then by its value as `fingerprint.canonical` writes it; a value without one has 1. `defaults`
+    are what a job has that leaves an option out. `shared` rules hold where the manifest's own say nothing.
+    """
 
     model: ModelId
     credits: float
     params: Mapping[str, Json] = field(default_factory=dict)
+    per: Mapping[str, float] = field(default_factory=dict)
+    factors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rounding: str = ""  # up, nearest, down; empty for none
+    defaults: Mapping[str, Json] = field(default_factory=dict)
+    shared: bool = False
 
 
 # How long a service remembers a key is undocumented, and so is whether it holds one while it works on a submit. What

@@ -23,6 +23,7 @@ OWN_KEY: Final = "^x-"  # of the top level
 _NUMBER_TEXT: Final = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 _DURATION: Final = r"^\d+(\.\d+)?[smhd]$"
 _SIZE: Final = r"^\d+(\.\d+)?\s*([kKMGT]i?)?B$"
+ROUNDINGS: Final = ("up", "nearest", "down")
 _VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 
 
@@ -115,6 +116,20 @@ def manifest_schema(contracts: Mapping[ModelId, Contract]) -> Schema:
             "job": {**_job(), "allOf": by_model},
             **{_def_name(model): _model_def(contracts[model]) for model in models},
         },
+    }
+
+
+def schema_of_prices(contracts: Mapping[ModelId, Contract]) -> Schema:
+    """Return what decides what a workspace's file of prices may say: `prices:`, as in a manifest, and nothing else."""
+    whole = schema_of_manifests(contracts)
+    return {
+        "$schema": DIALECT,
+        "type": "object",
+        "additionalProperties": False,
+        "patternProperties": {OWN_KEY: True},
+        "required": ["prices"],
+        "properties": {"prices": whole["properties"]["prices"]},
+        "$defs": whole["$defs"],
     }
 
 
@@ -277,18 +292,8 @@ def _head_properties() -> Schema:
             "propertyNames": {"$ref": "#/$defs/model"},
             "additionalProperties": _either(
                 {"type": "number", "minimum": 0},
-                {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "required": ["credits"],
-                        "properties": {
-                            "params": {"type": "object", "description": "Where all of these match."},
-                            "credits": _credits("Credits of one job."),
-                        },
-                    },
-                },
+                _price(),
+                {"type": "array", "items": _price()},
             ),
         },
         "jobs": {
@@ -339,6 +344,40 @@ def _job() -> Schema:
             },
         },
         "dependentRequired": {"exclude": ["matrix"]},
+    }
+
+
+def _price() -> Schema:
+    number = {"type": "number", "minimum": 0}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "anyOf": [{"required": [key], "properties": {key: True}} for key in ("credits", "per")],
+        "properties": {
+            "params": {"type": "object", "description": "Where all of these match."},
+            "credits": _credits("Credits of one job; with `per`, those it costs in any case."),
+            "per": {
+                "type": "object",
+                "minProperties": 1,
+                "description": "Credits for each of a number: {duration: 1.67} is 1.67 a second.",
+                "additionalProperties": number,
+            },
+            "factors": {
+                "type": "object",
+                "minProperties": 1,
+                "description": "By option and value: {resolution: {720p: 2}} doubles the price at 720p.",
+                "additionalProperties": {
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": number,
+                },
+            },
+            "round": {
+                "type": "string",
+                "enum": list(ROUNDINGS),
+                "description": "To whole credits. Not rounded by default.",
+            },
+        },
     }
 
 

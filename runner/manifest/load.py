@@ -14,9 +14,10 @@ from runner.manifest.expansion import Expander
 from runner.manifest.findings import SHOWN, Findings, Snapshot, SourceText, Spot
 from runner.manifest.head import Head, read_head
 from runner.manifest.inputs import Input
-from runner.manifest.json_schema import schema_of_manifests
+from runner.manifest.json_schema import schema_of_manifests, schema_of_prices
 from runner.manifest.left_out import LeftOut
 from runner.manifest.ordinary_files import read_text
+from runner.manifest.prices import NO_SHARED_PRICES, SharedPrices, read_shared_prices
 from runner.manifest.references import ReferenceReader, References, UrlCollector
 from runner.manifest.refusals import judge_manifest
 from runner.manifest.row_files import is_as_it_was
@@ -42,8 +43,10 @@ class OpenManifest:
         folder: Path,
         contracts: Mapping[ModelId, Contract],
         references: References,
+        shared_prices: SharedPrices = NO_SHARED_PRICES,
     ) -> None:
         self._findings = findings
+        self._shared_prices = shared_prices
         self._head = head
         self._judged: tuple[Snapshot, frozenset[int]] | None = None
         self._contracts = contracts
@@ -53,7 +56,11 @@ class OpenManifest:
         self._expander: Expander | None = None
         self.folder = folder
         self.sha256 = sha256  # of the file's text
-        self.settings: Settings | None = head.settings if head is not None else None
+        self.prices_sha256 = shared_prices.sha256  # of the text of the workspace's file of prices
+        self.settings: Settings | None = None
+        if head is not None:
+            settings = head.settings
+            self.settings = replace(settings, prices=(*settings.prices, *shared_prices.rules))
 
     @property
     def has_name(self) -> bool:
@@ -141,6 +148,15 @@ class OpenManifest:
             refused = judge_manifest(
                 head.document, head.spot, self._findings, judge=judge, contracts=self._contracts
             )
+            prices = self._shared_prices
+            if prices.document is not None and prices.spot is not None:
+                judge_manifest(
+                    prices.document,
+                    prices.spot,
+                    self._findings,
+                    judge=Judge(schema_of_prices(self._contracts)),
+                    contracts=self._contracts,
+                )
             self._judged = self._findings.snapshot(), refused
         return self._judged
 
@@ -187,19 +203,21 @@ def open_manifest(
         path: The file; problems name it as given here.
         contracts: The models there are.
         references: Looks at input files.
-        workspace: The folder whose `out/<name>` is the default output; the manifest's own by default.
+        workspace: The folder whose `out/<name>` is the default output, and which may have a file of prices; the
+            manifest's own by default.
     """
     # By its real place: whichever link a manifest is reached by, its files and results are the same.
     absolute = Path(os.path.realpath(path))
     shown = str(absolute if os.path.islink(path) else path)  # noqa: PTH114 (a str may come here too)
     folder = absolute.parent
     findings = Findings()
-    text = read_text(absolute, shown=shown)
+    text, prices = read_text(absolute, shown=shown), NO_SHARED_PRICES
     if isinstance(text, Problem):
         findings.add(text)
         head, text = None, ""
     else:
         head = _head(text, absolute, shown, findings, workspace or folder, contracts)
+        prices = read_shared_prices(workspace or folder, findings, contracts)
     return OpenManifest(
         findings,
         head,
@@ -207,6 +225,7 @@ def open_manifest(
         folder=folder,
         contracts=contracts,
         references=References(references, folder),
+        shared_prices=prices,
     )
 
 

@@ -245,7 +245,9 @@ _MISSING: Final = {
         "missing-key",
         "write `id:`; it names the job for good, so derive it from its content",
     ),
-    "credits": _Words("a price needs `credits`", "missing-key", "write {params: …, credits: 12}"),
+    "prices": _Words(
+        "the file of prices has none", "missing-key", "write `prices: {grok-imagine-video: 12}`"
+    ),
 }
 
 _EXAMPLES: Final = {
@@ -279,6 +281,9 @@ _EMPTY: Final = {
     "matrix": _Words("the matrix has no axis", "empty-matrix"),
 }
 _ROWS: Final = _Words("rows names no file", "missing-key", "write {file: …} or {glob: …}")
+_PRICE: Final = _Words(
+    "a price needs `credits` or `per`", "missing-key", "write {credits: 12}, or {per: {duration: 1.67}}"
+)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -322,6 +327,8 @@ def _wording(path: tuple[str | int, ...], refusal: Refusal) -> _Words:
             return _Words("a combination is a mapping from axis to value, not an empty one", "wrong-type")
         case "anyOf" if key == "rows":
             return _ROWS
+        case "anyOf" if path[:1] == ("prices",):
+            return _PRICE
         case "maxProperties" if key == "rows":
             return _Words(
                 "rows takes `glob` alone, or `file` and how to read it", "refused", "remove one of them"

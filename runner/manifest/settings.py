@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from runner.contract import Contract, canonical_params
+from runner.contract import Contract
 from runner.contract.phrases import shown
 from runner.host.drives import DRIVES
-from runner.manifest.model_names import find_contract
+from runner.manifest.prices import read_prices
 from runner.manifest.section import Section
 from runner.manifest.texts import filled_in
-from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import (
     RESEND_AFTER_S,
     RESEND_WITHIN_S,
@@ -23,7 +22,6 @@ from runner.model import (
     Limits,
     ModelId,
     Polling,
-    PriceRule,
     Settings,
 )
 
@@ -66,7 +64,7 @@ def read_settings(
         resend_within_s=resend_within_s,
         resend_after_s=resend_after_s,
         reuse_uploads_within_s=_reuse_within(top),
-        prices=_prices(top, contracts),
+        prices=read_prices(top, contracts),
     )
 
 
@@ -167,40 +165,3 @@ def _reuse_within(top: Section) -> float:
     section = top.section("uploads")
     default_s = REUSE_UPLOADS_WITHIN_S
     return default_s if section is None else section.duration("reuse_within", default_s)
-
-
-def _prices(top: Section, contracts: Mapping[ModelId, Contract]) -> tuple[PriceRule, ...]:
-    section = top.section("prices")
-    if section is None:
-        return ()
-    rules: list[PriceRule] = []
-    for model, value in section.node.items():
-        spot = section.spot.inside(section.node.key_at(model), model)
-        contract = find_contract(model, spot, top.findings, contracts)
-        if isinstance(value, YamlList):
-            for index, item in enumerate(value):
-                at = section.at(model).inside(value.item_at(index), index)
-                if isinstance(item, YamlMap) and (
-                    rule := _price(Section(item, at, top.findings), model, contract)
-                ):
-                    rules.append(rule)
-        elif (credits := section.number(model)) is not None:
-            rules.append(PriceRule(model=ModelId(model), credits=credits))
-    return tuple(rules)
-
-
-def _price(section: Section, model: str, contract: Contract | None) -> PriceRule | None:
-    credits = section.number("credits")
-    written = section.section("params")
-    params: Mapping[str, Json] = {}
-    if written is not None and contract is not None:
-        params, problems = canonical_params(contract, written.node)
-        for problem in problems:
-            if problem.code != "missing-param":
-                spot = written.at(problem.key)
-                if problem.code == "unknown-param":
-                    spot = written.spot.inside(written.node.key_at(problem.key), problem.key)
-                section.findings.report(
-                    spot, problem.what, problem.code, problem.hint, job="", severity=problem.severity
-                )
-    return None if credits is None else PriceRule(model=ModelId(model), credits=credits, params=params)

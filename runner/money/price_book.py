@@ -194,9 +194,7 @@ class _Row:
         self.values = features
         self.texts = {name: canonical(value) for name, value in features.items()}
         self.numbers = {
-            name: float(value)
-            for name, value in features.items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool)
+            name: number for name, value in features.items() if (number := number_in(value)) is not None
         }
         self.sizes = {
             name: (float(found[1]), found[2])
@@ -206,8 +204,16 @@ class _Row:
 
 
 _MISSING = "null"
+_NUMBER = re.compile(r"\d{1,12}(\.\d{1,12})?")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)")  # 480p, 4k, 10s
 _NO_MEASURE = frozenset({"seed"})  # numbers of which more is not more
+
+
+def number_in(value: Json) -> float | None:
+    """Return a number, also where it is an option and so sent as text (`"10"`); None for what is none."""
+    if isinstance(value, str):
+        return float(value) if _NUMBER.fullmatch(value) else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _size_of(row: _Row, name: str) -> float:

@@ -6,13 +6,14 @@ must not make a plan of two thousand jobs absurd, nor pass unseen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runner.contract import Contract
-from runner.fingerprint import price_shape
-from runner.model import Basis, Estimate, Job, JobSpec, PriceRule
-from runner.money.price_book import PriceBook
+from runner.fingerprint import canonical, price_shape
+from runner.model import Basis, Estimate, Job, JobSpec, Json, PriceRule
+from runner.money.price_book import PriceBook, number_in
 from runner.money.price_lines import ALIKE
 
 # So many of the last charges tell a price: enough for one odd one to stand alone among them.
@@ -89,7 +90,7 @@ def estimate(
     Args:
         job: What would be paid for.
         contract: Its model's contract, for `base_credits`; None counts as zero.
-        rules: The manifest's `prices:`; of those that match, the one with most params wins.
+        rules: The manifest's `prices:`; of those that match, the manifest's own, then the one with most params wins.
         seen: What this workspace has seen of the same shape.
         book: Returns what it has seen of other prices of the model; asked only where nothing better is known.
     """
@@ -121,18 +122,49 @@ def _times(number: int) -> str:
 
 def _told(job: Job | JobSpec, contract: Contract | None, rules: Sequence[PriceRule]) -> Estimate:
     matching = [
-        rule
+        (rule, credits)
         for rule in rules
-        if rule.model == job.model and all(job.params.get(key) == value for key, value in rule.params.items())
+        if rule.model == job.model
+        and all(job.params.get(key) == value for key, value in rule.params.items())
+        and (credits := given_price(rule, job.params)) is not None
     ]
     if matching:
-        credits = max(matching, key=lambda rule: len(rule.params)).credits
-        return replace(_exactly(credits, Basis.GIVEN, MANY), words="given")
+        rule, credits = max(matching, key=lambda each: (not each[0].shared, len(each[0].params)))
+        words = "given in state/prices.yaml" if rule.shared else "given"
+        return replace(_exactly(credits, Basis.GIVEN, MANY), words=words)
     listed = float(contract.base_credits or 0) if contract is not None else 0.0
     if not listed > 0:
         # A lower bound of nothing tells nothing.
         return Estimate(credits=0.0, reserve=0.0, basis=Basis.LISTED, words="not listed")
     return replace(_exactly(listed, Basis.LISTED, OPTIONS), words="listed")
+
+
+def given_price(rule: PriceRule, params: Mapping[str, Json]) -> float | None:
+    """Return what a rule says of a job with these params; None where a number is left out and has no default.
+
+    >>> rule = PriceRule(model="m", credits=2, per={"duration": 1.5}, factors={"mode": {'"fun"': 2}}, rounding="up")
+    >>> given_price(rule, {"duration": 5, "mode": "fun"}), given_price(rule, {"duration": 5}), given_price(rule, {})
+    (19.0, 10.0, None)
+    """
+    credits = rule.credits
+    for name, each in rule.per.items():
+        number = number_in(params.get(name, rule.defaults.get(name)))
+        if number is None:
+            return None
+        credits += each * number
+    for name, factors in rule.factors.items():
+        credits *= factors.get(canonical(params.get(name, rule.defaults.get(name))), 1.0)
+    return ROUNDINGS[rule.rounding](credits)
+
+
+# Of what arithmetic in doubles makes of 0.1 x 30.
+_HAIR = 1e-9
+ROUNDINGS: Mapping[str, Callable[[float], float]] = {
+    "": lambda credits: credits,
+    "up": lambda credits: float(math.ceil(credits - _HAIR)),
+    "nearest": lambda credits: float(math.floor(credits + 0.5 + _HAIR)),
+    "down": lambda credits: float(math.floor(credits + _HAIR)),
+}
 
 
 def _fitted(

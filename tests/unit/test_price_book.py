@@ -144,7 +144,15 @@ def test_nothing_is_said_of_what_was_never_paid_for() -> None:
     assert price(book, duration=8) is None, "what is chosen where it is left out is not known"
     assert price(book, duration=8, resolution="480p", audio=True) is None
     assert book.price({"duration": 8, "resolution": "480p"}, ["image"]) is None
-    assert price(book, duration="8", resolution="480p") is None
+
+
+def test_a_duration_that_is_sent_as_text_is_a_number_all_the_same() -> None:
+    book = paid(lambda each: 2.5 * int(each["duration"]), *({"duration": str(n)} for n in DURATIONS))
+
+    found = price(book, duration="8")
+
+    assert found is not None
+    assert found.expected == 20
 
 
 def test_what_lies_beyond_is_told() -> None:

@@ -41,7 +41,9 @@ def basis_of(opened: Opened) -> str | None:
         program, contracts = _program(), contracts_sha256(opened.workspace, sandbox=opened.sandbox)
     except (OSError, PackageNotFoundError):
         return None
-    parts = (program, contracts, str(opened.manifest.folder), opened.manifest.sha256)
+    manifest = opened.manifest
+    # The shared prices have no part in the jobs; but they are judged with them.
+    parts = (program, contracts, str(manifest.folder), manifest.sha256, manifest.prices_sha256)
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
