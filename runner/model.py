@@ -334,3 +334,22 @@ class Estimate:
     def low(self) -> float:
         """The least that it is thought to be, in credits."""
         return self.credits if self.at_least is None else min(self.at_least, self.credits)
+
+
+class OrderKind(StrEnum):
+    """What a run may be told."""
+
+    HOLD = "hold"  # submit nothing new
+    GO = "go"  # go on with that
+    STOP = "stop"  # drain and end
+    RATE = "rate"  # requests a second; no value: as the manifest says
+    IN_FLIGHT = "in_flight"  # tasks at once; no value: as the manifest says
+    MAX_CREDITS = "max_credits"  # the cap of this run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One thing a person wants of a run."""
+
+    kind: OrderKind
+    value: float | None = None

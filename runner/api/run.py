@@ -34,6 +34,7 @@ from runner.host.surroundings import Weight
 from runner.host.workspace import DatabasePlace, find_workspace
 from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
+from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
 from runner.pace.concurrency import concurrency_limit
 from runner.pace.durations import Durations
 from runner.pace.scheduler import Scheduler
@@ -465,11 +466,13 @@ def _scheduler(file: StateDatabase, settings: Settings, account: Account, clock:
         if known:
             learned.seed(shape, known)
     limits, now = rates.find(file.conn, account.name), clock.mono_s()
-    tasks = concurrency_limit(settings.limits.in_flight)
+    tasks = AdjustableConcurrency(concurrency_limit(settings.limits.in_flight))
     resume_tasks(tasks, limits, now=now, wall_s=clock.wall_s())
     return Scheduler(
         polling=settings.polling,
-        rate=resumed_rate(given_per_s=settings.limits.requests_per_second, known=limits, now=now),
+        rate=AdjustableRate(
+            resumed_rate(given_per_s=settings.limits.requests_per_second, known=limits, now=now)
+        ),
         tasks=tasks,
         durations=learned,
     )

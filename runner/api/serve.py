@@ -117,23 +117,19 @@ class _Control:
     def __init__(self, engine: Engine, announce: Callable[[str], None]) -> None:
         self._engine = engine
         self._announce = announce
-        self.held = False
-        self.stopping = False
         self.numbers: Numbers | None = None
         self.moved: Callable[[], None] = lambda: None
 
     def hold(self, held: bool) -> None:
         """Hold new submits, or go on with them."""
-        if held != self.held:
+        if held != self._engine.held:
             self._announce("paused from the live page: no new jobs are submitted" if held else "resumed")
-        self.held = held
         self._engine.hold(held)
 
     def stop(self) -> None:
         """Drain and end."""
-        if not self.stopping:
+        if not self._engine.stopping:
             self._announce("stopping, from the live page: finishing open requests")
-        self.stopping = True
         self._engine.stop(Exit.INTERRUPTED, STOPPED)
 
     def take(self, numbers: Numbers) -> None:
@@ -143,7 +139,9 @@ class _Control:
 
     def state(self) -> ControlState:
         """Return what was done so far, and how the run goes."""
-        return ControlState(on_it=True, held=self.held, stopping=self.stopping, numbers=self.numbers)
+        return ControlState(
+            on_it=True, held=self._engine.held, stopping=self._engine.stopping, numbers=self.numbers
+        )
 
 
 async def _serve(page: LivePage, target: Target, control: _Control | None = None) -> None:

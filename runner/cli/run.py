@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 import time
@@ -14,7 +13,7 @@ import click
 
 from runner.cli.browser import linked, open_live, open_url, page_options, somebody_looks
 from runner.cli.output import complain, console, show, skip_invalid_option
-from runner.cli.run_options import Asked, asked
+from runner.cli.run_options import Asked, asked, check_time_of_day
 from runner.errors import Exit, UsageError
 from runner.lifecycle.rules import MODERATION_LIKE
 from runner.words import harmless
@@ -111,7 +110,7 @@ def go(
     from runner.progress.choose import choose_progress
 
     if start_at is not None:
-        check_time_of_day(start_at)
+        time_to_start(start_at)
     progress = choose_progress(as_json=as_json, verbose=verbose, title=request.path.name)
     page = web.listen(progress.announce) if web is not None else None
     if page is not None:
@@ -213,20 +212,23 @@ def look_first(plan: Plan, options: RunOptions) -> float | None:
     return looked.balance
 
 
-def check_time_of_day(text: str) -> tuple[int, int]:
-    """Return hour and minute of `23:00`."""
-    found = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})", text)
-    if found is not None and int(found[1]) < 24 and int(found[2]) < 60:
-        return int(found[1]), int(found[2])
-    raise UsageError(f"--start-at {text!r} is not a time of day", hint="write it as 23:00")
+def time_to_start(text: str) -> tuple[int, int]:
+    """Return hour and minute of `23:00`.
+
+    Raises:
+        UsageError: It is no time of day.
+    """
+    found = check_time_of_day(text, "--start-at")
+    if found is None:
+        raise UsageError(f"--start-at {text!r} is not a time of day", hint="write it as 23:00")
+    return found
 
 
 def wait_until(text: str) -> None:
     """Wait for the next time it is this late, here."""
     from runner.host.clock import next_time_of_day
 
-    hour, minute = check_time_of_day(text)
-    start = next_time_of_day(hour, minute, now_s=time.time())
+    start = next_time_of_day(*time_to_start(text), now_s=time.time())
     complain(f"waiting until {start}")
     # In short naps against the wall clock: a laptop that slept through the time starts when it wakes.
     while (left_s := start.epoch_s - time.time()) > 0:

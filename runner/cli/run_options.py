@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import shlex
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,7 @@ class Asked:
     may_pay_twice: bool
     replace: bool
     stop_after_s: float | None
+    stop_at: str | None
     patience_s: float | None
     accept_warnings: bool
     yes: bool
@@ -62,9 +66,49 @@ class Asked:
             replace=self.replace,
             rounds=rounds,
             options=RunOptions(
-                only=self.only, stop_after_s=self.stop_after_s, patience_s=self.patience_s, **options
+                only=self.only,
+                stop_after_s=self.stop_after_s,
+                stop_at_s=moment_s(self.stop_at, "--stop-at") if self.stop_at is not None else None,
+                patience_s=self.patience_s,
+                **options,
             ),
         )
+
+
+def check_time_of_day(text: str, option: str) -> tuple[int, int] | None:
+    """Return hour and minute of `23:00`; None for anything else.
+
+    Raises:
+        UsageError: It looks like one, and is none.
+    """
+    found = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})", text)
+    if found is None:
+        return None
+    if int(found[1]) < 24 and int(found[2]) < 60:
+        return int(found[1]), int(found[2])
+    raise UsageError(f"{option} {text!r} is not a time of day", hint="write it as 23:00")
+
+
+def moment_s(text: str, option: str) -> float:
+    """Return when a time of day comes next by the clock on the wall here, or a date and time, in seconds since 1970.
+
+    Raises:
+        UsageError: It is neither, or is over.
+    """
+    from runner.host.clock import next_time_of_day
+
+    now_s = time.time()
+    if (of_day := check_time_of_day(text, option)) is not None:
+        return next_time_of_day(*of_day, now_s=now_s).epoch_s
+    try:
+        at_s = datetime.fromisoformat(text).timestamp() if "T" in text or " " in text else None
+    except (ValueError, OverflowError, OSError):
+        at_s = None
+    if at_s is None:
+        raise UsageError(f"{option} {text!r} is no time", hint="write it as 06:30, or as 2026-11-30T06:30")
+    if at_s <= now_s:
+        raise UsageError(f"{option} {text} is over already", hint="name a time to come")
+    return at_s
 
 
 class DurationType(click.ParamType[float]):
@@ -124,6 +168,11 @@ OPTIONS = (
         "--stop-after", type=DURATION, metavar="TIME", help="Stop after this long, such as 6h (exit 10)."
     ),
     click.option(
+        "--stop-at",
+        metavar="TIME",
+        help="Submit only what is home by then, such as 06:30 or 2026-11-30T06:30 (exit 10).",
+    ),
+    click.option(
         "--patience",
         type=DURATION,
         metavar="TIME",
@@ -156,6 +205,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
         sandbox: bool,
         sandbox_options: str,
         stop_after: float | None,
+        stop_at: str | None,
         patience: float | None,
         state: str | None,
         manifest: Path,
@@ -178,6 +228,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
             may_pay_twice=may_pay_twice,
             replace=replace,
             stop_after_s=stop_after,
+            stop_at=stop_at,
             patience_s=patience,
             accept_warnings=accept_warnings,
             yes=yes,

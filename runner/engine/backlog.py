@@ -12,7 +12,7 @@ from typing import Any
 from runner.engine.admission import Admission
 from runner.engine.gates import Gates
 from runner.engine.view import RunOptions
-from runner.model import Job, Reference, State
+from runner.model import Job, ModelId, Reference, State
 from runner.steps import upload as upload_step
 from runner.steps.context import RunContext
 from runner.steps.download import Settled
@@ -45,6 +45,7 @@ class Backlog:
         self.missing: dict[int, tuple[str, set[upload_step.Needed]]] = {}
         self.tries: Counter[Any] = Counter()
         self.fed = False
+        self.models: dict[str, ModelId] = {}  # of each shape that was prepared
         self._cursor = (-1, -1)
         self._unclear_later = 0
         self._later: list[tuple[float, int, deque[Any], Any]] = []
@@ -73,6 +74,13 @@ class Backlog:
     def unclear(self) -> int:
         """Jobs that may have been accepted and are not being asked about at this moment."""
         return len(self.resend) + self._unclear_later
+
+    @property
+    def next_shape(self) -> str | None:
+        """The shape of a job that would be submitted next for the first time; None where none is near."""
+        if self.ready:
+            return self.ready[0][1]
+        return next((shape for shape, _ in self.missing.values()), None)
 
     @property
     def next_due(self) -> float:
@@ -128,6 +136,7 @@ class Backlog:
             self._prepare(job, lacking.get(job.row, []))
 
     def _prepare(self, job: Job, lacking: list[Reference]) -> None:
+        self.models[job.shape] = job.model
         if not lacking:
             self.ready.append((job.row, job.shape))
             return

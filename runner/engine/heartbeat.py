@@ -9,12 +9,13 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from runner.engine.hands import obey
 from runner.engine.results import Results
 from runner.engine.run_state import RunState
 from runner.engine.view import Snapshot
 from runner.errors import RunnerError
-from runner.model import NEVER_SENT, State
-from runner.store import jobs, ledger, runs
+from runner.model import NEVER_SENT, Order, State
+from runner.store import jobs, ledger, orders, runs
 from runner.store.connection import Connection
 from runner.store.marks import PaymentsBegun
 
@@ -98,11 +99,18 @@ class Heartbeat:
         run_state = self._run_state
         name = run_state.context.settings.name
 
-        def read(conn: Connection) -> tuple[dict[tuple[State, bool], int], tuple[float, float]]:
-            return jobs.counts(conn, name), ledger.totals(conn, name)
+        context = run_state.context
+
+        def read(
+            conn: Connection,
+        ) -> tuple[dict[tuple[State, bool], int], tuple[float, float], list[Order]]:
+            ordered = orders.take(conn, context.run, context.now())
+            return jobs.counts(conn, name), ledger.totals(conn, name), ordered
 
         # Each beat checks that the file is still the one that others will find, even while nothing is sent.
-        self._counts, (charged, reserved) = await run_state.context.writer.write(read, to_send=True)
+        self._counts, (charged, reserved), ordered = await context.writer.write(read, to_send=True)
+        for order in ordered:
+            obey(run_state, order)
         if run_state.admission.elsewhere:
             # Nobody tells us when another run's probe is back; once no other run is left, ask a last time.
             run_state.alone = await self.remember() == 1
@@ -125,7 +133,7 @@ class Heartbeat:
             orphans=orphans,
             charged=charged,
             reserved=reserved,
-            cap=run_state.context.settings.budget.max_credits,
+            cap=run_state.context.budget.max_credits,
             rate_per_s=run_state.scheduler.rate_per_s,
             requests=run_state.tally.requests,
             rejections=run_state.tally.rejections,
@@ -161,7 +169,7 @@ class Heartbeat:
             "rate_per_s": run_state.scheduler.rate_per_s,
             "in_flight": run_state.scheduler.in_flight,
             "eta_s": self._eta_s(),
-            "cap": run_state.context.settings.budget.max_credits,
+            "cap": run_state.context.budget.max_credits,
             "held": run_state.admission.paused,
             "stopping": run_state.reasons.halted,
             "note": self._note(),

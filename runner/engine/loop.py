@@ -17,6 +17,7 @@ import anyio.abc
 from runner.engine import polls, questions, submits, uploads
 from runner.engine.completeness import look_at_the_ledger
 from runner.engine.connections import Connections
+from runner.engine.ending import Ending
 from runner.engine.gates import Conditions, Gates, gates
 from runner.engine.heartbeat import Heartbeat
 from runner.engine.results import Results
@@ -63,6 +64,7 @@ class Engine:
         self._backlog = self._run_state.backlog
         self._reasons = self._run_state.reasons
         self._results = Results(self._run_state, downloads)
+        self._ending = Ending(options.stop_at_s, context, scheduler)
         self._heartbeat = Heartbeat(self._run_state, self._results)
         self._connections = Connections()
         self._fault: BaseException | None = None
@@ -75,8 +77,17 @@ class Engine:
 
     def hold(self, held: bool) -> None:
         """Hold new submits, or go on with them."""
-        self._run_state.admission.paused = held
-        self._notify()
+        self._run_state.hold(held)
+
+    @property
+    def held(self) -> bool:
+        """Whether a person holds new submits."""
+        return self._run_state.admission.paused
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is begun."""
+        return self._reasons.halted
 
     def submit_nothing(self, why: str) -> None:
         """Submit nothing new in this run, for trouble that may pass; what is paid is brought home."""
@@ -171,6 +182,10 @@ class Engine:
         self._heartbeat.felt(now)
         if now >= self._time_limit():
             self._reasons.halt(Exit.TIME, "the time limit of --stop-after is reached")
+        if (why := self._ending.over(now)) is not None:
+            self._reasons.halt(Exit.TIME, why)
+        if not self._reasons.no_new and (why := self._ending.too_late(now, self._backlog)) is not None:
+            self._reasons.stop_submitting(Exit.TIME, why)
         if (why := self._run_state.health.verdict(now)) is not None:
             self._reasons.halt(Exit.TEMPORARY, f"{why}{named(self._run_state.unanswered)}")
 
@@ -324,6 +339,7 @@ class Engine:
                 until,
                 self._backlog.next_due,
                 self._time_limit(),
+                self._ending.next_at(now),
                 run_state.health.gives_up_at,
                 run_state.waits.next_at(now),
                 key_at,

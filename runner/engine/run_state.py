@@ -105,6 +105,11 @@ class RunState:
         self.reasons.halt(code, why)
         self.notify()
 
+    def hold(self, held: bool) -> None:
+        """Hold new submits, or go on with them."""
+        self.admission.paused = held
+        self.notify()
+
     def stop_for(self, exc: RunnerError) -> None:
         """Stop in good order for an error that has words for people."""
         self.stop(exc.exit_code, in_words(exc))

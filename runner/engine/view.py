@@ -20,6 +20,7 @@ class RunOptions:
     left_out: frozenset[int] = frozenset()  # never submit these: mistakes were found in their jobs
     canary: int | None = None
     stop_after_s: float | None = None
+    stop_at_s: float | None = None  # all is to be home by then, in seconds since 1970
     patience_s: float | None = None  # None: nobody has said
 
     def asks_for(self, row: int, id_: str) -> bool:

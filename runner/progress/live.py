@@ -24,7 +24,17 @@ COLOURS = {
     "downloading": "cyan",
     "submitting": "cyan",
 }
-LASTING = ("failed", "uncertain", "overdue", "over_job", "warning", "canary", "no_credits", "surprise")
+LASTING = (
+    "failed",
+    "uncertain",
+    "overdue",
+    "over_job",
+    "warning",
+    "notice",
+    "canary",
+    "no_credits",
+    "surprise",
+)
 
 
 class LiveProgress:

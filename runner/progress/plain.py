@@ -115,7 +115,7 @@ def sentence(kind: str, data: dict[str, Any], *, verbose: int = 0) -> str | None
             return f"surprise   {message}"
         case "no_credits":
             return f"no credits {message}"
-        case "warning" | "canary":
+        case "warning" | "canary" | "notice":
             return f"{kind:<10} " + (f"{job}  {message}" if job.strip() else message)
         case "submitted" | "succeeded" if verbose:
             return f"{kind:<10} {job}  {said('task_id')}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.contract import Contract
 from runner.host.clock import Clock, ServiceClock, rfc3339
-from runner.model import Estimate, Job, ModelId, Settings
+from runner.model import Budget, Estimate, Job, ModelId, Settings
 from runner.money.budget import Verdict, is_capped, judge
 from runner.money.pricing import estimate
 from runner.service.account import Account
@@ -19,6 +19,13 @@ from runner.store.connection import Connection
 from runner.store.marks import Marks
 from runner.store.price_books import PriceBooks
 from runner.store.writer import GroupWriter
+
+
+@dataclass(slots=True)
+class Caps:
+    """The caps of a run; a person may change them while it goes on. None: those of its manifest."""
+
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +50,13 @@ class RunContext:
     is_run: Callable[[str], bool] = lambda name: False
     marks: Marks | None = None
     seen: SeenService = field(default_factory=SeenService)
+    caps: Caps = field(default_factory=Caps)
     books: PriceBooks = field(default_factory=PriceBooks)
+
+    @property
+    def budget(self) -> Budget:
+        """The caps as they are now."""
+        return self.caps.budget or self.settings.budget
 
     def now(self) -> str:
         """Return the wall clock's time as the database holds it."""
@@ -62,7 +75,7 @@ class RunContext:
 
     def judge(self, conn: Connection, job: Job, found: Estimate) -> Verdict:
         """Say whether a payment that was estimated fits under the caps now."""
-        budget, service = self.settings.budget, self.account.service
+        budget, service = self.budget, self.account.service
         if not is_capped(budget):
             return Verdict.YES
         seen = ledger.price_seen(conn, service, job.shape) is not None

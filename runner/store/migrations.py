@@ -438,6 +438,21 @@ _LIMITS = (
     "DROP TABLE rates_before",
 )
 
+# What people tell a run from another terminal.
+_ORDERS = (
+    """
+    CREATE TABLE orders (
+        id INTEGER PRIMARY KEY,
+        run INTEGER NOT NULL REFERENCES runs (id),
+        kind TEXT NOT NULL,
+        value REAL,
+        given_at TEXT NOT NULL,
+        taken_at TEXT
+    ) STRICT
+    """,
+    "CREATE INDEX orders_open ON orders (run) WHERE taken_at IS NULL",
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -450,6 +465,7 @@ STEPS = {
     "0009_prices": _PRICES,
     "0010_states": _STATES,
     "0011_limits": _LIMITS,
+    "0012_orders": _ORDERS,
 }
 
 

@@ -182,7 +182,7 @@ class ServerDatabase:
                     had = _refuse_strange(conn, address)
                     for name in STEPS:
                         if name not in had:
-                            _apply(conn, name, first=not had)
+                            _apply(conn, name, first=not had and name == next(iter(STEPS)))
         except BaseException:
             conn.raw.close()
             raise

@@ -11,11 +11,11 @@ from runner.store.reporting import snapshot
 # In this order each row finds what it refers to.
 TABLES = (
     "manifests", "listings", "jobs", "ledger", "artifacts", "runs", "events", "uploads", "prices", "durations", "rates",
-    "hashes", "result_hosts",
+    "hashes", "result_hosts", "orders",
 )  # fmt: skip
 # Sums of the ledger, which add themselves up as its rows come.
 SUMS = ("credit_totals", "credit_minutes", "credits_out")
-NUMBERED = ("jobs", "ledger", "runs", "events", "durations")  # their next row gets the next number
+NUMBERED = ("jobs", "ledger", "runs", "events", "durations", "orders")  # their next row gets the next number
 
 
 def transfer(source: StateDatabase, target: StateDatabase) -> dict[str, int]:

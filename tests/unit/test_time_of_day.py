@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from runner.cli.run import check_time_of_day
+from runner.cli.run import time_to_start
 from runner.errors import UsageError
 from runner.host.clock import next_time_of_day
 
@@ -58,7 +58,7 @@ BERLIN, NEW_YORK, LORD_HOWE = "Europe/Berlin", "America/New_York", "Australia/Lo
 def test_it_starts_when_the_clock_on_the_wall_shows_the_time(
     now: str, wanted: str, starts: str, note: str
 ) -> None:
-    hour, minute = check_time_of_day(wanted)
+    hour, minute = time_to_start(wanted)
 
     found = next_time_of_day(hour, minute, now_s=at(now))
 
@@ -73,4 +73,4 @@ def test_it_starts_when_the_clock_on_the_wall_shows_the_time(
 )
 def test_what_is_no_time_of_day_is_said(text: str) -> None:
     with pytest.raises(UsageError, match="not a time of day"):
-        check_time_of_day(text)
+        time_to_start(text)
