@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from runner.words import harmless_lines, json_text
+from runner.words import harmless, harmless_lines, json_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,6 +95,13 @@ def complain_in_colours(lines: Sequence[Sequence[tuple[str, str]]]) -> None:
         )
         with suppress(OSError, ValueError):
             print(text, file=sys.stderr, flush=True)
+
+
+def ring(title: str) -> None:
+    """Ring the bell of the terminal and set its title; nothing without one."""
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with suppress(OSError, ValueError):
+            print(f"\x1b]2;{harmless(title, limit=80)}\x07\a", end="", file=sys.stderr, flush=True)
 
 
 def colourful(stream: object) -> bool:

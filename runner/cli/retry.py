@@ -73,6 +73,7 @@ def command(asked: Asked, classes: tuple[str, ...]) -> int:
         yes=True,
         as_json=asked.as_json,
         verbose=asked.verbose,
+        besides=asked.besides,
     )
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.beside import Besides
 from runner.cli.browser import linked, open_live, open_url, page_options, somebody_looks
 from runner.cli.output import complain, console, show, skip_invalid_option
 from runner.cli.run_options import Asked, asked, check_time_of_day
-from runner.errors import Exit, UsageError
+from runner.errors import Exit, RunnerError, UsageError
 from runner.lifecycle.rules import MODERATION_LIKE
 from runner.words import harmless
 
@@ -88,6 +89,7 @@ def command(
         as_json=asked.as_json,
         verbose=asked.verbose,
         start_at=start_at,
+        besides=asked.besides,
         web=WebPage(port=port, open_it=open_it) if web else None,
         open_report=bool(open_it) and not web,
     )
@@ -100,6 +102,7 @@ def go(
     accept_warnings: bool = True,
     as_json: bool,
     verbose: int,
+    besides: Besides,
     start_at: str | None = None,
     web: WebPage | None = None,
     open_report: bool = False,
@@ -112,6 +115,8 @@ def go(
     if start_at is not None:
         time_to_start(start_at)
     progress = choose_progress(as_json=as_json, verbose=verbose, title=request.path.name)
+    beside = besides.open(request.path, progress.announce, rehearsal=request.sandbox)
+    progress.tell_also(beside.listeners)
     page = web.listen(progress.announce) if web is not None else None
     if page is not None:
         progress.show_to(page.snapshot)
@@ -124,6 +129,7 @@ def go(
                 look_first(plan, request.options)  # while somebody is there to mend what it finds
             wait_until(start_at)
         progress.log_to(plan.log)
+        beside.begin(plan.name)
         progress.begin(plan.name, summary=dict(plan.summary), credits=dict(plan.credits))
         if page is not None and web is not None:
             page.about(plan, state=request.state, sandbox=request.sandbox)
@@ -141,7 +147,12 @@ def go(
             ready=ready,
             beside=page.beside if page is not None else None,
         )
+        beside.ended(result)
+    except RunnerError as exc:
+        beside.broken(exc)
+        raise
     finally:
+        beside.close()
         progress.close()
         if page is not None:
             page.close()
@@ -149,6 +160,7 @@ def go(
         print_result_json(result, progress)
     else:
         print_result(result, request)
+    beside.ring(f"{result.name}: {headline(result)}")
     if result.no_report:
         complain(f"no report was written: {result.no_report}")
     if open_report and result.report is not None and somebody_looks():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.beside import Besides
 from runner.cli.completion import MANIFEST
 from runner.cli.output import json_option, named_state, only_option, state_option, verbose_option
 from runner.errors import UsageError
@@ -43,6 +44,7 @@ class Asked:
     as_json: bool
     state: str | None
     verbose: int
+    besides: Besides
 
     def request(self, command: str, *, rounds: Rounds | None = None, **options: Any) -> RunRequest:
         """Return what the engine is asked for.
@@ -189,6 +191,21 @@ OPTIONS = (
         is_flag=True,
         help="With --yes and without a terminal: pay also for jobs with cells such as #REF! or nan.",
     ),
+    click.option(
+        "--notify",
+        metavar="URL",
+        multiple=True,
+        envvar="RIVYA_NOTIFY",
+        help="Send a message at the end, when you are needed, and at 80 % of the cap: an address of Apprise.",
+    ),
+    click.option(
+        "--on-done",
+        metavar="COMMAND",
+        help="Start this for each job that is done; see the README for what it gets.",
+    ),
+    click.option(
+        "--no-bell", is_flag=True, envvar="RIVYA_NO_BELL", help="Neither ring at the end nor set the title."
+    ),
     click.option("--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."),
     json_option,
     state_option,
@@ -214,6 +231,9 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
         may_pay_twice: bool,
         replace: bool,
         accept_warnings: bool,
+        notify: tuple[str, ...],
+        on_done: str | None,
+        no_bell: bool,
         yes: bool,
         as_json: bool,
         verbose: int,
@@ -235,6 +255,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
             as_json=as_json,
             state=named_state(state, sandbox=sandbox),
             verbose=verbose,
+            besides=Besides(notify=notify, on_done=on_done, bell=not (no_bell or as_json)),
         )
         return function(asked=shared, **own)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from runner.progress.logfile import LogFile
 from runner.progress.plain import PlainProgress
 
 if TYPE_CHECKING:
-    from runner.engine import Snapshot
+    from runner.engine import Progress, Snapshot
 
 
 class Chosen:
@@ -27,6 +27,7 @@ class Chosen:
         self._log: LogFile | None = None
         self._gone = False
         self._watcher: Callable[[Snapshot], None] | None = None
+        self._listeners: Sequence[Progress] = ()
         self._inner: Any = EventStream(sys.stdout) if as_json else PlainProgress(sys.stderr, verbose=verbose)
 
     def begin(self, name: str, **plan: Any) -> None:
@@ -51,9 +52,15 @@ class Chosen:
         """Let somebody else see how it goes too: a page."""
         self._watcher = watcher
 
+    def tell_also(self, listeners: Sequence[Progress]) -> None:
+        """Let others hear what happens too."""
+        self._listeners = listeners
+
     def event(self, kind: str, **data: Any) -> None:
         """Pass on what happened."""
         self._show("event", kind, **data)
+        for each in self._listeners:
+            each.event(kind, **data)
         if self._log is not None:
             self._log.write(kind, data)
 
@@ -71,6 +78,8 @@ class Chosen:
         self._show("snapshot", view)
         if self._watcher is not None:
             self._watcher(view)
+        for each in self._listeners:
+            each.snapshot(view)
 
     def _show(self, what: str, /, *arguments: Any, **data: Any) -> None:
         """Show something; a terminal that has gone ends the showing, never the run."""

@@ -111,6 +111,7 @@ HOMES: dict[str, frozenset[str]] = {
     "openpyxl": frozenset({"manifest"}),
     "PIL": frozenset({"manifest"}),
     "pillow_heif": frozenset({"manifest"}),
+    "apprise": frozenset({"progress"}),
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli", "progress"}),
     "starlette": frozenset({"web"}),
