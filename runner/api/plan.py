@@ -14,6 +14,7 @@ from runner.api.account import service_of
 from runner.api.manifests.binding import check_binding
 from runner.api.manifests.expansion import Prices, stage
 from runner.api.manifests.opened import WITHOUT_NONE, Announce, Opened, Without, is_incomplete, read_manifest
+from runner.api.plans.groups import NOTHING_TO_PAY, Totals, totals
 from runner.api.plans.missing_payments import Missing, find_missing
 from runner.api.plans.results_on_disk import adoptable
 from runner.api.plans.taken_places import Taken, places_taken
@@ -21,7 +22,7 @@ from runner.api.plans.warnings import about_other_names, about_surprises, about_
 from runner.host.workspace import DatabasePlace, Workspace, find_workspace
 from runner.manifest import in_order
 from runner.manifest.left_out import LeftOut
-from runner.model import Basis, Budget, Problem, Reference, Settings
+from runner.model import Basis, Budget, Estimate, Problem, Reference, Settings
 from runner.money.budget import EPSILON
 from runner.pace.rate import RATE
 from runner.results.sidecar import Sidecar, SidecarIndex
@@ -80,7 +81,10 @@ class Plan:
     mended: tuple[Reference, ...] = ()  # copies of pictures that are sent in their place
     odd: tuple[str, ...] = ()  # ids of jobs to submit with a cell such as `#REF!`
     incomplete: bool = False  # some that were asked for are left out
-    price_laws: tuple[str, ...] = ()  # how prices are estimated that were never paid, in words
+    sandbox: bool = False
+    now_s: float = 0.0  # when it was made
+    totals: Totals = NOTHING_TO_PAY
+    prices: Mapping[str, Estimate] = field(default_factory=dict)  # by shape
 
     @property
     def to_spend(self) -> float:
@@ -113,9 +117,8 @@ def make_plan(opened: Opened, file: StateDatabase, *, base_url: str, now_s: floa
     source = stage(opened, file, prices)
     found = compare(opened, file, marks, marked, base_url=base_url)
     plan = judge(opened, file, source, found, base_url=base_url, now_s=now_s)
-    if Basis.FITTED.value not in plan.credits["by_basis"]:
-        return plan
-    return replace(plan, price_laws=prices.laws(diff.shapes_on_basis(file.conn, Basis.FITTED.value)))
+    sums = totals(file.conn, prices.known)
+    return replace(plan, totals=sums, prices=prices.known, credits={**plan.credits, "at_least": sums.all.low})
 
 
 def _marks_of(opened: Opened) -> Marks | None:
@@ -224,6 +227,8 @@ def judge(
         mended=opened.manifest.mended,
         odd=_odd(opened.manifest.odd_jobs, file, settings.name),
         incomplete=is_incomplete(left_out, opened.without),
+        sandbox=opened.sandbox,
+        now_s=now_s,
     )
 
 

@@ -21,28 +21,13 @@ from runner.cli.output import (
     skip_invalid_option,
     state_option,
 )
-from runner.errors import Exit
+from runner.errors import Exit, UsageError
 from runner.host.surroundings import Finding, Weight
 from runner.words import json_text
 
 if TYPE_CHECKING:
     from runner.api.plan import Plan
     from runner.store.database import StateDatabase
-
-MARKS = {
-    "new": "+",
-    "planned": "+",
-    "changed": "~",
-    "renamed": ">",
-    "running": "…",
-    "done": "✓",
-    "failed": "✗",
-    "uncertain": "?",
-    "abandoned": "-",
-    "orphaned": "o",
-}
-LINES_SHOWN = 40
-MOST_LAWS = 4
 
 
 @click.command("plan")
@@ -52,7 +37,10 @@ MOST_LAWS = 4
 @click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
 @skip_invalid_option
 @only_option
-@click.option("--all", "show_all", is_flag=True, help="Show every job, not only the first ones.")
+@click.option("--all", "show_all", is_flag=True, help="Show a line for each job in the place of groups.")
+@click.option(
+    "--csv", "as_csv", is_flag=True, help="Print a table for a spreadsheet: each job and its price."
+)
 def command(
     manifest: Path,
     as_json: bool,
@@ -61,6 +49,7 @@ def command(
     skip_invalid: bool,
     only: str | None,
     show_all: bool,
+    as_csv: bool,
 ) -> int:
     """Show what `run` would do with MANIFEST, and what it would cost. Makes no paid request.
 
@@ -72,6 +61,7 @@ def command(
         state=state,
         sandbox=sandbox,
         show_all=show_all,
+        as_csv=as_csv,
         skip_invalid=skip_invalid,
         only=only,
     )
@@ -84,6 +74,7 @@ def show_plan(
     state: str | None,
     sandbox: bool,
     show_all: bool = False,
+    as_csv: bool = False,
     max_credits: float | None = None,
     skip_invalid: bool = False,
     only: str | None = None,
@@ -96,6 +87,7 @@ def show_plan(
         state: The database's path, if it was named.
         sandbox: Whether it is a rehearsal.
         show_all: Every job.
+        as_csv: For a spreadsheet.
         max_credits: Replaces the manifest's own cap.
         skip_invalid: Jobs with mistakes are left out.
         only: Only jobs with ids like this are submitted, and only their mistakes matter.
@@ -105,6 +97,8 @@ def show_plan(
     from runner.api.runs.room import look_at_room
 
     without = Without(skip_invalid=skip_invalid, only=only)
+    if as_csv and as_json:
+        raise UsageError("--csv and --json are two forms of the same", hint="leave one of them out")
     with planned(
         manifest,
         state=named_state(state, sandbox=sandbox),
@@ -121,7 +115,9 @@ def show_plan(
             looked = look_for_plan(plan.result_hosts)
             findings += looked.all
             credits["balance"], why_no_balance = looked.balance, looked.why_no_balance
-        if as_json:
+        if as_csv:
+            _print_csv(plan, file)
+        elif as_json:
             _print_json(plan, file, credits, findings)
         else:
             _print_words(plan, file, credits, findings, show_all=show_all, only=only)
@@ -143,6 +139,20 @@ def _print_json(plan: Plan, file: StateDatabase, credits: dict[str, Any], findin
         "output_dir": str(plan.settings.output_dir),
         "summary": plan.summary,
         "credits": credits,
+        "prices": [
+            {
+                "basis": known.basis.value,
+                "how": known.words,
+                "seen_at": known.at,
+                "jobs": known.jobs,
+                "each": {
+                    "at_least": known.each.low,
+                    "expected": known.each.expected,
+                    "up_to": known.each.high,
+                },
+            }
+            for known in plan.totals.known
+        ],
         "submits": plan.submits,
         "uploads": plan.uploads,
         "upload_bytes": plan.upload_bytes,
@@ -174,6 +184,14 @@ def _print_json(plan: Plan, file: StateDatabase, credits: dict[str, Any], findin
     sys.stdout.write("\n]}\n")
 
 
+def _print_csv(plan: Plan, file: StateDatabase) -> None:
+    from runner.api.plans.budget_table import budget_table
+
+    lines = budget_table(file.conn, plan.prices)
+    while piece := "".join(itertools.islice(lines, 1000)):
+        sys.stdout.write(piece)
+
+
 def _print_words(
     plan: Plan,
     file: StateDatabase,
@@ -183,15 +201,57 @@ def _print_words(
     show_all: bool,
     only: str | None,
 ) -> None:
-    from runner.api.plan import plan_lines
+    from runner.cli.plan_words import HEAD, field, summary_words
     from runner.cli.problems import show_problems
-    from runner.progress.figures import columns, counted, near, padded
+    from runner.progress.figures import counted, near
     from runner.words import harmless
 
     show_problems(plan.problems)
-    wanted = (line for line in plan_lines(file, plan) if only is None or fnmatchcase(line["id"], only))
-    shown = list(itertools.islice(wanted, None if show_all else LINES_SHOWN))
-    total = len(shown) + sum(1 for _ in wanted) if only is not None else plan.summary["total"]
+    asked_for = None
+    if show_all or only is not None:
+        asked_for = _print_jobs(plan, file, only)
+    else:
+        _print_groups(plan, file)
+    show("")
+    show(summary_words(plan, credits))
+    told = list[tuple[str, str]]()
+    if only is not None:
+        what = (
+            f"{counted(asked_for or 0, 'job')} with an id like {harmless(only)}; the others are not submitted"
+        )
+        told.append(("--only", what if asked_for else f"no job id is like {harmless(only)}"))
+    if plan.mended:
+        copies, folder = counted(len(plan.mended), "picture"), near(plan.mended[0].file.parent)
+        told.append(("mended", f"{copies}: the copies in {folder} are what is sent"))
+    if plan.left_out:
+        told.append(("left out", f"{plan.left_out.words()}: the mistakes are told above"))
+    told += [("warning", each) for each in plan.attention]
+    told += [("warning", finding.words()) for finding in findings if finding.weight is not Weight.FINE]
+    # What is wrong may name a command: elsewhere than on a terminal it stays on one line.
+    on_terminal = sys.stdout.isatty()
+    for name, text in told:
+        show("\n".join(field(name, text)) if on_terminal else f"{name:<{HEAD}}{text}")
+
+
+def _print_groups(plan: Plan, file: StateDatabase) -> None:
+    """Print what would be done by blocks of the manifest, and of edited jobs what was edited."""
+    from runner.api.plans.groups import grouped
+    from runner.cli.plan_words import group_lines
+
+    for line in group_lines(
+        grouped(file.conn, plan.name, plan.prices, plan.totals.parts, plan.summary), plan.summary
+    ):
+        show(line)
+
+
+def _print_jobs(plan: Plan, file: StateDatabase, only: str | None) -> int:
+    """Print a line for each job with an id that is asked for; return how many there are."""
+    from runner.api.plan import plan_lines
+    from runner.cli.plan_words import MARKS
+    from runner.progress.figures import columns, padded
+    from runner.words import harmless
+
+    shown = [line for line in plan_lines(file, plan) if only is None or fnmatchcase(line["id"], only)]
     id_width = min(max((columns(harmless(line["id"])) for line in shown), default=0), 48)
     model_width = max((len(line["model"]) for line in shown), default=0)
     for line in shown:
@@ -200,23 +260,7 @@ def _print_words(
             f"  {line['model']:<{model_width}}  {_note(line)}"
         )
         show(row.rstrip())
-    if len(shown) < total:
-        show(f"… and {counted(total - len(shown), 'more job')}; --all shows them")
-    show("")
-    show(summary_words(plan, credits))
-    if only is not None:
-        what = f"{counted(total, 'job')} with an id like {harmless(only)}; the others are not submitted"
-        show(f"--only     {what}" if total else f"--only     no job id is like {harmless(only)}")
-    if plan.mended:
-        copies, folder = counted(len(plan.mended), "picture"), near(plan.mended[0].file.parent)
-        show(f"mended     {copies}: the copies in {folder} are what is sent")
-    if plan.left_out:
-        show(f"left out   {plan.left_out.words()}: the mistakes are told above")
-    for each in plan.attention:
-        show(f"warning    {each}")
-    for finding in findings:
-        if finding.weight is not Weight.FINE:
-            show(f"warning    {finding.words()}")
+    return len(shown)
 
 
 def _note(line: dict[str, Any]) -> str:
@@ -235,60 +279,3 @@ def _note(line: dict[str, Any]) -> str:
         cls = f"{line['error']['class']}: " if line["status"] == "failed" else ""
         return f"{cls}{harmless(line['error']['message'] or '', limit=80)}"
     return cost
-
-
-def summary_words(plan: Plan, credits: dict[str, Any]) -> str:
-    """Return the counts and the money of a plan as a few lines."""
-    from runner.money.budget import EPSILON
-    from runner.progress.figures import basis_in_words, counted, credits_in_words, near, size, span
-
-    counts = ", ".join(
-        f"{number:,} {change}" for change, number in plan.summary.items() if number and change != "total"
-    )
-    lines = [f"{plan.name}: {counted(plan.summary['total'], 'job')}: {counts or 'none'}"]
-    basis = basis_in_words(credits["basis"])
-    money = [f"{credits_in_words(credits['to_spend'])} to spend" + (f" ({basis})" if basis else "")]
-    if credits["up_to"] is not None and credits["up_to"] > credits["to_spend"] + EPSILON:
-        money.append(f"up to {credits_in_words(credits['up_to'])}")
-    if credits["spent"]:
-        money.append(f"{credits_in_words(credits['spent'])} spent before")
-    if credits["reserved"]:
-        money.append(f"{credits_in_words(credits['reserved'])} reserved")
-    if credits["max_credits"] is not None:
-        money.append(f"cap {credits_in_words(credits['max_credits'])}")
-    if credits["balance"] is not None:
-        money.append(f"balance {credits_in_words(credits['balance'])}")
-    lines.append(f"credits    {', '.join(money)}")
-    for law in plan.price_laws[:MOST_LAWS]:
-        lines.append(f"price      {law}")
-    if more := len(plan.price_laws) - MOST_LAWS:
-        lines += [f"price      and {counted(more, 'more law')}"] if more > 0 else []
-    if plan.submits or plan.summary["running"]:
-        uploads = f", {counted(plan.uploads, 'upload')} ({size(plan.upload_bytes)})" if plan.uploads else ""
-        going = f", {counted(plan.summary['running'], 'job')} under way" if plan.summary["running"] else ""
-        lines.append(
-            f"work       {counted(plan.submits, 'job')} to submit{going}{uploads},"
-            f" about {counted(plan.requests, 'request')}, roughly {span(plan.seconds)}"
-        )
-    else:
-        lines.append("work       nothing to submit")
-    cap = credits["max_credits"]
-    # A run sets aside for each job what jobs like it came to at most: it has to find that much room for the last one.
-    wanted = credits["to_spend"] + credits["margin"]
-    if cap is not None and wanted + credits["spent"] + credits["reserved"] > cap + EPSILON:
-        lines.append("warning    costs more than max_credits: the run will stop at the cap (exit 8)")
-    if above := credits["jobs_above_cap"]:
-        lines.append(
-            f"warning    {counted(above, 'job')} of these {'costs' if above == 1 else 'cost'} more than"
-            f" max_credits_per_job ({credits_in_words(credits['max_credits_per_job'])}) and will not be sent (exit 8)"
-        )
-    day = credits["max_credits_per_day"]
-    if day is not None and wanted + credits["last_day"] > day + EPSILON:
-        lines.append(
-            f"warning    with the {credits_in_words(credits['last_day'])} of the last 24 hours this is more than"
-            f" max_credits_per_day ({credits_in_words(day)}): the run will stop there (exit 8)"
-        )
-    if credits["balance"] is not None and credits["to_spend"] > credits["balance"]:
-        lines.append("warning    the balance is lower than this run may cost")
-    lines.append(f"database   {near(plan.database)}" + ("" if plan.database_exists else " (new: no run yet)"))
-    return "\n".join(lines)

@@ -173,8 +173,7 @@ def confirmed(plan: Plan, *, yes: bool, options: RunOptions, accept_warnings: bo
 
     It says yes to the price, not to cells that look like mistakes: nobody may have seen these.
     """
-    from runner.cli.plan import summary_words
-    from runner.progress.figures import credits_in_words
+    from runner.cli.plan_words import question, summary_words
 
     someone = sys.stdin.isatty() and sys.stderr.isatty()
     if yes:
@@ -192,7 +191,7 @@ def confirmed(plan: Plan, *, yes: bool, options: RunOptions, accept_warnings: bo
             f"this would spend about {plan.to_spend:g} credits, and there is no terminal to ask in",
             hint="add --yes to spend without being asked, or check with `rivya-batch plan`",
         )
-    return click.confirm(f"Spend about {credits_in_words(plan.to_spend)} credits?", default=False, err=True)
+    return click.confirm(question(plan, balance), default=False, err=True)
 
 
 def refuse_odd(odd: Sequence[str]) -> None:

@@ -158,8 +158,10 @@ class Line:
         """Return it for people."""
         a = sum(a for a, _ in self._corners) / len(self._corners)
         b = sum(b for _, b in self._corners) / len(self._corners)
-        parts = [f"{a:.4g}"] if a > 0 or x is None else []
-        if x is not None:
+        if x is None:
+            return f"{a:.4g} a job{self._rounding.words}"
+        parts = [f"{a:.4g}"] if a > 0 else []
+        if b > 0 or not parts:
             parts.append(f"{b:.3g} a second" if x == DURATION else f"{b:.3g} x {x}")
         return " + ".join(parts) + self._rounding.words
 

@@ -180,7 +180,7 @@ def _fitted(
         least = book.at_least(job.params, kinds, length)
         if least is None or least.credits <= listed.credits:
             return listed
-        return replace(_exactly(least.credits, Basis.LISTED, OPTIONS), words=f"at least: {least.words}")
+        return replace(_exactly(least.credits, Basis.LISTED, OPTIONS), words=least.words)
     return Estimate(
         credits=found.expected,
         reserve=max(found.expected, found.high),

@@ -7,7 +7,6 @@ import os
 import unicodedata
 from pathlib import Path
 
-from runner.model import Basis
 from runner.store.server_address import ServerAddress
 
 
@@ -83,10 +82,11 @@ def size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def basis_in_words(basis: str | None) -> str:
-    """Return what an estimate's basis means, for people."""
-    if basis == Basis.LISTED.value:
-        return "list price; the real price may be higher"
-    if basis == Basis.FITTED.value:
-        return "fitted to what others were charged"
-    return basis or ""
+def day_in_words(stamp: str, now_s: float) -> str:
+    """Return the day of a time of ours (RFC 3339): `today`, `yesterday`, `12 days ago`, as the calendar here has it."""
+    try:
+        day = datetime.datetime.fromisoformat(stamp).astimezone().date()
+    except ValueError:
+        return stamp
+    days = (datetime.datetime.fromtimestamp(now_s).astimezone().date() - day).days
+    return {0: "today", 1: "yesterday"}.get(max(days, 0), f"{days} days ago")

@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -118,11 +118,21 @@ def _row(job: reporting.JobRow, files: list[str], warnings: list[str]) -> dict[s
 
 
 def _csv(found: Iterator[dict[str, Any]]) -> Iterator[str]:
+    return csv_lines(COLUMNS, (row.values() for row in found))
+
+
+def csv_lines(header: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    """Yield a table as lines of csv that a spreadsheet opens as it is meant, and computes nothing of.
+
+    Args:
+        header: The names of the columns.
+        rows: The cells; a list or a mapping is written as JSON, None as nothing.
+    """
     buffer = io.StringIO()
     # The writer quotes only the line ends it knows; a lone \r in a prompt would break its row.
     writer = csv.writer(buffer, lineterminator="\r\n")
-    for cells in chain([COLUMNS], ([_cell(value) for value in row.values()] for row in found)):
-        writer.writerow(cells)
+    for cells in chain([header], rows):
+        writer.writerow([_cell(value) for value in cells])
         yield buffer.getvalue().removesuffix("\r\n") + "\n"
         buffer.seek(0)
         buffer.truncate()

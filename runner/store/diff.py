@@ -23,11 +23,13 @@ def summary(conn: Connection, manifest: str) -> dict[str, int]:
     else:
         rows = conn.execute("SELECT change, count(*) AS n FROM incoming GROUP BY change")
     found = {row["change"]: int(row["n"]) for row in rows}
-    found["orphaned"] = int(conn.execute(f"SELECT count(*) FROM {_orphans(conn)}", (manifest,)).fetchone()[0])
+    found["orphaned"] = int(
+        conn.execute(f"SELECT count(*) FROM {orphans_sql(conn)}", (manifest,)).fetchone()[0]
+    )
     return found
 
 
-def _orphans(conn: Connection) -> str:
+def orphans_sql(conn: Connection) -> str:
     """Rows no longer listed that still mean money or a result; what was never sent is just dropped."""
     return (
         f"(SELECT * FROM jobs WHERE {gone_sql(conn)}"
@@ -51,14 +53,6 @@ def to_spend(conn: Connection) -> dict[str, ToSpend]:
         " max(reserve - estimate) AS margin FROM incoming WHERE sends = 1 GROUP BY basis"
     )
     return {row["basis"]: ToSpend(row["n"], row["credits"], row["reserve"], row["margin"]) for row in rows}
-
-
-def shapes_on_basis(conn: Connection, basis: str) -> list[str]:
-    """Return the shapes of what a run would submit whose estimate is on this basis."""
-    rows = conn.execute(
-        "SELECT DISTINCT shape FROM incoming WHERE sends = 1 AND basis = ? ORDER BY shape", (basis,)
-    )
-    return [row["shape"] for row in rows]
 
 
 def paid_under_other_names(conn: Connection, manifest: str, base_url: str) -> list[tuple[str, int, int]]:
@@ -135,7 +129,8 @@ def lines(conn: Connection, manifest: str) -> Iterator[PlanLine]:
         " orphans.prompt, orphans.params, orphans.refs, orphans.output, 0.0 AS estimate, '' AS basis, 0 AS sends, l.charged,"
         " CASE WHEN l.state = 'reserved' THEN l.amount END AS reserved, orphans.round, orphans.error_class,"
         " orphans.error_message, orphans.task_id, orphans.fingerprint"
-        f" FROM {_orphans(conn)} LEFT JOIN ledger l ON l.job = orphans.id AND l.round = orphans.round ORDER BY orphans.id",
+        f" FROM {orphans_sql(conn)} LEFT JOIN ledger l ON l.job = orphans.id AND l.round = orphans.round"
+        " ORDER BY orphans.id",
         (manifest,),
     )
     yield from map(PlanLine._make, orphaned)

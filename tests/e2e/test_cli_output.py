@@ -57,7 +57,7 @@ def test_the_end_of_a_run_says_what_failed_where_things_are_and_what_to_type(
     relative = manifest.relative_to(command.workspace)
 
     run = command("run", relative, "--sandbox", "--sandbox-options", ONE_FAILS)
-    plan = command("plan", relative, "--sandbox")
+    plan = command("plan", relative, "--sandbox", "--all")
 
     assert run.code == 3
     assert "words: 1 of 2 jobs done, 1 failed\n" in run.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 
 import pytest
@@ -17,7 +19,9 @@ jobs:
     prompt: a cup of tea
     matrix: {{duration: [{durations}], resolution: ["480p", "720p"]}}
     params: {{duration: "${{duration}}", resolution: "${{resolution}}"}}
+    repeat: {takes}
 """
+PAID, OTHERS = (6, 10, 15), tuple(n for n in range(7, 29) if n not in (10, 15))
 
 
 def charged(duration: int, resolution: str) -> int:
@@ -28,27 +32,40 @@ def charged(duration: int, resolution: str) -> int:
 def prices() -> str:
     return " ".join(
         f"--price grok-imagine-video[duration={duration},resolution={resolution}]={charged(duration, resolution)}"
-        for duration in range(6, 16)
+        for duration in range(6, 31)
         for resolution in ("480p", "720p")
     )
 
 
-def test_a_small_run_tells_what_a_large_one_will_cost(command: Command) -> None:
-    small = command.write("small.yaml", MANIFEST.format(name="small", durations="6, 10, 15"))
-    large = command.write("large.yaml", MANIFEST.format(name="large", durations="7, 8, 9, 11, 12, 13, 14"))
+def listed(numbers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+@pytest.mark.parametrize("takes", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_a_small_run_tells_what_many_other_jobs_will_cost(command: Command, takes: int) -> None:
+    small = command.write("small.yaml", MANIFEST.format(name="small", durations=listed(PAID), takes=1))
+    large = command.write("large.yaml", MANIFEST.format(name="large", durations=listed(OTHERS), takes=takes))
     options = ("--sandbox-options", f"{HURRIED_TASKS[1]} {prices()}")
 
-    listed = command("plan", large, "--sandbox", "--json").json["credits"]
+    before = command("plan", large, "--sandbox", "--json").json["credits"]
     assert command("run", small, "--sandbox", *options, env=HURRIED).code == 0
     plan = command("plan", large, "--sandbox", "--json").json
     words = command("plan", large, "--sandbox").stdout
+    table = list(csv.DictReader(io.StringIO(command("plan", large, "--sandbox", "--csv").stdout)))
     assert command("run", large, "--sandbox", *options, env=HURRIED).code == 0
     after = command("plan", large, "--sandbox", "--json").json
 
     spent = after["credits"]["spent"]
-    assert (listed["basis"], listed["up_to"], listed["to_spend"]) == ("listed", None, 140)
+    assert (before["basis"], before["up_to"], before["to_spend"]) == ("listed", None, 400 * takes)
     assert plan["credits"]["basis"] == "fitted"
     assert plan["credits"]["to_spend"] == pytest.approx(spent, rel=0.05)
-    assert spent <= plan["credits"]["up_to"] <= 1.05 * spent
-    assert "price      1.68 a second, rounded up, at 480p, from 6 payments of 3 durations" in words
+    assert plan["credits"]["at_least"] <= spent <= plan["credits"]["up_to"]
+    assert len(table) == 40 * takes
+    for row in table:
+        charge = charged(int(row["params.duration"]), row["params.resolution"])
+        assert float(row["at_least"]) <= charge <= float(row["up_to"]), row
+    assert "fitted: 1.68 a second, rounded up, at 480p, from 6 payments of 3 durations" in " ".join(
+        words.split()
+    )
+    assert "some lie beyond what was paid for (duration 6 to 15)" in " ".join(words.split())
     assert all(len(line) <= 80 for line in words.splitlines())

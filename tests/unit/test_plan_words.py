@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from runner.api.plan import CHANGES
-from runner.cli.plan import summary_words
+from runner.api.plans.groups import NOTHING_TO_PAY
+from runner.cli.plan_words import summary_words
 from runner.model import Budget
 from runner.money.budget import Committed, Verdict, judge
 
@@ -23,7 +24,9 @@ A_FEW_CENTS = 0.1 + 0.2  # a little more than 0.3, as computers count
 
 def said(**credits: Any) -> str:
     plan = SimpleNamespace(
-        price_laws=(),
+        totals=NOTHING_TO_PAY,
+        now_s=0.0,
+        sandbox=False,
         name="night",
         summary={"total": 3, **dict.fromkeys(CHANGES, 0), "new": 3},
         submits=3,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from runner.api.manifests import listing
@@ -74,12 +74,10 @@ class Prices:
             )
         return found
 
-    def laws(self, shapes: Iterable[str]) -> tuple[str, ...]:
-        """Return the laws by which prices of these shapes are estimated, in words, each once."""
-        found = [self._known[shape] for shape in shapes]
-        laws = {each.words for each in found if each.words}
-        beyond = {f"some lie beyond what was paid for ({each.beyond})" for each in found if each.beyond}
-        return (*sorted(laws), *sorted(beyond))
+    @property
+    def known(self) -> Mapping[str, Estimate]:
+        """What was asked for so far, by shape."""
+        return self._known
 
 
 def expand(opened: Opened, prices: Prices) -> Iterator[staging.StagedJob]:

@@ -1,0 +1,104 @@
+"""`plan` as people read it who answer for a budget: groups, what was edited, and sums at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.progress.figures import columns
+from tests.support import HURRIED, HURRIED_TASKS, Command
+
+MANIFEST = """version: 1
+name: autumn
+model: grok-imagine-video
+prompt: "${product} on ${surface} in the ${light}, as if somebody had just left the room, slow push-in, further on"
+params: {duration: 6}
+budget: {max_credits: 20000}
+jobs:
+  - {id: hero, prompt: A bottle, params: {duration: 10}}
+  - id: "${product}-${surface}-${light}"
+    matrix: {product: [cup, jug], surface: [wood, stone, glass], light: [dawn, dusk]}
+    repeat: 2
+  - id: "film-${length}"
+    matrix: {length: [6, 10]}
+    prompt: A film of ${length} seconds
+    params: {duration: "${length}"}
+  - {id: "row-${row.sku}", rows: rows.csv, prompt: "${row.text}"}
+"""
+ROWS = "sku,text\n" + "".join(f"{n},picture {n} of 鮮やかな夕焼けの海岸を歩く犬\n" for n in range(30))
+
+
+@pytest.fixture
+def manifest(command: Command) -> Path:
+    command.write("rows.csv", ROWS)
+    return command.write("autumn.yaml", MANIFEST)
+
+
+def plan(command: Command, manifest: Path, *options: str) -> str:
+    found = command("plan", manifest, "--sandbox", *options)
+    assert found.code == 0, found.stderr
+    assert all(columns(line) <= 80 for line in found.stdout.splitlines()), found.stdout
+    return found.stdout
+
+
+def test_jobs_are_grouped_by_block_with_an_example_and_what_differs(command: Command, manifest: Path) -> None:
+    words = plan(command, manifest)
+
+    assert "+ 1 new: hero, at least 10 credits\n" in words
+    assert "+ 24 new: product(2) × surface(3) × light(2) × 2 takes, at least 10 credits each\n" in words
+    assert "    cup-wood-dawn-1: grok-imagine-video, duration 6\n" in words
+    assert "+ 30 new: 30 rows, at least 10 credits each\n" in words
+    assert "    differ in: prompt, duration (6, 10)\n" in words
+    assert (
+        "“cup on wood in the dawn, as if somebody had just left the room, slow push-in, further on”"
+        in " ".join(words.split())
+    )
+
+
+def test_the_sums_come_last_and_a_rehearsal_says_that_nothing_is_paid(
+    command: Command, manifest: Path
+) -> None:
+    *_, name, credits, price, more, _, sandbox, _ = plan(command, manifest).splitlines()
+
+    assert name == "autumn: 57 jobs: 57 new"
+    assert credits == "credits    at least 570 to spend, cap 20,000"
+    assert f"{price} {more.strip()}".startswith("price      listed: never paid here")
+    assert sandbox == "sandbox    nothing is paid: these are credits of the sandbox"
+
+
+def test_what_was_edited_is_shown_before_and_after_and_what_is_paid_again(
+    command: Command, manifest: Path
+) -> None:
+    options = ("--sandbox-options", HURRIED_TASKS[1])
+    assert command("run", manifest, "--sandbox", *options, env=HURRIED).code == 0
+    text = MANIFEST.replace("further on", "further away").replace("duration: 10", "duration: 12")
+    manifest.write_text("\n".join(line for line in text.splitlines() if "film" not in line), "utf-8")
+    text = text.replace('  - id: "film-${length}"\n', "").replace("    matrix: {length: [6, 10]}\n", "")
+    text = text.replace('    prompt: A film of ${length} seconds\n    params: {duration: "${length}"}\n', "")
+    manifest.write_text(text, "utf-8")
+
+    words = plan(command, manifest)
+
+    assert "~ 24 changed: product(2) × surface(3) × light(2) × 2 takes, 10 credits each\n" in words
+    assert "    25 jobs made again: 250 credits paid again\n" in words
+    assert "    hero: params changed\n      - duration 10\n      + duration 12\n" in words
+    assert "further on\n" in words
+    assert "further away\n" in words
+    assert "    … and 22 more changed jobs\n" in words
+    assert "o kept: 25 old versions of edited jobs, 2 jobs no longer in the manifest; --all\n" in words
+    assert "✓ 30 done: 30 rows\n" in words
+    assert "autumn: 55 jobs: 25 changed, 30 done\n" in words
+    assert "price      seen 20 times or more, last today (24 jobs, 10 credits each)\n" in words
+    assert words.index("paid again") < words.index("30 done"), "beside what was edited"
+
+
+def test_axes_that_make_a_difference_are_summed(command: Command, manifest: Path) -> None:
+    command.write("state/prices.yaml", "prices: {grok-imagine-video: {per: {duration: 2}}}\n")
+
+    words = plan(command, manifest)
+
+    assert "credits    700 to spend, cap 20,000\n" in words
+    assert "by length  6 12, 10 20\n" in words
+    assert "by product" not in words, "all cost the same"
+    assert "price      given in state/prices.yaml (12 to 20 credits each)\n" in words
