@@ -84,7 +84,9 @@ class Plan:
     sandbox: bool = False
     now_s: float = 0.0  # when it was made
     totals: Totals = NOTHING_TO_PAY
-    prices: Mapping[str, Estimate] = field(default_factory=dict)  # by shape
+    prices: Mapping[str, Estimate] = field(
+        default_factory=dict, compare=False
+    )  # by shape, as far as asked for
 
     @property
     def to_spend(self) -> float:
