@@ -15,6 +15,7 @@ from pathlib import Path
 
 from runner.lifecycle.rules import may_become
 from runner.model import State
+from runner.reports.metrics import METRICS
 from runner.service.rivya.open_questions import OPEN_QUESTIONS
 from tests.package_source import top_entries
 from tests.support import clean_environment
@@ -24,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 MAP = ROOT / "runner" / "README.md"
 SEAM = ROOT / "runner" / "service" / "README.md"
-PAGES = (README, MAP, SEAM)
+REPORTS = ROOT / "runner" / "reports" / "README.md"
+PAGES = (README, MAP, SEAM, REPORTS)
 BLANK = "\n\n"
 PART = re.compile(r"(?P<head><!-- generated: (?P<name>\w+) -->\n).*?(?P<tail><!-- end -->)", re.S)
 
@@ -98,6 +100,12 @@ def open_questions() -> str:
     return "| open | the runner assumes | where it is otherwise |\n| --- | --- | --- |\n" + "".join(rows)
 
 
+def metrics() -> str:
+    """Return the numbers for Prometheus, as a table."""
+    rows = [f"| `{name}` | {kind} | {words} |\n" for name, (kind, words) in METRICS.items()]
+    return "| metric | type | meaning |\n| --- | --- | --- |\n" + "".join(rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "help": help_text,
     "targets": targets,
@@ -105,6 +113,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "top": top,
     "states": states,
     "open": open_questions,
+    "metrics": metrics,
 }
 
 

@@ -80,6 +80,7 @@ class Plan:
     left_out: LeftOut = LeftOut()  # noqa: RUF009  # jobs with mistakes, which nothing is done for
     mended: tuple[Reference, ...] = ()  # copies of pictures that are sent in their place
     odd: tuple[str, ...] = ()  # ids of jobs to submit with a cell such as `#REF!`
+    run: int | None = None  # the number of the run that does it, once it has begun
     incomplete: bool = False  # some that were asked for are left out
     sandbox: bool = False
     now_s: float = 0.0  # when it was made

@@ -164,7 +164,7 @@ class Run:
         """Put the files of earlier runs in their places; return the plan, with nothing in its way any more."""
         known = self._known()
         _put_files_in_place(known.file, known.plan.settings, known.folder, self._announce, known.now)
-        return known.plan
+        return replace(known.plan, run=known.run_id)
 
     async def go(self, progress: Progress, beside: Sequence[Beside]) -> Ended:
         """Run to the end, or to a reason to stop. Wants asyncio's event loop.

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 
 from runner.api.manifests.opened import manifest_name
 from runner.api.plan import Plan
 from runner.api.report import invocation_of
+from runner.api.status import look
 from runner.engine import Engine, Snapshot
 from runner.errors import Exit, UsageError
+from runner.host.clock import epoch
 from runner.host.environment import descriptors_left
-from runner.host.workspace import find_workspace, no_database
+from runner.host.workspace import Workspace, find_workspace, no_database
+from runner.reports.metrics import Sample, exposition, samples_of
 from runner.store import manifests, runs
 from runner.store.database import open_to_read
-from runner.web.app import live_app
+from runner.web.app import METRICS, live_app
 from runner.web.feed import Feed
 from runner.web.page_state import ControlState, Numbers, PageReader, Target
 from runner.web.redirect_file import RedirectFile
@@ -34,9 +38,17 @@ class LivePage:
     Args:
         port: The port to listen on, 0 for any. One that is taken is no reason to fail: any other will do.
         announce: Takes plain lines for people.
+        metrics: Numbers for `/metrics`; None: there is no such page.
     """
 
-    def __init__(self, *, port: int, announce: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        *,
+        port: int,
+        announce: Callable[[str], None],
+        metrics: Callable[[], str] | None = None,
+    ) -> None:
+        self.metrics = metrics
         self._announce = announce
         self.descriptors = descriptors_for(descriptors_left())
         try:
@@ -91,6 +103,11 @@ class LivePage:
                     note=view.note,
                 )
             )
+
+    @property
+    def metrics_url(self) -> str:
+        """The address of the numbers, which is no secret."""
+        return f"http://{HOST}:{self._listener.getsockname()[1]}{METRICS}"
 
     @property
     def redirect_file(self) -> str:
@@ -150,7 +167,14 @@ async def _serve(page: LivePage, target: Target, control: _Control | None = None
     feed = Feed(reader, control=control.state if control is not None else ControlState)
     if control is not None:
         control.moved = feed.nudge
-    app = live_app(feed, title=target.manifest, token=page._token, hosts=hosts_of(listener), control=control)
+    app = live_app(
+        feed,
+        title=target.manifest,
+        token=page._token,
+        hosts=hosts_of(listener),
+        control=control,
+        metrics=page.metrics,
+    )
     try:
         await serve(app, listener, feed, descriptors=page.descriptors)
     finally:
@@ -192,11 +216,48 @@ def target_of(manifest: Path | None, *, state: str | None, sandbox: bool) -> Tar
     )
 
 
+def metrics_of(workspace: Workspace) -> str:
+    """Return the numbers of all manifests of a workspace, as Prometheus reads them."""
+    found: list[Sample] = []
+    for each in look(workspace, names=None):
+        run = each.running or each.last_run or {}
+        stats = run.get("stats", {}) if each.running else {}
+        numbers = {
+            "jobs_orphaned": each.orphaned,
+            "credits_spent": each.charged,
+            "credits_reserved": each.reserved,
+            "credits_cap": stats.get("cap"),
+            "running": int(each.running is not None),
+            "run": run.get("id"),
+            "requests_total": _requests(stats),
+            "rejections_total": stats.get("rejections"),
+            "polls_total": stats.get("polls"),
+            "in_flight": stats.get("in_flight"),
+            "rate_per_second": stats.get("rate_per_s"),
+            "elapsed_seconds": stats.get("seconds"),
+            "eta_seconds": each.eta_s,
+            "seen_timestamp_seconds": epoch(run.get("seen_at")),
+            "exit_code": run.get("exit_code"),
+        }
+        found += samples_of(each.name, numbers, each.counts)
+    return exposition(found)
+
+
+def _requests(stats: Mapping[str, Any]) -> int | None:
+    found = [int(stats[what]) for what in ("submits", "polls", "questions", "uploads") if what in stats]
+    return sum(found) if found else None
+
+
 def serve_page(
-    target: Target, *, port: int, announce: Callable[[str], None], ready: Callable[[LivePage], None]
+    target: Target,
+    *,
+    port: int,
+    announce: Callable[[str], None],
+    ready: Callable[[LivePage], None],
+    metrics: Callable[[], str] | None = None,
 ) -> None:
     """Serve the page of a manifest, to look at only, until Ctrl-C; `ready` is told when it can be opened."""
-    page = LivePage(port=port, announce=announce)
+    page = LivePage(port=port, announce=announce, metrics=metrics)
     page.show(target)
 
     async def until_told() -> None:

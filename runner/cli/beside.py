@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runner.cli.output import ring
+from runner.errors import UsageError
 
 if TYPE_CHECKING:
     from runner.api.runs.end import RunResult
     from runner.engine import Snapshot
     from runner.errors import RunnerError
     from runner.progress.notifying import Notifier
+    from runner.reports.metrics import MetricsFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,8 @@ class Besides:
     notify: tuple[str, ...] = ()
     on_done: str | None = None
     bell: bool = True
+    log_json: bool = False
+    metrics_file: Path | None = None
 
     def open(self, path: Path, announce: Callable[[str], None], *, rehearsal: bool) -> BesideRun:
         """Make ready what was asked for.
@@ -39,16 +43,23 @@ class Besides:
             from runner.progress.notifying import Notifier, through_apprise
 
             found.notifier = Notifier(through_apprise(self.notify), announce, rehearsal=rehearsal)
-            found.notifier.begin(path.stem)
+            found.notifier.begin(path.stem, None)
             found.listeners.append(found.notifier)
+        if self.metrics_file is not None:
+            from runner.reports.metrics import MetricsFile
+
+            if not self.metrics_file.absolute().parent.is_dir():
+                raise UsageError(f"--metrics-file: there is no folder {self.metrics_file.absolute().parent}")
+            found.metrics = MetricsFile(self.metrics_file, announce)
+            found.listeners.append(found.metrics)
         return found
 
 
 class RunListener(Protocol):
     """Whoever hears what happens in a run."""
 
-    def begin(self, name: str) -> None:
-        """The run of a manifest begins."""
+    def begin(self, name: str, run: int | None) -> None:
+        """The run of a manifest begins; `run` is its number."""
         ...
 
     def event(self, kind: str, **data: Any) -> None:
@@ -70,15 +81,18 @@ class BesideRun:
 
     listeners: list[RunListener] = field(default_factory=list)
     notifier: Notifier | None = None
+    metrics: MetricsFile | None = None
     bell: bool = True
 
-    def begin(self, name: str) -> None:
-        """The run of a manifest begins."""
+    def begin(self, name: str, run: int | None) -> None:
+        """The run of a manifest begins; `run` is its number."""
         for each in self.listeners:
-            each.begin(name)
+            each.begin(name, run)
 
     def ended(self, result: RunResult) -> None:
         """The run has ended."""
+        if self.metrics is not None:
+            self.metrics.ended(int(result.ended.code))
         if self.notifier is not None:
             self.notifier.ended(
                 result.ended.code,

@@ -114,7 +114,9 @@ def go(
 
     if start_at is not None:
         time_to_start(start_at)
-    progress = choose_progress(as_json=as_json, verbose=verbose, title=request.path.name)
+    progress = choose_progress(
+        as_json=as_json, verbose=verbose, title=request.path.name, log_json=besides.log_json
+    )
     beside = besides.open(request.path, progress.announce, rehearsal=request.sandbox)
     progress.tell_also(beside.listeners)
     page = web.listen(progress.announce) if web is not None else None
@@ -128,8 +130,8 @@ def go(
             if not request.sandbox:
                 look_first(plan, request.options)  # while somebody is there to mend what it finds
             wait_until(start_at)
-        progress.log_to(plan.log)
-        beside.begin(plan.name)
+        progress.log_to(plan.log, manifest=plan.name, run=plan.run)
+        beside.begin(plan.name, plan.run)
         progress.begin(plan.name, summary=dict(plan.summary), credits=dict(plan.credits))
         if page is not None and web is not None:
             page.about(plan, state=request.state, sandbox=request.sandbox)

@@ -206,6 +206,17 @@ OPTIONS = (
     click.option(
         "--no-bell", is_flag=True, envvar="RIVYA_NO_BELL", help="Neither ring at the end nor set the title."
     ),
+    click.option(
+        "--log-format",
+        type=click.Choice(("text", "json")),
+        default="text",
+        help="Lines of the log, and of stderr while it runs, as JSON.",
+    ),
+    click.option(
+        "--metrics-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write numbers of the run here about once a second, as Prometheus reads them.",
+    ),
     click.option("--yes", "-y", is_flag=True, help="Spend without asking (needed without a terminal)."),
     json_option,
     state_option,
@@ -234,6 +245,8 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
         notify: tuple[str, ...],
         on_done: str | None,
         no_bell: bool,
+        log_format: str,
+        metrics_file: Path | None,
         yes: bool,
         as_json: bool,
         verbose: int,
@@ -255,7 +268,13 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
             as_json=as_json,
             state=named_state(state, sandbox=sandbox),
             verbose=verbose,
-            besides=Besides(notify=notify, on_done=on_done, bell=not (no_bell or as_json)),
+            besides=Besides(
+                notify=notify,
+                on_done=on_done,
+                bell=not (no_bell or as_json),
+                log_json=log_format == "json",
+                metrics_file=metrics_file,
+            ),
         )
         return function(asked=shared, **own)
 

@@ -129,7 +129,13 @@ async def _ended(run_state: RunState, found: poll_step.Polled, learned_s: float 
     if found.state is State.DOWNLOADING:
         if found.doubted is not None:
             run_state.doubted(job, found.doubted)
-        run_state.progress.event("succeeded", job=job.id, task_id=job.task_id, seconds=found.duration_s)
+        run_state.progress.event(
+            "succeeded",
+            job=job.id,
+            task_id=job.task_id,
+            seconds=found.duration_s,
+            request_id=found.answer.request_id,
+        )
         run_state.succeeded(job, paid=found.paid)
         run_state.ask_again()
         if learned_s is not None:

@@ -154,7 +154,8 @@ class RunState:
         if bad:
             if job is not None:
                 self.unanswered[job.row] = job.id
-            whose = {"job": job.id} if job is not None else {}
+            whose = {"job": job.id, "attempt": job.attempts} if job is not None else {}
+            whose |= {"request_id": answer.request_id}
             self.progress.event("trouble", call=call.value, what=self.health.last_trouble, **whose)
 
     def question_answered(self, answer: Answer, sent_at: float) -> None:

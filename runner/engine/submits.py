@@ -101,7 +101,13 @@ async def _decided(run_state: RunState, done: Submitted) -> None:
     match done.state:
         case State.WAITING | State.DOWNLOADING:
             run_state.tally.accepted += 1
-            run_state.progress.event("submitted", job=job.id, task_id=job.task_id)
+            run_state.progress.event(
+                "submitted",
+                job=job.id,
+                task_id=job.task_id,
+                attempt=job.attempts,
+                request_id=done.answer.request_id if done.answer is not None else None,
+            )
             if done.state is State.WAITING:
                 run_state.wait_for(job, age_s=0.0, reserved=done.reserved)
             else:

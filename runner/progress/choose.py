@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner.progress.events import EventStream
+from runner.progress.log_lines import LogLines
 from runner.progress.logfile import LogFile
 from runner.progress.plain import PlainProgress
 
@@ -19,16 +20,22 @@ if TYPE_CHECKING:
 class Chosen:
     """A progress that begins once it is known that the run begins: a live view must not cover a question."""
 
-    def __init__(self, *, as_json: bool, verbose: int, title: str) -> None:
+    def __init__(self, *, as_json: bool, verbose: int, title: str, log_json: bool = False) -> None:
         # What moves the cursor is not for a log, even where CI keeps it through a terminal.
-        plain = as_json or verbose or os.environ.get("TERM") == "dumb" or os.environ.get("CI")
+        plain = as_json or log_json or verbose or os.environ.get("TERM") == "dumb" or os.environ.get("CI")
         self._live = not plain and sys.stderr.isatty()
         self._title = title
         self._log: LogFile | None = None
         self._gone = False
         self._watcher: Callable[[Snapshot], None] | None = None
         self._listeners: Sequence[Progress] = ()
-        self._inner: Any = EventStream(sys.stdout) if as_json else PlainProgress(sys.stderr, verbose=verbose)
+        self._log_json = log_json
+        self._about: dict[str, Any] = {}
+        self._inner: Any = PlainProgress(sys.stderr, verbose=verbose)
+        if as_json:
+            self._inner = EventStream(sys.stdout)
+        elif log_json:
+            self._inner = LogLines(sys.stderr, self._about)
 
     def begin(self, name: str, **plan: Any) -> None:
         """Start showing the run of a manifest; `plan` is what programs are told of it first."""
@@ -44,9 +51,10 @@ class Chosen:
             )
             self._inner = LiveProgress(console, name)
 
-    def log_to(self, path: Path) -> None:
+    def log_to(self, path: Path, *, manifest: str, run: int | None) -> None:
         """Write what happens to a log file too."""
-        self._log = LogFile(path)
+        self._about.update(manifest=manifest, run=run)
+        self._log = LogFile(path, self._about if self._log_json else None)
 
     def show_to(self, watcher: Callable[[Snapshot], None]) -> None:
         """Let somebody else see how it goes too: a page."""
@@ -101,6 +109,6 @@ class Chosen:
             self._log.close()
 
 
-def choose_progress(*, as_json: bool, verbose: int, title: str) -> Chosen:
-    """Return events for programs, a live view for a terminal, plain lines for everything else."""
-    return Chosen(as_json=as_json, verbose=verbose, title=title)
+def choose_progress(*, as_json: bool, verbose: int, title: str, log_json: bool = False) -> Chosen:
+    """Return events for programs, a live view for a terminal, plain lines (or lines of JSON) for everything else."""
+    return Chosen(as_json=as_json, verbose=verbose, title=title, log_json=log_json)

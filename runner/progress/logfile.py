@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,10 +14,22 @@ from runner.host.clock import rfc3339
 LARGE_BYTES = 20_000_000
 
 
-class LogFile:
-    """Appends one line an event. A log that cannot be written (a full disk) is no reason to stop a run."""
+def json_line(kind: str, data: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    """Return what happened as one line of JSON: `{"at": …, "event": …, "manifest": …, "run": 7, "job": …}`."""
+    line = {"at": rfc3339(time.time()), "event": kind, **about, **data}
+    return json.dumps(line, ensure_ascii=True, default=str)
 
-    def __init__(self, path: Path) -> None:
+
+class LogFile:
+    """Appends one line an event. A log that cannot be written (a full disk) is no reason to stop a run.
+
+    Args:
+        path: The file.
+        about: What each line says of the run, where lines are JSON; None: they are text with JSON behind.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
+        self._about = about
         self._file: TextIO | None = None
         with suppress(OSError):
             if path.exists() and path.stat().st_size > LARGE_BYTES:
@@ -28,8 +41,11 @@ class LogFile:
         if self._file is None:
             return
         with suppress(OSError, ValueError):
-            text = json.dumps(data, ensure_ascii=True, default=str)
-            self._file.write(f"{rfc3339(time.time())} {kind} {text}\n")
+            if self._about is not None:
+                self._file.write(json_line(kind, data, self._about) + "\n")
+            else:
+                text = json.dumps(data, ensure_ascii=True, default=str)
+                self._file.write(f"{rfc3339(time.time())} {kind} {text}\n")
             self._file.flush()
 
     def close(self) -> None:

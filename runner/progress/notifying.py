@@ -60,7 +60,7 @@ class Notifier:
         self._queue: SimpleQueue[tuple[str, str] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def begin(self, name: str) -> None:
+    def begin(self, name: str, run: int | None = None) -> None:
         """The run of a manifest begins."""
         self._name = name
 

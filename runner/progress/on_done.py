@@ -60,7 +60,7 @@ class OnDone:
         self._failed = 0
         self._begun = 0
 
-    def begin(self, name: str) -> None:
+    def begin(self, name: str, run: int | None = None) -> None:
         """The run of a manifest begins."""
         self._name = name
 

@@ -23,6 +23,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runner.reports import page
+from runner.reports.metrics import CONTENT_TYPE
 from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
 from runner.web.feed import Feed
 
@@ -30,6 +31,7 @@ LIVE = json.dumps({"v": 1, "live": "events"})
 MOST_LISTENERS = 50
 SHOWN = frozenset(media.mime for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE, *BY_TRACKS))
 LARGEST_ORDER_BYTES = 1000
+METRICS = "/metrics"
 NOTHING_HERE = "There is nothing here. Open the address that rivya-batch has printed.\n"
 
 SECURITY = {
@@ -59,7 +61,13 @@ class Control(Protocol):
 
 
 def live_app(
-    feed: Feed, *, title: str, token: str, hosts: frozenset[str], control: Control | None = None
+    feed: Feed,
+    *,
+    title: str,
+    token: str,
+    hosts: frozenset[str],
+    control: Control | None = None,
+    metrics: Callable[[], str] | None = None,
 ) -> ASGIApp:
     """Return the application of one manifest's live page.
 
@@ -69,6 +77,7 @@ def live_app(
         token: The secret part of the address.
         hosts: What a Host header may say: `127.0.0.1:8000`.
         control: What the page's buttons move; None for a page that is only looked at.
+        metrics: Numbers for who collects them, at `/metrics`, without the token; None: there are none.
     """
     document = page.page(title, LIVE, connect="'self'")
     policy = page.policy(connect="'self'") + "; frame-ancestors 'none'"
@@ -100,7 +109,18 @@ def live_app(
         Route("/{kind}/{row:int}/{number:int}/{name}", _files(feed)),
         Route("/control", order, methods=["POST"]),
     ]
-    return Guard(Starlette(routes=[Mount(f"/t/{token}", routes=routes)]), token=token, hosts=hosts)
+    whole: list[Mount | Route] = [Mount(f"/t/{token}", routes=routes)]
+    if metrics is not None:
+        whole.append(Route(METRICS, _numbers(metrics)))
+    open_paths = frozenset({METRICS}) if metrics is not None else frozenset[str]()
+    return Guard(Starlette(routes=whole), token=token, hosts=hosts, open_paths=open_paths)
+
+
+def _numbers(metrics: Callable[[], str]) -> Callable[[Request], Awaitable[Response]]:
+    async def tell(request: Request) -> Response:
+        return Response(await anyio.to_thread.run_sync(metrics), headers={"content-type": CONTENT_TYPE})
+
+    return tell
 
 
 def _files(feed: Feed) -> Callable[[Request], Awaitable[Response]]:
@@ -156,7 +176,15 @@ async def _asked(request: Request) -> str:
 class Guard:
     """Lets a request in, or says no to it; puts on every answer what keeps other sites out."""
 
-    def __init__(self, app: ASGIApp, *, token: str, hosts: frozenset[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        hosts: frozenset[str],
+        open_paths: frozenset[str] = frozenset(),
+    ) -> None:
+        self._open_paths = open_paths
         self._app = app
         self._token = token.encode()
         self._hosts = hosts
@@ -189,6 +217,8 @@ class Guard:
             # Another name that leads here is how another site would get past what a browser forbids.
             return PlainTextResponse("this is not the address of this page\n", status_code=421)
         parts = scope["path"].split("/", 3)
+        if scope["path"] in self._open_paths:  # numbers only, and only for who reads our own name
+            return None if scope["method"] == "GET" else PlainTextResponse("only GET\n", status_code=405)
         if len(parts) < 3 or parts[1] != "t" or not secrets.compare_digest(parts[2].encode(), self._token):
             return PlainTextResponse(NOTHING_HERE, status_code=404)
         origins = headers.getlist("origin")
