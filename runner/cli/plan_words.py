@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runner.api.plan import Plan
     from runner.api.plans.groups import Group, Grouped, Known, Range, Totals
     from runner.store.plan_groups import Edited, GroupedJob
+    from runner.store.price_books import Charged
 
 WIDTH = 80
 HEAD = 11  # columns of `credits    `
@@ -127,6 +128,41 @@ def _sample(job: GroupedJob, *, alone: bool, whole: bool) -> Iterator[str]:
         yield from wrapped(
             harmless(f"“{job.prompt}”", limit=limit + 2), indent="    ", most=None if whole else PROMPT_LINES
         )
+
+
+MOST_CHARGED = 5
+
+
+def charged_lines(prices: Sequence[Charged]) -> list[str]:
+    """Return the lines after a run: what was expected, what was charged, and where these differ, by price."""
+    jobs = sum(each.jobs for each in prices)
+    if not jobs:
+        return []
+    expected, charged = sum(each.expected for each in prices), sum(each.charged for each in prices)
+    of = f"for {counted(jobs, 'job')}"
+    off = [each for each in prices if abs(each.charged - each.expected) > EPSILON]
+    if not off:
+        return field("charged", f"{credits_in_words(charged)} {of}, just as expected")
+    percent = f" ({100 * (charged / expected - 1):+.0f}%)" if expected else ""
+    lines = field(
+        "charged",
+        f"{credits_in_words(charged)} {of}, where {credits_in_words(expected)} was expected{percent}",
+    )
+    params = [json.loads(each.params) for each in prices]
+    names = sorted({name for each in params for name in each})
+    differing = [name for name in names if len({_said(each.get(name)) for each in params}) > 1] or names
+    for each in off[:MOST_CHARGED]:
+        options = json.loads(each.params)
+        told = [f"{name} {_said(options[name])}" for name in differing if name in options]
+        paid = credits_in_words(each.least)
+        if each.most > each.least:
+            paid += f" to {credits_in_words(each.most)}"
+        one = credits_in_words(round(each.expected / each.jobs, 2))
+        text = f"{', '.join([each.model, *told])}: {paid} each, {one} expected ({counted(each.jobs, 'job')})"
+        lines += wrapped(harmless(text, limit=400), indent=" " * (HEAD + 2), first=" " * HEAD)
+    if len(off) > MOST_CHARGED:
+        lines.append(f"{' ' * HEAD}and {counted(len(off) - MOST_CHARGED, 'more price')}")
+    return lines
 
 
 def _said(value: Any) -> str:

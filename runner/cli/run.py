@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import time
@@ -251,6 +252,7 @@ def wait_until(text: str) -> None:
 def print_result(result: RunResult, request: RunRequest) -> None:
     """Print what a run came to, where things are, and what to type next."""
     from runner.api import stuck_jobs
+    from runner.cli.plan_words import charged_lines
     from runner.progress.figures import counted, credits_in_words, near, padded, span
     from runner.progress.plain import traffic
     from runner.words import harmless
@@ -269,6 +271,7 @@ def print_result(result: RunResult, request: RunRequest) -> None:
         else "this run   nothing to send",
         f"results    {near(result.output_dir)}",
     ]
+    lines[2:2] = charged_lines(result.prices)
     show("\n".join(lines))
     if result.report is not None:
         out, where = console(), result.report
@@ -376,6 +379,7 @@ def print_result_json(result: RunResult, progress: Chosen) -> None:
             "counts": dict(result.counts),
             "orphaned": result.orphans,
             "credits": {"spent": result.charged, "reserved": result.reserved},
+            "prices": [{**each._asdict(), "params": json.loads(each.params)} for each in result.prices],
             "stuck": [asdict(group) for group in result.stuck],
             "stats": result.ended.stats,
             "output_dir": str(result.output_dir),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from runner.contract import Contract
 from runner.money.price_book import MOST_POINTS, PriceBook, PricePoint
@@ -67,3 +68,32 @@ def points(conn: Connection, base_url: str, model: str, *, metered: bool) -> lis
         for shape, charges in ends.items()
         if shape in jobs
     ]
+
+
+class Charged(NamedTuple):
+    """What payments of one price came to: expected and charged in all, and the least and the most of one, in credits.
+
+    `params` is JSON, of one of them.
+    """
+
+    shape: str
+    model: str
+    params: str
+    jobs: int
+    expected: float
+    charged: float
+    least: float
+    most: float
+
+
+def charged_in_run(conn: Connection, manifest: str, run: int) -> list[Charged]:
+    """Return what the payments of a manifest came to that were settled since a run began, by price."""
+    rows = conn.execute(
+        "SELECT l.shape, l.model, j.params, l.jobs, l.expected, l.charged, l.least, l.most FROM ("
+        " SELECT model, shape, count(*) AS jobs, sum(estimated) AS expected, sum(charged) AS charged,"
+        " min(charged) AS least, max(charged) AS most, min(job) AS job FROM ledger WHERE manifest = ?"
+        " AND state = 'charged' AND settled_at >= (SELECT started_at FROM runs WHERE id = ?) GROUP BY model, shape) l"
+        " JOIN jobs j ON j.id = l.job ORDER BY l.job",
+        (manifest, run),
+    )
+    return [Charged(*row) for row in rows]

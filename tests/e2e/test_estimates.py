@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 
 import pytest
 
@@ -48,14 +49,23 @@ def test_a_small_run_tells_what_many_other_jobs_will_cost(command: Command, take
     options = ("--sandbox-options", f"{HURRIED_TASKS[1]} {prices()}")
 
     before = command("plan", large, "--sandbox", "--json").json["credits"]
-    assert command("run", small, "--sandbox", *options, env=HURRIED).code == 0
+    first = command("run", small, "--sandbox", *options, env=HURRIED)
+    assert first.code == 0
     plan = command("plan", large, "--sandbox", "--json").json
     words = command("plan", large, "--sandbox").stdout
     table = list(csv.DictReader(io.StringIO(command("plan", large, "--sandbox", "--csv").stdout)))
-    assert command("run", large, "--sandbox", *options, env=HURRIED).code == 0
+    second = command("run", large, "--sandbox", *options, env=HURRIED)
+    assert second.code == 0
     after = command("plan", large, "--sandbox", "--json").json
 
     spent = after["credits"]["spent"]
+    paid = sum(charged(duration, resolution) for duration in PAID for resolution in ("480p", "720p"))
+    told = " ".join(first.stdout.split())
+    assert f"charged {paid} for 6 jobs, where 60 was expected (+{100 * paid / 60 - 100:.0f}%)" in told
+    assert "grok-imagine-video, duration 15, resolution 720p: 51 each, 10 expected (1 job)" in told
+    off = re.search(r"was expected \(([+-]\d+)%\)", " ".join(second.stdout.split()))
+    assert off is not None
+    assert abs(int(off[1])) <= 5
     assert (before["basis"], before["up_to"], before["to_spend"]) == ("listed", None, 400 * takes)
     assert plan["credits"]["basis"] == "fitted"
     assert plan["credits"]["to_spend"] == pytest.approx(spent, rel=0.05)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,13 @@ from runner.engine import Ended
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
 from runner.host.clock import Clock, rfc3339
 from runner.host.workspace import DatabasePlace
-from runner.model import Settings, State
+from runner.model import Estimate, Settings, State
 from runner.results.files import OutputFolder
 from runner.steps.download import stem_of
 from runner.store import jobs, ledger, reporting, runs
 from runner.store.database import StateDatabase
 from runner.store.error_words import as_trouble
+from runner.store.price_books import Charged, charged_in_run
 
 END_IMPORTS = ("runner.api.report", "runner.reports.page", "rich.console", "sqlite_utils")
 END_IMPORTS_AFTER_S = 2.0
@@ -47,6 +48,9 @@ class RunResult:
     surprises: int  # charges many times their estimates that a person has yet to see
     ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
     failed_cost: float  # credits that count for failed jobs, whatever round they were for
+    prices: Sequence[
+        Charged
+    ]  # what was expected and charged in this run, by price; the largest difference first
     report: Path | None  # the page to look through, where there is one
     no_report: str = ""  # why it could not be written
     replaced: bool = False  # the database, under this run
@@ -69,7 +73,7 @@ def finish(known: BegunRun, ended: Ended, clock: Clock) -> RunResult:
     """Record the end of a run, write its page, and return what it came to."""
     with _of_a_file_that_is_ours(known.file):
         _clean(known.file, known.plan.settings, known.folder)
-        return _finish(known.file, known.plan.settings, known.run_id, ended, clock)
+        return _finish(known.file, known.plan.settings, known.run_id, ended, clock, known.plan.prices)
 
 
 @contextmanager
@@ -90,7 +94,26 @@ def _clean(file: StateDatabase, settings: Settings, folder: OutputFolder) -> Non
         folder.clean_parts(keep={stem_of(job) for job in open_jobs})
 
 
-def _finish(file: StateDatabase, settings: Settings, run_id: int, ended: Ended, clock: Clock) -> RunResult:
+def _against_the_plan(found: Sequence[Charged], prices: Mapping[str, Estimate]) -> Sequence[Charged]:
+    """Return what was charged beside what the plan expected, the largest difference first.
+
+    What was expected when each was sent is better by what the first of them came to.
+    """
+    planned = [
+        each._replace(expected=prices[each.shape].credits * each.jobs) if each.shape in prices else each
+        for each in found
+    ]
+    return sorted(planned, key=lambda each: -abs(each.charged - each.expected))
+
+
+def _finish(
+    file: StateDatabase,
+    settings: Settings,
+    run_id: int,
+    ended: Ended,
+    clock: Clock,
+    prices: Mapping[str, Estimate],
+) -> RunResult:
     # What only the end needs is not imported before the first request.
     from runner.api.report import write_report_for
     from runner.reports.page import page_path
@@ -122,6 +145,7 @@ def _finish(file: StateDatabase, settings: Settings, run_id: int, ended: Ended, 
             (each.state, each.error_class) for each in reporting.failures(file.conn, settings.name)
         ),
         failed_cost=reporting.cost_of_failed(file.conn, settings.name),
+        prices=_against_the_plan(charged_in_run(file.conn, settings.name, run_id), prices),
         report=report,
         no_report=no_report,
         replaced=file.is_replaced,
