@@ -83,7 +83,7 @@ def row(file: StateDatabase, name: str) -> dict[str, Any]:
 
 
 def committed(file: StateDatabase, name: str = "a", *, at_s: float = BEGINNING) -> Committed:
-    return ledger.committed(file.conn, the(file, name), base_url=URL, now_s=at_s)
+    return ledger.grounds(file.conn, the(file, name), base_url=URL, now_s=at_s).committed
 
 
 def seen(file: StateDatabase, name: str = "a") -> Seen | None:

@@ -62,28 +62,26 @@ class RunContext:
         """Return the wall clock's time as the database holds it."""
         return rfc3339(self.clock.wall_s())
 
-    def estimate(self, conn: Connection, job: Job) -> Estimate:
-        """Return what a payment for a job is expected to cost."""
-        service, contract = self.account.service, self.contracts.get(job.model)
-        return estimate(
+    def judge(self, conn: Connection, job: Job) -> tuple[Estimate, Verdict]:
+        """Return what a payment for a job is expected to cost, and whether it fits under the caps now."""
+        budget, service, contract = self.budget, self.account.service, self.contracts.get(job.model)
+        capped = is_capped(budget)
+        known = ledger.grounds(conn, job, base_url=service, now_s=self.clock.wall_s()) if capped else None
+        seen = known.price if known is not None else ledger.price_seen(conn, service, job.shape)
+        found = estimate(
             job,
             contract=contract,
             rules=self.settings.prices,
-            seen=ledger.price_seen(conn, service, job.shape),
+            seen=seen,
             book=lambda: self.books.of(conn, service, contract),
         )
-
-    def judge(self, conn: Connection, job: Job, found: Estimate) -> Verdict:
-        """Say whether a payment that was estimated fits under the caps now."""
-        budget, service = self.budget, self.account.service
-        if not is_capped(budget):
-            return Verdict.YES
-        seen = ledger.price_seen(conn, service, job.shape) is not None
-        return judge(
+        if known is None:
+            return found, Verdict.YES
+        return found, judge(
             budget=budget,
             estimate=found.reserve,
-            price_seen=seen or ledger.names_no_amounts(conn, service),
-            committed=ledger.committed(conn, job, base_url=service, now_s=self.clock.wall_s()),
+            price_seen=seen is not None or known.silent,
+            committed=known.committed,
         )
 
     def event(self, conn: Connection, kind: str, job: Job | None = None, **data: Any) -> None:

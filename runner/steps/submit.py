@@ -140,18 +140,11 @@ def _intent(conn: Connection, context: RunContext, row: int) -> Submitted:
     copies = () if job.pinned else fresh_copies(conn, context, job)
     if copies is None:
         return Submitted(job=job, state=job.state, not_sent=NotSent.UPLOADS)
-    estimate = context.estimate(conn, job)
-    verdict = context.judge(conn, job, estimate)
+    estimate, verdict = context.judge(conn, job)
     if verdict is not Verdict.YES:
         return Submitted(job=job, state=job.state, not_sent=NotSent.BUDGET, verdict=verdict)
     now = context.now()
-    ledger.reserve(
-        conn,
-        job,
-        estimate=estimate,
-        base_url=context.account.service,
-        now=now,
-    )
+    reserving = ledger.ask_to_reserve(conn, job, estimate=estimate, base_url=context.account.service, now=now)
     bytes_ = _bytes(context, job, copies)
     after = moves.intend(
         conn,
@@ -162,6 +155,7 @@ def _intent(conn: Connection, context: RunContext, row: int) -> Submitted:
         key12=context.account.key12,
         base_url=context.account.service,
     )
+    reserving.refuse_twice()
     context.event(
         conn,
         "intent",

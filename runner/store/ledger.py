@@ -16,7 +16,7 @@ from runner.host.clock import epoch
 from runner.model import Basis, Estimate, Job, JobId, TaskId
 from runner.money.budget import EPSILON, Committed, OnTheWay, beyond
 from runner.money.pricing import MANY, RECENT, Seen, surprises_above
-from runner.store.connection import Connection, SelectedRow
+from runner.store.connection import Connection, Cursor, SelectedRow
 from runner.store.marks import PaymentsBegun
 from runner.store.tables import query
 
@@ -28,18 +28,35 @@ LATEST = 5_000  # payments among which one of a manifest is looked for
 Paid = tuple[float | None, float | None]  # credits reserved and charged, as the service has named them
 
 
-def committed(conn: Connection, job: Job, *, base_url: str, now_s: float) -> Committed:
-    """Return the credits that count when a payment for a job is judged; the day errs by at most a minute, upwards."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounds:
+    """What is known, before a job is paid for, of its price and of what counts already."""
+
+    price: Seen | None
+    silent: bool  # the service names no amounts
+    committed: Committed
+
+
+def grounds(conn: Connection, job: Job, *, base_url: str, now_s: float) -> Grounds:
+    """Return what a payment for a job is judged by; the day errs by at most a minute, upwards."""
     since = int(now_s // 60) - _DAY_MINUTES
-    own = conn.execute("SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = ?", (job.row,)).fetchone()
-    out = _on_the_way(conn, job.manifest, since)
-    silent = base_url if names_no_amounts(conn, base_url) else None
+    # All is asked before any answer is looked at: from a server they come together.
+    asked_price = _ask_price(conn, base_url, job.shape)
+    asked_sums = conn.execute(
+        "SELECT (SELECT coalesce(sum(amount), 0) FROM ledger WHERE job = ?1) AS job,"
+        " coalesce((SELECT charged + reserved FROM credit_totals WHERE manifest = ?2), 0) AS total,"
+        f" (SELECT coalesce(sum(amount), 0) FROM credit_minutes WHERE minute >= ?3) AS day, {_SILENT.format(url='?4')}",
+        (job.row, job.manifest, since, base_url),
+    )
+    asked_out = _ask_on_the_way(conn, job.manifest, since)
+    price, sums, out = _price(asked_price), asked_sums.fetchone(), [_out(row) for row in asked_out]
+    silent = sums["silent"] == SILENT_PAYMENTS
     # Nobody will ever know that a price of such a service has risen: waiting would tell nothing.
-    risky = [each for each in out if each.base_url != silent]
-    return Committed(
-        total=sum(totals(conn, job.manifest)),
-        day=day_total(conn, now_s),
-        job=own[0],
+    risky = [each for each in out if not (silent and each.base_url == base_url)]
+    found = Committed(
+        total=sums["total"],
+        day=float(sums["day"]),
+        job=sums["job"],
         first_out=sum(each.payments for each in risky if each.is_first and each.shape == job.shape),
         probes_out=sum(each.payments for each in out if each.own and not each.seen),
         probes_elsewhere=sum(each.payments for each in out if not each.own and not each.seen),
@@ -47,6 +64,7 @@ def committed(conn: Connection, job: Job, *, base_url: str, now_s: float) -> Com
         beyond_day=beyond(_by_shape(each for each in risky if each.today)),
         beyond_own=beyond(_by_shape(each for each in risky if each.today and each.own)),
     )
+    return Grounds(price=price, silent=silent, committed=found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +87,8 @@ class _Out:
         return not self.price.ends
 
 
-def _on_the_way(conn: Connection, manifest: str, since: int) -> list[_Out]:
-    rows = conn.execute(
+def _ask_on_the_way(conn: Connection, manifest: str, since: int) -> Cursor:
+    return conn.execute(
         "SELECT o.base_url, o.shape, o.manifest = ?1 AS own, o.minute >= ?2 AS today, p.shape IS NOT NULL AS seen,"
         " sum(o.payments) AS payments, sum(o.amount) AS amount, sum(o.named) AS named, p.reserved, p.ends, p.kept,"
         " EXISTS (SELECT 1 FROM prices t WHERE t.base_url = o.base_url AND t.model = o.model AND t.ends <> '[]') AS tried"
@@ -78,21 +96,21 @@ def _on_the_way(conn: Connection, manifest: str, since: int) -> list[_Out]:
         " GROUP BY o.base_url, o.shape, o.model, own, today, p.shape, p.reserved, p.ends, p.kept",
         (manifest, since),
     )
-    return [
-        _Out(
-            base_url=row["base_url"],
-            shape=row["shape"],
-            own=bool(row["own"]),
-            today=bool(row["today"]),
-            seen=bool(row["seen"]),
-            payments=row["payments"],
-            amount=row["amount"],
-            named=row["named"],
-            price=_seen(row) if row["seen"] else Seen(),
-            tried=bool(row["tried"]),
-        )
-        for row in rows
-    ]
+
+
+def _out(row: SelectedRow) -> _Out:
+    return _Out(
+        base_url=row["base_url"],
+        shape=row["shape"],
+        own=bool(row["own"]),
+        today=bool(row["today"]),
+        seen=bool(row["seen"]),
+        payments=row["payments"],
+        amount=row["amount"],
+        named=row["named"],
+        price=_seen(row) if row["seen"] else Seen(),
+        tried=bool(row["tried"]),
+    )
 
 
 def _by_shape(out: Iterable[_Out]) -> Iterator[OnTheWay]:
@@ -138,8 +156,31 @@ def reserve(conn: Connection, job: Job, *, estimate: Estimate, base_url: str, no
     Raises:
         RunnerError: The round is reserved or charged already; a bug of ours.
     """
+    ask_to_reserve(conn, job, estimate=estimate, base_url=base_url, now=now).refuse_twice()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserving:
+    """A reservation that was asked for, and whose answer nobody has looked at yet."""
+
+    job: Job
+    asked: Cursor
+
+    def refuse_twice(self) -> None:
+        """See that the round was not reserved or charged already.
+
+        Raises:
+            RunnerError: It was; a bug of ours.
+        """
+        if self.asked.rowcount != 1:
+            msg = f"round {self.job.round} of job {self.job.id} is paid for already"
+            raise RunnerError(msg)
+
+
+def ask_to_reserve(conn: Connection, job: Job, *, estimate: Estimate, base_url: str, now: str) -> Reserving:
+    """Do what `reserve` does, and leave it to the caller to look at the answer, together with others."""
     minute = int((epoch(now) or 0.0) // 60)
-    opened = conn.execute(
+    asked = conn.execute(
         "INSERT INTO ledger (job, manifest, round, model, shape, base_url, state, estimated, basis, most, probe,"
         " amount, opened_at, minute) VALUES (?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, 1, ?, ?, ?)"
         " ON CONFLICT (job, round) DO UPDATE SET state = 'reserved', estimated = excluded.estimated,"
@@ -161,9 +202,7 @@ def reserve(conn: Connection, job: Job, *, estimate: Estimate, base_url: str, no
             minute,
         ),
     )
-    if opened.rowcount != 1:
-        msg = f"round {job.round} of job {job.id} is paid for already"
-        raise RunnerError(msg)
+    return Reserving(job=job, asked=asked)
 
 
 def accept(conn: Connection, job: Job, *, task_id: TaskId, reserved: float | None, now: str) -> None:
@@ -302,9 +341,17 @@ def end_probe(conn: Connection, job: Job) -> None:
 
 def price_seen(conn: Connection, base_url: str, shape: str) -> Seen | None:
     """Return what this workspace has seen of the price of a shape, if anything."""
-    found = conn.execute(
+    return _price(_ask_price(conn, base_url, shape))
+
+
+def _ask_price(conn: Connection, base_url: str, shape: str) -> Cursor:
+    return conn.execute(
         "SELECT reserved, ends, kept, seen_at FROM prices WHERE base_url = ? AND shape = ?", (base_url, shape)
-    ).fetchone()
+    )
+
+
+def _price(asked: Cursor) -> Seen | None:
+    found = asked.fetchone()
     return replace(_seen(found), at=found["seen_at"]) if found else None
 
 
@@ -395,17 +442,18 @@ def _surprise(row: SelectedRow) -> Surprise:
     )
 
 
+_SILENT = (
+    "CASE WHEN EXISTS (SELECT 1 FROM prices WHERE base_url = {url}) THEN -1 ELSE"
+    " (SELECT count(*) FROM (SELECT 1 FROM ledger l JOIN jobs j ON j.id = l.job AND j.round = l.round"
+    " WHERE l.base_url = {url} AND l.task_id IS NOT NULL AND l.state = 'charged'"
+    f" AND j.state IN ('downloading', 'done') LIMIT {SILENT_PAYMENTS}) AS first) END AS silent"
+)
+
+
 def names_no_amounts(conn: Connection, base_url: str) -> bool:
     """Say whether a service has never named an amount, though several of its tasks have succeeded."""
-    if conn.execute("SELECT 1 FROM prices WHERE base_url = ? LIMIT 1", (base_url,)).fetchone():
-        return False
-    found = conn.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM ledger l JOIN jobs j ON j.id = l.job AND j.round = l.round"
-        " WHERE l.base_url = ? AND l.task_id IS NOT NULL AND l.state = 'charged'"
-        " AND j.state IN ('downloading', 'done') LIMIT ?) AS first",
-        (base_url, SILENT_PAYMENTS),
-    ).fetchone()
-    return bool(found[0] == SILENT_PAYMENTS)
+    found = conn.execute(f"SELECT {_SILENT.format(url='?1')}", (base_url,)).fetchone()
+    return bool(found["silent"] == SILENT_PAYMENTS)
 
 
 def amount_of(conn: Connection, job: Job) -> float:

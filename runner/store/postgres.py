@@ -43,6 +43,8 @@ OLDEST = 130_000  # PostgreSQL 13
 PIECE = 500  # rows that are sent together
 MANY = 1_000  # rows changed at once, after which the planner has to look again
 STILL_S = 10  # how long a writer may stand still with the lock
+_PIPELINE = psycopg.Pipeline.is_supported()  # with a libpq from before version 14 each statement is a trip
+_ENDS = ("RELEASE", "ROLLBACK", "COMMIT")
 _STEPS_TABLE = "rivya_batch_steps"
 _SETTINGS = {
     "synchronous_commit": "on",
@@ -91,13 +93,49 @@ def _rows(cursor: Any) -> Any:
     return _row_type(tuple(column.name for column in cursor.description or ()))
 
 
+class _Answer:
+    """The answer to one statement, which goes to the server, with those before it, when somebody looks at it."""
+
+    __slots__ = ("_conn", "found", "parameters", "text")
+
+    def __init__(self, conn: ServerConnection, text: str, parameters: Any) -> None:
+        self._conn = conn
+        self.text, self.parameters = text, parameters
+        self.found: Any = None
+
+    def _sent(self) -> Any:
+        if self.found is None:
+            self._conn.send()
+        return self.found
+
+    @property
+    def rowcount(self) -> int:
+        return int(self._sent().rowcount)
+
+    def fetchone(self) -> Any:
+        return self._sent().fetchone()
+
+    def fetchall(self) -> list[Any]:
+        return list(self._sent().fetchall())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._sent())
+
+
 class ServerConnection:
-    """What `store.connection` asks of a connection, by psycopg. Each statement is committed but inside `BEGIN`."""
+    """What `store.connection` asks of a connection, by psycopg. Each statement is committed but inside `BEGIN`.
+
+    Where `waits` is set, statements are sent together once an answer is looked at: each trip to the server is one that
+    all machines wait for.
+    """
 
     def __init__(self, raw: psycopg.Connection[Any], address: ServerAddress) -> None:
         self.raw = raw
         self._address = address
         self.changed = 0  # the most rows that one statement has changed
+        self.waits = False
+        self.trips = 0  # to the server and back
+        self._waiting: list[_Answer] = []
         self.schema: str | None = self.execute("SELECT current_schema()").fetchone()[0]
 
     @property
@@ -106,18 +144,24 @@ class ServerConnection:
         return self.raw.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
-        """Run one statement of the store."""
+        """Run one statement of the store; what it has to say against it is raised when it is sent."""
         text = in_postgres(sql)
-        with self._ours():
-            found = self.raw.execute(text, _named(text, parameters))
-        self.changed = max(self.changed, found.rowcount if found.description is None else 0)
-        return found
+        answer = _Answer(self, text, _named(text, parameters))
+        if sql.startswith("ROLLBACK"):
+            with contextlib.suppress(RunnerError):  # it is undone, whatever became of it
+                self.send()
+        self._waiting.append(answer)
+        if not self.waits or sql.startswith(_ENDS):
+            self.send()
+        return answer
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Cursor:
         """Run one statement once with each of these, which may ask this connection themselves as they are made."""
         text, rows = in_postgres(sql), iter(parameters)
         cursor = self.raw.cursor()
         while piece := list(islice(rows, PIECE)):
+            self.send()
+            self.trips += 1
             with self._ours():
                 cursor.executemany(text, [_named(text, each) for each in piece])
             self.changed = MANY if len(piece) == PIECE else self.changed
@@ -125,8 +169,32 @@ class ServerConnection:
 
     def say(self, sql: str) -> None:
         """Run statements of PostgreSQL's own, in one trip."""
+        self.send()
+        self.trips += 1
         with self._ours():
             self.raw.execute(sql)
+
+    def send(self) -> None:
+        """Send what waits, in its order, in one trip; after one that fails the server does none of the others."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        self.trips += 1
+        with self._ours():
+            if len(waiting) == 1 or not _PIPELINE:
+                for each in waiting:
+                    each.found = self.raw.execute(each.text, each.parameters)
+            else:
+                with self.raw.pipeline():
+                    for each in waiting:
+                        each.found = self.raw.execute(each.text, each.parameters)
+        for each in waiting:
+            if each.found.description is None:
+                self.changed = max(self.changed, each.found.rowcount)
+
+    def forget(self) -> None:
+        """Send nothing of what waits: the transaction that it was for is given up."""
+        self._waiting.clear()
 
     @contextlib.contextmanager
     def _ours(self) -> Iterator[None]:
@@ -359,13 +427,17 @@ def _writing(conn: ServerConnection, number: int) -> Iterator[None]:
             f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{STILL_S}s';"
             f" SELECT pg_advisory_xact_lock({number})"
         )
+        conn.waits = True
         yield
-        conn.say("COMMIT")
+        conn.execute("COMMIT")
     except BaseException:
+        conn.forget()
         with contextlib.suppress(psycopg.Error):
             if conn.in_transaction:
                 conn.raw.execute("ROLLBACK")
         raise
+    finally:
+        conn.waits = False
 
 
 def _lock_number(conn: ServerConnection, name: str) -> int:

@@ -193,12 +193,13 @@ class GroupWriter:
         try:
             with trouble("writing the state database"):
                 entry.result = entry.operation(conn)
+                conn.execute("RELEASE one")  # a server is told the rest of it by then
         except Exception as exc:  # its caller gets it
             entry.error = exc
             if not conn.in_transaction:  # SQLite gave up the whole transaction (disk full)
                 raise
             conn.execute("ROLLBACK TO one")
-        conn.execute("RELEASE one")
+            conn.execute("RELEASE one")
 
 
 def _answer(entries: list[_Entry], error: BaseException) -> None:

@@ -113,7 +113,7 @@ class Night:
                 budget=self.budget,
                 estimate=cost.reserve,
                 price_seen=seen is not None or ledger.names_no_amounts(conn, URL),
-                committed=ledger.committed(conn, found, base_url=URL, now_s=now_s),
+                committed=ledger.grounds(conn, found, base_url=URL, now_s=now_s).committed,
             )
             if verdict is not Verdict.YES:
                 return False

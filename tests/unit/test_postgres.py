@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
+import httpx
 import pytest
 
 from runner.errors import RunLocked, RunnerError, StateError, TemporaryTrouble, UsageError
 from runner.host.workspace import find_workspace, refuse_password
+from runner.model import Budget, State
 from runner.store import migrations, rates
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase, empty_database, open_database, open_to_read
@@ -22,8 +25,10 @@ from runner.store.error_words import Contradiction
 from runner.store.postgres_sql import in_postgres
 from runner.store.postgres_tables import STEPS
 from runner.store.server_address import ServerAddress
+from runner.store.writer import GroupWriter
 from tests.databases import empty_state, of_kind, server
 from tests.state_file import put
+from tests.world import World, accepted, job
 
 
 @pytest.fixture
@@ -389,3 +394,58 @@ def test_what_cannot_be_used_is_refused_in_one_line(
     for each in made:
         say(f"DROP DATABASE {each}")
     say(f"DROP ROLE {user}")
+
+
+# --- trips to the server ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.extra
+@pytest.mark.anyio
+@pytest.mark.parametrize("paid_before", [False, True])
+async def test_an_intent_under_all_caps_is_six_trips(address: ServerAddress, paid_before: bool) -> None:
+    budget = Budget(max_credits=5_000, max_credits_per_job=1_000, max_credits_per_day=9_000)
+    with of_kind("postgresql"):
+        world = World.of(job("a"), job("b"), budget=budget)
+    if paid_before:
+        world.price_was(job("a"), 10.0)
+    server: Any = world.file
+    trips: list[int] = []
+
+    def count(request: httpx.Request) -> httpx.Response:
+        trips.append(server.server.trips)
+        return accepted("t1")
+
+    world.says(count)
+    begun = server.server.trips
+    done = await world.submit("b")
+
+    assert done.state is State.WAITING
+    assert trips[0] - begun - 1 <= 6  # one finds the row for this test
+    assert server.server.trips - trips[0] <= 9
+
+
+@pytest.mark.extra
+@pytest.mark.anyio
+async def test_who_writes_together_is_undone_alone_by_what_the_server_says_late(
+    address: ServerAddress,
+) -> None:
+    """A statement whose answer nobody looks at is sent with others, and what it does is still its own operation's."""
+    with contextlib.closing(open_database(address)) as file:
+        writer, errors = GroupWriter(file), list[Exception]()
+
+        async def write(*names: str) -> None:
+            try:
+                await writer.write(lambda conn: [put(conn, name) for name in names])
+            except Contradiction as exc:
+                errors.append(exc)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(writer.serve)
+            async with anyio.create_task_group() as all_:
+                for names in (("a",), ("b", "a"), ("c", "d"), ("d",), ("e",)):
+                    all_.start_soon(write, *names)
+            group.cancel_scope.cancel()
+
+        assert writer.transactions == 1
+        assert len(errors) == 2
+        assert [row[0] for row in file.conn.execute("SELECT account FROM rates ORDER BY account")] == list("acde")

@@ -409,7 +409,7 @@ def test_two_connections_never_reserve_the_same_room(tmp_path: Path) -> None:
         file = (one, other)[number % 2]
         with file.transaction() as conn:
             found = jobs.find(conn, NAME, f"j{number}")[0]
-            counted = ledger.committed(conn, found, base_url=URL, now_s=BEGINNING)
+            counted = ledger.grounds(conn, found, base_url=URL, now_s=BEGINNING).committed
             if judge(budget=budget, estimate=10, price_seen=True, committed=counted) is Verdict.YES:
                 estimate = Estimate(credits=10, reserve=10, basis=Basis.LISTED)
                 ledger.reserve(conn, found, estimate=estimate, base_url=URL, now=NOW)
