@@ -149,6 +149,9 @@ class Engine:
         await self._heartbeat.recount()
 
     async def _dispatch(self, calls: anyio.abc.TaskGroup) -> None:
+        def start_download(step: Coroutine[Any, Any, None]) -> None:
+            calls.start_soon(self._guarded, step, self._notify)
+
         while True:
             now = self._context.clock.mono_s()
             if self._wake.is_set():
@@ -160,19 +163,25 @@ class Engine:
                     return
                 await self._sleep(self._results.stop(now))
                 continue
-            if self._backlog.runs_low and self._gates(now).new.ever:
+            until_download = self._results.begin(start_download, now)
+            permit_at = self._scheduler.rate.next_at(now)
+            if permit_at > now and self._under_way():
+                # Whatever has changed, no request goes before that.
+                await self._sleep(min(permit_at, until_download))
+                continue
+            open_ = self._gates(now)
+            if self._backlog.runs_low and open_.new.ever:
                 try:
                     await self._backlog.refill()
                 except Exception as exc:  # it would tear down the open requests with it
                     self._blame(exc)
                     continue
-            until_download = self._results.begin(
-                lambda step: calls.start_soon(self._guarded, step, self._notify), self._context.clock.mono_s()
-            )
-            until = self._begin_call(calls, self._context.clock.mono_s())
+                now = self._context.clock.mono_s()
+                open_ = self._gates(now)
+            until = self._begin_call(calls, open_, now)
             if until is None:
                 continue
-            if self._idle():
+            if self._idle(open_):
                 return
             await self._sleep(min(until, until_download))
 
@@ -195,6 +204,7 @@ class Engine:
 
     def _gates(self, now: float) -> Gates:
         """Return what may be begun at this moment."""
+        self._backlog.set_aside_unseen()
         run_state, connections = self._run_state, self._connections
         admission = run_state.admission
         return gates(
@@ -218,10 +228,8 @@ class Engine:
             )
         )
 
-    def _begin_call(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
+    def _begin_call(self, calls: anyio.abc.TaskGroup, open_: Gates, now: float) -> float | None:
         """Begin one API request, if one is due; else return until when none is (None: begun)."""
-        self._backlog.set_aside_unseen()
-        open_ = self._gates(now)
         if open_.closed_until > now:
             return open_.closed_until
         if open_.ask:
@@ -352,12 +360,11 @@ class Engine:
 
     # --- the end ------------------------------------------------------------------------------
 
-    def _idle(self) -> bool:
+    def _idle(self, open_: Gates) -> bool:
         """Whether nothing is under way and nothing more can be begun."""
         admission = self._run_state.admission
         if self._under_way() or self._results.waiting:
             return False
-        open_ = self._gates(self._context.clock.mono_s())
         if self._run_state.waiting and open_.polls.ever:
             return False
         if not self._backlog.empty(open_):
