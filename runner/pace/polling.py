@@ -121,13 +121,25 @@ class _Cohort:
 class _Waiting:
     """One waiting job."""
 
-    __slots__ = ("asked_at", "due", "early", "gone", "known_s", "leader", "line", "start", "taken_at")
+    __slots__ = (
+        "aim_s",
+        "asked_at",
+        "due",
+        "early",
+        "gone",
+        "known_s",
+        "leader",
+        "line",
+        "start",
+        "taken_at",
+    )
 
     def __init__(self, line: _Cohort, start: float, taken_at: float) -> None:
         self.line = line
         self.start = start
         self.taken_at = taken_at
         self.known_s = 0.0  # age at which it was last known to run
+        self.aim_s = math.inf  # the age it was first to be asked at
         self.gone = 0.0  # chance that it had ended, when that was last reckoned
         self.leader = False
         self.early = False  # asked as soon as the limits allow
@@ -213,7 +225,7 @@ class Waiting:
             line.first_asked_at = now
         if line.looking and first:
             # The oldest goes ahead; the others follow when they are as old and a little older.
-            age_s = now - entry.start
+            age_s, entry.aim_s = now - entry.start, line.age_s
             line.next_look_s = max(line.next_look_s, age_s + self._step() * age_s)
             self._aim(line)
         self._tidy()
@@ -276,8 +288,10 @@ class Waiting:
         self._durations.ended(line.shape, low_s, high_s, group=line.group)
         line.early_ends += fresh and entry.early
         if fresh and line.looking:
-            # Here tasks end: look at the next as soon as it is as old.
-            line.next_look_s = max(min(line.next_look_s, high_s), self._polling.first_s)
+            # Here tasks end: look at the next as soon as it is as old as this one was to be, however late it was
+            # asked. Where none was ever seen to run, nothing says that they take even so long.
+            look_s = min(line.next_look_s, entry.aim_s, high_s) if line.oldest_known_s > 0.0 else 0.0
+            line.next_look_s = max(look_s, self._polling.first_s)
             self._aim(line)
         self._refresh(line)
         self._tidy()

@@ -55,6 +55,20 @@ def test_five_hundred_tasks_two_hundred_at_once() -> None:
     assert outcome.polls_a_task <= 2.5
 
 
+@pytest.mark.parametrize("typical_s", [0.5, 2.0])
+def test_tasks_that_end_before_they_may_be_asked_about_are_asked_as_soon_as_they_may(
+    typical_s: float,
+) -> None:
+    polling = Polling()
+    world = World(durations_s=[typical_s] * 500, rate=200, in_flight=50)
+
+    outcome = Client(world, scheduler(given=200, window=50, polling=polling)).run()
+
+    rounds = 500 / 50
+    assert outcome.makespan_s <= 1.1 * rounds * polling.first_s
+    assert outcome.polls == 500
+
+
 def test_a_resume_with_thousands_waiting_asks_once_and_at_the_pace() -> None:
     rng = random.Random(2)
     world = World(durations_s=[rng.uniform(60, 180) for _ in range(2000)], rate=20.0)
