@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -93,7 +93,7 @@ class Curve:
 
     def age(self, part: float, *, running_s: float = 0.0) -> float:
         """Return the age by which `part` of the tasks still running at `running_s` have ended."""
-        before = self.ended(running_s)
+        before = self.ended(running_s) if running_s > 0.0 else self._ended[0]
         wanted = before + part * (1.0 - before)
         at = bisect_left(self._ended, wanted, 1, len(self._ended) - 1)
         low, high = self._ended[at - 1], self._ended[at]
@@ -119,10 +119,10 @@ class _Shape:
 
     def __init__(self) -> None:
         self.group: _Shape | None = None
-        # Between which two places the end was; those that say little are kept apart, lest they push out
+        # The first and the last step an end was in; those that say little are kept apart, lest they push out
         # those that say much.
-        self.narrow: deque[tuple[float, float]] = deque(maxlen=DURATIONS.remembered)
-        self.wide: deque[tuple[float, float]] = deque(maxlen=DURATIONS.remembered * 2 // 5)
+        self.narrow: deque[tuple[int, int]] = deque(maxlen=DURATIONS.remembered)
+        self.wide: deque[tuple[int, int]] = deque(maxlen=DURATIONS.remembered * 2 // 5)
         self.running: dict[int, int] = {}  # step -> how many are known to have run so long
         self.surprised = False  # by an end beyond all others
         self.unfitted = 0.0  # how much is not yet in the curve
@@ -156,9 +156,9 @@ class Durations:
     def ended(self, shape: Hashable, after_s: float, by_s: float, *, group: Hashable = None) -> None:
         """Learn that a task was running at `after_s` and had ended by `by_s` (the same if known exactly)."""
         after, by = _place(after_s), _place(by_s)
-        wide = by - after > DURATIONS.wide
+        wide, steps = by - after > DURATIONS.wide, (int(after), max(math.ceil(by) - 1, int(after)))
         for place in self._both(shape, group):
-            (place.wide if wide else place.narrow).append((after, by))
+            (place.wide if wide else place.narrow).append(steps)
             # An end beyond all others changes the picture at once.
             late = place.curve is not None and (after_s if wide else by_s) > 1.05 * place.curve.frontier_s
             place.unfitted += 1.0 + (place.number / 5.0 if late else 0.0)
@@ -214,7 +214,7 @@ def _refreshed(shape: _Shape) -> Curve | None:
 
 
 def _fit(shape: _Shape) -> None:
-    running, seen = _scaled(shape), [_steps(*between) for between in (*shape.narrow, *shape.wide)]
+    running, seen = _scaled(shape), Counter(shape.narrow) + Counter(shape.wide)
     # An interval that says little does not say that tasks end as late as its end.
     latest = max(last if last - first <= DURATIONS.wide else first for first, last in seen)
     longest = max(max(last for _, last in seen), max(running, default=0))
@@ -226,7 +226,8 @@ def _fit(shape: _Shape) -> None:
         weights = _consistent(belief, seen, {}, belief)
     for _ in range(4 * ROUNDS if shape.surprised or shape.number <= 12 else ROUNDS):
         weights = _consistent(weights, seen, running, belief)
-    shape.weights = weights
+    whole = sum(weights)
+    shape.weights = weights = [weight / whole for weight in weights]
     number = shape.number
     below = _blurred(weights, round(BLUR / math.sqrt(max(number, 1))))
     shape.curve = Curve([each / below[-1] for each in below], frontier_s=_age_s(latest + 1), number=number)
@@ -234,15 +235,10 @@ def _fit(shape: _Shape) -> None:
     shape.version += 1
 
 
-def _steps(after: float, by: float) -> tuple[int, int]:
-    """Return the first and the last step of an end between two places."""
-    return int(after), max(math.ceil(by) - 1, int(after))
-
-
 def _belief(shape: _Shape) -> list[float]:
     """Return a belief in ends near those seen, and a little in any other."""
     ends = [0.0] * shape.reach
-    seen = [_steps(*between) for between in shape.narrow or shape.wide]
+    seen = shape.narrow or shape.wide
     part = DURATIONS.near * (1.0 - FADE) / (1.0 + FADE) / len(seen)
     for first, last in seen:
         ends[last if last - first > DURATIONS.wide else (first + last) // 2] += part
@@ -273,28 +269,30 @@ def _scaled(shape: _Shape) -> dict[int, float]:
 
 def _consistent(
     weights: Sequence[float],
-    seen: Iterable[tuple[int, int]],
+    seen: Mapping[tuple[int, int], int],
     running: dict[int, float],
     belief: Sequence[float],
 ) -> list[float]:
-    """Return the weights after one round: each observation spread as the weights before say."""
+    """Return the weights after one round: each observation spread as the weights before say.
+
+    Only their proportions count, so they need no sum of one.
+    """
     last_step = len(weights) - 1
     below = [0.0, *accumulate(weights)]
+    least = 1e-9 * below[-1]
     change = [0.0] * (len(weights) + 1)
-    for first, last in seen:
-        part = 1.0 / max(below[last + 1] - below[first], 1e-9)
+    for (first, last), count in seen.items():
+        part = count / max(below[last + 1] - below[first], least)
         change[first] += part
         change[last + 1] -= part
-    for step, count in running.items():
+    for step, scaled in running.items():
         after = min(step + 1, last_step)
-        change[after] += count / max(below[-1] - below[after], 1e-9)
+        change[after] += scaled / max(below[-1] - below[after], least)
     # Adding and taking away the same large part may leave a trace below zero.
-    spread = [
+    return [
         (weight * factor if factor > 0.0 else 0.0) + own
         for weight, factor, own in zip(weights, accumulate(change), belief, strict=False)
     ]
-    whole = sum(spread)
-    return [weight / whole for weight in spread]
 
 
 def _blurred(weights: Sequence[float], reach: int) -> list[float]:

@@ -84,6 +84,8 @@ class Chosen:
     def snapshot(self, view: Snapshot) -> None:
         """Pass on how it goes."""
         self._show("snapshot", view)
+        if self._log is not None:
+            self._log.flush()
         if self._watcher is not None:
             self._watcher(view)
         for each in self._listeners:

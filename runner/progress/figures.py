@@ -32,6 +32,9 @@ def near(path: Path | ServerAddress | str) -> str:
     if isinstance(path, ServerAddress):
         return str(path)
     try:
+        here, text = os.getcwd(), os.fspath(path)  # noqa: PTH109
+        if text.startswith(here + os.sep) and ".." not in text:  # most are; `relpath` takes both to pieces
+            return text[len(here) + 1 :]
         relative = os.path.relpath(path)
     except (OSError, ValueError):  # the working directory is gone, or on another drive
         return str(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 
 from runner.model import Json
 
@@ -23,9 +22,11 @@ def credits_of(value: Json) -> float | None:
     >>> credits_of("12.50"), credits_of("4,000 credits"), credits_of({"amount": 40}), credits_of("1.234,5")
     (12.5, 4000.0, 40.0, None)
     """
+    if isinstance(value, (int, float)):
+        return number_of(value)
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         named = [value[name] for name in _INSIDE if name in value]
         value = named[0] if len(named) == 1 else None
     if isinstance(value, str):

@@ -43,7 +43,7 @@ def read_task(data: Mapping[str, Json] | None, *, asked: str | None = None) -> T
     data, task_id = found
     word = _word_of(data)
     error = data.get("error")
-    if not isinstance(error, Mapping):
+    if not isinstance(error, dict):
         error = {"message": error} if isinstance(error, str) else {}
     code = said_by(error.get("code"))
     status = _status_of(word)
@@ -84,7 +84,7 @@ def _task_in(value: Json, *, deep: int, asked: str | None = None) -> tuple[Mappi
     """
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     own = _asked_for(value, asked) or _id_of(value)
     if own is not None and (own == asked or _is_generation(value)):
@@ -180,7 +180,7 @@ def _urls_in(result: Json, *, deep: int) -> Iterator[str]:
     elif isinstance(result, (list, tuple)):
         for each in result:
             yield from _urls_in(each, deep=deep)
-    elif isinstance(result, Mapping) and deep:
+    elif isinstance(result, dict) and deep:
         for name in _URL_NAMES:
             yield from _urls_in(result.get(name), deep=deep - 1)
 
