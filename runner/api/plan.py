@@ -22,6 +22,7 @@ from runner.api.plans.warnings import about_other_names, about_surprises, about_
 from runner.host.workspace import DatabasePlace, Workspace, find_workspace
 from runner.manifest import in_order
 from runner.manifest.left_out import LeftOut
+from runner.manifest.what_if import Change
 from runner.model import Basis, Budget, Estimate, Problem, Reference, Settings
 from runner.money.budget import EPSILON
 from runner.pace.rate import RATE
@@ -315,6 +316,7 @@ def planned(
     max_credits: float | None = None,
     without: Without = WITHOUT_NONE,
     announce: Announce = lambda _: None,
+    changes: Sequence[Change] = (),
 ) -> Iterator[tuple[Plan, StateDatabase]]:
     """Plan a manifest; the database is open, and read only, inside the block.
 
@@ -325,6 +327,7 @@ def planned(
         max_credits: Replaces `budget.max_credits`, in credits.
         without: Which jobs with mistakes are left out.
         announce: Takes plain lines for people.
+        changes: What it is read with as if it stood there.
 
     Raises:
         InvalidManifest: With every problem of it.
@@ -341,6 +344,7 @@ def planned(
             file=file,
             without=without,
             announce=announce,
+            changes=changes,
         )
         check_binding(file, opened.settings, base_url=base_url)
         yield make_plan(opened, file, base_url=base_url, now_s=time.time()), file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -26,7 +27,9 @@ from runner.host.surroundings import Finding, Weight
 from runner.words import json_text
 
 if TYPE_CHECKING:
+    from runner.api.manifests.opened import Without
     from runner.api.plan import Plan
+    from runner.api.plans.compare import Comparison, Costs
     from runner.store.database import StateDatabase
 
 
@@ -37,6 +40,20 @@ if TYPE_CHECKING:
 @click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
 @skip_invalid_option
 @only_option
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What if: plan as if this stood in the manifest, such as params.resolution=720p. Repeatable.",
+)
+@click.option(
+    "--compare",
+    "other",
+    type=MANIFEST,
+    metavar="MANIFEST",
+    help="Also plan this one as it stands, and show the difference.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Show a line for each job in the place of groups.")
 @click.option(
     "--csv", "as_csv", is_flag=True, help="Print a table for a spreadsheet: each job and its price."
@@ -50,6 +67,8 @@ def command(
     only: str | None,
     show_all: bool,
     as_csv: bool,
+    changes: tuple[str, ...],
+    other: Path | None,
 ) -> int:
     """Show what `run` would do with MANIFEST, and what it would cost. Makes no paid request.
 
@@ -62,6 +81,8 @@ def command(
         sandbox=sandbox,
         show_all=show_all,
         as_csv=as_csv,
+        changes=changes,
+        other=other,
         skip_invalid=skip_invalid,
         only=only,
     )
@@ -75,6 +96,8 @@ def show_plan(
     sandbox: bool,
     show_all: bool = False,
     as_csv: bool = False,
+    changes: Sequence[str] = (),
+    other: Path | None = None,
     max_credits: float | None = None,
     skip_invalid: bool = False,
     only: str | None = None,
@@ -88,13 +111,18 @@ def show_plan(
         sandbox: Whether it is a rehearsal.
         show_all: Every job.
         as_csv: For a spreadsheet.
+        changes: What it is read with as if it stood there: `params.resolution=720p`.
+        other: A manifest to compare it with, as that stands.
         max_credits: Replaces the manifest's own cap.
         skip_invalid: Jobs with mistakes are left out.
         only: Only jobs with ids like this are submitted, and only their mistakes matter.
     """
     from runner.api.manifests.opened import Without
     from runner.api.plan import planned
+    from runner.api.plans.compare import compared
     from runner.api.runs.room import look_at_room
+    from runner.cli.plan_words import comparison_lines, field
+    from runner.manifest.what_if import read_change
 
     without = Without(skip_invalid=skip_invalid, only=only)
     if as_csv and as_json:
@@ -106,7 +134,13 @@ def show_plan(
         max_credits=max_credits,
         without=without,
         announce=complain,
+        changes=[read_change(text) for text in changes],
     ) as (plan, file):
+        against = None
+        if other is not None:
+            against = compared(
+                _costs(plan, file), _costs_of(other, state=state, sandbox=sandbox, without=without)
+            )
         findings = look_at_room(plan.settings.output_dir, plan.database)
         credits, why_no_balance = dict(plan.credits), ""
         if not sandbox:
@@ -118,15 +152,45 @@ def show_plan(
         if as_csv:
             _print_csv(plan, file)
         elif as_json:
-            _print_json(plan, file, credits, findings)
+            _print_json(plan, file, credits, findings, changes=changes, against=against)
         else:
             _print_words(plan, file, credits, findings, show_all=show_all, only=only)
+            for text in changes:
+                key, _, value = text.partition("=")
+                show("\n".join(field("what if", f"{key} = {value}; no file is changed")))
+            if against is not None:
+                show("\n".join(comparison_lines(against)))
             if why_no_balance:
                 complain(why_no_balance)
         return int(Exit.INCOMPLETE if plan.incomplete else Exit.OK)
 
 
-def _print_json(plan: Plan, file: StateDatabase, credits: dict[str, Any], findings: list[Finding]) -> None:
+def _costs(plan: Plan, file: StateDatabase) -> Costs:
+    from runner.api.plans.compare import costs
+    from runner.progress.figures import near
+
+    return costs(file.conn, plan.name, near(plan.path), plan.totals, plan.prices)
+
+
+def _costs_of(path: Path, *, state: str | None, sandbox: bool, without: Without) -> Costs:
+    """Plan another manifest as it stands, and return what it would pay."""
+    from runner.api.plan import planned
+
+    with planned(
+        path, state=named_state(state, sandbox=sandbox), sandbox=sandbox, without=without, announce=complain
+    ) as (plan, file):
+        return _costs(plan, file)
+
+
+def _print_json(
+    plan: Plan,
+    file: StateDatabase,
+    credits: dict[str, Any],
+    findings: list[Finding],
+    *,
+    changes: Sequence[str],
+    against: Comparison | None,
+) -> None:
     from runner.api.plan import plan_lines
     from runner.manifest import problem_json
 
@@ -153,6 +217,8 @@ def _print_json(plan: Plan, file: StateDatabase, credits: dict[str, Any], findin
             }
             for known in plan.totals.known
         ],
+        "what_if": list(changes),
+        "compare": _comparison_json(against) if against is not None else None,
         "submits": plan.submits,
         "uploads": plan.uploads,
         "upload_bytes": plan.upload_bytes,
@@ -182,6 +248,20 @@ def _print_json(plan: Plan, file: StateDatabase, credits: dict[str, Any], findin
     while piece := "".join(itertools.islice(lines, 1000)):
         sys.stdout.write(piece)
     sys.stdout.write("\n]}\n")
+
+
+def _comparison_json(found: Comparison) -> dict[str, Any]:
+    other = found.other
+    return {
+        "manifest": other.name,
+        "path": other.path,
+        "submits": len(other.jobs),
+        "credits": {"at_least": other.all.low, "expected": other.all.expected, "up_to": other.all.high},
+        "only_here": found.only_here,
+        "only_there": found.only_there,
+        "dearer": found.dearer,
+        "cheaper": found.cheaper,
+    }
 
 
 def _print_csv(plan: Plan, file: StateDatabase) -> None:

@@ -21,6 +21,7 @@ from runner.words import harmless, json_text
 
 if TYPE_CHECKING:
     from runner.api.plan import Plan
+    from runner.api.plans.compare import Comparison
     from runner.api.plans.groups import Group, Grouped, Known, Range, Totals
     from runner.store.plan_groups import Edited, GroupedJob
     from runner.store.price_books import Charged
@@ -128,6 +129,37 @@ def _sample(job: GroupedJob, *, alone: bool, whole: bool) -> Iterator[str]:
         yield from wrapped(
             harmless(f"“{job.prompt}”", limit=limit + 2), indent="    ", most=None if whole else PROMPT_LINES
         )
+
+
+def comparison_lines(found: Comparison) -> list[str]:
+    """Return how a plan differs from another."""
+    this, other = found.this, found.other
+    lines = field(
+        "compare", f"with {other.path}: {counted(len(other.jobs), 'job')}, {each_in_words(other.all)}"
+    )
+    more = this.all.expected - other.all.expected
+    percent = f" ({100 * more / other.all.expected:+.0f}%)" if other.all.expected else ""
+    here = f"here {counted(len(this.jobs), 'job')}, {each_in_words(this.all)}"
+    words = (
+        "the same"
+        if abs(more) <= EPSILON
+        else f"{'+' if more > 0 else '-'}{credits_in_words(abs(more))}{percent}"
+    )
+    lines += field("", f"{here}: {words}")
+    parts = [
+        (
+            found.dearer + found.cheaper,
+            f"{found.dearer:,} dearer here, {found.cheaper:,} cheaper",
+            found.differing,
+        ),
+        (found.only_here, f"{counted(found.only_here, 'job')} only here", found.here),
+        (found.only_there, f"{counted(found.only_there, 'job')} only there", found.there),
+    ]
+    for number, text, ids in parts:
+        if number:
+            some = ", ".join(harmless(each) for each in ids) + (", …" if number > len(ids) else "")
+            lines += field("", f"{text}: {some}")
+    return lines
 
 
 MOST_CHARGED = 5
@@ -270,10 +302,8 @@ def _summary(plan: Plan, credits: dict[str, Any]) -> Iterator[str]:
         )
         yield from field("by model", ", ".join(models))
     for axis, values in totals.by_axis.items():
-        sums = ", ".join(
-            f"{harmless(value, limit=40)} {range_in_words(each)}" for value, each in values.items()
-        )
-        yield from field(f"by {harmless(axis, limit=20)}"[: HEAD - 1], sums)
+        sums = (f"{harmless(value, limit=40)} = {range_in_words(each)}" for value, each in values.items())
+        yield from field("by axis", f"{harmless(axis, limit=40)}: {', '.join(sums)}")
     ordered = sorted(totals.known, key=lambda known: -known.jobs)
     for known in ordered[:MOST_KNOWN]:
         jobs = "" if len(totals.known) == 1 else f"{counted(known.jobs, 'job')}, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from runner.manifest.references import ReferenceReader, References, UrlCollector
 from runner.manifest.refusals import judge_manifest
 from runner.manifest.row_files import is_as_it_was
 from runner.manifest.section import said
+from runner.manifest.what_if import Change, apply_changes
 from runner.manifest.yaml12 import read_yaml
 from runner.manifest.yaml_tree import YamlMap
 from runner.model import JobSpec, ModelId, Problem, Reference, Settings, Severity
@@ -196,6 +197,7 @@ def open_manifest(
     contracts: Mapping[ModelId, Contract],
     references: ReferenceReader,
     workspace: Path | None = None,
+    changes: Sequence[Change] = (),
 ) -> OpenManifest:
     """Open a manifest and read its head. Never raises for what is in the file, or for a file that is not there.
 
@@ -205,6 +207,7 @@ def open_manifest(
         references: Looks at input files.
         workspace: The folder whose `out/<name>` is the default output, and which may have a file of prices; the
             manifest's own by default.
+        changes: What it is read with as if it stood there.
     """
     # By its real place: whichever link a manifest is reached by, its files and results are the same.
     absolute = Path(os.path.realpath(path))
@@ -216,17 +219,24 @@ def open_manifest(
         findings.add(text)
         head, text = None, ""
     else:
-        head = _head(text, absolute, shown, findings, workspace or folder, contracts)
+        head = _head(text, absolute, shown, findings, workspace or folder, contracts, changes)
         prices = read_shared_prices(workspace or folder, findings, contracts)
     return OpenManifest(
         findings,
         head,
-        sha256=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+        sha256=_sha256(text, changes),
         folder=folder,
         contracts=contracts,
         references=References(references, folder),
         shared_prices=prices,
     )
+
+
+def _sha256(text: str, changes: Sequence[Change]) -> str:
+    found = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    for change in changes:
+        found.update(repr(change).encode("utf-8", "surrogatepass"))
+    return found.hexdigest()
 
 
 def _head(
@@ -236,6 +246,7 @@ def _head(
     findings: Findings,
     workspace: Path,
     contracts: Mapping[ModelId, Contract],
+    changes: Sequence[Change],
 ) -> Head | None:
     document = read_yaml(text, file=shown)
     for problem in document.problems:
@@ -248,4 +259,5 @@ def _head(
                 spot, what, "wrong-type", "begin with `version: 1`; `rivya-batch init` writes an example"
             )
         return None
+    apply_changes(document.value, changes)
     return read_head(document.value, spot, findings, path=path, workspace=workspace, contracts=contracts)

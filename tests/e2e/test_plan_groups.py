@@ -99,6 +99,46 @@ def test_axes_that_make_a_difference_are_summed(command: Command, manifest: Path
     words = plan(command, manifest)
 
     assert "credits    700 to spend, cap 20,000\n" in words
-    assert "by length  6 12, 10 20\n" in words
-    assert "by product" not in words, "all cost the same"
+    assert "by axis    length: 6 = 12, 10 = 20\n" in words
+    assert "product:" not in words, "all cost the same"
     assert "price      given in state/prices.yaml (12 to 20 credits each)\n" in words
+
+
+def test_what_if_plans_as_if_something_else_stood_there(command: Command, manifest: Path) -> None:
+    command.write(
+        "state/prices.yaml",
+        "prices: {grok-imagine-video: {per: {duration: 2}, factors: {resolution: {720p: 2}}}}\n",
+    )
+    before = manifest.read_text("utf-8")
+
+    words = plan(command, manifest, "--set", "params.resolution=720p", "--set", "params.duration=20")
+    compared = plan(command, manifest, "--set", "params.resolution=720p", "--compare", str(manifest))
+    document = command(
+        "plan", manifest, "--sandbox", "--json", "--set", "params.resolution=720p", "--compare", manifest
+    ).json
+    wrong = command("plan", manifest, "--sandbox", "--set", "params.resolution=9000p")
+    no_change = command("plan", manifest, "--sandbox", "--set", "resolution")
+
+    assert "credits    4,560 to spend" in words, (
+        "57 jobs of 20 s at 720p, also those with a duration of their own"
+    )
+    assert "what if    params.resolution = 720p; no file is changed\n" in words
+    assert f"compare    with {manifest.name}: 57 jobs, 700 credits\n" in compared
+    assert "           here 57 jobs, 1,400 credits: +700 (+100%)\n" in compared
+    assert "           57 dearer here, 0 cheaper: hero, " in compared
+    assert document["compare"]["credits"] == {"at_least": 700, "expected": 700, "up_to": 700}
+    assert (document["compare"]["dearer"], document["what_if"]) == (57, ["params.resolution=720p"])
+    assert (wrong.code, no_change.code) == (2, 2)
+    assert "not one of 480p, 720p" in wrong.stderr
+    assert manifest.read_text("utf-8") == before
+
+
+def test_a_comparison_tells_which_jobs_are_on_one_side_only(command: Command, manifest: Path) -> None:
+    draft = MANIFEST.replace("name: autumn", "name: draft").replace("repeat: 2", "repeat: 1")
+    command.write("draft.yaml", draft.replace("id: hero", "id: villain"))
+
+    words = plan(command, manifest, "--compare", "draft.yaml")
+
+    assert "compare    with draft.yaml: 45 jobs, at least 450 credits\n" in words
+    assert "13 jobs only here: hero, cup-wood-dawn-2, cup-wood-dusk-2, …\n" in words
+    assert "1 job only there: villain\n" in words

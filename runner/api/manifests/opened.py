@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from runner.manifest.copies import Copies
 from runner.manifest.left_out import LeftOut
 from runner.manifest.reference_files import DiskReferences, Fetch
 from runner.manifest.references import ReferenceProblem
+from runner.manifest.what_if import Change
 from runner.model import ModelId, Settings
 from runner.store import hashes
 from runner.store.database import StateDatabase
@@ -131,6 +132,7 @@ def read_manifest(
     file: StateDatabase | None = None,
     without: Without = WITHOUT_NONE,
     announce: Announce | None = None,
+    changes: Sequence[Change] = (),
 ) -> Opened:
     """Read the head of a manifest.
 
@@ -143,6 +145,7 @@ def read_manifest(
         without: Which jobs with mistakes are left out.
         announce: Takes a line for people before references are fetched that are named by url; without it none are,
             nor for a rehearsal: it uses what was fetched before.
+        changes: What it is read with as if it stood there.
 
     Raises:
         InvalidManifest: The head cannot be read at all.
@@ -167,6 +170,7 @@ def read_manifest(
         contracts=contracts,
         references=references,
         workspace=workspace_root(path),
+        changes=changes,
     )
     if manifest.settings is None:
         raise InvalidManifest(path, manifest)
