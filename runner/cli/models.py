@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,24 +12,42 @@ from runner.cli.output import json_option, show, show_json
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
+    from runner.api.models import Synced
     from runner.contract import Contract
+    from runner.contract.catalogue import Difference
 
 
 @click.command("models")
 @click.argument("model", required=False)
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
-def command(model: str | None, as_json: bool) -> None:
-    """List the models, or show what MODEL accepts and costs. `models sync` reads the service's own list.
+def command(model: str | None, file: Path | None, as_json: bool) -> None:
+    """List the models, or show what MODEL accepts and costs.
 
-    The list is kept in the workspace. Manifests may then use what it has beside the bundled contracts.
+    `models sync` reads the service's own list; `models import FILE` a saved page of a model, or JSON. Both are kept in
+    the workspace, decide what its manifests may say, and tell which manifests a change touches.
     """
-    if model == "sync":
-        sync(as_json=as_json)
-        return
-    from runner.contract import suggest
-    from runner.schemas import load_contracts
+    from runner.host.workspace import find_workspace
 
-    contracts = load_contracts()
+    workspace = find_workspace(None, state=None, sandbox=False)
+    if model in ("sync", "import"):
+        from runner.api.models import import_models, sync_models
+
+        if model == "sync" and file is not None:
+            raise UsageError("`models sync` takes no file", hint="`models import FILE` does")
+        if model == "sync":
+            told(sync_models(workspace), "at the service", as_json=as_json)
+        elif file is None:
+            raise UsageError("`models import` needs a file", hint="a saved page of a model, or JSON")
+        else:
+            told(import_models(workspace, file), f"in {file}", as_json=as_json)
+        return
+    if file is not None:
+        raise UsageError(f"there is nothing to do with {file}", hint="`models import FILE` reads one")
+    from runner.api.manifests.contracts import contracts_for
+    from runner.contract import suggest
+
+    contracts = contracts_for(workspace, sandbox=False)
     if model is None:
         found = [contracts[name] for name in contracts]
         if as_json:
@@ -49,30 +68,45 @@ def command(model: str | None, as_json: bool) -> None:
         show("\n".join(page(contract)))
 
 
-def sync(*, as_json: bool) -> None:
-    """Read the service's list, store it, and print what differs."""
-    from runner.api.models import sync_models
-    from runner.host.workspace import find_workspace
+def told(found: Synced, where: str, *, as_json: bool) -> None:
+    """Print what a sync or an import has found."""
+    from runner.progress.figures import counted, near
 
-    found = sync_models(find_workspace(None, state=None, sandbox=False))
     if as_json:
-        rows = [
+        show_json(
             {
-                "model": item.model,
-                "key": item.key,
-                "change": item.change.value,
-                "bundled": item.bundled,
-                "live": item.live,
-            }
-            for item in found.differences
-        ]
-        show_json({"v": 1, "models": found.models, "path": str(found.path), "differences": rows}, indent=2)
+                "v": 1,
+                "models": found.models,
+                "path": str(found.path),
+                "schema": str(found.schema),
+                "differences": [_row(item) for item in found.differences],
+                "changed": [_row(item) for item in found.changed],
+                "touched": {path: list(models) for path, models in found.touched.items()},
+            },
+            indent=2,
+        )
         return
     for item in found.differences:
         show(str(item))
-    show(
-        f"{found.models} models at the service, {len(found.differences)} differences; stored in {found.path}"
-    )
+    differ = counted(len(found.differences), "difference")
+    show(f"{counted(found.models, 'model')} {where}, {differ}; stored in {near(found.path)}")
+    for item in found.changed:
+        show(f"new here    {item}")
+    for path, models in found.touched.items():
+        show(f"touches     {near(Path(path))}: {', '.join(models)}")
+    if found.changed:
+        show(f"editors     # yaml-language-server: $schema={near(found.schema)}")
+
+
+def _row(item: Difference) -> dict[str, Any]:
+    change = item.change.value
+    return {
+        "model": item.model,
+        "key": item.key,
+        "change": change,
+        "bundled": item.bundled,
+        "live": item.live,
+    }
 
 
 def line(contract: Contract) -> str:
@@ -82,7 +116,9 @@ def line(contract: Contract) -> str:
     gaps = "" if contract.complete else "  (contract has gaps)"
     uploads = contract.uploads.max_files
     takes = f"  up to {counted(uploads, 'reference')}" if uploads else ""
-    return f"{contract.id:<28} {contract.category:<6} {contract.base_credits:>4} credits{takes}{gaps}"
+    price = "?" if contract.base_credits is None else f"{contract.base_credits:g}"
+    status = "" if contract.callable else f"  ({contract.api_status or 'chat'}: not for jobs)"
+    return f"{contract.id:<28} {contract.category:<6} {price:>4} credits{takes}{gaps}{status}"
 
 
 def page(contract: Contract) -> list[str]:
@@ -122,9 +158,12 @@ def page(contract: Contract) -> list[str]:
 
 
 def as_object(contract: Contract) -> dict[str, Any]:
-    """Return a contract as its file holds it."""
-    from runner.schemas import schemas_dir
+    """Return a contract as its file holds it; one that was taken over, as it is known here."""
+    from runner.contract.json_contract import contract_as_json
+    from runner.schemas import load_contracts, schemas_dir
 
+    if load_contracts().get(contract.id) != contract:
+        return contract_as_json(contract)
     path = schemas_dir() / "contracts" / f"{contract.id}.json"
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return document

@@ -72,6 +72,40 @@ def merge_contracts(
     return dict(sorted(merged.items()))
 
 
+def with_pages(
+    merged: Mapping[ModelId, Contract], pages: Mapping[ModelId, Contract]
+) -> dict[ModelId, Contract]:
+    """Return contracts with those of saved pages: one that could be read whole decides, one with gaps widens."""
+    found = dict(merged)
+    for model, contract in pages.items():
+        known = found.get(model)
+        if known is None:
+            found[model] = contract
+        else:
+            found[model] = _decided(known, contract) if contract.complete else _merge(known, contract)
+    return dict(sorted(found.items()))
+
+
+def _decided(known: Contract, page: Contract) -> Contract:
+    """Return a contract as its page has it; what the page leaves out stays, and so do texts in our language."""
+    params = {}
+    for key, param in page.params.items():
+        before = known.params.get(key)
+        params[key] = param if before is None else replace(param, description=before.description)
+    merged = _merge(known, page)
+    return replace(
+        merged,
+        category=page.category or known.category,
+        prompt_required=known.prompt_required if page.prompt_required is None else page.prompt_required,
+        uploads=known.uploads
+        if page.uploads.max_files is None
+        else replace(page.uploads, combinations=known.uploads.combinations, notes=known.uploads.notes),
+        params=MappingProxyType(params),
+        complete=True,
+        source=page.source or known.source,
+    )
+
+
 _FACTS = ("category", "base_credits", "billing_type", "max_prompt_length", "api_status")
 _PARAM_FACTS = ("type", "default", "minimum", "maximum", "step", "options")
 

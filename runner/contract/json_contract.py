@@ -58,6 +58,54 @@ def contract_from_json(obj: Mapping[str, Any]) -> Contract:
     )
 
 
+def contract_as_json(contract: Contract) -> dict[str, Any]:
+    """Return a contract in the shape that `contract_from_json` reads: keys that are not known are left out."""
+    return {
+        "id": contract.id,
+        "display_name": contract.display_name,
+        "category": contract.category,
+        "base_credits": contract.base_credits,
+        "billing_type": contract.billing_type,
+        "supported_modes": list(contract.supported_modes) if contract.supported_modes is not None else None,
+        "max_prompt_length": contract.max_prompt_length,
+        "params": [
+            {
+                "key": param.key,
+                "type": param.type.value,
+                "required": param.required,
+                "default": param.default,
+                "min": param.minimum,
+                "max": param.maximum,
+                "step": param.step,
+                "options": list(param.options) if param.options is not None else None,
+                "description": param.description or None,
+                **({"items": {"required": list(param.item_keys)}} if param.item_keys else {}),
+            }
+            for param in contract.params.values()
+        ],
+        "api_status": contract.api_status,
+        "prompt_required": contract.prompt_required,
+        "uploads": {
+            "max_files": contract.uploads.max_files,
+            "kinds": [
+                {
+                    "kind": each.kind.value,
+                    "max_mb": each.max_mb,
+                    "mime": list(each.mime) if each.mime is not None else None,
+                }
+                for each in contract.uploads.kinds
+            ],
+            "combinations": [
+                {kind.value: count for kind, count in mix.items()} for mix in contract.uploads.combinations
+            ],
+            "notes": contract.uploads.notes or None,
+        },
+        "complete": contract.complete,
+        "source": contract.source,
+        "notes": contract.notes or None,
+    }
+
+
 def _param_items(params: object) -> list[Mapping[str, Any]]:
     if isinstance(params, Mapping):
         return [{"key": key, **(spec if isinstance(spec, Mapping) else {})} for key, spec in params.items()]

@@ -9,6 +9,11 @@ from runner.contract.phrases import shown, suggest
 from runner.manifest.findings import Findings, Spot
 from runner.model import ModelId
 
+_STATUS: Mapping[str, str] = {
+    "coming_soon": "is announced, and not there yet (coming_soon)",
+    "studio_only": "is for Rivya's own studio only (studio_only)",
+}
+
 
 def find_contract(
     model: str, spot: Spot, findings: Findings, contracts: Mapping[ModelId, Contract], *, job: str = ""
@@ -23,8 +28,14 @@ def find_contract(
         report_unknown_model(model, spot, findings, contracts, job=job)
         return likely_contract(model, contracts)
     if not contract.callable:
-        why = "is a chat model" if contract.category == "chat" else f"is {shown(contract.api_status)}"
-        findings.error(spot, f"{model} {why}; the API cannot run it as a job", "model-not-callable", job=job)
+        why = (
+            "is a chat model"
+            if contract.category == "chat"
+            else _STATUS.get(contract.api_status or "", f"is {shown(contract.api_status)}")
+        )
+        hint = "" if contract.category == "chat" else "`rivya-batch models sync` shows when that changes"
+        what = f"{model} {why}; the API cannot run it as a job"
+        findings.error(spot, what, "model-not-callable", hint, job=job)
         return None
     return contract
 

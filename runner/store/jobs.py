@@ -13,6 +13,7 @@ from runner.model import (
     Artifact,
     Job,
     Kind,
+    ModelId,
     Reference,
     Sha256,
     State,
@@ -148,6 +149,12 @@ def counts(conn: Connection, manifest: str) -> dict[tuple[State, bool], int]:
         "SELECT state, listed, count(*) AS n FROM jobs WHERE manifest = ? GROUP BY state, listed", (manifest,)
     )
     return {(State(row["state"]), bool(row["listed"])): row["n"] for row in rows}
+
+
+def models_of(conn: Connection, manifest: str) -> set[ModelId]:
+    """Return the models of the listed jobs of a manifest."""
+    rows = conn.execute("SELECT DISTINCT model FROM jobs WHERE manifest = ? AND listed = 1", (manifest,))
+    return {ModelId(row["model"]) for row in rows}
 
 
 def by_state(found: Mapping[tuple[State, bool], int]) -> tuple[dict[str, int], int]:

@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from runner.contract import Contract
-from runner.contract.catalogue import merge_contracts
+from runner.contract.catalogue import merge_contracts, with_pages
 from runner.errors import UsageError
 from runner.host.workspace import Workspace
 from runner.model import ModelId
@@ -24,14 +25,31 @@ def contracts_for(workspace: Workspace, *, sandbox: bool) -> Mapping[ModelId, Co
     path = list_path(workspace)
     if sandbox or not path.is_file():
         return bundled
+    catalogue = read_catalogue(path)
+    merged = merge_contracts(bundled, contracts_from_list(catalogue.get("document") or {}))
+    return with_pages(merged, contracts_from_list(list((catalogue.get("imported") or {}).values())))
+
+
+def read_catalogue(path: Path) -> dict[str, Any]:
+    """Return what a workspace keeps of models: `document`, the service's list, and `imported`, contracts by model.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
     try:
-        live = contracts_from_list(json.loads(path.read_text(encoding="utf-8"))["document"])
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or not ("document" in found or "imported" in found):
+            msg = "it is no list of models"
+            raise ValueError(msg)
+        if not isinstance(found.get("imported") or {}, dict):
+            msg = "`imported` is no object"
+            raise TypeError(msg)
+    except (OSError, ValueError, TypeError) as exc:
         raise UsageError(
             f"{path} cannot be read: {exc}",
             hint="write it again with `rivya-batch models sync`, or remove it",
         ) from exc
-    return merge_contracts(bundled, live)
+    return found
 
 
 def contracts_sha256(workspace: Workspace, *, sandbox: bool) -> str:
