@@ -17,6 +17,7 @@ from runner.api.manifests.binding import check_binding, results_folder
 from runner.api.manifests.contracts import contracts_for
 from runner.api.manifests.opened import Opened, Without, no_file, read_manifest
 from runner.api.plan import Plan, make_plan
+from runner.api.plans.saved import SavedPlan
 from runner.api.plans.taken_places import refuse_taken
 from runner.api.retry import Rounds
 from runner.api.runs.begun import BegunRun, apply
@@ -83,6 +84,7 @@ class RunRequest:
     replace: bool = False  # its results may take the places of another manifest's
     skip_invalid: bool = False  # jobs with mistakes are left out, in the place of refusing the manifest
     rounds: Rounds | None = None  # other rounds of these jobs, agreed to already (`retry`)
+    saved: SavedPlan | None = None  # do exactly this, or nothing
     options: RunOptions = field(default_factory=RunOptions)
     descriptors_kept: int = 0  # for who runs beside: a page and its visitors
     watch: Watching | None = None
@@ -214,7 +216,7 @@ class Run:
             opened = self._read(nothing)
             plan = make_plan(opened, nothing, base_url=service, now_s=self._clock.wall_s())
             announce(f"first run with a new database: {database}")
-            self._agree(plan)
+            self._agree(plan, nothing)
             file = self._open(database)
             self._lock(file, plan.name)
             if file.created:
@@ -228,7 +230,7 @@ class Run:
         announce(
             f"first run with a new database: {database}" if file.created else f"state database {database}"
         )
-        self._agree(plan)
+        self._agree(plan, file)
         return file, plan
 
     def _open(self, database: DatabasePlace) -> StateDatabase:
@@ -253,9 +255,11 @@ class Run:
         lock.acquire(self._clock.wall_s(), command=self._request.command)
         self._stack.callback(lock.release)
 
-    def _agree(self, plan: Plan) -> None:
+    def _agree(self, plan: Plan, file: StateDatabase) -> None:
         """Refuse what must not be run as it is, and ask before anything is spent."""
         request = self._request
+        if request.saved is not None:
+            request.saved.refuse_changes(file.conn, plan.prices)
         _tell_problems(plan, self._announce)
         if request.rounds is not None:
             request.rounds.refuse_elsewhere(plan.name, plan.database)

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 @skip_invalid_option
 @only_option
 @click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also save the plan: `rivya-batch run FILE` does exactly that, or nothing.",
+)
+@click.option(
     "--set",
     "changes",
     multiple=True,
@@ -67,6 +73,7 @@ def command(
     only: str | None,
     show_all: bool,
     as_csv: bool,
+    out: Path | None,
     changes: tuple[str, ...],
     other: Path | None,
 ) -> int:
@@ -83,6 +90,7 @@ def command(
         as_csv=as_csv,
         changes=changes,
         other=other,
+        out=out,
         skip_invalid=skip_invalid,
         only=only,
     )
@@ -98,6 +106,7 @@ def show_plan(
     as_csv: bool = False,
     changes: Sequence[str] = (),
     other: Path | None = None,
+    out: Path | None = None,
     max_credits: float | None = None,
     skip_invalid: bool = False,
     only: str | None = None,
@@ -112,6 +121,7 @@ def show_plan(
         show_all: Every job.
         as_csv: For a spreadsheet.
         changes: What it is read with as if it stood there: `params.resolution=720p`.
+        out: Where to save it.
         other: A manifest to compare it with, as that stands.
         max_credits: Replaces the manifest's own cap.
         skip_invalid: Jobs with mistakes are left out.
@@ -124,6 +134,10 @@ def show_plan(
     from runner.cli.plan_words import comparison_lines, field
     from runner.manifest.what_if import read_change
 
+    if out is not None and changes:
+        raise UsageError(
+            "--out saves what a run can do, and --set is none of it", hint="write it into the manifest"
+        )
     without = Without(skip_invalid=skip_invalid, only=only)
     if as_csv and as_json:
         raise UsageError("--csv and --json are two forms of the same", hint="leave one of them out")
@@ -141,6 +155,9 @@ def show_plan(
             against = compared(
                 _costs(plan, file), _costs_of(other, state=state, sandbox=sandbox, without=without)
             )
+        if out is not None:
+            named = named_state(state, sandbox=sandbox)
+            _save(plan, file, out, state=named, sandbox=sandbox, without=without)
         findings = look_at_room(plan.settings.output_dir, plan.database)
         credits, why_no_balance = dict(plan.credits), ""
         if not sandbox:
@@ -158,11 +175,34 @@ def show_plan(
             for text in changes:
                 key, _, value = text.partition("=")
                 show("\n".join(field("what if", f"{key} = {value}; no file is changed")))
+            if out is not None:
+                show(
+                    "\n".join(field("saved", f"{out}; `rivya-batch run {out}` does exactly this, or nothing"))
+                )
             if against is not None:
                 show("\n".join(comparison_lines(against)))
             if why_no_balance:
                 complain(why_no_balance)
         return int(Exit.INCOMPLETE if plan.incomplete else Exit.OK)
+
+
+def _save(
+    plan: Plan, file: StateDatabase, out: Path, *, state: str | None, sandbox: bool, without: Without
+) -> None:
+    from runner.api.plans.saved import SavedPlan, save_plan, saved_jobs
+
+    save_plan(
+        SavedPlan(
+            file=out,
+            path=plan.path.absolute(),
+            manifest=plan.name,
+            sandbox=sandbox,
+            state=state,
+            only=without.only,
+            skip_invalid=without.skip_invalid,
+            jobs=saved_jobs(file.conn, plan.prices),
+        )
+    )
 
 
 def _costs(plan: Plan, file: StateDatabase) -> Costs:

@@ -21,7 +21,10 @@ from runner.lifecycle.rules import MODERATION_LIKE
 from runner.words import harmless
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runner.api.plan import Plan
+    from runner.api.plans.saved import SavedPlan
     from runner.api.run import RunRequest
     from runner.api.runs.end import RunResult
     from runner.api.serve import LivePage
@@ -70,7 +73,13 @@ def command(
     skip_invalid: bool,
     dry_run: bool,
 ) -> int:
-    """Run MANIFEST, or resume it: every job is paid for once, whatever happened before."""
+    """Run MANIFEST, or resume it: every job is paid for once, whatever happened before.
+
+    In its place a plan that `plan --out` has saved: exactly that is done, or nothing where something has changed since.
+    """
+    saved = saved_plan(asked.manifest)
+    if saved is not None:
+        asked, skip_invalid = as_saved(asked, saved), saved.skip_invalid
     if dry_run:
         from runner.cli.plan import show_plan
 
@@ -84,7 +93,7 @@ def command(
             only=asked.only,
         )
     return go(
-        replace(asked.request("run", limit=limit, canary=canary), skip_invalid=skip_invalid),
+        replace(asked.request("run", limit=limit, canary=canary), skip_invalid=skip_invalid, saved=saved),
         yes=asked.yes or asked.sandbox,
         accept_warnings=asked.accept_warnings or asked.sandbox,
         as_json=asked.as_json,
@@ -94,6 +103,28 @@ def command(
         web=WebPage(port=port, open_it=open_it) if web else None,
         open_report=bool(open_it) and not web,
     )
+
+
+def saved_plan(path: Path) -> SavedPlan | None:
+    """Return the plan that was saved in a file; None where that is a manifest."""
+    if path.suffix != ".json":
+        return None
+    from runner.api.plans.saved import read_saved_plan
+
+    return read_saved_plan(path)
+
+
+def as_saved(asked: Asked, saved: SavedPlan) -> Asked:
+    """Return what is asked for with what a plan was made with.
+
+    Raises:
+        UsageError: It was asked for otherwise.
+    """
+    if asked.sandbox and not saved.sandbox:
+        raise UsageError(f"{saved.file} was made without --sandbox", hint="rehearse the manifest itself")
+    if asked.only is not None and asked.only != saved.only:
+        raise UsageError(f"{saved.file} was made without this --only", hint="make a plan with it")
+    return replace(asked, manifest=saved.path, sandbox=saved.sandbox, state=saved.state, only=saved.only)
 
 
 def go(

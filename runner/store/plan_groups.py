@@ -94,6 +94,28 @@ def to_send(conn: Connection) -> Iterator[GroupedJob]:
     return (GroupedJob(*row) for row in rows)
 
 
+class StagedRow(NamedTuple):
+    """A staged job as it is told from others: what it is made of, and which payment for it comes next."""
+
+    job: str
+    fingerprint: str
+    shape: str
+    sends: bool
+    round: int
+
+
+def staged(conn: Connection) -> Iterator[StagedRow]:
+    """Yield all staged jobs, in order."""
+    rows = conn.execute(
+        "SELECT i.job, i.fingerprint, i.shape, i.sends, coalesce(j.round, 1) AS round"
+        " FROM incoming i LEFT JOIN jobs j ON j.id = i.row ORDER BY i.position"
+    )
+    return (
+        StagedRow(row["job"], row["fingerprint"], row["shape"], bool(row["sends"]), int(row["round"]))
+        for row in rows
+    )
+
+
 def axes_to_send(conn: Connection) -> Iterator[tuple[str, str]]:
     """Yield (axes as JSON, shape) of the jobs that a run would submit."""
     rows = conn.execute("SELECT axes, shape FROM incoming WHERE sends = 1")

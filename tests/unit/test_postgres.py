@@ -448,4 +448,6 @@ async def test_who_writes_together_is_undone_alone_by_what_the_server_says_late(
 
         assert writer.transactions == 1
         assert len(errors) == 2
-        assert [row[0] for row in file.conn.execute("SELECT account FROM rates ORDER BY account")] == list("acde")
+        assert [row[0] for row in file.conn.execute("SELECT account FROM rates ORDER BY account")] == list(
+            "acde"
+        )
