@@ -44,6 +44,7 @@ from runner.model import (
 from runner.money.pricing import estimate, shape_of
 from runner.service.account import Account
 from runner.service.rivya.endpoints import open_service
+from runner.service.seen import Fact, SeenService
 from runner.steps import poll as polling
 from runner.steps.context import RunContext
 from runner.steps.submit import NotSent, Submitted, submit
@@ -99,6 +100,11 @@ def reference(name: str, content: str | None = None, kind: Kind = Kind.IMAGE) ->
     return Reference(
         path=name, file=Path("/in") / name, kind=kind, mime=mime, size_bytes=9, sha256=Sha256(digest)
     )
+
+
+def seen(key: str, value: str) -> SeenService:
+    """Return what `doctor` would have seen."""
+    return SeenService({key: Fact(key=key, value=value, words=value, at=rfc3339(BEGINNING))})
 
 
 def job(
@@ -243,6 +249,7 @@ class World:
     script: list[Said] = field(default_factory=list)
     last_body: bytes = b""
     is_run: Callable[[str], bool] = lambda name: False  # whether another manifest is run now
+    seen: SeenService = field(default_factory=SeenService)  # what was found out of the service before
 
     @classmethod
     def of(cls, *specs: JobSpec, **settings: Any) -> World:
@@ -317,6 +324,7 @@ class World:
                 contracts={MODEL: CONTRACT},
                 draw=lambda: 0.5,
                 is_run=self.is_run,
+                seen=self.seen,
             )
             group.cancel_scope.cancel()
 

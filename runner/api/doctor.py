@@ -17,6 +17,7 @@ from runner.api.checks.trial import (
     RunIt,
     Tried,
     cheapest,
+    model_of,
     takes_pictures,
     try_one,
     unfinished,
@@ -147,8 +148,12 @@ def offer(of: Patient, credits: float) -> TrialOffer:
     """
     if not of.sandbox:
         get_key()
-    contract = cheapest(contracts_for(of.workspace, sandbox=of.sandbox), credits)
-    return TrialOffer(contract=contract, credits=credits, resumed=unfinished(of.workspace, of.service))
+    contracts = contracts_for(of.workspace, sandbox=of.sandbox)
+    contract = cheapest(contracts, credits)
+    resumed = unfinished(of.workspace, of.service)
+    if resumed is not None and (model := model_of(of.workspace, resumed)) is not None:
+        contract = contracts.get(model, contract)
+    return TrialOffer(contract=contract, credits=credits, resumed=resumed)
 
 
 def try_it(of: Patient, chosen: TrialOffer, *, run_it: RunIt) -> Tried:

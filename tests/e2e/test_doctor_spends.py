@@ -110,6 +110,7 @@ def test_a_service_that_forgets_keys_is_paid_once_more_at_most_and_it_counts(
         assert "another task was made" in outcome.json["tried"]["notes"][0]
 
 
+@pytest.mark.slow
 def test_what_could_cost_more_than_was_allowed_is_not_tried(command: Command, tmp_path: Path) -> None:
     """Sandbox: an answer that is lost, a charge of 0, and a cap that leaves no room for a repeat."""
     rules = [{"on": "submit", "do": "drop_after", "times": 1}, {"on": "task", "do": "final_zero"}]
@@ -141,6 +142,7 @@ def test_nothing_is_spent_without_a_word(bench: Bench) -> None:
     assert not bench.service.ledger.posts
 
 
+@pytest.mark.slow
 def test_a_service_that_names_things_late_or_never(command: Command, start_service: StartService) -> None:
     """Second imitation: replays as at first, late reservations, no charge, no times, odd words, redirects, ranges."""
     service = start_service(
@@ -234,6 +236,7 @@ def test_a_service_that_looks_at_keys_only_and_moves_its_times(
     assert outcome.json["tried"]["credits"] == 1 == service.ledger.taken
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_tells_what_that_costs(command: Command, start_service: StartService) -> None:
     """Second imitation: no result, so no repeat is tried."""
     service = start_service(Personality(refunds=False, price=1.0))
@@ -263,7 +266,7 @@ def test_times_of_a_task_are_believed_only_where_they_were_looked_at_late(
     assert values(outcome)["updated_at"] == value, words(outcome)
 
 
-@pytest.mark.parametrize("when", ["kill_before", "kill_after"])
+@pytest.mark.parametrize("when", [pytest.param("kill_before", marks=pytest.mark.slow), "kill_after"])
 def test_a_try_that_was_killed_goes_on_with_its_key(bench: Bench, when: str) -> None:
     """Killed around its first submit: the next `doctor --spend` takes the same job up, and pays for it once."""
     service = bench.service
@@ -282,6 +285,7 @@ def test_a_try_that_was_killed_goes_on_with_its_key(bench: Bench, when: str) -> 
     assert len(list((bench.command.workspace / "state" / "doctor").glob("*.yaml"))) == 1
 
 
+@pytest.mark.slow
 def test_a_repeat_that_was_killed_stays_counted_and_goes_out_again_with_the_same_bytes(bench: Bench) -> None:
     service = bench.service
     service.become(price=1.0)

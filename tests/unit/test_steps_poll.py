@@ -14,7 +14,7 @@ from runner.host.clock import rfc3339
 from runner.lifecycle.ways import Trouble
 from runner.model import FailedRounds, Limits, State
 from runner.steps import poll as polling
-from tests.world import BEGINNING, LOST, NO_CONNECTION, Said, World, accepted, job, refused, rows, task
+from tests.world import BEGINNING, LOST, NO_CONNECTION, Said, World, accepted, job, refused, rows, seen, task
 
 pytestmark = pytest.mark.anyio
 
@@ -239,6 +239,21 @@ async def test_a_task_that_succeeded_is_settled_and_brought_home(
     assert job_now.duration_s == 30.0
     assert world.credits() == credits
     assert found.doubted == doubted, "a result for nothing, of which ten were reserved"
+
+
+@pytest.mark.parametrize(
+    ("value", "duration_s"), [("the end", 30.0), ("not the end", None), ("absent", 30.0)]
+)
+async def test_times_that_were_seen_not_to_be_the_end_teach_nothing(
+    value: str, duration_s: float | None
+) -> None:
+    world = await waiting()
+    world.seen = seen("updated_at", value)
+    world.clock.pass_s(31.0)
+
+    await polled(world, ok("succeeded", final=10))
+
+    assert (world.job("a").state, world.job("a").duration_s) == (State.DOWNLOADING, duration_s)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from runner.model import State
 from runner.steps.submit import NotSent, submit, wait_to_resend_s
 from runner.store import ledger
 from tests.submit_answers import KEY_REVOKED, TOO_FAST, A
-from tests.world import BEGINNING, LOST, NO_CONNECTION, Killed, Said, World, accepted
+from tests.world import BEGINNING, LOST, NO_CONNECTION, Killed, Said, World, accepted, seen
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +44,31 @@ async def test_the_same_bytes_go_out_again_inside_the_window_only(seconds: float
 
     assert len(world.sent) == sends
     assert len(set(world.sent)) == 1
+
+
+@pytest.mark.parametrize(("value", "sends"), [("another task", 1), ("same task", 2), ("conflict", 2)])
+async def test_where_repeats_were_seen_to_be_paid_for_nothing_unclear_goes_out_again(
+    value: str, sends: int
+) -> None:
+    world = World.of(A)
+    world.seen = seen("same_key", value)
+    await world.submits("a", LOST)
+    world.says(accepted("t"))
+
+    await world.submit("a")
+
+    assert len(world.sent) == sends
+    assert world.state("a") is (State.WAITING if sends == 2 else State.UNCERTAIN)
+    assert sends == 2 or world.job("a").error_code == "repeats_are_paid"
+    assert sum(world.credits()) == 10, "it stays counted"
+
+
+async def test_what_was_certainly_refused_goes_out_again_wherever_repeats_are_paid_for() -> None:
+    world = World.of(A)
+    world.seen = seen("same_key", "another task")
+    await world.submits("a", TOO_FAST, accepted("t"))
+
+    assert world.state("a") is State.WAITING
 
 
 async def test_the_window_counts_from_the_first_send_not_from_the_last() -> None:

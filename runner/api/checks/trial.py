@@ -7,6 +7,7 @@ follows may be paid for by the worst reading of what nobody has documented, so e
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -110,6 +111,15 @@ def unfinished(workspace: Workspace, service: str) -> Path | None:
     return None
 
 
+def model_of(workspace: Workspace, path: Path) -> ModelId | None:
+    """Return the model of a job that an earlier try has begun."""
+    with closing(open_to_read(workspace.database)) as file:
+        for bound in manifests.bindings(file.conn):
+            if Path(bound.path) == path:
+                return next(iter(jobs.models_of(file.conn, bound.name)), None)
+    return None
+
+
 def write_manifest(workspace: Workspace, contract: Contract, credits: float, *, now_s: float) -> Path:
     """Write the manifest of one job, which may cost so many credits, and return its path.
 
@@ -175,6 +185,12 @@ def try_one(
     )
     result = run_it(request)
     tried = Tried(name=result.name, code=result.ended.code)
+    for error in result.errors:
+        tried.notes.append(f"the job is {error['state']}: {error['message'] or error['class']}")
+        if error["state"] == State.UNCERTAIN.value:
+            flag = " --sandbox" if sandbox else ""
+            words = f"rivya-batch resolve {shlex.quote(str(path))} {error['job']}{flag}"
+            tried.notes.append(f"before another try: {words} --resend | --attach TASK | --abandon")
     _note(tried, verdicts.facts_of_run(watch.exchanges, watch.heads, listed=contract.base_credits))
     _keep(tried, workspace, account)
     if result.counts.get("done") and not result.orphans:
