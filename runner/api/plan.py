@@ -177,10 +177,10 @@ def judge(
 
     All of them are in the summary; where only some are asked for, the rest are not submitted and cost nothing.
     """
-    settings, only = opened.settings, opened.without.only
+    settings, without = opened.settings, opened.without
     counts = diff.summary(file.conn, settings.name)
-    if only is not None:
-        staging.narrow(file.conn, only)
+    if without.narrows:
+        staging.narrow(file.conn, without.wants)
     summary = {change: counts.get(change, 0) for change in CHANGES}
     summary = {"total": sum(summary.values()), **summary}
     spend = diff.to_spend(file.conn)

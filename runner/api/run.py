@@ -246,7 +246,9 @@ class Run:
             sandbox=request.sandbox,
             max_credits=request.max_credits,
             file=file,
-            without=Without(skip_invalid=request.skip_invalid, only=request.options.only),
+            without=Without(
+                skip_invalid=request.skip_invalid, only=request.options.only, ids=request.options.ids
+            ),
             announce=self._announce,
         )
 

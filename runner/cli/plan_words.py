@@ -272,7 +272,9 @@ def known_in_words(known: Known, now_s: float) -> str:
     if known.basis is Basis.FITTED:
         words = f"fitted: {words}"
     if known.basis is Basis.LISTED and words == "listed":
-        words = "listed: never paid here, the real price may be higher"
+        words = (
+            "listed: never paid here, the real price may be higher; `run --probe` pays for one job of each"
+        )
     if known.at:
         words += f", last {day_in_words(known.at, now_s)}"
     for beyond in known.beyond:

@@ -60,6 +60,11 @@ class WebPage:
 )
 @page_options
 @skip_invalid_option
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Pay for one job of each price never seen, then show the plan of the others, whose prices are known.",
+)
 @click.option("--dry-run", is_flag=True, help="The same as `rivya-batch plan`.")
 @asked
 def command(
@@ -71,6 +76,7 @@ def command(
     port: int,
     open_it: bool | None,
     skip_invalid: bool,
+    probe: bool,
     dry_run: bool,
 ) -> int:
     """Run MANIFEST, or resume it: every job is paid for once, whatever happened before.
@@ -92,6 +98,8 @@ def command(
             skip_invalid=skip_invalid,
             only=asked.only,
         )
+    if probe:
+        return go_and_probe(asked, skip_invalid=skip_invalid, saved=saved)
     return go(
         replace(asked.request("run", limit=limit, canary=canary), skip_invalid=skip_invalid, saved=saved),
         yes=asked.yes or asked.sandbox,
@@ -102,6 +110,51 @@ def command(
         besides=asked.besides,
         web=WebPage(port=port, open_it=open_it) if web else None,
         open_report=bool(open_it) and not web,
+    )
+
+
+def go_and_probe(asked: Asked, *, skip_invalid: bool, saved: SavedPlan | None) -> int:
+    """Pay for one job of each price that was never seen, and show the plan of the others."""
+    from runner.api.manifests.opened import Without
+    from runner.api.plan import planned
+    from runner.api.plans.groups import never_seen
+    from runner.cli.plan import show_plan
+    from runner.progress.figures import counted
+
+    if saved is not None:
+        raise UsageError("--probe tries the prices of a manifest, not of a saved plan")
+    with planned(
+        asked.manifest,
+        state=asked.state,
+        sandbox=asked.sandbox,
+        max_credits=asked.max_credits,
+        without=Without(skip_invalid=skip_invalid, only=asked.only),
+        announce=complain,
+    ) as (plan, file):
+        ids = never_seen(file.conn, plan.prices)
+    if ids:
+        complain(f"--probe    one job of each of {counted(len(ids), 'price')} never seen")
+        code = go(
+            replace(asked.request("run", ids=frozenset(ids)), skip_invalid=skip_invalid),
+            yes=asked.yes or asked.sandbox,
+            accept_warnings=asked.accept_warnings or asked.sandbox,
+            as_json=asked.as_json,
+            verbose=asked.verbose,
+            besides=asked.besides,
+        )
+        if code or asked.as_json:
+            return code
+        show("")
+    else:
+        complain("--probe    each of these prices was seen before: there is nothing to try")
+    return show_plan(
+        asked.manifest,
+        as_json=asked.as_json,
+        state=asked.state,
+        sandbox=asked.sandbox,
+        max_credits=asked.max_credits,
+        skip_invalid=skip_invalid,
+        only=asked.only,
     )
 
 

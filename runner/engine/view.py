@@ -16,6 +16,7 @@ class RunOptions:
 
     limit: int | None = None
     only: str | None = None
+    ids: frozenset[str] | None = None  # submit only these
     rows: frozenset[int] | None = None  # submit only these: what a person was shown the cost of
     left_out: frozenset[int] = frozenset()  # never submit these: mistakes were found in their jobs
     canary: int | None = None
@@ -25,6 +26,8 @@ class RunOptions:
 
     def asks_for(self, row: int, id_: str) -> bool:
         """Whether a job is one of those to be submitted."""
+        if self.ids is not None and id_ not in self.ids:
+            return False
         return (self.only is None or fnmatch.fnmatchcase(id_, self.only)) and (
             (self.rows is None or row in self.rows) and row not in self.left_out
         )

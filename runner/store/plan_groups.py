@@ -116,6 +116,15 @@ def staged(conn: Connection) -> Iterator[StagedRow]:
     )
 
 
+def first_of_each_shape(conn: Connection) -> list[tuple[str, str]]:
+    """Return (shape, id of its first job) of what a run would submit, in order."""
+    rows = conn.execute(
+        "SELECT i.shape, i.job FROM (SELECT min(position) AS position FROM incoming WHERE sends = 1 GROUP BY shape) g"
+        " JOIN incoming i ON i.position = g.position ORDER BY g.position"
+    )
+    return [(row["shape"], row["job"]) for row in rows]
+
+
 def axes_to_send(conn: Connection) -> Iterator[tuple[str, str]]:
     """Yield (axes as JSON, shape) of the jobs that a run would submit."""
     rows = conn.execute("SELECT axes, shape FROM incoming WHERE sends = 1")

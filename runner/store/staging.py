@@ -8,7 +8,6 @@ one transaction. Where it is known that a manifest lists just what it listed whe
 
 from __future__ import annotations
 
-import fnmatch
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -355,13 +354,13 @@ def adopt(conn: Connection, positions: Iterable[int]) -> None:
     conn.executemany("UPDATE incoming SET change = 'done', sends = 0 WHERE position = ?", found)
 
 
-def narrow(conn: Connection, pattern: str) -> None:
-    """Count none as submitted but staged jobs with an id like this; what is known of the others stays."""
+def narrow(conn: Connection, wanted: Callable[[str], bool]) -> None:
+    """Count none as submitted but staged jobs with an id that is wanted; what is known of the others stays."""
     with trouble("staging the jobs of the manifest in a temporary file"):
         others = [
             (row["job"],)
             for row in conn.execute("SELECT job FROM incoming WHERE sends = 1")
-            if not fnmatch.fnmatchcase(row["job"], pattern)
+            if not wanted(row["job"])
         ]
         conn.executemany("INSERT INTO unwanted (job) VALUES (?) ON CONFLICT DO NOTHING", others)
         if not is_restaged(conn):

@@ -79,3 +79,25 @@ def test_a_small_run_tells_what_many_other_jobs_will_cost(command: Command, take
     )
     assert "some lie beyond what was paid for (duration 6 to 15)" in " ".join(words.split())
     assert all(len(line) <= 80 for line in words.splitlines())
+
+
+def test_a_probe_pays_for_one_job_of_each_price_so_that_the_plan_after_it_is_sure(command: Command) -> None:
+    large = command.write("large.yaml", MANIFEST.format(name="large", durations="6, 10", takes=3))
+    options = ("--sandbox-options", f"{HURRIED_TASKS[1]} {prices()}")
+
+    probed = command("run", large, "--sandbox", "--probe", *options, env=HURRIED)
+    plan = command("plan", large, "--sandbox", "--json").json
+    again = command("run", large, "--sandbox", "--probe", *options, env=HURRIED)
+
+    paid = sum(charged(duration, resolution) for duration in (6, 10) for resolution in ("480p", "720p"))
+    assert (probed.code, again.code) == (0, 0), probed.stderr
+    assert "--probe    one job of each of 4 prices never seen\n" in probed.stderr
+    assert f"credits    {2 * paid} to spend, {paid} spent before\n" in probed.stdout
+    assert plan["summary"]["done"] == 4
+    assert (plan["credits"]["basis"], plan["credits"]["to_spend"], plan["credits"]["up_to"]) == (
+        "observed",
+        2 * paid,
+        2 * paid,
+    )
+    assert "there is nothing to try" in again.stderr
+    assert command("plan", large, "--sandbox", "--json").json["summary"]["done"] == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -93,6 +94,18 @@ class Without:
 
     skip_invalid: bool = False
     only: str | None = None  # ids like this are asked for, and the mistakes of others stop nothing
+    ids: frozenset[str] | None = None  # of those, only these are submitted
+
+    @property
+    def narrows(self) -> bool:
+        """Whether not all jobs are asked for."""
+        return self.only is not None or self.ids is not None
+
+    def wants(self, id_: str) -> bool:
+        """Return whether a job is asked for."""
+        return (self.ids is None or id_ in self.ids) and (
+            self.only is None or fnmatch.fnmatchcase(id_, self.only)
+        )
 
     def refuses(self, found: LeftOut) -> bool:
         """Return whether nothing may be done because of these."""

@@ -277,6 +277,15 @@ class Known:
     beyond: tuple[str, ...]  # what was paid for, where some lie outside of it
 
 
+def never_seen(conn: Connection, prices: Mapping[str, Estimate]) -> list[str]:
+    """Return the id of the first job of each price that was never charged here, of what a run would submit."""
+    return [
+        job
+        for shape, job in store.first_of_each_shape(conn)
+        if shape in prices and prices[shape].basis is not Basis.OBSERVED
+    ]
+
+
 MOST_AXIS_VALUES = 12
 
 
