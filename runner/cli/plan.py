@@ -24,6 +24,7 @@ from runner.cli.output import (
 )
 from runner.errors import Exit, UsageError
 from runner.host.surroundings import Finding, Weight
+from runner.model import Basis
 from runner.words import json_text
 
 if TYPE_CHECKING:
@@ -345,6 +346,8 @@ def _print_words(
         told.append(("mended", f"{copies}: the copies in {folder} are what is sent"))
     if plan.left_out:
         told.append(("left out", f"{plan.left_out.words()}: the mistakes are told above"))
+    if any(known.basis is Basis.LISTED for known in plan.totals.known):
+        told.append(("hint", "`rivya-batch run --probe` pays for one job of each price never seen"))
     told += [("warning", each) for each in plan.attention]
     told += [("warning", finding.words()) for finding in findings if finding.weight is not Weight.FINE]
     # What is wrong may name a command: elsewhere than on a terminal it stays on one line.

@@ -272,9 +272,7 @@ def known_in_words(known: Known, now_s: float) -> str:
     if known.basis is Basis.FITTED:
         words = f"fitted: {words}"
     if known.basis is Basis.LISTED and words == "listed":
-        words = (
-            "listed: never paid here, the real price may be higher; `run --probe` pays for one job of each"
-        )
+        words = "listed: never paid here, the real price may be higher"
     if known.at:
         words += f", last {day_in_words(known.at, now_s)}"
     for beyond in known.beyond:
@@ -377,7 +375,9 @@ def question(plan: Plan, balance: float | None) -> str:
     """Return what is asked before credits are spent: the sum, the balance, and how sure the sum is."""
     totals = plan.totals
     of = f" of your {credits_in_words(balance)}" if balance is not None else ""
-    return f"Spend {range_in_words(totals.all)}{of} credits? ({_sure(totals.known, plan.now_s)})"
+    text = f"Spend {range_in_words(totals.all)}{of} credits? ({_sure(totals.known, plan.now_s)})"
+    answers = "_" * len(" [y/N]:")  # the room for what click adds
+    return "\n".join(wrapped(text + answers)).removesuffix(answers)
 
 
 def _sure(known: Sequence[Known], now_s: float) -> str:
@@ -395,6 +395,6 @@ def _sure(known: Sequence[Known], now_s: float) -> str:
     words = {
         Basis.OBSERVED: "seen before",
         Basis.GIVEN: "given",
-        Basis.FITTED: "fitted to what others were charged",
+        Basis.FITTED: "fitted to other charges",
     }
     return ", ".join(text for basis, text in words.items() if basis in bases) or "nothing is known of it"

@@ -59,11 +59,12 @@ def test_jobs_are_grouped_by_block_with_an_example_and_what_differs(command: Com
 def test_the_sums_come_last_and_a_rehearsal_says_that_nothing_is_paid(
     command: Command, manifest: Path
 ) -> None:
-    *_, name, credits, price, more, _, sandbox, _ = plan(command, manifest).splitlines()
+    *_, name, credits, price, more, _, sandbox, _, hint = plan(command, manifest).splitlines()
 
     assert name == "autumn: 57 jobs: 57 new"
     assert credits == "credits    at least 570 to spend, cap 20,000"
     assert f"{price} {more.strip()}".startswith("price      listed: never paid here")
+    assert hint.startswith("hint       `rivya-batch run --probe` pays")
     assert sandbox == "sandbox    nothing is paid: these are credits of the sandbox"
 
 

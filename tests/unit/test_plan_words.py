@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 
 from runner.api.plan import CHANGES
-from runner.api.plans.groups import NOTHING_TO_PAY
-from runner.cli.plan_words import summary_words
-from runner.model import Budget
+from runner.api.plans.groups import NOTHING_TO_PAY, Known, Range, Totals
+from runner.cli.plan_words import question, summary_words, wrapped
+from runner.model import Basis, Budget
 from runner.money.budget import Committed, Verdict, judge
+from runner.progress.figures import columns
 
 NO_MONEY: dict[str, Any] = {
     "to_spend": 0.0, "up_to": 0.0, "margin": 0.0, "spent": 0.0, "reserved": 0.0, "last_day": 0.0,
@@ -65,3 +67,61 @@ def test_room_for_what_is_set_aside_for_the_last_job_is_asked_for() -> None:
     """Jobs like these came to 12 at most where 10 is usual: 12 is what a run reserves."""
     assert "warning" not in said(max_credits=30.0, to_spend=28.0, margin=2.0)
     assert "warning" in said(max_credits=30.0, to_spend=29.0, margin=2.0)
+
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()
+
+
+def known(
+    basis: Basis, words: str, *, low: float = 10.0, high: float | None = 10.0, shapes: int = 1
+) -> Known:
+    at = "2026-11-29T12:00:00Z" if basis is Basis.OBSERVED else None
+    each = Range(low=low, expected=low, high=high)
+    return Known(basis=basis, words=words, jobs=36, shapes=shapes, each=each, at=at, beyond=())
+
+
+def asked(*kinds: Known, balance: float | None = 900.0) -> str:
+    everything = sum((each.each.times(each.jobs) for each in kinds), Range())
+    totals = Totals(all=everything, by_model={}, by_axis={}, known=kinds, parts=())
+    return question(SimpleNamespace(totals=totals, now_s=NOW), balance)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        (
+            [known(Basis.LISTED, "listed", high=None)],
+            "Spend at least 360 of your 900 credits? (lower bound: this price was never\nseen)",
+        ),
+        (
+            [known(Basis.LISTED, "listed", high=None, shapes=3), known(Basis.OBSERVED, "seen twice")],
+            "Spend at least 720 of your 900 credits? (lower bound: 3 prices of these were\nnever seen)",
+        ),
+        (
+            [known(Basis.OBSERVED, "seen 14 times")],
+            "Spend 360 of your 900 credits? (seen 14 times, last yesterday)",
+        ),
+        ([known(Basis.GIVEN, "given")], "Spend 360 of your 900 credits? (given)"),
+        (
+            [known(Basis.FITTED, "1.67 a second, from 6 payments", high=11.0)],
+            "Spend 360 to 396 of your 900 credits? (fitted to other charges)",
+        ),
+    ],
+)
+def test_the_question_names_the_sum_the_balance_and_how_sure_it_is(kinds: list[Known], words: str) -> None:
+    assert asked(*kinds) == words
+    assert all(len(line) <= 80 for line in f"{words} [y/N]:".splitlines())
+
+
+def test_a_balance_that_nobody_knows_is_left_out() -> None:
+    assert asked(known(Basis.GIVEN, "given"), balance=None) == "Spend 360 credits? (given)"
+
+
+@pytest.mark.parametrize(
+    "text", ["a word", "one " * 60, "x" * 200 + " and more " * 20, "夕焼けの海岸を歩く犬" * 20]
+)
+def test_lines_are_broken_between_words_and_lose_nothing(text: str) -> None:
+    lines = wrapped(text, indent="    ", first="- ")
+
+    assert "".join("".join(lines).removeprefix("- ").split()) == "".join(text.split())
+    assert all(columns(line) <= 80 or " " not in line.strip("- ") for line in lines)
