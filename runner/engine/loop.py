@@ -58,7 +58,9 @@ class Engine:
     ) -> None:
         self._context = context
         self._scheduler = scheduler
-        self._began = context.clock.mono_s()
+        self._time_limit = context.clock.mono_s() + (
+            math.inf if options.stop_after_s is None else options.stop_after_s
+        )
         self._wake = anyio.Event()
         self._run_state = RunState(context, scheduler, options, progress, self._notify)
         self._backlog = self._run_state.backlog
@@ -180,8 +182,10 @@ class Engine:
                 open_ = self._gates(now)
             until = self._begin_call(calls, open_, now)
             if until is None:
-                continue
-            if self._idle(open_):
+                until = self._scheduler.rate.next_at(now)
+                if until <= now:
+                    continue
+            elif self._idle(open_):
                 return
             await self._sleep(min(until, until_download))
 
@@ -189,7 +193,7 @@ class Engine:
         if self._reasons.halted:
             return
         self._heartbeat.felt(now)
-        if now >= self._time_limit():
+        if now >= self._time_limit:
             self._reasons.halt(Exit.TIME, "the time limit of --stop-after is reached")
         if (why := self._ending.over(now)) is not None:
             self._reasons.halt(Exit.TIME, why)
@@ -197,10 +201,6 @@ class Engine:
             self._reasons.stop_submitting(Exit.TIME, why)
         if (why := self._run_state.health.verdict(now)) is not None:
             self._reasons.halt(Exit.TEMPORARY, f"{why}{named(self._run_state.unanswered)}")
-
-    def _time_limit(self) -> float:
-        stop_after_s = self._run_state.options.stop_after_s
-        return math.inf if stop_after_s is None else self._began + stop_after_s
 
     def _gates(self, now: float) -> Gates:
         """Return what may be begun at this moment."""
@@ -346,7 +346,7 @@ class Engine:
             until = min(
                 until,
                 self._backlog.next_due,
-                self._time_limit(),
+                self._time_limit,
                 self._ending.next_at(now),
                 run_state.health.gives_up_at,
                 run_state.waits.next_at(now),

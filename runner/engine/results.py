@@ -74,6 +74,8 @@ class Results:
         """Begin what downloads may begin; return until when nothing more is to be done here."""
         run_state = self._run_state
         to_download = run_state.backlog.to_download
+        if not to_download and not self._places.let_go:
+            return math.inf
         again_at = self._places.judge(now, waiting=bool(to_download))
         while to_download or self._places.let_go:
             if run_state.counts_downloads:
