@@ -55,6 +55,7 @@ class PricePoint:
     kinds: Sequence[str] = ()
     length: int = 0
     times: int = 1
+    at: str = ""  # when it was charged last, RFC 3339
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +102,11 @@ class PriceBook:
         ]
         self._laws: Sequence[_Law] = ()
         self._note = ""
+        self.changed_at = ""  # when the present prices were seen first, where older ones were others
         if len(self._rows) > 1:
-            self._laws, self._note = _explain(self._rows)
+            self._laws, self._note, newest = _explain(self._rows)
+            if newest < len(self._rows):
+                self.changed_at = self._points[-newest].at
 
     def __len__(self) -> int:
         return len(self._points)
@@ -378,24 +382,24 @@ def _cell(row: _Row, options: Sequence[str]) -> tuple[str, ...]:
     return tuple(row.texts.get(name, _MISSING) for name in options)
 
 
-def _explain(rows: Sequence[_Row]) -> tuple[Sequence[_Law], str]:
-    """Return the laws that explain the charges best, and what to add to their words."""
+def _explain(rows: Sequence[_Row]) -> tuple[Sequence[_Law], str, int]:
+    """Return the laws that explain the charges best, what to add to their words, and how many of the newest they explain."""
     laws = _simplest(rows)
     if laws:
-        return laws, ""
+        return laws, "", len(rows)
     if len(rows) > FEWEST_ROUGH:
         for odd in sorted(rows, key=lambda row: -row.credits)[:MOST_ODD]:
             laws = _simplest([row for row in rows if row is not odd])
             found = [law.price(odd) for law in laws]
             if found and all(each is not None and odd.credits > each.expected * ACCIDENT for each in found):
-                return laws, f"; one charge of {odd.credits:g} is left out"
+                return laws, f"; one charge of {odd.credits:g} is left out", len(rows)
     size = len(rows) // 2
     while size > 2:  # a price list that has changed: the newest charges alone
         laws = _simplest(rows[-size:])
         if laws:
-            return laws, "; older ones were other prices"
+            return laws, "; older ones were other prices", size
         size //= 2
-    return _roughly(rows), ""
+    return _roughly(rows), "", len(rows)
 
 
 def _simplest(rows: Sequence[_Row]) -> list[_Law]:

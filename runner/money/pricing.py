@@ -92,12 +92,16 @@ def estimate(
         contract: Its model's contract, for `base_credits`; None counts as zero.
         rules: The manifest's `prices:`; of those that match, the manifest's own, then the one with most params wins.
         seen: What this workspace has seen of the same shape.
-        book: Returns what it has seen of other prices of the model; asked only where nothing better is known.
+        book: Returns what it has seen of other prices of the model; asked where nothing better is known, and whether these
+            have changed since.
     """
     told = _told(job, contract, rules)
     if told.basis is Basis.LISTED and (seen is None or not seen.ends):
         told = _fitted(job, contract, book(), told)
     if seen is not None and seen.ends:
+        risen = _risen(job, contract, seen, book)
+        if risen is not None:
+            return risen
         return Estimate(
             credits=seen.usual,
             reserve=max(seen.usual, seen.highest),
@@ -112,6 +116,23 @@ def estimate(
         credits = max(seen.named, told.credits)
         return replace(_exactly(credits, Basis.OBSERVED, MANY), words="reserved, not charged yet", at=seen.at)
     return told
+
+
+def _risen(
+    job: Job | JobSpec, contract: Contract | None, seen: Seen, book: Callable[[], PriceBook | None]
+) -> Estimate | None:
+    """Return what a price is likely to be now, where all prices of the model have changed since it was seen last.
+
+    Never less than what it was: that is known.
+    """
+    known = book() if seen.at is not None and contract is not None else None
+    if known is None or seen.at is None or not seen.at < known.changed_at:
+        return None
+    nothing = Estimate(credits=0.0, reserve=0.0, basis=Basis.LISTED)
+    now = _fitted(job, contract, known, nothing)
+    if now.basis is not Basis.FITTED or now.credits <= seen.usual:
+        return None
+    return replace(now, reserve=max(now.reserve, seen.highest))
 
 
 def _times(number: int) -> str:

@@ -339,9 +339,9 @@ def end_probe(conn: Connection, job: Job) -> None:
     conn.execute("UPDATE ledger SET probe = 0 WHERE job = ? AND round = ?", (job.row, job.round))
 
 
-def price_seen(conn: Connection, base_url: str, shape: str) -> Seen | None:
-    """Return what this workspace has seen of the price of a shape, if anything."""
-    return _price(_ask_price(conn, base_url, shape))
+def price_seen(conn: Connection, base_url: str, shape: str, *, dated: bool = False) -> Seen | None:
+    """Return what this workspace has seen of the price of a shape, if anything; when, only where that is wanted."""
+    return _price(_ask_price(conn, base_url, shape), dated=dated)
 
 
 def _ask_price(conn: Connection, base_url: str, shape: str) -> Cursor:
@@ -350,9 +350,11 @@ def _ask_price(conn: Connection, base_url: str, shape: str) -> Cursor:
     )
 
 
-def _price(asked: Cursor) -> Seen | None:
+def _price(asked: Cursor, *, dated: bool = False) -> Seen | None:
     found = asked.fetchone()
-    return replace(_seen(found), at=found["seen_at"]) if found else None
+    if not found:
+        return None
+    return replace(_seen(found), at=found["seen_at"]) if dated else _seen(found)
 
 
 def _seen(row: SelectedRow) -> Seen:

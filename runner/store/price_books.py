@@ -44,11 +44,12 @@ def _known(conn: Connection, base_url: str, model: str) -> int:
 def points(conn: Connection, base_url: str, model: str, *, metered: bool) -> list[PricePoint]:
     """Return what shapes of a model were charged, each with a job of it as an example; the oldest first."""
     rows = conn.execute(
-        "SELECT shape, ends FROM prices WHERE base_url = ? AND model = ? AND ends <> '[]'"
+        "SELECT shape, ends, seen_at FROM prices WHERE base_url = ? AND model = ? AND ends <> '[]'"
         " ORDER BY seen_at DESC, shape LIMIT ?",
         (base_url, model, MOST_POINTS),
     ).fetchall()
     ends = {row["shape"]: tuple(json.loads(row["ends"])) for row in reversed(rows)}
+    seen_at = {row["shape"]: row["seen_at"] for row in rows}
     marks = ", ".join("?" * len(ends))
     examples = conn.execute(
         "SELECT j.shape, j.params, j.refs, j.prompt FROM jobs j JOIN"
@@ -64,6 +65,7 @@ def points(conn: Connection, base_url: str, model: str, *, metered: bool) -> lis
             kinds=[each["kind"] for each in json.loads(jobs[shape]["refs"])],
             length=len(jobs[shape]["prompt"] or "") if metered else 0,
             times=len(charges),
+            at=seen_at[shape],
         )
         for shape, charges in ends.items()
         if shape in jobs

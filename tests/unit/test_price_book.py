@@ -392,3 +392,27 @@ def test_the_book_is_not_asked_for_what_is_known() -> None:
         raise AssertionError("nobody needs it")
 
     assert estimate(spec(), contract=CONTRACT, rules=(), seen=Seen(ends=(14.0,)), book=ask).credits == 14
+
+
+def test_prices_that_were_not_seen_since_all_have_changed_follow_the_others() -> None:
+    """Twelve prices doubled in November. Those of which nothing was paid since would double too."""
+    old = [
+        PricePoint(params=each, credits=LAWS["proportional"](each), at=f"2026-10-{n:02}T00:00:00Z")
+        for n, each in enumerate(({"duration": d} for d in range(5, 17)), start=1)
+    ]
+    new = [
+        PricePoint(params={"duration": d}, credits=2 * 1.25 * d, at=f"2026-11-{d:02}T00:00:00Z")
+        for d in range(17, 30)
+    ]
+    book = PriceBook([*old, *new])
+    job = spec({"duration": 8})
+
+    def expected(at: str, charge: float) -> tuple[float, Basis]:
+        found = estimate(
+            job, contract=CONTRACT, rules=(), seen=Seen(ends=(charge,), at=at), book=lambda: book
+        )
+        return found.credits, found.basis
+
+    assert expected("2026-10-04T00:00:00Z", 10.0) == (20.0, Basis.FITTED)
+    assert expected("2026-11-29T00:00:00Z", 10.0) == (10.0, Basis.OBSERVED), "seen since then"
+    assert expected("2026-10-04T00:00:00Z", 25.0) == (25.0, Basis.OBSERVED), "never below what was seen"

@@ -7,8 +7,10 @@ from functools import partial
 
 from runner.api.manifests import listing
 from runner.api.manifests.opened import Opened, refuse_errors
+from runner.contract import Contract
 from runner.contract.once import OncePerObject
-from runner.model import Estimate, Job, JobSpec
+from runner.model import Estimate, Job, JobSpec, ModelId
+from runner.money.price_book import PriceBook
 from runner.money.pricing import estimate, shape_of
 from runner.store import ledger, staging
 from runner.store.database import StateDatabase
@@ -59,6 +61,7 @@ class Prices:
         self._base_url = base_url
         self._known: dict[str, Estimate] = {}
         self._books = PriceBooks()
+        self._book_of: dict[ModelId, PriceBook | None] = {}
 
     def of(self, job: Job | JobSpec, shape: str) -> Estimate:
         """Return what a job of this shape is expected to cost."""
@@ -69,10 +72,16 @@ class Prices:
                 job,
                 contract=contract,
                 rules=self._opened.settings.prices,
-                seen=ledger.price_seen(self._file.conn, self._base_url, shape),
-                book=lambda: self._books.of(self._file.conn, self._base_url, contract),
+                seen=ledger.price_seen(self._file.conn, self._base_url, shape, dated=True),
+                book=lambda: self._book(contract),
             )
         return found
+
+    def _book(self, contract: Contract) -> PriceBook | None:
+        """Return the book of a model; as long as a plan is made it stays as it is."""
+        if contract.id not in self._book_of:
+            self._book_of[contract.id] = self._books.of(self._file.conn, self._base_url, contract)
+        return self._book_of[contract.id]
 
     @property
     def known(self) -> Mapping[str, Estimate]:
