@@ -74,6 +74,14 @@ def show(text: str) -> None:
     print(harmless_lines(text), flush=True)
 
 
+def show_coloured(text: str, colour: str) -> None:
+    """Write lines for people to stdout, in a colour (`32`) where a terminal shows it."""
+    if colour and colourful(sys.stdout):
+        print(f"\x1b[{colour}m{harmless_lines(text)}\x1b[0m", flush=True)
+    else:
+        show(text)
+
+
 def show_json(document: Any, **options: Any) -> None:
     """Write a document for programs to stdout."""
     print(json_text(document, **options), flush=True)

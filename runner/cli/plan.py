@@ -19,6 +19,7 @@ from runner.cli.output import (
     named_state,
     only_option,
     show,
+    show_coloured,
     skip_invalid_option,
     state_option,
 )
@@ -359,12 +360,11 @@ def _print_words(
 def _print_groups(plan: Plan, file: StateDatabase) -> None:
     """Print what would be done by blocks of the manifest, and of edited jobs what was edited."""
     from runner.api.plans.groups import grouped
-    from runner.cli.plan_words import group_lines
+    from runner.cli.plan_words import colour_of, group_lines
 
-    for line in group_lines(
-        grouped(file.conn, plan.name, plan.prices, plan.totals.parts, plan.summary), plan.summary
-    ):
-        show(line)
+    found = grouped(file.conn, plan.name, plan.prices, plan.totals.parts, plan.summary)
+    for line in group_lines(found, plan.summary):
+        show_coloured(line, colour_of(line))
 
 
 def _print_jobs(plan: Plan, file: StateDatabase, only: str | None) -> int:

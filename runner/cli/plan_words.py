@@ -40,7 +40,8 @@ MARKS = {
     "abandoned": "-",
     "orphaned": "o",
 }
-PAYS = ("new", "planned", "changed")
+# Of a line that begins with a mark, or shows the old or the new text of an edited job.
+COLOURS = {"+": "32", "~": "33", "✗": "31", "?": "31", "      - ": "31", "      + ": "32"}
 MOST_KNOWN = 6
 PROMPT_LINES = 3  # of a sample; that of the first group is shown whole
 
@@ -110,6 +111,11 @@ def group_lines(found: Grouped, summary: Mapping[str, int]) -> Iterator[str]:
         yield f"  … and {counted(found.more, 'more job')}; --all shows each"
     if orphaned := summary["orphaned"]:
         yield from wrapped(_kept(orphaned, found.superseded), indent="    ", first=f"{MARKS['orphaned']} ")
+
+
+def colour_of(line: str) -> str:
+    """Return the colour of a line of `group_lines`; empty where it has none."""
+    return next((colour for begin, colour in COLOURS.items() if line.startswith(f"{begin.rstrip(' ')} ")), "")
 
 
 def _head(group: Group) -> Iterator[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from runner.model import Basis, Estimate, Json
+from runner.money.price_book import number_in
 from runner.store import plan_groups as store
 from runner.store.connection import Connection
 from runner.store.plan_groups import Edited, GroupedJob, Part
@@ -234,11 +235,16 @@ def _differs(conn: Connection, first: int, last: int, parts: Sequence[Part]) -> 
     if len(params) > 1:
         read = [json.loads(text or "{}") for text in params]
         for name in sorted({name for each in read for name in each}):
-            values = list(dict.fromkeys(_said(each.get(name)) for each in read))
+            values = _in_order({_said(each.get(name)) for each in read})
             if len(values) > 1:
                 yield f"{name} ({_listed(values)})"
     if len(store.values(conn, first, last, change, "refs", 2)) > 1:
         yield "references"
+
+
+def _in_order(values: Collection[str]) -> list[str]:
+    """Return numbers in their order, and texts in theirs."""
+    return sorted(values, key=lambda value: (number_in(value) is None, number_in(value) or 0.0, value))
 
 
 def _said(value: Json) -> str:
