@@ -8,7 +8,7 @@ from runner.engine.backlog import Backlog
 from runner.pace.scheduler import Scheduler
 from runner.steps.context import RunContext
 
-LATE = 0.95  # of the tasks like it have ended by the time that one is given
+LATE, MOST = 0.98, 0.9  # of the tasks like it have ended by then: one odd task does not end a night early
 HOME_S = 2.0  # for its result, once the task has ended
 
 
@@ -51,7 +51,9 @@ class Ending:
         curve, _ = self._scheduler.durations.curve(shape, group=backlog.models.get(shape))
         if curve is None:
             return 0.0
-        return curve.age(LATE) + self._context.settings.polling.min_s + HOME_S
+        # Few ends leave a little belief in any age: no later than any was seen to end, then.
+        late_s = min(max(curve.frontier_s, curve.age(MOST)), curve.age(LATE))
+        return late_s + self._context.settings.polling.min_s + HOME_S
 
     def next_at(self, now: float) -> float:
         """Return when this is to be judged again, by the run's clock: the more often the nearer the end is."""
