@@ -117,10 +117,22 @@ def test_a_run_opens_its_report_at_the_end_and_waits_for_no_browser(
     # The way there is told in any case: a path, and a link that a terminal can follow.
     assert "\x1b]8;id=" in shown
     assert f";{report.as_uri()}\x1b\\" in shown
-    assert re.sub(r"\x1b\][^\\]*\\", "", shown).rstrip().splitlines()[-2:] == [
-        "report     out/small/sandbox/report.html",
-        f"           {report.as_uri()}",
-    ]
+    *_, path, url, bell = re.sub(r"\x1b\]8[^\\]*\\", "", shown).rstrip("\r\n").splitlines()
+    assert path == "report     out/small/sandbox/report.html"
+    assert url == f"           {report.as_uri()}"
+    assert bell.startswith("\x1b]2;small: ")
+    assert bell.endswith("\x07\a")
+
+
+@pytest.mark.parametrize("quiet", [{"RIVYA_NO_BELL": "1"}, {"TERM": "dumb"}])
+def test_nothing_rings_and_no_title_is_set_where_that_is_not_wanted(
+    command: Command, small: Path, quiet: dict[str, str]
+) -> None:
+    code, shown = on_a_terminal(command, "run", small, *QUICK, **quiet)
+
+    assert code == 0
+    assert "\a" not in shown
+    assert "\x1b]2;" not in shown
 
 
 def test_without_a_browser_the_run_says_so_and_is_as_good(
