@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import NewType, TypeAlias
+from typing import Any, Literal, NewType, TypeAlias
 
 JobId = NewType("JobId", str)
 TaskId = NewType("TaskId", str)
@@ -353,3 +353,40 @@ class Order:
 
     kind: OrderKind
     value: float | None = None
+
+
+class Opinion(StrEnum):
+    """What a person has decided about a result."""
+
+    PICKED = "picked"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """What a person thinks of one result: `rating` is 1 to 5, 0 for none; `word` is theirs, empty for none."""
+
+    verdict: Opinion | None = None
+    rating: int = 0
+    word: str = ""
+
+    def __bool__(self) -> bool:
+        return self != Pick()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickChange:
+    """What of a pick is to change; None leaves it as it is. A `verdict` of "" takes it back."""
+
+    verdict: Opinion | Literal[""] | None = None
+    rating: int | None = None
+    word: str | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields that change, as `Pick` has them."""
+        changed = {"verdict": self.verdict, "rating": self.rating, "word": self.word}
+        return {
+            name: (value or None) if name == "verdict" else value
+            for name, value in changed.items()
+            if value is not None
+        }

@@ -49,7 +49,8 @@ def empty(file: StateDatabase) -> None:
     tables = [
         row[0]
         for row in file.conn.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'rivya_batch_steps'"
+            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() "
+            " AND tablename NOT IN ('rivya_batch_steps', 'workspace')"
         )
     ]
     file.conn.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")

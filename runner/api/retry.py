@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
+import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +15,7 @@ from runner.api.plans.warnings import about_surprises
 from runner.errors import UsageError
 from runner.host.clock import rfc3339
 from runner.host.workspace import DatabasePlace
+from runner.lifecycle.selection import JobIds, Only, fits
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
 from runner.store import events, jobs, ledger, manifests, moves
@@ -72,7 +73,7 @@ class Rounds:
 
 
 def wanted_jobs(
-    manifest: Path, *, state: str | None, sandbox: bool, classes: Sequence[str], only: str | None
+    manifest: Path, *, state: str | None, sandbox: bool, classes: Sequence[str], only: Only | None
 ) -> Rounds:
     """Find the jobs to begin again, of those that are still listed.
 
@@ -93,7 +94,7 @@ def wanted_jobs(
         found, left_out = [], []
         states = (State.FAILED,) if only is None else _NAMED_STATES
         for job in jobs.in_states(file.conn, settings.name, states):
-            if only is not None and not fnmatch.fnmatchcase(job.id, only):
+            if not fits(only, job.id):
                 continue
             if job.listed and may_begin_again(job, named=only is not None):
                 if not classes or job.error_class in classes:
@@ -101,7 +102,9 @@ def wanted_jobs(
             elif only is not None and (why := _why_not(job)):
                 left_out.append(f"{job.id} {why}")
         if only is not None and not (found or left_out):
-            left_out += [f"{job.id} {_why_not(job)}" for job in jobs.find(file.conn, settings.name, only)[:1]]
+            patterns = sorted(only.ids) if isinstance(only, JobIds) else [only]
+            near = (job for each in patterns for job in jobs.find(file.conn, settings.name, each)[:1])
+            left_out += [f"{job.id} {_why_not(job)}" for job in itertools.islice(near, 1)]
         return Rounds(
             name=settings.name,
             database=opened.workspace.database,

@@ -33,6 +33,7 @@ from runner.host.clock import Clock, ServiceClock, SystemClock, rfc3339
 from runner.host.environment import descriptors_left, get_key
 from runner.host.surroundings import Weight
 from runner.host.workspace import DatabasePlace, find_workspace
+from runner.lifecycle.selection import JobIds
 from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
 from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
@@ -135,7 +136,9 @@ class Run:
         file, plan = self._plan(service_of(sandbox=request.sandbox))
         only = request.options.only
         if request.rounds is None and only is not None and not diff.names_any(file.conn, only):
-            announce(f"--only {only}: no job id matches, so no new jobs are submitted")
+            announce(
+                f"{only if isinstance(only, JobIds) else f'--only {only}'}: no job id matches, so no new jobs are submitted"
+            )
         account = self._account()
         folder = results_folder(file, plan.settings)
         folder.prepare()

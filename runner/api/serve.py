@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from runner.api.manifests.opened import manifest_name
+from runner.api.picks import keep_said
 from runner.api.plan import Plan
 from runner.api.report import invocation_of
 from runner.api.status import look
@@ -174,6 +176,7 @@ async def _serve(page: LivePage, target: Target, control: _Control | None = None
         hosts=hosts_of(listener),
         control=control,
         metrics=page.metrics,
+        keep_picks=partial(keep_said, target.database, target.manifest),
     )
     try:
         await serve(app, listener, feed, descriptors=page.descriptors)
@@ -256,7 +259,7 @@ def serve_page(
     ready: Callable[[LivePage], None],
     metrics: Callable[[], str] | None = None,
 ) -> None:
-    """Serve the page of a manifest, to look at only, until Ctrl-C; `ready` is told when it can be opened."""
+    """Serve the page of a manifest, to look at and to pick on, until Ctrl-C; `ready` is told when it can be opened."""
     page = LivePage(port=port, announce=announce, metrics=metrics)
     page.show(target)
 

@@ -27,7 +27,9 @@ state_option = click.option(
 skip_invalid_option = click.option(
     "--skip-invalid", is_flag=True, help="Leave out jobs with mistakes; take the others (exit 3)."
 )
-only_option = click.option("--only", metavar="GLOB", help="Submit only jobs whose id matches.")
+only_option = click.option(
+    "--only", metavar="GLOB", help="Only jobs whose id matches; with `run`, submit only these."
+)
 verbose_option = click.option("-v", "--verbose", count=True, help="Show more details.")
 
 

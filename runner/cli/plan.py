@@ -6,7 +6,6 @@ import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from runner.cli.output import (
 )
 from runner.errors import Exit, UsageError
 from runner.host.surroundings import Finding, Weight
+from runner.lifecycle.selection import Only, fits, in_words
 from runner.model import Basis
 from runner.words import json_text
 
@@ -72,7 +72,7 @@ def command(
     state: str | None,
     sandbox: bool,
     skip_invalid: bool,
-    only: str | None,
+    only: Only | None,
     show_all: bool,
     as_csv: bool,
     out: Path | None,
@@ -111,7 +111,7 @@ def show_plan(
     out: Path | None = None,
     max_credits: float | None = None,
     skip_invalid: bool = False,
-    only: str | None = None,
+    only: Only | None = None,
 ) -> int:
     """Plan a manifest and print it; return the exit code.
 
@@ -200,7 +200,7 @@ def _save(
             manifest=plan.name,
             sandbox=sandbox,
             state=state,
-            only=without.only,
+            only=without.only if isinstance(without.only, str) else None,
             skip_invalid=without.skip_invalid,
             jobs=saved_jobs(file.conn, plan.prices),
         )
@@ -321,7 +321,7 @@ def _print_words(
     findings: list[Finding],
     *,
     show_all: bool,
-    only: str | None,
+    only: Only | None,
 ) -> None:
     from runner.cli.plan_words import HEAD, field, summary_words
     from runner.cli.problems import show_problems
@@ -339,9 +339,9 @@ def _print_words(
     told = list[tuple[str, str]]()
     if only is not None:
         what = (
-            f"{counted(asked_for or 0, 'job')} with an id like {harmless(only)}; the others are not submitted"
+            f"{counted(asked_for or 0, 'job')} with {harmless(in_words(only))}; the others are not submitted"
         )
-        told.append(("--only", what if asked_for else f"no job id is like {harmless(only)}"))
+        told.append(("--only", what if asked_for else f"no job has {harmless(in_words(only))}"))
     if plan.mended:
         copies, folder = counted(len(plan.mended), "picture"), near(plan.mended[0].file.parent)
         told.append(("mended", f"{copies}: the copies in {folder} are what is sent"))
@@ -367,14 +367,14 @@ def _print_groups(plan: Plan, file: StateDatabase) -> None:
         show_coloured(line, colour_of(line))
 
 
-def _print_jobs(plan: Plan, file: StateDatabase, only: str | None) -> int:
+def _print_jobs(plan: Plan, file: StateDatabase, only: Only | None) -> int:
     """Print a line for each job with an id that is asked for; return how many there are."""
     from runner.api.plan import plan_lines
     from runner.cli.plan_words import MARKS
     from runner.progress.figures import columns, padded
     from runner.words import harmless
 
-    shown = [line for line in plan_lines(file, plan) if only is None or fnmatchcase(line["id"], only)]
+    shown = [line for line in plan_lines(file, plan) if fits(only, line["id"])]
     id_width = min(max((columns(harmless(line["id"])) for line in shown), default=0), 48)
     model_width = max((len(line["model"]) for line in shown), default=0)
     for line in shown:

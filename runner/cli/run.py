@@ -18,6 +18,7 @@ from runner.cli.output import complain, console, show, skip_invalid_option
 from runner.cli.run_options import Asked, asked, check_time_of_day
 from runner.errors import Exit, RunnerError, UsageError
 from runner.lifecycle.rules import MODERATION_LIKE
+from runner.lifecycle.selection import in_words
 from runner.words import harmless
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def confirmed(plan: Plan, *, yes: bool, options: RunOptions, accept_warnings: bo
     if options.limit is not None:
         complain(f"--limit    of these, at most {options.limit:,} are submitted now")
     if options.only is not None:
-        complain(f"--only     only ids like {options.only} are submitted now, and counted here")
+        complain(f"--only     only jobs with {in_words(options.only)} are submitted now, and counted here")
     if not someone:
         raise UsageError(
             f"this would spend about {plan.to_spend:g} credits, and there is no terminal to ask in",

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.beside import Besides
+from runner.cli.choice import CHOICE, meant
 from runner.cli.completion import MANIFEST
 from runner.cli.output import json_option, named_state, only_option, state_option, verbose_option
 from runner.errors import UsageError
+from runner.lifecycle.selection import Only
 
 if TYPE_CHECKING:
     from runner.api.retry import Rounds
@@ -33,7 +35,7 @@ class Asked:
     sandbox: bool
     sandbox_arguments: tuple[str, ...]
     max_credits: float | None
-    only: str | None
+    only: Only | None
     may_pay_twice: bool
     replace: bool
     stop_after_s: float | None
@@ -161,6 +163,7 @@ OPTIONS = (
     ),
     click.option("--max-credits", type=CREDITS, metavar="N", help="Replace budget.max_credits for this run."),
     only_option,
+    *CHOICE,
     click.option(
         "--replace",
         is_flag=True,
@@ -239,6 +242,9 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
         manifest: Path,
         max_credits: float | None,
         only: str | None,
+        picked: bool,
+        rejected: bool,
+        ids: str | None,
         may_pay_twice: bool,
         replace: bool,
         accept_warnings: bool,
@@ -252,12 +258,15 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
         verbose: int,
         **own: Any,
     ) -> int:
+        place = named_state(state, sandbox=sandbox)
         shared = Asked(
             manifest=manifest,
             sandbox=sandbox,
             sandbox_arguments=sandbox_words(sandbox_options, sandbox=sandbox),
             max_credits=max_credits,
-            only=only,
+            only=meant(
+                manifest, only, picked=picked, rejected=rejected, ids=ids, state=place, sandbox=sandbox
+            ),
             may_pay_twice=may_pay_twice,
             replace=replace,
             stop_after_s=stop_after,
@@ -266,7 +275,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
             accept_warnings=accept_warnings,
             yes=yes,
             as_json=as_json,
-            state=named_state(state, sandbox=sandbox),
+            state=place,
             verbose=verbose,
             besides=Besides(
                 notify=notify,

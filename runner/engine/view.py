@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from runner.errors import EXIT_PRECEDENCE, Exit
+from runner.lifecycle.selection import Only, fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,7 @@ class RunOptions:
     """What one invocation asks for beyond its manifest."""
 
     limit: int | None = None
-    only: str | None = None
+    only: Only | None = None
     ids: frozenset[str] | None = None  # submit only these
     rows: frozenset[int] | None = None  # submit only these: what a person was shown the cost of
     left_out: frozenset[int] = frozenset()  # never submit these: mistakes were found in their jobs
@@ -28,9 +28,7 @@ class RunOptions:
         """Whether a job is one of those to be submitted."""
         if self.ids is not None and id_ not in self.ids:
             return False
-        return (self.only is None or fnmatch.fnmatchcase(id_, self.only)) and (
-            (self.rows is None or row in self.rows) and row not in self.left_out
-        )
+        return fits(self.only, id_) and ((self.rows is None or row in self.rows) and row not in self.left_out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Collection
 from dataclasses import dataclass
+
+from runner.lifecycle.selection import Only, fits
 
 NAMED = 5  # ids that are told
 
@@ -25,9 +26,9 @@ class LeftOut:
     def __bool__(self) -> bool:
         return bool(self.ids) or self.nameless > 0 or self.stops
 
-    def like(self, pattern: str) -> bool:
-        """Return whether a job with mistakes has, or may have, an id like this."""
-        return self.nameless > 0 or self.stops or any(fnmatch.fnmatchcase(job, pattern) for job in self.ids)
+    def like(self, only: Only) -> bool:
+        """Return whether a job with mistakes is, or may be, one of these."""
+        return self.nameless > 0 or self.stops or any(fits(only, job) for job in self.ids)
 
     def words(self) -> str:
         """Return how many are left out, and which: `3 jobs (a, b, c)`."""

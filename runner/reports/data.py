@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 from runner.errors import UsageError
 from runner.host.clock import epoch
-from runner.model import SANDBOX_URL, Json, State
+from runner.model import SANDBOX_URL, Json, Opinion, Pick, State
 from runner.schemas import load_contracts
-from runner.store import jobs, manifests, reporting
+from runner.store import jobs, manifests, picks, reporting
 from runner.store.connection import Connection
 from runner.words import LONGEST_WORDS, harmless
 
@@ -95,6 +95,8 @@ class ReportJob:
     error_code: str | None
     error_message: str | None
     files: tuple[ReportFile, ...]
+    pick: Pick
+    marked_s: float | None  # when that was said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,7 @@ class Report:
     """One manifest, as the database knew it at `written_at`."""
 
     manifest: str
+    workspace: str  # its random name
     sandbox: bool
     written_at: str
     output_dir: Path
@@ -182,8 +185,10 @@ def collect(
         models = reporting.models(conn, manifest) if rows is None else sorted({job.model for job in found})
         credits = tuple(reporting.credits_by_model(conn, manifest))
         runs = tuple(reporting.runs(conn, manifest))
+        workspace = picks.workspace_id(conn)
     return Report(
         manifest=manifest,
+        workspace=workspace,
         sandbox=sandbox,
         written_at=written_at,
         output_dir=output_dir,
@@ -264,6 +269,12 @@ def jobs_of(
             error_code=_said(job.error_code),
             error_message=_said(job.error_message),
             files=tuple(files.get(job.row, ())),
+            pick=Pick(
+                verdict=Opinion(job.verdict) if job.verdict else None,
+                rating=job.rating or 0,
+                word=job.word or "",
+            ),
+            marked_s=epoch(job.marked_at),
         )
         for job in reporting.job_rows(conn, manifest, rows)
     )

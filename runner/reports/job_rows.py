@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, assert_never
 from xml.sax.saxutils import escape
 
+from runner.lifecycle.selection import Only, fits
 from runner.store import reporting
 from runner.store.connection import Connection
 from runner.words import json_text
@@ -50,6 +51,9 @@ COLUMNS = (
     "artifacts",
     "fingerprint",
     "warning",
+    "pick",
+    "rating",
+    "word",
 )
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # obeyed by the terminal it is looked at in
@@ -66,31 +70,32 @@ class Format(StrEnum):
     M3U = "m3u"  # a plain playlist
 
 
-def export_rows(conn: Connection, manifest: str, format: Format) -> Iterator[str]:
+def export_rows(conn: Connection, manifest: str, format: Format, only: Only | None = None) -> Iterator[str]:
     """Yield the text of an export piece by piece; the pieces end their own lines.
 
     Args:
         conn: A connection that may be read-only.
         manifest: The manifest's name; all its jobs are exported, also those no longer listed.
+        only: Only these jobs.
         format: What to write. A playlist holds every result file of the finished jobs.
     """
     match format:
         case Format.CSV:
-            yield from _csv(rows(conn, manifest))
+            yield from _csv(rows(conn, manifest, only))
         case Format.JSONL:
-            for row in rows(conn, manifest):
+            for row in rows(conn, manifest, only):
                 yield json_text(row) + "\n"
         case Format.JSON:
-            yield from _json(rows(conn, manifest))
+            yield from _json(rows(conn, manifest, only))
         case Format.XSPF:
-            yield from _xspf(manifest, rows(conn, manifest))
+            yield from _xspf(manifest, rows(conn, manifest, only))
         case Format.M3U:
-            yield from _m3u(rows(conn, manifest))
+            yield from _m3u(rows(conn, manifest, only))
         case _:
             assert_never(format)
 
 
-def rows(conn: Connection, manifest: str) -> Iterator[dict[str, Any]]:
+def rows(conn: Connection, manifest: str, only: Only | None = None) -> Iterator[dict[str, Any]]:
     """Yield each job as `{column: value}` in the order of `COLUMNS`."""
     with reporting.snapshot(conn):
         files: dict[int, list[str]] = {}
@@ -100,6 +105,8 @@ def rows(conn: Connection, manifest: str) -> Iterator[dict[str, Any]]:
             if item.warning:
                 warnings.setdefault(item.row, []).append(f"{Path(item.path).name}: {item.warning}")
         for job in reporting.job_rows(conn, manifest):
+            if not fits(only, job.job):
+                continue
             yield _row(job, files.get(job.row, []), warnings.get(job.row, []))
 
 
@@ -113,6 +120,9 @@ def _row(job: reporting.JobRow, files: list[str], warnings: list[str]) -> dict[s
         "artifact": files[0] if files else None,
         "artifacts": files,
         "warning": "; ".join(warnings) or None,
+        "pick": job.verdict or None,
+        "rating": job.rating or None,
+        "word": job.word or None,
     }
     return {name: values[name] for name in COLUMNS}
 

@@ -147,6 +147,7 @@ def head(report: Report) -> dict[str, Any]:
     ask = "{job}"
     return {
         "manifest": report.manifest,
+        "workspace": report.workspace,
         "sandbox": report.sandbox,
         "written_at": report.written_at,
         "version": __version__,
@@ -162,6 +163,7 @@ def head(report: Report) -> dict[str, Any]:
         "commands": {
             "run": report.invocation.command("run"),
             "retry": _open(report.invocation.command("retry", "--only", ask), ask),
+            "pick": report.invocation.command("pick"),
             "resolve": _open(report.invocation.command("resolve", ask), ask),
         },
         "manifest_file": report.invocation.manifest,
@@ -207,6 +209,12 @@ def columns(jobs: Sequence[ReportJob]) -> dict[str, Any]:
             ],
             "files": [_files(job.files) for job in jobs],
         },
+        # Of most nothing was said: [place in the columns, verdict, rating, word, when].
+        "picks": [
+            [at, job.pick.verdict or "", job.pick.rating, job.pick.word, job.marked_s]
+            for at, job in enumerate(jobs)
+            if job.marked_s is not None
+        ],
         "axes": [{"name": name, "values": names[name].values, "jobs": axes[name]} for name in names],
         "tables": {name: table.values for name, table in tables.items()},
     }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from runner.lifecycle.selection import Only, fits
 from runner.store.connection import Connection
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL
 from runner.store.staging import CHANGE, gone_sql, is_restaged
@@ -79,9 +79,9 @@ def above(conn: Connection, credits: float) -> int:
     return int(found[0])
 
 
-def names_any(conn: Connection, pattern: str) -> bool:
-    """Say whether a job of the manifest has an id like this."""
-    return any(fnmatch.fnmatchcase(row["job"], pattern) for row in conn.execute("SELECT job FROM incoming"))
+def names_any(conn: Connection, only: Only) -> bool:
+    """Say whether a job of the manifest is one of these."""
+    return any(fits(only, row["job"]) for row in conn.execute("SELECT job FROM incoming"))
 
 
 class PlanLine(NamedTuple):

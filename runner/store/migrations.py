@@ -453,6 +453,26 @@ _ORDERS = (
     "CREATE INDEX orders_open ON orders (run) WHERE taken_at IS NULL",
 )
 
+# What a person thinks of each result; and who this workspace is, for what browsers keep of its pages.
+_PICKS = (
+    """
+    CREATE TABLE picks (
+        job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        round INTEGER NOT NULL,
+        manifest TEXT NOT NULL,
+        verdict TEXT NOT NULL CHECK (verdict IN ('', 'picked', 'rejected')),
+        rating INTEGER NOT NULL CHECK (rating BETWEEN 0 AND 5),
+        word TEXT NOT NULL,
+        serial INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        PRIMARY KEY (job, round)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX picks_serial ON picks (manifest, serial)",
+    "CREATE TABLE workspace (id TEXT PRIMARY KEY) STRICT",
+    "INSERT INTO workspace (id) VALUES (lower(hex(randomblob(8))))",
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -466,6 +486,7 @@ STEPS = {
     "0010_states": _STATES,
     "0011_limits": _LIMITS,
     "0012_orders": _ORDERS,
+    "0013_picks": _PICKS,
 }
 
 

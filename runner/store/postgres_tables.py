@@ -386,4 +386,23 @@ _ORDERS = (
     "CREATE INDEX orders_open ON orders (run) WHERE taken_at IS NULL",
 )
 
-STEPS = {"0011_limits": _TABLES, "0012_orders": _ORDERS}
+_PICKS = (
+    """
+    CREATE TABLE picks (
+        job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        round INTEGER NOT NULL,
+        manifest TEXT NOT NULL,
+        verdict TEXT NOT NULL CHECK (verdict IN ('', 'picked', 'rejected')),
+        rating INTEGER NOT NULL CHECK (rating BETWEEN 0 AND 5),
+        word TEXT NOT NULL,
+        serial INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        PRIMARY KEY (job, round)
+    )
+    """,
+    "CREATE INDEX picks_serial ON picks (manifest, serial)",
+    "CREATE TABLE workspace (id TEXT PRIMARY KEY)",
+    "INSERT INTO workspace (id) VALUES (substr(md5(random()::text || clock_timestamp()::text), 1, 16))",
+)
+
+STEPS = {"0011_limits": _TABLES, "0012_orders": _ORDERS, "0013_picks": _PICKS}

@@ -18,8 +18,10 @@ from runner.store.tables import query
 _JOBS = """
     SELECT j.id, j.manifest, j.job, j.listed, j.state, j.model, j.prompt, j.params, j.refs, j.axes, j.round,
         j.task_id, j.submitted_at, j.finished_at, j.duration_s, j.attempts, j.polls, j.overdue,
-        j.error_class, j.error_code, j.error_message, j.fingerprint, l.estimated, l.reserved, l.charged
+        j.error_class, j.error_code, j.error_message, j.fingerprint, l.estimated, l.reserved, l.charged,
+        k.verdict, k.rating, k.word, k.at
     FROM jobs j
+    LEFT JOIN picks k ON k.job = j.id AND k.round = j.round
     LEFT JOIN (
         SELECT job, sum(estimated) AS estimated, sum(CASE WHEN state = 'reserved' THEN amount ELSE 0 END) AS reserved,
             sum(CASE WHEN state = 'reserved' THEN 0 ELSE amount END) AS charged
@@ -147,6 +149,10 @@ class JobRow(NamedTuple):
     estimated: float | None
     reserved: float | None
     charged: float | None
+    verdict: str | None  # what a person thinks of its present round; None where nobody has said
+    rating: int | None
+    word: str | None
+    marked_at: str | None
 
 
 def job_rows(conn: Connection, manifest: str, rows: Sequence[int] | None = None) -> Iterator[JobRow]:

@@ -11,10 +11,11 @@ from runner.store.reporting import snapshot
 # In this order each row finds what it refers to.
 TABLES = (
     "manifests", "listings", "jobs", "ledger", "artifacts", "runs", "events", "uploads", "prices", "durations", "rates",
-    "hashes", "result_hosts", "orders",
+    "hashes", "result_hosts", "orders", "picks",
 )  # fmt: skip
 # Sums of the ledger, which add themselves up as its rows come.
 SUMS = ("credit_totals", "credit_minutes", "credits_out")
+REPLACED = ("workspace",)  # a new database has its own row: the copy is the same workspace
 NUMBERED = ("jobs", "ledger", "runs", "events", "durations", "orders")  # their next row gets the next number
 
 
@@ -35,6 +36,9 @@ def transfer(source: StateDatabase, target: StateDatabase) -> dict[str, int]:
                     hint="copy into a database that is empty, or not there yet",
                 )
         copied = {table: _copy(old, new, table) for table in TABLES}
+        for table in REPLACED:
+            new.execute(f"DELETE FROM {table}")
+            _copy(old, new, table)
         target.number_on(NUMBERED)
         for name in manifests.names(old):
             before, after = ledger.totals(old, name), ledger.totals(new, name)

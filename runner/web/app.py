@@ -11,8 +11,8 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -22,6 +22,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runner.errors import RunnerError
 from runner.reports import page
 from runner.reports.metrics import CONTENT_TYPE
 from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
@@ -32,6 +33,7 @@ MOST_LISTENERS = 50
 SHOWN = frozenset(media.mime for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE, *BY_TRACKS))
 LARGEST_ORDER_BYTES = 1000
 METRICS = "/metrics"
+LARGEST_PICKS_BYTES = 1_000_000  # an undo may speak of hundreds
 NOTHING_HERE = "There is nothing here. Open the address that rivya-batch has printed.\n"
 
 SECURITY = {
@@ -68,6 +70,7 @@ def live_app(
     hosts: frozenset[str],
     control: Control | None = None,
     metrics: Callable[[], str] | None = None,
+    keep_picks: Callable[[Sequence[Mapping[str, Any]]], None] | None = None,
 ) -> ASGIApp:
     """Return the application of one manifest's live page.
 
@@ -76,8 +79,10 @@ def live_app(
         title: The manifest's name.
         token: The secret part of the address.
         hosts: What a Host header may say: `127.0.0.1:8000`.
-        control: What the page's buttons move; None for a page that is only looked at.
         metrics: Numbers for who collects them, at `/metrics`, without the token; None: there are none.
+        control: What the page's buttons move; None for a run that is not of this process.
+        keep_picks: Takes what a person says of results, `{"row": 1, "round": 1, "verdict": "picked"}`, in a thread.
+            Raises ValueError for what means nothing, RunnerError where it cannot be written.
     """
     document = page.page(title, LIVE, connect="'self'")
     policy = page.policy(connect="'self'") + "; frame-ancestors 'none'"
@@ -96,18 +101,34 @@ def live_app(
     async def order(request: Request) -> Response:
         if control is None:
             return PlainTextResponse("this page is read-only\n", status_code=405)
-        act = _orders(control).get(await _asked(request))
+        act = _orders(control).get(str((await _asked(request, LARGEST_ORDER_BYTES)).get("do")))
         if act is None:
             return PlainTextResponse('say {"do": "hold"}, "go on" or "stop"\n', status_code=400)
         act()
         feed.poke()
         return JSONResponse({"v": 1}, status_code=202)
 
+    async def pick(request: Request) -> Response:
+        if keep_picks is None:
+            return PlainTextResponse("this page is read-only\n", status_code=405)
+        said = (await _asked(request, LARGEST_PICKS_BYTES)).get("picks")
+        try:
+            if not isinstance(said, list) or not all(isinstance(each, dict) for each in said):
+                raise ValueError('say {"picks": [{"row": 1, "round": 1, "verdict": "picked"}]}')
+            await anyio.to_thread.run_sync(keep_picks, said)
+        except ValueError as exc:
+            return PlainTextResponse(f"{exc}\n", status_code=400)
+        except RunnerError as exc:
+            return PlainTextResponse(f"{exc}\n", status_code=503)
+        feed.poke()
+        return JSONResponse({"v": 1}, status_code=200)
+
     routes = [
         Route("/", show),
         Route("/events", events),
         Route("/{kind}/{row:int}/{number:int}/{name}", _files(feed)),
         Route("/control", order, methods=["POST"]),
+        Route("/picks", pick, methods=["POST"]),
     ]
     whole: list[Mount | Route] = [Mount(f"/t/{token}", routes=routes)]
     if metrics is not None:
@@ -161,16 +182,18 @@ def _orders(control: Control) -> Mapping[str, Callable[[], None]]:
     return {"hold": lambda: control.hold(True), "go on": lambda: control.hold(False), "stop": control.stop}
 
 
-async def _asked(request: Request) -> str:
+async def _asked(request: Request, most_bytes: int) -> Mapping[str, Any]:
+    """Return the object that a page sent; an empty one for anything else."""
     body = b""
     async for piece in request.stream():
         body += piece
-        if len(body) > LARGEST_ORDER_BYTES:
-            return ""
+        if len(body) > most_bytes:
+            return {}
     try:
-        return str(json.loads(body)["do"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return asked if isinstance(asked, dict) else {}
 
 
 class Guard:

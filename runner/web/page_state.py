@@ -17,7 +17,7 @@ from runner.host.clock import epoch, rfc3339
 from runner.host.workspace import DatabasePlace, Holder
 from runner.reports import page
 from runner.reports.data import FilePlace, Invocation, Report, categories_of, collect, jobs_of
-from runner.store import jobs, reporting, runs
+from runner.store import jobs, picks, reporting, runs
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase, open_to_read
 from runner.store.error_words import trouble
@@ -103,6 +103,7 @@ class PageReader:
         self._data_version: int | None = None
         self._shape: tuple[int, str] | None = None
         self._event = 0
+        self._said = 0  # the last thing that was said of a result
         self._updated_at = ""
         self._categories: Mapping[str, str] = {}
         self._versions: dict[int, int] = {}
@@ -133,14 +134,16 @@ class PageReader:
         if shape != self._shape:
             self._versions, self._updated_at = reporting.versions(conn, name)
             self._categories = categories_of(reporting.models(conn, name))
-            self._shape, self._event = shape, event
+            self._shape, self._event, self._said = shape, event, picks.last(conn, name)
             self._head = _lasting(self._head_of(conn, self._report(conn, ()), control))
             return Delta()
         since = rfc3339(max((epoch(self._updated_at) or 0.0) - OVERLAP_S, 0.0))
         found, updated_at = reporting.versions(conn, name, since=since, event=self._event)
-        rows = sorted(row for row, version in found.items() if self._versions.get(row) != version)
+        moved = {row for row, version in found.items() if self._versions.get(row) != version}
+        rows = sorted(moved.union(picks.changed(conn, name, self._said)))
         self._versions.update(found)
         self._updated_at, self._event = max(updated_at, self._updated_at), event
+        self._said = picks.last(conn, name)
         if len(rows) > self.piece:
             return Delta()
         report = self._report(conn, rows)

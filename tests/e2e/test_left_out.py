@@ -152,5 +152,5 @@ def test_a_plan_of_some_jobs_counts_only_these_as_spending(bench: Bench) -> None
         "cat-2": True,
         "dog": False,
     }
-    assert "no job id is like cow" in none.stdout
+    assert "no job has an id like cow" in none.stdout
     assert (json.loads(later.stdout)["submits"], bench.states()) == (1, {"planned": 2, "done": 1})

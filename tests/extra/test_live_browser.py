@@ -334,3 +334,25 @@ def test_axe_finds_nothing(command: Command, open_page: Callable[..., Page], sch
     page.get_by_role("button", name="Stop…").click()
     assert axe_findings(page) == []
     night.process.kill()
+
+
+def test_a_pick_of_the_live_page_is_in_the_report_and_on_the_next_page(
+    command: Command, open_page: Callable[..., Page]
+) -> None:
+    """Another port is another origin to the browser: what is picked must not live there."""
+    night = Night(command, "--duration 0.2:0.5")
+    page = open_page(night.url)
+    page.wait_for_selector(".tile.done canvas")
+    id_ = page.locator(".tile.done .id").first.inner_text()
+    page.locator(".tile.done").first.hover()
+    page.get_by_label(f"Pick {id_}", exact=True).click()
+    until(page, "document.querySelector('#picked').textContent === '★ 1'")
+    page.wait_for_selector(".now.ended", timeout=60_000)
+    assert night.process.wait(timeout=20) == 0
+
+    page.goto((command.workspace / "out" / "night" / "sandbox" / "report.html").as_uri())
+    assert page.locator("#picked").inner_text() == "★ 1"
+    page.keyboard.press("v")
+    assert page.locator(".tile .id").all_inner_texts() == [id_]
+    told = command("pick", "night.yaml", "--sandbox", "--json").json["picks"]
+    assert [each["id"] for each in told] == [id_]

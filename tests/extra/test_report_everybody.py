@@ -89,7 +89,7 @@ def test_the_focus_stays_on_its_job_when_a_key_narrows_the_list(
     page.keyboard.press("v")
     assert page.locator("#summary").inner_text().startswith("2 of")
     assert page.evaluate(focused) == chosen
-    page.keyboard.press("f")  # it is removed from favourites and leaves the list
+    page.keyboard.press("f")  # it is no longer picked, and leaves the list
     assert page.evaluate(focused) == "canal-fog-1"
     page.keyboard.press("f")
     assert page.evaluate("document.activeElement.id") == "view"

@@ -1,4 +1,4 @@
-"""The report in a real browser: favourites, and what one takes away."""
+"""The report in a real browser: picks, and what one takes away."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from runner.api.picks import read_picks
 from runner.manifest import open_manifest
 from runner.manifest.reference_files import DiskReferences
 from runner.model import Severity
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.extra
 
 
-def test_favourites_outlive_the_page(open_page: Callable[..., Page], mixed: Path) -> None:
+def test_picks_outlive_the_page(open_page: Callable[..., Page], mixed: Path) -> None:
     page = open_page(mixed, height=2400)
     page.locator("#view").focus()
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("f")
     page.locator(".tile", has_text="poster").hover()
-    page.get_by_label("Favourite poster").click()
+    page.get_by_label("Pick poster").click()
 
     page.reload()
     page.keyboard.press("v")
 
     assert ids(page) == ["cat-ink-2", "poster"]
-    assert page.locator("#favourites").inner_text() == "★ 2"
+    assert page.locator("#picked").inner_text() == "★ 2"
 
 
 def test_a_browser_that_remembers_nothing_still_works(open_page: Callable[..., Page], mixed: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_browser_that_remembers_nothing_still_works(open_page: Callable[..., P
     page.goto(mixed.as_uri())
 
     page.locator(".tile").first.hover()
-    page.get_by_label("Favourite cat-ink-1").click()
+    page.get_by_label("Pick cat-ink-1").click()
     page.keyboard.press("v")
 
     assert ids(page) == ["cat-ink-1"]
@@ -113,3 +114,49 @@ def test_references_are_exported_as_they_were_written(open_page: Callable[..., P
 
     text = Path(download.value.path()).read_text("utf-8")
     assert """references: ["assets/it's $${here}.png"]""" in text
+
+
+def test_two_projects_of_one_name_do_not_share_picks(
+    open_page: Callable[..., Page], reports: Callable[..., tuple[Path, Report]]
+) -> None:
+    """All pages of the disk share one storage; what counts is the workspace."""
+    first, _ = reports("same", lambda media: [Row(id="a", files=media["video"][:1])])
+    second, _ = reports("same", lambda media: [Row(id="a", files=media["video"][:1])])
+    page = open_page(first)
+    page.locator(".tile").first.hover()
+    page.get_by_label("Pick a", exact=True).click()
+    assert page.locator("#picked").inner_text() == "★ 1"
+
+    page.goto(second.as_uri())
+
+    assert page.locator("#picked").inner_text() == "★ 0"
+    page.goto(first.as_uri())
+    assert page.locator("#picked").inner_text() == "★ 1"
+
+
+def test_what_was_picked_is_saved_for_the_command(open_page: Callable[..., Page], mixed: Path) -> None:
+    page = open_page(mixed)
+    page.locator(".tile", has_text="cat-ink-1").hover()
+    page.get_by_label("Pick cat-ink-1").click()
+    page.locator("#view").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    assert page.locator(".tile.rejected .id").all_inner_texts() == ["cat-ink-2"]
+
+    page.click("#export")
+    assert (
+        "rivya-batch pick mixed.yaml --from mixed-picks.json" in page.locator("#export-dialog").inner_text()
+    )
+    with page.expect_download() as download:
+        page.click("#export-picks")
+
+    told = read_picks(str(download.value.path()))
+    assert told.manifest == "mixed"
+    assert {id_: change.verdict for id_, (_, change) in told.picks.items()} == {
+        "cat-ink-1": "picked",
+        "cat-ink-2": "rejected",
+    }
+    page.keyboard.press("u")
+    page.keyboard.press("u")
+    assert page.locator("#picked").inner_text() == "★ 0"

@@ -14,7 +14,7 @@ from runner.store import jobs, ledger, runs
 from runner.store.database import StateDatabase, empty_database, open_database
 from runner.store.server_address import ServerAddress
 from runner.store.sqlite import StateFile
-from runner.store.transfer import NUMBERED, SUMS, TABLES
+from runner.store.transfer import NUMBERED, REPLACED, SUMS, TABLES
 from tests.databases import empty_state, of_kind, server
 from tests.report_rows import Row, add, new_state
 
@@ -54,7 +54,7 @@ def test_every_table_is_copied_or_adds_itself_up() -> None:
         if not row[0].startswith(("sqlite_", "_sqlite_"))
     }
 
-    assert names == {*TABLES, *SUMS}
+    assert names == {*TABLES, *SUMS, *REPLACED}
     assert set(NUMBERED) <= set(TABLES)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from runner.api.manifests.contracts import contracts_for
 from runner.contract import Contract, suggest
 from runner.errors import UsageError
 from runner.host.workspace import Workspace, find_workspace, no_database, workspace_root
+from runner.lifecycle.selection import Only, fits
 from runner.manifest import OpenManifest, open_manifest
 from runner.manifest.copies import Copies
 from runner.manifest.left_out import LeftOut
@@ -93,7 +93,7 @@ class Without:
     """Which jobs with mistakes are left out, in the place of refusing the manifest."""
 
     skip_invalid: bool = False
-    only: str | None = None  # ids like this are asked for, and the mistakes of others stop nothing
+    only: Only | None = None  # these are asked for, and the mistakes of others stop nothing
     ids: frozenset[str] | None = None  # of those, only these are submitted
 
     @property
@@ -103,9 +103,7 @@ class Without:
 
     def wants(self, id_: str) -> bool:
         """Return whether a job is asked for."""
-        return (self.ids is None or id_ in self.ids) and (
-            self.only is None or fnmatch.fnmatchcase(id_, self.only)
-        )
+        return (self.ids is None or id_ in self.ids) and fits(self.only, id_)
 
     def refuses(self, found: LeftOut) -> bool:
         """Return whether nothing may be done because of these."""

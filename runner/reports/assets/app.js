@@ -8,20 +8,20 @@ const MODELS_NAMED = 2;
 
 const KEYS = [
   ["1 2 3 4", "gallery, grid, table, stats"], ["/", "search"], ["← ↑ → ↓", "move between jobs"], ["Enter", "open a job"],
-  ["← →", "in an open job: previous, next"], ["Space", "in an open job: play, pause"], ["f", "toggle favourite"],
-  ["v", "favourites only"], ["e", "export"], ["t", "theme"], ["Esc", "close; clear the search"], ["?", "this help"],
+  ["← →", "in an open job: previous, next"], ["Space", "in an open job: play, pause"], ["p", "pick, or not"], ["x", "reject, or not"],
+  ["u", "undo"], ["v", "picked only"], ["e", "export"], ["t", "theme"], ["Esc", "close; clear the search"], ["?", "this help"],
 ];
 
 class App {
   constructor() {
     this.model = new Model();
-    this.filter = {text: "", state: "", sides: new Map(), favourites: false, removed: false};
+    this.filter = {text: "", state: "", sides: new Map(), mark: "", removed: false};
     this.sort = {key: "order", down: false};
     this.size = memory.get("rivya-batch size") in SIZES ? memory.get("rivya-batch size") : "medium";
     this.shown = [];
     this.view = null;
     this.lightbox = new Lightbox(this);
-    this.favourites = new Favourites("rivya-batch none");
+    this.picks = new Picks(this);
   }
 
   start() {
@@ -29,7 +29,7 @@ class App {
     $("theme").onclick = () => this.nextTheme();
     $("help").onclick = () => this.help();
     $("export").onclick = () => openExport(this);
-    $("favourites").onclick = () => this.toggleOnlyFavourites();
+    $("picked").onclick = () => this.toggleOnlyPicked();
     $("filters-toggle").onclick = () => this.toggleFilters($("filters").hidden);
     $("search").oninput = debounced(120, () => { this.filter.text = $("search").value; this.refresh(); });
     addEventListener("scroll", () => this.soon("draw"), {passive: true});
@@ -42,9 +42,7 @@ class App {
 
   /** New data has come. */
   changed(all) {
-    const {head} = this.model;
-    const key = `rivya-batch favourites ${head.sandbox ? "sandbox " : ""}${head.manifest}`;
-    if (this.favourites.key !== key) this.favourites = new Favourites(key);
+    this.picks.renew();
     showHead(this);
     // A list that somebody has just opened stays open.
     if (all || !$("filters").contains(document.activeElement)) this.buildFilters();
@@ -90,7 +88,7 @@ class App {
   }
 
   refresh() {
-    this.shown = this.model.select(this.filter, this.sort, this.favourites);
+    this.shown = this.model.select(this.filter, this.sort);
     const all = this.model.jobs.filter(job => job.listed).length;
     const n = this.shown.length;
     const paid = this.shown.reduce((sum, job) => sum + (job.charged ?? 0), 0);
@@ -107,16 +105,16 @@ class App {
       : [h("p", {}, "No jobs yet."), h("p", {class: "muted"}, "They appear here once you run:"), commandLine(this.model.head.commands.run ?? "rivya-batch run")]));
     const active = [this.filter.state, ...this.filter.sides.values()].filter(Boolean).length;
     $("filters-toggle").textContent = active ? `Filters (${active})` : "Filters";
-    this.showFavourites();
+    this.showPicked();
   }
 
   narrowed() {
-    const {text, state, sides, favourites, removed} = this.filter;
-    return Boolean(text.trim() || state || sides.size || favourites || removed);
+    const {text, state, sides, mark, removed} = this.filter;
+    return Boolean(text.trim() || state || sides.size || mark || removed);
   }
 
   clear() {
-    this.filter = {text: "", state: "", sides: new Map(), favourites: false, removed: false};
+    this.filter = {text: "", state: "", sides: new Map(), mark: "", removed: false};
     $("search").value = "";
     this.buildFilters();
     this.refresh();
@@ -126,7 +124,7 @@ class App {
   showState(state) {
     this.filter.state = state;
     this.filter.sides.clear();
-    this.filter.favourites = false;
+    this.filter.mark = "";
     this.toggleFilters(true);
     this.show(this.name === "numbers" ? "gallery" : this.name);
   }
@@ -150,26 +148,40 @@ class App {
     if (back?.isConnected) back.focus({preventScroll: true});
   }
 
-  toggleFavourite(job) {
-    const kept = this.favourites.toggle(job.id);
-    const on = this.favourites.has(job.id);
-    say(on ? (kept ? `${job.id} added to favourites` : "A favourite until you close this page: this browser cannot store it") : `${job.id} removed from favourites`);
-    for (const star of document.querySelectorAll(".star")) star.show?.();
-    this.showFavourites();
-    if (this.filter.favourites && !this.lightbox.job) this.refresh();
+  /** Say what one thinks of jobs, and show it everywhere. */
+  judge(jobs, change) {
+    const kept = this.picks.set(jobs, change);
+    const name = jobs.length === 1 ? jobs[0].id : plural(jobs.length, "job");
+    const what = change.verdict === "picked" ? "picked" : change.verdict === "rejected" ? "rejected" : change.verdict === "" ? "no longer marked" : change.rating ? `${change.rating} of 5` : "noted";
+    say(kept ? `${name}: ${what}` : "Kept until you close this page: this browser cannot store it");
+    this.picksChanged();
   }
 
-  showFavourites() {
-    const button = $("favourites");
-    const number = this.model.jobs.filter(job => job.listed && this.favourites.has(job.id)).length;
+  undo() {
+    const job = this.picks.undo();
+    say(job ? `Undone: ${job.id}` : "Nothing to undo");
+    this.picksChanged();
+    return job;
+  }
+
+  picksChanged() {
+    for (const star of document.querySelectorAll("button.star")) star.show?.();
+    this.showPicked();
+    if (this.filter.mark && !this.lightbox.job) this.refresh();
+  }
+
+  showPicked() {
+    const button = $("picked");
+    const number = this.model.jobs.filter(job => job.listed && job.pick.verdict === "picked").length;
     button.textContent = `★ ${whole.format(number)}`;
-    button.setAttribute("aria-pressed", this.filter.favourites);
-    button.setAttribute("aria-label", `Favourites only, ${number} marked`);
-    button.title = "Favourites only (v)";
+    button.setAttribute("aria-pressed", this.filter.mark === "picked");
+    button.setAttribute("aria-label", `Picked only, ${number} picked`);
+    button.title = "Picked only (v)";
   }
 
-  toggleOnlyFavourites() {
-    this.filter.favourites = !this.filter.favourites;
+  toggleOnlyPicked() {
+    this.filter.mark = this.filter.mark === "picked" ? "" : "picked";
+    this.buildFilters();
     this.refresh();
   }
 
@@ -224,6 +236,7 @@ class App {
         this.buildFilters();
         this.refresh();
       })),
+      pick("Picks", filter.mark, this.marks(), value => { filter.mark = value; this.buildFilters(); this.refresh(); }),
       pick("Sort", `${this.sort.key}${this.sort.down ? " down" : ""}`, Object.entries(SORTS).flatMap(([key, {name}]) =>
         key === "order" ? [[key, name]] : [[key, `${name} ↑`], [`${key} down`, `${name} ↓`]]), value => {
         const [key, down] = value.split(" ");
@@ -236,6 +249,13 @@ class App {
         this.view.layout();
       }, this.size));
     if (focused) [...$("filters").querySelectorAll("select")].find(each => each.getAttribute("aria-label") === focused)?.focus();
+  }
+
+  marks() {
+    const {jobs} = this.model;
+    const of = mark => jobs.filter(job => job.listed && markFits(job, mark)).length;
+    return [["", "any"], ...Object.entries(MARKS).map(([mark, words]) => [mark, `${words} (${of(mark)})`]),
+      ...[1, 2, 3, 4, 5].map(n => [String(n), n === 5 ? "5 stars" : `${n} stars or more`])];
   }
 
   applyTheme(theme) {
@@ -257,7 +277,8 @@ class App {
     const dialog = $("help-dialog");
     dialog.replaceChildren(h("h2", {id: "help-title"}, "Keyboard shortcuts"),
       h("dl", {class: "keys"}, KEYS.map(([keys, words]) => h("div", {}, h("dt", {}, keys.split(" ").map(key => h("kbd", {}, key))), h("dd", {}, words)))),
-      h("p", {class: "muted"}, "Favourites stay in this browser. Everything on this page comes from this file and the results beside it; it sends nothing anywhere."),
+      h("p", {class: "muted"}, this.picks.live ? "Picks are kept in the database. Everything on this page comes from this machine; it sends nothing anywhere else."
+        : "Picks stay in this browser until you save them (e). Everything on this page comes from this file and the results beside it; it sends nothing anywhere."),
       h("div", {class: "sheet-actions"}, h("button", {type: "button", class: "chip strong", onclick: () => dialog.close()}, "Close")));
     dialog.showModal();
   }
@@ -274,7 +295,8 @@ class App {
     const job = event.target.closest(".tile, tr")?.job;
     const act = {
       "/": () => { $("search").focus(); $("search").select(); }, "?": () => this.help(), t: () => this.nextTheme(), e: () => openExport(this),
-      v: () => this.toggleOnlyFavourites(), f: () => job && this.toggleFavourite(job),
+      v: () => this.toggleOnlyPicked(), u: () => this.undo(),
+      ...judging(this, () => job),
       1: () => this.show("gallery"), 2: () => this.show("grid"), 3: () => this.show("table"), 4: () => this.show("numbers"),
     }[event.key];
     if (!act) return;
@@ -282,6 +304,15 @@ class App {
     act();
   }
 }
+
+/** What keys say of a job: p and f pick it, x rejects it; each again takes it back. */
+const judging = (app, of) => {
+  const toggle = verdict => () => {
+    const job = of();
+    if (job) app.judge([job], {verdict: job.pick.verdict === verdict ? "" : verdict});
+  };
+  return {p: toggle("picked"), f: toggle("picked"), x: toggle("rejected")};
+};
 
 /** What each model cost, the dearest first; a manifest with one model says no more than its sum. */
 const byModel = head => {

@@ -107,7 +107,7 @@ class Lightbox {
     const act = {
       ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
       Home: () => this.show(this.app.shown[0] ?? this.job), End: () => this.show(this.app.shown.at(-1) ?? this.job),
-      f: () => this.app.toggleFavourite(this.job),
+      ...judging(this.app, () => this.job),
       " ": () => {
         const player = this.stage.querySelector("video, audio");
         if (!player || event.target.matches("button, a, summary")) return false;

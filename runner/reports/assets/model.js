@@ -54,6 +54,7 @@ class Model {
         overdue: column.overdue[i] === 1,
         error: tables.error[column.error[i]],
         files: column.files[i],
+        pick: NO_PICK,
       };
       for (const axis of axes) job.axes[axis.at] = axis.jobs[i] < 0 ? undefined : axis.numbers[axis.jobs[i]];
       const known = this.byRow.get(row);
@@ -61,6 +62,7 @@ class Model {
       this.byRow.set(row, job.order);
       this.jobs[job.order] = job;
     });
+    for (const [i, verdict, rating, word, at] of payload.picks ?? []) this.jobs[this.byRow.get(column.row[i])].pick = {verdict, rating, word, at: at * 1000};
   }
 
   axisNamed(name) {
@@ -115,13 +117,13 @@ class Model {
   }
 
   /** Jobs that pass a filter, sorted. */
-  select(filter, sort, favourites) {
+  select(filter, sort) {
     const words = searchable(filter.text).split(/\s+/).filter(Boolean);
     const sides = this.sides().filter(side => filter.sides.has(side.key)).map(side => [side, filter.sides.get(side.key)]);
     const found = this.jobs.filter(job =>
       (filter.removed || job.listed || filter.state === "removed")
       && stateFits(job, filter.state)
-      && (!filter.favourites || favourites.has(job.id))
+      && markFits(job, filter.mark)
       && sides.every(([side, value]) => side.values[side.of(job)] === value)
       && words.every(word => haystack(job).includes(word)));
     const by = SORTS[sort.key] ?? SORTS.order;

@@ -1,21 +1,124 @@
-// Favourites, and what one takes away: ids, or a manifest of its own.
+// What one thinks of results: picked, rejected, one to five stars, a word. And what one takes away of it.
+//
+// A live page hands it to the database at once. A page from the disk keeps it in this browser, under the name of the
+// workspace, until it is saved and `rivya-batch pick --from` reads it.
 
-class Favourites {
-  constructor(key) {
-    this.key = key;
-    const known = memory.get(key);
-    this.ids = new Set(Array.isArray(known) ? known.filter(id => typeof id === "string") : []);
+const NO_PICK = {verdict: "", rating: 0, word: "", at: 0};
+const UNDOS = 200;
+const MARKS = {picked: "picked", rejected: "rejected", unseen: "not judged yet", rated: "rated"};
+
+class Picks {
+  constructor(app) {
+    this.app = app;
+    this.live = Boolean(embedded().live);
+    this.key = "";
+    this.own = {};       // `row.round`: [verdict, rating, word, ms]; what only this browser knows
+    this.onTheWay = new Map();
+    this.undos = [];
   }
 
-  has(id) {
-    return this.ids.has(id);
+  /** New data has come: what was said here and is newer lies over it. */
+  renew() {
+    const {head, jobs} = this.app.model;
+    const key = `rivya-batch picks ${head.workspace} ${head.manifest}`;
+    if (!this.live && key !== this.key) {
+      this.key = key;
+      const known = memory.get(key);
+      this.own = known && typeof known === "object" ? known : {};
+    }
+    for (const job of jobs) this.lay(job);
   }
 
-  toggle(id) {
-    if (!this.ids.delete(id)) this.ids.add(id);
-    return memory.set(this.key, [...this.ids]);
+  lay(job) {
+    const over = this.onTheWay.get(job.row) ?? this.kept(job);
+    if (over && over.at > job.pick.at) job.pick = over;
+  }
+
+  kept(job) {
+    const said = this.own[`${job.row}.${job.round}`];
+    if (!Array.isArray(said)) return null;
+    const [verdict, rating, word, at] = said;
+    return {verdict: verdict in MARKS ? verdict : "", rating: Number(rating) || 0, word: String(word ?? ""), at: Number(at) || 0};
+  }
+
+  /** Jobs of which something was said on this page that no database knows. */
+  unsaved() {
+    return this.live ? [] : this.app.model.jobs.filter(job => `${job.row}.${job.round}` in this.own && job.pick.at === this.kept(job)?.at);
+  }
+
+  /** Say something of jobs: `{verdict: "picked"}`. */
+  set(jobs, change, {undoable = true} = {}) {
+    const at = Date.now();
+    const before = jobs.map(job => [job.row, job.pick]);
+    for (const job of jobs) job.pick = {...job.pick, ...change, at};
+    if (undoable) this.undos = [...this.undos.slice(1 - UNDOS), before];
+    return this.keep(jobs, before);
+  }
+
+  /** Take back what was said last; returns the job it was about. */
+  undo() {
+    const last = this.undos.pop();
+    if (!last) return null;
+    const {model} = this.app;
+    const jobs = [];
+    const now = [];
+    for (const [row, pick] of last) {
+      const job = model.jobs[model.byRow.get(row)];
+      if (!job) continue;
+      now.push([row, job.pick]);
+      job.pick = {...pick, at: Date.now()};
+      jobs.push(job);
+    }
+    this.keep(jobs, now);
+    return jobs[0] ?? null;
+  }
+
+  keep(jobs, before) {
+    if (this.live) {
+      this.send(jobs, before);
+      return true;
+    }
+    for (const {row, round, pick} of jobs) this.own[`${row}.${round}`] = [pick.verdict, pick.rating, pick.word, pick.at];
+    return memory.set(this.key, this.own);
+  }
+
+  async send(jobs, before) {
+    for (const job of jobs) this.onTheWay.set(job.row, job.pick);
+    const mine = jobs.map(job => [job.row, job.pick]);
+    let why = "";
+    try {
+      const answer = await fetch("picks", {method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify({
+        picks: jobs.map(({row, round, pick: {verdict, rating, word}}) => ({row, round, verdict, rating, word}))})});
+      if (!answer.ok) why = (await answer.text()).trim();
+    } catch {
+      why = "this page is no longer served";
+    }
+    for (const [row, pick] of mine) if (this.onTheWay.get(row) === pick) this.onTheWay.delete(row);
+    if (!why) return;
+    const {model} = this.app;
+    for (const [row, pick] of before) {
+      const job = model.jobs[model.byRow.get(row)];
+      if (job) job.pick = pick;
+    }
+    this.app.picksChanged();
+    say(`Not saved: ${why}`);
   }
 }
+
+/** Whether anything was decided about a job. */
+const isJudged = job => Boolean(job.pick.verdict || job.pick.rating);
+
+/** Whether a job has a result to look at. */
+const canBeSeen = job => job.files.length > 0;
+
+const markFits = (job, mark) => {
+  switch (mark) {
+    case "": return true;
+    case "unseen": return canBeSeen(job) && !isJudged(job);
+    case "rated": return job.pick.rating > 0;
+    default: return /^[1-5]$/.test(mark) ? job.pick.rating >= Number(mark) : job.pick.verdict === mark;
+  }
+};
 
 const ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"};
 
@@ -71,12 +174,19 @@ const download = (name, type, text) => {
   return name;
 };
 
+/** A file of picks, as `rivya-batch pick --from` reads it. */
+const picksFile = (head, jobs) => `${JSON.stringify({
+  rivya_batch_picks: 1, manifest: head.manifest, workspace: head.workspace,
+  picks: jobs.map(({id, round, pick: {verdict, rating, word}}) => ({id, round, verdict, rating, word})),
+}, null, 1)}\n`;
+
 const openExport = app => {
   const dialog = $("export-dialog");
-  const favourites = app.model.jobs.filter(job => app.favourites.has(job.id));
+  const picked = app.model.jobs.filter(job => job.listed && job.pick.verdict === "picked");
+  const unsaved = app.picks.unsaved();
   const {head} = app.model;
-  const choices = [["favourites", "Favourites", oneOfEach(favourites)], ["shown", "Jobs shown now", oneOfEach(app.shown)]];
-  const first = favourites.length ? 0 : 1;
+  const choices = [["picked", "Picked", oneOfEach(picked)], ["shown", "Jobs shown now", oneOfEach(app.shown)]];
+  const first = picked.length ? 0 : 1;
   const chosen = () => choices.find(([key]) => key === dialog.querySelector("input:checked").value)[2];
   const take = act => () => {
     const jobs = chosen();
@@ -90,12 +200,18 @@ const openExport = app => {
     h("fieldset", {}, h("legend", {class: "offscreen"}, "Which jobs"), choices.map(([key, name, jobs], i) =>
       h("label", {}, h("input", {type: "radio", name: "which", value: key, checked: i === first, disabled: !jobs.length && i !== first}), `${name} (${whole.format(jobs.length)})`))),
     h("div", {class: "sheet-actions"},
+      unsaved.length > 0 && h("button", {type: "button", id: "export-picks", class: "chip strong", onclick: () => {
+        say(`Saved ${download(`${head.manifest}-picks.json`, "application/json", picksFile(head, unsaved))} (${plural(unsaved.length, "job")})`);
+        dialog.close();
+      }}, "Picks (.json)"),
       h("button", {type: "button", id: "export-ids", class: "chip", onclick: take(jobs => download(`${head.manifest}-ids.txt`, "text/plain", `${jobs.map(job => job.id).join("\n")}\n`))}, "Ids (.txt)"),
       h("button", {type: "button", id: "export-manifest", class: "chip strong", onclick: take(jobs => {
         const {name, text} = manifestOf(head, jobs);
         return download(name, "application/yaml", text);
       })}, "New manifest (.yaml)"),
       h("button", {type: "button", class: "chip", onclick: () => dialog.close()}, "Cancel")),
+    ...(!unsaved.length ? [] : [h("p", {class: "muted"}, `What you said of ${plural(unsaved.length, "job")} is in this browser only. Save the picks, then hand them over:`),
+      commandLine(`${head.commands.pick} --from ${quoted(`${head.manifest}-picks.json`)}`)]),
     h("p", {class: "muted"}, "A new manifest lists these jobs under a name of its own, to change them or to run them again (costs credits)."));
   dialog.showModal();
 };

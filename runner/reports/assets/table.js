@@ -94,7 +94,7 @@ class Table {
   headOf(column) {
     const {sort} = this.app;
     const on = column.sort && sort.key === column.sort;
-    const name = {star: "Favourite", shot: "Result"}[column.key];
+    const name = {star: "Picked", shot: "Result"}[column.key];
     return h("th", {scope: "col", class: column.number ? "number" : "", "aria-sort": on ? (sort.down ? "descending" : "ascending") : undefined},
       column.sort
         ? h("button", {type: "button", class: "sort", onclick: event => {
@@ -133,7 +133,8 @@ class Table {
         return h("td", {class: [column.key, column.number && "number"].filter(Boolean).join(" "), title: column.title?.(job)}, cell);
       }));
     node.job = job;
-    node.star = node.querySelector(".star");
+    node.star = node.querySelector(".star .star") ?? node.querySelector("button.star");
+    node.star.show();
     node.close = () => closing.forEach(close => close());
     return node;
   }

@@ -13,13 +13,17 @@ const stateMark = state => svg("svg", {class: `mark ${state}`, viewBox: "0 0 16 
 const starButton = (app, job) => {
   const button = h("button", {type: "button", class: "star", tabindex: "-1", onclick: event => {
     event.stopPropagation();
-    app.toggleFavourite(job);
+    app.judge([job], {verdict: job.pick.verdict === "picked" ? "" : "picked"});
   }}, svg("svg", {viewBox: "0 0 16 16", "aria-hidden": "true"},
     svg("path", {d: "M8 1.8l1.9 3.9 4.3.6-3.1 3 .7 4.3L8 11.6l-3.8 2 .7-4.3-3.1-3 4.3-.6z"})));
+  button.job = job;
   button.show = () => {
-    const on = app.favourites.has(job.id);
-    button.setAttribute("aria-pressed", on);
-    button.setAttribute("aria-label", `Favourite ${job.id}`);
+    button.setAttribute("aria-pressed", button.job.pick.verdict === "picked");
+    button.setAttribute("aria-label", `Pick ${button.job.id}`);
+    const place = button.closest(".tile, tr");
+    place?.classList.toggle("rejected", button.job.pick.verdict === "rejected");
+    const stars = place?.querySelector(".stars");
+    if (stars) stars.textContent = button.job.pick.rating ? "★".repeat(button.job.pick.rating) : "";
   };
   button.show();
   return button;
@@ -75,7 +79,7 @@ const tile = (app, job, {caption = true, label = describe(job)} = {}) => {
   const main = h("button", {type: "button", class: "tile-main", tabindex: "-1", "aria-label": label, onclick: () => app.open(job)});
   const star = starButton(app, job);
   const node = h("div", {class: `tile ${job.state}`}, h("div", {class: "frame"}, shot, main), star,
-    caption && h("p", {class: "caption", "aria-hidden": "true"}, stateMark(job.state), h("span", {class: "id"}, job.id),
+    caption && h("p", {class: "caption", "aria-hidden": "true"}, stateMark(job.state), h("span", {class: "id"}, job.id), h("span", {class: "stars"}),
       h("span", {class: "muted"}, job.duration === null ? "" : span(job.duration))));
   const file = job.files[0];
   if (file && kindOf(file) === "video") {
@@ -96,6 +100,7 @@ const tile = (app, job, {caption = true, label = describe(job)} = {}) => {
   node.job = job;
   node.main = main;
   node.star = star;
+  star.show();
   node.close = () => {
     shot.close();
     if (preview.video && shot.contains(preview.video)) preview.stop();
