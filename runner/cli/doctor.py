@@ -120,19 +120,18 @@ def try_for(of: Patient, credits: float, *, yes: bool) -> Tried:
         UsageError: Nobody has said yes.
     """
     from runner.api.doctor import offer, try_it
-    from runner.progress.figures import credits_in_words
 
     chosen = offer(of, credits)
     contract = chosen.contract
     what = "the job that an earlier try has begun" if chosen.resumed else f"one job of {contract.id}"
-    most = f"at most {credits_in_words(credits)} credits"
+    most = f"at most {in_credits(credits)}"
     if not yes:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError(
                 f"this would spend {most}, and there is no terminal to ask in",
                 hint="add --yes to spend without being asked",
             )
-        complain(f"tries {what} (from {credits_in_words(contract.base_credits)} credits), and its key again")
+        complain(f"tries {what} (from {in_credits(contract.base_credits)}), and its key again")
         if not click.confirm(f"Spend {most}?", default=False, err=True):
             raise UsageError("nothing was sent")
     return try_it(of, chosen, run_it=run_it)
@@ -150,12 +149,19 @@ def run_it(request: RunRequest) -> RunResult:
         progress.close()
 
 
+def in_credits(amount: float | None) -> str:
+    """Return an amount with its noun: `1 credit`, `2.5 credits`."""
+    from runner.progress.figures import credits_in_words
+
+    return f"{credits_in_words(amount)} credit{'' if amount == 1 else 's'}"
+
+
 def tried_in_words(tried: Tried, *, sandbox: bool) -> Iterator[str]:
     """Yield what a try has come to."""
-    from runner.progress.figures import credits_in_words, near
+    from runner.progress.figures import near
 
     free = " (sandbox: nothing was paid)" if sandbox else ""
-    yield f"\ntried    {harmless(tried.name)}: {credits_in_words(tried.credits)} credits{free}"
+    yield f"\ntried    {harmless(tried.name)}: {in_credits(tried.credits)}{free}"
     yield from (f"note     {harmless(note, limit=300)}" for note in tried.notes)
     if tried.kept is not None:
         yield f"kept     {near(tried.kept)}"
@@ -168,18 +174,15 @@ def table(questions: Sequence[tuple[OpenQuestion, Fact | None]], *, whole: bool)
     from runner.progress.figures import counted
 
     seen = [(question, fact) for question, fact in questions if fact is not None]
+    open_ = [question for question, fact in questions if fact is None]
     width = max(shutil.get_terminal_size((80, 24)).columns, 50)
-    for question, fact in questions if whole else seen:
-        told = (
-            f"seen {fact.at[:10]}: {harmless(fact.words)}"
-            if fact is not None
-            else f"assumed: {question.assumed}"
-        )
-        yield from textwrap.wrap(
-            f"{question.open}: {told}", width, subsequent_indent="    ", break_on_hyphens=False
-        )
+    lines = [f"seen {fact.at[:10]}  {question.open}: {harmless(fact.words)}" for question, fact in seen]
+    if whole:
+        lines += [f"assumed          {question.open}: {question.assumed}" for question in open_]
+    for text in lines:
+        yield from textwrap.wrap(text, width, subsequent_indent=" " * MARGIN, break_on_hyphens=False)
     if not whole:
-        left = counted(len(questions) - len(seen), "thing")
+        left = counted(len(open_), "thing")
         yield f"{left} are assumed of the service; `doctor --spend 5` tries what it can"
 
 

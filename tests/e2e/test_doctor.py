@@ -40,11 +40,19 @@ def test_all_is_well_with_the_sandbox_and_nothing_is_spent_or_written(command: C
     assert not (command.workspace / "state" / "sandbox.db").exists()
 
 
-def test_lines_fit_eighty_columns(command: Command) -> None:
-    outcome = command("doctor", "--sandbox", env={"COLUMNS": "80"})
+def test_lines_fit_eighty_columns_and_what_was_seen_comes_before_what_is_assumed(command: Command) -> None:
+    env = {"COLUMNS": "80", "TEST_CLOCK_SPEED": "20"}
+    looked = command("doctor", "--sandbox", env=env)
+    tried = command("doctor", "--sandbox", "--spend", "5", "--sandbox-options", "--duration 0.1", env=env)
 
-    assert outcome.code == 0
-    assert max(map(len, outcome.stdout.splitlines())) <= 80
+    assert (looked.code, tried.code) == (0, 0), said(tried)
+    for outcome in (looked, tried):
+        assert max(map(len, outcome.stdout.splitlines())) <= 80
+    kinds = [line.split()[0] for line in tried.stdout.splitlines() if line.startswith(("seen ", "assumed "))]
+    assert kinds.count("seen") > 10
+    assert kinds == sorted(kinds, reverse=True)
+    assert "1 credit (sandbox: nothing was paid)" in tried.stdout
+    assert "36 things" in looked.stdout
 
 
 def test_no_key_is_bad_usage_and_the_rest_is_looked_at_all_the_same(
