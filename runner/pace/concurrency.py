@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from runner.pace.gate import APART_S, GATE
+from runner.pace.gate import APART_S, FORGET_S, GATE
 from runner.pace.numbers import number
 
 
@@ -31,6 +31,7 @@ class ConcurrencySettings:
 
 
 CONCURRENCY = ConcurrencySettings()
+LONGEST_PATIENCE_S = 320.0  # between two tries whether one more fits
 
 
 class ConcurrencyLimit(Protocol):
@@ -100,6 +101,8 @@ class LearnedConcurrency:
 
     def lift(self) -> None:
         self.size = math.inf
+        self._fits = 0.0  # so many were there for long, and none was refused
+        self._doubted_at = self._refused_at = -math.inf
         self._grow_at = math.inf  # when one more is tried
         self._grow_by = CONCURRENCY.grow_by
         self._every_s = self._patience_s = CONCURRENCY.grow_every_s
@@ -114,19 +117,25 @@ class LearnedConcurrency:
         if in_flight < self.size:
             return
         # What passes each time was no limit at all, so go faster.
+        self._fits = self.size
         self.size += max(1.0, self.size * self._grow_by)
         self._grow_by = min(self._grow_by * 2.0, 1.0)
         self._every_s = max(self._every_s / 2.0, APART_S)
         self._grow_at = now + self._every_s
 
     def refused(self, now: float, in_flight: int, *, retry_after_s: float | None) -> None:
-        if in_flight < self.size < math.inf:
-            self._patience_s = (
-                CONCURRENCY.grow_every_s
-            )  # more fitted before: perhaps it was the rate, for once
-        elif self.size < math.inf:
-            self._patience_s = self._patience_s * 2.0
+        self.closed_until = max(self.closed_until, now + (retry_after_s or GATE.first_wait_s))
+        again, self._refused_at = now - self._refused_at < APART_S, now
+        if in_flight < self._fits:
+            # More have fitted: it was the rate, or it is fewer now, and the next refusal tells.
+            first = now - self._doubted_at > FORGET_S
+            self._doubted_at = now if first else self._doubted_at
+            if first or again:
+                return
+            self._patience_s = CONCURRENCY.grow_every_s
+        elif self.size < math.inf and not again:
+            self._patience_s = min(self._patience_s * 2.0, LONGEST_PATIENCE_S)
         self.size = max(min(float(in_flight), self.size), 1.0)
+        self._fits = min(self._fits, self.size)
         self._grow_by, self._every_s = CONCURRENCY.grow_by, self._patience_s
         self._grow_at = now + self._every_s
-        self.closed_until = max(self.closed_until, now + (retry_after_s or GATE.first_wait_s))

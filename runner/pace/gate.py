@@ -35,6 +35,7 @@ class GateSettings:
 GATE = GateSettings()
 LATELY_S = 2.0  # what happened within this time tells of now; so long one request alone may be on its way
 APART_S = 1.0  # refusals closer than this are one
+FORGET_S = 60.0  # what was refused longer ago says nothing of now
 
 
 class RateGate:

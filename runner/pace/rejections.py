@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from runner.pace.concurrency import ConcurrencyLimit
-from runner.pace.gate import APART_S
+from runner.pace.gate import APART_S, FORGET_S
 from runner.pace.numbers import number
 from runner.pace.rate import LONG_WAIT_S, RateLimiter
 
@@ -67,7 +67,6 @@ class RejectionSettings:
 
 
 REJECTIONS = RejectionSettings()
-FORGET_S = 60.0  # what was seen longer ago says nothing of now
 
 
 class Rejections:
