@@ -33,6 +33,8 @@ MODULES = {
     "polling": False,
     "scheduler": False,
 }
+# Of the others, those that decide how soon a limit is found.
+OF_FOUND_LIMITS = {"polling.unknown"}
 VARIANTS = ("half", "double", "without")
 KINDS = ("uniform", "bimodal", "failing", "constant", "lognormal", "wide")
 PART = re.compile(r"(<!-- generated: numbers -->\n).*?(<!-- end -->)", re.S)
@@ -50,6 +52,11 @@ class Setting:
 
     def __str__(self) -> str:
         return f"{self.module}.{self.number.name}"
+
+    @property
+    def given(self) -> bool:
+        """Whether it is tried where the limits are given."""
+        return not MODULES[self.module] and str(self) not in OF_FOUND_LIMITS
 
     def value(self, variant: str) -> float | None:
         """Return the value of a variant; None where the number has none such."""
@@ -141,13 +148,13 @@ def table(
     with ProcessPoolExecutor(workers) as pool:
         plain = {given: pool.submit(work, None, given) for given in (True, False)}
         tried = {
-            (str(one), variant): pool.submit(work, (one, value), not MODULES[one.module])
+            (str(one), variant): pool.submit(work, (one, value), one.given)
             for one in chosen
             for variant in VARIANTS
             if (value := one.value(variant)) is not None
         }
         for one in chosen:
-            base = plain[not MODULES[one.module]].result()
+            base = plain[one.given].result()
             cells = [
                 _cell(base, tried[str(one), variant].result()) if (str(one), variant) in tried else "-"
                 for variant in VARIANTS
