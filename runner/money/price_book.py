@@ -282,12 +282,18 @@ class _Law:
         if self._off:
             low, high = low * (1 - self._off), high * (1 + self._off)
             words += f", off by up to {math.ceil(self._off * 100)} % so far"
+        # What changed nothing so far may grow with the price beyond what was paid for.
+        for name, (_, most) in self._beyond(row).items():
+            if name != self._x and 0 < most < row.numbers[name]:
+                high *= row.numbers[name] / most
         return FittedPrice(
             low=round(low, 6),
             expected=round(expected, 6),
             high=round(high, 6),
             words=words,
-            beyond=", ".join(self._beyond(row)),
+            beyond=", ".join(
+                f"{name} {least:g} to {most:g}" for name, (least, most) in self._beyond(row).items()
+            ),
             of=_of(self._x, len(set(self._paid[self._x]))) if self._x is not None else "",
         )
 
@@ -304,12 +310,14 @@ class _Law:
         ]
         return f" at {', '.join(told)}" if told else ""
 
-    def _beyond(self, row: _Row) -> Iterator[str]:
-        """Yield between which numbers was paid for, where one of the job lies outside of them."""
+    def _beyond(self, row: _Row) -> dict[str, tuple[float, float]]:
+        """Return between which numbers was paid for, by name, where one of the job lies outside of them."""
+        found = {}
         for name, number in row.numbers.items():
             paid = self._paid.get(name)
             if paid and name not in (*self._options, *_NO_MEASURE) and not paid[0] <= number <= paid[-1]:
-                yield f"{name} {paid[0]:g} to {paid[-1]:g}"
+                found[name] = paid[0], paid[-1]
+        return found
 
     def _knows(self, name: str, row: _Row) -> bool:
         """Whether the value of an option was paid for, or is one more of several that change nothing."""

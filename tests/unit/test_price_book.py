@@ -296,6 +296,7 @@ def test_a_number_that_changed_nothing_is_beyond_all_the_same() -> None:
     assert inside is not None
     assert outside is not None
     assert (inside.beyond, outside.beyond) == ("", "duration 6 to 15")
+    assert (inside.high, outside.expected, outside.high) == (10, 10, 20), "it may cost more, as it is longer"
 
 
 def many(number: int = 40) -> list[Params]:
