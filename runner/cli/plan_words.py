@@ -373,8 +373,11 @@ def _warnings(credits: dict[str, Any]) -> Iterator[str]:
             f"with the {credits_in_words(credits['last_day'])} of the last 24 hours this is more than"
             f" max_credits_per_day ({credits_in_words(day)}): the run will stop there (exit 8)",
         )
-    if credits["balance"] is not None and credits["to_spend"] > credits["balance"]:
+    balance, most = credits["balance"], credits["up_to"]
+    if balance is not None and credits["to_spend"] > balance:
         yield from field("warning", "the balance is lower than this run may cost")
+    elif balance is not None and most is not None and most > balance + EPSILON:
+        yield from field("warning", f"it may cost up to {credits_in_words(most)}, and the balance is lower")
 
 
 def question(plan: Plan, balance: float | None) -> str:

@@ -219,6 +219,8 @@ def go(
         progress.log_to(plan.log, manifest=plan.name, run=plan.run)
         beside.begin(plan.name, plan.run)
         progress.begin(plan.name, summary=dict(plan.summary), credits=dict(plan.credits))
+        if request.sandbox and not as_json:
+            progress.announce("sandbox: nothing is paid")
         if page is not None and web is not None:
             page.about(plan, state=request.state, sandbox=request.sandbox)
             progress.announce(f"live page {page.url}")

@@ -143,3 +143,20 @@ def test_a_comparison_tells_which_jobs_are_on_one_side_only(command: Command, ma
     assert "compare    with draft.yaml: 45 jobs, at least 450 credits\n" in words
     assert "13 jobs only here: hero, cup-wood-dawn-2, cup-wood-dusk-2, …\n" in words
     assert "1 job only there: villain\n" in words
+
+
+def test_blocks_of_many_jobs_are_told_from_some_of_them(command: Command) -> None:
+    command.write("rows.csv", "sku,text\n" + "".join(f"{n},picture {n}\n" for n in range(21_000)))
+    many = command.write(
+        "many.yaml",
+        "version: 1\nname: many\nmodel: grok-imagine-video\njobs:\n"
+        "  - {id: hero, prompt: A bottle}\n"
+        '  - {id: "row-${row.sku}", rows: rows.csv, prompt: "${row.text}"}\n'
+        "  - {id: end, prompt: The end}\n  - {id: credits, prompt: Credits}\n",
+    )
+
+    words = plan(command, many)
+
+    assert "+ 1 new: hero, " in words
+    assert "+ 21,000 new: for each sku, text, at least 10 credits each\n" in words
+    assert "+ 2 new: end, credits, at least 10 credits each\n" in words

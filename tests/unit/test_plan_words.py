@@ -69,6 +69,12 @@ def test_room_for_what_is_set_aside_for_the_last_job_is_asked_for() -> None:
     assert "warning" in said(max_credits=30.0, to_spend=29.0, margin=2.0)
 
 
+def test_a_balance_that_may_not_be_enough_is_told() -> None:
+    assert "warning" not in said(balance=30.0, to_spend=28.0, up_to=30.0)
+    assert "may cost up to 31, and the balance is lower" in said(balance=30.0, to_spend=28.0, up_to=31.0)
+    assert "the balance is lower than this run may cost" in said(balance=30.0, to_spend=31.0, up_to=31.0)
+
+
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()
 
 
