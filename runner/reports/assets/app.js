@@ -4,12 +4,11 @@ const VIEWS = [["gallery", "Gallery", Gallery], ["grid", "Grid", Grid], ["table"
 const THEMES = {auto: ["◐", "system"], light: ["☀", "light"], dark: ["☾", "dark"]};
 const MOST_CHOICES = 200;
 const MOST_FILTERS = 8;
-const MODELS_NAMED = 2;
 
 const KEYS = [
   ["1 2 3 4", "gallery, grid, table, stats"], ["/", "search"], ["← ↑ → ↓", "move between jobs"], ["Enter", "open a job"],
   ["← →", "in an open job: previous, next"], ["Space", "in an open job: play, pause"], ["p", "pick, or not"], ["x", "reject, or not"],
-  ["u", "undo"], ["v", "picked only"], ["e", "export"], ["t", "theme"], ["Esc", "close; clear the search"], ["?", "this help"],
+  ["u", "undo"], ["v", "picked only"], ["e", "export, print"], [", .", "in an open job: back, forward by a second"], ["t", "theme"], ["Esc", "close; clear the search"], ["?", "this help"],
 ];
 
 class App {
@@ -22,6 +21,7 @@ class App {
     this.view = null;
     this.lightbox = new Lightbox(this);
     this.picks = new Picks(this);
+    this.address = new Address(this);
   }
 
   start() {
@@ -48,9 +48,10 @@ class App {
     if (all || !$("filters").contains(document.activeElement)) this.buildFilters();
     if (!this.view) {
       if (innerWidth >= 900 && this.model.jobs.length > 1) this.toggleFilters(true);
-      this.show(VIEWS.some(([name]) => `#${name}` === location.hash) ? location.hash.slice(1) : "gallery");
+      this.address.read();
     } else if (all) this.refresh();
     else this.soon("refresh");
+    this.address.openJob();
   }
 
   /** Do something once in the next frame, however often it is asked for. */
@@ -80,7 +81,6 @@ class App {
       tab.setAttribute("aria-selected", each === name);
       tab.tabIndex = each === name ? 0 : -1;
     }
-    try { history.replaceState(null, "", name === "gallery" ? location.pathname + location.search : `#${name}`); } catch { /* some hosts of a page forbid it */ }
     this.buildFilters();
     this.refresh();
     const top = $("bar").offsetTop;
@@ -97,6 +97,7 @@ class App {
       paid > 0 && this.narrowed() ? `, ${credits(paid)} credits` : "",
       ...(this.narrowed() ? [h("button", {type: "button", class: "link", onclick: () => this.clear()}, "Clear filters")] : []));
     this.view.update(this.shown);
+    this.address.write();
     if (this.lightbox.job) this.lightbox.renew();
     const empty = $("nothing");
     empty?.remove();
@@ -121,6 +122,16 @@ class App {
     $("search").focus();
   }
 
+  /** The commands that do something about what needs attention, in sight. */
+  showRemedies() {
+    this.show("numbers");
+    const card = $("panel").querySelector(".attention");
+    if (!card) return;
+    card.tabIndex = -1;
+    card.focus({preventScroll: true});
+    scrollTo({top: card.getBoundingClientRect().top + scrollY - barHeight() - 12});
+  }
+
   showState(state) {
     this.filter.state = state;
     this.filter.sides.clear();
@@ -135,8 +146,8 @@ class App {
     this.refresh();
   }
 
-  open(job) {
-    this.lightbox.open(job);
+  open(job, options) {
+    this.lightbox.open(job, options);
   }
 
   /** The lightbox has closed: the focus goes to the job last looked at where it is drawn, else where it came from. */
@@ -221,7 +232,10 @@ class App {
       else counts.set(job.state, (counts.get(job.state) ?? 0) + 1);
       if (NEEDS_A_PERSON(job)) attention += 1;
     }
-    const states = [["", "any"], ...STATES.filter(state => counts.has(state)).map(state => [state, `${state} (${counts.get(state)})`])];
+    const classes = new Map();
+    for (const job of model.jobs) if (job.listed && job.state === "failed") classes.set(classOf(job), (classes.get(classOf(job)) ?? 0) + 1);
+    const states = [["", "any"], ...STATES.filter(state => counts.has(state)).flatMap(state => [[state, `${state} (${counts.get(state)})`],
+      ...(state === "failed" && classes.size > 1 ? [...classes].map(([cls, number]) => [`failed: ${cls}`, `failed: ${cls} (${number})`]) : [])])];
     if (attention) states.push([ATTENTION, `needs attention (${attention})`]);
     if (removed) states.push(["removed", `no longer in the manifest (${removed})`]);
     if (filter.state && !states.some(([key]) => key === filter.state)) states.push([filter.state, `${filter.state} (0)`]);
@@ -292,7 +306,7 @@ class App {
       }
       return;
     }
-    const job = event.target.closest(".tile, tr")?.job;
+    const job = (event.target.closest(".tile, tr") ?? document.querySelector(".tile:hover, .jobs tr:hover"))?.job;
     const act = {
       "/": () => { $("search").focus(); $("search").select(); }, "?": () => this.help(), t: () => this.nextTheme(), e: () => openExport(this),
       v: () => this.toggleOnlyPicked(), u: () => this.undo(),
@@ -314,18 +328,24 @@ const judging = (app, of) => {
   return {p: toggle("picked"), f: toggle("picked"), x: toggle("rejected")};
 };
 
-/** What each model cost, the dearest first; a manifest with one model says no more than its sum. */
-const byModel = head => {
-  if (head.credits.length < 2) return [];
-  const lines = [...head.credits].sort((a, b) => b.charged - a.charged);
-  const named = lines.slice(0, MODELS_NAMED).map(line => `${line.model} ${credits(line.charged)}`);
-  const more = lines.length - named.length;
-  if (more) named[named.length - 1] += `, and ${plural(more, "other")}`;
-  return named.map(text => h("span", {class: "one-line"}, text));
-};
-
 /** A number stays beside the word that it belongs to. */
 const together = text => text.replace(" ", "\u00a0");
+
+const factLines = facts => facts.map(([name, value, more]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("b", {}, value),
+  h("span", {}, more.filter(Boolean).map(together).join("\u00a0· ")))));
+
+/** How the runs went, for those who ask. */
+const runFacts = head => {
+  const ran = head.runs.filter(run => run.seconds !== null);
+  const sum = of => ran.reduce((all, run) => all + (of(run) ?? 0), 0);
+  const seconds = sum(run => run.seconds), rejections = sum(run => run.rejections);
+  const speed = seconds > 0 ? sum(run => run.done) / seconds : 0;
+  return h("dl", {class: "facts"}, factLines([
+    ["Duration", seconds ? span(seconds) : "–", [head.runs.length > 1 ? "all runs" : ""]],
+    ["Rate", speed >= 1 ? `${speed.toFixed(1)}/s` : speed > 0 ? `${(speed * 60).toFixed(1)}/min` : "–", ["finished jobs"]],
+    ["Requests", whole.format(sum(run => run.requests)), [rejections ? `slowed down ${times(rejections)} (429)` : "never slowed down"]],
+  ]));
+};
 
 /** The head of the page: what it was, how it went, what needs attention. */
 const showHead = app => {
@@ -336,9 +356,6 @@ const showHead = app => {
   $("badge").textContent = "sandbox";
   const total = Object.values(head.counts).reduce((sum, number) => sum + number, 0);
   const done = head.counts.done ?? 0;
-  const ran = head.runs.filter(run => run.seconds !== null);
-  const seconds = ran.reduce((sum, run) => sum + run.seconds, 0);
-  const made = ran.reduce((sum, run) => sum + (run.done ?? 0), 0);
   const last = head.runs.at(-1);
   const going = last && !last.ended_at && head.now?.phase !== "ended";
   $("subtitle").textContent = !head.runs.length ? "never run" : [
@@ -346,7 +363,7 @@ const showHead = app => {
     going ? `run started ${when(Date.parse(last.started_at))}` : `ended ${when(Date.parse(last.ended_at ?? head.written_at))}`,
     plural(head.runs.length, "run"),
   ].join(" · ");
-  const segments = ["done", "failed", "uncertain", ...STATES.filter(state => !["done", "failed", "uncertain"].includes(state))]
+  const segments = ["done", "failed", "uncertain", "downloading", "waiting", "submitting", "uploading", "planned", "abandoned"]
     .filter(state => head.counts[state]);
   $("progress").replaceChildren(...segments.map(state => {
     const part = h("span", {class: state});
@@ -357,19 +374,12 @@ const showHead = app => {
   $("progress").hidden = !segments.length;
   const released = head.credits.reduce((sum, line) => sum + line.released, 0);
   const estimated = head.credits.reduce((sum, line) => sum + line.estimated, 0);
-  const requests = ran.reduce((sum, run) => sum + (run.requests ?? 0), 0);
-  const rejections = ran.reduce((sum, run) => sum + (run.rejections ?? 0), 0);
-  const speed = seconds > 0 ? made / seconds : 0;
   const open = total - done - (head.counts.failed ?? 0) - (head.counts.abandoned ?? 0) - (head.counts.uncertain ?? 0);
   const facts = [
     ["Done", total ? `${whole.format(done)}` : "0", [`of ${whole.format(total)}`, ...["failed", "uncertain", "abandoned"].map(state => head.counts[state] > 0 && `${whole.format(head.counts[state])} ${state}`), open > 0 && `${whole.format(open)} left`, head.orphaned && `${whole.format(head.orphaned)} no longer in the manifest`]],
-    ["Credits", credits(head.charged), ["charged", `${credits(estimated)} estimated`, head.reserved > 0 && `${credits(head.reserved)} reserved`, released > 0 && `${credits(released)} released`], byModel(head)],
-    ["Duration", seconds ? span(seconds) : "–", [head.runs.length > 1 ? "all runs" : ""]],
-    ["Rate", speed >= 1 ? `${speed.toFixed(1)}/s` : speed > 0 ? `${(speed * 60).toFixed(1)}/min` : "–", ["finished jobs"]],
-    ["Requests", whole.format(requests), [rejections ? `slowed down ${times(rejections)} (429)` : "never slowed down"]],
+    ["Credits", credits(head.charged), ["charged", `${credits(estimated)} estimated`, head.reserved > 0 && `${credits(head.reserved)} reserved`, released > 0 && `${credits(released)} released`]],
   ];
-  $("facts").replaceChildren(...facts.map(([name, value, more, last]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("b", {}, value),
-    h("span", {}, more.filter(Boolean).map(together).join("\u00a0· ")), last))));
+  $("facts").replaceChildren(...factLines(facts));
   const troubled = jobs.filter(NEEDS_A_PERSON).length;
   const words = head.failures.map(group => `${whole.format(group.count)} ${group.state === "uncertain" ? "uncertain" : `${group.state}: ${group.error_class}`}`);
   const overdue = jobs.filter(job => job.overdue).length;
@@ -377,10 +387,136 @@ const showHead = app => {
   const notice = h("div", {}, troubled ? h("div", {class: "notice", role: "note"}, stateMark("failed"),
     h("p", {}, h("strong", {}, `${plural(troubled, "job needs", "jobs need")} attention`), h("span", {class: "muted"}, words.join(" · "))),
     h("button", {type: "button", class: "chip", onclick: () => app.showState(ATTENTION)}, "Show them"),
-    h("button", {type: "button", class: "chip", onclick: () => app.show("numbers")}, "How to fix")) : null);
+    h("button", {type: "button", class: "chip", onclick: () => app.showRemedies()}, "How to fix")) : null);
   if (notice.textContent !== $("notice").textContent) $("notice").replaceChildren(...notice.childNodes);
   $("foot").textContent = `Written ${when(Date.parse(head.written_at))} by rivya-batch ${head.version ?? ""} from ${head.manifest_file ?? ""}. Press ? for keyboard shortcuts.`;
 };
+
+/** What the page shows is in its address: a reload, Back and a link lead to it again. */
+class Address {
+  constructor(app) {
+    this.app = app;
+    this.wanted = "";     // a job that has not come yet
+    this.pushed = false;  // the open job has an entry of its own in the history
+    this.quiet = true;    // until the address was read once
+    addEventListener("popstate", () => this.back());
+  }
+
+  text() {
+    const {app} = this;
+    const {text, state, sides, mark, removed} = app.filter;
+    const said = new URLSearchParams();
+    const put = (key, value) => value && said.set(key, value);
+    put("q", text.trim());
+    put("state", state);
+    put("picks", mark);
+    put("removed", removed ? "1" : "");
+    for (const [key, value] of sides) put(`by ${key}`, value);
+    put("sort", app.sort.key === "order" ? "" : `${app.sort.key}${app.sort.down ? " down" : ""}`);
+    put("job", app.lightbox.job?.id ?? this.wanted);
+    const more = said.toString();
+    return more || app.name !== "gallery" ? `#${app.name}${more && `?${more}`}` : location.pathname + location.search;
+  }
+
+  write() {
+    if (this.quiet || !this.app.name) return;
+    const text = this.text();
+    if (text === this.here()) return;
+    try { history.replaceState(history.state, "", text); } catch { /* some hosts of a page forbid it */ }
+  }
+
+  /** Do what opens something, which Back closes again. */
+  push(act) {
+    try {
+      history.pushState(null, "", location.href);
+      this.pushed = true;
+    } catch { /* as above */ }
+    act();
+  }
+
+  /** What was opened has been closed. */
+  leave() {
+    if (this.pushed && !this.quiet) history.back();
+    else this.write();
+    this.pushed = false;
+  }
+
+  here() {
+    return location.hash || location.pathname + location.search;
+  }
+
+  /** One has gone back, or on. */
+  back() {
+    const {app} = this;
+    if (app.lightbox.job && !/[?&]job=/.test(location.hash)) {
+      this.pushed = false;
+      app.lightbox.dialog.close();
+    }
+    if (this.text() !== this.here()) this.read();
+  }
+
+  /** Show what the address says. */
+  read() {
+    const {app} = this;
+    const [name, more = ""] = location.hash.slice(1).split("?");
+    const said = new URLSearchParams(more);
+    const [key, down] = (said.get("sort") ?? "order").split(" ");
+    this.quiet = true;
+    app.filter = {text: said.get("q") ?? "", state: said.get("state") ?? "", mark: said.get("picks") ?? "", removed: said.has("removed"),
+      sides: new Map([...said].filter(([each]) => each.startsWith("by ")).map(([each, value]) => [each.slice(3), value]))};
+    app.sort = {key: key in SORTS ? key : "order", down: Boolean(down)};
+    $("search").value = app.filter.text;
+    this.wanted = said.get("job") ?? "";
+    app.show(VIEWS.some(([each]) => each === name) ? name : "gallery");
+    this.quiet = false;
+    this.openJob();
+  }
+
+  /** Open the job that the address names, once it is there. */
+  openJob() {
+    const {app} = this;
+    if (!this.wanted || app.lightbox.job?.id === this.wanted) return;
+    const found = app.model.jobs.filter(job => job.id === this.wanted);
+    const job = found.find(each => each.listed) ?? found[0];
+    if (!job) return;
+    this.wanted = "";
+    if (app.lightbox.job) app.lightbox.show(job);
+    else app.open(job, {push: false});
+  }
+}
+
+/** All that is shown, small, as it is printed: pictures that are known already, and others as they come. */
+const sheetOfAll = async app => {
+  document.querySelector(".sheet-of-all")?.remove();
+  const coming = [];
+  const sheet = h("section", {class: "sheet-of-all", "aria-hidden": "true"}, app.shown.map(job => {
+    const file = job.files[0];
+    const shot = h("div", {class: "shot"}, file ? "" : job.state);
+    if (file && ["image", "video"].includes(kindOf(file))) coming.push(new Promise(done => {
+      wantPicture(file, poster => {
+        if (poster) shot.replaceChildren(poster.node.isConnected && poster.node.matches("canvas") ? copyOf(poster.node) : poster.node);
+        done();
+      });
+    }));
+    return h("figure", {}, shot, h("figcaption", {}, job.pick.verdict === "picked" ? "★ " : "", job.id, job.pick.rating ? ` ${"★".repeat(job.pick.rating)}` : "",
+      job.pick.word && h("div", {}, job.pick.word)));
+  }));
+  document.body.append(sheet);
+  await Promise.all(coming);
+};
+
+const printSheet = async app => {
+  say("Getting the pictures ready to print…");
+  await sheetOfAll(app);
+  sheetOfAll.ready = true;
+  print();
+};
+
+addEventListener("beforeprint", () => { if (!sheetOfAll.ready) sheetOfAll(app); });
+addEventListener("afterprint", () => {
+  sheetOfAll.ready = false;
+  document.querySelector(".sheet-of-all")?.remove();
+});
 
 const app = new App();
 app.start();

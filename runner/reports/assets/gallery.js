@@ -104,7 +104,7 @@ class Gallery {
   }
 
   make(i) {
-    const node = tile(this.app, this.jobs[i]);
+    const node = tile(this.app, this.jobs[i], {shape: this.aspects[i]});
     node.setAttribute("role", "listitem");
     node.setAttribute("aria-posinset", i + 1);
     node.setAttribute("aria-setsize", this.jobs.length);

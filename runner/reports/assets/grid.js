@@ -21,7 +21,7 @@ class Grid {
     this.body = h("div", {class: "grid-body"});
     this.corner = h("div", {class: "grid-corner", "aria-hidden": "true"});
     this.inner = h("div", {class: "grid-inner"}, this.corner, this.cols, this.side, this.body);
-    this.scroller = h("div", {class: "grid", role: "region", "aria-label": "Grid", tabindex: "0", onscroll: () => this.draw()}, this.inner);
+    this.scroller = h("div", {class: "grid", role: "region", "aria-label": "Grid", tabindex: "0", onkeydown: event => this.key(event), onscroll: () => this.draw()}, this.inner);
     this.empty = h("p", {class: "empty", hidden: true}, "These jobs do not vary in two ways, so there is no grid. The gallery shows every job.");
     this.rest = h("p", {class: "muted grid-rest", hidden: true});
     this.cells = new Visible(this.body, number => this.cell(number));
@@ -99,7 +99,8 @@ class Grid {
     this.rowSide = rows;
     this.colSide = cols;
     this.corner.textContent = [rows.key && rows.name, cols.key && cols.name].filter(Boolean).join(" × ");
-    this.empty.hidden = this.sides.some(side => side.values.length > 1) || !this.jobs.length;
+    this.empty.hidden = this.rowValues.length > 1 || this.colValues.length > 1 || this.jobs.length < 2;
+    this.scroller.hidden = !this.empty.hidden;
     this.layout();
   }
 
@@ -148,6 +149,27 @@ class Grid {
     this.colHeads.show(cols);
     this.rowHeads.show(rows);
     this.cells.show(rows.flatMap(row => cols.map(col => row * this.colValues.length + col)));
+  }
+
+  /** Arrows lead to the nearest tile that way. */
+  key(event) {
+    const way = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
+    if (!way || !event.target.matches(".tile-main, .rest") || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const middle = node => {
+      const {left, top, width, height} = node.getBoundingClientRect();
+      return [left + width / 2, top + height / 2];
+    };
+    const [x, y] = middle(event.target);
+    let best = null, least = Infinity;
+    for (const node of this.body.querySelectorAll(".tile-main, .rest")) {
+      const [toX, toY] = middle(node);
+      const along = (toX - x) * way[0] + (toY - y) * way[1], across = Math.abs((toX - x) * way[1]) + Math.abs((toY - y) * way[0]);
+      if (along > 1 && along + 3 * across < least) [best, least] = [node, along + 3 * across];
+    }
+    if (!best) return;
+    best.focus({preventScroll: true, focusVisible: true});
+    best.scrollIntoView({block: "nearest", inline: "nearest"});
   }
 
   headOf(of, value, side, at, size) {

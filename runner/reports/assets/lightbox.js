@@ -5,18 +5,20 @@ class Lightbox {
   constructor(app) {
     this.app = app;
     this.dialog = $("lightbox");
-    this.dialog.addEventListener("keydown", event => this.key(event));
+    // A player that has the focus would take the arrows for itself.
+    this.dialog.addEventListener("keydown", event => this.key(event), true);
     this.dialog.addEventListener("close", () => this.closed());
     this.dialog.addEventListener("click", event => event.target === this.dialog && this.dialog.close());
     this.job = null;
     this.file = 0;
   }
 
-  open(job) {
+  open(job, {push = true} = {}) {
     preview.stop();
     this.back = document.activeElement;
     this.build();
-    this.show(job);
+    if (push) this.app.address.push(() => this.show(job));
+    else this.show(job);
     this.dialog.showModal();
     this.title.focus();
     document.documentElement.classList.add("held");
@@ -48,6 +50,9 @@ class Lightbox {
     this.showFile();
     this.tell();
     this.info.scrollTop = 0;
+    // A film that had the focus has gone, and with it the keys.
+    if (this.dialog.open && !this.dialog.contains(document.activeElement)) this.title.focus();
+    this.app.address.write();
   }
 
   /** The job has gone on while it is looked at; what it shows is disturbed only when that is another thing now. */
@@ -102,20 +107,25 @@ class Lightbox {
 
   key(event) {
     if (event.key === "Tab") return this.hold(event);
-    // A player has its own use for the arrows.
-    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("video, audio, input, textarea")) return;
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input, textarea")) return;
+    const seek = by => () => {
+      const player = this.stage.querySelector("video, audio");
+      if (player) player.currentTime = Math.max(0, player.currentTime + by);
+    };
     const act = {
       ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
       Home: () => this.show(this.app.shown[0] ?? this.job), End: () => this.show(this.app.shown.at(-1) ?? this.job),
-      ...judging(this.app, () => this.job),
+      ...judging(this.app, () => this.job), u: () => this.app.undo(), ",": seek(-1), ".": seek(1),
       " ": () => {
         const player = this.stage.querySelector("video, audio");
-        if (!player || event.target.matches("button, a, summary")) return false;
+        if (!player || event.target.matches("button, a, summary, video, audio")) return false;
         if (player.paused) player.play().catch(() => {});
         else player.pause();
       },
     }[event.key];
-    if (act && act() !== false) event.preventDefault();
+    if (!act || act() === false) return;
+    event.preventDefault();
+    event.stopPropagation();
   }
 
   /** Tab goes round inside. */
@@ -143,6 +153,7 @@ class Lightbox {
     const last = this.job;
     this.job = null;
     this.dialog.replaceChildren();
+    this.app.address.leave();
     this.app.lookedAt(last, this.back);
   }
 }

@@ -94,7 +94,7 @@ class Model {
     const models = [...new Set(this.jobs.map(job => job.model))];
     const numbers = new Map(models.map((name, number) => [name, number]));
     const sides = this.axes.map((axis, at) => ({
-      key: `axis ${axis.name}`, name: axis.name, values: axis.values.map(shown), of: job => job.axes[at],
+      key: `axis ${axis.name}`, name: axis.name, values: axis.values.map(value => value === null ? "(empty)" : shown(value)), of: job => job.axes[at],
     }));
     sides.push({key: "model", name: "model", values: models, of: job => numbers.get(job.model)});
     return sides;
@@ -141,8 +141,12 @@ const stateFits = (job, state) => {
   if (!state) return true;
   if (state === ATTENTION) return NEEDS_A_PERSON(job);
   if (state === "removed") return !job.listed;
-  return job.state === state;
+  const [name, cls] = state.split(": ");
+  return job.state === name && (cls === undefined || classOf(job) === cls);
 };
+
+/** What kind of trouble a job ended in, or is in. */
+const classOf = job => (job.state === "waiting" || job.state === "downloading" ? job.error?.[1] : job.error?.[0]) ?? "other";
 
 const haystack = job => job.haystack ??= searchable([
   job.id, job.prompt, job.model, job.state, job.task, ...(job.error ?? []), ...job.files.map(nameOf), ...job.files.map(file => file[4] ?? ""), ...job.refs.map(nameOf),

@@ -25,9 +25,9 @@ class Numbers {
       card("Jobs over time", risingChart(width, "Jobs over time", "", [{name: "done", steps: finished("done")}, {name: "failed", steps: finished("failed")}])),
       card("Task duration", histogram(width, "Task duration", this.jobs.map(job => job.duration).filter(seconds => seconds !== null))),
       card("Credits over time", risingChart(width, "Credits over time", "credits", [{name: "charged", steps: paid}])),
-      card("Credits by model", creditsTable(head), columns === 2 ? "" : "wide"),
-      head.failures.length > 0 && card("Needs attention", head.failures.map(group => failure(this.app, group)), "wide"),
-      card("Runs", runsTable(head), "wide"));
+      card("Credits by model", creditsTable(head), "wide"),
+      head.failures.length > 0 && card("Needs attention", head.failures.map(group => failure(this.app, group)), "wide attention"),
+      card("Runs", [runFacts(head), runsTable(head)], "wide"));
     all.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
     this.panel.replaceChildren(all);
     this.drawn = true;
@@ -78,4 +78,4 @@ const failure = (app, group) => h("div", {class: `failure ${group.state}`},
   group.message && h("p", {class: "message"}, group.message),
   h("p", {class: "muted"}, ADVICE[group.state === "uncertain" ? "uncertain" : group.error_class] ?? "Trying again costs credits."),
   commandLine(group.command),
-  h("button", {type: "button", class: "small", onclick: () => app.showState(group.state)}, "Show these jobs"));
+  h("button", {type: "button", class: "small", onclick: () => app.showState(`${group.state}: ${group.error_class}`)}, "Show these jobs"));

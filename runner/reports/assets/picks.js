@@ -209,6 +209,7 @@ const openExport = app => {
         const {name, text} = manifestOf(head, jobs);
         return download(name, "application/yaml", text);
       })}, "New manifest (.yaml)"),
+      h("button", {type: "button", id: "export-print", class: "chip", onclick: () => { dialog.close(); printSheet(app); }}, "Contact sheet (print)"),
       h("button", {type: "button", class: "chip", onclick: () => dialog.close()}, "Cancel")),
     ...(!unsaved.length ? [] : [h("p", {class: "muted"}, `What you said of ${plural(unsaved.length, "job")} is in this browser only. Save the picks, then hand them over:`),
       commandLine(`${head.commands.pick} --from ${quoted(`${head.manifest}-picks.json`)}`)]),

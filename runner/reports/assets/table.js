@@ -4,14 +4,15 @@
 const ROW = 44;  // pixels, where text is of the usual size
 
 const AT_ONCE = 4;  // rows
+const END = 10;  // letters of an id that are always shown
 
 const columnsOf = app => {
   const axes = app.model.axes.map((axis, at) => ({axis, at})).filter(({axis}) => axis.values.length > 1).slice(0, 4);
   return [
     {key: "star", name: "", width: 40, rank: 0, cell: job => starButton(app, job)},
-    {key: "shot", name: "", width: 84, rank: 3, cell: job => picture(app, job)},
+    {key: "shot", name: "", width: 84, narrow: 74, rank: 1, cell: job => picture(app, job, 66 / 36)},
     {key: "id", name: "Id", sort: "id", width: 190, narrow: 110, rank: 0, grow: 1.2, cell: job =>
-      h("button", {type: "button", class: "link", onclick: () => app.open(job)}, job.id)},
+      h("button", {type: "button", class: "link", title: job.id, onclick: () => app.open(job)}, twoEnds(job.id))},
     {key: "state", name: "State", sort: "state", width: 128, narrow: 112, rank: 1, cell: job => [stateMark(job.state), job.overdue ? "overdue" : job.state]},
     ...axes.map(({axis, at}, i) => ({key: `axis ${axis.name}`, name: axis.name, width: 110, rank: 6 + i, grow: 0.5,
       cell: job => job.axes[at] === undefined ? "" : shown(axis.values[job.axes[at]])})),
@@ -24,6 +25,9 @@ const columnsOf = app => {
     {key: "round", name: "Round", sort: "round", width: 82, rank: 11, number: true, cell: job => String(job.round)},
   ];
 };
+
+/** An id that is cut in its middle where it has no room: what differs is often its end. */
+const twoEnds = id => id.length <= 2 * END ? id : [h("span", {class: "start"}, id.slice(0, -END)), h("span", {class: "end"}, id.slice(-END))];
 
 /** The columns that fit into a width, in their own order. */
 const columnsThatFit = (columns, width) => {

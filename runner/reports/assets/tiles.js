@@ -30,7 +30,7 @@ const starButton = (app, job) => {
 };
 
 /** What a job made, as a small picture. `close()` must be called when it leaves the page. */
-const picture = (app, job) => {
+const picture = (app, job, shape = null) => {
   const file = job.files[0];
   const kind = file ? kindOf(file) : "";
   const place = h("div", {class: `picture ${kind || "none"}`, "aria-hidden": "true"});
@@ -42,10 +42,8 @@ const picture = (app, job) => {
         return;
       }
       place.prepend(poster.node);
-      // A little is cropped; what has quite another shape is shown whole.
-      const shape = place.clientWidth / place.clientHeight;
-      if (Math.abs(Math.log(poster.aspect / shape)) > 0.25) poster.node.classList.add("whole");
-      else poster.node.classList.remove("whole");
+      // A little is cropped where the place has about this shape; else it is shown whole, also while it plays.
+      place.classList.toggle("whole", shape === null || Math.abs(Math.log(poster.aspect / shape)) > 0.25);
       if (poster.seconds) place.append(h("span", {class: "length"}, playingTime(poster.seconds)));
     });
   } else if (kind === "audio") {
@@ -73,8 +71,9 @@ const waveform = text => {
 const describe = job => [job.id, job.overdue ? "overdue" : job.state, job.files[0] ? kindOf(job.files[0]) : "no result"].join(", ");
 
 /** A job as its picture under a button that opens it. */
-const tile = (app, job, {caption = true, label = describe(job)} = {}) => {
-  const shot = picture(app, job);
+const tile = (app, job, {caption = true, label = describe(job), shape = null, note = ""} = {}) => {
+  const shot = picture(app, job, shape);
+  if (note) shot.append(h("span", {class: "note"}, note));
   // The button lies over the picture, not around it: its name says it all, and what is written on the picture is not part of it.
   const main = h("button", {type: "button", class: "tile-main", tabindex: "-1", "aria-label": label, onclick: () => app.open(job)});
   const star = starButton(app, job);
