@@ -132,17 +132,21 @@ class PriceBook:
         clip, 480p in the place of 720p.
         """
         wanted = _Row(_features(params, kinds, length), 0.0)
-        best: LowerBound | None = None
-        for row in self._rows:
-            if any(not _is_no_more(row, wanted, name) for name in {*row.texts, *wanted.texts}):
-                continue
-            as_long = self._price(
-                _Row({**wanted.values, **{name: row.values[name] for name in row.sizes}}, 0.0)
-            )
-            credits = max(row.credits, as_long.low if as_long is not None else 0.0)
-            if best is None or credits > best.credits:
-                best = LowerBound(credits=credits, words=self._never(row, wanted))
-        return best
+        found = [
+            (row.credits, row)
+            for row in self._rows
+            if all(_is_no_more(row, wanted, name) for name in {*row.texts, *wanted.texts})
+        ]
+        # As long a clip, in a smaller picture: what the law says of that.
+        by_size = {tuple((name, row.values[name]) for name in sorted(row.sizes)): row for row in self._rows}
+        for sizes, row in by_size.items():
+            if all(_is_no_more(row, wanted, name) for name in row.sizes):
+                price = self._price(_Row({**wanted.values, **dict(sizes)}, 0.0))
+                found += [(price.low, row)] if price is not None else []
+        if not found:
+            return None
+        credits, row = max(found, key=lambda each: each[0])
+        return LowerBound(credits=credits, words=self._never(row, wanted))
 
     def _price(self, row: _Row) -> FittedPrice | None:
         found = _agreed(self._laws, row)
