@@ -33,6 +33,20 @@ def pytest_configure() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
+WAITING = ("crash", "e2e", "contract")  # folders whose tests mostly wait for processes of their own
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files of tests that wait evenly among those that reckon: the cores have something to do all the time."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [path for path in files if path.parent.name in WAITING]
+    others = [path for path in files if path.parent.name not in WAITING]
+    place = {path: at / len(part) for part in (waiting, others) for at, path in enumerate(part)}
+    items[:] = [item for path in sorted(files, key=place.__getitem__) for item in files[path]]
+
+
 def pytest_collection_finish() -> None:
     """What was collected and imported stays to the end: the garbage collector need not look at it with each test."""
     gc.collect()
@@ -45,7 +59,7 @@ def pytest_sessionfinish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """How many processes share the tests: one more than there are cores, since many tests wait for something.
+    """How many processes share the tests: two more than there are cores, since many tests wait for something.
 
     None for a person who looks at a few of them: named files or tests, `-k`, `-s`, `--pdb`. `-n 3` says otherwise.
     """
@@ -53,7 +67,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if named or config.option.keyword or config.option.capture == "no" or config.option.usepdb:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8) + 1
+    return min(cores, 8) + 2
 
 
 @pytest.fixture

@@ -16,16 +16,15 @@ class AdjustableRate:
     """A `RateLimiter` with a ceiling that may change; None: none."""
 
     def __init__(self, inner: RateLimiter) -> None:
-        self._given = self._inner = inner
+        self._inner = inner
         self._ceiling_per_s = math.inf  # of all runs of the account together
         self._sharers = 1
         self._last = -math.inf
 
     def set(self, per_s: float | None) -> None:
         """Allow so many requests a second; None: as the manifest says."""
-        if isinstance(self._given, FixedRate):
-            self._inner = self._given if per_s is None else FixedRate(per_s)
-            self._inner.share_with(self._sharers)
+        if isinstance(self._inner, FixedRate):
+            self._inner.give(per_s)
         else:
             self._ceiling_per_s = math.inf if per_s is None else per_s
 
@@ -86,13 +85,13 @@ class AdjustableConcurrency:
     """A `ConcurrencyLimit` with a ceiling that may change; None: none. `size` is what the service is known to take."""
 
     def __init__(self, inner: ConcurrencyLimit) -> None:
-        self._given = self._inner = inner
+        self._inner = inner
         self._ceiling = math.inf
 
     def set(self, tasks: int | None) -> None:
         """Allow so many tasks at once; None: as the manifest says."""
-        if isinstance(self._given, FixedConcurrency):
-            self._inner = self._given if tasks is None else FixedConcurrency(tasks)
+        if isinstance(self._inner, FixedConcurrency):
+            self._inner.give(tasks)
         else:
             self._ceiling = math.inf if tasks is None else tasks
 

@@ -73,8 +73,13 @@ class FixedConcurrency:
     """A number that was given. Where it is refused all the same, the next submit waits as long as it was told."""
 
     def __init__(self, limit: int) -> None:
-        self.size = float(limit)
+        self._own = limit
+        self.give(None)
         self.closed_until = -math.inf
+
+    def give(self, limit: int | None) -> None:
+        """Keep to another number from now on, or to the first again."""
+        self.size = float(limit or self._own)
 
     def room(self, now: float, in_flight: int) -> bool:
         return in_flight < self.size and now >= self.closed_until

@@ -152,13 +152,18 @@ class FixedRate:
     """A number that was given, for the whole account. Where it is refused all the same, a little slower for a while."""
 
     def __init__(self, per_s: float) -> None:
-        self._per_s = per_s * RATE.use_of_given
+        self._own_per_s = per_s
+        self.give(None)
         self._sharers = 1
         self._gate = RateGate()
         self._slower = 1.0  # times the gap
         self._passed = 0
         self.found_per_s: float | None = None
         self.held_s = 0.0
+
+    def give(self, per_s: float | None) -> None:
+        """Keep to another number from now on, or to the first again; a gate that is shut stays shut."""
+        self._per_s = (per_s or self._own_per_s) * RATE.use_of_given
 
     @property
     def rate_per_s(self) -> float:

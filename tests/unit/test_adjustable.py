@@ -66,3 +66,17 @@ def test_tasks_of_the_manifest_are_replaced() -> None:
     assert tasks.room(0.0, 3)
     tasks.set(None)
     assert not tasks.room(0.0, 3)
+
+
+def test_what_the_service_asked_to_wait_for_holds_whatever_a_person_sets() -> None:
+    rate, tasks = AdjustableRate(FixedRate(5.0)), AdjustableConcurrency(FixedConcurrency(2))
+    rate.sent(0.0)
+    rate.refused(0.1, sent_at=0.0, retry_after_s=30.0, draw=0.5)
+    tasks.refused(0.1, 2, retry_after_s=30.0)
+
+    rate.set(50.0)
+    tasks.set(10)
+
+    assert rate.next_at(1.0) >= 30.0
+    assert not tasks.room(1.0, 0)
+    assert tasks.room(31.0, 9)
