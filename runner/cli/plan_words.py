@@ -42,7 +42,7 @@ MARKS = {
 }
 # Of a line that begins with a mark, or shows the old or the new text of an edited job.
 COLOURS = {"+": "32", "~": "33", "✗": "31", "?": "31", "      - ": "31", "      + ": "32"}
-MOST_KNOWN = 6
+MOST_KNOWN, MOST_MODELS = 6, 8
 PROMPT_LINES = 3  # of a sample; that of the first group is shown whole
 
 
@@ -141,11 +141,12 @@ def comparison_lines(found: Comparison) -> list[str]:
     """Return how a plan differs from another."""
     this, other = found.this, found.other
     lines = field(
-        "compare", f"with {other.path}: {counted(len(other.jobs), 'job')}, {each_in_words(other.all)}"
+        "compare",
+        f"with {other.path}: {counted(len(other.jobs), 'job')}, {range_in_words(other.all)} credits",
     )
     more = this.all.expected - other.all.expected
     percent = f" ({100 * more / other.all.expected:+.0f}%)" if other.all.expected else ""
-    here = f"here {counted(len(this.jobs), 'job')}, {each_in_words(this.all)}"
+    here = f"here {counted(len(this.jobs), 'job')}, {range_in_words(this.all)} credits"
     words = (
         "the same"
         if abs(more) <= EPSILON
@@ -260,8 +261,11 @@ def _kept(orphaned: int, superseded: int) -> str:
 
 
 def each_in_words(price: Range) -> str:
-    """Return a price: `12 credits`, `10 to 12 credits`, `at least 10 credits`."""
-    return f"{range_in_words(price)} credits"
+    """Return the price of one of several jobs: `12 credits`, `10 to 12 credits`, `at least 3 to 10 credits`."""
+    words = range_in_words(price)
+    if price.high is None and price.expected > price.low + EPSILON:
+        words += f" to {credits_in_words(price.expected)}"
+    return f"{words} credit{'' if words.split()[-1] == '1' else 's'}"
 
 
 def range_in_words(price: Range) -> str:
@@ -302,11 +306,7 @@ def _summary(plan: Plan, credits: dict[str, Any]) -> Iterator[str]:
     totals = plan.totals
     yield from field("credits", _money(credits, totals))
     if len(totals.by_model) > 1:
-        models = (
-            f"{model} {range_in_words(sums)} ({counted(jobs, 'job')})"
-            for model, (jobs, sums) in totals.by_model.items()
-        )
-        yield from field("by model", ", ".join(models))
+        yield from _by_model(totals)
     for axis, values in totals.by_axis.items():
         sums = (f"{harmless(value, limit=40)} = {range_in_words(each)}" for value, each in values.items())
         yield from field("by axis", f"{harmless(axis, limit=40)}: {', '.join(sums)}")
@@ -323,6 +323,15 @@ def _summary(plan: Plan, credits: dict[str, Any]) -> Iterator[str]:
         yield from field("sandbox", "nothing is paid: these are credits of the sandbox")
     new = "" if plan.database_exists else " (new: no run yet)"
     yield from field("database", f"{near(plan.database)}{new}")
+
+
+def _by_model(totals: Totals) -> Iterator[str]:
+    models = sorted(totals.by_model.items(), key=lambda each: -each[1][1].expected)
+    for place, (model, (jobs, price)) in enumerate(models[:MOST_MODELS]):
+        text = f"{model}: {range_in_words(price)} ({counted(jobs, 'job')})"
+        yield from field("" if place else "by model", text)
+    if len(models) > MOST_MODELS:
+        yield from field("", f"and {counted(len(models) - MOST_MODELS, 'more model')}")
 
 
 def _money(credits: dict[str, Any], totals: Totals) -> str:

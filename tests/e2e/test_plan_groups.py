@@ -160,3 +160,21 @@ def test_blocks_of_many_jobs_are_told_from_some_of_them(command: Command) -> Non
     assert "+ 1 new: hero, " in words
     assert "+ 21,000 new: for each sku, text, at least 10 credits each\n" in words
     assert "+ 2 new: end, credits, at least 10 credits each\n" in words
+
+
+def test_models_are_summed_and_combinations_left_out_are_counted(command: Command) -> None:
+    mixed = command.write(
+        "mixed.yaml",
+        "version: 1\nname: mixed\nprompt: A bottle\njobs:\n"
+        "  - {id: film, model: grok-imagine-video, params: {duration: 6}}\n"
+        "  - {id: still, model: z-image, params: {aspect_ratio: 16:9}}\n"
+        '  - {id: "${a}-${b}", model: z-image, prompt: "${a} ${b}", matrix: {a: [x, y], b: [x, y]},'
+        " exclude: [{a: x, b: x}]}\n",
+    )
+
+    words = plan(command, mixed)
+
+    assert "+ 2 new: film, still, at least 1 to 10 credits each\n" in words
+    assert "    differ in: model (grok-imagine-video, z-image), params\n" in words
+    assert "+ 3 new: 3 of a(2) × b(2), at least 1 credit each\n" in words
+    assert "by model   grok-imagine-video: at least 10 (1 job)\n           z-image: at least 4 (4 jobs)\n" in words

@@ -196,8 +196,8 @@ def _grid(axes: Sequence[Mapping[str, Json]], number: int, jobs: Sequence[Groupe
         return _some(jobs, number)
     if not axes:
         return "for each " + ", ".join(names[:6]) if names else f"{number:,} takes"
-    counts = {name: len({str(each.get(name)) for each in axes}) for name in (*names, TAKE)}
-    takes = counts.pop(TAKE) if TAKE in axes[0] else 1
+    counts = {name: len({str(each.get(name)) for each in axes}) for name in names}
+    takes = len({str(each.get(TAKE)) for each in axes}) if TAKE in axes[0] else 1
     combinations = number // takes
     product = 1
     for count in counts.values():
@@ -209,7 +209,10 @@ def _grid(axes: Sequence[Mapping[str, Json]], number: int, jobs: Sequence[Groupe
     elif combinations in counts.values():
         parts = [f"{combinations:,} rows"]
     else:
-        parts = [f"{combinations:,} of " + " × ".join(f"{name}({count:,})" for name, count in counts.items())]
+        parts = [
+            f"{combinations:,} of "
+            + " × ".join(f"{name}({count:,})" for name, count in counts.items() if count > 1)
+        ]
     if takes > 1:
         parts.append(f"{takes:,} takes")
     return " × ".join(parts) or _some(jobs, number)
@@ -232,7 +235,9 @@ def _differs(conn: Connection, first: int, last: int, parts: Sequence[Part]) -> 
     if len(store.values(conn, first, last, change, "prompt", 2)) > 1:
         yield "prompt"
     params = store.values(conn, first, last, change, "params", _MANY)
-    if len(params) > 1:
+    if len(params) > 1 and len(models) > 1:  # each has params of its own
+        yield "params"
+    elif len(params) > 1:
         read = [json.loads(text or "{}") for text in params]
         for name in sorted({name for each in read for name in each}):
             values = _in_order({_said(each.get(name)) for each in read})
