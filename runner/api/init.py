@@ -31,7 +31,7 @@ def starter_manifest(file: Path, model: str) -> str:
     params += [(param.key, _flow(param.default), _accepted(param)) for param in optional[:6]]
     first, many = _PROMPTS[contract.category]
     return _TEXT.format(
-        name=_name_of(file),
+        name=manifest_name_of(file),
         file=shlex.quote(file.as_posix()),
         model=model,
         params=f"params:\n{_aligned(params)}\n" if params else "",
@@ -62,7 +62,7 @@ def manifest_from(file: Path, table: Path, model: str) -> str:
     return _DRAFT.format(
         table=table.name if table.name.isprintable() else "a table",
         rows=f"{drafted.rows:,} row" + ("" if drafted.rows == 1 else "s"),
-        name=_name_of(file),
+        name=manifest_name_of(file),
         file=shlex.quote(file.as_posix()),
         model=model,
         params=f"params:\n{_aligned(params)}\n" if params else "",
@@ -82,7 +82,7 @@ def _contract(model: str) -> Contract:
     return contracts[ModelId(model)]
 
 
-def _name_of(file: Path) -> str:
+def manifest_name_of(file: Path) -> str:
     """Return what the manifest in a file is called."""
     # A first manifest called `manifest` says little; its folder's name says more.
     called = file.absolute().parent.name if file.stem == "manifest" else file.stem

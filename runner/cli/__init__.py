@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "Write an HTML page of the results to browse."),
     "serve": ("serve", "Serve that page on this machine, live during a run."),
     "pick": ("pick", "Pick, reject or rate results; --picked means them elsewhere."),
+    "again": ("again", "Write a new manifest of picked jobs, with changes."),
     "export": ("export", "Export jobs as csv, jsonl, json, or a playlist."),
     "doctor": ("doctor", "Look at machine, network, key and service; pays nothing."),
     "models": ("models", "Show what each model accepts and costs."),

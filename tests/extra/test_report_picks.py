@@ -160,3 +160,28 @@ def test_what_was_picked_is_saved_for_the_command(open_page: Callable[..., Page]
     page.keyboard.press("u")
     page.keyboard.press("u")
     assert page.locator("#picked").inner_text() == "★ 0"
+
+
+def test_a_new_manifest_has_the_changes_once_at_its_top(
+    open_page: Callable[..., Page], mixed: Path, tmp_path: Path
+) -> None:
+    page = open_page(mixed)
+    choose(page, "subject", "cat")
+    page.click("#export")
+    page.fill("#export-changes", "resolution=720p duration=10 seed=")
+    page.fill("#export-takes", "2")
+    with page.expect_download() as download:
+        page.click("#export-manifest")
+    manifest = tmp_path / download.value.suggested_filename
+    download.value.save_as(manifest)
+    opened = open_manifest(
+        manifest, contracts=load_contracts(), references=DiskReferences(), workspace=tmp_path
+    )
+    jobs = list(opened.jobs())
+
+    assert not [str(problem) for problem in opened.problems if problem.severity is Severity.ERROR]
+    assert len(jobs) == 12
+    assert {job.params["resolution"] for job in jobs} == {"720p"}
+    assert opened.settings is not None
+    assert opened.settings.budget.max_credits == 42
+    assert manifest.read_text("utf-8").count("720p") == 1

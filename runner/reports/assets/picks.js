@@ -141,22 +141,55 @@ const yamlValue = value => {
   return JSON.stringify(value);
 };
 
-/** A manifest of these jobs, each written out. */
-const manifestOf = (head, jobs) => {
+/** `resolution=720p duration=10` as [[key, value], …]; an empty value takes a param out. */
+const changesOf = text => text.split(/\s+/).filter(each => each.includes("=")).map(each => {
+  const at = each.indexOf("=");
+  const value = each.slice(at + 1);
+  return [each.slice(0, at).replace(/^params\./, ""), /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : ["true", "false"].includes(value) ? value === "true" : value];
+});
+
+/** A manifest of these jobs as a person would write it: what all have in common once, at the top. */
+const manifestOf = (head, jobs, {changes = [], takes = 0} = {}) => {
   const name = `${head.manifest.slice(0, 53).replace(/-+$/, "")}-selection`;
+  const all = jobs.map(job => {
+    const params = {...job.params};
+    let {model, prompt} = job;
+    for (const [key, value] of changes) {
+      if (key === "model") model = String(value);
+      else if (key === "prompt") prompt = String(value);
+      else if (value === "") delete params[key];
+      else params[key] = value;
+    }
+    return {id: job.id, model, prompt, params, refs: job.refs.map(nameOf)};
+  });
+  const same = of => all.length > 1 && all.every(each => JSON.stringify(of(each)) === JSON.stringify(of(all[0])));
+  const shared = Object.keys(all[0]?.params ?? {}).filter(key => all.every(each => JSON.stringify(each.params[key]) === JSON.stringify(all[0].params[key])));
+  const oneModel = all.every(each => each.model === all[0].model), onePrompt = same(each => each.prompt) && all[0].prompt !== null, oneRefs = same(each => each.refs) && all[0].refs.length > 0;
+  const before = jobs.reduce((sum, job) => sum + (spent(job) || job.estimated || 0) / Math.max(job.round, 1), 0) * Math.max(takes, 1);
   const lines = [
-    `# ${plural(jobs.length, "job")} chosen from the report of ${head.manifest}.`,
-    "# Save it beside that manifest: references are relative to its folder.",
-    "# It has its own name, so running it pays for each of these jobs again. Add a cap under `budget:` first.",
+    "# yaml-language-server: $schema=manifest.schema.json",
+    `# ${plural(jobs.length, "job")} chosen from the page of ${head.manifest}${takes > 1 ? `, ${takes} takes of each` : ""}.`,
+    "# Save it beside that manifest: references are relative to its folder. It has its own name, so each job is paid for again.",
+    `#   rivya-batch plan ${name}.yaml    what would run and what it would cost; sends nothing`,
+    `#   rivya-batch run ${name}.yaml     for real`,
     "version: 1",
     `name: ${yamlText(name)}`,
+    ...(oneModel && all.length ? [`model: ${yamlText(all[0].model)}`] : []),
+    ...(onePrompt ? [`prompt: ${yamlLiteral(all[0].prompt)}`] : []),
+    ...(oneRefs ? [`references: ${yamlValue(all[0].refs)}`] : []),
+    ...(shared.length ? ["params:", ...shared.map(key => `  ${yamlText(key)}: ${yamlValue(all[0].params[key])}`)] : []),
+    "budget:",
+    `  max_credits: ${Math.max(1, Math.ceil(before))}   # what these jobs cost ${takes > 1 ? "for so many takes, " : ""}as they were; \`plan\` tells what they cost now`,
     "jobs:",
   ];
-  for (const job of jobs) {
-    lines.push(`  - id: ${yamlLiteral(job.id)}`, `    model: ${yamlText(job.model)}`);
-    if (job.prompt !== null) lines.push(`    prompt: ${yamlLiteral(job.prompt)}`);
-    if (Object.keys(job.params).length) lines.push(`    params: ${yamlValue(job.params)}`);
-    if (job.refs.length) lines.push(`    references: ${yamlValue(job.refs.map(nameOf))}`);
+  for (const job of all) {
+    lines.push(`  - id: ${yamlLiteral(job.id)}`);
+    if (!oneModel) lines.push(`    model: ${yamlText(job.model)}`);
+    if (job.prompt !== null && !onePrompt) lines.push(`    prompt: ${yamlLiteral(job.prompt)}`);
+    const own = Object.fromEntries(Object.entries(job.params).filter(([key]) => !shared.includes(key)));
+    if (Object.keys(own).length) lines.push(`    params: ${yamlValue(own)}`);
+    if (job.refs.length && !oneRefs) lines.push(`    references: ${yamlValue(job.refs)}`);
+    if (takes > 0) lines.push(`    repeat: ${takes}`);
   }
   return {name: `${name}.yaml`, text: `${lines.join("\n")}\n`};
 };
@@ -199,6 +232,9 @@ const openExport = app => {
     h("h2", {id: "export-title"}, "Export"),
     h("fieldset", {}, h("legend", {class: "offscreen"}, "Which jobs"), choices.map(([key, name, jobs], i) =>
       h("label", {}, h("input", {type: "radio", name: "which", value: key, checked: i === first, disabled: !jobs.length && i !== first}), `${name} (${whole.format(jobs.length)})`))),
+    h("fieldset", {class: "sheet-fields"}, h("legend", {class: "offscreen"}, "Of a new manifest"),
+      h("label", {}, "Change", h("input", {id: "export-changes", type: "text", placeholder: "resolution=720p duration=10", spellcheck: "false", autocomplete: "off"})),
+      h("label", {}, "Takes", h("input", {id: "export-takes", type: "number", min: "1", max: "99"}))),
     h("div", {class: "sheet-actions"},
       unsaved.length > 0 && h("button", {type: "button", id: "export-picks", class: "chip strong", onclick: () => {
         say(`Saved ${download(`${head.manifest}-picks.json`, "application/json", picksFile(head, unsaved))} (${plural(unsaved.length, "job")})`);
@@ -206,13 +242,13 @@ const openExport = app => {
       }}, "Picks (.json)"),
       h("button", {type: "button", id: "export-ids", class: "chip", onclick: take(jobs => download(`${head.manifest}-ids.txt`, "text/plain", `${jobs.map(job => job.id).join("\n")}\n`))}, "Ids (.txt)"),
       h("button", {type: "button", id: "export-manifest", class: "chip strong", onclick: take(jobs => {
-        const {name, text} = manifestOf(head, jobs);
+        const {name, text} = manifestOf(head, jobs, {changes: changesOf($("export-changes").value), takes: Number($("export-takes").value) || 0});
         return download(name, "application/yaml", text);
       })}, "New manifest (.yaml)"),
       h("button", {type: "button", id: "export-print", class: "chip", onclick: () => { dialog.close(); printSheet(app); }}, "Contact sheet (print)"),
       h("button", {type: "button", class: "chip", onclick: () => dialog.close()}, "Cancel")),
     ...(!unsaved.length ? [] : [h("p", {class: "muted"}, `What you said of ${plural(unsaved.length, "job")} is in this browser only. Save the picks, then hand them over:`),
       commandLine(`${head.commands.pick} --from ${quoted(`${head.manifest}-picks.json`)}`)]),
-    h("p", {class: "muted"}, "A new manifest lists these jobs under a name of its own, to change them or to run them again (costs credits)."));
+    h("p", {class: "muted"}, "A new manifest lists these jobs under a name of its own, with the changes above; running it costs credits."));
   dialog.showModal();
 };

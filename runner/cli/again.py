@@ -1,0 +1,69 @@
+"""`rivya-batch again`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from runner.cli.choice import CHOICE, meant
+from runner.cli.completion import MANIFEST
+from runner.cli.output import complain, named_state, only_option, show, state_option
+
+
+@click.command("again")
+@click.argument("manifest", type=MANIFEST)
+@only_option
+@CHOICE[0]
+@CHOICE[1]
+@CHOICE[2]
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Another value of a param, model or prompt. Repeatable.",
+)
+@click.option("--repeat", type=click.IntRange(1), metavar="N", help="Make N takes of each.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The new manifest.  [default: MANIFEST-again.yaml]",
+)
+@click.option("--sandbox", is_flag=True, help="Results of rehearsals are meant.")
+@state_option
+def command(
+    manifest: Path,
+    only: str | None,
+    picked: bool,
+    rejected: bool,
+    ids: str | None,
+    changes: tuple[str, ...],
+    repeat: int | None,
+    output: Path | None,
+    sandbox: bool,
+    state: str | None,
+) -> None:
+    """Write a new manifest of jobs of MANIFEST, with what is to be different, and price it at once.
+
+    From drafts to finals: rivya-batch again drafts.yaml --picked --set resolution=720p --repeat 3 -o finals.yaml
+    """
+    from runner.api.again import write_again
+    from runner.cli.plan_words import summary_words
+    from runner.errors import UsageError
+
+    place = named_state(state, sandbox=sandbox)
+    these = meant(manifest, only, picked=picked, rejected=rejected, ids=ids, state=place, sandbox=sandbox)
+    if these is None:
+        raise UsageError("it is not said which jobs", hint="add --picked, --ids FILE or --only 'cat-*'")
+    out = output or manifest.with_name(f"{manifest.stem}-again.yaml")
+    done = write_again(
+        manifest, out, only=these, changes=changes, repeat=repeat, state=place, sandbox=sandbox
+    )
+    complain(summary_words(done.plan, {**done.plan.credits, "balance": None}))
+    typed = shlex.quote(str(out)) + (" --sandbox" if sandbox else "")
+    complain(f"wrote {out}; next: rivya-batch plan {typed}, then rivya-batch run {typed}")
+    show(str(out))

@@ -1,0 +1,73 @@
+"""From drafts to finals by the real command: a manifest that a person would have written, valid and priced."""
+
+from __future__ import annotations
+
+from tests.imitation.fixtures import Bench, said
+
+HOSTILE = '${a} $${b} "q" \\ \u2028 # no comment: yes\n- ~ null \U0001f989'
+
+
+def drafts(bench: Bench) -> None:
+    place = bench.picture("assets.png")
+    params = {"resolution": "480p", "duration": 6}
+    bench.write(
+        [
+            {"id": "a", "params": params},
+            {"id": "b", "params": {**params, "aspect_ratio": "9:16"}, "references": [place]},
+            {"id": "c", "params": params, "prompt": HOSTILE.replace("${", "$${").replace("$$${", "$$$${")},
+            {"id": "d", "params": params},
+        ]
+    )
+    assert bench.run().code == 0
+    assert bench.command("pick", bench.manifest, "a", "b", "c").code == 0
+
+
+def test_picked_drafts_become_finals(bench: Bench) -> None:
+    drafts(bench)
+    out = bench.command.workspace / "more" / "finals.yaml"
+
+    made = bench.command(
+        "again", bench.manifest, "--picked", "--set", "resolution=720p", "--set", "duration=10", "--repeat", "2", "-o", out
+    )  # fmt: skip
+
+    assert made.code == 0, said(made)
+    assert made.stdout.strip() == str(out)
+    assert "finals: 6 jobs: 6 new" in made.stderr
+    text = out.read_text("utf-8")
+    head, _, jobs = text.partition("\njobs:\n")
+    assert head.startswith("# yaml-language-server: $schema=")
+    for line in (
+        "name: finals",
+        "model: grok-imagine-video",
+        "  resolution: 720p",
+        "  duration: 10",
+        "max_credits: ",
+    ):
+        assert line in head
+    assert "720p" not in jobs
+    assert '"../assets.png"' in jobs
+    assert bench.command("validate", out).code == 0
+    planned = bench.command("plan", out, "--json").json
+    assert planned["summary"]["new"] == 6
+    by_id = {each["id"]: each for each in planned["jobs"]}
+    assert set(by_id) == {"a-1", "a-2", "b-1", "b-2", "c-1", "c-2"}
+    ran = bench.command("run", out, "--yes")
+    assert ran.code == 0, said(ran)
+    rows = {row["job"]: row for row in bench.command("export", out, "--format", "jsonl").events}
+    old = {row["job"]: row for row in bench.command("export", bench.manifest, "--format", "jsonl").events}
+    assert rows["c-1"]["prompt"] == old["c"]["prompt"] == HOSTILE
+    assert rows["b-2"]["params"] == {"resolution": "720p", "duration": 10, "aspect_ratio": "9:16"}
+
+
+def test_changes_that_a_model_refuses_leave_nothing_behind(bench: Bench) -> None:
+    drafts(bench)
+    out = bench.command.workspace / "finals.yaml"
+
+    refused = bench.command("again", bench.manifest, "--picked", "--set", "resolution=9p", "-o", out)
+
+    assert (refused.code, out.exists()) == (2, False), said(refused)
+    assert "resolution" in refused.stderr
+    out.write_text("mine")
+    kept = bench.command("again", bench.manifest, "--picked", "-o", out)
+    assert (kept.code, out.read_text()) == (2, "mine")
+    assert bench.command("again", bench.manifest, "-o", "x.yaml").code == 2
