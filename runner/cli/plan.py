@@ -23,6 +23,7 @@ from runner.cli.output import (
     state_option,
 )
 from runner.errors import Exit, UsageError
+from runner.host.environment import names_a_service
 from runner.host.surroundings import Finding, Weight
 from runner.lifecycle.selection import Only, fits, in_words
 from runner.model import Basis
@@ -162,7 +163,7 @@ def show_plan(
             _save(plan, file, out, state=named, sandbox=sandbox, without=without)
         findings = look_at_room(plan.settings.output_dir, plan.database)
         credits, why_no_balance = dict(plan.credits), ""
-        if not sandbox:
+        if not sandbox and names_a_service():
             from runner.api.runs.preflight import look_for_plan
 
             looked = look_for_plan(plan.result_hosts)

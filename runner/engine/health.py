@@ -59,7 +59,7 @@ class Health:
 
     def answered(self, answer: Answer, now: float, draw: float, *, sent_at: float) -> bool:
         """Take one answer to a request of a job, sent at `sent_at`; return whether it was trouble."""
-        self.has_answered |= is_proper(answer)
+        self.has_answered |= answer.proper
         if not _is_trouble(answer):
             self._any_good = True
             self._bad_since, self._lost, self.paused_until = None, 0, -math.inf
@@ -73,7 +73,7 @@ class Health:
         A good one lets all go on. It does not make good what jobs have met, so it is no reason for more
         patience: only their own requests are.
         """
-        self.has_answered |= is_proper(answer)
+        self.has_answered |= answer.proper
         if _is_trouble(answer):
             self._worse(answer, now, draw, sent_at, asked=True)
             return True
@@ -192,13 +192,6 @@ class Health:
     def submits_are_lost(self) -> bool:
         """Whether so many submits in a row may have been paid for that they follow one by one, after a pause each."""
         return self._lost_submits >= LOST_IN_A_ROW
-
-
-def is_proper(answer: Answer) -> bool:
-    """Say whether an answer could be understood, whatever it says: also one that refuses."""
-    if answer.meaning is Meaning.OK:
-        return (answer.task, answer.copy, answer.balance) != (None, None, None)
-    return answer.meaning not in (Meaning.NEVER_LEFT, Meaning.UNCLEAR)
 
 
 def _is_trouble(answer: Answer) -> bool:

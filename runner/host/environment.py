@@ -33,6 +33,14 @@ def descriptors_left() -> int | None:
     return max(limit - len(os.listdir("/dev/fd")), 0)  # noqa: PTH208  # its names alone
 
 
+def names_a_service() -> bool:
+    """Say whether the environment names a key, a service or a proxy: without any, nothing can be asked."""
+    names = ("RIVYA_API_KEY", "RIVYA_API_KEY_FILE", "RIVYA_BASE_URL")
+    return any(os.environ.get(name) for name in names) or any(
+        name.lower().endswith("_proxy") for name in os.environ
+    )
+
+
 def find_key() -> str | None:
     """Return the API key, None where none is set.
 

@@ -142,6 +142,13 @@ class Answer:
         """What a person can do about it, where it is this machine or its network that is in the way."""
         return self.finding.do if self.finding is not None else ""
 
+    @property
+    def proper(self) -> bool:
+        """Whether it could be understood, whatever it says: also one that refuses."""
+        if self.meaning is Meaning.OK:
+            return (self.task, self.copy, self.balance) != (None, None, None)
+        return self.meaning not in (Meaning.NEVER_LEFT, Meaning.UNCLEAR)
+
     def words(self) -> str:
         """Return one line for people: status, code, message and the request id."""
         status = f"HTTP {self.status}" if self.status else ""

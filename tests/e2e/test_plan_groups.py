@@ -177,4 +177,7 @@ def test_models_are_summed_and_combinations_left_out_are_counted(command: Comman
     assert "+ 2 new: film, still, at least 1 to 10 credits each\n" in words
     assert "    differ in: model (grok-imagine-video, z-image), params\n" in words
     assert "+ 3 new: 3 of a(2) × b(2), at least 1 credit each\n" in words
-    assert "by model   grok-imagine-video: at least 10 (1 job)\n           z-image: at least 4 (4 jobs)\n" in words
+    assert (
+        "by model   grok-imagine-video: at least 10 (1 job)\n           z-image: at least 4 (4 jobs)\n"
+        in words
+    )

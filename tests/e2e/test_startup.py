@@ -48,6 +48,29 @@ def test_nothing_heavy_is_loaded(option: str) -> None:
     assert not set(HEAVY) & set(loaded)
 
 
+def test_a_plan_without_a_key_loads_nothing_of_the_network(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(
+        "version: 1\nname: m\nmodel: grok-imagine-video\njobs:\n  - {id: a, prompt: one}\n"
+    )
+    look = (
+        "import atexit, sys; from runner.cli import main; "
+        "atexit.register(lambda: print(*sorted(name for name in sys.modules if '.' not in name))); "
+        "main(['plan', 'm.yaml'])"
+    )
+
+    told = subprocess.run(
+        [sys.executable, "-c", look],
+        env=clean_environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "1 new" in told.stdout
+    assert not {"anyio", "asyncio", "httpx", "aiohttp", "ssl", "rich"} & set(told.stdout.split())
+
+
 def test_a_run_does_not_load_the_command_line_of_httpx() -> None:
     look = (
         "import atexit, sys; from runner.cli import main; "

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.engine.health import FIRST_PATIENCE_S, LOST_IN_A_ROW, PATIENCE_S, Health, is_proper
+from runner.engine.health import FIRST_PATIENCE_S, LOST_IN_A_ROW, PATIENCE_S, Health
 from runner.errors import Exit
 from runner.model import Polling
 from runner.service.protocol import Answer
@@ -119,7 +119,7 @@ NO_SUCH_PATH = Reply(status=404, data={"error": {"code": "not_found"}})
 )
 def test_which_answers_are_proper(answer: Answer, proper: bool) -> None:
     """A 404 of the API itself is, a gateway's is not."""
-    assert is_proper(answer) is proper
+    assert answer.proper is proper
     health = Health(None)
     told(health, answer, 1.0)
     assert health.has_answered is proper

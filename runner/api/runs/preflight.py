@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from runner.engine.health import is_proper
 from runner.errors import Exit, KeyRefused, TemporaryTrouble, UsageError
 from runner.host import surroundings
 from runner.host.clock import SystemClock
@@ -185,7 +184,7 @@ class _Sight:
             if self._made_up is not None
             else surroundings.ways_of_results(list(self._knocked.values()), online=online),
             balance=balance,
-            answers=is_proper(answer),
+            answers=answer.proper,
             online=online,
             refusal=answer.words() if _refuses_the_key(answer) else "",
             why_no_balance="" if balance is not None or self._way is not None else _why_not(answer),
