@@ -88,6 +88,10 @@ class TemporaryTrouble(RunnerError):
     exit_code = Exit.TEMPORARY
 
 
+class Fenced(TemporaryTrouble):
+    """Another process has taken over the work of this one: nothing that it writes is kept any more."""
+
+
 class RunLocked(RunnerError):
     """Another run holds this manifest."""
 

@@ -13,7 +13,7 @@ from runner.errors import RunnerError, UsageError
 from runner.host.clock import rfc3339
 from runner.host.workspace import find_workspace, no_database
 from runner.model import Order
-from runner.store import orders, runs
+from runner.store import orders, runs, workers
 from runner.store.database import StateDatabase, open_database
 
 LOOK_EVERY_S = 0.2
@@ -56,7 +56,12 @@ def give(path: Path, wanted: Sequence[Order], *, state: str | None, sandbox: boo
                 f"{name} is held by {holder.in_words()}, which has not begun yet", hint="try again"
             )
         with file.transaction() as conn:
-            numbers = [orders.give(conn, run.id, order, rfc3339(time.time())) for order in wanted]
+            runs_at_work = {each.run for each in workers.at_work(conn, manifest=name)} or {run.id}
+            numbers = [
+                orders.give(conn, each, order, rfc3339(time.time()))
+                for order in wanted
+                for each in sorted(runs_at_work)
+            ]
         taken = _taken(file, name, numbers)
     why = "" if taken else holder.paused or "the run has not looked yet; it takes it once it does"
     return OrdersGiven(manifest=name, run=run.id, taken=taken, why_not=why)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import anyio.to_thread
@@ -22,6 +22,7 @@ from runner.api.plans.taken_places import refuse_taken
 from runner.api.retry import Rounds
 from runner.api.runs.begun import BegunRun, apply
 from runner.api.runs.end import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
+from runner.api.runs.joining import JOIN_WAIT_S, join, taking_part
 from runner.api.runs.preflight import TRY_ONE, Looked, look
 from runner.api.runs.room import look_at_room
 from runner.api.runs.sandbox_process import Sandbox, sandbox_child
@@ -29,10 +30,10 @@ from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
 from runner.engine.limits import resume_tasks, resumed_rate
 from runner.errors import Exit, TemporaryTrouble, UsageError
-from runner.host.clock import Clock, ServiceClock, SystemClock, rfc3339
+from runner.host.clock import Clock, ServerClock, ServiceClock, SystemClock, rfc3339
 from runner.host.environment import descriptors_left, get_key
 from runner.host.surroundings import Weight
-from runner.host.workspace import DatabasePlace, find_workspace
+from runner.host.workspace import DatabasePlace, RunLock, find_workspace
 from runner.lifecycle.selection import JobIds
 from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
@@ -52,6 +53,9 @@ from runner.steps.download import Downloads
 from runner.store import diff, durations, jobs, rates, result_hosts, staging
 from runner.store.database import StateDatabase, empty_database, open_database
 from runner.store.writer import GroupWriter
+
+if TYPE_CHECKING:
+    from runner.store.lease import Lease
 
 SANDBOX_KEY = "rvya_sk_sandbox"
 ASK_THE_SERVICE = (State.PLANNED, State.UPLOADING, State.SUBMITTING, State.WAITING)
@@ -90,6 +94,17 @@ class RunRequest:
     descriptors_kept: int = 0  # for who runs beside: a page and its visitors
     watch: Watching | None = None
 
+    @property
+    def may_be_shared(self) -> bool:
+        """Whether others may take part: what one run alone can keep to is not asked for."""
+        alone = (self.rounds, self.saved, self.watch)
+        return (
+            replace(self.options, stop_after_s=None, stop_at_s=None, patience_s=None, left_out=frozenset())
+            == RunOptions()
+            and all(each is None for each in alone)
+            and not (self.sandbox or self.skip_invalid)
+        )
+
 
 Confirm = Callable[[Plan], bool]
 Announce = Callable[[str], None]
@@ -123,6 +138,8 @@ class Run:
         self._clock = clock or SystemClock()
         self._stack = ExitStack()
         self._begun: BegunRun | None = None
+        self._manifest_lock: RunLock | None = None
+        self._joins = False  # others work at the manifest already
 
     def begin(self) -> None:
         """Read, plan, have the plan agreed to, and apply it.
@@ -148,6 +165,11 @@ class Run:
             announce(
                 "this API key is not the one used last time: its account must own the tasks at the service"
             )
+        if self._joins:
+            now = _now(self._clock)
+            self._begun = join(plan, file, account, folder, command=request.command, now=now)
+            announce(f"taking part in the run of {plan.name}")
+            return
         self._begun = apply(
             plan,
             file,
@@ -168,7 +190,8 @@ class Run:
     def make_ready(self) -> Plan:
         """Put the files of earlier runs in their places; return the plan, with nothing in its way any more."""
         known = self._known()
-        _put_files_in_place(known.file, known.plan.settings, known.folder, self._announce, known.now)
+        if not self._joins:
+            _put_files_in_place(known.file, known.plan.settings, known.folder, self._announce, known.now)
         return replace(known.plan, run=known.run_id)
 
     async def go(self, progress: Progress, beside: Sequence[Beside]) -> Ended:
@@ -178,8 +201,13 @@ class Run:
             progress: Takes what happens.
             beside: Run beside the engine until that has ended, then are cancelled; they must not raise.
         """
-        with once_begun():
-            ended = await _go(self._known(), self._request, self._clock, progress, self._announce, beside)
+        with once_begun(), ExitStack() as stack:
+            known, lease = self._known(), None
+            if isinstance(self._clock, ServerClock):
+                known, lease = stack.enter_context(taking_part(known, self._clock))
+                if self._request.may_be_shared and self._manifest_lock is not None and not self._joins:
+                    self._manifest_lock.share()
+            ended = await _go(known, self._request, self._clock, progress, self._announce, beside, lease)
         plan = self._known().plan
         if not plan.incomplete:
             return ended
@@ -222,7 +250,7 @@ class Run:
             self._agree(plan, nothing)
             file = self._open(database)
             self._lock(file, plan.name)
-            if file.created:
+            if file.created and not self._joins:
                 staging.carry(nothing.conn, file.conn)
                 nothing.close()
                 opened.hashes.save(file)
@@ -239,6 +267,7 @@ class Run:
     def _open(self, database: DatabasePlace) -> StateDatabase:
         file = open_database(database)
         self._stack.callback(file.close)
+        self._clock = file.clock_of(self._clock)
         return file
 
     def _read(self, file: StateDatabase) -> Opened:
@@ -256,8 +285,12 @@ class Run:
         )
 
     def _lock(self, file: StateDatabase, name: str) -> None:
-        lock = file.lock(name)
-        lock.acquire(self._clock.wall_s(), command=self._request.command)
+        lock, now_s, command = file.lock(name), self._clock.wall_s(), self._request.command
+        if self._request.may_be_shared:
+            self._joins = lock.join(now_s, command=command, wait_s=JOIN_WAIT_S)
+        else:
+            lock.acquire(now_s, command=command)
+        self._manifest_lock = lock
         self._stack.callback(lock.release)
 
     def _agree(self, plan: Plan, file: StateDatabase) -> None:
@@ -386,6 +419,7 @@ async def _go(
     progress: Progress,
     announce: Announce,
     beside: Sequence[Beside],
+    lease: Lease | None,
 ) -> Ended:
     file, settings, account = known.file, known.plan.settings, known.account
     writer = GroupWriter(file)
@@ -417,6 +451,7 @@ async def _go(
             marks=known.marks,
             is_run=lambda name: file.holder_of(name) is not None,
             seen=seen.read(workspace.folder, account.service),
+            lease=lease,
         )
         downloads = Downloads.create(context, known.folder, results, slow_places=slow_places)
         left_out = staging.rows_not_staged(file.conn, settings.name)

@@ -94,10 +94,12 @@ class Admission:
         self.elsewhere = True
         self.set_aside(row, shape)
 
-    def has_no_room(self, verdict: Verdict) -> None:
+    def has_no_room(self, verdict: Verdict, *, shared: bool = False) -> None:
         """The head of the queue does not fit now; nor would another, but for the little it is cheaper."""
         self.full = verdict
-        self.elsewhere = self.elsewhere or verdict is Verdict.WAIT_ELSEWHERE
+        self.elsewhere = (
+            self.elsewhere or verdict is Verdict.WAIT_ELSEWHERE or (shared and verdict is Verdict.WAIT)
+        )
 
     @property
     def waits(self) -> bool:

@@ -7,10 +7,12 @@ import itertools
 import math
 from collections import Counter, deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from runner.engine.admission import Admission
 from runner.engine.gates import Gates
+from runner.engine.share import Share, WholeManifest
 from runner.engine.view import RunOptions
 from runner.model import Job, ModelId, Reference, State
 from runner.steps import upload as upload_step
@@ -30,8 +32,11 @@ class Backlog:
     every send was definitely not accepted, to be sent again at leisure.
     """
 
-    def __init__(self, context: RunContext, admission: Admission, options: RunOptions) -> None:
+    def __init__(
+        self, context: RunContext, admission: Admission, options: RunOptions, share: Share | None = None
+    ) -> None:
         self._context = context
+        self._share = share or WholeManifest(context)
         self._admission = admission
         self._options = options
         self.ready: deque[tuple[int, str]] = deque()
@@ -103,26 +108,35 @@ class Backlog:
         wanted = min(LOOKAHEAD, self._admission.allowance(prepared))
         if not wanted:
             return
-        name = self._context.settings.name
         # Page after page: nothing would wake the loop for the next one when none of these is asked for.
         while True:
-            page = await self._context.writer.write(
-                lambda conn: jobs.page_to_send(conn, name, after=self._cursor, limit=LOOKAHEAD)
-            )
-            if not page:
+            chosen = await self._context.writer.write(partial(self._choose, wanted))
+            if chosen is None:
                 self.fed = True
                 return
-            chosen: list[Job] = []
-            for job in page:
-                if len(chosen) == wanted:
-                    break
-                self._cursor = (job.position, job.row)
-                if self._options.asks_for(job.row, job.id):
-                    chosen.append(job)
             await self.prepare(*chosen)
             wanted -= len(chosen)
             if not wanted:
                 return
+
+    def _choose(self, wanted: int, conn: Connection) -> list[Job] | None:
+        """Return as many of the next jobs as are wanted, of those that are asked for; None where no more are left."""
+        page = self._share.page(conn, after=self._cursor, limit=LOOKAHEAD)
+        if not page:
+            return None
+        chosen: list[Job] = []
+        for job in page:
+            if len(chosen) == wanted:
+                break
+            self._cursor = (job.position, job.row)
+            if self._options.asks_for(job.row, job.id):
+                chosen.append(job)
+        self._share.chosen(conn, [job.row for job in chosen])
+        return chosen
+
+    def look_again(self) -> None:
+        """Jobs that were another's may be free now."""
+        self._cursor, self.fed = (-1, -1), False
 
     async def prepare(self, *chosen: Job) -> None:
         """Put jobs where they wait next: for their uploads, or for their submit."""

@@ -7,7 +7,6 @@ from collections import Counter
 from runner.engine.run_state import RunState
 from runner.errors import Exit
 from runner.model import NEVER_SENT, State
-from runner.steps.submit import take_back
 from runner.store import jobs
 from runner.store.connection import Connection
 
@@ -23,7 +22,7 @@ async def look_at_the_ledger(run_state: RunState) -> None:
     context = run_state.context
 
     def read(conn: Connection) -> tuple[dict[tuple[State, bool], int], int, Counter[str]]:
-        take_back(conn, context)
+        run_state.share.take_back(conn)
         name = context.settings.name
         return jobs.counts(conn, name), jobs.overdue(conn, name), _left(conn, run_state)
 
@@ -48,13 +47,14 @@ def _left(conn: Connection, run_state: RunState) -> Counter[str]:
     code = run_state.reasons.code()
     if code not in (Exit.OK, Exit.INCOMPLETE):
         return left
+    others = run_state.share.of_others(conn)
     for row, _, state, overdue in jobs.listed_in(conn, run_state.context.settings.name, UNDER_WAY):
-        if not overdue and row not in run_state.told:
+        if not overdue and row not in run_state.told and row not in others:
             left[state.value] += 1
     if code is Exit.OK and run_state.admission.allowance(0):
         asked_for = run_state.options.asks_for
         for row, id_, state, _ in jobs.listed_in(conn, run_state.context.settings.name, NEVER_SENT):
-            if asked_for(row, id_):
+            if asked_for(row, id_) and row not in others:
                 left[state.value] += 1
     return left
 

@@ -82,6 +82,8 @@ class Heartbeat:
         sharers, begun = await context.writer.write(record)
         if begun is not None:
             await self._mark(begun)
+        if (lease := context.lease) is not None:
+            return 1 + lease.others_busy  # what is shared, its own beats say
         limits.share_with(sharers)
         return sharers
 

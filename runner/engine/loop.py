@@ -8,7 +8,7 @@ job is an entry in the scheduler's heap and a small record, never a task, a time
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import anyio
@@ -22,6 +22,7 @@ from runner.engine.gates import Conditions, Gates, gates
 from runner.engine.heartbeat import Heartbeat
 from runner.engine.results import Results
 from runner.engine.run_state import RunState, in_words, named
+from runner.engine.share import ClaimedJobs
 from runner.engine.view import Ended, Progress, RunOptions
 from runner.errors import Exit, RunnerError
 from runner.host.clock import epoch
@@ -30,9 +31,8 @@ from runner.money.budget import Verdict
 from runner.pace.scheduler import Call, Offer, Scheduler
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
-from runner.steps.submit import take_back, wait_to_resend_s
+from runner.steps.submit import wait_to_resend_s
 from runner.store import jobs
-from runner.store.connection import Connection
 
 POSTPONE_S = (
     1.0  # when a task that was slow to be told of is looked at again, while others like it are asked about
@@ -109,6 +109,7 @@ class Engine:
         async with anyio.create_task_group() as background:
             background.start_soon(self._context.writer.serve)
             try:
+                await self._join(background)
                 await self._load()
             except Exception as exc:
                 self._blame(exc)
@@ -122,6 +123,17 @@ class Engine:
             raise self._fault
         return Ended(code=self._reasons.code(), reasons=self._reasons.words(), stats=self._heartbeat.stats())
 
+    async def _join(self, background: anyio.abc.TaskGroup) -> None:
+        """Where others work at the same, or for the same account, work together with them."""
+        share, lease = self._run_state.share, self._context.lease
+        if lease is None or not isinstance(share, ClaimedJobs):
+            return
+        from runner.engine.together import Together
+
+        together = Together(self._run_state, share, lease, self._take_up)
+        await together.begin()
+        background.start_soon(together.keep)
+
     # --- the loop -----------------------------------------------------------------------------
 
     async def _load(self) -> None:
@@ -129,13 +141,12 @@ class Engine:
         context = self._context
         self._run_state.times.begin()
 
-        def read(conn: Connection) -> list[Job]:
-            take_back(conn, context)
-            return jobs.in_states(
-                conn, context.settings.name, (State.SUBMITTING, State.WAITING, State.DOWNLOADING)
-            )
+        self._take_up(await context.writer.write(self._run_state.share.take_up))
+        await self._heartbeat.recount()
 
-        open_jobs = await context.writer.write(read)
+    def _take_up(self, open_jobs: Sequence[Job]) -> None:
+        """Go on with jobs that are under way."""
+        context = self._context
         wall_s = context.clock.wall_s()
         unclear: list[float] = []
         for job in open_jobs:
@@ -148,7 +159,6 @@ class Engine:
                 age_s = max(wall_s - (epoch(job.submitted_at) or wall_s), 0.0)
                 self._run_state.wait_for(job, age_s=age_s, polled=job.polls > 0)
         self._run_state.unclear_wait(unclear)
-        await self._heartbeat.recount()
 
     async def _dispatch(self, calls: anyio.abc.TaskGroup) -> None:
         def start_download(step: Coroutine[Any, Any, None]) -> None:
@@ -185,7 +195,7 @@ class Engine:
                 until = self._scheduler.rate.next_at(now)
                 if until <= now:
                     continue
-            elif self._idle(open_):
+            elif self._run_state.share.may_end(self._idle(open_)):
                 return
             await self._sleep(min(until, until_download))
 
@@ -372,6 +382,7 @@ class Engine:
         if admission.paused and not self._reasons.no_new and self._more_to_come():
             return False
         if admission.elsewhere and not self._run_state.alone and open_.refused.ever:
+            self._run_state.share.rest()
             return False
         if admission.waits and not self._reasons.no_new:
             whose = " of another manifest of this workspace" if admission.elsewhere else ""

@@ -12,6 +12,7 @@ from runner.engine.health import PATIENCE_S, Breaker, Health, MissingTaskIds
 from runner.engine.key import KeyCheck
 from runner.engine.limits import LimitsKept
 from runner.engine.reasons import Reasons
+from runner.engine.share import ClaimedJobs, WholeManifest
 from runner.engine.times import Times
 from runner.engine.view import Progress, RunOptions, Tally
 from runner.engine.waits import Wait, Waits, is_quota
@@ -71,7 +72,9 @@ class RunState:
         self.key = KeyCheck()
         self.waits = Waits(PATIENCE_S if options.patience_s is None else options.patience_s)
         self.admission = Admission(options)
-        self.backlog = Backlog(context, self.admission, options)
+        lease = context.lease
+        self.share = WholeManifest(context) if lease is None else ClaimedJobs(context, lease.worker)
+        self.backlog = Backlog(context, self.admission, options, self.share)
         self.times = Times(context, scheduler, self.backlog, progress)
         self.waiting: dict[int, poll_step.WaitingTask] = {}
         self.aside = Aside()

@@ -56,9 +56,9 @@ async def _not_sent(run_state: RunState, done: Submitted) -> None:
             run_state.backlog.resend.appendleft(job.row)
         case NotSent.UNCERTAIN:
             run_state.uncertain(job, done.failure.message if done.failure else "")
-        case NotSent.BUDGET if done.verdict is Verdict.PROBE_OUT:
+        case NotSent.BUDGET if done.verdict is Verdict.PROBE_OUT and run_state.context.lease is None:
             run_state.admission.set_aside(job.row, job.shape)
-        case NotSent.BUDGET if done.verdict is Verdict.PROBE_ELSEWHERE:
+        case NotSent.BUDGET if done.verdict in (Verdict.PROBE_OUT, Verdict.PROBE_ELSEWHERE):
             run_state.admission.set_aside_for_another(job.row, job.shape)
         case NotSent.BUDGET if done.verdict is Verdict.OVER_JOB:
             run_state.reasons.note(
@@ -67,7 +67,7 @@ async def _not_sent(run_state: RunState, done: Submitted) -> None:
             run_state.progress.event("over_job", job=job.id)
         case NotSent.BUDGET if done.verdict is not None:
             run_state.backlog.ready.appendleft((job.row, job.shape))
-            run_state.admission.has_no_room(done.verdict)
+            run_state.admission.has_no_room(done.verdict, shared=run_state.context.lease is not None)
         case _:
             pass
 

@@ -202,6 +202,43 @@ class SystemClock:
         return self._boot_id
 
 
+class ServerClock:
+    """The clock of a database server, which all machines that share it go by. Between two looks at it, our own run on.
+
+    Args:
+        inner: This machine's clocks.
+    """
+
+    def __init__(self, inner: Clock) -> None:
+        self._inner = inner
+        self._ahead_s = inner.wall_s() - self.steady_s()
+
+    def steady_s(self) -> float:
+        """Return seconds of this machine's clock that nobody can set, sleep included where it can tell."""
+        boot_s = self._inner.boot_s()
+        return self._inner.mono_s() if boot_s is None else boot_s
+
+    def told(self, server_s: float, *, asked_s: float, answered_s: float) -> None:
+        """Take the server's time, asked for and answered at these readings of `steady_s`."""
+        self._ahead_s = server_s - (asked_s + answered_s) / 2
+
+    def wall_s(self) -> float:
+        """Return seconds since 1970, UTC, by the server."""
+        return self.steady_s() + self._ahead_s
+
+    def mono_s(self) -> float:
+        """Return seconds of this machine's monotonic clock."""
+        return self._inner.mono_s()
+
+    def boot_s(self) -> float | None:
+        """Return the same as `wall_s`: an age is told by the server alone, whichever machine asks."""
+        return self.wall_s()
+
+    def boot_id(self) -> str | None:
+        """Return one name for all machines of a server."""
+        return "server"
+
+
 def _read_boot_id() -> str | None:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip() or None

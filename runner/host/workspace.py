@@ -141,6 +141,16 @@ class RunLock(Protocol):
             RunLocked: Another run holds this manifest.
         """
 
+    def join(self, now_s: float, *, command: str, wait_s: float) -> bool:
+        """Take the lock alone where it is free, else with those who share it; return whether it is shared.
+
+        Raises:
+            RunLocked: Somebody holds it alone, for longer than `wait_s` seconds.
+        """
+
+    def share(self) -> None:
+        """Let others hold it as well, from now on."""
+
     def release(self) -> None:
         """Give the lock back."""
 
@@ -195,6 +205,14 @@ class ManifestLock:
                 f"cannot write {self.path}: {exc.strerror}", hint="free disk space, then run again"
             ) from exc
         self._file = file
+
+    def join(self, now_s: float, *, command: str, wait_s: float) -> bool:
+        """Take the lock: nobody shares a file."""
+        self.acquire(now_s, command=command)
+        return False
+
+    def share(self) -> None:
+        """Do nothing: nobody shares a file."""
 
     @staticmethod
     def _say_who(file: IO[str], now_s: float, command: str) -> None:

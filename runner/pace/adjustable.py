@@ -18,6 +18,7 @@ class AdjustableRate:
     def __init__(self, inner: RateLimiter) -> None:
         self._inner = inner
         self._ceiling_per_s = math.inf  # of all runs of the account together
+        self._set_per_s = self._kept_per_s = math.inf  # the lower of the two is that
         self._sharers = 1
         self._last = -math.inf
 
@@ -26,7 +27,13 @@ class AdjustableRate:
         if isinstance(self._inner, FixedRate):
             self._inner.give(per_s)
         else:
-            self._ceiling_per_s = math.inf if per_s is None else per_s
+            self._set_per_s = math.inf if per_s is None else per_s
+            self._ceiling_per_s = min(self._set_per_s, self._kept_per_s)
+
+    def keep_below(self, per_s: float | None) -> None:
+        """Look for no higher rate than so many requests a second, and never for a higher one than before; None: do."""
+        self._kept_per_s = math.inf if per_s is None else min(per_s, self._kept_per_s)
+        self._ceiling_per_s = min(self._set_per_s, self._kept_per_s)
 
     @property
     def _gap_s(self) -> float:
@@ -86,14 +93,26 @@ class AdjustableConcurrency:
 
     def __init__(self, inner: ConcurrencyLimit) -> None:
         self._inner = inner
-        self._ceiling = math.inf
+        self._ceiling = self._set = self._kept = math.inf
+
+    @property
+    def given(self) -> float:
+        """How many tasks the manifest, or a person, allows at once; infinite where neither says."""
+        fixed = self._inner.size if isinstance(self._inner, FixedConcurrency) else math.inf
+        return min(fixed, self._set)
+
+    def keep_below(self, tasks: float) -> None:
+        """Have no more tasks than this part of them: others have the rest."""
+        self._kept = tasks
+        self._ceiling = min(self._set, self._kept)
 
     def set(self, tasks: int | None) -> None:
         """Allow so many tasks at once; None: as the manifest says."""
         if isinstance(self._inner, FixedConcurrency):
             self._inner.give(tasks)
         else:
-            self._ceiling = math.inf if tasks is None else tasks
+            self._set = math.inf if tasks is None else tasks
+            self._ceiling = min(self._set, self._kept)
 
     @property
     def size(self) -> float:

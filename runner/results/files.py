@@ -13,6 +13,7 @@ a worker thread.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -213,6 +214,25 @@ class OutputFolder:
         with disk_errors(self.root):
             if os.path.lexists(path):
                 self._to_old([(path, stem, ".json")])
+
+    def of_worker(self, worker: int) -> OutputFolder:
+        """Return the same folder with parts of a worker's own: one that was shut out may still write to its."""
+        return OutputFolder(self.root, owner=f"{self._parts.name}/{worker}")
+
+    def leave_sign(self, sign: str) -> None:
+        """Leave a file among the parts by which others see that they have the same folder."""
+        with disk_errors(self.root):
+            self._parts.mkdir(parents=True, exist_ok=True)
+            (self._parts / sign).touch()
+
+    def has_sign(self, sign: str) -> bool:
+        """Say whether the file of another is here."""
+        return (self._parts / sign).exists()
+
+    def remove_sign(self, sign: str) -> None:
+        """Remove the file; one that cannot be removed does no harm."""
+        with contextlib.suppress(OSError):
+            (self._parts / sign).unlink(missing_ok=True)
 
     def clean_parts(self, keep: Collection[str] = ()) -> int:
         """Remove what earlier runs left half-fetched; return how many parts that were.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.contract import Contract
 from runner.host.clock import Clock, ServiceClock, rfc3339
@@ -20,6 +20,9 @@ from runner.store.marks import Marks
 from runner.store.price_books import PriceBooks
 from runner.store.writer import GroupWriter
 
+if TYPE_CHECKING:
+    from runner.store.lease import Lease
+
 
 @dataclass(slots=True)
 class Caps:
@@ -34,7 +37,8 @@ class RunContext:
 
     `draw` returns numbers from [0, 1): the only randomness of a run. `is_run` says whether somebody runs a
     manifest of this database now. `seen` is what was found out
-    of the service. In `marks` what is known of payments is written down outside the database.
+    of the service. In `marks` what is known of payments is written down outside the database. Where others may work at
+    the same manifest, `lease` is our right to send.
     """
 
     run: int
@@ -52,6 +56,7 @@ class RunContext:
     seen: SeenService = field(default_factory=SeenService)
     caps: Caps = field(default_factory=Caps)
     books: PriceBooks = field(default_factory=PriceBooks)
+    lease: Lease | None = None
 
     @property
     def budget(self) -> Budget:

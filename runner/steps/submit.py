@@ -7,10 +7,15 @@ of the old bytes was definitely refused.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
-from runner.errors import Exit
+import anyio
+import anyio.to_thread
+
+from runner.errors import Exit, TemporaryTrouble
 from runner.fingerprint import idempotency_key
 from runner.host.clock import epoch, rfc3339
 from runner.lifecycle.rules import (
@@ -29,7 +34,7 @@ from runner.service.protocol import Answer, FailureClass, Meaning
 from runner.steps.context import RunContext
 from runner.steps.rounds import fail, take_task
 from runner.steps.upload import fresh_copies
-from runner.store import jobs, ledger, moves, uploads
+from runner.store import jobs, late_answers, ledger, moves, uploads
 from runner.store.connection import Connection
 
 RETRY_BASE_S = 1.0
@@ -73,16 +78,21 @@ class Submitted:
 async def submit(context: RunContext, row: int) -> Submitted:
     """Advance one job through its submit; sends at most once."""
     ready = await context.writer.write(lambda conn: _intent(conn, context, row), to_send=True)
-    if ready.not_sent is not None:
+    if ready.not_sent is not None or ready.state is not State.SUBMITTING:
         return ready
     job = ready.job
     assert job.body is not None
     assert job.key is not None
-    still_allowed = (lambda: _in_time(context, job)) if job.in_doubt > 1 else None
+    asks = job.in_doubt > 1 or context.lease is not None
+    still_allowed = (lambda: _may_leave(context, job)) if asks else None
     answer = await context.service.submit(job.body, job.key, still_allowed=still_allowed)
     if answer.meaning is not Meaning.OK:
         context.service_clock.ended(job.row)
-    done = await context.writer.write(lambda conn: _record(conn, context, job, answer))
+    try:
+        done = await context.writer.write(lambda conn: _record(conn, context, job, answer))
+    except (TemporaryTrouble, jobs.StaleJob):
+        await _keep_late(context, job, answer)
+        raise
     return Submitted(
         job=done.job,
         state=done.state,
@@ -103,9 +113,15 @@ def take_back(conn: Connection, context: RunContext) -> None:
     Nothing was accepted, so it is a new job like any other: the caps, prices, options and the day of
     now decide about it, not those of then. Its key and bytes stay its own.
     """
-    for job in jobs.in_states(conn, context.settings.name, (State.SUBMITTING,)):
-        if job.in_doubt == 0:
-            _as_new(conn, context, job)
+    take_back_of(conn, context, jobs.in_states(conn, context.settings.name, (State.SUBMITTING,)))
+
+
+def take_back_of(conn: Connection, context: RunContext, found: Iterable[Job]) -> list[int]:
+    """Do so with those of these jobs that it is true of; return their rows."""
+    back = [job for job in found if job.state is State.SUBMITTING and job.in_doubt == 0]
+    for job in back:
+        _as_new(conn, context, job)
+    return [job.row for job in back]
 
 
 def wait_to_resend_s(context: RunContext, job: Job) -> float:
@@ -199,8 +215,32 @@ def _bytes(context: RunContext, job: Job, copies: tuple[Upload, ...]) -> moves.B
     return make(job.revision)
 
 
+async def _keep_late(context: RunContext, job: Job, answer: Answer) -> None:
+    """Where others may go on with a job, keep what we know of its task for them."""
+    lease, task = context.lease, answer.task
+    if lease is None or task is None or job.key is None:
+        return
+    keep = partial(lease.keep_late_answer, base_url=context.account.service, key=job.key, task_id=task.id)
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(keep)
+
+
+def _take_late(conn: Connection, context: RunContext, job: Job) -> Job | None:
+    """Take the task that another worker had an answer of, and could not write into the row; None: there is none."""
+    service = context.account.service
+    task_id = late_answers.find(conn, base_url=service, key=job.key or "")
+    if task_id is None or jobs.holder_of_task(conn, service, task_id) not in (None, (job.row, job.round)):
+        return None
+    now = context.now()
+    ledger.accept(conn, job, task_id=task_id, reserved=None, now=now)
+    context.event(conn, "accepted", job, task_id=task_id, late=True, key=job.key)
+    return moves.accepted(conn, job, now, task_id=task_id)
+
+
 def _again(conn: Connection, context: RunContext, job: Job) -> Submitted:
     """Prepare to send bytes that may have been accepted once more, if that is allowed."""
+    if context.lease is not None and (taken := _take_late(conn, context, job)) is not None:
+        return Submitted(job=taken, state=taken.state)
     now = context.now()
     # After `resolve --resend` any key will do: a person has decided, and was told what it may cost.
     if not job.reopened and job.key12 != context.account.key12:
@@ -256,9 +296,11 @@ def age_of(context: RunContext, job: Job) -> float:
     )
 
 
-def _in_time(context: RunContext, job: Job) -> bool:
-    """Say whether bytes that may have been accepted before may still be sent at this moment."""
-    return may_send(
+def _may_leave(context: RunContext, job: Job) -> bool:
+    """Say whether the bytes of a job may leave at this moment: they are ours to send, and it is not too late."""
+    if context.lease is not None and not context.lease.is_good():
+        return False
+    return job.in_doubt <= 1 or may_send(
         in_doubt=job.in_doubt - 1,
         age_s=age_of(context, job),
         resend_within_s=context.settings.resend_within_s,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.errors import TemporaryTrouble
+from runner.host.clock import Clock
 from runner.host.workspace import DatabasePlace, Holder, RunLock
 from runner.store.connection import Connection
 from runner.store.server_address import ServerAddress, need_driver
@@ -55,6 +56,9 @@ class StateDatabase(Protocol):
 
     def data_version(self) -> int:
         """Return a number that changes whenever somebody else has committed something."""
+
+    def clock_of(self, clock: Clock) -> Clock:
+        """Return the clock that all who write here go by, made of this machine's clocks."""
 
     def lock(self, manifest: str) -> RunLock:
         """Return the lock that guards the runs of a manifest, not yet taken."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from runner.model import Job
@@ -25,6 +26,29 @@ def append(
         "INSERT INTO events (at, run, manifest, job, kind, data) VALUES (?, ?, ?, ?, ?, ?)",
         (at, run, manifest, job, kind, json.dumps(data, ensure_ascii=False)),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnd:
+    """The end of a round: `succeeded`, or `failed` with why in `data` (JSON)."""
+
+    kind: str
+    data: str
+
+
+def last(conn: Connection) -> int:
+    """Return the number of what happened last."""
+    return int(conn.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
+
+
+def ends(conn: Connection, manifest: str, *, after: int, most: int = 10) -> list[JobEnd]:
+    """Return the last rounds of a manifest that have ended after an event, the oldest first."""
+    found = conn.execute(
+        "SELECT kind, data FROM events WHERE manifest = ? AND id > ? AND kind IN ('succeeded', 'failed')"
+        " ORDER BY id DESC LIMIT ?",
+        (manifest, after, most),
+    ).fetchall()
+    return [JobEnd(kind=row["kind"], data=row["data"]) for row in reversed(found)]
 
 
 def outside_runs(conn: Connection, job: Job, now: str, kind: str, **data: object) -> None:

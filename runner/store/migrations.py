@@ -473,6 +473,45 @@ _PICKS = (
     "INSERT INTO workspace (id) VALUES (lower(hex(randomblob(8))))",
 )
 
+# Processes that work at one manifest together: who they are, what each works on, and answers that came too late.
+_WORKERS = (
+    """
+    CREATE TABLE workers (
+        id INTEGER PRIMARY KEY,
+        manifest TEXT NOT NULL,
+        account TEXT NOT NULL,
+        run INTEGER NOT NULL REFERENCES runs (id),
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        terms TEXT NOT NULL,
+        sign TEXT NOT NULL,
+        seen_at REAL NOT NULL,
+        busy INTEGER NOT NULL DEFAULT 1,
+        sharers INTEGER NOT NULL DEFAULT 0,
+        in_flight INTEGER NOT NULL DEFAULT 0,
+        fenced INTEGER NOT NULL DEFAULT 0,
+        ended_at TEXT
+    ) STRICT
+    """,
+    "CREATE INDEX workers_at_work ON workers (account) WHERE ended_at IS NULL AND fenced = 0",
+    """
+    CREATE TABLE shares (
+        job INTEGER PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
+        worker INTEGER NOT NULL REFERENCES workers (id)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE late_answers (
+        id INTEGER PRIMARY KEY,
+        base_url TEXT NOT NULL,
+        key TEXT NOT NULL,
+        task_id TEXT NOT NULL,
+        at TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX late_answers_by_key ON late_answers (base_url, key)",
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -487,6 +526,7 @@ STEPS = {
     "0011_limits": _LIMITS,
     "0012_orders": _ORDERS,
     "0013_picks": _PICKS,
+    "0014_workers": _WORKERS,
 }
 
 

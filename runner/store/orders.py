@@ -26,6 +26,16 @@ def take(conn: Connection, run: int, now: str) -> list[Order]:
     return [Order(kind=OrderKind(row["kind"]), value=row["value"]) for row in rows if row["kind"] in known]
 
 
+def copy(conn: Connection, run: int, *, to: int) -> bool:
+    """Order of a run what was ordered of another since it began; return whether it was told to stop."""
+    rows = conn.execute(
+        "INSERT INTO orders (run, kind, value, given_at) SELECT ?, kind, value, given_at FROM orders WHERE run = ?"
+        " ORDER BY id RETURNING kind",
+        (to, run),
+    ).fetchall()
+    return any(row["kind"] == OrderKind.STOP.value for row in rows)
+
+
 def is_taken(conn: Connection, number: int) -> bool:
     """Say whether a run has taken an order."""
     row = conn.execute("SELECT taken_at FROM orders WHERE id = ?", (number,)).fetchone()

@@ -11,12 +11,8 @@ psycopg is imported with this module, which is imported only where an address of
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import socket
 import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
@@ -29,12 +25,13 @@ from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import StrDumper
 
-from runner.errors import RunnerError, StateError, TemporaryTrouble
-from runner.host.clock import rfc3339
-from runner.host.workspace import TRIES, TRY_EVERY_S, UNKNOWN_HOLDER, Holder, run_locked
+from runner.errors import Fenced, RunnerError, StateError, TemporaryTrouble
+from runner.host.clock import Clock, ServerClock
+from runner.host.workspace import Holder
 from runner.store.connection import Connection, Cursor
 from runner.store.error_words import BUSY_TIMEOUT_S, newer, older
 from runner.store.postgres_errors import as_ours
+from runner.store.postgres_locks import ServerLock, holder, lock_number, locks_held
 from runner.store.postgres_sql import in_postgres
 from runner.store.postgres_tables import STEPS
 from runner.store.server_address import ServerAddress
@@ -167,12 +164,15 @@ class ServerConnection:
             self.changed = MANY if len(piece) == PIECE else self.changed
         return cursor
 
-    def say(self, sql: str) -> None:
-        """Run statements of PostgreSQL's own, in one trip."""
+    def say(self, sql: str) -> int:
+        """Run statements of PostgreSQL's own, in one trip; return how many rows the last one gave."""
         self.send()
         self.trips += 1
         with self._ours():
-            self.raw.execute(sql)
+            said = self.raw.execute(sql)
+            while said.nextset():
+                pass
+            return said.rowcount
 
     def send(self) -> None:
         """Send what waits, in its order, in one trip; after one that fails the server does none of the others."""
@@ -221,6 +221,7 @@ class ServerDatabase:
         self.address = address
         self.server = conn
         self.created = created
+        self.worker: int | None = None  # as which this process writes
         self._beside = threading.Lock()
         self._watcher: ServerConnection | None = None  # for questions of other threads
 
@@ -246,7 +247,7 @@ class ServerDatabase:
         try:
             had = _refuse_strange(conn, address)
             if [name for name in STEPS if name not in had]:
-                with _writing(conn, _lock_number(conn, "database")):
+                with _writing(conn, lock_number(conn, "database")):
                     had = _refuse_strange(conn, address)
                     for name in STEPS:
                         if name not in had:
@@ -280,7 +281,7 @@ class ServerDatabase:
         """Begin a write, alone among all machines; commit at the end, roll back on any error."""
         conn = self.server
         conn.changed = 0
-        with _writing(conn, _lock_number(conn, "database")):
+        with _writing(conn, lock_number(conn, "database"), worker=self.worker):
             yield conn
         if conn.changed >= MANY:
             with contextlib.suppress(RunnerError):  # what was written is committed, and this only helps
@@ -310,17 +311,48 @@ class ServerDatabase:
         """Return the lock that guards the runs of a manifest, not yet taken."""
         return ServerLock(self.server, manifest)
 
+    def clock_of(self, clock: Clock) -> ServerClock:
+        """Return the clock that all who write here go by: the server's."""
+        shared = ServerClock(clock)
+        asked_s = shared.steady_s()
+        (now_s,) = self.server.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
+        shared.told(float(now_s), asked_s=asked_s, answered_s=shared.steady_s())
+        return shared
+
+    def write_as(self, worker: int) -> None:
+        """Write as this worker from now on: each transaction begins by seeing that it was not fenced."""
+        self.server.execute(f"SELECT pg_advisory_lock({lock_number(self.server, f'worker {worker}')})")
+        self.worker = worker
+
+    def without_connection(self, workers: Sequence[int]) -> list[int]:
+        """Return which of these workers have lost the connection that they write with."""
+        held = locks_held(self.server)
+        return [each for each in workers if lock_number(self.server, f"worker {each}") not in held]
+
+    def write_beside(self, operation: Callable[[Connection], None]) -> None:
+        """Run one statement that asks for no lock and is not fenced, from any thread."""
+        with self._beside:
+            try:
+                if self._watcher is None:
+                    self._watcher = _connect(self.address)
+                operation(self._watcher)
+            except TemporaryTrouble:
+                if self._watcher is not None:
+                    self._watcher.raw.close()
+                self._watcher = _connect(self.address)
+                operation(self._watcher)
+
     def holder_of(self, manifest: str) -> Holder | None:
         """Return who holds a manifest now."""
         with self._beside:
             if self._watcher is None:
                 self._watcher = _connect(self.address)
             try:
-                return _holder(self._watcher, manifest)
+                return holder(self._watcher, manifest)
             except TemporaryTrouble:  # it lay idle until somebody in between forgot it
                 self._watcher.raw.close()
                 self._watcher = _connect(self.address)
-                return _holder(self._watcher, manifest)
+                return holder(self._watcher, manifest)
 
     def close(self) -> None:
         """Close it."""
@@ -328,43 +360,6 @@ class ServerDatabase:
             if conn is not None:
                 with contextlib.suppress(psycopg.Error):
                     conn.raw.close()
-
-
-class ServerLock:
-    """A lock on one manifest name, which the server frees when the connection that holds it ends.
-
-    Who holds it, and since when, is written in a table for people; only the lock itself counts.
-    """
-
-    def __init__(self, conn: ServerConnection, manifest: str) -> None:
-        self._conn, self._manifest = conn, manifest
-
-    def acquire(self, now_s: float, *, command: str) -> None:
-        """Take the lock, or say who has it.
-
-        Raises:
-            RunLocked: Another run holds this manifest, here or on another machine.
-        """
-        number = _lock_number(self._conn, f"manifest {self._manifest}")
-        for left in range(TRIES, 0, -1):  # a server takes a moment to see that a process was killed
-            if self._conn.execute(f"SELECT pg_try_advisory_lock({number})").fetchone()[0]:
-                break
-            if left > 1:
-                time.sleep(TRY_EVERY_S)
-        else:
-            raise run_locked(self._manifest, _holder(self._conn, self._manifest) or UNKNOWN_HOLDER)
-        self._conn.execute(
-            "INSERT INTO holders (manifest, pid, host, since, command) VALUES (?, ?, ?, ?, ?) ON CONFLICT (manifest)"
-            " DO UPDATE SET pid = excluded.pid, host = excluded.host, since = excluded.since, command = excluded.command",
-            (self._manifest, os.getpid(), socket.gethostname(), rfc3339(now_s), command),
-        )
-
-    def release(self) -> None:
-        """Give the lock back."""
-        with contextlib.suppress(psycopg.Error):
-            self._conn.raw.execute(
-                f"SELECT pg_advisory_unlock({_lock_number(self._conn, f'manifest {self._manifest}')})"
-            )
 
 
 def has_tables(address: ServerAddress) -> bool:
@@ -420,13 +415,19 @@ def _connect(address: ServerAddress) -> ServerConnection:
 
 
 @contextlib.contextmanager
-def _writing(conn: ServerConnection, number: int) -> Iterator[None]:
-    """Begin, and take the lock of the database before anything is read."""
+def _writing(conn: ServerConnection, number: int, *, worker: int | None = None) -> Iterator[None]:
+    """Begin, and take the lock of the database before anything is read; as a worker, see that it is not fenced."""
+    fence = f"SELECT FROM workers WHERE id = {worker} AND fenced = 0" if worker is not None else "SELECT"
     try:
-        conn.say(
+        found = conn.say(
             f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{STILL_S}s';"
-            f" SELECT pg_advisory_xact_lock({number})"
+            f" SELECT pg_advisory_xact_lock({number}); {fence}"
         )
+        if found != 1:
+            raise Fenced(
+                "another run has taken over the jobs of this one, which did not respond for a while",
+                hint="run it again to take part in what is left",
+            )
         conn.waits = True
         yield
         conn.execute("COMMIT")
@@ -438,37 +439,6 @@ def _writing(conn: ServerConnection, number: int) -> Iterator[None]:
         raise
     finally:
         conn.waits = False
-
-
-def _lock_number(conn: ServerConnection, name: str) -> int:
-    """Return the number of a lock of this workspace, which is the schema that its tables are in."""
-    return _number(conn.schema or "", name)
-
-
-@lru_cache(maxsize=1_000)
-def _number(schema: str, name: str) -> int:
-    digest = hashlib.sha256(f"rivya-batch\0{schema}\0{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
-
-
-def _holder(conn: ServerConnection, manifest: str) -> Holder | None:
-    number = _lock_number(conn, f"manifest {manifest}") & (2**64 - 1)
-    held = conn.execute(
-        "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()"
-        " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
-        " AND l.classid::bigint = ? AND l.objid::bigint = ?",
-        (number >> 32, number & 0xFFFF_FFFF),
-    ).fetchone()
-    if held is None:
-        return None
-    row = conn.execute(
-        "SELECT pid, host, since, command FROM holders WHERE manifest = ?", (manifest,)
-    ).fetchone()
-    return (
-        Holder(pid=row["pid"], host=row["host"], since=row["since"], command=row["command"])
-        if row
-        else UNKNOWN_HOLDER
-    )
 
 
 def _refuse_strange(conn: ServerConnection, address: ServerAddress) -> list[str]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from runner.errors import StateError, TemporaryTrouble
+from runner.host.clock import Clock
 from runner.host.workspace import Holder, ManifestLock, holder_of
 from runner.store.error_words import BUSY_TIMEOUT_S, damaged, newer, older, trouble
 from runner.store.migrations import STEPS, applied, migrations, pending
@@ -213,6 +214,10 @@ class StateFile:
     def data_version(self) -> int:
         """Return a number that changes whenever another connection has committed something."""
         return int(self.conn.execute("PRAGMA data_version").fetchone()[0])
+
+    def clock_of(self, clock: Clock) -> Clock:
+        """Return the clock that all who write here go by: this machine's."""
+        return clock
 
     def lock(self, manifest: str) -> ManifestLock:
         """Return the lock that guards the runs of a manifest, not yet taken."""

@@ -22,7 +22,7 @@ from runner.host.workspace import DatabasePlace
 from runner.model import Estimate, Settings, State
 from runner.results.files import OutputFolder
 from runner.steps.download import stem_of
-from runner.store import jobs, ledger, reporting, runs
+from runner.store import jobs, ledger, reporting, runs, workers
 from runner.store.database import StateDatabase
 from runner.store.error_words import as_trouble
 from runner.store.price_books import Charged, charged_in_run
@@ -89,6 +89,8 @@ def _of_a_file_that_is_ours(file: StateDatabase) -> Iterator[None]:
 
 def _clean(file: StateDatabase, settings: Settings, folder: OutputFolder) -> None:
     """Remove half-fetched results nobody goes on with; one that cannot be removed is no reason to fail."""
+    if workers.at_work(file.conn, manifest=settings.name):
+        return  # whoever ends last does
     open_jobs = jobs.in_states(file.conn, settings.name, (State.DOWNLOADING,))
     with suppress(RunnerError):
         folder.clean_parts(keep={stem_of(job) for job in open_jobs})

@@ -1,0 +1,195 @@
+"""One worker among others: once a beat it says that it lives, sees who does not, and takes over what those have left."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from runner.engine.health import Breaker
+from runner.engine.run_state import RunState
+from runner.engine.share import ClaimedJobs
+from runner.errors import Exit, RunnerError
+from runner.lifecycle.rules import Failure
+from runner.model import Job
+from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
+from runner.service.protocol import FailureClass
+from runner.store import events, ledger, workers
+from runner.store.connection import Connection
+from runner.store.lease import Lease
+from runner.store.workers import Worker
+
+BEAT_S = 1.0
+BEGIN_EVERY_S = 0.2  # between two looks whether the others have made room
+PRECISE_S = 0.25  # a beat that took longer tells the server's time too roughly
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What one beat has seen."""
+
+    began_s: float
+    server_s: float
+    others: Sequence[Worker]  # at work for the account
+    left: Sequence[Job]  # jobs under way that others have left, ours now
+    gone: bool  # somebody works no more: what it had claimed is free
+    failing: str | None  # why nobody should submit any more
+    surprises: Sequence[ledger.Surprise]
+
+
+class Together:
+    """Keeps one worker in step with the others of its account, and of its manifest.
+
+    Args:
+        run_state: The run.
+        share: What it works on.
+        lease: Its right to send.
+        take_up: Goes on with jobs under way.
+    """
+
+    def __init__(
+        self,
+        run_state: RunState,
+        share: ClaimedJobs,
+        lease: Lease,
+        take_up: Callable[[Sequence[Job]], None],
+    ) -> None:
+        self._run_state = run_state
+        self._share = share
+        self._lease = lease
+        self._take_up = take_up
+        self._mates: frozenset[int] = frozenset()
+        self._first_event: int | None = None
+        self._begun = False  # before, the engine asks for all that is left anyway
+
+    async def begin(self) -> None:
+        """Wait until all others of the account know of us: until then the whole rate is theirs."""
+        told = False
+        while not self._run_state.reasons.halted:
+            seen = await self._beat()
+            waiting = [each for each in seen.others if each.sharers <= len(seen.others)]
+            if not waiting:
+                break
+            if not told:
+                told = True
+                number = len(seen.others)
+                self._run_state.progress.event(
+                    "notice",
+                    message=f"sharing the account with {number} other run{'s' if number > 1 else ''}",
+                )
+            await anyio.sleep(BEGIN_EVERY_S)
+        self._begun = True
+
+    async def keep(self) -> None:
+        """Beat until cancelled, or until nothing can be written any more."""
+        while True:
+            await anyio.sleep(BEAT_S)
+            try:
+                seen = await self._beat()
+            except RunnerError as exc:
+                self._run_state.stop_for(exc)
+                return
+            self._follow(seen)
+
+    async def _beat(self) -> _Seen:
+        lease, share = self._lease, self._share
+        context = self._run_state.context
+        in_flight = self._run_state.scheduler.in_flight
+
+        def beat(conn: Connection) -> _Seen:
+            began_s = lease.clock.steady_s()
+            others = [
+                each
+                for each in workers.at_work(conn, account=context.account.name)
+                if each.id != lease.worker
+            ]
+            away = {*workers.stalled(conn, stall_s=lease.stall_s)} - {lease.worker} if others else set()
+            away.update(lease.file.without_connection([each.id for each in others]) if others else ())
+            if away:
+                workers.fence(conn, away)
+            others = [each for each in others if each.id not in away]
+            server_s = workers.beat(
+                conn, lease.worker, sharers=1 + len(others), in_flight=in_flight, busy=not share.idle
+            )
+            mates = frozenset(each.id for each in others if each.manifest == context.settings.name)
+            gone = bool(away) or not self._mates <= mates
+            left = share.take_up(conn) if self._begun and (gone or share.idle) else []
+            failing = self._failing(conn) if mates else None
+            return _Seen(
+                began_s=began_s,
+                server_s=server_s,
+                others=others,
+                left=left,
+                gone=gone,
+                failing=failing,
+                surprises=ledger.surprises(conn, context.settings.name) if mates else (),
+            )
+
+        seen = await context.writer.write(beat)
+        now_s = lease.clock.steady_s()
+        lease.renewed(seen.began_s)
+        if now_s - seen.began_s <= PRECISE_S:
+            lease.clock.told(seen.server_s, asked_s=seen.began_s, answered_s=now_s)
+        self._divide(seen.others)
+        return seen
+
+    def _failing(self, conn: Connection) -> str | None:
+        """Return why to submit no more, by what has become of the last jobs of all workers since we began."""
+        name = self._run_state.context.settings.name
+        if self._first_event is None:
+            self._first_event = events.last(conn)
+        breaker, why = Breaker(), None
+        for ended in events.ends(conn, name, after=self._first_event):
+            if ended.kind == "succeeded":
+                breaker.succeeded()
+                why = None
+                continue
+            told = json.loads(ended.data)
+            failure = Failure(
+                cls=FailureClass(told["error_class"]),
+                code=told["error_code"] or "",
+                message=told["error_message"] or "",
+            )
+            why = breaker.failed(failure)
+        return why
+
+    def _divide(self, others: Sequence[Worker]) -> None:
+        """Take our part of what the account, and the manifest, may have at once."""
+        run_state, lease = self._run_state, self._lease
+        name, limits = run_state.context.settings.name, run_state.context.settings.limits
+        mates = [each for each in others if each.manifest == name]
+        rate, tasks = run_state.scheduler.rate, run_state.scheduler.tasks
+        if isinstance(rate, AdjustableRate) and limits.requests_per_second is None:
+            # Each would look for a higher rate by itself, and find that of all together.
+            rate.keep_below(None if not others else rate.found_per_s or rate.rate_per_s * lease.sharers)
+        lease.sharers, lease.others_busy = 1 + len(others), sum(each.busy for each in others)
+        run_state.limits.share_with(lease.sharers)
+        self._mates = frozenset(each.id for each in mates)
+        self._share.mates_busy = any(each.busy for each in mates)
+        if isinstance(tasks, AdjustableConcurrency):
+            all_ = tasks.given
+            before = sum(each.id < lease.worker for each in mates)
+            part = math.inf
+            if math.isfinite(all_):
+                part, rest = divmod(int(all_), 1 + len(mates))
+                part = max(min(part + (before < rest), all_ - sum(each.in_flight for each in mates)), 0)
+            tasks.keep_below(part if mates else math.inf)
+
+    def _follow(self, seen: _Seen) -> None:
+        run_state = self._run_state
+        if seen.left:
+            self._take_up(seen.left)
+            number = len(seen.left)
+            run_state.progress.event(
+                "notice", message=f"taken over from another run: {number:,} job{'s' if number > 1 else ''}"
+            )
+        if seen.gone:
+            run_state.backlog.look_again()
+        if seen.failing is not None and not run_state.reasons.no_new:
+            run_state.reasons.stop_submitting(Exit.TEMPORARY, seen.failing)
+        for each in seen.surprises:
+            run_state.surprised(each)
+        run_state.notify()

@@ -1,0 +1,66 @@
+"""Which job is whose, where several processes work at one manifest: each works on the rows that it has claimed.
+
+A row belongs to whom it was given last, as long as that worker is at work; else it is free. Claims are made under the
+lock of all writers, so no two ever hold one row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from runner.model import Job
+from runner.store.connection import Connection
+from runner.store.jobs import COLUMNS, NEVER_SENT_SQL, read_job
+
+_HELD = (
+    "EXISTS (SELECT 1 FROM shares s JOIN workers w ON w.id = s.worker AND w.ended_at IS NULL AND w.fenced = 0"
+    " WHERE s.job = jobs.id)"
+)
+
+
+def free_to_send(conn: Connection, manifest: str, *, after: tuple[int, int], limit: int) -> list[Job]:
+    """Return the next listed jobs of which nothing was sent and that nobody holds, after `(position, row)`."""
+    rows = conn.execute(
+        f"SELECT {COLUMNS} FROM jobs WHERE manifest = ? AND listed = 1 AND state IN {NEVER_SENT_SQL}"
+        f" AND (position, id) > (?, ?) AND NOT {_HELD} ORDER BY position, id LIMIT ?",
+        (manifest, *after, limit),
+    )
+    return [read_job(row) for row in rows]
+
+
+def free_under_way(conn: Connection, manifest: str) -> list[Job]:
+    """Return the jobs under way that nobody holds, in the manifest's order."""
+    rows = conn.execute(
+        f"SELECT {COLUMNS} FROM jobs WHERE manifest = ? AND state IN ('submitting', 'waiting', 'downloading')"
+        f" AND NOT {_HELD} ORDER BY position, id",
+        (manifest,),
+    )
+    return [read_job(row) for row in rows]
+
+
+def claim(conn: Connection, worker: int, rows: Iterable[int]) -> None:
+    """Give rows that nobody holds to a worker."""
+    conn.executemany(
+        "INSERT INTO shares (job, worker) VALUES (?, ?) ON CONFLICT (job) DO UPDATE SET worker = excluded.worker",
+        [(row, worker) for row in rows],
+    )
+
+
+def release(conn: Connection, rows: Iterable[int]) -> None:
+    """Give rows back: whoever comes first may have them."""
+    conn.executemany("DELETE FROM shares WHERE job = ?", [(row,) for row in rows])
+
+
+def held(conn: Connection, worker: int, rows: Iterable[int]) -> frozenset[int]:
+    """Return which of these rows a worker was given last."""
+    mine = {row["job"] for row in conn.execute("SELECT job FROM shares WHERE worker = ?", (worker,))}
+    return frozenset(mine.intersection(rows))
+
+
+def of_others(conn: Connection, worker: int, manifest: str) -> frozenset[int]:
+    """Return the rows of a manifest that were given to other workers last."""
+    found = conn.execute(
+        "SELECT s.job FROM shares s JOIN jobs j ON j.id = s.job WHERE j.manifest = ? AND s.worker <> ?",
+        (manifest, worker),
+    )
+    return frozenset(row["job"] for row in found)

@@ -1,0 +1,83 @@
+"""Processes that work with one database at a server: who is at work, when each was seen, who was shut out.
+
+A worker is one process of one run; its number is never used again. It is fenced when it has not been seen for too long,
+or has lost its connection: from then on nothing that it writes is committed (`store.postgres`). Times are the server's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from runner.store.connection import Connection
+
+STALL_S = 30.0  # unseen for so long, a worker is fenced
+_NOW = "extract(epoch FROM clock_timestamp())"
+_AT_WORK = "ended_at IS NULL AND fenced = 0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A process at work.
+
+    `terms` tells by what it works, hashed; `sign` is the name of the file by which others see that they have the same
+    folder of results; `sharers` is among how many workers it takes the account's rate to be shared.
+    """
+
+    id: int
+    manifest: str
+    run: int
+    host: str
+    pid: int
+    terms: str
+    sign: str
+    busy: bool
+    sharers: int
+    in_flight: int
+
+
+def register(
+    conn: Connection, *, manifest: str, account: str, run: int, host: str, pid: int, terms: str, sign: str
+) -> int:
+    """Record a process that begins to work; return its number."""
+    found = conn.execute(
+        "INSERT INTO workers (manifest, account, run, host, pid, terms, sign, seen_at)"
+        f" VALUES (?, ?, ?, ?, ?, ?, ?, {_NOW}) RETURNING id",
+        (manifest, account, run, host, pid, terms, sign),
+    ).fetchall()
+    return int(found[0]["id"])
+
+
+def at_work(conn: Connection, *, account: str | None = None, manifest: str | None = None) -> list[Worker]:
+    """Return who is at work for an account, or at a manifest, in the order in which they began."""
+    found = conn.execute(
+        "SELECT id, manifest, run, host, pid, terms, sign, busy, sharers, in_flight FROM workers"
+        f" WHERE {_AT_WORK} AND (account = ?1 OR manifest = ?2) ORDER BY id",
+        (account or "", manifest or ""),
+    )
+    return [Worker(**{**dict(row), "busy": bool(row["busy"])}) for row in found]
+
+
+def stalled(conn: Connection, *, stall_s: float) -> list[int]:
+    """Return who is at work by its own word and has not been seen for so many seconds."""
+    found = conn.execute(f"SELECT id FROM workers WHERE {_AT_WORK} AND seen_at < {_NOW} - ?", (stall_s,))
+    return [row["id"] for row in found]
+
+
+def fence(conn: Connection, ids: Collection[int]) -> None:
+    """Shut workers out: nothing that they write from now on is committed."""
+    conn.executemany("UPDATE workers SET fenced = 1 WHERE id = ?", [(each,) for each in ids])
+
+
+def beat(conn: Connection, worker: int, *, sharers: int, in_flight: int, busy: bool) -> float:
+    """Say that a worker lives, and how it stands; return the server's time, in seconds since 1970."""
+    found = conn.execute(
+        f"UPDATE workers SET seen_at = {_NOW}, sharers = ?, in_flight = ?, busy = ? WHERE id = ? RETURNING seen_at",
+        (sharers, in_flight, int(busy), worker),
+    ).fetchall()
+    return float(found[0]["seen_at"])
+
+
+def end(conn: Connection, worker: int, now: str) -> None:
+    """Record that a worker works no more: what it leaves is for others."""
+    conn.execute("UPDATE workers SET ended_at = ?, busy = 0 WHERE id = ?", (now, worker))

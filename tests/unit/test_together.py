@@ -1,0 +1,234 @@
+"""Several workers on one database at a server: who is shut out writes nothing, and who goes on has what is left."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from runner.errors import Fenced
+from runner.host.clock import ServerClock, SystemClock
+from runner.model import State
+from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
+from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
+from runner.pace.rate import LearnedRate
+from runner.steps.submit import submit
+from runner.store import jobs, late_answers, rates, shares, workers
+from runner.store.database import open_database
+from runner.store.server_address import ServerAddress
+from tests.databases import of_kind, server
+from tests.state_file import put
+from tests.world import NAME, World, accepted, job
+
+pytestmark = [pytest.mark.anyio]
+at_a_server = pytest.mark.extra
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A manifest of six jobs in a database at a server."""
+    with of_kind("postgresql"):
+        yield World.of(*(job(f"j{number}") for number in range(6)))
+
+
+Open = Callable[[], Any]
+
+
+@pytest.fixture
+def open_() -> Iterator[Open]:
+    """Open the database once more, as another process does."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(contextlib.closing(open_database(ServerAddress.parse(server()))))
+
+
+def begin(file: Any, **more: Any) -> int:
+    """Have a connection write as a worker."""
+    told = {"account": "a", "manifest": NAME, "host": "h", "pid": 1, "terms": "", "sign": "", **more}
+    with file.transaction() as conn:
+        run = conn.execute(
+            "INSERT INTO runs (manifest, command, pid, host, version, started_at, seen_at)"
+            " VALUES (?, '', 1, '', '', '', '') RETURNING id",
+            (NAME,),
+        ).fetchone()[0]
+        worker = workers.register(conn, run=run, **told)
+        file.write_as(worker)
+    return worker
+
+
+def lease_of(file: Any, **more: Any) -> Any:
+    from runner.store.lease import Lease
+
+    return Lease(file, ServerClock(SystemClock()), file.worker, **more)
+
+
+@at_a_server
+def test_who_was_shut_out_commits_nothing_more(world: World, open_: Open) -> None:
+    old, new = open_(), open_()
+    worker = begin(old)
+    begin(new)
+    with old.transaction() as conn:
+        put(conn, "before")
+    with new.transaction() as conn:
+        workers.fence(conn, [worker])
+
+    with pytest.raises(Fenced), old.transaction() as conn:
+        put(conn, "after")
+
+    assert rates.find(new.conn, "before") is not None
+    assert rates.find(new.conn, "after") is None
+    assert [each.id for each in workers.at_work(new.conn, manifest=NAME)] == [new.worker]
+
+
+@at_a_server
+def test_a_transaction_that_is_open_ends_before_its_worker_is_shut_out(world: World, open_: Open) -> None:
+    """Shutting out waits for the lock of all writers: no commit comes after it."""
+    old, new = open_(), open_()
+    worker = begin(old)
+    new.server.say("SET lock_timeout = '100ms'")
+    with old.transaction() as conn:
+        put(conn, "open")
+        with pytest.raises(Exception, match="locked"), new.transaction() as other:
+            workers.fence(other, [worker])
+
+    assert rates.find(new.conn, "open") is not None
+
+
+@at_a_server
+def test_no_two_workers_have_one_job_and_what_a_dead_one_held_is_free(world: World, open_: Open) -> None:
+    one, two = open_(), open_()
+    first, second = begin(one), begin(two)
+
+    def take(file: Any, number: int) -> list[str]:
+        with file.transaction() as conn:
+            page = shares.free_to_send(conn, NAME, after=(-1, -1), limit=number)
+            shares.claim(conn, file.worker, [each.row for each in page])
+        return [each.id for each in page]
+
+    assert (take(one, 4), take(two, 4)) == (["j0", "j1", "j2", "j3"], ["j4", "j5"])
+    assert take(two, 4) == []
+    assert two.without_connection([first, second]) == []
+
+    one.close()
+    while not two.without_connection([first, second]):  # a server takes a moment to see it
+        pass
+    assert two.without_connection([first, second]) == [first]
+    with two.transaction() as conn:
+        workers.fence(conn, [first])
+    assert take(two, 4) == ["j0", "j1", "j2", "j3"]
+
+
+@at_a_server
+def test_who_has_not_been_seen_for_long_is_stalled_by_the_clock_of_the_server(
+    world: World, open_: Open
+) -> None:
+    file, other = open_(), open_()
+    worker = begin(file)
+    begin(other)
+    with file.transaction() as conn:
+        conn.execute("UPDATE workers SET seen_at = seen_at - 31 WHERE id = ?", (worker,))
+        assert workers.stalled(conn, stall_s=30.0) == [worker]
+        workers.beat(conn, worker, sharers=2, in_flight=3, busy=False)
+        assert workers.stalled(conn, stall_s=30.0) == []
+    found = workers.at_work(other.conn, account="a")
+    assert [(each.sharers, each.in_flight, each.busy) for each in found] == [(2, 3, False), (0, 0, True)]
+
+
+@at_a_server
+async def test_nothing_leaves_once_others_may_have_taken_over(world: World, open_: Open) -> None:
+    """The key is committed, and then the process stands still until its lease is over."""
+    file = open_()
+    begin(file)
+    lease = lease_of(file)
+    lease.renewed(lease.clock.steady_s() - 0.75 * lease.stall_s - 0.1)
+    async with world.context() as context:
+        done = await submit(replace(context, lease=lease), world.job("j0").row)
+
+    assert world.sent == []
+    assert done.state is State.SUBMITTING
+
+
+@at_a_server
+async def test_an_answer_that_comes_too_late_is_taken_by_whoever_goes_on(world: World, open_: Open) -> None:
+    """Its worker was shut out while the request was on its way: the task is not asked for twice, nor lost."""
+    old: Any = world.file
+    new = open_()
+    begin(old)
+    begin(new)
+
+    def shut_out(request: httpx.Request) -> httpx.Response:
+        with new.transaction() as conn:
+            workers.fence(conn, [old.worker])
+        return accepted("t7")
+
+    world.says(shut_out)
+    async with world.context() as context:
+        lease = lease_of(old)
+        with pytest.raises(Fenced):
+            await submit(replace(context, lease=lease), world.job("j0").row)
+    found = jobs.get(new.conn, world.job("j0").row)
+    assert found.state is State.SUBMITTING
+    assert late_answers.find(new.conn, base_url=world.account.service, key=found.key or "") == "t7"
+
+    old.worker = None  # the database of this test is written by the other one from here on
+    async with world.context() as context:
+        done = await submit(replace(context, lease=lease_of(new)), found.row)
+    assert (done.state, done.job.task_id) == (State.WAITING, "t7")
+    assert len(world.sent) == 1
+
+
+async def test_alone_with_a_file_a_step_makes_not_one_statement_more() -> None:
+    """What several machines need is asked for where there are several."""
+    world = World.of(job("a"))
+    world.says(accepted("t1"))
+    told: list[str] = []
+    conn: Any = world.file.conn
+    conn.set_trace_callback(told.append)
+    done = await world.submit("a")
+    conn.set_trace_callback(None)
+
+    assert done.state is State.WAITING
+    assert not [each for each in told if any(name in each for name in ("workers", "shares", "late_answers"))]
+
+
+def test_a_rate_that_is_found_only_falls_while_it_is_shared() -> None:
+    rate = AdjustableRate(LearnedRate(found_per_s=20.0))
+    alone = rate.rate_per_s
+    rate.keep_below(20.0)
+    rate.share_with(2)
+    assert rate.rate_per_s == pytest.approx(alone / 2)
+    rate.keep_below(10.0)
+    assert rate.rate_per_s == pytest.approx(5.0)
+    rate.keep_below(30.0)
+    assert rate.rate_per_s == pytest.approx(5.0)
+    rate.keep_below(None)
+    rate.share_with(1)
+    assert rate.rate_per_s == pytest.approx(alone)
+
+
+def test_a_part_of_the_tasks_at_once_is_kept_to() -> None:
+    tasks = AdjustableConcurrency(FixedConcurrency(10))
+    assert tasks.given == 10
+    tasks.keep_below(3)
+    assert tasks.room(0.0, 2)
+    assert not tasks.room(0.0, 3)
+    tasks.set(2)
+    assert tasks.given == 2
+    assert not tasks.room(0.0, 2)
+    assert AdjustableConcurrency(LearnedConcurrency()).given == float("inf")
+
+
+@at_a_server
+def test_the_time_of_the_server_is_that_of_all(world: World, open_: Open) -> None:
+    class Wrong(SystemClock):
+        def wall_s(self) -> float:
+            return super().wall_s() + 7200.0
+
+    file = open_()
+    clock = file.clock_of(Wrong())
+    (now_s,) = file.conn.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
+    assert abs(clock.wall_s() - float(now_s)) < 5.0
+    assert clock.boot_id() == "server"
