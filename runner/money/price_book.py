@@ -140,9 +140,9 @@ class PriceBook:
         # As long a clip, in a smaller picture: what the law says of that.
         by_size = {tuple((name, row.values[name]) for name in sorted(row.sizes)): row for row in self._rows}
         for sizes, row in by_size.items():
-            if all(_is_no_more(row, wanted, name) for name in row.sizes):
+            if sizes and all(_is_no_more(row, wanted, name) for name in row.sizes):
                 price = self._price(_Row({**wanted.values, **dict(sizes)}, 0.0))
-                found += [(price.low, row)] if price is not None else []
+                found += [(price.low, row)] if price is not None and price.low else []
         if not found:
             return None
         credits, row = max(found, key=lambda each: each[0])
@@ -170,13 +170,12 @@ class PriceBook:
             if wanted.texts[name] in seen or name in wanted.numbers:
                 continue
             above = [each for each in self._rows if _size_of(each, name) > _size_of(wanted, name)]
-            value = _plain(wanted.texts[name])
+            value, less = _plain(wanted.texts[name]), _plain(row.texts.get(name, "none"))
             if above:
-                next_above = min(above, key=lambda each: _size_of(each, name))
-                ends = f"{_plain(row.texts[name])} and {_plain(next_above.texts[name])}"
-                parts.append(f"{value}, between {ends}, was never paid for")
+                more = min(above, key=lambda each: _size_of(each, name))
+                parts.append(f"{value}, between {less} and {_plain(more.texts[name])}, was never paid for")
             else:
-                parts.append(f"{value} was never paid for, {_plain(row.texts[name])} was")
+                parts.append(f"{value} was never paid for, {less} was")
         return ", ".join(parts) or "nothing like it was paid for, less was"
 
 

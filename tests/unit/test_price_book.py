@@ -420,3 +420,37 @@ def test_prices_that_were_not_seen_since_all_have_changed_follow_the_others() ->
     assert expected("2026-10-04T00:00:00Z", 10.0) == (20.0, Basis.FITTED)
     assert expected("2026-11-29T00:00:00Z", 10.0) == (10.0, Basis.OBSERVED), "seen since then"
     assert expected("2026-10-04T00:00:00Z", 25.0) == (25.0, Basis.OBSERVED), "never below what was seen"
+
+
+@given(
+    paid_for=st.lists(
+        st.tuples(
+            st.dictionaries(
+                st.sampled_from(["duration", "resolution", "mode", "seed", "audio"]),
+                st.sampled_from([5, 10, "480p", "720p", "10", "fun", True, None]),
+                max_size=4,
+            ),
+            st.sampled_from([1.0, 5.0, 10.0, 17.5, 40_500.0]),
+        ),
+        max_size=12,
+    ),
+    wanted=st.dictionaries(
+        st.sampled_from(["duration", "resolution", "mode", "seed", "audio"]),
+        st.sampled_from([5, 7, 30, "480p", "540p", "1080p", "10", "fun", "x", False, None]),
+        max_size=5,
+    ),
+)
+@settings(deadline=None)
+def test_whatever_was_paid_for_a_book_says_something_sensible(
+    paid_for: list[tuple[dict[str, Json], float]], wanted: dict[str, Json]
+) -> None:
+    book = PriceBook(PricePoint(params=params, credits=credits) for params, credits in paid_for)
+
+    found, least = book.price(wanted), book.at_least(wanted)
+
+    if found is not None:
+        assert 0 <= found.low <= found.expected <= found.high
+        assert found.words
+    if least is not None:
+        assert least.credits > 0
+        assert least.words
