@@ -40,6 +40,7 @@ SCRIPTS = (
     "charts",
     "numbers",
     "lightbox",
+    "room",
     "picks",
     "app",
 )

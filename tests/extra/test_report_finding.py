@@ -82,10 +82,11 @@ def test_the_grid_sets_one_side_against_another(open_page: Callable[..., Page], 
     assert heads("side") == ["grok-imagine-video", IMAGE, AUDIO]
     cell = page.get_by_label("grok-imagine-video, 1: cat-ink-1, done, video")
     assert cell.count() == 1
-    page.get_by_label("+3, grok-imagine-video, 2: show all 6").click()
-
-    assert ids(page) == [
-        f"{subject}-{look}-2" for subject in ("cat", "dog") for look in ("ink", "oil", "clay")
+    notes = page.locator(
+        ".grid-cell", has=page.get_by_label("grok-imagine-video, 2: cat-ink-2, done, video")
+    ).locator(".note")
+    assert notes.all_inner_texts() == [
+        f"{subject} · {look}" for subject in ("cat", "dog") for look in ("ink", "oil", "clay")
     ]
 
 

@@ -6,7 +6,7 @@ const MOST_CHOICES = 200;
 const MOST_FILTERS = 8;
 
 const KEYS = [
-  ["1 2 3 4", "gallery, grid, table, stats"], ["/", "search"], ["← ↑ → ↓", "move between jobs"], ["Enter", "open a job"],
+  ["1 2 3 4", "gallery, grid, table, stats"], ["/", "search"], ["← ↑ → ↓", "move between jobs"], ["Enter", "open a job"], ["s", "screening room: takes side by side"], ["c", "in an open job: compare its takes"],
   ["← →", "in an open job: previous, next"], ["Space", "in an open job: play, pause"], ["p", "pick, or not"], ["x", "reject, or not"],
   ["u", "undo"], ["v", "picked only"], ["e", "export, print"], [", .", "in an open job: back, forward by a second"], ["t", "theme"], ["Esc", "close; clear the search"], ["?", "this help"],
 ];
@@ -21,6 +21,7 @@ class App {
     this.view = null;
     this.lightbox = new Lightbox(this);
     this.picks = new Picks(this);
+    this.room = new Room(this);
     this.address = new Address(this);
   }
 
@@ -28,6 +29,7 @@ class App {
     this.applyTheme(memory.get("rivya-batch theme") ?? "auto");
     $("theme").onclick = () => this.nextTheme();
     $("help").onclick = () => this.help();
+    $("screen").onclick = () => this.room.open();
     $("export").onclick = () => openExport(this);
     $("picked").onclick = () => this.toggleOnlyPicked();
     $("filters-toggle").onclick = () => this.toggleFilters($("filters").hidden);
@@ -178,7 +180,8 @@ class App {
   picksChanged() {
     for (const star of document.querySelectorAll("button.star")) star.show?.();
     this.showPicked();
-    if (this.filter.mark && !this.lightbox.job) this.refresh();
+    if (this.room.isOpen) this.room.tell();
+    else if (this.filter.mark && !this.lightbox.job) this.refresh();
   }
 
   showPicked() {
@@ -308,7 +311,7 @@ class App {
     }
     const job = (event.target.closest(".tile, tr") ?? document.querySelector(".tile:hover, .jobs tr:hover"))?.job;
     const act = {
-      "/": () => { $("search").focus(); $("search").select(); }, "?": () => this.help(), t: () => this.nextTheme(), e: () => openExport(this),
+      "/": () => { $("search").focus(); $("search").select(); }, "?": () => this.help(), t: () => this.nextTheme(), s: () => this.room.open(), e: () => openExport(this),
       v: () => this.toggleOnlyPicked(), u: () => this.undo(),
       ...judging(this, () => job),
       1: () => this.show("gallery"), 2: () => this.show("grid"), 3: () => this.show("table"), 4: () => this.show("numbers"),
@@ -396,6 +399,7 @@ const showHead = app => {
 class Address {
   constructor(app) {
     this.app = app;
+    this.screen = "";     // a job of what the screening room is to show
     this.wanted = "";     // a job that has not come yet
     this.pushed = false;  // the open job has an entry of its own in the history
     this.quiet = true;    // until the address was read once
@@ -413,6 +417,7 @@ class Address {
     put("removed", removed ? "1" : "");
     for (const [key, value] of sides) put(`by ${key}`, value);
     put("sort", app.sort.key === "order" ? "" : `${app.sort.key}${app.sort.down ? " down" : ""}`);
+    put("screen", app.room.isOpen ? app.room.group()[0]?.id ?? "end" : this.screen);
     put("job", app.lightbox.job?.id ?? this.wanted);
     const more = said.toString();
     return more || app.name !== "gallery" ? `#${app.name}${more && `?${more}`}` : location.pathname + location.search;
@@ -452,6 +457,10 @@ class Address {
       this.pushed = false;
       app.lightbox.dialog.close();
     }
+    if (app.room.isOpen && !/[?&]screen=/.test(location.hash)) {
+      this.pushed = false;
+      app.room.dialog.close();
+    }
     if (this.text() !== this.here()) this.read();
   }
 
@@ -467,6 +476,7 @@ class Address {
     app.sort = {key: key in SORTS ? key : "order", down: Boolean(down)};
     $("search").value = app.filter.text;
     this.wanted = said.get("job") ?? "";
+    this.screen = said.get("screen") ?? "";
     app.show(VIEWS.some(([each]) => each === name) ? name : "gallery");
     this.quiet = false;
     this.openJob();
@@ -475,6 +485,11 @@ class Address {
   /** Open the job that the address names, once it is there. */
   openJob() {
     const {app} = this;
+    if (this.screen && !app.room.isOpen && app.shown.some(canBeSeen)) {
+      const first = app.shown.find(job => job.id === this.screen && canBeSeen(job)) ?? null;
+      this.screen = "";
+      return app.room.open(first, {push: false});
+    }
     if (!this.wanted || app.lightbox.job?.id === this.wanted) return;
     const found = app.model.jobs.filter(job => job.id === this.wanted);
     const job = found.find(each => each.listed) ?? found[0];

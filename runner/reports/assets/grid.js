@@ -3,7 +3,8 @@
 
 const HEAD = 40;
 const CELL_GAP = 8;
-const IN_A_CELL = 4;
+const IN_A_CELL = 60;
+const LEAST_TILE = 84;
 const MOST_LINES = 60;  // that a grid has without being asked for more
 
 /** What a line is called: by its value, or by what its jobs lack. */
@@ -116,7 +117,9 @@ class Grid {
     const shapes = this.placed.slice(0, 200).map(job => aspectOf(job, this.app.model.category(job))).sort((a, b) => a - b);
     const shape = shapes[shapes.length >> 1] ?? 1;
     const most = Math.min(IN_A_CELL, Math.max(1, ...[...this.held.values()].map(jobs => jobs.length)));
-    this.across = most === 1 ? 1 : shape < 0.8 || this.width >= 3 * NARROW ? Math.min(most, 3) : 2;
+    // As many beside each other as keep a cell about as high as it is wide, and each large enough to be seen.
+    const square = Math.ceil(Math.sqrt(most / shape));
+    this.across = Math.max(1, Math.min(most, square, Math.floor(this.width / LEAST_TILE)));
     this.down = Math.ceil(most / this.across);
     const each = (this.width - CELL_GAP - 4 * (this.across - 1)) / this.across;
     this.height = Math.floor(Math.min(each / shape, 420 * onWalls(room)) * this.down + 4 * (this.down - 1) + CELL_GAP);
@@ -185,7 +188,7 @@ class Grid {
     const jobs = this.held.get(number) ?? [];
     const where = [this.rowSide.key && lineName(this.rowSide, this.rowValues[row]), this.colSide.key && lineName(this.colSide, this.colValues[col])].filter(Boolean).join(", ");
     const few = jobs.length > IN_A_CELL ? jobs.slice(0, IN_A_CELL - 1) : jobs;
-    const tiles = few.map(job => tile(this.app, job, {caption: false, label: `${where}: ${describe(job)}`}));
+    const tiles = few.map(job => tile(this.app, job, {caption: false, note: jobs.length > 1 ? this.within(job) : "", label: `${where}: ${describe(job)}`}));
     for (const each of tiles) {
       each.main.tabIndex = 0;
       each.classList.toggle("narrow", this.width / this.across < NARROW);
@@ -200,6 +203,12 @@ class Grid {
     node.jobs = jobs;
     node.close = () => tiles.forEach(each => each.close());
     return node;
+  }
+
+  /** What tells a job from the others of its cell: its values on the other axes. */
+  within(job) {
+    return this.sides.filter(side => side.key.startsWith("axis ") && side.values.length > 1 && side !== this.rowSide && side !== this.colSide && side.of(job) !== undefined)
+      .map(side => side.name === "take" ? `take ${side.values[side.of(job)]}` : side.values[side.of(job)]).join(" · ");
   }
 
   showAll(row, col) {

@@ -99,6 +99,14 @@ class Lightbox {
       }}, `${i + 1}`))));
   }
 
+  /** All takes of this combination, side by side. */
+  compare() {
+    const {job} = this;
+    if (!canBeSeen(job)) return say("It has no result to compare");
+    this.dialog.addEventListener("close", () => setTimeout(() => this.app.room.open(job), 60), {once: true});
+    this.dialog.close();
+  }
+
   step(way) {
     const list = this.app.shown;
     const at = list.indexOf(this.job) + way;
@@ -115,7 +123,7 @@ class Lightbox {
     const act = {
       ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
       Home: () => this.show(this.app.shown[0] ?? this.job), End: () => this.show(this.app.shown.at(-1) ?? this.job),
-      ...judging(this.app, () => this.job), u: () => this.app.undo(), ",": seek(-1), ".": seek(1),
+      ...judging(this.app, () => this.job), u: () => this.app.undo(), c: () => this.compare(), ",": seek(-1), ".": seek(1),
       " ": () => {
         const player = this.stage.querySelector("video, audio");
         if (!player || event.target.matches("button, a, summary, video, audio")) return false;

@@ -73,6 +73,12 @@ class Picks {
     return jobs[0] ?? null;
   }
 
+  /** Make the last things that were said one, to be taken back at once. */
+  joinLast(number) {
+    const joined = this.undos.splice(-number).flat();
+    this.undos.push(joined);
+  }
+
   keep(jobs, before) {
     if (this.live) {
       this.send(jobs, before);
