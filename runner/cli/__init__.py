@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "Serve that page on this machine, live during a run."),
     "pick": ("pick", "Pick, reject or rate results; --picked means them elsewhere."),
     "again": ("again", "Write a new manifest of picked jobs, with changes."),
+    "share": ("share", "Write results for a client: a page to star and comment on."),
     "export": ("export", "Export jobs as csv, jsonl, json, or a playlist."),
     "doctor": ("doctor", "Look at machine, network, key and service; pays nothing."),
     "models": ("models", "Show what each model accepts and costs."),

@@ -119,7 +119,7 @@ def page(title: str, data: str, *, connect: str = NO_CONNECTION) -> bytes:
         "data": data.replace("<", "\\u003c"),
         "script": _script(live),
     }
-    text = re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _asset("page.html"))
+    text = re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], asset("page.html"))
     # A lone surrogate cannot be written as UTF-8; as \udXXX it is good JSON.
     return text.encode("utf-8", "backslashreplace")
 
@@ -127,8 +127,13 @@ def page(title: str, data: str, *, connect: str = NO_CONNECTION) -> bytes:
 def policy(*, connect: str = NO_CONNECTION) -> str:
     """Return the page's Content-Security-Policy."""
     live = connect != NO_CONNECTION
+    return policy_for(_script(live), _style(live), connect=connect)
+
+
+def policy_for(script: str, style: str, *, connect: str = NO_CONNECTION) -> str:
+    """Return the policy of a page with this script and style, and no other."""
     return (
-        f"default-src 'none'; script-src '{_hash(_script(live))}'; style-src '{_hash(_style(live))}';"
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}';"
         " img-src 'self' file: blob: data:; media-src 'self' file: blob:;"
         f" connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
@@ -280,19 +285,20 @@ def _hash(text: str) -> str:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return the text of a part of our pages."""
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
 @cache
 def _style(live: bool) -> str:
-    return _asset("page.css") + (_asset("live.css") if live else "")
+    return asset("page.css") + (asset("live.css") if live else "")
 
 
 @cache
 def _script(live: bool) -> str:
     names = [*SCRIPTS[:-1], "live", SCRIPTS[-1]] if live else SCRIPTS
-    parts = "\n".join(_asset(f"{name}.js") for name in names)
+    parts = "\n".join(asset(f"{name}.js") for name in names)
     return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
 
 
