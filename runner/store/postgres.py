@@ -11,6 +11,7 @@ psycopg is imported with this module, which is imported only where an address of
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ from runner.store.postgres_locks import ServerLock, holder, lock_number, locks_h
 from runner.store.postgres_sql import in_postgres
 from runner.store.postgres_tables import STEPS
 from runner.store.server_address import ServerAddress
+
+logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it logs would go to the terminal
 
 OLDEST = 130_000  # PostgreSQL 13
 PIECE = 500  # rows that are sent together

@@ -135,3 +135,56 @@ def test_a_run_of_another_version_of_the_file_cannot_take_part(
         assert why in told.stderr
     assert limited.code == 11, said(limited)
     assert outcome.code == 0, said(outcome)
+
+
+def test_what_stops_one_stops_all(command: Command, start_sandbox: Start) -> None:
+    """Each sees only some of the failures; together they are ten in a row, and nobody submits more."""
+    with of_kind("postgresql"):
+        empty_state()
+        close_all()
+    sandbox = start_sandbox("--duration", "2:3")
+    sandbox.faults({"on": "task", "do": "task_fails", "times": 1_000_000})
+    command.use(sandbox)
+    command.environment["RIVYA_STATE"] = server()
+    write(command, 200, limits={"requests_per_second": 40, "in_flight": 6})
+
+    first = start(command)
+    while not at_work():
+        time.sleep(0.05)
+    outcomes = [ended(each) for each in (start(command), first)]
+
+    for outcome in outcomes:
+        assert outcome.code == 5, said(outcome)
+        assert "10 jobs in a row failed" in outcome.stderr
+    book = sandbox.ledger()
+    assert len(book["tasks"]) <= 23  # ten, those under way then, and those begun until the others looked
+    assert book["max_in_flight_seen"] <= 6
+
+
+def test_all_are_held_and_stopped_together_and_one_that_comes_later_as_well(
+    command: Command, start_sandbox: Start
+) -> None:
+    with of_kind("postgresql"):
+        empty_state()
+        close_all()
+    sandbox = start_sandbox("--duration", "2:3")
+    command.use(sandbox)
+    command.environment["RIVYA_STATE"] = server()
+    write(command, 100, limits={"requests_per_second": 6})
+    night = command.workspace / "night.yaml"
+
+    running = [start(command), start(command)]
+    while len(at_work()) < 2:
+        time.sleep(0.05)
+    held = command("hold", night)
+    running.append(start(command))
+    while len(at_work()) < 3:
+        time.sleep(0.05)
+    before = len(sandbox.ledger()["tasks"])
+    stopped = command("stop", night)
+    outcomes = [ended(each) for each in running]
+
+    assert (held.code, stopped.code) == (0, 0), said(held) + said(stopped)
+    assert len(sandbox.ledger()["tasks"]) == before < 100
+    for outcome in outcomes:
+        assert outcome.code == 130, said(outcome)
