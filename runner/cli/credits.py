@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,25 +52,41 @@ def command(as_json: bool, state: str | None, sandbox: bool) -> None:
     elif trouble is None and not sandbox:
         complain("no API key is set, so the balance is not shown")
     show(
-        "\n".join(_table(known.rows, known.last_day)) if known.rows else "nothing spent in this workspace yet"
+        "\n".join(_table(known.rows, known.last_day, _width()))
+        if known.rows
+        else "nothing spent in this workspace yet"
     )
     if trouble is not None:
         raise trouble
 
 
-def _table(rows: Sequence[Mapping[str, Any]], day: float) -> list[str]:
+def _width() -> float:
+    """Return how many columns there are; in a pipe there is no end to them."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
+
+
+def _cut(name: str, columns: float) -> str:
+    return name if len(name) <= columns else f"{name[: int(columns) - 1]}…"
+
+
+def _table(rows: Sequence[Mapping[str, Any]], day: float, width: float) -> list[str]:
     """Return what was spent, a line for each day, manifest and model."""
     from runner.progress.figures import credits_in_words
 
     names = max(len("manifest"), *(len(row["manifest"]) for row in rows))
     models = max(len("model"), *(len(row["model"]) for row in rows))
-    amounts = ("estimated", "reserved", "charged", "released")
+    amounts = ["estimated", "reserved", "charged", "released"]
+    # On a terminal a line that does not fit would be broken within a number: the least important go first.
+    for name in ("released", "estimated", "reserved"):
+        if 10 + 2 + names + 2 + models + 2 + 6 + 11 * len(amounts) > width:
+            amounts.remove(name)
+    names = int(min(names, max(8, width - (10 + 2 + 2 + models + 2 + 6 + 11 * len(amounts)))))
     lines = [
         f"{'day':<10}  {'manifest':<{names}}  {'model':<{models}}  rounds"
         + "".join(f"  {name:>9}" for name in amounts)
     ]
     lines += [
-        f"{row['day']:<10}  {row['manifest']:<{names}}  {row['model']:<{models}}  {row['payments']:>6,}"
+        f"{row['day']:<10}  {_cut(row['manifest'], names):<{names}}  {row['model']:<{models}}  {row['payments']:>6,}"
         + "".join(f"  {credits_in_words(row[name]):>9}" for name in amounts)
         for row in rows
     ]

@@ -224,6 +224,7 @@ def go(
         if page is not None and web is not None:
             page.about(plan, state=request.state, sandbox=request.sandbox)
             progress.announce(f"live page {page.url}")
+            progress.show_page(page.url)
             open_live(page, wanted=web.open_it)
 
     try:

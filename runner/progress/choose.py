@@ -31,6 +31,7 @@ class Chosen:
         self._listeners: Sequence[Progress] = ()
         self._log_json = log_json
         self._about: dict[str, Any] = {}
+        self._page = ""
         self._inner: Any = PlainProgress(sys.stderr, verbose=verbose)
         if as_json:
             self._inner = EventStream(sys.stdout)
@@ -50,6 +51,13 @@ class Chosen:
                 stderr=True, markup=False, highlight=False, emoji=False, no_color="NO_COLOR" in os.environ
             )
             self._inner = LiveProgress(console, name)
+            self._inner.page = self._page
+
+    def show_page(self, url: str) -> None:
+        """Keep the address of a live page in sight, where there is a view that stays in place."""
+        self._page = url
+        if hasattr(self._inner, "page"):
+            self._inner.page = url
 
     def log_to(self, path: Path, *, manifest: str, run: int | None) -> None:
         """Write what happens to a log file too."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group
+from rich.control import Control
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from runner.engine import Snapshot
 from runner.progress.figures import credits_in_words, span
-from runner.progress.plain import KIND_WIDTH, ORDER, sentence, traffic
+from runner.progress.plain import KIND_WIDTH, ORDER, SOON_S, sentence, traffic
 from runner.words import harmless
 
 COLOURS = {
@@ -53,6 +54,9 @@ class LiveProgress:
         self._live.start()
         self._view: Snapshot | None = None
         self._closed = False
+        self._width = console.width
+        self._rows: list[int] = []  # columns of each line of the view as it was drawn last
+        self.page = ""  # the address of a live page; below the view, so that it stays in sight
 
     def event(self, kind: str, **data: Any) -> None:
         """Keep what matters above the view; show the rest inside it."""
@@ -65,7 +69,8 @@ class LiveProgress:
         if kind in LASTING:
             self._console.print(_hanging(text, style))
         else:
-            self._recent.append(Text(text, style=style, no_wrap=True, overflow="ellipsis"))
+            if not any(text == told.plain for told in self._recent if kind == "trouble"):
+                self._recent.append(Text(text, style=style, no_wrap=True, overflow="ellipsis"))
         self._draw()
 
     def say(self, text: str) -> None:
@@ -79,15 +84,31 @@ class LiveProgress:
             self._draw()
 
     def _draw(self) -> None:
-        if self._view is not None:
-            self._live.update(self._picture(self._view), refresh=True)
+        if self._view is None:
+            return
+        picture = self._picture(self._view)
+        self._clear_if_resized()
+        self._live.update(picture, refresh=True)
+        lines = self._console.render_lines(picture, pad=False)
+        self._rows = [sum(segment.cell_length for segment in line) for line in lines]
+
+    def _clear_if_resized(self) -> None:
+        """A narrower terminal has broken our lines anew: erase all of them, or some would stay for ever."""
+        width = self._console.width
+        if width == self._width:
+            return
+        if self._rows and width < self._width:
+            more = sum(-(-max(columns, 1) // width) for columns in self._rows) - len(self._rows)
+            if more > 0:
+                self._console.control(Control.move(0, -more))
+        self._width = width
 
     def _picture(self, view: Snapshot) -> Group:
         total = sum(view.counts.values())
         ended = sum(view.counts.get(name, 0) for name in ("done", "failed", "abandoned", "uncertain"))
         head = Text(f"{self._title}  ", style="bold", no_wrap=True, overflow="ellipsis")
         head.append(f"{ended:,} of {total:,} jobs  {span(view.elapsed_s)}", style="default")
-        if view.eta_s is not None:
+        if view.eta_s is not None and view.eta_s >= SOON_S:
             head.append(f", about {span(view.eta_s)} left", style="default")
         states = Text(no_wrap=True, overflow="ellipsis")
         for name in ORDER:
@@ -105,20 +126,47 @@ class LiveProgress:
                 f"{traffic(view.requests, view.rejections, view.rate_per_s)}; {view.in_flight:,} running at the service"
             ),
         )
-        bar = Table.grid()  # a bar by itself does not end its line
-        bar.add_row(ProgressBar(total=max(total, 1), completed=ended, width=60))
-        parts: list[Any] = [head, bar, states, money]
+        parts: list[Any] = [head, _bar(view.counts, self._console.width - 1), states, money]
+        # What the note says, the lines below need not say again.
+        note = f"trouble: {harmless(view.note)}" if view.note else ""
+        recent = [line for line in self._recent if not (note and harmless(view.note) in line.plain)]
         if view.note:
-            parts.append(
-                Text(f"trouble: {harmless(view.note)}", style="yellow", no_wrap=True, overflow="ellipsis")
-            )
-        return Group(*parts, *self._recent)
+            parts.append(Text(note, style="yellow", no_wrap=True, overflow="ellipsis"))
+        if self.page:
+            recent = [*recent[-2:], Text(f"live page  {self.page}", style="dim", overflow="fold")]
+        return Group(*parts, *recent)
 
     def close(self) -> None:
         """Give the terminal back."""
         if not self._closed:
             self._closed = True
             self._live.stop()
+
+
+def _bar(counts: Mapping[str, int], width: int) -> Text:
+    """Return a bar as wide as the terminal, of the colours of the states."""
+    order = (
+        "done",
+        "failed",
+        "uncertain",
+        "downloading",
+        "waiting",
+        "submitting",
+        "uploading",
+        "planned",
+        "abandoned",
+    )
+    total = sum(counts.values()) or 1
+    bar = Text(no_wrap=True, overflow="crop")
+    told = drawn = 0
+    for name in order:
+        told += counts.get(name, 0)
+        to = round(width * told / total)
+        bar.append(
+            "\N{BOX DRAWINGS HEAVY HORIZONTAL}" * (to - drawn), style=COLOURS.get(name, "bright_black")
+        )
+        drawn = to
+    return bar
 
 
 def _hanging(text: str, style: str) -> Table:

@@ -11,6 +11,7 @@ from runner.progress.figures import counted, credits_in_words, near, padded, spa
 from runner.words import harmless, harmless_lines
 
 STATUS_EVERY_S = 15.0
+SOON_S = 1.0  # less than that is left only while something takes longer than it should
 KIND_WIDTH = 11  # columns of what a line is about
 JOB_WIDTH = 24  # columns of a job's id; a longer one pushes its line to the right
 ORDER = (
@@ -135,12 +136,12 @@ def status_line(view: Snapshot) -> str:
     money = (
         f"credits {credits_in_words(view.charged)} spent + {credits_in_words(view.reserved)} reserved{cap}"
     )
-    eta = f", about {span(view.eta_s)} left" if view.eta_s is not None else ""
+    eta = f", about {span(view.eta_s)} left" if view.eta_s is not None and view.eta_s >= SOON_S else ""
     return f"{counts} | {money} | {traffic(view.requests, view.rejections, view.rate_per_s)}{eta}"
 
 
 def traffic(requests: int, rejections: int, rate_per_s: float | None = None) -> str:
-    """Return what a run asked of the service: `40 requests at 9.8/s, slowed down twice (429)`."""
-    rate = f" at {rate_per_s:.1f}/s" if rate_per_s else ""
+    """Return what a run asked of the service: `40 requests, up to 9.8/s, slowed down twice (429)`."""
+    rate = f", up to {rate_per_s:.1f}/s" if rate_per_s else ""  # what the run allows itself
     slowed = f", slowed down {times(rejections)} (429)" if rejections else ""
     return f"{counted(requests, 'request')}{rate}{slowed}"

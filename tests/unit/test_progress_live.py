@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -73,3 +74,55 @@ def test_what_went_wrong_is_told_whole_and_under_its_own_column() -> None:
     assert max(map(cell_len, lines)) <= 80
     assert " ".join(line[11:].strip() for line in lines).count("refused") >= 8
     assert lines[-1].endswith("costs credits)")
+
+
+def view_on(width: int) -> tuple[io.StringIO, LiveProgress, Console]:
+    screen = io.StringIO()
+    console = Console(file=screen, width=width, height=24, force_terminal=True, no_color=True)
+    return screen, LiveProgress(console, "night"), console
+
+
+def test_one_trouble_is_said_once() -> None:
+    screen, progress, _ = view_on(80)
+    for job in ("a", "a", "a"):
+        progress.event("trouble", job=job, message="HTTP 502, text/html")
+    screen.truncate(screen.seek(0))
+    progress.snapshot(replace(VIEW, note="HTTP 502, text/html"))
+
+    assert screen.getvalue().count("HTTP 502") == 1
+
+
+def test_the_address_of_the_live_page_stays_in_the_view() -> None:
+    screen, progress, _ = view_on(80)
+    progress.page = "http://127.0.0.1:9/t/x/"
+    progress.snapshot(VIEW)
+
+    assert "live page  http://127.0.0.1:9/t/x/" in screen.getvalue()
+
+
+def test_the_rate_is_called_what_it_is_and_no_time_left_is_not_said() -> None:
+    screen, progress, _ = view_on(100)
+    progress.snapshot(replace(VIEW, eta_s=0.2))
+
+    assert "91,000 requests, up to 48.7/s" in screen.getvalue()
+    assert "about 0" not in screen.getvalue()
+
+
+def test_the_bar_is_as_wide_as_the_terminal() -> None:
+    lines = {width: max(len(line) for line in shown(width, "view") if "━" in line) for width in (80, 200)}
+
+    assert lines == {80: 79, 200: 199}
+
+
+def test_a_narrower_terminal_leaves_no_rubbish() -> None:
+    """Each line of 120 columns has become three of 50: all of them are gone back over."""
+    screen, progress, console = view_on(120)
+    progress.snapshot(VIEW)
+    before = list(progress._rows)
+    console.width = 50
+    screen.truncate(screen.seek(0))
+    progress.snapshot(VIEW)
+
+    broken = sum(-(-columns // 50) for columns in before)
+    up = sum(int(each or 1) for each in re.findall(r"\x1b\[(\d*)A", screen.getvalue()))
+    assert up >= broken - 1
