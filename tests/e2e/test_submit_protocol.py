@@ -353,5 +353,5 @@ def test_spending_wants_a_yes(bench: Bench) -> None:
     assert outcome.code == 2, said(outcome)
     assert "--yes" in outcome.stderr
     assert "at most 1 are submitted" in outcome.stderr, "a sum that is not all spent now says so"
-    assert "ids like job-*" in outcome.stderr
+    assert "an id like job-*" in outcome.stderr
     assert bench.service.ledger.posts == []
