@@ -322,6 +322,11 @@ class Run:
         if not request.sandbox:
             return Account(service_of(sandbox=request.sandbox), get_key())
         workspace = find_workspace(request.path, state=request.state, sandbox=True)
+        if "--credits" in request.sandbox_arguments and workspace.service_database.exists():
+            self._announce(
+                "the sandbox's account exists already and keeps its balance: --credits is of a new one; remove"
+                f" {workspace.service_database} to begin anew"
+            )
         child: Sandbox = self._stack.enter_context(
             sandbox_child(workspace.service_database, request.sandbox_arguments)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeGuard
 
@@ -129,6 +129,7 @@ def _spelt(contract: Contract, key: str, value: object) -> object:
 
 _NUMBER = re.compile(r"[+-]?(\d{1,400}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
 
+_WITH_UNIT = re.compile(r"(\d{1,9})([a-zA-Z]+)")  # a number with its unit: 720p, 4K
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 # Keys that different models use for one idea (documentation of the models, "parameter key style").
@@ -219,13 +220,25 @@ def _no_option(param: Param, value: object) -> ParamProblem:
         return _wrong_type(param, value, "one of its options", hint)
     options = param.options or ()
     text = value if isinstance(value, str) else json.dumps(value)
-    like = suggest(text, options)
+    like = _nearest_number(text, options) or suggest(text, options)
     return ParamProblem(
         key=param.key,
         what=f"{param.key} is {shown(value)}, which is not one of {listed(options)}",
         code="not-an-option",
         hint=f'did you mean "{like}"?' if like is not None else "",
     )
+
+
+def _nearest_number(text: str, options: Sequence[str]) -> str | None:
+    """Return the option with the nearest number where all are numbers of one unit: for `1080p` it is `720p`."""
+    wanted = _WITH_UNIT.fullmatch(text)
+    found = [_WITH_UNIT.fullmatch(option) for option in options]
+    if wanted is None or not found:
+        return None
+    near = [(abs(int(each[1]) - int(wanted[1])), each[0]) for each in found if each is not None]
+    if len(near) < len(found) or any(each is not None and each[2] != wanted[2] for each in found):
+        return None
+    return min(near)[1]
 
 
 def _no_number(param: Param, value: object, keyword: str) -> ParamProblem:

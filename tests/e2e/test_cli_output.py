@@ -255,3 +255,26 @@ def test_without_a_terminal_a_mistake_is_a_line(command: Command) -> None:
     assert told.stderr.splitlines()[0] == (
         'm.yaml:5:1: the top level has no key "budgt"; did you mean `budget`?'
     )
+
+
+def test_a_rehearsal_of_an_empty_account_says_that_there_is_one_already(command: Command) -> None:
+    manifest = command.write(
+        "night.yaml",
+        "version: 1\nname: night\nmodel: grok-imagine-video\n"
+        "params: {duration: 6, resolution: 480p, aspect_ratio: 16:9}\njobs: [{id: a, prompt: x}]\n",
+    )
+    short = ["--sandbox", "--sandbox-options", "--duration 0.1:0.2 --credits 95"]
+    first = command("run", manifest, *short)
+    again = command("run", manifest, *short)
+
+    assert "account exists already" not in first.stderr
+    assert "account exists already" in again.stderr
+    assert "sandbox-service.db" in again.stderr
+
+
+def test_a_manifest_that_is_not_there_is_likened_by_its_name_alone(command: Command) -> None:
+    command.write("11-quote.yaml", "version: 1\n")
+    command.write("night.yaml", "version: 1\n")
+
+    assert "did you mean" not in command("run", "nope.yaml", "--yes").stderr
+    assert "did you mean" in command("run", "nigth.yaml", "--yes").stderr

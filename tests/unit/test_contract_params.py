@@ -85,6 +85,7 @@ def test_every_way_to_write_six_seconds_is_the_same_params() -> None:
         ({"mode": "zzz"}, "not-an-option", "fun, normal, spicy", ""),
         ({"mode": ""}, "not-an-option", "fun, normal, spicy", ""),
         ({"mode": ["fun"]}, "wrong-type", "one of its options", "one of fun, normal, spicy"),
+        ({"resolution": "1080p"}, "not-an-option", "resolution is", 'did you mean "720p"?'),
         ({"resolution": 480}, "not-an-option", "resolution is 480", 'did you mean "480p"?'),
         ({"aspect_ratio": 969}, "not-an-option", "aspect_ratio is 969", ""),
         ({"duration": 45}, "out-of-range", "duration is 45; it takes 6 to 30 in steps of 1", "nearest: 30"),

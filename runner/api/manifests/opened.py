@@ -54,7 +54,10 @@ def no_file(path: Path) -> UsageError:
         beside = [entry.name for entry in path.parent.iterdir() if entry.suffix in (".yaml", ".yml")]
     except OSError:
         beside = []
-    like = suggest(path.name, beside)
+    # By their stems: that both end in .yaml makes no name like another.
+    stems = {Path(name).stem: name for name in beside}
+    near = suggest(path.stem, stems)
+    like = stems[near] if near is not None else None
     hint = (
         f"did you mean {path.with_name(like)}?"
         if like
