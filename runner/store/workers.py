@@ -58,6 +58,35 @@ def at_work(conn: Connection, *, account: str | None = None, manifest: str | Non
     return [Worker(**{**dict(row), "busy": bool(row["busy"])}) for row in found]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRecord:
+    """A process that works, or has worked: `held` jobs were given to it last, `done` of them are done."""
+
+    id: int
+    manifest: str
+    host: str
+    pid: int
+    seen_at: float
+    fenced: bool
+    ended_at: str | None
+    in_flight: int
+    held: int
+    done: int
+
+
+def latest(conn: Connection, *, most: int = 20) -> list[WorkerRecord]:
+    """Return the last workers, the newest first."""
+    found = conn.execute(
+        "SELECT w.id, w.manifest, w.host, w.pid, w.seen_at, w.fenced, w.ended_at, w.in_flight,"
+        " count(j.id) AS held, coalesce(sum(CASE WHEN j.state = 'done' THEN 1 ELSE 0 END), 0) AS done"
+        " FROM (SELECT * FROM workers ORDER BY id DESC LIMIT ?) w"
+        " LEFT JOIN shares s ON s.worker = w.id LEFT JOIN jobs j ON j.id = s.job"
+        " GROUP BY w.id, w.manifest, w.host, w.pid, w.seen_at, w.fenced, w.ended_at, w.in_flight ORDER BY w.id DESC",
+        (most,),
+    )
+    return [WorkerRecord(**{**dict(row), "fenced": bool(row["fenced"])}) for row in found]
+
+
 def stalled(conn: Connection, *, stall_s: float) -> list[int]:
     """Return who is at work by its own word and has not been seen for so many seconds."""
     found = conn.execute(f"SELECT id FROM workers WHERE {_AT_WORK} AND seen_at < {_NOW} - ?", (stall_s,))

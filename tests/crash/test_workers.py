@@ -182,6 +182,10 @@ def test_all_are_held_and_stopped_together_and_one_that_comes_later_as_well(
     while len(at_work()) < 3:
         time.sleep(0.05)
     before = len(sandbox.ledger()["tasks"])
+    shown = command("workers", "--json").json["workers"]
+    assert [each["stands"] for each in shown] == ["at work"] * 3
+    assert {each["pid"] for each in shown} == set(at_work())
+    assert command("workers").stdout.count("at work") == 3
     stopped = command("stop", night)
     outcomes = [ended(each) for each in running]
 
