@@ -85,7 +85,7 @@ def test_a_given_limit_is_used_and_hardly_ever_refused(kind: str, window_s: floa
 )
 @pytest.mark.parametrize("kind", ["bucket", "window", "log"])
 def test_a_limit_found_by_an_earlier_run_is_used(kind: str, retry_after: str) -> None:
-    outcome = flood(240.0, rate=20.0, found=20.0, kind=kind, window_s=1.0, retry_after=retry_after)
+    outcome = flood(160.0, rate=20.0, found=20.0, kind=kind, window_s=1.0, retry_after=retry_after)
 
     # A wait rounded up to a second costs that second.
     assert outcome.use(20.0) >= (0.92 if retry_after == "seconds" else 0.94)
@@ -97,7 +97,7 @@ def test_a_limit_found_by_an_earlier_run_is_used(kind: str, retry_after: str) ->
     ("kind", "window_s"), [("bucket", 1.0), ("window", 1.0), ("log", 1.0), ("window", 60.0)]
 )
 def test_an_unknown_limit_is_found_within_a_minute(kind: str, window_s: float, retry_after: str) -> None:
-    outcome = flood(240.0, rate=20.0, kind=kind, window_s=window_s, retry_after=retry_after)
+    outcome = flood(160.0, rate=20.0, kind=kind, window_s=window_s, retry_after=retry_after)
 
     assert outcome.use(20.0, after_s=60.0) >= (0.92 if retry_after == "seconds" else 0.94)
     assert outcome.per_thousand <= 20.0
