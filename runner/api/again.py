@@ -79,6 +79,7 @@ def write_again(
     if out.exists():
         raise UsageError(f"{out} already exists", hint="name another file with -o")
     found = [_changed(job, changes) for job in _jobs(manifest, out, only, state=state, sandbox=sandbox)]
+    found, takes = _one_of_each(found, repeat)
     name = manifest_name_of(out)
     if name == manifest_name(manifest):
         raise UsageError(
@@ -89,10 +90,10 @@ def write_again(
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
-            out.write_text(_text(found, name, manifest, out, head, repeat, None), encoding="utf-8")
+            out.write_text(_text(found, name, manifest, out, head, takes, None), encoding="utf-8")
             with planned(out, state=state, sandbox=sandbox) as (plan, _):
                 credits = max(plan.to_spend, plan.totals.all.high or 0.0)
-                out.write_text(_text(found, name, manifest, out, head, repeat, credits), encoding="utf-8")
+                out.write_text(_text(found, name, manifest, out, head, takes, credits), encoding="utf-8")
         except BaseException:
             with suppress(OSError):
                 out.unlink()
@@ -134,6 +135,28 @@ def _reference(item: reporting.ReferenceRow, manifest: Path, out: Path) -> Json:
     return {"file": _literal(path), "mend": True} if mended and item.file else _literal(path)
 
 
+def _one_of_each(jobs: Sequence[AgainJob], repeat: int | None) -> tuple[list[AgainJob], dict[str, int]]:
+    """Return jobs that ask for different things, and how many takes are made of each, by its id.
+
+    Takes of one combination ask for the same: they are one job with as many takes.
+    """
+    same: dict[str, list[AgainJob]] = {}
+    for job in jobs:
+        asks = [job.model, job.prompt, job.params, job.references]
+        same.setdefault(json.dumps(asks, sort_keys=True, ensure_ascii=False), []).append(job)
+    used = {each[0].id for each in same.values() if len(each) == 1}
+    found, takes = list[AgainJob](), dict[str, int]()
+    for each in same.values():
+        id_ = each[0].id
+        plain = re.sub(r"-\d+$", "", id_)
+        if len(each) > 1 and plain and plain not in used | takes.keys():
+            id_ = plain
+        number = len(each) * (repeat or 1)
+        found.append(replace(each[0], id=id_))
+        takes[id_] = number if number > 1 or repeat else 0
+    return found, takes
+
+
 def _changed(job: AgainJob, changes: Sequence[str]) -> AgainJob:
     for text in changes:
         key, _, value = text.partition("=")
@@ -161,10 +184,10 @@ def _text(
     manifest: Path,
     out: Path,
     head: str,
-    repeat: int | None,
+    takes: Mapping[str, int],
     credits: float | None,
 ) -> str:
-    return "\n".join([*_lines(jobs, name, manifest, out, head, repeat, credits), ""])
+    return "\n".join([*_lines(jobs, name, manifest, out, head, takes, credits), ""])
 
 
 def _lines(
@@ -173,14 +196,15 @@ def _lines(
     manifest: Path,
     out: Path,
     head: str,
-    repeat: int | None,
+    takes: Mapping[str, int],
     credits: float | None,
 ) -> Iterator[str]:
     typed = shlex.quote(out.as_posix())
     number = f"{len(jobs):,} job" + ("" if len(jobs) == 1 else "s")
-    takes = f", {repeat} takes of each" if repeat and repeat > 1 else ""
+    many = set(takes.values())
+    each = f", {max(many)} takes of each" if len(many) == 1 and max(many) > 1 else ""
     yield head
-    yield f"# {number} chosen from {json.dumps(manifest.name, ensure_ascii=False)}{takes}."
+    yield f"# {number} chosen from {json.dumps(manifest.name, ensure_ascii=False)}{each}."
     yield "#"
     yield f"#   rivya-batch plan {typed}    what would run and what it would cost; sends nothing"
     yield f"#   rivya-batch run {typed}     for real; type it again to continue after anything"
@@ -224,8 +248,8 @@ def _lines(
             yield f"    params: {_flow(own)}"
         if job.references and not references:
             yield f"    references: {_flow(list(job.references))}"
-        if repeat:
-            yield f"    repeat: {repeat}"
+        if takes[job.id]:
+            yield f"    repeat: {takes[job.id]}"
 
 
 def _common(values: Sequence[Any]) -> Any:

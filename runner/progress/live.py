@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.control import Control
 from rich.live import Live
+from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
@@ -100,7 +101,8 @@ class LiveProgress:
         if self._rows and width < self._width:
             more = sum(-(-max(columns, 1) // width) for columns in self._rows) - len(self._rows)
             if more > 0:
-                self._console.control(Control.move(0, -more))
+                row = ((ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1))
+                self._console.control(Control(ControlType.CARRIAGE_RETURN, *row * more))
         self._width = width
 
     def _picture(self, view: Snapshot) -> Group:

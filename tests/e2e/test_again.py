@@ -71,3 +71,18 @@ def test_changes_that_a_model_refuses_leave_nothing_behind(bench: Bench) -> None
     kept = bench.command("again", bench.manifest, "--picked", "-o", out)
     assert (kept.code, out.read_text()) == (2, "mine")
     assert bench.command("again", bench.manifest, "-o", "x.yaml").code == 2
+
+
+def test_takes_of_one_combination_are_one_job_with_as_many_takes(bench: Bench) -> None:
+    bench.write([{"id": "cat", "repeat": 3}, {"id": "dog"}])
+    assert bench.run().code == 0
+    assert bench.command("pick", bench.manifest, "cat-1", "cat-3", "dog").code == 0
+    out = bench.command.workspace / "finals.yaml"
+
+    made = bench.command("again", bench.manifest, "--picked", "--repeat", "2", "-o", out)
+
+    assert made.code == 0, said(made)
+    checked = bench.command("validate", out)
+    assert (checked.code, "warning" in checked.stderr + checked.stdout) == (0, False), said(checked)
+    ids = [each["id"] for each in bench.command("plan", out, "--json").json["jobs"]]
+    assert ids == ["cat-1", "cat-2", "cat-3", "cat-4", "dog-1", "dog-2"]

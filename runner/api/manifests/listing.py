@@ -30,7 +30,8 @@ from runner.store.listings import ListingSource
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
 PROGRAM = (
     "api/manifests/*.py", "contract/*.py", "errors.py", "fingerprint.py", "host/*.py", "lifecycle/selection.py",
-    "manifest/*.py", "model.py", "money/*.py", "results/*.py", "schemas.py", "service/rivya/model_list.py", "store/*.py", "words.py",
+    "manifest/*.py", "model.py", "money/*.py", "results/*.py", "schemas.py", "service/rivya/model_list.py",
+    "store/*.py", "words.py",
 )  # fmt: skip
 ROOT = Path(runner.__file__).resolve().parent
 
