@@ -85,7 +85,7 @@ def test_a_given_limit_is_used_and_hardly_ever_refused(kind: str, window_s: floa
 )
 @pytest.mark.parametrize("kind", ["bucket", "window", "log"])
 def test_a_limit_found_by_an_earlier_run_is_used(kind: str, retry_after: str) -> None:
-    outcome = flood(160.0, rate=20.0, found=20.0, kind=kind, window_s=1.0, retry_after=retry_after)
+    outcome = flood(240.0, rate=20.0, found=20.0, kind=kind, window_s=1.0, retry_after=retry_after)
 
     # A wait rounded up to a second costs that second.
     assert outcome.use(20.0) >= (0.92 if retry_after == "seconds" else 0.94)
