@@ -15,7 +15,7 @@ unexport RIVYA_API_KEY RIVYA_API_KEY_FILE RIVYA_BASE_URL RIVYA_STATE
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-extra check format schemas readme pictures crash bench lock clean anew
+.PHONY: help install demo test test-extra check format schemas readme pictures crash cluster bench lock clean anew
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ pictures: .venv/.extra ## take the pictures of README.md from a real sandbox run
 crash: .venv/.dev .venv/.compiled ## the slow tests, then 500 kills over 1,000 jobs with every fault on; prints what was paid twice (half an hour)
 	@$(BIN)/python -m pytest -m "crash or slow" --crash-rounds=500 -s $(ARGS)
 	@MONEY_EXAMPLES=500 $(BIN)/python -m pytest tests/property/test_money_machine.py $(ARGS)
+
+cluster: .venv/.extra .venv/.compiled ## three runs on one PostgreSQL database, one of them killed while you watch (a minute; nothing is paid)
+	@$(BIN)/python -m tests.cluster
 
 bench: .venv/.dev .venv/.compiled ## measure (minutes)
 	@$(BIN)/python -m tests.bench $(ARGS)
