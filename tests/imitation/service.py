@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, quote
 from tests.imitation.faults import Do, On, Rule, error_answer, json_answer
 from tests.imitation.ledger import Ledger, Payment, Post, Transfer, sha256
 from tests.imitation.personality import USUAL, Personality
-from tests.imitation.tasks import Fate, Task, money, times
+from tests.imitation.tasks import Fate, Task, money, problem_of, times
 from tests.imitation.wire import Answer, Dropped, Request, Server
 from tests.processes import Handle
 from tests.warm import WarmProcess
@@ -392,7 +392,7 @@ class Imitation:
             data = json.loads(request.body)
         except ValueError:
             data = None
-        problem = self._problem(data)
+        problem = problem_of(data, self.files)
         if problem is not None:
             post.outcome = "refused"
             return self._error(400, *problem)
@@ -467,23 +467,6 @@ class Imitation:
             return self._told(self.be.create_status, task)
         post.outcome = "refused"
         return self._error(how, "insufficient_credits", "too few credits")
-
-    def _problem(self, data: object) -> tuple[str, str] | None:
-        if not isinstance(data, dict) or not isinstance(data.get("model"), str):
-            return "validation_failed", "model is required"
-        if "files" in data:
-            return "validation_failed", "files is not accepted here"
-        params = data.get("params", {})
-        ratio = params.get("aspect_ratio")
-        if ratio is not None and not isinstance(ratio, str):
-            return "validation_failed", "params.aspect_ratio must be a string"
-        now = time.monotonic()
-        for item in params.get("referenceMediaItems", []):
-            if "url" not in item or "kind" not in item:
-                return "validation_failed", "referenceMediaItems[] wants url and kind"
-            if self.files.get(item["url"], ("", 0.0))[1] <= now:
-                return "validation_failed", f"reference url has expired: {item['url']}"
-        return None
 
     # --- tasks -----------------------------------------------------------------------------------
 

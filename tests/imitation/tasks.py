@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -101,3 +102,22 @@ def _time(be: Personality, moment: datetime) -> str:
             return moment.astimezone().isoformat()
         case _:
             return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def problem_of(data: object, files: Mapping[str, tuple[str, float]]) -> tuple[str, str] | None:
+    """Return code and message of what is wrong with a submit, None where nothing is; `files` by url, till when."""
+    if not isinstance(data, dict) or not isinstance(data.get("model"), str):
+        return "validation_failed", "model is required"
+    if "files" in data:
+        return "validation_failed", "files is not accepted here"
+    params = data.get("params", {})
+    ratio = params.get("aspect_ratio")
+    if ratio is not None and not isinstance(ratio, str):
+        return "validation_failed", "params.aspect_ratio must be a string"
+    now = time.monotonic()
+    for item in params.get("referenceMediaItems", []):
+        if "url" not in item or "kind" not in item:
+            return "validation_failed", "referenceMediaItems[] wants url and kind"
+        if files.get(item["url"], ("", 0.0))[1] <= now:
+            return "validation_failed", f"reference url has expired: {item['url']}"
+    return None
