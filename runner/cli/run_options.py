@@ -204,7 +204,7 @@ OPTIONS = (
     click.option(
         "--on-done",
         metavar="COMMAND",
-        help="Start this for each job that is done; see the README for what it gets.",
+        help="Start this for each job that is done; see manifests/overnight.md for what it gets.",
     ),
     click.option(
         "--no-bell", is_flag=True, envvar="RIVYA_NO_BELL", help="Neither ring at the end nor set the title."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import jsonschema
@@ -19,8 +20,8 @@ TEXT = README.read_text(encoding="utf-8")
 ROOT = README.parent
 
 
-def section(title: str) -> str:
-    return TEXT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def section(title: str, page: Path = README) -> str:
+    return page.read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def first_column(text: str) -> list[str]:
@@ -46,12 +47,18 @@ def test_every_variable_of_the_environment_is_told() -> None:
     code = "".join(path.read_text("utf-8") for path in (ROOT / "runner").rglob("*.py"))
     read = {*re.findall(r"\b(?:RIVYA_(?!BATCH)[A-Z_]+|NO_COLOR)\b", code)}
 
-    assert set(first_column(section("Environment"))) == read
+    assert set(first_column(section("Environment", ROOT / "runner" / "cli" / "README.md"))) == read
 
 
 def test_the_defaults_are_those_of_a_manifest_that_says_nothing(tmp_path: Path) -> None:
     """The table is written as a manifest: what it shows as the default changes nothing."""
-    table = "\n".join(re.findall(r"^\| `(\w+: (?:\{[^`]*\}|true))` \|", section("The manifest"), re.M))
+    table = "\n".join(
+        re.findall(
+            r"^\| `(\w+: (?:\{[^`]*\}|true))` \|",
+            section("What a manifest may say", ROOT / "manifests" / "README.md"),
+            re.M,
+        )
+    )
     shown = [line for line in table.splitlines() if re.search(r"\w: \d", line) and "prices" not in line]
     keys = {line.partition(":")[0] for line in table.splitlines()}
     silent = load(tmp_path, HEAD + "jobs: [{id: a}]\n").settings
@@ -66,7 +73,7 @@ def test_the_defaults_are_those_of_a_manifest_that_says_nothing(tmp_path: Path) 
 
 
 def test_every_state_says_what_to_type() -> None:
-    states = section("When something breaks").partition("| what happened |")[0]
+    states = section("When something breaks")
 
     assert first_column(states) == [state.value for state in State]
 
@@ -82,10 +89,17 @@ def test_the_example_is_a_valid_manifest() -> None:
 
 
 def test_links_lead_to_files_and_headings() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", TEXT):
+    pages = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False)
+    found = [ROOT / name for name in pages.stdout.split()] or [README]
+    links = [
+        (page, each)
+        for page in found
+        for each in re.findall(r"\]\((?!https?:)([^)`]+)\)", page.read_text("utf-8"))
+    ]
+    for page, target in links:
         name, _, heading = target.partition("#")
-        path = ROOT / name
-        assert path.is_file(), target
+        path = page.parent / name if name else page
+        assert path.exists(), (page, target)
         if heading:
             titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
             assert heading in {title.lower().replace(" ", "-") for title in titles}, target

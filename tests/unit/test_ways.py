@@ -10,7 +10,7 @@ import pytest
 from runner.lifecycle.ways import FEW_TRIES, PATIENCE_S, WAYS, Trouble, is_given_up, is_settled, lasts_s
 from runner.model import State
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 UNKNOWN, ODD, NONE, REST = Trouble.UNKNOWN_TASK, Trouble.ODD_END, Trouble.NO_RESULT, Trouble.NOT_FETCHED
 
 
@@ -43,7 +43,7 @@ def test_a_run_waits_some_minutes_and_a_later_one_asks_a_few_times(
 
 
 def test_the_readme_says_for_each_state_what_to_type() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     table = text[text.index("| state | what is known | after a crash | what to type |") :].partition("\n\n")[
         0
     ]
@@ -54,7 +54,7 @@ def test_the_readme_says_for_each_state_what_to_type() -> None:
 
 @pytest.mark.parametrize("trouble", Trouble)
 def test_the_readme_says_how_long_each_trouble_has_to_last(trouble: Trouble) -> None:
-    text = README.read_text(encoding="utf-8")
+    text = (ROOT / "state" / "README.md").read_text(encoding="utf-8")
     words = {86_400: "a day", 3_600: "an hour", 300: "five minutes", 0: "a run that tried"}
 
     assert re.search(rf"^\|[^|]*\| {words[round(lasts_s(trouble))]}", text, re.M)
