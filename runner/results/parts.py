@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -132,6 +133,9 @@ class PartOrigin:
     content_type: str = ""
 
 
+READ_AT_ONCE_BYTES = 1_000_000  # for each of the few that end at the same time
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
     """What a finished part holds. `media` is None when no signature fits; `cut` says why it is not whole.
@@ -226,12 +230,16 @@ class PartFile:
                 file = self._file
                 os.fsync(file.fileno())
                 size = os.fstat(file.fileno()).st_size
-                found = identify(file, size)
+                looked_at: BinaryIO = file
+                if size <= READ_AT_ONCE_BYTES:  # looking at its parts is many small reads
+                    file.seek(0)
+                    looked_at = io.BytesIO(file.read())
+                found = identify(looked_at, size)
                 media = found.media
-                cut = whole(file, media, size) if media else None
+                cut = whole(looked_at, media, size) if media else None
                 return Content(
                     size_bytes=size,
-                    sha256=sha256_of(file),
+                    sha256=sha256_of(looked_at),
                     media=media,
                     sure=found.sure,
                     cut=cut,
