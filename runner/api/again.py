@@ -30,6 +30,8 @@ _MODELINE = "# yaml-language-server:"
 _PLAIN = re.compile(r"[A-Za-z][\w .-]*(?<! )|\d+:\d+|\d+p")
 _WORDS = frozenset({"true", "false", "null", "True", "False", "Null", "TRUE", "FALSE", "NULL"})
 
+ROOM = 2.0  # times the list prices, where nothing else is known
+
 
 @dataclass(frozen=True, slots=True)
 class AgainJob:
@@ -92,7 +94,9 @@ def write_again(
         try:
             out.write_text(_text(found, name, manifest, out, head, takes, None), encoding="utf-8")
             with planned(out, state=state, sandbox=sandbox) as (plan, _):
-                credits = max(plan.to_spend, plan.totals.all.high or 0.0)
+                high = plan.totals.all.high
+                # A list price is the least it can be: a cap at just that would end the run early.
+                credits = max(plan.to_spend, high) if high is not None else ROOM * plan.to_spend
                 out.write_text(_text(found, name, manifest, out, head, takes, credits), encoding="utf-8")
         except BaseException:
             with suppress(OSError):
@@ -233,7 +237,8 @@ def _lines(
     if credits is not None:
         yield ""
         yield "budget:"
-        yield "  # A cap over all runs of this name: what these jobs are estimated to cost."
+        yield "  # A cap over all runs of this name: what these jobs are estimated to cost, or twice their list"
+        yield "  # prices where nothing else is known."
         yield f"  max_credits: {math.ceil(credits)}"
     yield ""
     yield "jobs:"
