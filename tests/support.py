@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,11 @@ class Command:
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
+
+
+def wait_for(what: Callable[[], object], within_s: float = 20.0) -> None:
+    """Wait until something that another process does is so, and fail where it takes too long."""
+    until = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.02)

@@ -89,15 +89,20 @@ def write_again(
             hint="name another file with -o",
         )
     head = _schema_line(manifest, out)
+
+    def write(credits: float | None) -> None:
+        lines = _lines(found, name, manifest, out, head, takes, credits)
+        out.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
     with disk_errors(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
-            out.write_text(_text(found, name, manifest, out, head, takes, None), encoding="utf-8")
+            write(None)
             with planned(out, state=state, sandbox=sandbox) as (plan, _):
                 high = plan.totals.all.high
                 # A list price is the least it can be: a cap at just that would end the run early.
                 credits = max(plan.to_spend, high) if high is not None else ROOM * plan.to_spend
-                out.write_text(_text(found, name, manifest, out, head, takes, credits), encoding="utf-8")
+                write(credits)
         except BaseException:
             with suppress(OSError):
                 out.unlink()
@@ -180,18 +185,6 @@ def _changed(job: AgainJob, changes: Sequence[str]) -> AgainJob:
                 )
             job = replace(job, params={**job.params, path[0]: change.value})
     return job
-
-
-def _text(
-    jobs: Sequence[AgainJob],
-    name: str,
-    manifest: Path,
-    out: Path,
-    head: str,
-    takes: Mapping[str, int],
-    credits: float | None,
-) -> str:
-    return "\n".join([*_lines(jobs, name, manifest, out, head, takes, credits), ""])
 
 
 def _lines(

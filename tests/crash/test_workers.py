@@ -12,7 +12,7 @@ import pytest
 
 from tests.databases import close_all, empty_state, of_kind, server
 from tests.imitation.fixtures import ended, said
-from tests.support import Command, Process, Sandbox
+from tests.support import Command, Process, Sandbox, wait_for
 
 pytestmark = [pytest.mark.crash, pytest.mark.extra]
 
@@ -117,8 +117,7 @@ def test_a_run_of_another_version_of_the_file_cannot_take_part(
     command.environment["RIVYA_STATE"] = server()
     write(command, 20)
     first = start(command)
-    while not at_work():
-        time.sleep(0.1)
+    wait_for(at_work)
 
     refused = {}
     for why, head in (
@@ -150,8 +149,7 @@ def test_what_stops_one_stops_all(command: Command, start_sandbox: Start) -> Non
     write(command, 200, limits={"requests_per_second": 40, "in_flight": 6})
 
     first = start(command)
-    while not at_work():
-        time.sleep(0.05)
+    wait_for(at_work)
     outcomes = [ended(each) for each in (start(command), first)]
 
     for outcome in outcomes:
@@ -175,12 +173,10 @@ def test_all_are_held_and_stopped_together_and_one_that_comes_later_as_well(
     night = command.workspace / "night.yaml"
 
     running = [start(command), start(command)]
-    while len(at_work()) < 2:
-        time.sleep(0.05)
+    wait_for(lambda: len(at_work()) >= 2)
     held = command("hold", night)
     running.append(start(command))
-    while len(at_work()) < 3:
-        time.sleep(0.05)
+    wait_for(lambda: len(at_work()) >= 3)
     before = len(sandbox.ledger()["tasks"])
     shown = command("workers", "--json").json["workers"]
     assert [each["stands"] for each in shown] == ["at work"] * 3

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime
 
 import pytest
 
 from tests.imitation.fixtures import Bench, ended, said
+from tests.support import wait_for
 from tests.warm import SPEED
-
-
-def wait_for(what: Callable[[], bool], within_s: float = 20.0) -> None:
-    until = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < until, "it did not come to that"
-        time.sleep(0.02)
 
 
 def test_a_run_is_held_and_told_other_limits_and_goes_on(bench: Bench) -> None:
