@@ -125,7 +125,7 @@ def _jobs(manifest: Path, out: Path, only: Only, *, state: str | None, sandbox: 
                 tuple(_reference(each, manifest, out) for each in reporting.references(job.refs)),
             )
             for job in reporting.job_rows(file.conn, name)
-            if job.listed and fits(only, job.job)
+            if job.listed and fits(only, job.job) and not job.off
         ]
     if not found:
         raise UsageError(f"{name} has none of these jobs", hint="`rivya-batch pick` shows what is picked")

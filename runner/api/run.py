@@ -378,6 +378,8 @@ def _tell_problems(plan: Plan, announce: Announce) -> None:
         announce(problem_line(problem))
     if len(plan.problems) > PROBLEMS_TOLD:
         announce(f"and {len(plan.problems) - PROBLEMS_TOLD:,} more; `rivya-batch validate` shows them")
+    if off := plan.summary["off"]:
+        announce(f"switched off, so not submitted: {counted(off, 'job')} (`rivya-batch switch` lists them)")
     if plan.left_out:
         announce(f"left out for mistakes: {plan.left_out.words()}")
 

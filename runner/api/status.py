@@ -11,7 +11,7 @@ from runner.api.plans.warnings import about_surprises
 from runner.api.stuck_jobs import Stuck, stuck
 from runner.errors import UsageError
 from runner.host.workspace import Holder, Workspace
-from runner.store import jobs, ledger, manifests, runs
+from runner.store import jobs, ledger, manifests, runs, switches
 from runner.store.database import StateDatabase, open_to_read
 
 
@@ -64,7 +64,7 @@ def standings(file: StateDatabase, *, names: list[str] | None, now_s: float) -> 
 
 def _standing(file: StateDatabase, name: str, now_s: float) -> Standing:
     conn = file.conn
-    counts, orphaned = jobs.by_state(jobs.counts(conn, name))
+    counts, orphaned = jobs.by_state(jobs.counts(conn, name), switches.counts(conn, name))
     charged, reserved = ledger.totals(conn, name)
     bound = manifests.binding(conn, name)
     run = runs.last(conn, name)

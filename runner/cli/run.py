@@ -386,14 +386,19 @@ def headline(result: RunResult) -> str:
     from runner.progress.figures import counted
     from runner.progress.plain import states
 
-    total = sum(result.counts.values())
+    off = result.counts.get("off", 0)
+    total = sum(result.counts.values()) - off
     done = result.counts.get("done", 0)
     orphans = f"; {counted(result.orphans, 'job')} no longer in the manifest" if result.orphans else ""
+    if off:
+        orphans = f"; {off:,} switched off{orphans}"
     if not total:
         return f"no jobs{orphans}"
     if done == total:
         return f"{'the job is' if total == 1 else f'all {total:,} jobs are'} done{orphans}"
-    others = states({state: number for state, number in result.counts.items() if state != "done"})
+    others = states(
+        {state: number for state, number in result.counts.items() if state not in ("done", "off")}
+    )
     return f"{done:,} of {counted(total, 'job')} done, {others}{orphans}"
 
 
@@ -441,7 +446,7 @@ def _run_again(result: RunResult, again: str) -> str | None:
     from runner.api import stuck_jobs
 
     code = result.ended.code
-    settled = ("done", "failed", "uncertain", "abandoned")
+    settled = ("done", "failed", "uncertain", "abandoned", "off")
     left = sum(n for state, n in result.counts.items() if state not in settled)
     left -= sum(group.count for group in result.stuck if group.listed and group.settled)
     free = stuck_jobs.free_way(result.stuck)

@@ -7,7 +7,7 @@ from collections import Counter
 from runner.engine.run_state import RunState
 from runner.errors import Exit
 from runner.model import NEVER_SENT, State
-from runner.store import jobs
+from runner.store import jobs, switches
 from runner.store.connection import Connection
 
 UNDER_WAY = (State.SUBMITTING, State.WAITING, State.DOWNLOADING)
@@ -53,8 +53,9 @@ def _left(conn: Connection, run_state: RunState) -> Counter[str]:
             left[state.value] += 1
     if code is Exit.OK and run_state.admission.allowance(0):
         asked_for = run_state.options.asks_for
+        off = switches.off_ids(conn, run_state.context.settings.name)
         for row, id_, state, _ in jobs.listed_in(conn, run_state.context.settings.name, NEVER_SENT):
-            if asked_for(row, id_) and row not in others:
+            if asked_for(row, id_) and row not in others and id_ not in off:
                 left[state.value] += 1
     return left
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from runner.engine.run_state import RunState
 from runner.engine.view import Snapshot
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, Order, State
-from runner.store import jobs, ledger, orders, runs
+from runner.store import jobs, ledger, orders, runs, switches
 from runner.store.connection import Connection
 from runner.store.marks import PaymentsBegun
 
@@ -42,6 +42,7 @@ class Heartbeat:
         self._results = results
         self._began = self._felt_at = run_state.now()
         self._counts: dict[tuple[State, bool], int] = {}
+        self._off: Mapping[State, int] = {}
 
     async def beat(self) -> None:
         """Show how it goes, for ever; now and then record that we live and what was learned."""
@@ -107,6 +108,8 @@ class Heartbeat:
             conn: Connection,
         ) -> tuple[dict[tuple[State, bool], int], tuple[float, float], list[Order]]:
             ordered = orders.take(conn, context.run, context.now())
+            self._off = switches.counts(conn, name)
+            run_state.backlog.look_at_switches(conn)
             return jobs.counts(conn, name), ledger.totals(conn, name), ordered
 
         # Each beat checks that the file is still the one that others will find, even while nothing is sent.
@@ -118,18 +121,18 @@ class Heartbeat:
             run_state.alone = await self.remember() == 1
             run_state.credits_moved()
             run_state.notify()
-        if run_state.admission.paused:
+        if run_state.admission.paused or run_state.backlog.runs_low:
             run_state.notify()
         run_state.progress.snapshot(self._view(charged, reserved))
 
     @property
     def unsent(self) -> int:
-        """Listed jobs of which nothing was sent, at the last count."""
-        return sum(self._counts.get((state, True), 0) for state in NEVER_SENT)
+        """Listed jobs of which nothing was sent and that are to be, at the last count."""
+        return sum(self._counts.get((state, True), 0) - self._off.get(state, 0) for state in NEVER_SENT)
 
     def _view(self, charged: float, reserved: float) -> Snapshot:
         run_state = self._run_state
-        counts, orphans = jobs.by_state(self._counts)
+        counts, orphans = jobs.by_state(self._counts, self._off)
         return Snapshot(
             counts=counts,
             orphans=orphans,
@@ -155,7 +158,9 @@ class Heartbeat:
 
     def _eta_s(self) -> float | None:
         left = sum(
-            number for (state, listed), number in self._counts.items() if listed and state not in _ENDED
+            number - self._off.get(state, 0)
+            for (state, listed), number in self._counts.items()
+            if listed and state not in _ENDED
         )
         return (
             None

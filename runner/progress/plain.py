@@ -24,7 +24,9 @@ ORDER = (
     "done",
     "failed",
     "abandoned",
+    "off",
 )
+NAMES = {"off": "switched off"}  # of what is called otherwise in the database
 
 
 class LineWriter:
@@ -126,7 +128,7 @@ def sentence(kind: str, data: dict[str, Any], *, verbose: int = 0) -> str | None
 
 def states(counts: Mapping[str, int]) -> str:
     """Return jobs by state: `3 waiting, 1,200 done`."""
-    return ", ".join(f"{counts[name]:,} {name}" for name in ORDER if counts.get(name))
+    return ", ".join(f"{counts[name]:,} {NAMES.get(name, name)}" for name in ORDER if counts.get(name))
 
 
 def status_line(view: Snapshot) -> str:

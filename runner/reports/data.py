@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from runner.errors import UsageError
 from runner.host.clock import epoch
 from runner.model import SANDBOX_URL, Json, Opinion, Pick, State
 from runner.schemas import load_contracts
-from runner.store import jobs, manifests, picks, reporting
+from runner.store import jobs, manifests, picks, reporting, switches
 from runner.store.connection import Connection
 from runner.words import LONGEST_WORDS, harmless
 
@@ -67,6 +67,14 @@ class FilePlace:
 UrlOf = Callable[[FilePlace], str]
 
 
+class JobPrice(NamedTuple):
+    """Credits of one payment: the least, what is expected, and the most; None where nobody knows that."""
+
+    low: float
+    expected: float
+    high: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportJob:
     """One job as a report knows it. Credits are sums over its rounds, None where nothing was begun."""
@@ -97,6 +105,8 @@ class ReportJob:
     files: tuple[ReportFile, ...]
     pick: Pick
     marked_s: float | None  # when that was said
+    off: bool = False  # switched off by a person
+    price: JobPrice | None = None  # what it is thought to cost, where that is known before it is sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +190,7 @@ def collect(
             manifest=str(bound.path), options=("--sandbox",) if sandbox else ()
         )
         found = jobs_of(conn, manifest, rows, url_of or (lambda place: relative_url(place.path, output_dir)))
-        counts, orphaned = jobs.by_state(jobs.counts(conn, manifest))
+        counts, orphaned = jobs.by_state(jobs.counts(conn, manifest), switches.counts(conn, manifest))
         failures = _failures(reporting.failures(conn, manifest), invocation)
         models = reporting.models(conn, manifest) if rows is None else sorted({job.model for job in found})
         credits = tuple(reporting.credits_by_model(conn, manifest))
@@ -275,6 +285,7 @@ def jobs_of(
                 word=job.word or "",
             ),
             marked_s=epoch(job.marked_at),
+            off=job.off,
         )
         for job in reporting.job_rows(conn, manifest, rows)
     )

@@ -13,6 +13,7 @@ import html
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -33,6 +34,7 @@ SCRIPTS = (
     "model",
     "source",
     "media",
+    "switches",
     "tiles",
     "gallery",
     "grid",
@@ -169,6 +171,8 @@ def head(report: Report) -> dict[str, Any]:
         "commands": {
             "run": report.invocation.command("run"),
             "retry": _open(report.invocation.command("retry", "--only", ask), ask),
+            "validate": shlex.join(["rivya-batch", "validate", report.invocation.manifest]),
+            "switch": report.invocation.command("switch"),
             "pick": report.invocation.command("pick"),
             "resolve": _open(report.invocation.command("resolve", ask), ask),
         },
@@ -179,7 +183,7 @@ def head(report: Report) -> dict[str, Any]:
 def columns(jobs: Sequence[ReportJob]) -> dict[str, Any]:
     """Return jobs as columns, and the tables their numbers point into."""
     start = min((job.submitted_s for job in jobs if job.submitted_s is not None), default=0.0)
-    tables = {name: _Table() for name in ("state", "model", "prompt", "params", "refs", "error")}
+    tables = {name: _Table() for name in ("state", "model", "prompt", "params", "refs", "error", "price")}
     names: dict[str, _Table] = {}
     for job in jobs:
         for name in job.axes:
@@ -220,6 +224,13 @@ def columns(jobs: Sequence[ReportJob]) -> dict[str, Any]:
             [at, job.pick.verdict or "", job.pick.rating, job.pick.word, job.marked_s]
             for at, job in enumerate(jobs)
             if job.marked_s is not None
+        ],
+        "off": [at for at, job in enumerate(jobs) if job.off],
+        # Of jobs that are not sent yet, where somebody has asked: [place in the columns, number in the table].
+        "prices": [
+            [at, tables["price"].add(tuple(job.price))]
+            for at, job in enumerate(jobs)
+            if job.price is not None
         ],
         "axes": [{"name": name, "values": names[name].values, "jobs": axes[name]} for name in names],
         "tables": {name: table.values for name, table in tables.items()},

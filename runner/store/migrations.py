@@ -512,6 +512,21 @@ _WORKERS = (
     "CREATE INDEX late_answers_by_key ON late_answers (base_url, key)",
 )
 
+# What a person has switched off: by id, also before there is a row of it. `serial` grows with each change.
+_SWITCHES = (
+    """
+    CREATE TABLE switches (
+        manifest TEXT NOT NULL,
+        job TEXT NOT NULL,
+        off INTEGER NOT NULL CHECK (off IN (0, 1)),
+        serial INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        PRIMARY KEY (manifest, job)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX switches_serial ON switches (manifest, serial)",
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -527,6 +542,7 @@ STEPS = {
     "0012_orders": _ORDERS,
     "0013_picks": _PICKS,
     "0014_workers": _WORKERS,
+    "0015_switches": _SWITCHES,
 }
 
 

@@ -443,4 +443,24 @@ _WORKERS = (
     "CREATE INDEX late_answers_by_key ON late_answers (base_url, key)",
 )
 
-STEPS = {"0011_limits": _TABLES, "0012_orders": _ORDERS, "0013_picks": _PICKS, "0014_workers": _WORKERS}
+_SWITCHES = (
+    """
+    CREATE TABLE switches (
+        manifest TEXT NOT NULL,
+        job TEXT NOT NULL,
+        off INTEGER NOT NULL CHECK (off IN (0, 1)),
+        serial INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        PRIMARY KEY (manifest, job)
+    )
+    """,
+    "CREATE INDEX switches_serial ON switches (manifest, serial)",
+)
+
+STEPS = {
+    "0011_limits": _TABLES,
+    "0012_orders": _ORDERS,
+    "0013_picks": _PICKS,
+    "0014_workers": _WORKERS,
+    "0015_switches": _SWITCHES,
+}

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from runner.model import State
 from runner.store.connection import Connection
 from runner.store.tables import query
 
@@ -19,9 +20,10 @@ _JOBS = """
     SELECT j.id, j.manifest, j.job, j.listed, j.state, j.model, j.prompt, j.params, j.refs, j.axes, j.round,
         j.task_id, j.submitted_at, j.finished_at, j.duration_s, j.attempts, j.polls, j.overdue,
         j.error_class, j.error_code, j.error_message, j.fingerprint, l.estimated, l.reserved, l.charged,
-        k.verdict, k.rating, k.word, k.at
+        k.verdict, k.rating, k.word, k.at, w.off
     FROM jobs j
     LEFT JOIN picks k ON k.job = j.id AND k.round = j.round
+    LEFT JOIN switches w ON w.manifest = j.manifest AND w.job = j.job
     LEFT JOIN (
         SELECT job, sum(estimated) AS estimated, sum(CASE WHEN state = 'reserved' THEN amount ELSE 0 END) AS reserved,
             sum(CASE WHEN state = 'reserved' THEN 0 ELSE amount END) AS charged
@@ -153,6 +155,12 @@ class JobRow(NamedTuple):
     rating: int | None
     word: str | None
     marked_at: str | None
+    switch: int | None  # 1: a person has switched it off
+
+    @property
+    def off(self) -> bool:
+        """Whether it is switched off, and nothing was sent that this would come too late for."""
+        return self.switch == 1 and self.listed == 1 and self.state in (State.PLANNED, State.UPLOADING)
 
 
 def job_rows(conn: Connection, manifest: str, rows: Sequence[int] | None = None) -> Iterator[JobRow]:

@@ -184,10 +184,10 @@ def _clear(conn: Connection) -> None:
     conn.execute("CREATE TEMP TABLE IF NOT EXISTS restaged (view INTEGER PRIMARY KEY)")
     conn.execute(f"DROP {'VIEW' if is_restaged(conn) else 'TABLE'} IF EXISTS incoming")
     conn.execute("DELETE FROM restaged")
-    for table in ("priced", "not_staged", "unwanted"):
+    for table in ("priced", "not_staged", "unwanted", "switched"):
         conn.execute(f"DROP TABLE IF EXISTS {table}")
-    conn.execute("CREATE TEMP TABLE not_staged (job TEXT PRIMARY KEY) WITHOUT ROWID")
-    conn.execute("CREATE TEMP TABLE unwanted (job TEXT PRIMARY KEY) WITHOUT ROWID")
+    for table in ("not_staged", "unwanted", "switched"):
+        conn.execute(f"CREATE TEMP TABLE {table} (job TEXT PRIMARY KEY) WITHOUT ROWID")
 
 
 def _leave(conn: Connection, ids: Iterable[str]) -> None:
@@ -357,14 +357,39 @@ def adopt(conn: Connection, positions: Iterable[int]) -> None:
 def narrow(conn: Connection, wanted: Callable[[str], bool]) -> None:
     """Count none as submitted but staged jobs with an id that is wanted; what is known of the others stays."""
     with trouble("staging the jobs of the manifest in a temporary file"):
-        others = [
-            (row["job"],)
-            for row in conn.execute("SELECT job FROM incoming WHERE sends = 1")
-            if not wanted(row["job"])
-        ]
-        conn.executemany("INSERT INTO unwanted (job) VALUES (?) ON CONFLICT DO NOTHING", others)
-        if not is_restaged(conn):
-            conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM unwanted)")
+        _want_none_of(conn, [id_ for id_ in _to_send(conn) if not wanted(id_)])
+
+
+def switch_off(conn: Connection, ids: Collection[str]) -> None:
+    """Count staged jobs with these ids as switched off, as far as they would be submitted."""
+    if not ids:
+        return
+    with trouble("staging the jobs of the manifest in a temporary file"):
+        off = [id_ for id_ in _to_send(conn) if id_ in ids]
+        conn.executemany("INSERT INTO switched (job) VALUES (?)", [(id_,) for id_ in off])
+        _want_none_of(conn, off)
+
+
+def switched(conn: Connection) -> frozenset[str]:
+    """Return the ids of the staged jobs that are counted as switched off."""
+    return frozenset(row["job"] for row in conn.execute("SELECT job FROM switched"))
+
+
+def shown_change(conn: Connection, table: str = "incoming") -> str:
+    """Return the column `change` as it is told: `off` for what is switched off, whatever it would be."""
+    if conn.execute("SELECT 1 FROM switched LIMIT 1").fetchone() is None:
+        return f"{table}.change"
+    return f"CASE WHEN {table}.job IN (SELECT job FROM switched) THEN 'off' ELSE {table}.change END"
+
+
+def _to_send(conn: Connection) -> list[str]:
+    return [row["job"] for row in conn.execute("SELECT job FROM incoming WHERE sends = 1")]
+
+
+def _want_none_of(conn: Connection, ids: Iterable[str]) -> None:
+    conn.executemany("INSERT INTO unwanted (job) VALUES (?) ON CONFLICT DO NOTHING", [(id_,) for id_ in ids])
+    if not is_restaged(conn):
+        conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM unwanted)")
 
 
 def row_at(conn: Connection, manifest: str, position: int) -> int:

@@ -71,6 +71,7 @@ def live_app(
     control: Control | None = None,
     metrics: Callable[[], str] | None = None,
     keep_picks: Callable[[Sequence[Mapping[str, Any]]], None] | None = None,
+    keep_switches: Callable[[Mapping[str, Any]], Sequence[str]] | None = None,
 ) -> ASGIApp:
     """Return the application of one manifest's live page.
 
@@ -83,6 +84,8 @@ def live_app(
         control: What the page's buttons move; None for a run that is not of this process.
         keep_picks: Takes what a person says of results, `{"row": 1, "round": 1, "verdict": "picked"}`, in a thread.
             Raises ValueError for what means nothing, RunnerError where it cannot be written.
+        keep_switches: Takes which jobs are not to be submitted, `{"rows": [1], "off": true}`, in the same way, and returns
+            the ids of those that were sent already.
     """
     document = page.page(title, LIVE, connect="'self'")
     policy = page.policy(connect="'self'") + "; frame-ancestors 'none'"
@@ -123,12 +126,26 @@ def live_app(
         feed.poke()
         return JSONResponse({"v": 1}, status_code=200)
 
+    async def switch(request: Request) -> Response:
+        if keep_switches is None:
+            return PlainTextResponse("this page is read-only\n", status_code=405)
+        said = await _asked(request, LARGEST_PICKS_BYTES)
+        try:
+            sent = await anyio.to_thread.run_sync(keep_switches, said)
+        except ValueError as exc:
+            return PlainTextResponse(f"{exc}\n", status_code=400)
+        except RunnerError as exc:
+            return PlainTextResponse(f"{exc}\n", status_code=503)
+        feed.poke()
+        return JSONResponse({"v": 1, "sent": list(sent)}, status_code=200)
+
     routes = [
         Route("/", show),
         Route("/events", events),
         Route("/{kind}/{row:int}/{number:int}/{name}", _files(feed)),
         Route("/control", order, methods=["POST"]),
         Route("/picks", pick, methods=["POST"]),
+        Route("/switches", switch, methods=["POST"]),
     ]
     whole: list[Mount | Route] = [Mount(f"/t/{token}", routes=routes)]
     if metrics is not None:

@@ -63,10 +63,13 @@ class SavedPlan:
 
     def _changes(self, conn: Connection, prices: Mapping[str, Estimate]) -> Iterator[str]:
         staged = {job.job: job for job in store.staged(conn)}
-        new, other, again, dearer = list[str](), list[str](), list[str](), list[str]()
+        new, other, again, dearer, off = list[str](), list[str](), list[str](), list[str](), list[str]()
         for id_, job in staged.items():
             saved = self.jobs.get(id_)
-            if not job.sends:
+            if job.off:
+                if saved is not None:
+                    off.append(id_)
+            elif not job.sends:
                 if saved is not None and saved.fingerprint != job.fingerprint:
                     other.append(id_)
             elif saved is None:
@@ -84,6 +87,7 @@ class SavedPlan:
         yield from _told(gone, "no longer in the manifest")
         yield from _told(again, "to be paid for again")
         yield from _told(dearer, "dearer than it says")
+        yield from _told(off, "switched off since")
 
 
 def _told(ids: Sequence[str], what: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ from runner.host.workspace import DatabasePlace
 from runner.model import Estimate, Settings, State
 from runner.results.files import OutputFolder
 from runner.steps.download import stem_of
-from runner.store import jobs, ledger, reporting, runs, workers
+from runner.store import jobs, ledger, reporting, runs, switches, workers
 from runner.store.database import StateDatabase
 from runner.store.error_words import as_trouble
 from runner.store.price_books import Charged, charged_in_run
@@ -128,7 +128,9 @@ def _finish(
         report, no_report = write_report_for(file, settings)
     else:
         report, no_report = page, ""
-    counts, orphans = jobs.by_state(jobs.counts(file.conn, settings.name))
+    counts, orphans = jobs.by_state(
+        jobs.counts(file.conn, settings.name), switches.counts(file.conn, settings.name)
+    )
     charged, reserved = ledger.totals(file.conn, settings.name)
     assert file.place is not None
     return RunResult(

@@ -50,7 +50,12 @@ const picture = (app, job, shape = null) => {
     place.append(h("span", {class: "words"}, job.prompt ?? ""), waveform(job.id), h("span", {class: "length"}, "audio"));
   } else {
     place.append(h("span", {class: "words"}, file ? nameOf(file) : job.error?.[2] ?? job.prompt ?? ""),
-      h("span", {class: "state-word"}, stateMark(job.state), job.overdue ? "overdue" : job.state));
+      h("span", {class: "state-word"}, stateMark(job.state), job.overdue ? "overdue" : nameOfState(job.state)));
+    if (OPEN_STATES.includes(job.state)) place.classList.add("frame-only");
+    if (job.price && OPEN_STATES.includes(job.state)) {
+      if (job.state === "planned") place.lastChild.remove();  // its price says as much
+      place.append(h("span", {class: "price"}, priceWords(job.price).replace("at least ", "≥ "), h("span", {class: "unit"}, " credits")));
+    }
   }
   if (job.files.length > 1) place.append(h("span", {class: "more"}, `+${job.files.length - 1}`));
   return place;
@@ -68,7 +73,8 @@ const waveform = text => {
   return svg("svg", {class: "wave", viewBox: "0 0 142 24", "aria-hidden": "true"}, bars);
 };
 
-const describe = job => [job.id, job.overdue ? "overdue" : job.state, job.files[0] ? kindOf(job.files[0]) : "no result"].join(", ");
+const describe = job => [job.id, job.overdue ? "overdue" : nameOfState(job.state),
+  job.files[0] ? kindOf(job.files[0]) : job.price && OPEN_STATES.includes(job.state) ? `${priceWords(job.price)} credits` : "no result"].join(", ");
 
 /** A job as its picture under a button that opens it. */
 const tile = (app, job, {caption = true, label = describe(job), shape = null, note = ""} = {}) => {
@@ -76,7 +82,7 @@ const tile = (app, job, {caption = true, label = describe(job), shape = null, no
   if (note) shot.append(h("span", {class: "note"}, note));
   // The button lies over the picture, not around it: its name says it all, and what is written on the picture is not part of it.
   const main = h("button", {type: "button", class: "tile-main", tabindex: "-1", "aria-label": label, onclick: () => app.open(job)});
-  const star = starButton(app, job);
+  const star = app.switches.has(job) ? switchButton(app, job) : starButton(app, job);
   const node = h("div", {class: `tile ${job.state}`}, h("div", {class: "frame"}, shot, main), star,
     caption && h("p", {class: "caption", "aria-hidden": "true"}, stateMark(job.state), h("span", {class: "id"}, job.id), h("span", {class: "stars"}),
       h("span", {class: "muted"}, job.duration === null ? "" : span(job.duration))));
