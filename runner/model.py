@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NewType, TypeAlias
+from urllib.parse import quote
 
 JobId = NewType("JobId", str)
 TaskId = NewType("TaskId", str)
@@ -184,6 +185,57 @@ class PriceRule:
     shared: bool = False
 
 
+BUCKET_SCHEMES = ("s3", "gs", "az")
+
+
+class ObjectPath(PurePosixPath):
+    """Where an object is in a bucket, `s3://bucket/shots/hero.mp4`: named as a path is, and on no disk."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        """Return it as people write it."""
+        text = super().__str__()
+        scheme, _, rest = text.partition(":/")
+        return f"{scheme}://{rest}" if rest and scheme in BUCKET_SCHEMES else text
+
+    def __fspath__(self) -> str:
+        """Refuse to be looked for on a disk."""
+        raise TypeError(f"{self} is not on a disk")
+
+    def as_uri(self) -> str:
+        """Return it as a link, for who has a way to the bucket."""
+        return quote(str(self), safe=":/")
+
+    @property
+    def bucket(self) -> ObjectPath:
+        """The bucket that it is in."""
+        return ObjectPath(*self.parts[:2])
+
+    @property
+    def key(self) -> str:
+        """Its name in the bucket."""
+        return "/".join(self.parts[2:])
+
+
+ResultPath: TypeAlias = Path | ObjectPath
+"""Where a result is: on a disk, absolute, or in a bucket."""
+
+
+def is_in_bucket(text: str) -> bool:
+    """Say whether a text names a place in a bucket."""
+    return text.partition("://")[0] in BUCKET_SCHEMES and "://" in text
+
+
+def path_of(text: str) -> ResultPath:
+    """Return the path that a text names.
+
+    >>> str(path_of("s3://films/night/hero.mp4").with_suffix(".json"))
+    's3://films/night/hero.json'
+    """
+    return ObjectPath(text) if is_in_bucket(text) else Path(text)
+
+
 # How long a service remembers a key is undocumented, and so is whether it holds one while it works on a submit. What
 # somebody on the way has given up on may still be worked on: 20 s later it has ended, also in a bad hour.
 RESEND_WITHIN_S, RESEND_AFTER_S = 3600.0, 20.0
@@ -204,7 +256,7 @@ class Settings:
 
     path: Path  # absolute path of the manifest file
     name: str
-    output_dir: Path  # absolute
+    output_dir: ResultPath  # absolute
     budget: Budget = Budget()
     limits: Limits = Limits()
     polling: Polling = Polling()
@@ -294,7 +346,7 @@ class Artifact:
     """One result file of a job. `number` counts the urls from 1; `path` is absolute; `warning` says what is odd."""
 
     number: int
-    path: Path
+    path: ResultPath
     sha256: Sha256
     size_bytes: int
     mime: str

@@ -386,7 +386,7 @@ def _tell_problems(plan: Plan, announce: Announce) -> None:
 
 def _look_at_room(folder: OutputFolder, file: StateDatabase, announce: Announce) -> None:
     assert file.place is not None
-    for finding in look_at_room(folder.root, file.place):
+    for finding in look_at_room(folder.scratch, file.place):
         if finding.weight is Weight.STOP:
             raise TemporaryTrouble(finding.found, hint=finding.do)
         if finding.weight is Weight.WARNING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -13,8 +14,10 @@ from pathlib import Path
 from runner.api.manifests.opened import read_known
 from runner.errors import UsageError
 from runner.lifecycle.selection import Only, fits
+from runner.model import ResultPath, path_of
 from runner.reports.client import ClientClip, client_page
 from runner.results.parts import disk_errors
+from runner.results.storage import storage_of
 from runner.store import picks, reporting
 from runner.store.database import open_to_read
 
@@ -62,7 +65,7 @@ def share(
     opened = read_known(manifest, state=state, sandbox=sandbox)
     name = opened.settings.name
     clips: list[ClientClip] = []
-    files: dict[str, Path] = {}
+    files: dict[str, ResultPath] = {}
     missing: list[str] = []
     with closing(open_to_read(opened.workspace.database)) as file, reporting.snapshot(file.conn) as conn:
         workspace = picks.workspace_id(conn)
@@ -74,8 +77,8 @@ def share(
                 continue
             shown = []
             for item in found[job.row]:
-                source = Path(item.path)
-                if not source.is_file():
+                source = path_of(item.path)
+                if storage_of(source).size(source) is None:
                     missing.append(job.job)
                     continue
                 url = f"{MEDIA}/{len(files) + 1:04d}{source.suffix.lower()}"
@@ -106,13 +109,13 @@ def _title(id_: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _folder(out: Path, page: bytes, files: Mapping[str, Path]) -> None:
+def _folder(out: Path, page: bytes, files: Mapping[str, ResultPath]) -> None:
     """Copy: a link would change with what the next run writes."""
     new = out.with_name(f".{out.name}.{os.getpid()}.new")
     try:
         (new / MEDIA).mkdir(parents=True)
         for url, source in files.items():
-            shutil.copyfile(source, new / url)
+            storage_of(source).copy_out(source, new / url)
         (new / PAGE).write_bytes(page)
         if out.exists():
             out.rmdir()
@@ -122,15 +125,25 @@ def _folder(out: Path, page: bytes, files: Mapping[str, Path]) -> None:
         raise
 
 
-def _zip(out: Path, page: bytes, files: Mapping[str, Path]) -> None:
+def _zip(out: Path, page: bytes, files: Mapping[str, ResultPath]) -> None:
     new = out.with_name(f".{out.name}.{os.getpid()}.new")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(f"{out.stem}/{PAGE}", page)
             for url, source in files.items():
-                archive.write(source, f"{out.stem}/{url}")
+                _add(archive, source, f"{out.stem}/{url}")
         new.replace(out)
     finally:
         with suppress(OSError):
             new.unlink(missing_ok=True)
+
+
+def _add(archive: zipfile.ZipFile, source: ResultPath, name: str) -> None:
+    if isinstance(source, Path):
+        archive.write(source, name)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "copy")
+        storage_of(source).copy_out(source, copy)
+        archive.write(copy, name)

@@ -19,6 +19,7 @@ from runner.cli.run_options import Asked, asked, check_time_of_day
 from runner.errors import Exit, RunnerError, UsageError
 from runner.lifecycle.rules import MODERATION_LIKE
 from runner.lifecycle.selection import in_words
+from runner.model import ObjectPath
 from runner.words import harmless
 
 if TYPE_CHECKING:
@@ -254,8 +255,10 @@ def go(
     beside.ring(f"{result.name}: {headline(result)}")
     if result.no_report:
         complain(f"no report was written: {result.no_report}")
-    if open_report and result.report is not None and somebody_looks():
+    if open_report and isinstance(result.report, Path) and somebody_looks():
         open_url(result.report.absolute().as_uri())
+    elif open_report and result.report is not None:
+        complain(f"{result.report} is in a bucket: `rivya-batch serve` shows the results in a browser here")
     return int(result.ended.code)
 
 
@@ -361,7 +364,9 @@ def print_result(result: RunResult, request: RunRequest) -> None:
     ]
     lines[2:2] = charged_lines(result.prices)
     show("\n".join(lines))
-    if result.report is not None:
+    if isinstance(result.report, ObjectPath):
+        show(f"report     {result.report}")
+    elif result.report is not None:
         out, where = console(), result.report
         out.print("report    ", linked(near(where), where), end="\n           ", soft_wrap=True)
         out.print(linked(where.absolute().as_uri(), where), soft_wrap=True)

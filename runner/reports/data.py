@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from runner.errors import UsageError
 from runner.host.clock import epoch
-from runner.model import SANDBOX_URL, Json, Opinion, Pick, State
+from runner.model import SANDBOX_URL, Json, ObjectPath, Opinion, Pick, ResultPath, State, is_in_bucket
 from runner.schemas import load_contracts
 from runner.store import jobs, manifests, picks, reporting, switches
 from runner.store.connection import Connection
@@ -128,7 +128,7 @@ class Report:
     workspace: str  # its random name
     sandbox: bool
     written_at: str
-    output_dir: Path
+    output_dir: ResultPath
     invocation: Invocation
     counts: Mapping[str, int]  # of the listed jobs, by state
     orphaned: int  # jobs the manifest no longer lists
@@ -158,7 +158,7 @@ def collect(
     conn: Connection,
     manifest: str,
     *,
-    output_dir: Path,
+    output_dir: ResultPath,
     written_at: str,
     invocation: Invocation | None = None,
     rows: Sequence[int] | None = None,
@@ -215,7 +215,7 @@ def collect(
     )
 
 
-def relative_url(path: str, folder: Path) -> str:
+def relative_url(path: str, folder: ResultPath) -> str:
     """Return the url of a file as a page in `folder` names it; safe for any character of a name.
 
     >>> relative_url("/out/a b/50%:#1.mp4", Path("/out"))
@@ -223,8 +223,11 @@ def relative_url(path: str, folder: Path) -> str:
     """
     inside = f"{folder}/"
     # The usual case, without asking the system where it stands: thousands of results lie beside their page.
-    near = path[len(inside) :] if path.startswith(inside) else os.path.relpath(path, folder)
-    return quote(near, safe="/")
+    if path.startswith(inside):
+        return quote(path[len(inside) :], safe="/")
+    if isinstance(folder, ObjectPath) or is_in_bucket(path):
+        return ""  # nothing leads from a bucket to a disk, or back
+    return quote(os.path.relpath(path, folder), safe="/")
 
 
 def jobs_of(

@@ -19,6 +19,8 @@ from typing import Any, assert_never
 from xml.sax.saxutils import escape
 
 from runner.lifecycle.selection import Only, fits
+from runner.model import path_of
+from runner.results.storage import storage_of
 from runner.store import reporting
 from runner.store.connection import Connection
 from runner.words import json_text
@@ -181,7 +183,7 @@ def _xspf(manifest: str, found: Iterator[dict[str, Any]]) -> Iterator[str]:
     yield f" <title>{_xml(manifest)}</title>\n <trackList>\n"
     for row, path in _results(found):
         yield (
-            f"  <track><location>{_xml(Path(path).as_uri())}</location><title>{_xml(row['job'])}</title>"
+            f"  <track><location>{_xml(_link(path))}</location><title>{_xml(row['job'])}</title>"
             f"<annotation>{_xml(row['prompt'] or '')}</annotation></track>\n"
         )
     yield " </trackList>\n</playlist>\n"
@@ -190,7 +192,12 @@ def _xspf(manifest: str, found: Iterator[dict[str, Any]]) -> Iterator[str]:
 def _m3u(found: Iterator[dict[str, Any]]) -> Iterator[str]:
     yield "#EXTM3U\n"
     for row, path in _results(found):
-        yield f"#EXTINF:-1,{row['job']}\n{Path(path).as_uri()}\n"
+        yield f"#EXTINF:-1,{row['job']}\n{_link(path)}\n"
+
+
+def _link(path: str) -> str:
+    place = path_of(path)
+    return storage_of(place).link(place)
 
 
 def _results(found: Iterator[dict[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:

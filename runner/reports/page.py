@@ -25,8 +25,10 @@ from runner import __version__
 from runner.contract.once import OncePerObject
 from runner.errors import UsageError
 from runner.host.processes import is_alive
+from runner.model import ObjectPath, ResultPath
 from runner.reports.data import Report, ReportFile, ReportJob
 from runner.results.parts import disk_errors, sync_folder
+from runner.results.storage import storage_of
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = (
@@ -55,28 +57,40 @@ _OURS = re.compile(r'<meta name="rivya-manifest" content="([^"]*)">')
 _HEAD_BYTES = 4096
 
 
-def page_path(folder: Path, manifest: str) -> Path:
-    """Return where a manifest's page goes: `report.html`, unless another manifest's stands there."""
+def page_path(folder: ResultPath, manifest: str, *, look: bool = True) -> ResultPath:
+    """Return where a manifest's page goes: `report.html`, unless another manifest's stands there.
+
+    Args:
+        folder: Where its results are.
+        manifest: Its name.
+        look: Look also where that is a question to a bucket.
+    """
     path = folder / "report.html"
+    if not look and isinstance(path, ObjectPath):
+        return path
     owner = _owner(path)
     return path if owner in (None, "", manifest) else folder / f"report-{manifest}.html"
 
 
-def write_report(report: Report, path: Path) -> int:
+def write_report(report: Report, path: ResultPath) -> int:
     """Write the page, whole or not at all, and return its size in bytes.
 
     Raises:
         UsageError: A file that is no report of ours stands there, or the folder cannot be written to.
         DiskTrouble: The disk is full or fails.
     """
-    with disk_errors(path.parent), suppress(FileNotFoundError, NotADirectoryError):
-        path.parent.stat()  # a drive that is away holds no report of anybody
+    if isinstance(path, Path):
+        with disk_errors(path.parent), suppress(FileNotFoundError, NotADirectoryError):
+            path.parent.stat()  # a drive that is away holds no report of anybody
     if _owner(path) == "":
         raise UsageError(
             f"{path} is not a rivya-batch report; it was left as it is",
             hint="move it away, then run it again",
         )
     data = render(report)
+    if isinstance(path, ObjectPath):
+        storage_of(path).write(path, data, mime="text/html; charset=utf-8")
+        return len(data)
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     with disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -313,14 +327,12 @@ def _script(live: bool) -> str:
     return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
 
 
-def _owner(path: Path) -> str | None:
+def _owner(path: ResultPath) -> str | None:
     """Return whose report stands at a path: None for no file, an empty text for a file that is no report."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(_HEAD_BYTES).decode("utf-8", "replace")
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return ""
+    storage = storage_of(path)
+    data = storage.read(path, _HEAD_BYTES)
+    if data is None:
+        return "" if storage.exists(path) else None
+    start = data.decode("utf-8", "replace")
     found = _OURS.search(start)
     return html.unescape(found[1]) if found else ""

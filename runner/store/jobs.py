@@ -17,6 +17,7 @@ from runner.model import (
     Reference,
     Sha256,
     State,
+    path_of,
 )
 from runner.store.connection import Connection, SelectedRow
 
@@ -258,7 +259,7 @@ def artifacts_of_round(conn: Connection, job: Job) -> list[Artifact]:
 def _artifact(row: SelectedRow) -> Artifact:
     return Artifact(
         number=row["number"],
-        path=Path(row["path"]),
+        path=path_of(row["path"]),
         sha256=Sha256(row["sha256"]),
         size_bytes=row["size_bytes"],
         mime=row["mime"],

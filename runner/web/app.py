@@ -23,6 +23,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runner.errors import RunnerError
+from runner.model import ObjectPath, is_in_bucket
 from runner.reports import page
 from runner.reports.metrics import CONTENT_TYPE
 from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
@@ -161,6 +162,9 @@ def _numbers(metrics: Callable[[], str]) -> Callable[[Request], Awaitable[Respon
     return tell
 
 
+FILE_HEADERS = {"content-security-policy": SHOWN_ALONE, "cache-control": "private, max-age=300"}
+
+
 def _files(feed: Feed) -> Callable[[Request], Awaitable[Response]]:
     async def send(request: Request) -> Response:
         given = request.path_params
@@ -169,19 +173,29 @@ def _files(feed: Feed) -> Callable[[Request], Awaitable[Response]]:
             if given["kind"] in ("result", "reference")
             else None
         )
-        about = await anyio.to_thread.run_sync(_about, found[0]) if found else None
-        if found is None or about is None:
-            return PlainTextResponse("file not found\n", status_code=404)
-        path, mime = found
+        path, mime = found or ("", "")
         # Anything but films, pictures and sound is downloaded, never shown: it may be a web page.
         known = mime in SHOWN
+        if is_in_bucket(path):
+            from runner.web.objects import object_response
+
+            return await object_response(
+                request,
+                ObjectPath(path),
+                media_type=mime if known else "application/octet-stream",
+                shown=known,
+                headers=FILE_HEADERS,
+            )
+        about = await anyio.to_thread.run_sync(_about, path) if found else None
+        if about is None:
+            return PlainTextResponse("file not found\n", status_code=404)
         return FileResponse(
             path,
             media_type=mime if known else "application/octet-stream",
             filename=os.path.basename(path),  # noqa: PTH119 (a text it is)
             content_disposition_type="inline" if known else "attachment",
             stat_result=about,
-            headers={"content-security-policy": SHOWN_ALONE, "cache-control": "private, max-age=300"},
+            headers=FILE_HEADERS,
         )
 
     return send

@@ -10,13 +10,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from runner.errors import RunnerError
+from runner.model import ResultPath
 from runner.web.page_state import ControlState, Delta
 
 EVERY_S = 1.0
@@ -46,7 +46,7 @@ class Reader(Protocol):
         """Return what is known now of some jobs, and of the manifest as a whole."""
         ...
 
-    def find(self, kind: str, row: int, number: int) -> tuple[Path, str] | None:
+    def find(self, kind: str, row: int, number: int) -> tuple[ResultPath, str] | None:
         """Return (path, mime) of a file of a job."""
         ...
 

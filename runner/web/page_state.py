@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from runner.host.clock import epoch, rfc3339
 from runner.host.workspace import DatabasePlace, Holder
+from runner.model import ResultPath, path_of
 from runner.reports import page
 from runner.reports.data import FilePlace, Invocation, Report, categories_of, collect, jobs_of
 from runner.store import jobs, picks, reporting, runs, switches
@@ -37,7 +38,7 @@ class Target:
     database: DatabasePlace
     folder: Path  # for what this machine notes beside it
     manifest: str
-    output_dir: Path
+    output_dir: ResultPath
     invocation: Invocation
 
 
@@ -182,14 +183,14 @@ class PageReader:
                 head = self._head_of(conn, report, control)
         return dump({**page.payload(report), "head": head})
 
-    def find(self, kind: str, row: int, number: int) -> tuple[Path, str] | None:
+    def find(self, kind: str, row: int, number: int) -> tuple[ResultPath, str] | None:
         """Return (path, mime) of a file that the database names for a job of this manifest."""
         if max(row, number) > LARGEST_ROW:
             return None
         look_up = reporting.artifact_file if kind == "result" else reporting.reference_file
         with trouble(self._doing):
             found = look_up(self._conn(), self.target.manifest, row=row, number=number)
-        return (Path(found[0]), found[1]) if found else None
+        return (path_of(found[0]), found[1]) if found else None
 
     def close(self) -> None:
         """Let go of the database; the next use opens it again."""
@@ -229,7 +230,7 @@ class PageReader:
             "phase": self._phase(conn, control),
             "hand": control.on_it,
             "serve": self.target.invocation.command("serve"),
-            "report": str(page.page_path(self.target.output_dir, self.target.manifest)),
+            "report": str(page.page_path(self.target.output_dir, self.target.manifest, look=False)),
             "started_at": run.started_at if run is not None else None,
             "ended_at": run.ended_at if run is not None else None,
             "exit_code": run.exit_code if run is not None else None,

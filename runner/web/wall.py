@@ -15,6 +15,7 @@ from typing import Any
 
 from runner.errors import RunnerError
 from runner.host.clock import rfc3339
+from runner.model import ResultPath
 from runner.reports import page
 from runner.reports.data import JobPrice, Report, ReportJob, categories_of, jobs_of
 from runner.store import manifests, picks, runs, switches
@@ -164,7 +165,7 @@ class WallReader:
             {"v": page.VERSION, "head": head, **page.columns([job for job in jobs if job.row in wanted])}
         )
 
-    def find(self, kind: str, row: int, number: int) -> tuple[Path, str] | None:
+    def find(self, kind: str, row: int, number: int) -> tuple[ResultPath, str] | None:
         """Return (path, mime) of a file of a job."""
         frame = self._by_row.get(row)
         if kind == "reference" and frame is not None and row >= FIRST_FRAME:

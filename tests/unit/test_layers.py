@@ -103,6 +103,7 @@ IMPURE_CALLS = frozenset(
 HOMES: dict[str, frozenset[str]] = {
     "sqlite_utils": frozenset({"store", "store.migrations"}),
     "psycopg": frozenset({"store"}),
+    "obstore": frozenset({"results"}),
     "httpx": frozenset({"service", "service.rivya.endpoints", "results"}),
     "httpx_aiohttp": frozenset({"service"}),
     "aiohttp": frozenset({"service"}),

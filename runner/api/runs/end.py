@@ -19,8 +19,9 @@ from runner.engine import Ended
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
 from runner.host.clock import Clock, rfc3339
 from runner.host.workspace import DatabasePlace
-from runner.model import Estimate, Settings, State
+from runner.model import Estimate, ResultPath, Settings, State
 from runner.results.files import OutputFolder
+from runner.results.storage import storage_of
 from runner.steps.download import stem_of
 from runner.store import jobs, ledger, reporting, runs, switches, workers
 from runner.store.database import StateDatabase
@@ -38,7 +39,7 @@ class RunResult:
     ended: Ended
     name: str
     database: DatabasePlace
-    output_dir: Path
+    output_dir: ResultPath
     counts: Mapping[str, int]
     orphans: int
     charged: float
@@ -51,7 +52,7 @@ class RunResult:
     prices: Sequence[
         Charged
     ]  # what was expected and charged in this run, by price; the largest difference first
-    report: Path | None  # the page to look through, where there is one
+    report: ResultPath | None  # the page to look through, where there is one
     no_report: str = ""  # why it could not be written
     replaced: bool = False  # the database, under this run
     rescued: Path | None = None  # what this run knows, where that could be kept whole
@@ -124,7 +125,7 @@ def _finish(
         runs.end(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=rfc3339(clock.wall_s()))
     # Its page is part of a run's result, but nothing that happens to it changes how the run ended.
     page = page_path(settings.output_dir, settings.name)
-    if any(ended.stats[what] for what in ("accepted", "done", "failed")) or not page.is_file():
+    if any(ended.stats[what] for what in ("accepted", "done", "failed")) or not storage_of(page).exists(page):
         report, no_report = write_report_for(file, settings)
     else:
         report, no_report = page, ""
