@@ -416,11 +416,15 @@ class Opinion(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """What a person thinks of one result: `rating` is 1 to 5, 0 for none; `word` is theirs, empty for none."""
+    """What a person thinks of a job's result: `rating` is 1 to 5, 0 for none; `word` is theirs, empty for none.
+
+    `results` are the numbers of those that are picked of several; empty where all are meant.
+    """
 
     verdict: Opinion | None = None
     rating: int = 0
     word: str = ""
+    results: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return self != Pick()
@@ -428,15 +432,22 @@ class Pick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickChange:
-    """What of a pick is to change; None leaves it as it is. A `verdict` of "" takes it back."""
+    """What of a pick is to change; None leaves it as it is. A `verdict` of "" takes it back.
+
+    A verdict without `results` is about all that the job has made.
+    """
 
     verdict: Opinion | Literal[""] | None = None
     rating: int | None = None
     word: str | None = None
+    results: tuple[int, ...] | None = None
 
     def values(self) -> dict[str, Any]:
         """Return the fields that change, as `Pick` has them."""
-        changed = {"verdict": self.verdict, "rating": self.rating, "word": self.word}
+        results = self.results
+        if self.verdict is not None and (results is None or self.verdict is not Opinion.PICKED):
+            results = ()
+        changed = {"verdict": self.verdict, "rating": self.rating, "word": self.word, "results": results}
         return {
             name: (value or None) if name == "verdict" else value
             for name, value in changed.items()

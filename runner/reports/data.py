@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from runner.errors import UsageError
 from runner.host.clock import epoch
-from runner.model import SANDBOX_URL, Json, ObjectPath, Opinion, Pick, ResultPath, State, is_in_bucket
+from runner.model import SANDBOX_URL, Json, ObjectPath, Pick, ResultPath, State, is_in_bucket
 from runner.schemas import load_contracts
 from runner.store import jobs, manifests, picks, reporting, switches
 from runner.store.connection import Connection
@@ -282,11 +282,7 @@ def jobs_of(
             error_code=_said(job.error_code),
             error_message=_said(job.error_message),
             files=tuple(files.get(job.row, ())),
-            pick=Pick(
-                verdict=Opinion(job.verdict) if job.verdict else None,
-                rating=job.rating or 0,
-                word=job.word or "",
-            ),
+            pick=picks.pick_of(job.verdict, job.rating, job.word, job.picked),
             marked_s=epoch(job.marked_at),
             off=job.off,
         )

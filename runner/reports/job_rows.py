@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, assert_never
 from xml.sax.saxutils import escape
 
-from runner.lifecycle.selection import Only, fits
+from runner.lifecycle.selection import Only, fits, means_result
 from runner.model import path_of
 from runner.results.storage import storage_of
 from runner.store import reporting
@@ -56,6 +56,7 @@ COLUMNS = (
     "pick",
     "rating",
     "word",
+    "picked_results",
 )
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # obeyed by the terminal it is looked at in
@@ -100,16 +101,17 @@ def export_rows(conn: Connection, manifest: str, format: Format, only: Only | No
 def rows(conn: Connection, manifest: str, only: Only | None = None) -> Iterator[dict[str, Any]]:
     """Yield each job as `{column: value}` in the order of `COLUMNS`."""
     with reporting.snapshot(conn):
-        files: dict[int, list[str]] = {}
+        files: dict[int, list[tuple[int, str]]] = {}
         warnings: dict[int, list[str]] = {}
         for item in reporting.artifact_rows(conn, manifest):
-            files.setdefault(item.row, []).append(item.path)
+            files.setdefault(item.row, []).append((item.number, item.path))
             if item.warning:
                 warnings.setdefault(item.row, []).append(f"{Path(item.path).name}: {item.warning}")
         for job in reporting.job_rows(conn, manifest):
             if not fits(only, job.job):
                 continue
-            yield _row(job, files.get(job.row, []), warnings.get(job.row, []))
+            mine = [path for number, path in files.get(job.row, ()) if means_result(only, job.job, number)]
+            yield _row(job, mine, warnings.get(job.row, []))
 
 
 def _row(job: reporting.JobRow, files: list[str], warnings: list[str]) -> dict[str, Any]:
@@ -125,6 +127,7 @@ def _row(job: reporting.JobRow, files: list[str], warnings: list[str]) -> dict[s
         "pick": job.verdict or None,
         "rating": job.rating or None,
         "word": job.word or None,
+        "picked_results": json.loads(job.picked or "[]"),
     }
     return {name: values[name] for name in COLUMNS}
 

@@ -233,9 +233,9 @@ def columns(jobs: Sequence[ReportJob]) -> dict[str, Any]:
             ],
             "files": [_files(job.files) for job in jobs],
         },
-        # Of most nothing was said: [place in the columns, verdict, rating, word, when].
+        # Of most nothing was said: [place in the columns, verdict, rating, word, when, which of its results].
         "picks": [
-            [at, job.pick.verdict or "", job.pick.rating, job.pick.word, job.marked_s]
+            [at, job.pick.verdict or "", job.pick.rating, job.pick.word, job.marked_s, job.pick.results]
             for at, job in enumerate(jobs)
             if job.marked_s is not None
         ],

@@ -527,6 +527,9 @@ _SWITCHES = (
     "CREATE INDEX switches_serial ON switches (manifest, serial)",
 )
 
+# Of a job that made several results: which of them are meant, by number; empty for all.
+_PICKED_RESULTS = ("ALTER TABLE picks ADD COLUMN results TEXT NOT NULL DEFAULT '[]'",)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -543,6 +546,7 @@ STEPS = {
     "0013_picks": _PICKS,
     "0014_workers": _WORKERS,
     "0015_switches": _SWITCHES,
+    "0016_picked_results": _PICKED_RESULTS,
 }
 
 

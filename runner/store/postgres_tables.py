@@ -457,10 +457,13 @@ _SWITCHES = (
     "CREATE INDEX switches_serial ON switches (manifest, serial)",
 )
 
+_PICKED_RESULTS = ("ALTER TABLE picks ADD COLUMN results TEXT COLLATE \"C\" NOT NULL DEFAULT '[]'",)
+
 STEPS = {
     "0011_limits": _TABLES,
     "0012_orders": _ORDERS,
     "0013_picks": _PICKS,
     "0014_workers": _WORKERS,
     "0015_switches": _SWITCHES,
+    "0016_picked_results": _PICKED_RESULTS,
 }

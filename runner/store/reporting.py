@@ -20,7 +20,7 @@ _JOBS = """
     SELECT j.id, j.manifest, j.job, j.listed, j.state, j.model, j.prompt, j.params, j.refs, j.axes, j.round,
         j.task_id, j.submitted_at, j.finished_at, j.duration_s, j.attempts, j.polls, j.overdue,
         j.error_class, j.error_code, j.error_message, j.fingerprint, l.estimated, l.reserved, l.charged,
-        k.verdict, k.rating, k.word, k.at, w.off
+        k.verdict, k.rating, k.word, k.results, k.at, w.off
     FROM jobs j
     LEFT JOIN picks k ON k.job = j.id AND k.round = j.round
     LEFT JOIN switches w ON w.manifest = j.manifest AND w.job = j.job
@@ -154,6 +154,7 @@ class JobRow(NamedTuple):
     verdict: str | None  # what a person thinks of its present round; None where nobody has said
     rating: int | None
     word: str | None
+    picked: str | None  # JSON: which of its results are
     marked_at: str | None
     switch: int | None  # 1: a person has switched it off
 

@@ -7,7 +7,7 @@ const MOST_FILTERS = 8;
 
 const KEYS = [
   ["1 2 3 4", "gallery, grid, table, stats"], ["/", "search"], ["← ↑ → ↓", "move between jobs"], ["Enter", "open a job"], ["s", "screening room: takes side by side"], ["c", "in an open job: compare its takes"],
-  ["← →", "in an open job: previous, next"], ["Space", "in an open job: play, pause"], ["p", "pick, or not"], ["x", "reject, or not"], ["o", "not sent yet: switch off, on"],
+  ["← →", "in an open job: previous, next"], ["Space", "in an open job: play, pause"], ["p", "pick, or not"], ["x", "reject, or not"], ["1 … 9", "in an open job: another of its results"], ["o", "not sent yet: switch off, on"],
   ["u", "undo"], ["v", "picked only"], ["e", "export, print"], [", .", "in an open job: back, forward by a second"], ["t", "theme"], ["Esc", "close; clear the search"], ["?", "this help"],
 ];
 
@@ -175,7 +175,8 @@ class App {
   /** Say what one thinks of jobs, and show it everywhere. */
   judge(jobs, change) {
     const kept = this.picks.set(jobs, change);
-    const name = jobs.length === 1 ? jobs[0].id : plural(jobs.length, "job");
+    const of = change.results?.length ? `, result ${change.results.join(", ")}` : "";
+    const name = jobs.length === 1 ? `${jobs[0].id}${of}` : plural(jobs.length, "job");
     const what = change.verdict === "picked" ? "picked" : change.verdict === "rejected" ? "rejected" : change.verdict === "" ? "no longer marked" : change.rating ? `${change.rating} of 5` : "noted";
     say(kept ? `${name}: ${what}` : "Kept until you close this page: this browser cannot store it");
     this.picksChanged();

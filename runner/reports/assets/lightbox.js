@@ -100,12 +100,33 @@ class Lightbox {
     this.stage.className = `stage ${file ? kindOf(file) : "none"}`;
     this.stage.replaceChildren(file ? large(file, job) : h("div", {class: "no-result"}, stateMark(job.state),
       h("p", {}, job.overdue ? "overdue" : nameOfState(job.state)), job.error?.[2] && h("p", {class: "muted"}, job.error[2])));
+    this.showStrip();
+  }
+
+  /** The results of a job that made several, small, each with its number. */
+  showStrip() {
+    const {job} = this;
     this.strip.replaceChildren(...(job.files.length < 2 ? [] : job.files.map((each, i) => h("button", {
-      type: "button", class: "small", "aria-pressed": String(i === this.file), onclick: () => {
-        this.file = i;
-        this.showFile();
-        this.strip.children[i].focus();
-      }}, `${i + 1}`))));
+      type: "button", class: `strip-file${isPicked(job, i) ? " is-picked" : ""}`, "aria-pressed": String(i === this.file), "aria-label": `Result ${i + 1}${isPicked(job, i) ? ", picked" : ""}`,
+      title: `Result ${i + 1} (${i + 1})`, onclick: () => this.showNumber(i)}, kindOf(each) === "image" ? h("img", {src: each[0], alt: ""}) : "", h("span", {}, `${isPicked(job, i) ? "★ " : ""}${i + 1}`)))));
+    if (job.files.length > 1) this.strip.append(h("span", {class: "muted"}, "p picks the one shown"));
+  }
+
+  /** Show another of several results. */
+  showNumber(i) {
+    if (!this.job.files[i] || this.job.files.length < 2) return;
+    const held = this.strip.contains(document.activeElement);
+    this.file = i;
+    this.showFile();
+    if (held) this.strip.children[i].focus();
+  }
+
+  /** Pick, or take it back: of several results the one that is shown. */
+  pick() {
+    const {job, app} = this;
+    if (job.files.length < 2) return judging(app, () => job).p();
+    app.judge([job], pickOne(job, this.file));
+    this.showStrip();
   }
 
   /** All takes of this combination, side by side. */
@@ -132,7 +153,8 @@ class Lightbox {
     const act = {
       ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
       Home: () => this.show(this.app.shown[0] ?? this.job), End: () => this.show(this.app.shown.at(-1) ?? this.job),
-      ...judging(this.app, () => this.job), o: () => this.app.switches.toggle(this.job), u: () => this.app.undo(), c: () => this.compare(), ",": seek(-1), ".": seek(1),
+      ...judging(this.app, () => this.job), p: () => this.pick(), f: () => this.pick(),
+      ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7, 8, 9].map(n => [n, () => this.showNumber(n - 1)])), o: () => this.app.switches.toggle(this.job), u: () => this.app.undo(), c: () => this.compare(), ",": seek(-1), ".": seek(1),
       " ": () => {
         const player = this.stage.querySelector("video, audio");
         if (!player || event.target.matches("button, a, summary, video, audio")) return false;

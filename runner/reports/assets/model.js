@@ -67,7 +67,7 @@ class Model {
     });
     for (const i of payload.off ?? []) this.jobs[this.byRow.get(column.row[i])].state = "off";
     for (const [i, price] of payload.prices ?? []) this.jobs[this.byRow.get(column.row[i])].price = tables.price[price];
-    for (const [i, verdict, rating, word, at] of payload.picks ?? []) this.jobs[this.byRow.get(column.row[i])].pick = {verdict, rating, word, at: at * 1000};
+    for (const [i, verdict, rating, word, at, results = []] of payload.picks ?? []) this.jobs[this.byRow.get(column.row[i])].pick = {verdict, rating, word, results, at: at * 1000};
   }
 
   axisNamed(name) {

@@ -22,6 +22,7 @@ const starButton = (app, job) => {
     button.setAttribute("aria-label", `Pick ${button.job.id}`);
     const place = button.closest(".tile, tr");
     place?.classList.toggle("rejected", button.job.pick.verdict === "rejected");
+    place?.querySelectorAll(".several .cell").forEach((cell, i) => cell.classList.toggle("is-picked", button.job.pick.results.includes(i + 1)));
     const stars = place?.querySelector(".stars");
     if (stars) stars.textContent = button.job.pick.rating ? "★".repeat(button.job.pick.rating) : "";
   };
@@ -29,13 +30,23 @@ const starButton = (app, job) => {
   return button;
 };
 
+const MOST_OF_ONE = 4;  // pictures of one job that are shown on its tile
+
 /** What a job made, as a small picture. `close()` must be called when it leaves the page. */
 const picture = (app, job, shape = null) => {
   const file = job.files[0];
   const kind = file ? kindOf(file) : "";
   const place = h("div", {class: `picture ${kind || "none"}`, "aria-hidden": "true"});
   place.close = () => {};
-  if (kind === "image" || kind === "video") {
+  const several = job.files.length > 1 && job.files.every(each => kindOf(each) === "image");
+  if (several) {
+    // All that was paid for is shown: four at most, and how many more there are.
+    const shots = job.files.slice(0, MOST_OF_ONE).map((each, i) => ({each, cell: h("span", {class: job.pick.results.includes(i + 1) ? "cell is-picked" : "cell"})}));
+    place.classList.add("several");
+    place.append(...shots.map(({cell}) => cell));
+    const closing = shots.map(({each, cell}) => wantPicture(each, poster => cell.replaceChildren(poster ? poster.node : "–")));
+    place.close = () => closing.forEach(close => close());
+  } else if (kind === "image" || kind === "video") {
     place.close = wantPicture(file, poster => {
       if (!poster) {
         place.append(h("span", {class: "nothing"}, kind === "video" ? "▶" : "", h("small", {}, app.model.unserved ? "no longer served" : app.model.head.now ? "cannot be opened" : "cannot be opened: keep this page in its folder")));
@@ -57,7 +68,8 @@ const picture = (app, job, shape = null) => {
       place.append(h("span", {class: "price"}, priceWords(job.price).replace("at least ", "≥ "), h("span", {class: "unit"}, " credits")));
     }
   }
-  if (job.files.length > 1) place.append(h("span", {class: "more"}, `+${job.files.length - 1}`));
+  const hidden = job.files.length - (several ? MOST_OF_ONE : 1);
+  if (hidden > 0) place.append(h("span", {class: "more"}, `+${hidden}`));
   return place;
 };
 
