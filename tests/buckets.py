@@ -7,14 +7,17 @@ only `make test-extra` installs.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import subprocess
-import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -91,8 +94,12 @@ def generic(text: str) -> Exception:
     return obstore.exceptions.GenericError(f"Generic S3 error: {text}\n\nDebug source:\nGeneric {{ … }}")
 
 
+S3_PYTHON = Path(__file__).resolve().parents[1] / ".venv" / "s3" / "bin" / "python"
+"""Has moto, which would not go together with what the lock files pin."""
+
+
 class S3Server:
-    """A process that speaks like S3, on loopback. It may be stopped and go on with nothing lost."""
+    """A process that speaks like S3, on loopback."""
 
     def __init__(self) -> None:
         with socket.socket() as free:
@@ -101,7 +108,7 @@ class S3Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": self.url}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+            [str(S3_PYTHON), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -144,11 +151,88 @@ class S3Server:
         self.process.wait()
 
 
+@dataclass
+class Gate:
+    """Stands before an S3 server, sees each request to it, and does what it is told to.
+
+    `act` is asked for each request (`PUT /films/night/a.mp4`) before it is passed on, and again after that, before the
+    answer is. It may return an answer to give instead, or `DROP` for none.
+    """
+
+    server: S3Server
+    act: Callable[[str, bool], tuple[int, bytes] | None] = lambda what, passed: None
+    seen: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        gate = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                what = f"{self.command} {unquote(self.path)}"
+                gate.seen.append(what)
+                if (instead := gate.act(what, False)) is None:
+                    inner = http.client.HTTPConnection("127.0.0.1", gate.server.port, timeout=30)
+                    inner.request(self.command, self.path, body, dict(self.headers))
+                    found = inner.getresponse()
+                    data, headers = found.read(), found.getheaders()
+                    status = found.status
+                    inner.close()
+                    instead = gate.act(what, True)
+                if instead is not None:
+                    status, data = instead
+                    headers = [("content-type", "application/xml"), ("content-length", str(len(data)))]
+                if status == DROP[0]:
+                    self.close_connection = True
+                    return
+                self.send_response_only(status)
+                for name, value in headers:
+                    if name.lower() not in ("transfer-encoding", "connection"):
+                        self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
+
+            do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = answer
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """Stand there no more."""
+        self._http.shutdown()
+        self._http.server_close()
+
+
+DROP = (0, b"")
+
+
+def refusal(code: str, message: str) -> bytes:
+    """Return what S3 says when it refuses."""
+    return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3Server]:
     """Return a server that speaks like S3."""
-    for needed in ("obstore", "moto", "flask"):
-        pytest.importorskip(needed, reason=f"{needed} is not installed: `make test-extra` does")
+    pytest.importorskip("obstore", reason="obstore is not installed")
+    if not S3_PYTHON.exists():
+        pytest.skip("moto is not installed: `make test-extra` does that")
     server = S3Server()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def gate(s3: S3Server) -> Iterator[Gate]:
+    """Return a gate before that server."""
+    found = Gate(s3)
+    yield found
+    found.close()
