@@ -271,7 +271,7 @@ class Downloads:
         hosts = {result.host for result in came.values()} - self.hosts
         artifacts = await anyio.to_thread.run_sync(self._publish, context, job, paid, there, came, whole)
         after = await context.writer.write(
-            lambda conn: _record(conn, context, job, artifacts, hosts, whole=whole)
+            lambda conn: _record(conn, context, job, artifacts, hosts, whole=whole), can_wait=True
         )
         self.hosts |= hosts
         return after, artifacts

@@ -72,7 +72,9 @@ async def poll(context: RunContext, row: int, waiting: WaitingTask) -> Polled:
     ):
         context.writer.write_soon(lambda conn: jobs.count_poll(conn, row))
         return Polled(answer=answer, state=State.WAITING, word=waiting.word)
-    return await context.writer.write(lambda conn: _record(conn, context, row, answer, task, waiting))
+    return await context.writer.write(
+        lambda conn: _record(conn, context, row, answer, task, waiting), can_wait=True
+    )
 
 
 def _record(

@@ -90,7 +90,7 @@ async def submit(context: RunContext, row: int) -> Submitted:
     if answer.meaning is not Meaning.OK:
         context.service_clock.ended(job.row)
     try:
-        done = await context.writer.write(lambda conn: _record(conn, context, job, answer))
+        done = await context.writer.write(lambda conn: _record(conn, context, job, answer), can_wait=True)
     except (TemporaryTrouble, jobs.StaleJob):
         await _keep_late(context, job, answer)
         raise
