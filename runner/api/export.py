@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import filecmp
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Final
 
 from runner.api.manifests.opened import read_known
 from runner.errors import UsageError
@@ -18,8 +17,6 @@ from runner.results.parts import disk_errors
 from runner.results.storage import DISK, storage_of
 from runner.store import manifests
 from runner.store.database import StateDatabase, open_to_read
-
-BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 def exported(
@@ -114,27 +111,3 @@ def _refuse_unknown(file: StateDatabase, name: str) -> None:
             f"{name} has never been run with {file.place}",
             hint="`rivya-batch plan` shows what a run would do",
         )
-
-
-def write_text(path: Path, pieces: Iterable[str], *, marked: bool = False) -> None:
-    """Write a file whole or not at all.
-
-    Args:
-        path: The file.
-        pieces: Its text.
-        marked: Begin it with a byte order mark, without which Excel takes UTF-8 for the code page of its country.
-
-    Raises:
-        UsageError: The folder cannot be written to.
-    """
-    new = path.with_name(path.name + ".new")
-    with disk_errors(path.parent):
-        try:
-            with new.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
-                if marked:
-                    out.write(BYTE_ORDER_MARK)
-                out.writelines(pieces)
-            new.replace(path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise

@@ -8,6 +8,7 @@ formula gets a leading apostrophe; jsonl and json hold every value as it is.
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -16,7 +17,6 @@ from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from typing import Any, assert_never
-from xml.sax.saxutils import escape
 
 from runner.lifecycle.selection import Only, fits, means_result
 from runner.model import path_of
@@ -212,6 +212,5 @@ def _results(found: Iterator[dict[str, Any]]) -> Iterator[tuple[Mapping[str, Any
 
 def _xml(text: str) -> str:
     """Return text for XML 1.0, which has no way to write most control characters."""
-    return escape(
-        "".join(char for char in text if char in "\t\n\r" or (char >= " " and char not in "\ufffe\uffff"))
-    )
+    kept = "".join(char for char in text if char in "\t\n\r" or (char >= " " and char not in "\ufffe\uffff"))
+    return html.escape(kept, quote=False)

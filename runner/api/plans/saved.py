@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runner.api.export import write_text
 from runner.api.plans.groups import range_of
 from runner.errors import UsageError
 from runner.model import Estimate
 from runner.money.budget import EPSILON
 from runner.progress.figures import counted, credits_in_words, near
+from runner.results.parts import write_text
 from runner.store import plan_groups as store
 from runner.store.connection import Connection
 from runner.words import json_text
