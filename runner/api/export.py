@@ -14,6 +14,7 @@ from runner.lifecycle.selection import Only
 from runner.model import ResultPath, path_of
 from runner.reports.job_rows import Format, export_rows, rows
 from runner.results.parts import disk_errors
+from runner.results.parts import write_text as write_text
 from runner.results.storage import DISK, storage_of
 from runner.store import manifests
 from runner.store.database import StateDatabase, open_to_read

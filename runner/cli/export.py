@@ -63,8 +63,7 @@ def command(
     state: str | None,
 ) -> None:
     """Write the jobs of MANIFEST as rows for other programs, or its results as a playlist."""
-    from runner.api.export import copy_results, exported
-    from runner.results.parts import write_text
+    from runner.api.export import copy_results, exported, write_text
 
     format_name = "json" if as_json else format_name
     place = named_state(state, sandbox=sandbox)
