@@ -40,7 +40,9 @@ from runner.model import SANDBOX_URL, Settings, State
 from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
 from runner.pace.concurrency import concurrency_limit
 from runner.pace.durations import Durations
+from runner.pace.rate import KeptRate
 from runner.pace.scheduler import Scheduler
+from runner.pace.shared import SharedRate
 from runner.progress.figures import counted
 from runner.results.files import OutputFolder
 from runner.service import seen
@@ -433,7 +435,7 @@ async def _go(
     draws = random.Random()
     workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
     contracts = contracts_for(workspace, sandbox=request.sandbox)
-    scheduler = _scheduler(file, settings, account, clock)
+    scheduler = _scheduler(file, settings, account, clock, shared=lease is not None)
     settings, slow_places = _with_descriptors(
         settings, descriptors_left(), announce, kept=request.descriptors_kept
     )
@@ -510,7 +512,9 @@ def _with_descriptors(
     return replace(settings, limits=replace(limits, downloads=most)), 0
 
 
-def _scheduler(file: StateDatabase, settings: Settings, account: Account, clock: Clock) -> Scheduler:
+def _scheduler(
+    file: StateDatabase, settings: Settings, account: Account, clock: Clock, *, shared: bool
+) -> Scheduler:
     learned = Durations()
     for shape in jobs.shapes_to_come(file.conn, settings.name):
         known = durations.latest(file.conn, base_url=account.service, shape=shape)
@@ -519,11 +523,16 @@ def _scheduler(file: StateDatabase, settings: Settings, account: Account, clock:
     limits, now = rates.find(file.conn, account.name), clock.mono_s()
     tasks = AdjustableConcurrency(concurrency_limit(settings.limits.in_flight))
     resume_tasks(tasks, limits, now=now, wall_s=clock.wall_s())
+    given_per_s = settings.limits.requests_per_second
+
+    def first(now: float) -> KeptRate:
+        return resumed_rate(given_per_s=given_per_s, known=limits, now=now)
+
     return Scheduler(
         polling=settings.polling,
-        rate=AdjustableRate(
-            resumed_rate(given_per_s=settings.limits.requests_per_second, known=limits, now=now)
-        ),
+        rate=SharedRate(given_per_s=given_per_s, first=first, now=now)
+        if shared
+        else AdjustableRate(first(now)),
         tasks=tasks,
         durations=learned,
     )

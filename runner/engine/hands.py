@@ -9,6 +9,7 @@ from runner.engine.run_state import RunState
 from runner.errors import Exit
 from runner.model import Order, OrderKind
 from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
+from runner.pace.shared import SharedRate
 
 STOPPED = "stopped by `rivya-batch stop`; your jobs keep running at the service; run again to collect them"
 
@@ -28,7 +29,7 @@ def obey(run_state: RunState, order: Order) -> None:
             run_state.stop(Exit.INTERRUPTED, STOPPED)
         case OrderKind.RATE:
             rate = run_state.scheduler.rate
-            assert isinstance(rate, AdjustableRate)
+            assert isinstance(rate, AdjustableRate | SharedRate)
             rate.set(value)
             told = (
                 f"at most {value:g} requests per second"

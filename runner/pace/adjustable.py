@@ -18,7 +18,6 @@ class AdjustableRate:
     def __init__(self, inner: RateLimiter) -> None:
         self._inner = inner
         self._ceiling_per_s = math.inf  # of all runs of the account together
-        self._set_per_s = self._kept_per_s = math.inf  # the lower of the two is that
         self._sharers = 1
         self._last = -math.inf
 
@@ -27,13 +26,7 @@ class AdjustableRate:
         if isinstance(self._inner, FixedRate):
             self._inner.give(per_s)
         else:
-            self._set_per_s = math.inf if per_s is None else per_s
-            self._ceiling_per_s = min(self._set_per_s, self._kept_per_s)
-
-    def keep_below(self, per_s: float | None) -> None:
-        """Look for no higher rate than so many requests a second, and never for a higher one than before; None: do."""
-        self._kept_per_s = math.inf if per_s is None else min(per_s, self._kept_per_s)
-        self._ceiling_per_s = min(self._set_per_s, self._kept_per_s)
+            self._ceiling_per_s = math.inf if per_s is None else per_s
 
     @property
     def _gap_s(self) -> float:
@@ -58,6 +51,9 @@ class AdjustableRate:
     def next_at(self, now: float) -> float:
         at = self._inner.next_at(now)
         return at if self._ceiling_per_s == math.inf else max(at, self._last + self._gap_s)
+
+    def has_permit(self, now: float) -> bool:
+        return True
 
     def is_slow(self, now: float) -> bool:
         return self._inner.is_slow(now)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from runner.pace.numbers import number
 
@@ -36,6 +38,7 @@ GATE = GateSettings()
 LATELY_S = 2.0  # what happened within this time tells of now; so long one request alone may be on its way
 APART_S = 1.0  # refusals closer than this are one
 FORGET_S = 60.0  # what was refused longer ago says nothing of now
+_KEPT = ("_free_at", "_sent_at", "_passed", "_streak", "in_a_row", "half_open", "opens_at")
 
 
 class RateGate:
@@ -53,6 +56,17 @@ class RateGate:
         self.in_a_row = 0  # refusals with nothing that passed in between
         self.half_open = False
         self.opens_at = -math.inf  # what was sent before this knows nothing of the last 429
+
+    def as_kept(self) -> dict[str, Any]:
+        """Return all that it knows, for `take_up`."""
+        recent = [at for at in self._recent if at > self._sent_at - LATELY_S]
+        return {**{name: getattr(self, name) for name in _KEPT}, "recent": recent}
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        """Be as another was."""
+        for name in _KEPT:
+            setattr(self, name, kept[name])
+        self._recent.extend(kept["recent"])
 
     def next_at(self) -> float:
         """Return when the next request may go; at once if that is past."""

@@ -22,9 +22,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from itertools import accumulate, groupby
+from typing import Any, Protocol
 
 from runner.pace.gate import APART_S, RateGate
 from runner.pace.numbers import number
@@ -85,8 +87,8 @@ LONG_WAIT_S = 1.5
 class RateLimiter(Protocol):
     """How fast requests may go.
 
-    An implementation may share the rate with others outside of this process: then `next_at` answers from the
-    permits it holds, and `sent` uses one of them.
+    An implementation may share the rate with others outside of this process (`pace/shared.py`): then `next_at` answers
+    from the permits it holds, and `sent` uses one of them.
     """
 
     @property
@@ -107,6 +109,9 @@ class RateLimiter(Protocol):
 
     def next_at(self, now: float) -> float:
         """Return when the next request may go; not after `now` means at once."""
+
+    def has_permit(self, now: float) -> bool:
+        """Say whether a request may go, now that its time has come; where a permit is to be had first, ask for it."""
 
     def is_slow(self, now: float) -> bool:
         """Whether we have lately sent so far below the rate that it can hardly be the reason of a refusal."""
@@ -140,10 +145,24 @@ class RateLimiter(Protocol):
         """What was learned since was not about the rate: go back."""
 
 
+class KeptRate(RateLimiter, Protocol):
+    """A limiter that can be written down and taken up by another process, which goes on as if it were the same."""
+
+    @property
+    def gate(self) -> RateGate:
+        """What all limiters of one account have in common."""
+
+    def as_kept(self) -> dict[str, Any]:
+        """Return all that it knows, its gate apart, for `take_up`."""
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        """Be as another was."""
+
+
 SLOW = 0.35  # of the rate
 
 
-def rate_limiter(*, given_per_s: float | None, found_per_s: float | None = None) -> RateLimiter:
+def rate_limiter(*, given_per_s: float | None, found_per_s: float | None = None) -> KeptRate:
     """Return what keeps to the given rate, or finds it, beginning at what an earlier run has found."""
     return LearnedRate(found_per_s=found_per_s) if given_per_s is None else FixedRate(given_per_s)
 
@@ -155,7 +174,7 @@ class FixedRate:
         self._own_per_s = per_s
         self.give(None)
         self._sharers = 1
-        self._gate = RateGate()
+        self.gate = RateGate()
         self._slower = 1.0  # times the gap
         self._passed = 0
         self.found_per_s: float | None = None
@@ -165,28 +184,37 @@ class FixedRate:
         """Keep to another number from now on, or to the first again; a gate that is shut stays shut."""
         self._per_s = (per_s or self._own_per_s) * RATE.use_of_given
 
+    def as_kept(self) -> dict[str, Any]:
+        return {"slower": self._slower, "passed": self._passed, "held_s": self.held_s}
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        self._slower, self._passed, self.held_s = kept["slower"], kept["passed"], kept["held_s"]
+
     @property
     def rate_per_s(self) -> float:
         return self._per_s / self._sharers / self._slower
 
     @property
     def opens_at(self) -> float:
-        return self._gate.opens_at
+        return self.gate.opens_at
 
     def next_at(self, now: float) -> float:
-        return self._gate.next_at()
+        return self.gate.next_at()
+
+    def has_permit(self, now: float) -> bool:
+        return True
 
     def is_slow(self, now: float) -> bool:
-        return self._gate.lately_per_s(now) < SLOW * self.rate_per_s
+        return self.gate.lately_per_s(now) < SLOW * self.rate_per_s
 
     def share_with(self, sharers: int) -> None:
         self._sharers = sharers
 
     def sent(self, now: float) -> None:
-        self.held_s += self._gate.sent(now, 1.0 / self.rate_per_s)
+        self.held_s += self.gate.sent(now, 1.0 / self.rate_per_s)
 
     def passed(self, now: float, *, sent_at: float) -> None:
-        self._gate.passed(now, sent_at=sent_at, gap_s=1.0 / self.rate_per_s)
+        self.gate.passed(now, sent_at=sent_at, gap_s=1.0 / self.rate_per_s)
         self._passed += 1
         if self._passed >= 50:
             self._passed, self._slower = 0, max(self._slower * RATE.most_cut, 1.0)
@@ -195,7 +223,7 @@ class FixedRate:
         self, now: float, *, sent_at: float, retry_after_s: float | None, draw: float, learn: bool = True
     ) -> None:
         gap_s = 1.0 / self.rate_per_s
-        wait_s = self._gate.refused(now, sent_at=sent_at, retry_after_s=retry_after_s, gap_s=gap_s, draw=draw)
+        wait_s = self.gate.refused(now, sent_at=sent_at, retry_after_s=retry_after_s, gap_s=gap_s, draw=draw)
         if learn and wait_s is not None:
             self._passed, self._slower = 0, self._slower / RATE.most_cut
 
@@ -219,6 +247,9 @@ class Learned:
     before: float = math.inf  # the pace before the last step up
 
 
+_KEPT = ("held_s", "_stepped_s", "_began_s", "_shut_s", "_sent", "_unclear", "_refused_at", "_told")
+
+
 class LearnedRate:
     """Finds the limit.
 
@@ -228,7 +259,7 @@ class LearnedRate:
 
     def __init__(self, *, found_per_s: float | None = None) -> None:
         self._sharers = 1
-        self._gate = RateGate()
+        self.gate = RateGate()
         if found_per_s:
             # Known as after three refusals that have confirmed it.
             self._now = Learned(
@@ -249,12 +280,30 @@ class LearnedRate:
         self._refused_at = -math.inf
         self._told = False  # whether the refusals of this row have been learned from
 
+    def as_kept(self) -> dict[str, Any]:
+        gaps = [round(at - before, 4) for before, at in zip(self._log, list(self._log)[1:], strict=False)]
+        return {
+            **{name: getattr(self, name) for name in _KEPT},
+            "now": asdict(self._now),
+            # Requests at even distances, which most are, take little room.
+            "log": [self._log[0] if self._log else 0.0, len(self._log)],
+            "gaps": [(gap_s, len(list(same))) for gap_s, same in groupby(gaps)],
+        }
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        for name in _KEPT:
+            setattr(self, name, kept[name])
+        self._now = Learned(**{**kept["now"], "phase": Phase(kept["now"]["phase"])})
+        first, number = kept["log"]
+        gaps = (gap_s for gap_s, times in kept["gaps"] for _ in range(times))
+        self._log = deque(accumulate(gaps, initial=first) if number else ())
+
     @property
     def phase(self) -> Phase:
         """What it does now, or will do as soon as there is something to send."""
-        if self._gate.half_open:
+        if self.gate.half_open:
             return Phase.HALF_OPEN
-        return Phase.SHUT if self._gate.in_a_row else self._now.phase
+        return Phase.SHUT if self.gate.in_a_row else self._now.phase
 
     @property
     def rate_per_s(self) -> float:
@@ -266,13 +315,16 @@ class LearnedRate:
 
     @property
     def opens_at(self) -> float:
-        return self._gate.opens_at
+        return self.gate.opens_at
 
     def next_at(self, now: float) -> float:
-        return self._gate.next_at()
+        return self.gate.next_at()
+
+    def has_permit(self, now: float) -> bool:
+        return True
 
     def is_slow(self, now: float) -> bool:
-        return self._gate.lately_per_s(now) < SLOW * max(self._now.found or 0.0, self._now.pace)
+        return self.gate.lately_per_s(now) < SLOW * max(self._now.found or 0.0, self._now.pace)
 
     def share_with(self, sharers: int) -> None:
         factor = self._sharers / sharers
@@ -282,7 +334,7 @@ class LearnedRate:
         )
 
     def sent(self, now: float) -> None:
-        held_s = self._gate.sent(now, 1.0 / self._now.pace)
+        held_s = self.gate.sent(now, 1.0 / self._now.pace)
         self.held_s += held_s
         self._sent += 1
         self._log.append(self.held_s)
@@ -291,14 +343,14 @@ class LearnedRate:
         self._look_higher(held_s)
 
     def passed(self, now: float, *, sent_at: float) -> None:
-        self._gate.passed(now, sent_at=sent_at, gap_s=1.0 / self._now.pace)
+        self.gate.passed(now, sent_at=sent_at, gap_s=1.0 / self._now.pace)
 
     def refused(
         self, now: float, *, sent_at: float, retry_after_s: float | None, draw: float, learn: bool = True
     ) -> None:
         gap_s = 1.0 / self._now.pace
-        opened_at, first = self._gate.opens_at, self._gate.in_a_row == 0
-        wait_s = self._gate.refused(now, sent_at=sent_at, retry_after_s=retry_after_s, gap_s=gap_s, draw=draw)
+        opened_at, first = self.gate.opens_at, self.gate.in_a_row == 0
+        wait_s = self.gate.refused(now, sent_at=sent_at, retry_after_s=retry_after_s, gap_s=gap_s, draw=draw)
         if wait_s is None:
             return
         if first:
@@ -323,7 +375,7 @@ class LearnedRate:
     def _look_higher(self, held_s: float) -> None:
         """Climb while no limit was met; take a step up now and then after that."""
         was = self._now
-        if not self._gate.calm:
+        if not self.gate.calm:
             return
         if was.phase is Phase.CLIMB:
             self._now = replace(was, pace=was.pace * 2.0 ** min(held_s, 1.0))

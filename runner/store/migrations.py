@@ -530,6 +530,16 @@ _SWITCHES = (
 # Of a job that made several results: which of them are meant, by number; empty for all.
 _PICKED_RESULTS = ("ALTER TABLE picks ADD COLUMN results TEXT NOT NULL DEFAULT '[]'",)
 
+_PACERS = (
+    """
+    CREATE TABLE pacers (
+        account TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        state TEXT NOT NULL
+    ) STRICT
+    """,
+)
+
 STEPS = {
     "0001_tables": _TABLES,
     "0002_views": _VIEWS,
@@ -547,6 +557,7 @@ STEPS = {
     "0014_workers": _WORKERS,
     "0015_switches": _SWITCHES,
     "0016_picked_results": _PICKED_RESULTS,
+    "0017_pacers": _PACERS,
 }
 
 

@@ -459,6 +459,16 @@ _SWITCHES = (
 
 _PICKED_RESULTS = ("ALTER TABLE picks ADD COLUMN results TEXT COLLATE \"C\" NOT NULL DEFAULT '[]'",)
 
+_PACERS = (
+    """
+    CREATE TABLE pacers (
+        account TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        state TEXT NOT NULL
+    )
+    """,
+)
+
 STEPS = {
     "0011_limits": _TABLES,
     "0012_orders": _ORDERS,
@@ -466,4 +476,5 @@ STEPS = {
     "0014_workers": _WORKERS,
     "0015_switches": _SWITCHES,
     "0016_picked_results": _PICKED_RESULTS,
+    "0017_pacers": _PACERS,
 }
