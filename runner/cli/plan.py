@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.browser import open_live, page_options
+from runner.cli.choice import CHOICE, meant
 from runner.cli.completion import MANIFEST
 from runner.cli.output import (
     complain,
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 @click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
 @skip_invalid_option
 @only_option
+@CHOICE[0]
+@CHOICE[1]
+@CHOICE[2]
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -81,7 +85,10 @@ def command(
     state: str | None,
     sandbox: bool,
     skip_invalid: bool,
-    only: Only | None,
+    only: str | None,
+    picked: bool,
+    rejected: bool,
+    ids: str | None,
     show_all: bool,
     as_csv: bool,
     out: Path | None,
@@ -95,6 +102,15 @@ def command(
 
     References named by url are fetched, and kept beside the database, as are mended pictures.
     """
+    these = meant(
+        manifest,
+        only,
+        picked=picked,
+        rejected=rejected,
+        ids=ids,
+        state=named_state(state, sandbox=sandbox),
+        sandbox=sandbox,
+    )
     if web:
         if changes or other is not None or out is not None or as_csv or as_json or show_all:
             raise UsageError(
@@ -106,7 +122,7 @@ def command(
             state=state,
             sandbox=sandbox,
             skip_invalid=skip_invalid,
-            only=only,
+            only=these,
             port=port,
             open_it=open_it,
         )
@@ -121,7 +137,7 @@ def command(
         other=other,
         out=out,
         skip_invalid=skip_invalid,
-        only=only,
+        only=these,
     )
 
 

@@ -6,15 +6,15 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.beside import Besides
 from runner.cli.browser import linked, open_live, open_url, page_options, somebody_looks
-from runner.cli.output import complain, console, show, skip_invalid_option
+from runner.cli.output import complain, console, show, show_coloured, skip_invalid_option
 from runner.cli.run_options import Asked, asked, check_time_of_day
 from runner.errors import Exit, RunnerError, UsageError
 from runner.lifecycle.rules import MODERATION_LIKE
@@ -343,8 +343,9 @@ def wait_until(text: str) -> None:
 def print_result(result: RunResult, request: RunRequest) -> None:
     """Print what a run came to, where things are, and what to type next."""
     from runner.api import stuck_jobs
+    from runner.cli.failures import failure_lines
     from runner.cli.plan_words import charged_lines
-    from runner.progress.figures import counted, credits_in_words, near, padded, span
+    from runner.progress.figures import credits_in_words, near, span
     from runner.progress.plain import traffic
     from runner.words import harmless
 
@@ -370,12 +371,8 @@ def print_result(result: RunResult, request: RunRequest) -> None:
         out, where = console(), result.report
         out.print("report    ", linked(near(where), where), end="\n           ", soft_wrap=True)
         out.print(linked(where.absolute().as_uri(), where), soft_wrap=True)
-    troubled = sum(result.counts.get(state, 0) for state in ("failed", "uncertain"))
-    width = min(max((len(str(error["job"])) for error in result.errors), default=0), 40)
-    for error in reversed(result.errors):
-        show(f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {_why(error)}")
-    if troubled > len(result.errors) > 0:
-        show(f"           … and {counted(troubled - len(result.errors), 'more job')}")
+    for line, colour in failure_lines(result.failures):
+        show_coloured(line, colour)
     for group in result.stuck:
         show(f"stuck      {stuck_jobs.in_words(group)}")
     told = {f"{number} {state}" for state, number in result.counts.items()}
@@ -407,14 +404,6 @@ def headline(result: RunResult) -> str:
     return f"{done:,} of {counted(total, 'job')} done, {others}{orphans}"
 
 
-def _why(error: Mapping[str, Any]) -> str:
-    """Return what is known of a job that failed or is uncertain."""
-    from runner.words import harmless
-
-    cls = f"{error['class']}: " if error["class"] and error["state"] == "failed" else ""
-    return f"{cls}{harmless(str(error['message'] or ''), limit=160)}"
-
-
 def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     """Return what to type next: what costs nothing first, and last what pays for a job again."""
     from runner.api import stuck_jobs
@@ -433,14 +422,13 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     classes = {cls for state, cls in result.ended_for if state == "failed"}
     if (run_again := _run_again(result, again)) is not None:
         steps.append(run_again)
-    if classes & MODERATION_LIKE:
-        steps.append(f"edit the jobs that were refused for their content, then {again}")
     other_ways = stuck_jobs.other_ways(result.stuck, manifest, flag)
     steps += other_ways[:1]
-    if classes:
+    if again_may_help := classes - MODERATION_LIKE:
+        only = f" --class {min(again_may_help)}" if again_may_help != classes else ""
         paid = "costs credits again" if result.failed_cost else "nothing was paid for them yet"
         steps.append(
-            f"rivya-batch retry {manifest}{flag}"
+            f"rivya-batch retry {manifest}{flag}{only}"
             f"    (tries failed jobs again as they are; {paid}: shows the price and asks)"
         )
     return steps + other_ways[1:]

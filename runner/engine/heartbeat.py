@@ -23,6 +23,7 @@ BEAT_S, SLOW_BEAT_S = 1.0, 3.0
 TELLING_S = 10.0  # of jobs coming home, before their pace says when the last one will
 STOPPED_S = 15.0  # without a beat: this process was stopped
 MANY_JOBS = 20_000  # counting them takes longer
+FEW = 3  # jobs that are left: they are named
 REMEMBER_EVERY = 2  # beats
 NEAR_THE_CAP = "near the cap: no more jobs are sent until the cost of those under way is known"
 MARK_WITHIN_S = 2.0
@@ -147,6 +148,7 @@ class Heartbeat:
             elapsed_s=run_state.now() - self._began,
             eta_s=self._eta_s(),
             note=self._note(),
+            waiting_for=run_state.waits_for(FEW) if self._left() <= FEW else (),
         )
 
     def _note(self) -> str:
@@ -156,16 +158,19 @@ class Heartbeat:
         waits = [run_state.wait_in_words(wait) for wait in run_state.waits.all()]
         return "; ".join([*waits, NEAR_THE_CAP] if run_state.admission.waits else waits)
 
-    def _eta_s(self) -> float | None:
-        left = sum(
+    def _left(self) -> int:
+        """Return how many jobs have not ended."""
+        return sum(
             number - self._off.get(state, 0)
             for (state, listed), number in self._counts.items()
             if listed and state not in _ENDED
         )
+
+    def _eta_s(self) -> float | None:
         return (
             None
             if self._run_state.admission.paused
-            else time_left_s(left, self._results.done_at, self._run_state.now())
+            else time_left_s(self._left(), self._results.done_at, self._run_state.now())
         )
 
     def stats(self) -> dict[str, Any]:

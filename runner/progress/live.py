@@ -15,7 +15,7 @@ from rich.text import Text
 
 from runner.engine import Snapshot
 from runner.progress.figures import credits_in_words, span
-from runner.progress.plain import KIND_WIDTH, NAMES, ORDER, SOON_S, sentence, traffic
+from runner.progress.plain import KIND_WIDTH, NAMES, ORDER, sentence, time_left, traffic
 from runner.words import harmless
 
 COLOURS = {
@@ -110,8 +110,7 @@ class LiveProgress:
         ended = sum(view.counts.get(name, 0) for name in ("done", "failed", "abandoned", "uncertain"))
         head = Text(f"{self._title}  ", style="bold", no_wrap=True, overflow="ellipsis")
         head.append(f"{ended:,} of {total:,} jobs  {span(view.elapsed_s)}", style="default")
-        if view.eta_s is not None and view.eta_s >= SOON_S:
-            head.append(f", about {span(view.eta_s)} left", style="default")
+        head.append(time_left(view), style="default")
         states = Text(no_wrap=True, overflow="ellipsis")
         for name in ORDER:
             if view.counts.get(name):

@@ -238,6 +238,49 @@ def failures(conn: Connection, manifest: str) -> list[Failures]:
     return [Failures._make(row) for row in rows]
 
 
+class FailedJobs(NamedTuple):
+    """Jobs that failed, or are uncertain, for one reason: the commonest words, the first of them, and their estimates."""
+
+    state: str
+    error_class: str
+    number: int
+    message: str
+    jobs: tuple[str, ...]
+    credits: float  # what their last rounds were thought to cost
+
+
+def failed_jobs(conn: Connection, manifest: str, examples: int = 3) -> list[FailedJobs]:
+    """Return what failed and what is uncertain by kind, most first."""
+    which = "j.manifest = ?1 AND (j.state = 'uncertain' OR (j.state = 'failed' AND j.listed = 1))"
+    kind = "j.state, coalesce(j.error_class, 'other')"
+    first: dict[tuple[str, str], list[str]] = {}
+    for state, cls, job in conn.execute(
+        "SELECT state, class, job FROM (SELECT j.state, coalesce(j.error_class, 'other') AS class, j.job,"
+        f" row_number() OVER (PARTITION BY {kind} ORDER BY j.position, j.id) AS n FROM jobs j WHERE {which}) AS each"
+        " WHERE n <= ?2 ORDER BY n",
+        (manifest, examples),
+    ):
+        first.setdefault((state, cls), []).append(job)
+    costs = {
+        (state, cls): float(credits or 0.0)
+        for state, cls, credits in conn.execute(
+            "SELECT j.state, coalesce(j.error_class, 'other') AS class, sum(l.estimated) FROM jobs j"
+            f" JOIN ledger l ON l.job = j.id AND l.round = j.round WHERE {which} GROUP BY 1, 2",
+            (manifest,),
+        )
+    }
+    found: dict[tuple[str, str], FailedJobs] = {}
+    for each in failures(conn, manifest):  # the commonest words of a kind come first
+        key = (each.state, each.error_class)
+        if key not in first:
+            continue
+        known = found.get(key)
+        if known is None:
+            known = FailedJobs(*key, 0, each.message, tuple(first[key]), costs.get(key, 0.0))
+        found[key] = known._replace(number=known.number + each.number)
+    return sorted(found.values(), key=lambda group: -group.number)
+
+
 def cost_of_failed(conn: Connection, manifest: str) -> float:
     """Return the credits that count for the failed jobs of a manifest, as far as it lists them still."""
     row = conn.execute(

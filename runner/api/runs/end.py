@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -44,7 +43,7 @@ class RunResult:
     orphans: int
     charged: float
     reserved: float
-    errors: list[dict[str, Any]]
+    failures: list[reporting.FailedJobs]
     stuck: list[Stuck]
     surprises: int  # charges many times their estimates that a person has yet to see
     ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
@@ -144,7 +143,7 @@ def _finish(
         charged=charged,
         reserved=reserved,
         surprises=len(ledger.surprises(file.conn, settings.name)),
-        errors=jobs.last_errors(file.conn, settings.name, 5),
+        failures=reporting.failed_jobs(file.conn, settings.name),
         stuck=stuck(file.conn, settings.name),
         ended_for=frozenset(
             (each.state, each.error_class) for each in reporting.failures(file.conn, settings.name)
