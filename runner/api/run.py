@@ -37,7 +37,6 @@ from runner.host.workspace import DatabasePlace, RunLock, find_workspace
 from runner.lifecycle.selection import JobIds
 from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
-from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
 from runner.pace.concurrency import concurrency_limit
 from runner.pace.durations import Durations
 from runner.pace.rate import KeptRate
@@ -521,7 +520,7 @@ def _scheduler(
         if known:
             learned.seed(shape, known)
     limits, now = rates.find(file.conn, account.name), clock.mono_s()
-    tasks = AdjustableConcurrency(concurrency_limit(settings.limits.in_flight))
+    tasks = concurrency_limit(settings.limits.in_flight)
     resume_tasks(tasks, limits, now=now, wall_s=clock.wall_s())
     given_per_s = settings.limits.requests_per_second
 
@@ -530,9 +529,7 @@ def _scheduler(
 
     return Scheduler(
         polling=settings.polling,
-        rate=SharedRate(given_per_s=given_per_s, first=first, now=now)
-        if shared
-        else AdjustableRate(first(now)),
+        rate=SharedRate(given_per_s=given_per_s, first=first, now=now) if shared else first(now),
         tasks=tasks,
         durations=learned,
     )

@@ -15,7 +15,6 @@ from runner.engine.share import ClaimedJobs
 from runner.errors import Exit, RunnerError
 from runner.lifecycle.rules import Failure
 from runner.model import Job
-from runner.pace.adjustable import AdjustableConcurrency
 from runner.service.protocol import FailureClass
 from runner.store import events, ledger, workers
 from runner.store.connection import Connection
@@ -166,14 +165,13 @@ class Together:
         run_state.scheduler.rate.share_with(lease.sharers)
         self._mates = frozenset(each.id for each in mates)
         self._share.mates_busy = any(each.busy for each in mates)
-        if isinstance(tasks, AdjustableConcurrency):
-            all_ = tasks.given
-            before = sum(each.id < lease.worker for each in mates)
-            part = math.inf
-            if math.isfinite(all_):
-                part, rest = divmod(int(all_), 1 + len(mates))
-                part = max(min(part + (before < rest), all_ - sum(each.in_flight for each in mates)), 0)
-            tasks.keep_below(part if mates else math.inf)
+        all_ = tasks.given
+        before = sum(each.id < lease.worker for each in mates)
+        part = math.inf
+        if math.isfinite(all_):
+            part, rest = divmod(int(all_), 1 + len(mates))
+            part = max(min(part + (before < rest), all_ - sum(each.in_flight for each in mates)), 0)
+        tasks.keep_below(part if mates else math.inf)
 
     def _follow(self, seen: _Seen) -> None:
         run_state = self._run_state

@@ -13,7 +13,6 @@ import pytest
 from runner.errors import Fenced
 from runner.host.clock import ServerClock, SystemClock
 from runner.model import State
-from runner.pace.adjustable import AdjustableConcurrency
 from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
 from runner.steps.submit import submit
 from runner.store import jobs, late_answers, pacers, rates, shares, workers
@@ -217,7 +216,7 @@ def test_a_limiter_at_a_server_is_changed_by_one_at_a_time(world: World, open_: 
 
 
 def test_a_part_of_the_tasks_at_once_is_kept_to() -> None:
-    tasks = AdjustableConcurrency(FixedConcurrency(10))
+    tasks = FixedConcurrency(10)
     assert tasks.given == 10
     tasks.keep_below(3)
     assert tasks.room(0.0, 2)
@@ -225,7 +224,7 @@ def test_a_part_of_the_tasks_at_once_is_kept_to() -> None:
     tasks.set(2)
     assert tasks.given == 2
     assert not tasks.room(0.0, 2)
-    assert AdjustableConcurrency(LearnedConcurrency()).given == float("inf")
+    assert LearnedConcurrency().given == float("inf")
 
 
 @at_a_server
