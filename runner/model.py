@@ -105,7 +105,7 @@ class Reference:
     """An input file of a job, already looked at: `sha256` is of its whole content."""
 
     path: str  # as written in the manifest, after expansion
-    file: Path  # absolute
+    file: ResultPath  # absolute
     kind: Kind
     mime: str
     size_bytes: int

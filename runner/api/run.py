@@ -24,6 +24,7 @@ from runner.api.runs.begun import BegunRun, apply
 from runner.api.runs.end import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
 from runner.api.runs.joining import JOIN_WAIT_S, join, taking_part
 from runner.api.runs.preflight import TRY_ONE, Looked, look
+from runner.api.runs.reference_sharing import keep_references, shared_references
 from runner.api.runs.room import look_at_room
 from runner.api.runs.sandbox_process import Sandbox, sandbox_child
 from runner.engine import Ended, Engine, Progress, RunOptions
@@ -193,6 +194,7 @@ class Run:
         known = self._known()
         if not self._joins:
             _put_files_in_place(known.file, known.plan.settings, known.folder, self._announce, known.now)
+            keep_references(known.file, known.plan.settings, self._announce)
         return replace(known.plan, run=known.run_id)
 
     async def go(self, progress: Progress, beside: Sequence[Beside]) -> Ended:
@@ -460,6 +462,7 @@ async def _go(
             is_run=lambda name: file.holder_of(name) is not None,
             seen=seen.read(workspace.folder, account.service),
             lease=lease,
+            shared_references=shared_references(file, settings),
         )
         downloads = Downloads.create(context, known.folder, results, slow_places=slow_places)
         left_out = staging.rows_not_staged(file.conn, settings.name)

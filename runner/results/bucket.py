@@ -245,7 +245,7 @@ class BucketStorage:
         part.discard()
 
     def put_file(self, source: Path, path: ResultPath, sha256: Sha256, size_bytes: int, *, mime: str) -> None:
-        """Put a file to a name at which nothing stands, and see that it is there.
+        """See `ResultStorage`; it is there when this returns.
 
         Raises:
             PlaceTrouble: Something else is there.

@@ -6,6 +6,7 @@ Layout below `root`, for a job whose output name is `shots/hero`:
     .parts/<owner>/shots/hero.part                         results on their way; of a bucket, on a disk of this machine
     .old/shots/hero.1.mp4  .old/shots/hero.1.json          what a newer result superseded
     .moving/<sha256>.1                                     files between two names, during `relocate`
+    .references/<sha256>                                   see `runner.results.shared_references`
 
 A finished file is never overwritten. Everything here blocks on the disk; from async code call it in
 a worker thread.
@@ -29,11 +30,12 @@ from runner.results.parts import (
     disk_error,
     disk_errors,
 )
+from runner.results.shared_references import REFERENCES
 from runner.results.storage import DISK, storage_of, suffix_of
 
 PARTS, OLD, MOVING = ".parts", ".old", ".moving"
 MARKS = ".marks"  # see `runner.store.marks`
-RESERVED = frozenset({PARTS, OLD, MOVING, MARKS})
+RESERVED = frozenset({PARTS, OLD, MOVING, MARKS, REFERENCES})
 """Names at the top of an output folder that no job may use."""
 
 
@@ -251,6 +253,10 @@ class OutputFolder:
                         removed += path.suffix == ".part"
                 _remove_if_empty(Path(folder))
             _remove_if_empty(self.scratch / PARTS)
+        if isinstance(self.root, ObjectPath):
+            signs = self.root / PARTS / self._parts.name  # of runs that were killed
+            for name in self.storage.names_in(signs):
+                self.storage.remove(signs / name)
         return removed
 
     def relocate(self, moves: Sequence[Move]) -> tuple[Move, ...]:

@@ -77,6 +77,10 @@ class ResultStorage(Protocol):
         """Give a finished part its name, at which nothing stands."""
         ...
 
+    def put_file(self, source: Path, path: ResultPath, sha256: Sha256, size_bytes: int, *, mime: str) -> None:
+        """Put a copy of a file at a place, where nothing stands or the same does."""
+        ...
+
     def rename(self, source: ResultPath, target: ResultPath) -> None:
         """Move a file to a place at which nothing stands; it may come from another storage."""
         ...
@@ -209,6 +213,25 @@ class DiskStorage:
         _make_folder(_local(path).parent)
         part.path.rename(_local(path))
         part.forget()
+
+    def put_file(self, source: Path, path: ResultPath, sha256: Sha256, size_bytes: int, *, mime: str) -> None:
+        """See `ResultStorage`."""
+        there = _local(path)
+        if self.holds(there, sha256, size_bytes):
+            return
+        with disk_errors(there.parent):
+            _make_folder(there.parent)
+            number, name = tempfile.mkstemp(dir=there.parent, prefix=f".{there.name[:40]}.")
+            new = Path(name)
+            try:
+                with os.fdopen(number, "wb") as file, source.open("rb") as content:
+                    shutil.copyfileobj(content, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                new.replace(there)
+            finally:
+                new.unlink(missing_ok=True)
+            sync_folder(there.parent)
 
     def rename(self, source: ResultPath, target: ResultPath) -> None:
         """See `ResultStorage`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner.errors import RunnerError
@@ -67,7 +66,7 @@ def references_from_json(text: str) -> tuple[Reference, ...]:
     return tuple(
         Reference(
             path=item["path"],
-            file=Path(item["file"]),
+            file=path_of(item["file"]),
             kind=Kind(item["kind"]),
             mime=item["mime"],
             size_bytes=item["size_bytes"],

@@ -168,11 +168,13 @@ def to_price(conn: Connection, manifest: str) -> list[Job]:
     return [get(conn, row["id"]) for row in rows]
 
 
-def references_listed(conn: Connection, manifest: str) -> Iterator[Reference]:
-    """Yield the input files of what is listed, each once."""
+def references_listed(conn: Connection, manifest: str, *, unsent: bool = False) -> Iterator[Reference]:
+    """Yield the input files of what is listed, each once; with `unsent`, of what nothing was sent of yet."""
     seen: set[str] = set()
+    only = f" AND state IN {NEVER_SENT_SQL}" if unsent else ""
     for row in conn.execute(
-        "SELECT DISTINCT refs FROM jobs WHERE manifest = ? AND listed = 1 AND refs <> '[]'", (manifest,)
+        f"SELECT DISTINCT refs FROM jobs WHERE manifest = ? AND listed = 1 AND refs <> '[]'{only}",
+        (manifest,),
     ):
         for reference in references_from_json(row["refs"]):
             if reference.path not in seen:

@@ -15,8 +15,9 @@ import pytest
 
 from tests import buckets
 from tests.buckets import DROP, Gate, S3Server, refusal
+from tests.databases import close_all, empty_state, of_kind, server
 from tests.imitation.fixtures import Bench, ended, said
-from tests.support import Process
+from tests.support import Process, wait_for
 
 s3, gate = buckets.s3, buckets.gate
 
@@ -202,3 +203,31 @@ def test_results_move_to_a_bucket_when_the_manifest_says_so(bench: Bench, gate: 
     ]
     assert sorted(bench.service.contents[sha] for sha in shas) == sorted(prompts)
     assert Counter(prompts) == bench.service.ledger.paid
+
+
+def test_several_runs_share_a_bucket_and_one_of_them_is_killed(
+    bench: Bench, gate: Gate, s3: S3Server
+) -> None:
+    with of_kind("postgresql"):
+        empty_state()
+        close_all()
+    head = use(bench, gate, "shared")
+    bench.command.environment["RIVYA_STATE"] = server()
+    jobs = [{"id": f"j{n}", "references": [bench.picture("a.png", "a")]} for n in range(40)]
+    prompts = bench.write(jobs, limits={"requests_per_second": 30, "in_flight": 9}, **head)
+    first = bench.start()
+    wait_for(lambda: bench.service.ledger.posts)
+    (bench.command.workspace / "a.png").unlink()
+    others = [bench.start(), bench.start()]
+    wait_for(lambda: len([each for each in s3.objects("shared") if each.endswith(".mp4")]) > 5)
+    first.kill()
+    ended(first)
+    outcomes = [ended(each, timeout_s=120) for each in others]
+    last = bench.run()
+
+    assert [each.code for each in (*outcomes, last)] == [0, 0, 0], "\n".join(map(said, (*outcomes, last)))
+    assert bench.command("state", "copy", "--to", bench.database).code == 0
+    kept = [name for name in s3.objects("shared") if name.startswith("night/.references/")]
+    assert len(kept) == 1
+    s3.store("shared").delete(kept)
+    assert_whole(bench, s3, "shared", prompts)

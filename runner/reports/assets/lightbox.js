@@ -255,7 +255,8 @@ const about = (app, job, unfolded) => {
 };
 
 const reference = file => {
-  const thumb = kindOf(file) === "image" ? h("img", {src: file[0], alt: "", loading: "lazy"}) : null;
+  // Nothing leads from a page in a bucket to a file on somebody's disk.
+  const thumb = file[0] && kindOf(file) === "image" ? h("img", {src: file[0], alt: "", loading: "lazy"}) : null;
   if (thumb) thumb.onerror = () => thumb.remove();
-  return h("li", {}, thumb, h("a", {href: file[0], target: "_blank", rel: "noopener noreferrer"}, nameOf(file)), h("span", {class: "muted"}, `${file[1]}, ${bytes(file[2])}`));
+  return h("li", {}, thumb, file[0] ? h("a", {href: file[0], target: "_blank", rel: "noopener noreferrer"}, nameOf(file)) : nameOf(file), h("span", {class: "muted"}, `${file[1]}, ${bytes(file[2])}`));
 };
