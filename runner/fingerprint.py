@@ -55,7 +55,7 @@ def fingerprint(
         prompt: The prompt after expansion, exactly as it is sent.
         params: What the user wrote, in the types the contract wants; defaults are not filled in,
             so a change of the catalogue pays for nothing again.
-        references: SHA-256 of each input file, in order.
+        references: SHA-256 of each input file, in order; of another job's result what `result_token` returns.
 
     Returns:
         `fp1:` and 64 hex digits.
@@ -74,6 +74,32 @@ def fingerprint_of(
     text = '{"model":%s,"params":%s,"prompt":%s,"references":%s}' % parts  # noqa: UP031  # braces are literal
     digest = hashlib.sha256(f"{FINGERPRINT_VERSION}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
     return Fingerprint(f"{FINGERPRINT_VERSION}:{digest}")
+
+
+def result_token(
+    fingerprint: Fingerprint | str,
+    *,
+    edition: int = 0,
+    take: int = 0,
+    result: int = 1,
+    frame: str | None = None,
+) -> str:
+    """Return what stands in a fingerprint for another job's result, before there is any: what will have made it.
+
+    Args:
+        fingerprint: Of that job.
+        edition: How many of its earlier rounds had a result. A round that failed has made nothing of which others
+            could have been made, so it changes nothing.
+        take: Its number among takes, which have one fingerprint; 0 where it is none.
+        result: Which of its results, from 1.
+        frame: Which picture of a film, if not all of it.
+    """
+    return f"job:{canonical([fingerprint, edition, take, result, frame])}"
+
+
+def choice_token(takes: Sequence[str]) -> str:
+    """Return what stands in a fingerprint for a take that nobody has picked yet: the tokens of all of them."""
+    return f"pick:{canonical(list(takes))}"
 
 
 def idempotency_key(

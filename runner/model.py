@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, NewType, TypeAlias
-from urllib.parse import quote
 
 JobId = NewType("JobId", str)
 TaskId = NewType("TaskId", str)
@@ -100,12 +99,36 @@ class Problem:
         return f"{self.place}: {self.what}{hint}"
 
 
+class Frame(StrEnum):
+    """A picture of a film."""
+
+    FIRST = "first"
+    LAST = "last"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultOf:
+    """Which result of another job a reference is.
+
+    `jobs` are whose: one, or, while it is `undecided`, the takes of which a person has to pick one.
+    """
+
+    jobs: tuple[JobId, ...]
+    result: int = 1
+    frame: Frame | None = None  # of a film, sent as a picture
+    pick: bool = False
+    undecided: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """An input file of a job, already looked at: `sha256` is of its whole content."""
+    """An input file of a job, already looked at: `sha256` is of its whole content.
 
-    path: str  # as written in the manifest, after expansion
-    file: ResultPath  # absolute
+    One that is another job's result has no file, and an empty hash, before it is bound to what that job has made.
+    """
+
+    path: str  # as written in the manifest, after expansion; of a result: `job: still-1, result: 2`
+    file: Path  # absolute
     kind: Kind
     mime: str
     size_bytes: int
@@ -113,6 +136,17 @@ class Reference:
     odd: tuple[str, ...] = field(
         default=(), compare=False
     )  # what models may refuse or turn: kinds of warnings
+    result_of: ResultOf | None = None
+
+    @property
+    def is_to_come(self) -> bool:
+        """Whether it is another job's result, and not bound to a file yet."""
+        return self.result_of is not None and not self.sha256
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return self.path if self.result_of is None else self.file.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +168,7 @@ class JobSpec:
     fingerprint: Fingerprint
     axes: Mapping[str, Json] = field(default_factory=dict)
     place: Place
+    number: int | None = None  # its place among all, where it is not the order in which they come
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,57 +220,6 @@ class PriceRule:
     shared: bool = False
 
 
-BUCKET_SCHEMES = ("s3", "gs", "az")
-
-
-class ObjectPath(PurePosixPath):
-    """Where an object is in a bucket, `s3://bucket/shots/hero.mp4`: named as a path is, and on no disk."""
-
-    __slots__ = ()
-
-    def __str__(self) -> str:
-        """Return it as people write it."""
-        text = super().__str__()
-        scheme, _, rest = text.partition(":/")
-        return f"{scheme}://{rest}" if rest and scheme in BUCKET_SCHEMES else text
-
-    def __fspath__(self) -> str:
-        """Refuse to be looked for on a disk."""
-        raise TypeError(f"{self} is not on a disk")
-
-    def as_uri(self) -> str:
-        """Return it as a link, for who has a way to the bucket."""
-        return quote(str(self), safe=":/")
-
-    @property
-    def bucket(self) -> ObjectPath:
-        """The bucket that it is in."""
-        return ObjectPath(*self.parts[:2])
-
-    @property
-    def key(self) -> str:
-        """Its name in the bucket."""
-        return "/".join(self.parts[2:])
-
-
-ResultPath: TypeAlias = Path | ObjectPath
-"""Where a result is: on a disk, absolute, or in a bucket."""
-
-
-def is_in_bucket(text: str) -> bool:
-    """Say whether a text names a place in a bucket."""
-    return text.partition("://")[0] in BUCKET_SCHEMES and "://" in text
-
-
-def path_of(text: str) -> ResultPath:
-    """Return the path that a text names.
-
-    >>> str(path_of("s3://films/night/hero.mp4").with_suffix(".json"))
-    's3://films/night/hero.json'
-    """
-    return ObjectPath(text) if is_in_bucket(text) else Path(text)
-
-
 # How long a service remembers a key is undocumented, and so is whether it holds one while it works on a submit. What
 # somebody on the way has given up on may still be worked on: 20 s later it has ended, also in a bad hour.
 RESEND_WITHIN_S, RESEND_AFTER_S = 3600.0, 20.0
@@ -256,7 +240,7 @@ class Settings:
 
     path: Path  # absolute path of the manifest file
     name: str
-    output_dir: ResultPath  # absolute
+    output_dir: Path  # absolute
     budget: Budget = Budget()
     limits: Limits = Limits()
     polling: Polling = Polling()
@@ -272,6 +256,7 @@ class Job:
     """One row of the ledger's `jobs`: a job as far as it has come.
 
     `row` is the database's number of it, `version` grows with each change. Times are RFC 3339 UTC.
+    `edition` counts its earlier rounds that had a result, which other jobs may have been made of.
     `origin` is the id the row began with and `serial` counts earlier rows that began with the same id and
     fingerprint: together they keep idempotency keys apart when a renamed job's old id is used again.
     `in_doubt` counts the sends of `body` that were not definitely refused, one on its way included; `pinned` says
@@ -301,6 +286,7 @@ class Job:
     shape: str
     output: str
     round: int
+    edition: int
     revision: int
     key: str | None
     body: bytes | None
@@ -346,7 +332,7 @@ class Artifact:
     """One result file of a job. `number` counts the urls from 1; `path` is absolute; `warning` says what is odd."""
 
     number: int
-    path: ResultPath
+    path: Path
     sha256: Sha256
     size_bytes: int
     mime: str
@@ -416,15 +402,11 @@ class Opinion(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """What a person thinks of a job's result: `rating` is 1 to 5, 0 for none; `word` is theirs, empty for none.
-
-    `results` are the numbers of those that are picked of several; empty where all are meant.
-    """
+    """What a person thinks of one result: `rating` is 1 to 5, 0 for none; `word` is theirs, empty for none."""
 
     verdict: Opinion | None = None
     rating: int = 0
     word: str = ""
-    results: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return self != Pick()
@@ -432,22 +414,15 @@ class Pick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickChange:
-    """What of a pick is to change; None leaves it as it is. A `verdict` of "" takes it back.
-
-    A verdict without `results` is about all that the job has made.
-    """
+    """What of a pick is to change; None leaves it as it is. A `verdict` of "" takes it back."""
 
     verdict: Opinion | Literal[""] | None = None
     rating: int | None = None
     word: str | None = None
-    results: tuple[int, ...] | None = None
 
     def values(self) -> dict[str, Any]:
         """Return the fields that change, as `Pick` has them."""
-        results = self.results
-        if self.verdict is not None and (results is None or self.verdict is not Opinion.PICKED):
-            results = ()
-        changed = {"verdict": self.verdict, "rating": self.rating, "word": self.word, "results": results}
+        changed = {"verdict": self.verdict, "rating": self.rating, "word": self.word}
         return {
             name: (value or None) if name == "verdict" else value
             for name, value in changed.items()

@@ -18,6 +18,7 @@ from runner.api.plans.groups import NOTHING_TO_PAY, Totals, totals
 from runner.api.plans.missing_payments import Missing, find_missing
 from runner.api.plans.results_on_disk import adoptable
 from runner.api.plans.taken_places import Taken, places_taken
+from runner.api.plans.waits import NO_CHAINS, ChainedJobs, hold
 from runner.api.plans.warnings import about_other_names, about_surprises, about_the_place
 from runner.host.workspace import DatabasePlace, Workspace, find_workspace
 from runner.manifest import in_order
@@ -27,7 +28,7 @@ from runner.model import Basis, Budget, Estimate, Problem, Reference, Settings
 from runner.money.budget import EPSILON
 from runner.pace.rate import RATE
 from runner.results.sidecar import Sidecar, SidecarIndex
-from runner.store import diff, durations, jobs, ledger, rates, reporting, result_hosts, staging, switches
+from runner.store import diff, durations, jobs, ledger, rates, reporting, result_hosts, staging
 from runner.store.database import StateDatabase, empty_database, open_to_read
 from runner.store.listings import ListingSource
 from runner.store.marks import Mark, Marks
@@ -42,7 +43,6 @@ CHANGES = (
     "failed",
     "uncertain",
     "abandoned",
-    "off",
     "orphaned",
 )
 # Weakest last: the basis of a sum is that of its weakest part.
@@ -81,6 +81,7 @@ class Plan:
     taken: tuple[Taken, ...]  # places of other manifests that results would take
     left_out: LeftOut = LeftOut()  # noqa: RUF009  # jobs with mistakes, which nothing is done for
     mended: tuple[Reference, ...] = ()  # copies of pictures that are sent in their place
+    waits: ChainedJobs = NO_CHAINS  # jobs that take others' results
     odd: tuple[str, ...] = ()  # ids of jobs to submit with a cell such as `#REF!`
     run: int | None = None  # the number of the run that does it, once it has begun
     incomplete: bool = False  # some that were asked for are left out
@@ -179,12 +180,12 @@ def judge(
     All of them are in the summary; where only some are asked for, the rest are not submitted and cost nothing.
     """
     settings, without = opened.settings, opened.without
-    staging.switch_off(file.conn, switches.off_ids(file.conn, settings.name))
     counts = diff.summary(file.conn, settings.name)
     if without.narrows:
         staging.narrow(file.conn, without.wants)
     summary = {change: counts.get(change, 0) for change in CHANGES}
     summary = {"total": sum(summary.values()), **summary}
+    waits = hold(file.conn)
     spend = diff.to_spend(file.conn)
     charged, reserved = ledger.totals(file.conn, settings.name)
     submits = sum(each.jobs for each in spend.values())
@@ -221,7 +222,10 @@ def judge(
         upload_bytes=upload_bytes,
         submits=submits,
         requests=requests,
-        seconds=_seconds(file, settings, base_url, requests=requests, tasks=submits + running),
+        seconds=_seconds(
+            file, settings, base_url, requests=requests, tasks=submits + running, depth=waits.depth
+        ),
+        waits=waits,
         adopted=found.adopted,
         problems=in_order(opened.manifest.problems),
         taken=found.taken,
@@ -276,9 +280,9 @@ def _above_cap(file: StateDatabase, budget: Budget) -> int:
 
 
 def _seconds(
-    file: StateDatabase, settings: Settings, base_url: str, *, requests: int, tasks: int
+    file: StateDatabase, settings: Settings, base_url: str, *, requests: int, tasks: int, depth: int
 ) -> float | None:
-    """Return a rough time: the requests at the rate we know, plus one task's length."""
+    """Return a rough time: the requests at the rate we know, plus one task's length, or of so many in a row."""
     if not tasks:
         return 0.0
     known = rates.latest_of_service(file.conn, base_url)
@@ -293,7 +297,7 @@ def _seconds(
     waves = 1.0
     if settings.limits.in_flight:
         waves = max(1.0, tasks / settings.limits.in_flight)
-    return max(requests / rate, 0.0) + waves * length_s
+    return max(requests / rate, 0.0) + max(waves, depth) * length_s
 
 
 @contextmanager
@@ -354,7 +358,7 @@ def planned(
 
 def plan_lines(file: StateDatabase, plan: Plan) -> Iterator[dict[str, Any]]:
     """Yield a plan job by job, as `plan --json` prints it."""
-    adopted = plan.adopted
+    adopted, waits = plan.adopted, plan.waits.by_job()
     for line in diff.lines(file.conn, plan.name):
         sends = bool(line.sends)
         yield {
@@ -367,6 +371,7 @@ def plan_lines(file: StateDatabase, plan: Plan) -> Iterator[dict[str, Any]]:
             "prompt": line.prompt,
             "params": json.loads(line.params),
             "references": [item.path for item in reporting.references(line.refs)],
+            "waits": waits.get(line.job) if line.change != "orphaned" else None,
             "output": line.output,
             "fingerprint": line.fingerprint,
             "round": line.round,

@@ -23,7 +23,8 @@ def check_references(contract: Contract, references: Sequence[Reference]) -> lis
 
     A file above `max_mb` times 1,000,000 bytes gets a warning, above `max_mb` times 1,048,576 an
     error, as the documentation does not say which it means. Where the upload rules of the model
-    are not known, the service's default limits give warnings at most.
+    are not known, the service's default limits give warnings at most. Of what another job has yet to make, its
+    kind is all that is known.
     """
     if not references:
         return []
@@ -83,12 +84,14 @@ def _check_reference(
         if by_kind:
             return ParamProblem(
                 key=key,
-                what=f"{shown(reference.path)} is {_a(reference.kind)} ({reference.mime});"
+                what=f"{shown(reference.path)} is {_a(reference.kind)}{_mime(reference)};"
                 f" {contract.id} takes {' or '.join(by_kind)} files",
                 code="reference-kind",
                 hint=_NO_PICTURE if _is_named_like_a_film(reference) else "",
             )
         rule = DEFAULT_UPLOAD_KINDS[reference.kind]
+    if reference.is_to_come:
+        return None
     default = DEFAULT_UPLOAD_KINDS[reference.kind]
     mimes, mime_known = (rule.mime, known) if rule.mime else (default.mime or (), False)
     if reference.mime not in mimes:
@@ -160,6 +163,10 @@ def _fits(references: Sequence[Reference], mix: Mapping[Kind, int]) -> bool:
 
 def _files(count: int) -> str:
     return f"{count} reference file" + ("" if count == 1 else "s")
+
+
+def _mime(reference: Reference) -> str:
+    return "" if reference.is_to_come else f" ({reference.mime})"
 
 
 def _a(kind: Kind) -> str:

@@ -6,20 +6,20 @@ import heapq
 import itertools
 import math
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from runner.engine.admission import Admission
 from runner.engine.gates import Gates
 from runner.engine.share import Share, WholeManifest
-from runner.engine.switched import SwitchedOff
 from runner.engine.view import RunOptions
-from runner.model import Job, ModelId, Reference, State
+from runner.model import NEVER_SENT, Job, ModelId, Reference, State
 from runner.steps import upload as upload_step
+from runner.steps.bind import Bound, bind, needs_binding
 from runner.steps.context import RunContext
 from runner.steps.download import Settled
-from runner.store import jobs, moves
+from runner.store import jobs, moves, needs
 from runner.store.connection import Connection
 
 LOOKAHEAD = 64  # jobs held ready ahead of their submit, or of their download
@@ -51,9 +51,11 @@ class Backlog:
         self.missing: dict[int, tuple[str, set[upload_step.Needed]]] = {}
         self.tries: Counter[Any] = Counter()
         self.fed = False
-        self.switched_off = SwitchedOff(context.settings.name)
+        self._freed: deque[int] = deque()  # rows that no longer wait for others, and were passed over before
+        self._freed_times = 0
         self.models: dict[str, ModelId] = {}  # of each shape that was prepared
         self._cursor = (-1, -1)
+        self.bound: Callable[[Bound], None] = lambda found: None  # told what became of jobs that take results
         self._unclear_later = 0
         self._later: list[tuple[float, int, deque[Any], Any]] = []
         self._sequence = itertools.count()
@@ -99,7 +101,8 @@ class Backlog:
     @property
     def runs_low(self) -> bool:
         """Whether the next jobs of the manifest are to be brought near."""
-        return not self.fed and len(self.ready) + len(self.missing) < LOOKAHEAD // 2
+        more = bool(self._freed) or not self.fed
+        return more and len(self.ready) + len(self.missing) < LOOKAHEAD // 2
 
     async def refill(self) -> None:
         """Bring the next jobs of the manifest near, as many as are about to be needed."""
@@ -112,43 +115,73 @@ class Backlog:
             return
         # Page after page: nothing would wake the loop for the next one when none of these is asked for.
         while True:
+            freed_times = self._freed_times
             chosen = await self._context.writer.write(partial(self._choose, wanted))
             if chosen is None:
-                self.fed = True
+                self.fed = self._freed_times == freed_times
                 return
-            await self.prepare(*chosen)
+            await self.prepare(*await self._bound(chosen))
             wanted -= len(chosen)
             if not wanted:
                 return
 
     def _choose(self, wanted: int, conn: Connection) -> list[Job] | None:
         """Return as many of the next jobs as are wanted, of those that are asked for; None where no more are left."""
-        chosen = self._share.free(conn, self.switched_off.take(wanted))
-        page = self._share.page(conn, after=self._cursor, limit=LOOKAHEAD) if not chosen else []
+        chosen = self._of_freed(conn, wanted)
+        page = self._share.page(conn, after=self._cursor, limit=LOOKAHEAD) if len(chosen) < wanted else []
         if not (page or chosen):
             return None
-        off = self.switched_off.ids(conn)
         for job in page:
             if len(chosen) == wanted:
                 break
             self._cursor = (job.position, job.row)
-            if not self._options.asks_for(job.row, job.id):
-                continue
-            if job.id in off:
-                self.switched_off.leave(job.row, job.id)
-            else:
+            if self._options.asks_for(job.row, job.id):
                 chosen.append(job)
         self._share.chosen(conn, [job.row for job in chosen])
         return chosen
 
+    # --- jobs that need others ---
+
+    async def free(self, source: int) -> None:
+        """A job has its result: those that waited for nothing else are to be sent, before what comes next."""
+        freed = await self._context.writer.write(partial(self._free, source))
+        if not freed:
+            return
+        self._freed_times += 1
+        self.fed = False
+        if self._share.claims:
+            self.look_again()
+        else:
+            self._freed.extend(row for row, passed in freed if passed)
+
+    def _free(self, source: int, conn: Connection) -> list[tuple[int, bool]]:
+        # Where the cursor is has to be known at this very moment: what is ahead of it comes by itself.
+        return [(place[1], place <= self._cursor) for place in needs.made(conn, source)]
+
+    def _of_freed(self, conn: Connection, wanted: int) -> list[Job]:
+        chosen: list[Job] = []
+        while self._freed and len(chosen) < wanted:
+            job = jobs.get(conn, self._freed.popleft())
+            if job.listed and job.state in NEVER_SENT and self._options.asks_for(job.row, job.id):
+                chosen.append(job)
+        return chosen
+
+    async def _bound(self, chosen: list[Job]) -> list[Job]:
+        """Return jobs with the files that they are sent with; those that cannot be sent are told of."""
+        wanting = [job for job in chosen if needs_binding(job)]
+        if not wanting:
+            return chosen
+        found = await bind(self._context, wanting)
+        self.bound(found)
+        others = {job.row for job in wanting}
+        return sorted(
+            [*(job for job in chosen if job.row not in others), *found.jobs],
+            key=lambda job: [each.row for each in chosen].index(job.row),
+        )
+
     def look_again(self) -> None:
         """Jobs that were another's may be free now."""
         self._cursor, self.fed = (-1, -1), False
-
-    def look_at_switches(self, conn: Connection) -> None:
-        """Jobs that were left because they are switched off may be on again."""
-        if self.switched_off.look(conn):
-            self.fed = False
 
     async def prepare(self, *chosen: Job) -> None:
         """Put jobs where they wait next: for their uploads, or for their submit."""
@@ -220,7 +253,7 @@ class Backlog:
         if not open_.new.ever:
             return True
         lacking = bool(self.to_upload or self.missing) and open_.uploads.ever
-        return self.fed and not (self.ready or lacking)
+        return self.fed and not (self.ready or lacking or self._freed)
 
     def _waits_for_a_time(self, *, unclear: bool) -> bool:
         only_unclear = len(self._later) == self._unclear_later

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
+from runner.engine import chained
+from runner.engine.chained import HeldJobs
 from runner.engine.run_state import RunState
 from runner.errors import Exit
 from runner.model import NEVER_SENT, State
-from runner.store import jobs, switches
+from runner.store import jobs
 from runner.store.connection import Connection
 
 UNDER_WAY = (State.SUBMITTING, State.WAITING, State.DOWNLOADING)
@@ -21,12 +24,14 @@ async def look_at_the_ledger(run_state: RunState) -> None:
     """
     context = run_state.context
 
-    def read(conn: Connection) -> tuple[dict[tuple[State, bool], int], int, Counter[str]]:
+    def read(conn: Connection) -> tuple[dict[tuple[State, bool], int], int, Counter[str], HeldJobs]:
         run_state.share.take_back(conn)
         name = context.settings.name
-        return jobs.counts(conn, name), jobs.overdue(conn, name), _left(conn, run_state)
+        held = chained.held_jobs(conn, run_state)
+        left = _left(conn, run_state, frozenset(held.rows))
+        return jobs.counts(conn, name), jobs.overdue(conn, name), left, held
 
-    counts, overdue, left = await context.writer.write(read)
+    counts, overdue, left, held = await context.writer.write(read)
     found = {
         "failed": counts.get((State.FAILED, True), 0),
         "uncertain": counts.get((State.UNCERTAIN, True), 0) + counts.get((State.UNCERTAIN, False), 0),
@@ -35,13 +40,15 @@ async def look_at_the_ledger(run_state: RunState) -> None:
     }
     if any(found.values()):
         run_state.reasons.note(Exit.INCOMPLETE, _in_words(found))
+    for words in held.words():
+        run_state.reasons.note(Exit.INCOMPLETE, words)
     if left:
         run_state.reasons.note(
             Exit.TEMPORARY, f"not everything is done: {_in_words(left)}; run again to continue"
         )
 
 
-def _left(conn: Connection, run_state: RunState) -> Counter[str]:
+def _left(conn: Connection, run_state: RunState, held: Collection[int]) -> Counter[str]:
     """Return by state the listed jobs that this run was to finish and has not, where no other reason says why."""
     left: Counter[str] = Counter()
     code = run_state.reasons.code()
@@ -53,9 +60,8 @@ def _left(conn: Connection, run_state: RunState) -> Counter[str]:
             left[state.value] += 1
     if code is Exit.OK and run_state.admission.allowance(0):
         asked_for = run_state.options.asks_for
-        off = switches.off_ids(conn, run_state.context.settings.name)
         for row, id_, state, _ in jobs.listed_in(conn, run_state.context.settings.name, NEVER_SENT):
-            if asked_for(row, id_) and row not in others and id_ not in off:
+            if asked_for(row, id_) and row not in others and row not in held and row not in run_state.told:
                 left[state.value] += 1
     return left
 

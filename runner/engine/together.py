@@ -15,8 +15,9 @@ from runner.engine.share import ClaimedJobs
 from runner.errors import Exit, RunnerError
 from runner.lifecycle.rules import Failure
 from runner.model import Job
+from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
 from runner.service.protocol import FailureClass
-from runner.store import events, ledger, workers
+from runner.store import events, ledger, needs, workers
 from runner.store.connection import Connection
 from runner.store.lease import Lease
 from runner.store.workers import Worker
@@ -65,7 +66,7 @@ class Together:
         self._begun = False  # before, the engine asks for all that is left anyway
 
     async def begin(self) -> None:
-        """Wait until all others of the account know of us: until then all places for tasks are theirs."""
+        """Wait until all others of the account know of us: until then the whole rate is theirs."""
         told = False
         while not self._run_state.reasons.halted:
             seen = await self._beat()
@@ -116,6 +117,8 @@ class Together:
             mates = frozenset(each.id for each in others if each.manifest == context.settings.name)
             gone = bool(away) or not self._mates <= mates
             left = share.take_up(conn) if self._begun and (gone or share.idle) else []
+            if gone and self._run_state.chained:
+                needs.count(conn, context.settings.name)  # who was shut out may not have come to it
             failing = self._failing(conn) if mates else None
             return _Seen(
                 began_s=began_s,
@@ -156,22 +159,26 @@ class Together:
         return why
 
     def _divide(self, others: Sequence[Worker]) -> None:
-        """Take our part of what the manifest may have at once; of the rate permits are asked for."""
+        """Take our part of what the account, and the manifest, may have at once."""
         run_state, lease = self._run_state, self._lease
-        name = run_state.context.settings.name
+        name, limits = run_state.context.settings.name, run_state.context.settings.limits
         mates = [each for each in others if each.manifest == name]
-        tasks = run_state.scheduler.tasks
+        rate, tasks = run_state.scheduler.rate, run_state.scheduler.tasks
+        if isinstance(rate, AdjustableRate) and limits.requests_per_second is None:
+            # Each would look for a higher rate by itself, and find that of all together.
+            rate.keep_below(None if not others else rate.found_per_s or rate.rate_per_s * lease.sharers)
         lease.sharers, lease.others_busy = 1 + len(others), sum(each.busy for each in others)
-        run_state.scheduler.rate.share_with(lease.sharers)
+        run_state.limits.share_with(lease.sharers)
         self._mates = frozenset(each.id for each in mates)
         self._share.mates_busy = any(each.busy for each in mates)
-        all_ = tasks.given
-        before = sum(each.id < lease.worker for each in mates)
-        part = math.inf
-        if math.isfinite(all_):
-            part, rest = divmod(int(all_), 1 + len(mates))
-            part = max(min(part + (before < rest), all_ - sum(each.in_flight for each in mates)), 0)
-        tasks.keep_below(part if mates else math.inf)
+        if isinstance(tasks, AdjustableConcurrency):
+            all_ = tasks.given
+            before = sum(each.id < lease.worker for each in mates)
+            part = math.inf
+            if math.isfinite(all_):
+                part, rest = divmod(int(all_), 1 + len(mates))
+                part = max(min(part + (before < rest), all_ - sum(each.in_flight for each in mates)), 0)
+            tasks.keep_below(part if mates else math.inf)
 
     def _follow(self, seen: _Seen) -> None:
         run_state = self._run_state
@@ -181,8 +188,8 @@ class Together:
             run_state.progress.event(
                 "notice", message=f"taken over from another run: {number:,} job{'s' if number > 1 else ''}"
             )
-        if seen.gone:
-            run_state.backlog.look_again()
+        if seen.gone or (run_state.chained and self._mates):
+            run_state.backlog.look_again()  # a result that another has fetched may have set jobs free
         if seen.failing is not None and not run_state.reasons.no_new:
             run_state.reasons.stop_submitting(Exit.TEMPORARY, seen.failing)
         for each in seen.surprises:

@@ -17,7 +17,7 @@ from runner.manifest.model_names import find_contract
 from runner.manifest.row_files import open_glob, open_rows
 from runner.manifest.rows import Reading, Rows
 from runner.manifest.section import Section
-from runner.manifest.texts import FileText, Text, WrittenValue, filled_in, read_text, spot_of
+from runner.manifest.texts import FileText, ResultText, Text, WrittenValue, filled_in, read_text, spot_of
 from runner.manifest.values import Value, compile_value
 from runner.manifest.yaml_tree import YamlMap
 from runner.model import Json, ModelId
@@ -40,7 +40,7 @@ class Entry:
     params: Mapping[str, Value]
     inherited: Collection[str]  # keys of params that come from the defaults
     params_spot: Spot
-    references: tuple[FileText, ...]
+    references: tuple[FileText | ResultText, ...]
     output_name: Text
     matrix: Matrix | None
     rows: Rows | None

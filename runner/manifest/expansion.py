@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Final
 
 from runner.contract import (
@@ -20,9 +19,11 @@ from runner.contract import (
 )
 from runner.contract.phrases import shown
 from runner.fingerprint import canonical, fingerprint_of
+from runner.manifest.chains import NOTHING_KNOWN, AskedResult, Chains, Draft, Outcomes
 from runner.manifest.entry import Entry, read_entry
 from runner.manifest.findings import Findings, Spot
-from runner.manifest.head import Head
+from runner.manifest.head import Head, takes_results
+from runner.manifest.hints import id_hint, reference_hint, twice_hint
 from runner.manifest.inputs import Input
 from runner.manifest.left_out import LeftOut
 from runner.manifest.mending import Wanted
@@ -34,19 +35,14 @@ from runner.manifest.placeholders import BadPlaceholder, Scope
 from runner.manifest.references import References
 from runner.manifest.registry import Registry
 from runner.manifest.rows import Row
-from runner.manifest.texts import Text, spot_of
+from runner.manifest.texts import ResultText, Text, spot_of
+from runner.manifest.yaml_tree import YamlMap
 from runner.model import JobId, JobSpec, Json, ModelId, Place, Reference, Severity
 
 MOST_JOBS: Final = 1_000_000
 LONGEST_AXIS: Final = 200  # characters; longer values of a row are no axis of a grid
 _SHORTEST: Final = 4  # a path this short may be one whose cell is empty: it is looked at
 _REMEMBERED: Final = 4096  # different params kept checked
-_EMPTY_ID: Final = (
-    "fill it in; of text without letters and digits `slug` leaves nothing: put something else into the id"
-)
-_SHORTENED: Final = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
-_FORMULA_CELL: Final = re.compile(r"=[A-Za-z.]+\(")
-_MEDIA_NAMES: Final = re.compile(r"\w\.[A-Za-z0-9]{3,4}(?=[\"'\])]*(?:[,;|\s]|$))")
 _TEXTS: Final = ("prompt", "id", "reference")
 
 Checked = tuple[dict[str, Json], list[ParamProblem], str]  # canonical values, what is wrong, canonical text
@@ -64,6 +60,7 @@ class Expander:
         contracts: Mapping[ModelId, Contract],
         references: References,
         refused: Collection[int] = (),
+        outcomes: Outcomes = NOTHING_KNOWN,
     ) -> None:
         self._head = head
         self._refused = refused  # indices of entries that the schema has something against
@@ -81,7 +78,10 @@ class Expander:
         self._without: dict[str, None] = {}  # ids of jobs with mistakes
         self._nameless = 0
         self._stops = False
+        self._number = 0  # of the jobs that are right, where some need others
+        self._chains = Chains(outcomes, self._without) if _takes_results(head) else None
         # Of the job at hand:
+        self._is_later = False
         self._row: Row | None = None
         self._job = ""
         self._fine = True
@@ -98,9 +98,19 @@ class Expander:
         """Ids of jobs, so far, with a cell that looks like no text anybody meant."""
         return self._odd_cells.jobs
 
+    @property
+    def needs_results(self) -> bool:
+        """Whether any job takes another one's result."""
+        return self._chains is not None
+
     def jobs(self) -> Iterator[JobSpec]:
-        """Yield the jobs that have no errors, in the order written: matrix, then rows, then takes."""
+        """Yield the jobs that have no errors, in the order written: matrix, then rows, then takes.
+
+        Jobs that need one that is written further down come last; `number` is their place.
+        """
         yield from self._jobs()
+        if self._chains is not None:
+            yield from self._rest(self._chains)
         self._odd_cells.report(self._findings)
         self._odd_pictures.report(self._findings)
 
@@ -157,8 +167,11 @@ class Expander:
     def _make(self, entry: Entry, scope: Scope, axes: Mapping[str, Json], take: int | None) -> JobSpec | None:
         before = self._findings.reported
         self._known_id = ""
+        self._is_later = False
         job = self._job_of(entry, scope, axes, take)
         self._placed += self._findings.reported - before
+        if self._is_later:
+            return None
         if job is None and self._known_id:
             self._without[self._known_id] = None
         elif job is None and entry.usable:
@@ -174,30 +187,96 @@ class Expander:
         contract = entry.contract or self._contract(entry, scope)
         prompt = self._prompt(entry, scope, contract)
         params, text = self._params(entry, scope, contract)
-        references = self._read_references(entry, scope, contract)
+        references, spots = self._read_references(entry, scope, contract)
         if id_ is None or contract is None:
             return None
         output = self._output(entry, scope, id_, contract, params)
         if not self._fine:
             return None
-        digest = fingerprint_of(
-            model=contract.id,
-            prompt=prompt,
-            params=text,
-            references=[reference.sha256 for reference in references],
-        )
-        self._warn_of_twin(entry, id_, digest, take)
-        return JobSpec(
+        files = [reference for reference in references if isinstance(reference, Reference)]
+        job = JobSpec(
             id=JobId(id_),
             model=contract.id,
             prompt=prompt,
             params=params,
-            references=references,
+            references=tuple(files),
             output=output,
-            fingerprint=digest,
+            fingerprint=fingerprint_of(
+                model=contract.id, prompt=prompt, params=text, references=[each.sha256 for each in files]
+            ),
             axes=axes,
             place=self._place(entry),
         )
+        if self._chains is not None:
+            return self._linked(entry, self._chains, job, contract, text, references, spots, take)
+        self._warn_of_twin(
+            entry.id, id_, job.fingerprint, take, self._where(entry.id) if entry.id else entry.spot
+        )
+        return job
+
+    # Jobs that need others, and those that others may need.
+
+    def _linked(
+        self,
+        entry: Entry,
+        chains: Chains,
+        job: JobSpec,
+        contract: Contract,
+        params: str,
+        references: Sequence[Reference | AskedResult],
+        spots: Sequence[Spot],
+        take: int | None,
+    ) -> JobSpec | None:
+        self._number += 1
+        draft = Draft(
+            spec=replace(job, number=self._number - 1),
+            base=job.id if take is None else job.id[: job.id.rindex("-")],
+            take=take or 0,
+            contract=contract,
+            params=params,
+            references=references,
+            spots=spots,
+            spot=self._where(entry.id) if entry.id is not None else entry.spot,
+            template=entry.id,
+        )
+        if len(job.references) == len(references):
+            return self._finished(chains, draft, draft.spec)
+        if not chains.is_there(draft):
+            self._is_later = True
+            return None
+        return self._made(chains, draft)
+
+    def _made(self, chains: Chains, draft: Draft) -> JobSpec | None:
+        job, wrong = chains.made(draft)
+        for each in wrong:
+            severity = Severity.WARNING if each.warns else Severity.ERROR
+            self._report_as(each.spot, each.what, each.code, each.hint, severity)
+        return self._finished(chains, draft, job) if all(each.warns for each in wrong) else None
+
+    def _finished(self, chains: Chains, draft: Draft, job: JobSpec) -> JobSpec:
+        take = draft.take or None
+        self._warn_of_twin(draft.template, job.id, job.fingerprint, take, draft.spot)
+        chains.add(job.id, draft.base, draft.take, job.fingerprint, draft.contract)
+        return job
+
+    def _rest(self, chains: Chains) -> Iterator[JobSpec]:
+        """Yield the jobs that need one that was written further down."""
+        ordered, lost = chains.rest()
+        for draft, wrong in lost:
+            self._job = draft.spec.id
+            self._without[self._job] = None
+            if wrong is not None:
+                self._placed += 1
+                self._error(wrong.spot, wrong.what, wrong.code, wrong.hint)
+        for draft in ordered:
+            before = self._findings.reported
+            self._job = draft.spec.id
+            job = self._made(chains, draft)
+            self._placed += self._findings.reported - before
+            if job is None:
+                self._without[draft.spec.id] = None
+            else:
+                yield job
 
     # Parts of a job; each reports what is wrong with it and says so in `_fine`.
 
@@ -217,7 +296,7 @@ class Expander:
                 self._where(entry.id),
                 f"the id {shown(id_)} {trouble}",
                 "bad-id",
-                _id_hint(entry.id, trouble, id_),
+                id_hint(entry.id, trouble, id_),
             )
             return None
         self._job = self._known_id = id_
@@ -228,7 +307,7 @@ class Expander:
             here = self._where(entry.id)
             rows = f" of {spot.source.file}" if spot.source.file != here.source.file else ""
             what = f"the id {shown(id_)} is used twice (first on line {before}{rows})"
-            self._error(here, what, "duplicate-id", _twice_hint(entry))
+            self._error(here, what, "duplicate-id", twice_hint(entry))
             return None
         return id_
 
@@ -318,14 +397,20 @@ class Expander:
 
     def _read_references(
         self, entry: Entry, scope: Scope, contract: Contract | None
-    ) -> tuple[Reference, ...]:
+    ) -> tuple[Sequence[Reference | AskedResult], Sequence[Spot]]:
+        """Return the references of a job, and where they are written; of files it is told here what is wrong."""
         if not entry.references:
-            return ()
+            return (), ()
         limits = picture_limits(contract) if contract is not None else None
         wanted = Wanted(most_bytes=limits[0], mimes=limits[1]) if limits is not None else None
-        references: list[Reference] = []
+        references: list[Reference | AskedResult] = []
         texts: list[Text] = []
         for text in entry.references:
+            if isinstance(text, ResultText):
+                for job in self._paths(text, scope):
+                    references.append(AskedResult(job, text.result, text.frame, text.pick))
+                    texts.append(text)
+                continue
             for path in self._paths(text, scope):
                 found = self._references.read(path, wanted if text.mend else None)
                 if isinstance(found, Reference):
@@ -335,13 +420,18 @@ class Expander:
                         self._odd_pictures.take(found.path, found.odd, self._where(text), self._job)
                     texts.append(text)
                 else:
-                    hint = found.hint if self._row is None else _reference_hint(path) or found.hint
+                    hint = found.hint if self._row is None else reference_hint(path) or found.hint
                     self._error(self._where(text), found.what, found.code, hint)
-        if references and contract is not None:
-            for problem in check_references(contract, references):
+        files = [each for each in references if isinstance(each, Reference)]
+        if len(files) != len(references):
+            return references, [
+                self._where(text) for text in texts
+            ]  # what is wrong is told once all are known
+        if files and contract is not None:
+            for problem in check_references(contract, files):
                 index = problem.key[len("references[") : -1]
                 self._report(self._where(texts[int(index)] if index.isdecimal() else texts[0]), problem)
-        return tuple(references)
+        return files, ()
 
     def _paths(self, text: Text, scope: Scope) -> list[str]:
         """Return the paths one written reference stands for: none for an empty cell, more for a list."""
@@ -409,18 +499,18 @@ class Expander:
             self._error(self._where(entry.id or text), what, "output-collision", hint)
         return name
 
-    def _warn_of_twin(self, entry: Entry, id_: str, digest: str, take: int | None) -> None:
+    def _warn_of_twin(
+        self, id_text: Text | None, id_: str, digest: str, take: int | None, spot: Spot
+    ) -> None:
         base = id_ if take is None else id_[: id_.rindex("-")]
         other = self._registry.take_fingerprint(digest, base)
         if other is None or (take is not None and other == base):
             return
         what = f"this job asks for the same as {shown(other)}: both are paid for"
         hint = "for several takes of one job write `repeat:`"
-        if entry.id is not None and entry.id.template.uses("take"):
+        if id_text is not None and id_text.template.uses("take"):
             hint = "leave ${take} out of the id: takes are numbered automatically"
-        self._report_as(
-            self._where(entry.id) if entry.id else entry.spot, what, "same-job", hint, Severity.WARNING
-        )
+        self._report_as(spot, what, "same-job", hint, Severity.WARNING)
 
     # Where things are, and saying what is wrong there.
 
@@ -486,6 +576,11 @@ class Expander:
         self._findings.report(spot, what, code, hint, job=self._job, severity=severity)
 
 
+def _takes_results(head: Head) -> bool:
+    written = (head.document, *(item for item in head.jobs if isinstance(item, YamlMap)))
+    return any(takes_results(each.get("references")) for each in written)
+
+
 def _checked(contract: Contract, values: dict[str, Json]) -> Checked:
     params, problems = canonical_params(contract, values)
     # What is wrong may be no JSON at all, and no job is made of it.
@@ -503,42 +598,3 @@ def _is_axis(value: object) -> bool:
     if type(value) is float:
         return math.isfinite(value)
     return value is None or type(value) is int or type(value) is bool
-
-
-def _id_hint(text: Text, trouble: str, said: str) -> str:
-    if trouble.startswith("has ") and "characters" in trouble:
-        return "cut it: ${… | slug | fit} takes what fits and keeps ids apart"
-    if trouble == "is empty":
-        return _EMPTY_ID if text.template.expressions else ""
-    if text.template.whole and _SHORTENED.fullmatch(said):
-        return "a spreadsheet has shortened this number: make text of its column, and enter it again"
-    for expression in text.template.expressions:
-        if not expression.filters:
-            return f"write ${{{expression.path} | slug}}"
-    return "letters, digits, spaces, `.`, `_` and `-` are allowed; on free text write ${… | slug}"
-
-
-def _reference_hint(path: str) -> str:
-    """Return what to do about a cell that names no file, where it shows what it is."""
-    if path[:1] != "=" and (is_odd(PurePath(path).stem) or why_odd(path, "reference")):
-        return "leave the cell empty where there is no file"
-    if _FORMULA_CELL.match(path):
-        return "this formula was not computed: save its value"
-    if len(_MEDIA_NAMES.findall(path)) > 1:
-        return "a cell names one file: make a column for each of them, and a reference of each column"
-    return ""
-
-
-def _twice_hint(entry: Entry) -> str:
-    template = entry.id.template if entry.id is not None else None
-    if template is None:
-        return ""
-    unused = [
-        name for name in (entry.matrix.axes if entry.matrix is not None else ()) if not template.uses(name)
-    ]
-    if unused:
-        return f"put ${{{unused[0]}}} into the id"
-    if entry.rows is not None:
-        scope = entry.rows.scope
-        return f"put something into the id that no other row has, such as ${{{scope}.…}}"
-    return "ids are unique; change one of them"

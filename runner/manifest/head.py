@@ -15,6 +15,7 @@ from runner.manifest.section import Section
 from runner.manifest.settings import read_settings
 from runner.manifest.texts import (
     FileText,
+    ResultText,
     Text,
     WrittenValue,
     check_variable_name,
@@ -24,7 +25,7 @@ from runner.manifest.texts import (
     read_text,
 )
 from runner.manifest.yaml_tree import YamlList, YamlMap
-from runner.model import Json, ModelId, Settings
+from runner.model import Frame, Json, ModelId, Settings
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -41,7 +42,7 @@ class Head:
     model: Text | None
     prompt: Text | None
     params: Mapping[str, WrittenValue]
-    references: tuple[FileText, ...]
+    references: tuple[FileText | ResultText, ...]
     mend: bool  # what pictures are where they do not say it themselves
     output_name: Text
     jobs: YamlList
@@ -113,7 +114,7 @@ def read_params(section: Section) -> dict[str, WrittenValue]:
     }
 
 
-def read_references(section: Section, *, mend: bool) -> tuple[FileText, ...] | None:
+def read_references(section: Section, *, mend: bool) -> tuple[FileText | ResultText, ...] | None:
     """Return the references; None where the key is absent or wrong.
 
     Args:
@@ -123,16 +124,42 @@ def read_references(section: Section, *, mend: bool) -> tuple[FileText, ...] | N
     value = section.node.get("references")
     if not isinstance(value, YamlList):
         return None
-    texts = []
+    texts: list[FileText | ResultText] = []
     for index, item in enumerate(value):
         spot = section.at("references").inside(value.item_at(index), index)
         file, mended = item, mend
+        if isinstance(item, YamlMap) and "job" in item:
+            if (result := _read_result(item, spot, section.findings)) is not None:
+                texts.append(result)
+            continue
         if isinstance(item, YamlMap):
             file, mended = item.get("file"), item.get("mend", mend) is True
             spot = spot.inside(item.value_at("file"), "file") if "file" in item else spot
         if isinstance(file, str) and file and (text := compiled(file, spot, section.findings)):
             texts.append(FileText(template=text.template, spot=text.spot, mend=mended))
     return tuple(texts)
+
+
+def _read_result(item: YamlMap, spot: Spot, findings: Findings) -> ResultText | None:
+    section = Section(item, spot, findings)
+    text = read_text(section, "job")
+    if text is None:
+        return None
+    frame = section.text("frame")
+    return ResultText(
+        template=text.template,
+        spot=text.spot,
+        result=section.integer("result") or 1,
+        frame=Frame(frame) if frame in [each.value for each in Frame] else None,
+        pick=item.get("pick") is True,
+    )
+
+
+def takes_results(references: object) -> bool:
+    """Return whether any of these references, as they were read from YAML, is another job's result."""
+    return isinstance(references, YamlList) and any(
+        isinstance(item, YamlMap) and "job" in item for item in references
+    )
 
 
 def read_variables(top: Section) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from typing import Final
 from runner.contract import REFERENCE_PARAM, Contract, Param, ParamType
 from runner.contract.params_schema import DIALECT, Schema, bounds, described, items
 from runner.contract.phrases import number_text
-from runner.model import ModelId
+from runner.model import Frame, ModelId
 from runner.schemas import load_contracts, read_schema
 
 # A `${` that is not escaped as `$${`.
@@ -85,22 +85,9 @@ def manifest_schema(contracts: Mapping[ModelId, Contract]) -> Schema:
             "references": {
                 "type": "array",
                 "title": "Reference files",
-                "description": "Paths of input files, relative to this manifest. They are uploaded for you.",
-                "items": _either(
-                    {"type": "string", "minLength": 1},
-                    {
-                        "type": "object",
-                        "required": ["file"],
-                        "additionalProperties": False,
-                        "properties": {
-                            "file": {"type": "string", "minLength": 1, "description": "The path."},
-                            "mend": {
-                                "type": "boolean",
-                                "description": "For this file, in the place of `mend` at the top.",
-                            },
-                        },
-                    },
-                ),
+                "description": "Paths of input files, relative to this manifest, or other jobs' results. They are uploaded"
+                " for you.",
+                "items": _either({"type": "string", "minLength": 1}, _reference()),
             },
             "scalar": _either(*_types("string", "number", "boolean", "null")),
             "combination": {
@@ -276,8 +263,7 @@ def _head_properties() -> Schema:
                 "dir": {
                     "type": "string",
                     "minLength": 1,
-                    "description": "Folder, relative to this manifest, or s3://bucket/prefix. Default: out/<name>"
-                    " in the workspace.",
+                    "description": "Folder, relative to this manifest. Default: out/<name> in the workspace.",
                 },
                 "name": {
                     "type": "string",
@@ -345,6 +331,42 @@ def _job() -> Schema:
             },
         },
         "dependentRequired": {"exclude": ["matrix"]},
+    }
+
+
+def _reference() -> Schema:
+    of_a_job = ("result", "frame", "pick")
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "anyOf": [{"required": [key], "properties": {key: True}} for key in ("file", "job")],
+        "properties": {
+            "file": {"type": "string", "minLength": 1, "description": "The path."},
+            "mend": {"type": "boolean", "description": "For this file, in the place of `mend` at the top."},
+            "job": {
+                "type": "string",
+                "minLength": 1,
+                "description": "The id of another job of this manifest, whose result is sent once it is there.",
+            },
+            "result": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "Which of its results, where it makes several.",
+            },
+            "frame": {
+                "type": "string",
+                "enum": [each.value for each in Frame],
+                "description": "A picture of the film that it makes.",
+            },
+            "pick": {
+                "type": "boolean",
+                "description": "Wait until a person has picked one of its takes, and send that one.",
+            },
+        },
+        "dependentSchemas": {
+            "job": {"properties": {"file": False, "mend": False}},
+            **{key: {"properties": {"file": False}} for key in of_a_job},
+        },
     }
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from runner.contract import Contract
 from runner.contract.judging import Judge
+from runner.manifest.chains import NOTHING_KNOWN, Outcomes
 from runner.manifest.expansion import Expander
 from runner.manifest.findings import SHOWN, Findings, Snapshot, SourceText, Spot
 from runner.manifest.head import Head, read_head
@@ -26,6 +27,8 @@ from runner.manifest.what_if import Change, apply_changes
 from runner.manifest.yaml12 import read_yaml
 from runner.manifest.yaml_tree import YamlMap
 from runner.model import JobSpec, ModelId, Problem, Reference, Settings, Severity
+
+OutcomesOf = Callable[[str], Outcomes]
 
 
 class OpenManifest:
@@ -45,7 +48,9 @@ class OpenManifest:
         contracts: Mapping[ModelId, Contract],
         references: References,
         shared_prices: SharedPrices = NO_SHARED_PRICES,
+        outcomes: OutcomesOf = lambda name: NOTHING_KNOWN,
     ) -> None:
+        self._outcomes = outcomes
         self._findings = findings
         self._shared_prices = shared_prices
         self._head = head
@@ -119,6 +124,7 @@ class OpenManifest:
                 contracts=self._contracts,
                 references=self._references,
                 refused=refused,
+                outcomes=self._outcomes(self._head.settings.name),
             )
             yield from expander.jobs()
             if self._findings.snapshot() == of_the_head:
@@ -177,6 +183,11 @@ class OpenManifest:
         return all(is_as_it_was(known, self.folder) for known in dict.fromkeys(inputs))
 
     @property
+    def needs_results(self) -> bool:
+        """Whether any job takes another one's result."""
+        return self._expander is not None and self._expander.needs_results
+
+    @property
     def uses_references(self) -> bool:
         """Whether any job, as far as they were read, has a reference file."""
         return self._references.any
@@ -198,6 +209,7 @@ def open_manifest(
     references: ReferenceReader,
     workspace: Path | None = None,
     changes: Sequence[Change] = (),
+    outcomes: OutcomesOf = lambda name: NOTHING_KNOWN,
 ) -> OpenManifest:
     """Open a manifest and read its head. Never raises for what is in the file, or for a file that is not there.
 
@@ -208,6 +220,7 @@ def open_manifest(
         workspace: The folder whose `out/<name>` is the default output, and which may have a file of prices; the
             manifest's own by default.
         changes: What it is read with as if it stood there.
+        outcomes: Says what is known of the jobs of a manifest that were run, by its name.
     """
     # By its real place: whichever link a manifest is reached by, its files and results are the same.
     absolute = Path(os.path.realpath(path))
@@ -229,6 +242,7 @@ def open_manifest(
         contracts=contracts,
         references=References(references, folder),
         shared_prices=prices,
+        outcomes=outcomes,
     )
 
 

@@ -281,6 +281,11 @@ _EMPTY: Final = {
     "matrix": _Words("the matrix has no axis", "empty-matrix"),
 }
 _ROWS: Final = _Words("rows names no file", "missing-key", "write {file: …} or {glob: …}")
+_REFERENCE: Final = _Words(
+    "a reference is a file or another job's result, and this is neither or both",
+    "refused",
+    "write a path, {file: a.heic, mend: true}, or {job: still-1}",
+)
 _PRICE: Final = _Words(
     "a price needs `credits` or `per`", "missing-key", "write {credits: 12}, or {per: {duration: 1.67}}"
 )
@@ -327,6 +332,8 @@ def _wording(path: tuple[str | int, ...], refusal: Refusal) -> _Words:
             return _Words("a combination is a mapping from axis to value, not an empty one", "wrong-type")
         case "anyOf" if key == "rows":
             return _ROWS
+        case "anyOf" | "" if "references" in path[-3:-1]:
+            return _REFERENCE
         case "anyOf" if path[:1] == ("prices",):
             return _PRICE
         case "maxProperties" if key == "rows":

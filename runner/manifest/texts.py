@@ -10,7 +10,7 @@ from typing import Any, Final
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.placeholders import BadPlaceholder, Template, compile_template
 from runner.manifest.section import Section
-from runner.model import Json
+from runner.model import Frame, Json
 
 RESERVED_NAMES: Final = frozenset({"row", "file", "take", "id", "model", "params"})
 
@@ -39,6 +39,15 @@ class FileText(Text):
     """The path of a reference file, and whether a picture is mended."""
 
     mend: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultText(Text):
+    """The id of another job, whose result is a reference."""
+
+    result: int
+    frame: Frame | None
+    pick: bool
 
 
 def read_text(section: Section, key: str, *, blank: bool = False) -> Text | None:

@@ -5,27 +5,28 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner.errors import RunnerError
 from runner.model import (
     Artifact,
+    Frame,
     Job,
     Kind,
     ModelId,
     Reference,
+    ResultOf,
     Sha256,
     State,
-    path_of,
 )
 from runner.store.connection import Connection, SelectedRow
 
 NEVER_SENT_SQL = "('planned', 'uploading')"  # `model.NEVER_SENT`, as the index of jobs to send has it
 UNDER_WAY_SQL = "('submitting', 'waiting', 'downloading', 'uncertain')"  # sent, and not settled
-OFF = "off"  # in the place of a state: nothing was sent, and nothing will be until it is switched on
 COLUMNS = (
     "id, version, manifest, job, fingerprint, listed, position, origin, serial, state, model, prompt,"
-    " params, refs, axes, shape, output, round, revision, key, body, key12, base_url, first_sent_at,"
+    " params, refs, axes, shape, output, round, edition, revision, key, body, key12, base_url, first_sent_at,"
     " first_sent_boot_s, first_sent_boot_id, first_sent_service_at, last_unclear_at,"
     " in_doubt, pinned, reopened, attempts, conflicts, conflict_since, fresh_bodies, task_id, task_status, urls,"
     " submitted_at, finished_at, duration_s, polls, overdue, error_class, error_code, error_message,"
@@ -47,15 +48,31 @@ def references_json(references: Sequence[Reference]) -> str:
         [
             {
                 "path": item.path,
-                "file": str(item.file),
+                "file": "" if item.is_to_come else str(item.file),
                 "kind": item.kind.value,
                 "mime": item.mime,
                 "size_bytes": item.size_bytes,
                 "sha256": item.sha256,
+                **({"of": _of_json(item.result_of)} if item.result_of is not None else {}),
             }
             for item in references
         ],
         ensure_ascii=False,
+    )
+
+
+def _of_json(of: ResultOf) -> dict[str, Any]:
+    frame = of.frame.value if of.frame is not None else None
+    return {"jobs": of.jobs, "result": of.result, "frame": frame, "pick": of.pick, "undecided": of.undecided}
+
+
+def _of_from_json(of: Mapping[str, Any]) -> ResultOf:
+    return ResultOf(
+        jobs=tuple(of["jobs"]),
+        result=of["result"],
+        frame=Frame(of["frame"]) if of["frame"] is not None else None,
+        pick=of["pick"],
+        undecided=of["undecided"],
     )
 
 
@@ -66,11 +83,12 @@ def references_from_json(text: str) -> tuple[Reference, ...]:
     return tuple(
         Reference(
             path=item["path"],
-            file=path_of(item["file"]),
+            file=Path(item["file"]),
             kind=Kind(item["kind"]),
             mime=item["mime"],
             size_bytes=item["size_bytes"],
             sha256=Sha256(item["sha256"]),
+            result_of=_of_from_json(item["of"]) if "of" in item else None,
         )
         for item in json.loads(text)
     )
@@ -130,10 +148,10 @@ def in_states(
 
 
 def page_to_send(conn: Connection, manifest: str, *, after: tuple[int, int], limit: int) -> list[Job]:
-    """Return the next listed jobs of which nothing was sent, in order, after `(position, row)`."""
+    """Return the next listed jobs to be sent, which wait for no other, in order, after `(position, row)`."""
     rows = conn.execute(
         f"SELECT {COLUMNS} FROM jobs INDEXED BY jobs_to_send WHERE manifest = ? AND listed = 1"
-        f" AND state IN {NEVER_SENT_SQL} AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
+        f" AND state IN {NEVER_SENT_SQL} AND blocked = 0 AND (position, id) > (?, ?) ORDER BY position, id LIMIT ?",
         (manifest, *after, limit),
     )
     return [read_job(row) for row in rows]
@@ -158,18 +176,9 @@ def models_of(conn: Connection, manifest: str) -> set[ModelId]:
     return {ModelId(row["model"]) for row in rows}
 
 
-def by_state(found: Mapping[tuple[State, bool], int], off: Mapping[State, int]) -> tuple[dict[str, int], int]:
-    """Return `counts` for people: the listed jobs by state, and how many are not listed any more.
-
-    Those that are switched off (`switches.counts`) are counted as `off`.
-    """
-    listed = {
-        state.value: number - off.get(state, 0)
-        for (state, is_listed), number in found.items()
-        if is_listed and number > off.get(state, 0)
-    }
-    if off:
-        listed[OFF] = sum(off.values())
+def by_state(found: Mapping[tuple[State, bool], int]) -> tuple[dict[str, int], int]:
+    """Return `counts` for people: the listed jobs by state, and how many are not listed any more."""
+    listed = {state.value: number for (state, is_listed), number in found.items() if is_listed}
     return listed, sum(number for (_, is_listed), number in found.items() if not is_listed)
 
 
@@ -258,7 +267,7 @@ def artifacts_of_round(conn: Connection, job: Job) -> list[Artifact]:
 def _artifact(row: SelectedRow) -> Artifact:
     return Artifact(
         number=row["number"],
-        path=path_of(row["path"]),
+        path=Path(row["path"]),
         sha256=Sha256(row["sha256"]),
         size_bytes=row["size_bytes"],
         mime=row["mime"],

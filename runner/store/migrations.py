@@ -512,32 +512,26 @@ _WORKERS = (
     "CREATE INDEX late_answers_by_key ON late_answers (base_url, key)",
 )
 
-# What a person has switched off: by id, also before there is a row of it. `serial` grows with each change.
-_SWITCHES = (
+# Jobs that are made of other jobs' results: what each needs, how much of that is still to come, and how often what a
+# job had made was made anew.
+_NEEDS = (
     """
-    CREATE TABLE switches (
+    CREATE TABLE needs (
+        job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        place INTEGER NOT NULL,
+        source INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
         manifest TEXT NOT NULL,
-        job TEXT NOT NULL,
-        off INTEGER NOT NULL CHECK (off IN (0, 1)),
-        serial INTEGER NOT NULL,
-        at TEXT NOT NULL,
-        PRIMARY KEY (manifest, job)
+        undecided INTEGER NOT NULL,
+        PRIMARY KEY (job, place, source)
     ) STRICT, WITHOUT ROWID
     """,
-    "CREATE INDEX switches_serial ON switches (manifest, serial)",
-)
-
-# Of a job that made several results: which of them are meant, by number; empty for all.
-_PICKED_RESULTS = ("ALTER TABLE picks ADD COLUMN results TEXT NOT NULL DEFAULT '[]'",)
-
-_PACERS = (
-    """
-    CREATE TABLE pacers (
-        account TEXT PRIMARY KEY,
-        version INTEGER NOT NULL,
-        state TEXT NOT NULL
-    ) STRICT
-    """,
+    "CREATE INDEX needs_by_source ON needs (source)",
+    "CREATE INDEX needs_by_manifest ON needs (manifest)",
+    "ALTER TABLE jobs ADD COLUMN edition INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0",
+    "DROP INDEX jobs_to_send",
+    "CREATE INDEX jobs_to_send ON jobs (manifest, position)"
+    " WHERE listed = 1 AND state IN ('planned', 'uploading') AND blocked = 0",
 )
 
 STEPS = {
@@ -555,9 +549,7 @@ STEPS = {
     "0012_orders": _ORDERS,
     "0013_picks": _PICKS,
     "0014_workers": _WORKERS,
-    "0015_switches": _SWITCHES,
-    "0016_picked_results": _PICKED_RESULTS,
-    "0017_pacers": _PACERS,
+    "0015_needs": _NEEDS,
 }
 
 

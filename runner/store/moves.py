@@ -18,9 +18,9 @@ from typing import Any
 
 from runner.errors import RunnerError
 from runner.lifecycle.rules import Failure, may_become
-from runner.model import Job, State, TaskId
+from runner.model import NEVER_SENT, Job, Reference, State, TaskId
 from runner.store.connection import Connection
-from runner.store.jobs import COLUMNS, StaleJob, read_job
+from runner.store.jobs import COLUMNS, StaleJob, read_job, references_json
 
 _NO_ERROR: dict[str, Any] = {"error_class": None, "error_code": None, "error_message": None}
 _NO_TROUBLE: dict[str, Any] = {"trouble": None, "trouble_since": None, **_NO_ERROR}
@@ -90,6 +90,18 @@ class Told:
 
 
 # --- before and while it is sent ---------------------------------------------------------------------------------
+
+
+def bind(conn: Connection, job: Job, now: str, references: Sequence[Reference]) -> Job:
+    """What it takes of other jobs is these files; of what was sent under a key, nothing changes any more.
+
+    Raises:
+        RunnerError: It may have been sent, or one of them is no file.
+    """
+    if job.state not in NEVER_SENT or any(each.is_to_come for each in references):
+        msg = f"job {job.id} cannot be bound to the results of other jobs now"
+        raise RunnerError(msg, hint="this is a bug in rivya-batch; nothing was changed")
+    return _advance(conn, job, now, refs=references_json(references))
 
 
 def uploading(conn: Connection, job: Job, now: str) -> Job:
@@ -308,7 +320,12 @@ def fail(
 def begin_round(conn: Connection, job: Job, now: str, failure: Failure | None = None) -> Job:
     """It is to be made and paid once more; `failure` says what became of the round that has ended."""
     errors = _error(failure) if failure is not None else {}
-    return _advance(conn, job, now, State.PLANNED, **{**_FRESH_ROUND, "round": job.round + 1, **errors})
+    # A failed round has made nothing of which other jobs could have been made.
+    had_result = job.finished_at is not None and job.state is not State.FAILED
+    edition = {"edition": job.edition + 1} if had_result else {}
+    return _advance(
+        conn, job, now, State.PLANNED, **{**_FRESH_ROUND, "round": job.round + 1, **edition, **errors}
+    )
 
 
 def begin_unpaid(conn: Connection, job: Job, now: str) -> Job:

@@ -443,30 +443,24 @@ _WORKERS = (
     "CREATE INDEX late_answers_by_key ON late_answers (base_url, key)",
 )
 
-_SWITCHES = (
+_NEEDS = (
     """
-    CREATE TABLE switches (
+    CREATE TABLE needs (
+        job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        place INTEGER NOT NULL,
+        source INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
         manifest TEXT NOT NULL,
-        job TEXT NOT NULL,
-        off INTEGER NOT NULL CHECK (off IN (0, 1)),
-        serial INTEGER NOT NULL,
-        at TEXT NOT NULL,
-        PRIMARY KEY (manifest, job)
+        undecided INTEGER NOT NULL,
+        PRIMARY KEY (job, place, source)
     )
     """,
-    "CREATE INDEX switches_serial ON switches (manifest, serial)",
-)
-
-_PICKED_RESULTS = ("ALTER TABLE picks ADD COLUMN results TEXT COLLATE \"C\" NOT NULL DEFAULT '[]'",)
-
-_PACERS = (
-    """
-    CREATE TABLE pacers (
-        account TEXT PRIMARY KEY,
-        version INTEGER NOT NULL,
-        state TEXT NOT NULL
-    )
-    """,
+    "CREATE INDEX needs_by_source ON needs (source)",
+    "CREATE INDEX needs_by_manifest ON needs (manifest)",
+    "ALTER TABLE jobs ADD COLUMN edition INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0",
+    "DROP INDEX jobs_to_send",
+    "CREATE INDEX jobs_to_send ON jobs (manifest, position)"
+    " WHERE listed = 1 AND state IN ('planned', 'uploading') AND blocked = 0",
 )
 
 STEPS = {
@@ -474,7 +468,5 @@ STEPS = {
     "0012_orders": _ORDERS,
     "0013_picks": _PICKS,
     "0014_workers": _WORKERS,
-    "0015_switches": _SWITCHES,
-    "0016_picked_results": _PICKED_RESULTS,
-    "0017_pacers": _PACERS,
+    "0015_needs": _NEEDS,
 }

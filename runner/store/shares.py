@@ -22,7 +22,7 @@ def free_to_send(conn: Connection, manifest: str, *, after: tuple[int, int], lim
     """Return the next listed jobs of which nothing was sent and that nobody holds, after `(position, row)`."""
     rows = conn.execute(
         f"SELECT {COLUMNS} FROM jobs WHERE manifest = ? AND listed = 1 AND state IN {NEVER_SENT_SQL}"
-        f" AND (position, id) > (?, ?) AND NOT {_HELD} ORDER BY position, id LIMIT ?",
+        f" AND blocked = 0 AND (position, id) > (?, ?) AND NOT {_HELD} ORDER BY position, id LIMIT ?",
         (manifest, *after, limit),
     )
     return [read_job(row) for row in rows]
@@ -55,16 +55,6 @@ def held(conn: Connection, worker: int, rows: Iterable[int]) -> frozenset[int]:
     """Return which of these rows a worker was given last."""
     mine = {row["job"] for row in conn.execute("SELECT job FROM shares WHERE worker = ?", (worker,))}
     return frozenset(mine.intersection(rows))
-
-
-def held_by_others(conn: Connection, worker: int) -> frozenset[int]:
-    """Return the rows that other workers have claimed and are at work on."""
-    found = conn.execute(
-        "SELECT s.job FROM shares s JOIN workers w ON w.id = s.worker AND w.ended_at IS NULL AND w.fenced = 0"
-        " WHERE s.worker <> ?",
-        (worker,),
-    )
-    return frozenset(row["job"] for row in found)
 
 
 def of_others(conn: Connection, worker: int, manifest: str) -> frozenset[int]:

@@ -9,7 +9,7 @@ one transaction. Where it is known that a manifest lists just what it listed whe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Any
 from runner.contract.once import OncePerObject
 from runner.fingerprint import canonical
 from runner.model import NEVER_SENT, Estimate, Job, JobSpec, Reference, State
-from runner.store import ledger, listings, moves
+from runner.store import ledger, listings, moves, needs
 from runner.store.connection import Connection, SelectedRow
 from runner.store.error_words import trouble
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
@@ -49,6 +49,16 @@ _STAGE = """
         was TEXT NOT NULL DEFAULT ''
     )
 """
+
+# What of them needs which others' results; of the rows already listed the same, where those are in the table's place.
+_STAGE_NEEDS = (
+    "CREATE TEMP TABLE incoming_needs (position INTEGER NOT NULL, place INTEGER NOT NULL, source TEXT NOT NULL,"
+    " undecided INTEGER NOT NULL)"
+)
+_RESTAGE_NEEDS = (
+    "INSERT INTO incoming_needs (position, place, source, undecided) SELECT j.position, n.place, s.job, n.undecided"
+    " FROM needs n JOIN jobs j ON j.id = n.job JOIN jobs s ON s.id = n.source WHERE n.manifest = ?"
+)
 
 CHANGE = (
     f"CASE WHEN j.state IN {NEVER_SENT_SQL} THEN 'planned'"
@@ -111,14 +121,22 @@ def stage(
     with trouble("staging the jobs of the manifest in a temporary file"):
         _clear(conn)
         conn.execute(_STAGE)
+        needs: list[tuple[int, int, str, int]] = []
         with _temporary(conn):
             conn.executemany(
                 "INSERT INTO incoming (position, job, fingerprint, model, prompt, params, refs, axes, shape, output,"
                 " estimate, reserve, basis) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                _rows(jobs),
+                _rows(jobs, needs),
             )
+            if needs:
+                conn.executemany(
+                    "INSERT INTO incoming_needs (position, place, source, undecided) VALUES (?, ?, ?, ?)",
+                    needs,
+                )
             _leave(conn, not_staged().ids)
             _compare(conn, manifest)
+            if needs:
+                _keep_results(conn)
             if not_staged().others:
                 _leave_all(conn, manifest)
         found = conn.execute("SELECT count(*) FROM incoming").fetchone()
@@ -134,6 +152,10 @@ def carry(source: Connection, target: Connection) -> None:
             target.executemany(
                 f"INSERT INTO incoming VALUES ({', '.join('?' * 18)})",
                 (tuple(row) for row in source.execute("SELECT * FROM incoming ORDER BY position")),
+            )
+            target.executemany(
+                "INSERT INTO incoming_needs (position, place, source, undecided) VALUES (?, ?, ?, ?)",
+                (tuple(row) for row in source.execute("SELECT * FROM incoming_needs")),
             )
 
 
@@ -157,6 +179,8 @@ def restage(conn: Connection, manifest: str, prices: Mapping[str, Estimate]) -> 
     quoted = manifest.replace("'", "''")
     conn.execute(_RESTAGE.format(manifest=f"'{quoted}'"))
     conn.execute("INSERT INTO restaged (view) VALUES (1)")
+    if needs.any_of(conn, manifest):
+        conn.execute(_RESTAGE_NEEDS, (manifest,))
 
 
 def to_price(conn: Connection, manifest: str) -> list[Job]:
@@ -168,16 +192,14 @@ def to_price(conn: Connection, manifest: str) -> list[Job]:
     return [get(conn, row["id"]) for row in rows]
 
 
-def references_listed(conn: Connection, manifest: str, *, unsent: bool = False) -> Iterator[Reference]:
-    """Yield the input files of what is listed, each once; with `unsent`, of what nothing was sent of yet."""
+def references_listed(conn: Connection, manifest: str) -> Iterator[Reference]:
+    """Yield the input files of what is listed, each once."""
     seen: set[str] = set()
-    only = f" AND state IN {NEVER_SENT_SQL}" if unsent else ""
     for row in conn.execute(
-        f"SELECT DISTINCT refs FROM jobs WHERE manifest = ? AND listed = 1 AND refs <> '[]'{only}",
-        (manifest,),
+        "SELECT DISTINCT refs FROM jobs WHERE manifest = ? AND listed = 1 AND refs <> '[]'", (manifest,)
     ):
         for reference in references_from_json(row["refs"]):
-            if reference.path not in seen:
+            if reference.result_of is None and reference.path not in seen:
                 seen.add(reference.path)
                 yield reference
 
@@ -186,10 +208,11 @@ def _clear(conn: Connection) -> None:
     conn.execute("CREATE TEMP TABLE IF NOT EXISTS restaged (view INTEGER PRIMARY KEY)")
     conn.execute(f"DROP {'VIEW' if is_restaged(conn) else 'TABLE'} IF EXISTS incoming")
     conn.execute("DELETE FROM restaged")
-    for table in ("priced", "not_staged", "unwanted", "switched"):
+    for table in ("priced", "not_staged", "unwanted", "incoming_needs"):
         conn.execute(f"DROP TABLE IF EXISTS {table}")
-    for table in ("not_staged", "unwanted", "switched"):
-        conn.execute(f"CREATE TEMP TABLE {table} (job TEXT PRIMARY KEY) WITHOUT ROWID")
+    conn.execute("CREATE TEMP TABLE not_staged (job TEXT PRIMARY KEY) WITHOUT ROWID")
+    conn.execute("CREATE TEMP TABLE unwanted (job TEXT PRIMARY KEY) WITHOUT ROWID")
+    conn.execute(_STAGE_NEEDS)
 
 
 def _leave(conn: Connection, ids: Iterable[str]) -> None:
@@ -237,10 +260,17 @@ def _temporary(conn: Connection) -> Iterator[None]:
         raise
 
 
-def _rows(jobs: Iterable[StagedJob]) -> Iterator[tuple[Any, ...]]:
+def _rows(jobs: Iterable[StagedJob], needs: list[tuple[int, int, str, int]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of jobs as they are staged; what they need of each other is added to `needs`."""
     texts = OncePerObject[str]()
-    for position, item in enumerate(jobs):
+    for order, item in enumerate(jobs):
         spec = item.spec
+        position = order
+        if spec.number is not None:
+            position = spec.number
+            for place, reference in enumerate(spec.references):
+                if (of := reference.result_of) is not None:
+                    needs += ((position, place, source, int(of.undecided)) for source in of.jobs)
         yield (
             position,
             spec.id,
@@ -298,26 +328,47 @@ def _compare(conn: Connection, manifest: str) -> None:
     # 3. A known id with another fingerprint: changed, and the cause is what differs from the row that
     # was listed until now.
     known = conn.execute(
-        "SELECT i.position, i.model AS model, i.prompt AS prompt, i.params AS params, i.refs AS refs, j.model AS old_model,"
-        " j.prompt AS old_prompt, j.params AS old_params, j.refs AS old_refs"
+        "SELECT i.position, i.job, i.model AS model, i.prompt AS prompt, i.params AS params, i.refs AS refs,"
+        " j.model AS old_model, j.prompt AS old_prompt, j.params AS old_params, j.refs AS old_refs,"
+        f" j.state IN {NEVER_SENT_SQL} AND j.round = 1 AS unsent"
         " FROM incoming i JOIN jobs j ON j.id = (SELECT k.id FROM jobs k WHERE k.manifest = ?"
         "   AND k.job = i.job ORDER BY +k.listed DESC, k.id DESC LIMIT 1) WHERE i.row IS NULL",
         (manifest,),
     )
-    changed = [(" ".join(_causes(row)), row["position"]) for row in known]
-    conn.executemany("UPDATE incoming SET change = 'changed', cause = ? WHERE position = ?", changed)
+    rows = list(known)
+    chosen = _only_chosen(rows)
+    changed = [
+        (
+            "planned" if row["job"] in chosen else "changed",
+            "" if row["job"] in chosen else " ".join(_causes(row)),
+            row["position"],
+        )
+        for row in rows
+    ]
+    conn.executemany("UPDATE incoming SET change = ?, cause = ? WHERE position = ?", changed)
 
 
-def _causes(row: SelectedRow) -> Iterator[str]:
-    """Yield what differs between a staged job and the row that was listed under its id until now."""
+def _keep_results(conn: Connection) -> None:
+    """Of a job that was sent, keep which results of other jobs were; another is sent of one that was not."""
+    conn.execute(
+        "UPDATE incoming SET refs = j.refs FROM jobs j WHERE j.id = incoming.row AND incoming.refs <> j.refs"
+        f" AND j.state NOT IN {NEVER_SENT_SQL} AND incoming.position IN (SELECT position FROM incoming_needs)"
+    )
+
+
+def _causes(row: SelectedRow) -> list[str]:
+    """Return what differs between a staged job and the row that was listed under its id until now."""
+    causes = []
     if row["model"] != row["old_model"]:
-        yield "model"
+        causes.append("model")
     if row["prompt"] != row["old_prompt"]:
-        yield "prompt"
+        causes.append("prompt")
     if _params_differ(row["old_params"], row["params"]):
-        yield "params"
-    if _references_differ(row["old_refs"], row["refs"]):
-        yield "reference"
+        causes.append("params")
+    # Where nothing else differs, the job is another whose result is taken.
+    if _references_differ(row["old_refs"], row["refs"]) or (not causes and '"of"' in row["refs"]):
+        causes.append("reference")
+    return causes
 
 
 def _params_differ(one: str, other: str) -> bool:
@@ -326,10 +377,46 @@ def _params_differ(one: str, other: str) -> bool:
 
 
 def _references_differ(one: str, other: str) -> bool:
-    """Compare contents only: a file that was moved is the same reference."""
-    return one != other and [item["sha256"] for item in json.loads(one)] != [
-        item["sha256"] for item in json.loads(other)
+    """Compare contents only: a file that was moved is the same reference. What jobs will make has none yet."""
+    return one != other and [_content(item) for item in json.loads(one)] != [
+        _content(item) for item in json.loads(other)
     ]
+
+
+def _only_chosen(rows: Sequence[SelectedRow]) -> set[str]:
+    """Return which of these jobs were waiting for a person's choice, or for one of them, and are no other since.
+
+    That is no edit: they are sent as they were planned.
+    """
+    waiting = {
+        row["job"]: (json.loads(row["old_refs"]), json.loads(row["refs"]))
+        for row in rows
+        if row["unsent"] and '"of"' in row["old_refs"] and _causes(row) == ["reference"]
+    }
+    chosen: set[str] = set()
+    while True:
+        more = {
+            job for job, (old, new) in waiting.items() if job not in chosen and _is_chosen(old, new, chosen)
+        }
+        if not more:
+            return chosen
+        chosen |= more
+
+
+def _is_chosen(old: list[Any], new: list[Any], chosen: set[str]) -> bool:
+    """Whether one place of a job's references, of which others have not changed, was decided."""
+    decided = False
+    for one, other in zip(old, new, strict=False):
+        if "of" not in one or "of" not in other:
+            if one["sha256"] != other["sha256"]:
+                return False
+        elif one["of"]["undecided"] or not chosen.isdisjoint(other["of"]["jobs"]):
+            decided = True
+    return decided and len(old) == len(new)
+
+
+def _content(item: Mapping[str, Any]) -> object:
+    return item["path"] if "of" in item else item["sha256"]
 
 
 def gone_sql(conn: Connection) -> str:
@@ -359,39 +446,14 @@ def adopt(conn: Connection, positions: Iterable[int]) -> None:
 def narrow(conn: Connection, wanted: Callable[[str], bool]) -> None:
     """Count none as submitted but staged jobs with an id that is wanted; what is known of the others stays."""
     with trouble("staging the jobs of the manifest in a temporary file"):
-        _want_none_of(conn, [id_ for id_ in _to_send(conn) if not wanted(id_)])
-
-
-def switch_off(conn: Connection, ids: Collection[str]) -> None:
-    """Count staged jobs with these ids as switched off, as far as they would be submitted."""
-    if not ids:
-        return
-    with trouble("staging the jobs of the manifest in a temporary file"):
-        off = [id_ for id_ in _to_send(conn) if id_ in ids]
-        conn.executemany("INSERT INTO switched (job) VALUES (?)", [(id_,) for id_ in off])
-        _want_none_of(conn, off)
-
-
-def switched(conn: Connection) -> frozenset[str]:
-    """Return the ids of the staged jobs that are counted as switched off."""
-    return frozenset(row["job"] for row in conn.execute("SELECT job FROM switched"))
-
-
-def shown_change(conn: Connection, table: str = "incoming") -> str:
-    """Return the column `change` as it is told: `off` for what is switched off, whatever it would be."""
-    if conn.execute("SELECT 1 FROM switched LIMIT 1").fetchone() is None:
-        return f"{table}.change"
-    return f"CASE WHEN {table}.job IN (SELECT job FROM switched) THEN 'off' ELSE {table}.change END"
-
-
-def _to_send(conn: Connection) -> list[str]:
-    return [row["job"] for row in conn.execute("SELECT job FROM incoming WHERE sends = 1")]
-
-
-def _want_none_of(conn: Connection, ids: Iterable[str]) -> None:
-    conn.executemany("INSERT INTO unwanted (job) VALUES (?) ON CONFLICT DO NOTHING", [(id_,) for id_ in ids])
-    if not is_restaged(conn):
-        conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM unwanted)")
+        others = [
+            (row["job"],)
+            for row in conn.execute("SELECT job FROM incoming WHERE sends = 1")
+            if not wanted(row["job"])
+        ]
+        conn.executemany("INSERT INTO unwanted (job) VALUES (?) ON CONFLICT DO NOTHING", others)
+        if not is_restaged(conn):
+            conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM unwanted)")
 
 
 def row_at(conn: Connection, manifest: str, position: int) -> int:
@@ -455,6 +517,10 @@ def apply(conn: Connection, manifest: str, now: str, *, source: ListingSource | 
     )
     conn.execute(f"UPDATE jobs SET listed = 0 WHERE {gone} AND listed = 1", (manifest,))
     renamed, inserted = ((), 0) if is_restaged(conn) else _list(conn, manifest, now)
+    if is_restaged(conn):
+        needs.count(conn, manifest)
+    else:
+        needs.replace(conn, manifest)
     _remember(conn, manifest, source)
     return Applied(inserted=inserted, dropped=dropped, made_uncertain=uncertain, renamed=renamed)
 

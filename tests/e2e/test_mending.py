@@ -74,7 +74,7 @@ def test_a_repaired_jpeg_is_sent_with_a_warning(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("reference", "what"),
     [
-        ({"mend": True}, "needs the key `file`"),
+        ({"mend": True}, "is neither or both"),
         ({"file": "a.jpg", "mended": True}, "did you mean `mend`?"),
         ({"file": "a.jpg", "mend": "yes"}, "mend takes true or false"),
         ({"file": ""}, "file is empty"),

@@ -10,6 +10,7 @@ import secrets
 import signal
 import threading
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -34,6 +35,8 @@ KEY = "rvya_sk_test_imitation_0123456789"
 OTHER_KEY = "rvya_sk_test_imitation_9876543210"  # of the same account
 STRANGER_KEY = "rvya_sk_test_stranger_0123456789"  # of another account
 CLIP = (Path(__file__).parents[1] / "fixtures" / "media" / "clip.mp4").read_bytes()
+STILL = (Path(__file__).parents[1] / "fixtures" / "media" / "still.png").read_bytes()
+STILLS_OF = frozenset({"z-image"})  # models that make pictures; all others make films
 
 
 @dataclass(slots=True)
@@ -147,7 +150,11 @@ class Imitation:
         self.keys.clear()
 
     def content(self, task: str, number: int = 1) -> bytes:
-        """The result of a task: a clip that plays, and is like no other."""
+        """The result of a task: a clip that plays, or a picture, and is like no other."""
+        if self.tasks[task].data.get("model") in STILLS_OF:
+            text = b"tEXt" + f"task\0{task}|{number}".encode()
+            chunk = (len(text) - 4).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+            return STILL[:-12] + chunk + STILL[-12:]
         mark = f"{task}|{number}".encode().ljust(self.be.result_bytes - len(CLIP) - 8, b".")
         return CLIP + (8 + len(mark)).to_bytes(4, "big") + b"free" + mark
 

@@ -19,10 +19,10 @@ def name(path: Path) -> str:
     return path.stem
 
 
-def test_there_are_eight_and_the_readme_lists_them() -> None:
+def test_there_are_nine_and_the_readme_lists_them() -> None:
     listed = re.findall(r"^\| `(.+?\.yaml)` \|", (MANIFESTS / "README.md").read_text(encoding="utf-8"), re.M)
 
-    assert len(listed) == 8
+    assert len(listed) == 9
     assert listed == [path.name for path in EXAMPLES]
 
 

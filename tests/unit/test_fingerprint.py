@@ -15,7 +15,14 @@ from typing import Any
 
 import pytest
 
-from runner.fingerprint import canonical, fingerprint, idempotency_key, price_shape
+from runner.fingerprint import (
+    canonical,
+    choice_token,
+    fingerprint,
+    idempotency_key,
+    price_shape,
+    result_token,
+)
 from runner.model import Fingerprint, JobId
 
 SHA_A, SHA_B = "a" * 64, "b" * 64
@@ -340,3 +347,22 @@ def test_the_text_has_no_price_unless_the_model_is_metered() -> None:
     assert shape(prompt_length=1) == shape(prompt_length=5000)
     assert shape(metered=True, prompt_length=1) != shape(metered=True, prompt_length=2)
     assert shape(params={"duration": 6.0}) == shape()
+
+
+FIRST = "fp1:24382453f019b2f91e068963a0e5dbca483b08e66867f5950752af2cc5236b23"
+
+
+def test_what_stands_for_another_jobs_result_is_frozen() -> None:
+    """It is made of that job's fingerprint and of how often what it made was replaced, not of the file."""
+    tokens = [
+        result_token(FIRST),
+        result_token(FIRST, edition=1),
+        result_token(FIRST, take=2, result=3, frame="last"),
+        choice_token([result_token(FIRST, take=1), result_token(FIRST, take=2)]),
+    ]
+
+    assert tokens[0] == f'job:["{FIRST}",0,0,1,null]'
+    assert [
+        fingerprint(model="grok-imagine-video", prompt="p", params={}, references=[SHA_A, token])[:20]
+        for token in tokens
+    ] == ["fp1:a3b082567d62d0c6", "fp1:50ff41aac704cca3", "fp1:f192a3365b245653", "fp1:74b2ac5f580e975e"]

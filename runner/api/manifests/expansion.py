@@ -43,7 +43,7 @@ def stage(opened: Opened, file: StateDatabase, prices: Prices) -> ListingSource 
         ),
     )
     refuse_errors(opened)
-    return listing.read_from(opened, basis)
+    return listing.read_from(opened, file, basis)
 
 
 class Prices:

@@ -18,20 +18,21 @@ from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import runner
 from runner.api.manifests.contracts import contracts_sha256
 from runner.api.manifests.opened import Opened
 from runner.manifest import Input
-from runner.store import listings, staging
+from runner.store import listings, needs, staging
 from runner.store.database import StateDatabase
 from runner.store.listings import ListingSource
 
 # Our own code that has a part in what a manifest lists, and in what its rows look like.
 PROGRAM = (
-    "api/manifests/*.py", "contract/*.py", "errors.py", "fingerprint.py", "host/*.py", "lifecycle/selection.py",
-    "manifest/*.py", "model.py", "money/*.py", "results/*.py", "schemas.py", "service/rivya/model_list.py",
-    "store/*.py", "words.py",
+    "api/manifests/*.py", "contract/*.py", "errors.py", "fingerprint.py", "host/*.py", "lifecycle/chains.py",
+    "lifecycle/selection.py", "manifest/*.py", "model.py", "money/*.py", "results/*.py", "schemas.py",
+    "service/rivya/model_list.py", "store/*.py", "words.py",
 )  # fmt: skip
 ROOT = Path(runner.__file__).resolve().parent
 
@@ -81,14 +82,18 @@ def listed_from(opened: Opened, file: StateDatabase, basis: str | None) -> Listi
         manifest.has_the_same(reference) for reference in staging.references_listed(file.conn, name)
     ):
         return None
+    if "outcome" in read and read["outcome"] != needs.outcome(file.conn, name):
+        return None
     return source
 
 
-def read_from(opened: Opened, basis: str | None) -> ListingSource | None:
+def read_from(opened: Opened, file: StateDatabase, basis: str | None) -> ListingSource | None:
     """Return what the jobs of a manifest were read from, once all were; None where that does not tell them."""
     inputs = opened.manifest.read_from()
     if basis is None or inputs is None:
         return None
     rows = [asdict(known) for known in dict.fromkeys(inputs)]
-    read = {"rows": rows, "references": opened.manifest.uses_references}
+    read: dict[str, Any] = {"rows": rows, "references": opened.manifest.uses_references}
+    if opened.manifest.needs_results:
+        read["outcome"] = needs.outcome(file.conn, opened.settings.name)
     return ListingSource(basis=basis, inputs=json.dumps(read, ensure_ascii=False))

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.api.manifests.contracts import contracts_for
-from runner.api.manifests.known_elsewhere import KnownElsewhere
 from runner.contract import Contract, suggest
 from runner.errors import UsageError
 from runner.host.workspace import Workspace, find_workspace, no_database, workspace_root
 from runner.lifecycle.selection import Only, fits
 from runner.manifest import OpenManifest, open_manifest
+from runner.manifest.chains import NOTHING_KNOWN
 from runner.manifest.copies import Copies
 from runner.manifest.left_out import LeftOut
 from runner.manifest.reference_files import DiskReferences, Fetch
@@ -22,6 +22,7 @@ from runner.manifest.what_if import Change
 from runner.model import ModelId, Settings
 from runner.store import hashes
 from runner.store.database import StateDatabase
+from runner.store.needs import StoredOutcomes
 
 Announce = Callable[[str], None]
 
@@ -170,7 +171,7 @@ def read_manifest(
         raise no_file(path)
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)
-    cache, elsewhere = StoredHashes(file), KnownElsewhere(file)
+    cache = StoredHashes(file)
     # A rehearsal uses what was fetched and mended for real runs, wherever its own database is.
     state_folder = workspace.root / "state" if sandbox else workspace.folder
     references = DiskReferences(
@@ -179,7 +180,6 @@ def read_manifest(
         fetched=Copies(state_folder / "fetched", cache),
         fetch=None if announce is None else _refuse_to_fetch(path) if sandbox else _fetch_with(announce),
         tell=announce or (lambda _: None),
-        elsewhere=elsewhere,
     )
     manifest = open_manifest(
         path,
@@ -187,6 +187,9 @@ def read_manifest(
         references=references,
         workspace=workspace_root(path),
         changes=changes,
+        outcomes=(lambda name: StoredOutcomes(file.conn, name))
+        if file is not None
+        else lambda name: NOTHING_KNOWN,
     )
     if manifest.settings is None:
         raise InvalidManifest(path, manifest)
@@ -197,7 +200,7 @@ def read_manifest(
         settings = replace(settings, output_dir=beside if state else settings.output_dir / "sandbox")
     if max_credits is not None:
         settings = replace(settings, budget=replace(settings.budget, max_credits=max_credits))
-    manifest.settings = elsewhere.settings = settings
+    manifest.settings = settings
     return Opened(
         path=path,
         manifest=manifest,

@@ -32,7 +32,7 @@ def _item(reference: Reference, copy: Upload) -> Json:
     item: dict[str, Json] = {
         "url": copy.url,
         "kind": reference.kind.value,
-        "name": name_for(reference.path, reference.mime),
+        "name": name_for(reference.name, reference.mime),
         "mimeType": reference.mime,
     }
     if copy.duration_token:

@@ -1,0 +1,115 @@
+"""What follows where jobs take others' results: which are free, what becomes of one that cannot be bound, who waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runner.engine.run_state import NAMED, RunState
+from runner.errors import Exit
+from runner.lifecycle.chains import HeldBack, Need, Stand, held, stand_of
+from runner.model import State
+from runner.steps.bind import Bound
+from runner.steps.context import RunContext
+from runner.store import needs
+from runner.store.connection import Connection
+
+
+def begin(context: RunContext, conn: Connection) -> bool:
+    """Count what each job waits for as a run begins; return whether any needs another."""
+    name = context.settings.name
+    if not needs.any_of(conn, name):
+        return False
+    needs.count(conn, name)
+    return True
+
+
+def follow(run_state: RunState, found: Bound) -> None:
+    """See to jobs that cannot be sent with the results that they need."""
+    for job, failure in found.unusable:
+        run_state.failed(job, failure)
+    for job, exc in found.changed:
+        run_state.told.add(job.row)
+        run_state.progress.event("warning", job=job.id, message=exc.message)
+    if found.changed:
+        first = found.changed[0]
+        run_state.reasons.note(
+            Exit.INCOMPLETE,
+            f"{first[1].message}; {_counted(len(found.changed), 'job')} that take it were not sent: `rivya-batch run`"
+            " fetches what is gone again; of a file that you have changed, put the old one back or remove it",
+        )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldJobs:
+    """The jobs that were not sent, since one that they need does not come, or a person has to choose.
+
+    `names` and `states` are of all that are spoken of, by row.
+    """
+
+    rows: Mapping[int, HeldBack[int]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
+    states: Mapping[int, State] = field(default_factory=dict)
+
+    def words(self) -> Iterator[str]:
+        """Yield what to tell: one line for each kind, with what to do about it."""
+        chosen = [row for row, why in self.rows.items() if why.choice and why.root == row]
+        behind = sum(why.choice and why.root != row for row, why in self.rows.items())
+        if chosen:
+            more = (
+                f" ({_counted(behind, 'more job')} after {'it' if len(chosen) == 1 else 'them'})"
+                if behind
+                else ""
+            )
+            yield (
+                f"{_counted(len(chosen), 'job')} wait{'s' if len(chosen) == 1 else ''} for your choice: "
+                f"{self._some(chosen)}{more}; pick one take for each, on the page or with `rivya-batch pick`, then run the"
+                " same command again"
+            )
+        for states, what, remedy in (
+            ((State.FAILED,), "failed", "`rivya-batch retry` pays for these again and sets them free"),
+            ((State.UNCERTAIN,), "are uncertain", "`rivya-batch resolve` settles these"),
+            ((State.ABANDONED,), "were given up", "`rivya-batch retry --only ID` begins one again"),
+            ((State.PLANNED, State.UPLOADING), "were not asked for", "run them too"),
+        ):
+            waiting = [
+                why.root for why in self.rows.values() if not why.choice and self.states[why.root] in states
+            ]
+            if waiting:
+                number = len(waiting)
+                yield (
+                    f"{_counted(number, 'job')} {'was' if number == 1 else 'were'} not sent, since jobs that"
+                    f" {'it needs' if number == 1 else 'they need'} {what} ({self._some(dict.fromkeys(waiting))}): {remedy}"
+                )
+
+    def _some(self, rows: Sequence[int] | Mapping[int, None]) -> str:
+        names = [self.names[row] for row in rows]
+        return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+
+
+def held_jobs(conn: Connection, run_state: RunState) -> HeldJobs:
+    """Return which of the jobs that were asked for were not sent for want of others."""
+    if not run_state.chained:
+        return HeldJobs()
+    found = needs.waiting(conn, run_state.context.settings.name)
+    wanted: dict[int, list[Need[int]]] = {}
+    names: dict[int, str] = {}
+    states: dict[int, State] = {}
+    for each in found:
+        wanted.setdefault(each.row, []).append(each.need)
+        names[each.row] = each.job
+        names[each.need.source], states[each.need.source] = each.source, each.state
+    asks_for = run_state.options.asks_for
+
+    def stand(row: int) -> Stand:
+        return stand_of(states.get(row, State.PLANNED), made=asks_for(row, names[row]))
+
+    return HeldJobs(
+        rows={row: why for row, why in held(wanted, stand).items() if asks_for(row, names[row])},
+        names=names,
+        states=states,
+    )

@@ -1,0 +1,366 @@
+"""References that are other jobs' results: which job is meant, what it makes, and what that makes of a fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from runner.contract import Contract, check_references
+from runner.contract.phrases import shown, suggest
+from runner.fingerprint import choice_token, fingerprint_of, result_token
+from runner.lifecycle.chains import circles, in_order
+from runner.manifest.findings import Spot
+from runner.manifest.texts import Text
+from runner.model import Fingerprint, Frame, JobId, JobSpec, Kind, Reference, ResultOf, Sha256
+
+FRAMES_PACKAGE: Final = "av"
+_KINDS: Final = {kind.value: kind for kind in Kind}
+_ASKED_IDS: Final = 500_000  # ids that are compared with misspelt ones in all: it must not take minutes
+_NAMED: Final = 5
+
+
+class Outcomes(Protocol):
+    """What is known of jobs that were run: a job is told by its id and fingerprint; `take` helps after a rename."""
+
+    def edition(self, job: str, fingerprint: str, take: int) -> int:
+        """Return how many of its earlier rounds had a result."""
+        ...
+
+    def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
+        """Return whether a person has picked what it has made last."""
+        ...
+
+    def was_sent(self, job: str, fingerprint: str) -> bool:
+        """Return whether the job that is listed under this id is this one, and was submitted."""
+        ...
+
+    def results(self, job: str, fingerprint: str) -> int | None:
+        """Return how many results it has made; None where that is not known."""
+        ...
+
+
+class NothingKnown:
+    """No job was ever run."""
+
+    def edition(self, job: str, fingerprint: str, take: int) -> int:
+        """Return 0."""
+        return 0
+
+    def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
+        """Return False."""
+        return False
+
+    def was_sent(self, job: str, fingerprint: str) -> bool:
+        """Return False."""
+        return False
+
+    def results(self, job: str, fingerprint: str) -> int | None:
+        """Return None."""
+        return None
+
+
+class AskedResult(NamedTuple):
+    """A reference to another job's result, as it is written."""
+
+    job: str
+    result: int
+    frame: Frame | None
+    pick: bool
+
+    def words(self, job: str) -> str:
+        """Return it as a manifest says it, of the job that is meant."""
+        parts = [f"job: {job}"]
+        if self.pick:
+            parts.append("pick: true")
+        if self.result != 1:
+            parts.append(f"result: {self.result}")
+        if self.frame is not None:
+            parts.append(f"frame: {self.frame.value}")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A job that needs others. `spec` lacks its references and its fingerprint; `base` is its id without its take."""
+
+    spec: JobSpec
+    base: str
+    take: int
+    contract: Contract
+    params: str  # canonical
+    references: Sequence[Reference | AskedResult]
+    spots: Sequence[Spot]  # of each of them
+    spot: Spot  # of its id
+    template: Text | None  # the id as it is written
+
+    @property
+    def asked(self) -> Iterator[tuple[AskedResult, Spot]]:
+        """What it asks of other jobs, and where."""
+        for each, spot in zip(self.references, self.spots, strict=True):
+            if isinstance(each, AskedResult):
+                yield each, spot
+
+
+class _Known(NamedTuple):
+    """A job that others may need."""
+
+    fingerprint: str
+    contract: Contract
+    take: int
+
+
+class Wrong(NamedTuple):
+    """One thing that is wrong with a job."""
+
+    spot: Spot
+    what: str
+    code: str
+    hint: str = ""
+    warns: bool = False
+
+
+class Chains:
+    """The jobs of one manifest that others may need, and those of which what they need is written further down.
+
+    Args:
+        outcomes: What is known of jobs that were run.
+        without: Ids of jobs with mistakes, so far.
+    """
+
+    def __init__(self, outcomes: Outcomes, without: Collection[str]) -> None:
+        self._outcomes = outcomes
+        self._without = without
+        self._known: dict[str, _Known] = {}
+        self._takes: dict[str, list[str]] = {}
+        self._later: dict[str, Draft] = {}
+        self._later_bases: set[str] = set()  # of the takes among them
+        self._asked_ids = 0
+        self._frames = find_spec(FRAMES_PACKAGE) is not None
+
+    def add(self, job: str, base: str, take: int, fingerprint: str, contract: Contract) -> None:
+        """Take a job that others may need."""
+        self._known[job] = _Known(fingerprint, contract, take)
+        if take:
+            self._takes.setdefault(base, []).append(job)
+
+    def is_there(self, draft: Draft) -> bool:
+        """Return whether all that a job needs is known; else it is kept until all jobs were read."""
+        if all(self._has(each.job) for each, _ in draft.asked):
+            return True
+        self._later[draft.spec.id] = draft
+        if draft.take:
+            self._later_bases.add(draft.base)
+        return False
+
+    def _has(self, job: str) -> bool:
+        return job in self._known or (job in self._takes and job not in self._later_bases)
+
+    def rest(self) -> tuple[list[Draft], list[tuple[Draft, Wrong | None]]]:
+        """Return the jobs that were kept, in an order in which each may be made; and those that cannot be, with why.
+
+        Those without a reason need one of the others.
+        """
+        later, self._later = self._later, {}
+        takes: dict[str, list[str]] = {}
+        for id_, draft in later.items():
+            if draft.take:
+                takes.setdefault(draft.base, []).append(id_)
+        needs = {
+            id_: [
+                source
+                for asked, _ in draft.asked
+                for source in ([asked.job] if asked.job in later else takes.get(asked.job, [asked.job]))
+            ]
+            for id_, draft in later.items()
+        }
+        ordered, stuck = in_order(needs)
+        why = {circle[0]: circle for circle in circles(needs, stuck)}
+        lost = [(later[id_], _circle(later[id_], why[id_]) if id_ in why else None) for id_ in stuck]
+        return [later[id_] for id_ in ordered], lost
+
+    def made(self, draft: Draft) -> tuple[JobSpec, list[Wrong]]:
+        """Return a job with its references and its fingerprint, and what is wrong with it."""
+        references: list[Reference] = []
+        options: list[list[str]] = []
+        wrong: list[Wrong] = []
+        for each, spot in zip(draft.references, draft.spots, strict=True):
+            if not isinstance(each, AskedResult):
+                references.append(each)
+                options.append([each.sha256])
+                continue
+            found = self._reference(each, spot, draft)
+            if isinstance(found, Wrong):
+                wrong.append(found)
+            else:
+                references.append(found[0])
+                options.append(found[1])
+        if not wrong:
+            wrong += _unfit(draft, references)
+        references, tokens = self._settled(draft, references, options)
+        fingerprint = _fingerprint(draft, tokens)
+        return replace(draft.spec, references=tuple(references), fingerprint=fingerprint), wrong
+
+    def _settled(
+        self, draft: Draft, references: list[Reference], options: Sequence[Sequence[str]]
+    ) -> tuple[list[Reference], list[str]]:
+        """Return references and what stands for them in the fingerprint.
+
+        Of what nobody picks any more, but a job was made with, that take is meant for as long as it is what it was.
+        """
+        tokens = [each[0] if len(each) == 1 else choice_token(each) for each in options]
+        open_ = [place for place, each in enumerate(options) if len(each) > 1]
+        if len(open_) != 1:
+            return references, tokens
+        place = open_[0]
+        for number, token in enumerate(options[place][: len(_takes_of(references[place]))]):
+            tried = [*tokens[:place], token, *tokens[place + 1 :]]
+            if self._outcomes.was_sent(draft.spec.id, _fingerprint(draft, tried)):
+                asked = draft.references[place]
+                assert isinstance(asked, AskedResult)
+                jobs = (_takes_of(references[place])[number],)
+                references = [*references]
+                references[place] = _unbound(asked, references[place].kind, jobs)
+                return references, tried
+        return references, tokens
+
+    def _reference(self, asked: AskedResult, spot: Spot, draft: Draft) -> tuple[Reference, list[str]] | Wrong:
+        """Return a reference, and what may stand for it in the fingerprint: several where it is not decided."""
+        if asked.job == draft.spec.id or (asked.pick and asked.job == draft.base):
+            return Wrong(spot, f"the job {shown(draft.spec.id)} needs its own result", "job-circle")
+        takes = self._takes.get(asked.job, []) if asked.pick or asked.job not in self._known else []
+        if takes and not asked.pick:
+            hint = (
+                f"write {{job: {takes[0]}}} for one of them, or add `pick: true` to pick one yourself later"
+            )
+            return Wrong(
+                spot,
+                f"{shown(asked.job)} has {len(takes)} takes, and a reference is one",
+                "several-takes",
+                hint,
+            )
+        jobs = takes or [asked.job]
+        sources = [self._known.get(job) for job in jobs]
+        known = [each for each in sources if each is not None]
+        if len(known) != len(sources):
+            return self._unknown(asked.job, spot)
+        trouble = self._unsuited(asked, spot, draft, jobs[0], known[0])
+        if trouble is not None:
+            return trouble
+        kind = Kind.IMAGE if asked.frame is not None else _kind_of(known[0].contract, draft.contract)
+        tokens = [self._token(asked, job, each) for job, each in zip(jobs, known, strict=True)]
+        if not asked.pick:
+            return _unbound(asked, kind, (JobId(jobs[0]),)), tokens
+        picked = [
+            number
+            for number, (job, each) in enumerate(zip(jobs, known, strict=True))
+            if self._outcomes.is_picked(job, each.fingerprint, each.take)
+        ]
+        if len(picked) == 1:
+            return _unbound(asked, kind, (JobId(jobs[picked[0]]),)), [tokens[picked[0]]]
+        ids = tuple(map(JobId, jobs))
+        # One token would be that of a choice made.
+        return _unbound(asked, kind, ids, undecided=True), tokens if len(tokens) > 1 else [*tokens, ""]
+
+    def _token(self, asked: AskedResult, job: str, known: _Known) -> str:
+        edition = self._outcomes.edition(job, known.fingerprint, known.take)
+        frame = asked.frame.value if asked.frame is not None else None
+        return result_token(
+            known.fingerprint, edition=edition, take=known.take, result=asked.result, frame=frame
+        )
+
+    def _unsuited(
+        self, asked: AskedResult, spot: Spot, draft: Draft, job: str, source: _Known
+    ) -> Wrong | None:
+        """Return why what a job makes cannot be had as it is asked for."""
+        if asked.frame is not None and source.contract.category not in ("", Kind.VIDEO.value):
+            what = f"{shown(job)} makes {_a(source.contract.category)} ({source.contract.id}), which has no frames"
+            return Wrong(spot, what, "no-frames", "leave `frame` out")
+        if asked.frame is not None and not self._frames:
+            return Wrong(
+                spot,
+                "a frame of a film is taken by PyAV, which is not installed",
+                "no-frames",
+                "pip install 'rivya-batch[frames]'",
+            )
+        number = self._outcomes.results(job, source.fingerprint) if asked.result > 1 else None
+        if number is not None and asked.result > number:
+            what = f"{shown(job)} has made {number} result{'' if number == 1 else 's'}, not {asked.result}"
+            return Wrong(
+                spot,
+                what,
+                "no-such-result",
+                f"`result` is 1 to {number}" if number > 1 else "leave `result` out",
+            )
+        return None
+
+    def _unknown(self, job: str, spot: Spot) -> Wrong:
+        if job in self._without:
+            return Wrong(
+                spot, f"it needs the result of {shown(job)}, which has mistakes itself", "job-with-mistakes"
+            )
+        like = None
+        if self._asked_ids < _ASKED_IDS:
+            self._asked_ids += len(self._known)
+            like = suggest(job, (*self._takes, *self._known))
+        hint = f"did you mean {like}?" if like else "a reference names the id of a job of the same manifest"
+        return Wrong(spot, f"there is no job {shown(job)} in this manifest", "unknown-job", hint)
+
+
+def _takes_of(reference: Reference) -> tuple[JobId, ...]:
+    return reference.result_of.jobs if reference.result_of is not None else ()
+
+
+def _unbound(
+    asked: AskedResult, kind: Kind, jobs: tuple[JobId, ...], *, undecided: bool = False
+) -> Reference:
+    return Reference(
+        path=asked.words(asked.job if undecided else jobs[0]),
+        file=Path(),
+        kind=kind,
+        mime="",
+        size_bytes=0,
+        sha256=Sha256(""),
+        result_of=ResultOf(
+            jobs=jobs, result=asked.result, frame=asked.frame, pick=asked.pick, undecided=undecided
+        ),
+    )
+
+
+def _fingerprint(draft: Draft, tokens: Sequence[str]) -> Fingerprint:
+    return fingerprint_of(
+        model=draft.spec.model, prompt=draft.spec.prompt, params=draft.params, references=tokens
+    )
+
+
+def _kind_of(source: Contract, taker: Contract) -> Kind:
+    """Return what a model makes; where that is not documented, what the other one takes."""
+    kind = _KINDS.get(source.category)
+    if kind is None:
+        kind = next((rule.kind for rule in taker.uploads.kinds), Kind.IMAGE)
+    return kind
+
+
+def _unfit(draft: Draft, references: Sequence[Reference]) -> Iterator[Wrong]:
+    for problem in check_references(draft.contract, references):
+        index = problem.key[len("references[") : -1]
+        spot = draft.spots[int(index)] if index.isdecimal() else draft.spots[0]
+        yield Wrong(spot, problem.what, problem.code, problem.hint, warns=problem.severity.value == "warning")
+
+
+def _circle(draft: Draft, circle: Sequence[str]) -> Wrong:
+    spot = next(draft.asked)[1]
+    if len(circle) == 1:
+        return Wrong(spot, f"the job {shown(circle[0])} needs its own result", "job-circle")
+    some = [*circle[:_NAMED], "…"] if len(circle) > _NAMED else [*circle, circle[0]]
+    what = f"these jobs need each other's results, in a circle: {' needs '.join(map(shown, some))}"
+    return Wrong(spot, what.replace('"…"', "…"), "job-circle", "one of them has to begin")
+
+
+def _a(category: str) -> str:
+    return {"image": "a picture", "video": "a film", "audio": "sound"}.get(category, category)
+
+
+NOTHING_KNOWN: Final[Outcomes] = NothingKnown()

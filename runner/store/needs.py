@@ -1,0 +1,251 @@
+"""Which jobs need which others' results: `jobs.blocked` counts what one of them still waits for, 0 for all others.
+
+Rows of `needs` are those of listed jobs, written when a manifest is applied. A job that waits is on no page of jobs to
+send; what it waits for is counted anew whenever that may have changed, so a kill between two steps loses nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Container, Iterable, Sequence
+from typing import NamedTuple
+
+from runner.lifecycle.chains import Need
+from runner.model import Job, State
+from runner.store.connection import Connection
+from runner.store.jobs import COLUMNS, NEVER_SENT_SQL, read_job
+
+_WAITS = (
+    "(SELECT count(*) FROM needs n JOIN jobs s ON s.id = n.source WHERE n.job = jobs.id"
+    " AND (n.undecided = 1 OR s.state <> 'done'))"
+)
+
+
+def any_of(conn: Connection, manifest: str) -> bool:
+    """Return whether any job of a manifest needs another one."""
+    return conn.execute("SELECT 1 FROM needs WHERE manifest = ? LIMIT 1", (manifest,)).fetchone() is not None
+
+
+def count(conn: Connection, manifest: str) -> None:
+    """Count anew what each job that was not sent waits for."""
+    conn.execute(
+        f"UPDATE jobs SET blocked = {_WAITS} WHERE manifest = ?1 AND state IN {NEVER_SENT_SQL}"
+        f" AND id IN (SELECT job FROM needs WHERE manifest = ?1) AND blocked <> {_WAITS}",
+        (manifest,),
+    )
+
+
+def made(conn: Connection, source: int) -> list[tuple[int, int]]:
+    """A job has a result: return (position, row) of those that wait for nothing any more."""
+    freed = conn.execute(
+        f"UPDATE jobs SET blocked = {_WAITS} WHERE id IN (SELECT job FROM needs WHERE source = ?) AND listed = 1"
+        f" AND state IN {NEVER_SENT_SQL} RETURNING position, id, blocked",
+        (source,),
+    ).fetchall()
+    return sorted((row["position"], row["id"]) for row in freed if not row["blocked"])
+
+
+def replace(conn: Connection, manifest: str) -> None:
+    """Make the needs of a manifest those that are staged, once its rows are listed."""
+    conn.execute("DELETE FROM needs WHERE manifest = ?", (manifest,))
+    if conn.execute("SELECT 1 FROM incoming_needs LIMIT 1").fetchone() is None:
+        return
+    conn.execute("DROP TABLE IF EXISTS listed_rows")
+    conn.execute("CREATE TEMP TABLE listed_rows (job TEXT PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID")
+    conn.execute(
+        "INSERT INTO listed_rows (job, id) SELECT job, id FROM jobs WHERE manifest = ? AND listed = 1",
+        (manifest,),
+    )
+    conn.execute(
+        "INSERT INTO needs (manifest, job, place, source, undecided)"
+        " SELECT ?, r.id, n.place, s.id, n.undecided FROM incoming_needs n JOIN incoming i ON i.position = n.position"
+        " JOIN listed_rows r ON r.job = i.job JOIN listed_rows s ON s.job = n.source",
+        (manifest,),
+    )
+    conn.execute("DROP TABLE listed_rows")
+    count(conn, manifest)
+
+
+class StagedNeed(NamedTuple):
+    """What one staged job needs at one place of its references: the job at another position."""
+
+    position: int
+    need: Need[int]
+
+
+def staged(conn: Connection) -> list[StagedNeed]:
+    """Return what the staged jobs need, by the positions of both."""
+    rows = conn.execute(
+        "SELECT n.position, n.place, i.position AS source, n.undecided FROM incoming_needs n"
+        " JOIN incoming i ON i.job = n.source ORDER BY n.position, n.place, i.position"
+    )
+    return [
+        StagedNeed(row["position"], Need(row["source"], row["place"], bool(row["undecided"]))) for row in rows
+    ]
+
+
+class StagedStand(NamedTuple):
+    """A staged job that needs another, or is needed, and what a run would do with it; its row's state, if it has one."""
+
+    job: str
+    change: str
+    sends: bool
+    state: State
+    estimate: float
+
+
+def stands(conn: Connection) -> dict[int, StagedStand]:
+    """Return those that need or are needed, by position."""
+    rows = conn.execute(
+        "SELECT i.position, i.job, i.change, i.sends, coalesce(j.state, 'planned') AS state,"
+        " coalesce(i.estimate, 0) AS estimate FROM incoming i LEFT JOIN jobs j ON j.id = i.row"
+        " WHERE i.position IN (SELECT position FROM incoming_needs) OR i.job IN (SELECT source FROM incoming_needs)"
+    )
+    return {
+        row["position"]: StagedStand(
+            row["job"], row["change"], bool(row["sends"]), State(row["state"]), row["estimate"]
+        )
+        for row in rows
+    }
+
+
+class WaitingNeed(NamedTuple):
+    """A listed job that was not sent and needs one that is not done, or a choice."""
+
+    row: int
+    job: str
+    need: Need[int]
+    source: str
+    state: State
+    source_waits: bool  # for others, too
+
+
+def waiting(conn: Connection, manifest: str) -> list[WaitingNeed]:
+    """Return what the jobs of a manifest that are not sent wait for, in its order."""
+    rows = conn.execute(
+        "SELECT j.id, j.job, n.place, n.source, n.undecided, s.job AS source_job, s.state, s.blocked FROM needs n"
+        " JOIN jobs j ON j.id = n.job JOIN jobs s ON s.id = n.source"
+        f" WHERE n.manifest = ? AND j.listed = 1 AND j.blocked > 0 AND j.state IN {NEVER_SENT_SQL}"
+        " AND (n.undecided = 1 OR s.state <> 'done') ORDER BY j.position, n.place, s.position",
+        (manifest,),
+    )
+    return [
+        WaitingNeed(
+            row["id"],
+            row["job"],
+            Need(row["source"], row["place"], bool(row["undecided"])),
+            row["source_job"],
+            State(row["state"]),
+            row["blocked"] > 0,
+        )
+        for row in rows
+    ]
+
+
+def sources(conn: Connection, rows: Sequence[int]) -> dict[tuple[int, int], Job]:
+    """Return the job behind each decided reference of these rows, by (row, place)."""
+    found: dict[tuple[int, int], Job] = {}
+    for row in rows:
+        needs = conn.execute(
+            "SELECT place, source FROM needs WHERE job = ? AND undecided = 0", (row,)
+        ).fetchall()
+        for need in needs:
+            job = conn.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (need["source"],)).fetchone()
+            found[row, need["place"]] = read_job(job)
+    return found
+
+
+class StoredOutcomes:
+    """What is known of the jobs of one manifest that were run, read from the database when it is first asked for.
+
+    See `runner.manifest.chains.Outcomes`.
+    """
+
+    def __init__(self, conn: Connection, manifest: str) -> None:
+        self._conn = conn
+        self._manifest = manifest
+        self._editions: dict[tuple[str, str | int], int] | None = None
+        self._picked: set[tuple[str, str | int]] | None = None
+        self._sent: set[tuple[str, str]] | None = None
+        self._results: dict[tuple[str, str], int] | None = None
+
+    def edition(self, job: str, fingerprint: str, take: int) -> int:
+        """Return how many of its earlier rounds had a result."""
+        if self._editions is None:
+            self._editions = {}
+            for row in self._conn.execute(
+                "SELECT job, fingerprint, axes, edition FROM jobs WHERE manifest = ? AND edition > 0 ORDER BY listed, id",
+                (self._manifest,),
+            ):
+                for key in _keys(row["job"], row["fingerprint"], row["axes"]):
+                    self._editions[key] = row["edition"]
+        found = self._key(self._editions, job, fingerprint, take)
+        return self._editions[found] if found is not None else 0
+
+    def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
+        """Return whether a person has picked what it has made last."""
+        if self._picked is None:
+            self._picked = set()
+            for row in self._conn.execute(
+                "SELECT j.job, j.fingerprint, j.axes FROM picks p JOIN jobs j ON j.id = p.job AND j.round = p.round"
+                " WHERE p.manifest = ? AND p.verdict = 'picked'",
+                (self._manifest,),
+            ):
+                self._picked.update(_keys(row["job"], row["fingerprint"], row["axes"]))
+        return self._key(self._picked, job, fingerprint, take) is not None
+
+    def _key(
+        self, known: Container[tuple[str, str | int]], job: str, fingerprint: str, take: int
+    ) -> tuple[str, str | int] | None:
+        """Return under what a job is known; by its take only if no row has its id, since it is about to be renamed."""
+        if (fingerprint, job) in known:
+            return fingerprint, job
+        if (fingerprint, take) not in known:
+            return None
+        there = self._conn.execute(
+            "SELECT 1 FROM jobs WHERE manifest = ? AND job = ? AND fingerprint = ?",
+            (self._manifest, job, fingerprint),
+        ).fetchone()
+        return (fingerprint, take) if there is None else None
+
+    def was_sent(self, job: str, fingerprint: str) -> bool:
+        """Return whether the job that is listed under this id is this one, and was submitted."""
+        if self._sent is None:
+            rows = self._conn.execute(
+                f"SELECT job, fingerprint FROM jobs WHERE manifest = ?1 AND listed = 1 AND state NOT IN {NEVER_SENT_SQL}"
+                " AND id IN (SELECT job FROM needs WHERE manifest = ?1)",
+                (self._manifest,),
+            )
+            self._sent = {(row["job"], row["fingerprint"]) for row in rows}
+        return (job, fingerprint) in self._sent
+
+    def results(self, job: str, fingerprint: str) -> int | None:
+        """Return how many results it has made; None where that is not known."""
+        if self._results is None:
+            rows = self._conn.execute(
+                "SELECT j.job, j.fingerprint, count(*) AS n FROM jobs j JOIN artifacts a ON a.job = j.id"
+                " WHERE j.manifest = ? AND j.state = 'done' GROUP BY j.job, j.fingerprint",
+                (self._manifest,),
+            )
+            self._results = {(row["job"], row["fingerprint"]): int(row["n"]) for row in rows}
+        return self._results.get((job, fingerprint))
+
+
+def _keys(job: str, fingerprint: str, axes: str) -> Iterable[tuple[str, str | int]]:
+    """Return by what a job is found: under its id, or, once it is renamed, by its take."""
+    take = json.loads(axes).get("take") if axes != "{}" else None
+    return (fingerprint, job), (fingerprint, take if isinstance(take, int) else 0)
+
+
+def outcome(conn: Connection, manifest: str) -> str:
+    """Return a hash of all of `StoredOutcomes` that a fingerprint depends on."""
+    found = hashlib.sha256()
+    for sql in (
+        "SELECT id, edition FROM jobs WHERE manifest = ? AND edition > 0 ORDER BY id",
+        "SELECT job, round FROM picks WHERE manifest = ? AND verdict = 'picked' ORDER BY job, round",
+    ):
+        for row in conn.execute(sql, (manifest,)):
+            found.update(f"{tuple(row)}\n".encode())
+        found.update(b"\n")
+    return found.hexdigest()

@@ -1,0 +1,342 @@
+"""Jobs that take other jobs' results, by the real command against a service that keeps its own book."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.imitation.fixtures import Bench, said
+from tests.imitation.tasks import Fate
+
+STILL: dict[str, Any] = {"model": "z-image"}
+
+
+def still(id_: str, **more: Any) -> dict[str, Any]:
+    return {"id": id_, **STILL, **more}
+
+
+def film(id_: str, job: str, **more: Any) -> dict[str, Any]:
+    """A job that takes another one's result; `result`, `frame` and `pick` are said of that."""
+    of = {key: more.pop(key) for key in ("result", "frame", "pick") if key in more}
+    return {"id": id_, "references": [{"job": job, **of}], **more}
+
+
+def sent_with(bench: Bench, id_: str) -> list[str]:
+    """The SHA-256 of the files that the submit of a job names, as the service has them."""
+    post = bench.service.ledger.of(f"prompt of {id_}")[-1]
+    return [bench.service.files[item["url"]][0] for item in post.data["params"]["referenceMediaItems"]]
+
+
+def on_disk(bench: Bench, name: str) -> str:
+    (path,) = [each for each in bench.out.iterdir() if each.stem == name and each.suffix != ".json"]
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def plan(bench: Bench, *options: str) -> dict[str, Any]:
+    told = bench.command("plan", bench.manifest, "--json", *options)
+    assert told.code == 0, said(told)
+    return told.json
+
+
+def changes(bench: Bench) -> dict[str, str]:
+    return {job["id"]: job["status"] for job in plan(bench)["jobs"] if job["status"] != "orphaned"}
+
+
+def order_of_posts(bench: Bench) -> list[str]:
+    return [post.prompt.removeprefix("prompt of ") for post in bench.service.ledger.posts]
+
+
+def test_a_film_begins_with_the_still_that_the_run_has_made(bench: Bench) -> None:
+    """Also where it is written above what it needs; the file that is sent is the one on the disk."""
+    prompts = bench.write([film("film", "still"), still("still"), still("other")])
+
+    before = plan(bench)
+    outcome = bench.run()
+    again = bench.run()
+
+    assert (outcome.code, again.code) == (0, 0), said(outcome)
+    assert before["submits"] == 3
+    assert before["waits"]["for_results"] == 1
+    assert [job["waits"] for job in before["jobs"]] == ["result", None, None]
+    assert order_of_posts(bench)[-1] == "film"
+    assert sent_with(bench, "film") == [on_disk(bench, "still")]
+    bench.assert_whole(prompts)
+
+
+def test_a_chain_of_three_with_the_last_picture_of_a_film(bench: Bench) -> None:
+    pytest.importorskip("av")
+    bench.write([still("one"), film("two", "one"), film("three", "two", frame="last")])
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    assert order_of_posts(bench) == ["one", "two", "three"]
+    (frame,) = (bench.command.workspace / "state" / "frames").iterdir()
+    assert sent_with(bench, "three") == [hashlib.sha256(frame.read_bytes()).hexdigest()]
+    assert frame.read_bytes().startswith(b"\x89PNG")
+    names = [
+        item["name"]
+        for item in bench.service.ledger.of("prompt of three")[-1].data["params"]["referenceMediaItems"]
+    ]
+    assert names == [frame.name]
+
+
+def test_a_job_waits_for_a_persons_choice_among_takes(bench: Bench) -> None:
+    bench.write(
+        [still("still", repeat=3), film("film", "still", pick=True), film("plain", "still-1")],
+        prices={"z-image": 1},
+    )
+
+    before = plan(bench)
+    first = bench.run()
+    idle = bench.run()
+
+    assert (first.code, idle.code) == (3, 3), said(first)
+    assert before["submits"] == 4
+    assert before["waits"]["for_choice"] == ["film"]
+    assert "1 job waits for your choice: film" in first.stderr
+    assert "rivya-batch pick" in first.stderr
+    assert bench.service.ledger.paid["prompt of film"] == 0
+    assert bench.states() == {"done": 4, "planned": 1}
+
+    assert bench.command("pick", bench.manifest, "still-2").code == 0
+    assert changes(bench)["film"] == "planned"
+    assert plan(bench)["submits"] == 1
+    last = bench.run()
+
+    assert last.code == 0, said(last)
+    assert sent_with(bench, "film") == [on_disk(bench, "still-2")]
+    assert bench.service.ledger.paid_twice == {"prompt of still": 3}  # its takes
+    # What was made with a choice stays made with it, until there is another one.
+    bench.command("pick", bench.manifest, "still-2", "--clear")
+    assert (changes(bench)["film"], bench.run().code) == ("done", 0)
+    bench.command("pick", bench.manifest, "still-3")
+    assert changes(bench)["film"] == "changed"
+    assert bench.run().code == 0
+    assert sent_with(bench, "film") == [on_disk(bench, "still-3")]
+
+
+def test_two_picks_are_no_choice(bench: Bench) -> None:
+    bench.write([still("still", repeat=2), film("film", "still", pick=True)])
+    assert bench.run().code == 3
+    bench.command("pick", bench.manifest, "still-1", "still-2")
+
+    outcome = bench.run()
+
+    assert outcome.code == 3
+    assert bench.service.ledger.paid["prompt of film"] == 0
+
+
+def test_a_job_that_failed_stops_only_what_needs_it_and_retry_sets_it_free(bench: Bench) -> None:
+    bench.service.fates["prompt of bad"] = Fate(status="failed", times=1)
+    bench.write(
+        [still("bad"), still("good"), film("stuck", "bad"), film("free", "good"), film("after", "bad")]
+    )
+
+    first = bench.run()
+    idle = plan(bench)
+    retried = bench.command("retry", bench.manifest, "--yes")
+    last = bench.run()
+
+    assert (first.code, retried.code, last.code) == (3, 0, 0), said(first) + said(retried)
+    assert "2 jobs were not sent, since jobs that they need failed (bad)" in first.stderr
+    assert "rivya-batch retry" in first.stderr
+    assert idle["submits"] == 0
+    assert idle["waits"]["held"] == {"failed": ["bad"]}
+    assert bench.service.ledger.paid["prompt of stuck"] == 1
+    assert bench.states() == {"done": 5}
+    assert changes(bench).keys() == {"bad", "good", "stuck", "free", "after"}
+    assert set(changes(bench).values()) == {
+        "done"
+    }  # a failed round has made nothing: what waited is the same
+
+
+def test_an_automatic_round_of_the_first_sets_the_second_free_in_the_same_run(bench: Bench) -> None:
+    bench.service.fates["prompt of still"] = Fate(status="failed", times=1)
+    bench.write([still("still"), film("film", "still")], retry={"failed_rounds": 1})
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    assert set(changes(bench).values()) == {"done"}
+    assert bench.rows("job, round") == [("still", 2), ("film", 1)]
+
+
+def test_an_edited_first_job_is_two_changes_and_a_renamed_one_is_none(bench: Bench) -> None:
+    bench.write([still("still"), film("film", "still"), still("other")])
+    assert bench.run().code == 0
+
+    bench.write([still("first", prompt="prompt of still"), film("film", "first"), still("other")])
+    assert changes(bench) == {"first": "renamed", "film": "done", "other": "done"}
+    assert bench.run().code == 0
+    bench.write([still("first", prompt="another"), film("film", "first"), still("other")])
+    edited = plan(bench)
+    assert {job["id"]: job["cause"] for job in edited["jobs"] if job["status"] == "changed"} == {
+        "first": ["prompt"],
+        "film": ["reference"],
+    }
+    assert bench.run().code == 0
+
+    assert bench.service.ledger.paid == {
+        "prompt of still": 1,
+        "prompt of film": 2,
+        "prompt of other": 1,
+        "another": 1,
+    }
+    assert sent_with(bench, "film") == [on_disk(bench, "first")]
+
+
+def test_a_still_that_is_gone_is_fetched_again_and_one_that_was_edited_is_not_sent(bench: Bench) -> None:
+    bench.write([still("still"), film("film", "still")])
+    assert bench.run("--only", "still").code == 0
+    (path,) = bench.out.glob("still.png")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20] + b"x" * 20)
+
+    edited = bench.run()
+    paid = bench.service.ledger.paid["prompt of film"]
+    path.unlink()
+    last = bench.run()
+
+    assert (edited.code, last.code) == (3, 0), said(edited) + said(last)
+    assert paid == 0
+    assert "was not sent" in edited.stderr or "were not sent" in edited.stderr
+    assert sent_with(bench, "film") == [hashlib.sha256(whole).hexdigest()]
+    assert bench.service.ledger.paid_twice == {}
+
+
+def test_only_the_second_is_asked_for(bench: Bench) -> None:
+    bench.write([still("still"), film("film", "still")])
+
+    without = bench.run("--only", "film")
+    stills = bench.run("--only", "still")
+    films = bench.run("--only", "film")
+
+    assert [each.code for each in (without, stills, films)] == [3, 0, 0], said(without)
+    assert "were not asked for (still)" in without.stderr
+    assert order_of_posts(bench) == ["still", "film"]
+
+
+def test_a_limit_counts_what_was_submitted(bench: Bench) -> None:
+    bench.write([still("a"), still("b"), film("film-a", "a"), film("film-b", "b")])
+
+    outcomes = [bench.run("--limit", "1") for _ in range(4)]
+
+    assert [each.code for each in outcomes] == [0, 0, 0, 0], said(outcomes[0])
+    assert order_of_posts(bench) == ["a", "b", "film-a", "film-b"]
+
+
+def test_a_saved_plan_of_a_chain_is_run_whole(bench: Bench) -> None:
+    bench.write([still("still"), film("film", "still")], prices={"z-image": 1, "grok-imagine-video": 10})
+    saved = bench.command.workspace / "plan.json"
+    assert bench.command("plan", bench.manifest, "--out", saved).code == 0
+
+    outcome = bench.command("run", saved, "--yes")
+
+    assert outcome.code == 0, said(outcome)
+    assert bench.states() == {"done": 2}
+
+
+def test_a_probe_pays_for_what_it_needs_too(bench: Bench) -> None:
+    bench.write([still("a"), still("b"), film("film", "b")])
+
+    outcome = bench.run("--probe")
+
+    assert outcome.code == 0, said(outcome)
+    assert "and 1 job that they need" in outcome.stderr
+    assert sorted(order_of_posts(bench)) == ["a", "b", "film"]
+
+
+def test_what_a_job_was_made_of_is_told_everywhere(bench: Bench) -> None:
+    bench.write([still("still", repeat=2), film("film", "still-2")])
+    assert bench.run().code == 0
+
+    sidecar = json.loads((bench.out / "film.json").read_text(encoding="utf-8"))
+    (row,) = bench.command("export", bench.manifest, "--format", "jsonl", "--only", "film").events
+    again = bench.command(
+        "again", bench.manifest, "--only", "film", "-o", bench.command.workspace / "finals.yaml"
+    )
+
+    assert sidecar["references"] == [
+        {"path": "job: still-2", "sha256": on_disk(bench, "still-2"), "job": "still-2"}
+    ]
+    assert row["references"] == ["job: still-2"]
+    assert again.code == 0, said(again)
+    written = (bench.command.workspace / "finals.yaml").read_text(encoding="utf-8")
+    assert "out/night/still-2.png" in written
+    assert "job: still-2" in (bench.out / "report.html").read_text(encoding="utf-8")
+
+
+def test_without_its_database_nothing_of_a_chain_is_paid_again(bench: Bench) -> None:
+    bench.write([still("still"), film("film", "still")])
+    assert bench.run().code == 0
+    for path in (bench.command.workspace / "state").glob("runner.db*"):
+        path.unlink()
+
+    outcome = (
+        bench.run("--may-pay-twice")
+        if "--may-pay-twice" in bench.command("run", "--help").stdout
+        else bench.run()
+    )
+
+    assert bench.service.ledger.paid_twice == {}, said(outcome)
+
+
+def test_jobs_left_out_for_mistakes_take_those_that_need_them_along(bench: Bench) -> None:
+    bench.write(
+        [
+            still("bad", params={"aspect_ratio": "nonsense"}),
+            film("stuck", "bad"),
+            still("good"),
+            film("free", "good"),
+        ]
+    )
+
+    refused = bench.run()
+    outcome = bench.run("--skip-invalid")
+
+    assert (refused.code, outcome.code) == (2, 3), said(outcome)
+    assert 'it needs the result of "bad", which has mistakes itself' in refused.stderr
+    assert bench.states() == {"done": 2}
+    assert "left out for mistakes: 2 jobs (bad, stuck)" in outcome.stderr
+
+
+def test_a_first_job_that_is_no_longer_listed_is_told_before_anything_is_paid(bench: Bench) -> None:
+    bench.write([still("still"), film("film", "still")])
+    assert bench.run("--only", "still").code == 0
+    bench.write([film("film", "still")])
+
+    outcome = bench.run()
+
+    assert outcome.code == 2
+    assert 'there is no job "still" in this manifest' in outcome.stderr
+
+
+def test_rows_and_a_matrix_name_the_jobs_they_need(bench: Bench, tmp_path: Path) -> None:
+    (bench.manifest.parent / "shots.csv").write_text("sku,text\na,red\nb,blue\n", encoding="utf-8")
+    bench.write(
+        [
+            still("still-${row.sku}", rows="shots.csv", prompt="prompt of still-${row.sku}"),
+            film(
+                "film-${sku}-${look}",
+                "still-${sku}",
+                matrix={"sku": ["a", "b"], "look": ["slow", "fast"]},
+                prompt="prompt of film-${sku}-${look}",
+            ),
+        ]
+    )
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    for look in ("slow", "fast"):
+        assert sent_with(bench, f"film-a-{look}") == [on_disk(bench, "still-a")]
+    assert (
+        len({upload.sha256 for upload in bench.service.ledger.uploads})
+        == len(bench.service.ledger.uploads)
+        == 2
+    )
