@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.imitation.fixtures import Bench, said
 
 HOSTILE = '${a} $${b} "q" \\ \u2028 # no comment: yes\n- ~ null \U0001f989'
@@ -22,6 +24,7 @@ def drafts(bench: Bench) -> None:
     assert bench.command("pick", bench.manifest, "a", "b", "c").code == 0
 
 
+@pytest.mark.slow
 def test_picked_drafts_become_finals(bench: Bench) -> None:
     drafts(bench)
     out = bench.command.workspace / "more" / "finals.yaml"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.imitation.faults import error_answer, prompt_is
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import Personality
@@ -83,6 +85,7 @@ def test_rounds_are_paid_for_by_the_manifests_word_or_a_persons_and_never_for_mo
     assert charged == service.ledger.charged
 
 
+@pytest.mark.slow
 def test_ten_failures_in_a_row_stop_the_run_and_the_next_starts_at_zero(
     command: Command, start_service: StartService
 ) -> None:
