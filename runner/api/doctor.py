@@ -32,7 +32,7 @@ from runner.errors import Exit, RunnerError, UsageError
 from runner.host.clock import SystemClock
 from runner.host.environment import KEY_HINT, base_url, find_key, get_key
 from runner.host.workspace import Workspace
-from runner.model import SANDBOX_URL
+from runner.model import SANDBOX_URL, ResultPath
 from runner.service.account import Account, checked_base_url
 from runner.service.rivya.open_questions import OPEN_QUESTIONS, OpenQuestion
 from runner.service.seen import Fact, read
@@ -202,12 +202,12 @@ def _key_of(account: Account, *, sandbox: bool) -> Iterator[Check]:
         yield of_error("key", exc)
 
 
-def _output_dir(workspace: Workspace, manifest: Path | None) -> Path:
+def _output_dir(workspace: Workspace, manifest: Path | None) -> ResultPath:
     if manifest is not None and workspace.has_database:
         with suppress(RunnerError), closing(open_to_read(workspace.database)) as file:
             bound = manifests.binding(file.conn, manifest_name(manifest))
             if bound is not None:
-                return Path(bound.output_dir)
+                return bound.output_dir
     return workspace.root / "out"
 
 

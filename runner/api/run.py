@@ -24,6 +24,7 @@ from runner.api.runs.begun import BegunRun, apply
 from runner.api.runs.end import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
 from runner.api.runs.joining import JOIN_WAIT_S, join, taking_part
 from runner.api.runs.preflight import TRY_ONE, Looked, look
+from runner.api.runs.reference_sharing import keep_references, shared_references
 from runner.api.runs.room import look_at_room
 from runner.api.runs.sandbox_process import Sandbox, sandbox_child
 from runner.engine import Ended, Engine, Progress, RunOptions
@@ -37,10 +38,11 @@ from runner.host.workspace import DatabasePlace, RunLock, find_workspace
 from runner.lifecycle.selection import JobIds
 from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Settings, State
-from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
 from runner.pace.concurrency import concurrency_limit
 from runner.pace.durations import Durations
+from runner.pace.rate import KeptRate
 from runner.pace.scheduler import Scheduler
+from runner.pace.shared import SharedRate
 from runner.progress.figures import counted
 from runner.results.files import OutputFolder
 from runner.service import seen
@@ -192,6 +194,7 @@ class Run:
         known = self._known()
         if not self._joins:
             _put_files_in_place(known.file, known.plan.settings, known.folder, self._announce, known.now)
+            keep_references(known.file, known.plan.settings, self._announce)
         return replace(known.plan, run=known.run_id)
 
     async def go(self, progress: Progress, beside: Sequence[Beside]) -> Ended:
@@ -378,13 +381,15 @@ def _tell_problems(plan: Plan, announce: Announce) -> None:
         announce(problem_line(problem))
     if len(plan.problems) > PROBLEMS_TOLD:
         announce(f"and {len(plan.problems) - PROBLEMS_TOLD:,} more; `rivya-batch validate` shows them")
+    if off := plan.summary["off"]:
+        announce(f"switched off, so not submitted: {counted(off, 'job')} (`rivya-batch switch` lists them)")
     if plan.left_out:
         announce(f"left out for mistakes: {plan.left_out.words()}")
 
 
 def _look_at_room(folder: OutputFolder, file: StateDatabase, announce: Announce) -> None:
     assert file.place is not None
-    for finding in look_at_room(folder.root, file.place):
+    for finding in look_at_room(folder.scratch, file.place):
         if finding.weight is Weight.STOP:
             raise TemporaryTrouble(finding.found, hint=finding.do)
         if finding.weight is Weight.WARNING:
@@ -431,7 +436,7 @@ async def _go(
     draws = random.Random()
     workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
     contracts = contracts_for(workspace, sandbox=request.sandbox)
-    scheduler = _scheduler(file, settings, account, clock)
+    scheduler = _scheduler(file, settings, account, clock, shared=lease is not None)
     settings, slow_places = _with_descriptors(
         settings, descriptors_left(), announce, kept=request.descriptors_kept
     )
@@ -457,6 +462,7 @@ async def _go(
             is_run=lambda name: file.holder_of(name) is not None,
             seen=seen.read(workspace.folder, account.service),
             lease=lease,
+            shared_references=shared_references(file, settings),
             frames=workspace.folder / "frames",
         )
         downloads = Downloads.create(context, known.folder, results, slow_places=slow_places)
@@ -509,20 +515,25 @@ def _with_descriptors(
     return replace(settings, limits=replace(limits, downloads=most)), 0
 
 
-def _scheduler(file: StateDatabase, settings: Settings, account: Account, clock: Clock) -> Scheduler:
+def _scheduler(
+    file: StateDatabase, settings: Settings, account: Account, clock: Clock, *, shared: bool
+) -> Scheduler:
     learned = Durations()
     for shape in jobs.shapes_to_come(file.conn, settings.name):
         known = durations.latest(file.conn, base_url=account.service, shape=shape)
         if known:
             learned.seed(shape, known)
     limits, now = rates.find(file.conn, account.name), clock.mono_s()
-    tasks = AdjustableConcurrency(concurrency_limit(settings.limits.in_flight))
+    tasks = concurrency_limit(settings.limits.in_flight)
     resume_tasks(tasks, limits, now=now, wall_s=clock.wall_s())
+    given_per_s = settings.limits.requests_per_second
+
+    def first(now: float) -> KeptRate:
+        return resumed_rate(given_per_s=given_per_s, known=limits, now=now)
+
     return Scheduler(
         polling=settings.polling,
-        rate=AdjustableRate(
-            resumed_rate(given_per_s=settings.limits.requests_per_second, known=limits, now=now)
-        ),
+        rate=SharedRate(given_per_s=given_per_s, first=first, now=now) if shared else first(now),
         tasks=tasks,
         durations=learned,
     )

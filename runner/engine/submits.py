@@ -52,6 +52,8 @@ async def _not_sent(run_state: RunState, done: Submitted) -> None:
     match done.not_sent:
         case NotSent.UPLOADS:
             await run_state.backlog.prepare(job)
+        case NotSent.OFF:
+            run_state.backlog.switched_off.leave(job.row, job.id)
         case NotSent.TIME:
             run_state.backlog.resend.appendleft(job.row)
         case NotSent.UNCERTAIN:

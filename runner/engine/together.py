@@ -15,7 +15,6 @@ from runner.engine.share import ClaimedJobs
 from runner.errors import Exit, RunnerError
 from runner.lifecycle.rules import Failure
 from runner.model import Job
-from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
 from runner.service.protocol import FailureClass
 from runner.store import events, ledger, needs, workers
 from runner.store.connection import Connection
@@ -66,7 +65,7 @@ class Together:
         self._begun = False  # before, the engine asks for all that is left anyway
 
     async def begin(self) -> None:
-        """Wait until all others of the account know of us: until then the whole rate is theirs."""
+        """Wait until all others of the account know of us: until then all places for tasks are theirs."""
         told = False
         while not self._run_state.reasons.halted:
             seen = await self._beat()
@@ -159,26 +158,22 @@ class Together:
         return why
 
     def _divide(self, others: Sequence[Worker]) -> None:
-        """Take our part of what the account, and the manifest, may have at once."""
+        """Take our part of what the manifest may have at once; of the rate permits are asked for."""
         run_state, lease = self._run_state, self._lease
-        name, limits = run_state.context.settings.name, run_state.context.settings.limits
+        name = run_state.context.settings.name
         mates = [each for each in others if each.manifest == name]
-        rate, tasks = run_state.scheduler.rate, run_state.scheduler.tasks
-        if isinstance(rate, AdjustableRate) and limits.requests_per_second is None:
-            # Each would look for a higher rate by itself, and find that of all together.
-            rate.keep_below(None if not others else rate.found_per_s or rate.rate_per_s * lease.sharers)
+        tasks = run_state.scheduler.tasks
         lease.sharers, lease.others_busy = 1 + len(others), sum(each.busy for each in others)
-        run_state.limits.share_with(lease.sharers)
+        run_state.scheduler.rate.share_with(lease.sharers)
         self._mates = frozenset(each.id for each in mates)
         self._share.mates_busy = any(each.busy for each in mates)
-        if isinstance(tasks, AdjustableConcurrency):
-            all_ = tasks.given
-            before = sum(each.id < lease.worker for each in mates)
-            part = math.inf
-            if math.isfinite(all_):
-                part, rest = divmod(int(all_), 1 + len(mates))
-                part = max(min(part + (before < rest), all_ - sum(each.in_flight for each in mates)), 0)
-            tasks.keep_below(part if mates else math.inf)
+        all_ = tasks.given
+        before = sum(each.id < lease.worker for each in mates)
+        part = math.inf
+        if math.isfinite(all_):
+            part, rest = divmod(int(all_), 1 + len(mates))
+            part = max(min(part + (before < rest), all_ - sum(each.in_flight for each in mates)), 0)
+        tasks.keep_below(part if mates else math.inf)
 
     def _follow(self, seen: _Seen) -> None:
         run_state = self._run_state

@@ -12,6 +12,7 @@ from runner.host.clock import Clock, ServiceClock, rfc3339
 from runner.model import Budget, Estimate, Job, ModelId, Settings
 from runner.money.budget import Verdict, is_capped, judge
 from runner.money.pricing import estimate
+from runner.results.shared_references import SharedReferences
 from runner.service.account import Account
 from runner.service.protocol import Service
 from runner.service.seen import SeenService
@@ -39,7 +40,7 @@ class RunContext:
     `draw` returns numbers from [0, 1): the only randomness of a run. `is_run` says whether somebody runs a
     manifest of this database now. `seen` is what was found out
     of the service. In `marks` what is known of payments is written down outside the database. Where others may work at
-    the same manifest, `lease` is our right to send.
+    the same manifest, `lease` is our right to send, and `shared_references` has the input files that are not here.
     """
 
     run: int
@@ -58,6 +59,7 @@ class RunContext:
     caps: Caps = field(default_factory=Caps)
     books: PriceBooks = field(default_factory=PriceBooks)
     lease: Lease | None = None
+    shared_references: SharedReferences | None = None
     frames: Path | None = None  # where pictures are kept that were taken of films
 
     @property

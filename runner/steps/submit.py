@@ -34,7 +34,7 @@ from runner.service.protocol import Answer, FailureClass, Meaning
 from runner.steps.context import RunContext
 from runner.steps.rounds import fail, take_task
 from runner.steps.upload import fresh_copies
-from runner.store import jobs, late_answers, ledger, moves, uploads
+from runner.store import jobs, late_answers, ledger, moves, switches, uploads
 from runner.store.connection import Connection
 
 RETRY_BASE_S = 1.0
@@ -50,6 +50,7 @@ class NotSent(StrEnum):
     UPLOADS = "uploads"  # some references have no fresh remote copy
     BUDGET = "budget"
     UNCERTAIN = "uncertain"  # its window is over: a person decides
+    OFF = "off"  # a person has switched it off
     TIME = "time"  # the service's time is to be asked for first
 
 
@@ -89,7 +90,7 @@ async def submit(context: RunContext, row: int) -> Submitted:
     if answer.meaning is not Meaning.OK:
         context.service_clock.ended(job.row)
     try:
-        done = await context.writer.write(lambda conn: _record(conn, context, job, answer))
+        done = await context.writer.write(lambda conn: _record(conn, context, job, answer), can_wait=True)
     except (TemporaryTrouble, jobs.StaleJob):
         await _keep_late(context, job, answer)
         raise
@@ -153,6 +154,8 @@ def _intent(conn: Connection, context: RunContext, row: int) -> Submitted:
         return _again(conn, context, job)
     if job.state not in NEVER_SENT or not job.listed:
         return Submitted(job=job, state=job.state, not_sent=NotSent.GONE)
+    if switches.is_off(conn, job.manifest, job.id):
+        return Submitted(job=job, state=job.state, not_sent=NotSent.OFF)
     copies = () if job.pinned else fresh_copies(conn, context, job)
     if copies is None:
         return Submitted(job=job, state=job.state, not_sent=NotSent.UPLOADS)

@@ -11,7 +11,8 @@ from runner.store.reporting import snapshot
 # In this order each row finds what it refers to.
 TABLES = (
     "manifests", "listings", "jobs", "ledger", "artifacts", "runs", "events", "uploads", "prices", "durations", "rates",
-    "hashes", "result_hosts", "orders", "picks", "workers", "shares", "late_answers", "needs",
+    "hashes", "result_hosts", "orders", "picks", "workers", "shares", "late_answers", "switches",
+    "pacers", "needs",
 )  # fmt: skip
 # Sums of the ledger, which add themselves up as its rows come.
 SUMS = ("credit_totals", "credit_minutes", "credits_out")

@@ -168,7 +168,8 @@ def test_what_retry_costs_is_said_truly_for_jobs_that_were_refused_and_never_pai
     asked_again = bench.command("retry", bench.manifest)
 
     assert (unpaid.code, asked.code, paid.code) == (3, 2, 3), said(unpaid) + said(asked) + said(paid)
-    assert "as they are; nothing was paid for them yet: shows the price and asks" in unpaid.stderr
+    assert "→ mend the job in the manifest, then run again" in unpaid.stdout
+    assert "rivya-batch retry" not in said(unpaid), "it would be refused again"
     assert "to be submitted again: 1 job: about" in asked.stderr
     assert "nothing was paid for them before" in asked.stderr
     assert "another round" not in said(asked)

@@ -64,7 +64,7 @@ def apply(
             base_url=account.service,
             key12=account.key12,
             output_dir=str(settings.output_dir),
-            output_mount=str(folder.mount()),
+            output_mount=str(folder.mount() or ""),
             now=now,
         )
         applied = staging.apply(conn, settings.name, now, source=plan.source)

@@ -23,7 +23,7 @@ from runner.host.clock import ServerClock
 from runner.model import Settings
 from runner.results.files import OutputFolder
 from runner.service.account import Account
-from runner.store import manifests, orders, runs, staging, workers
+from runner.store import diff, manifests, orders, runs, staging, workers
 from runner.store.database import StateDatabase
 from runner.store.staging import Applied
 from runner.store.workers import Worker
@@ -73,7 +73,7 @@ def join(
 def _refuse_other(
     plan: Plan, file: StateDatabase, account: Account, folder: OutputFolder, mates: list[Worker]
 ) -> None:
-    changed = any(plan.summary[each] for each in UNCHANGED) or plan.adopted
+    changed = any(plan.summary[each] for each in UNCHANGED) or plan.adopted or diff.off_and_changed(file.conn)
     if changed or staging.rows_not_staged(file.conn, plan.name):
         raise _locked(plan.name, mates, "it was begun with another version of the file, or of what it reads")
     bound = manifests.binding(file.conn, plan.name)
