@@ -22,20 +22,20 @@ from runner.errors import UsageError
 from runner.model import ObjectPath, ResultPath, Sha256, path_of
 from runner.results.bucket_errors import BucketTrouble, Conflict, NotThere, error_of, unusable
 from runner.results.parts import FolderUnusable, PartFile, PlaceTrouble, Result, sha256_of
-from runner.results.storage import storage_of
+from runner.results.storage import WhatStands, storage_of
 
 HASH = "sha256"
 """The metadata that tells what an object holds."""
 
-CLAIMED_BYTES = 32_000_000
+CLAIMED_BYTES = 16_000_000
 """Up to this size an object is sent in one piece, which lets the bucket refuse a name that is taken."""
 
 PIECE_BYTES = 8_000_000
-PIECES_AT_ONCE = 4
+PIECES_AT_ONCE = 2
 LINK_LASTS = timedelta(days=7)  # as long as S3 allows
 TRIAL = "try-"
 TRIAL_LEFT_AFTER = timedelta(hours=1)
-_TIMES = {"connect_timeout": "10s", "timeout": "300s"}  # of one request: a piece of 32 MB at 1 Mbit/s
+SHORT, LONG = "30s", "600s"  # one request may take; what carries a result needs longer: 16 MB at 0.2 Mbit/s
 _RETRIES = {
     "max_retries": 2,
     "retry_timeout": timedelta(seconds=60),
@@ -54,19 +54,23 @@ def bucket_of(place: ObjectPath) -> BucketStorage:
     name = str(place.bucket)
     with _opening:
         if name not in _open:
-            _open[name] = BucketStorage(place.bucket, open_store(place.bucket))
+            quick, patient = (open_store(place.bucket, timeout) for timeout in (SHORT, LONG))
+            _open[name] = BucketStorage(place.bucket, quick, patient)
         return _open[name]
 
 
-def open_store(bucket: ObjectPath) -> Any:
-    """Return obstore's way to a bucket; nothing is asked yet."""
+def open_store(bucket: ObjectPath, timeout: str) -> Any:
+    """Return obstore's way to a bucket, with how long a request may take; nothing is asked yet."""
     try:
         from obstore.store import from_url
     except ImportError:
         raise UsageError(
             f"results in a bucket ({bucket}) need one more package", hint="pip install 'rivya-batch[s3]'"
         ) from None
-    options: dict[str, Any] = {"client_options": dict(_TIMES), "retry_config": _RETRIES}
+    options: dict[str, Any] = {
+        "client_options": {"connect_timeout": "10s", "timeout": timeout},
+        "retry_config": _RETRIES,
+    }
     if str(bucket).startswith("s3://"):
         config = s3_config(os.environ)
         if config.get("endpoint", "").startswith("http://"):
@@ -144,11 +148,13 @@ class BucketStorage:
     Args:
         bucket: Its name, with the scheme.
         store: What obstore has for it.
+        patient: The same, for requests that carry a result.
     """
 
-    def __init__(self, bucket: ObjectPath, store: Any) -> None:
+    def __init__(self, bucket: ObjectPath, store: Any, patient: Any = None) -> None:
         self.bucket = bucket
         self._store = store
+        self._patient = patient if patient is not None else store
         self._claims = True  # whether it refuses a name that is taken
 
     def prepare(self, root: ResultPath) -> None:
@@ -199,12 +205,17 @@ class BucketStorage:
         inside = f"{root}/"
         return lambda path: found.get(path) if path.startswith(inside) else _elsewhere(path)
 
-    def holds(self, path: ResultPath, sha256: Sha256, size_bytes: int) -> bool:
+    def look(self, path: ResultPath, sha256: Sha256, size_bytes: int) -> WhatStands:
         """See `ResultStorage`."""
         found = self._head(path)
-        if found is None or found["size"] != size_bytes:
-            return False
-        return (found[HASH] or self._hashed(path)) == sha256
+        if found is None:
+            return WhatStands.NOTHING
+        same = found["size"] == size_bytes and (found[HASH] or self._hashed(path)) == sha256
+        return WhatStands.SAME if same else WhatStands.OTHER
+
+    def holds(self, path: ResultPath, sha256: Sha256, size_bytes: int) -> bool:
+        """See `ResultStorage`."""
+        return self.look(path, sha256, size_bytes) is WhatStands.SAME
 
     def sha256(self, path: ResultPath) -> Sha256:
         """See `ResultStorage`."""
@@ -231,13 +242,24 @@ class BucketStorage:
     def stream(self, path: ResultPath, first: int, after: int) -> Iterator[bytes]:
         """Yield bytes of an object from one number to before another."""
         with self._errors(path):
-            found = self._store.get(_object(path).key, options={"range": (first, after)})
+            found = self._patient.get(_object(path).key, options={"range": (first, after)})
             yield from map(bytes, found.stream(min_chunk_size=256_000))
 
     def write(self, path: ResultPath, data: bytes, *, mime: str) -> None:
         """See `ResultStorage`."""
         with self._errors(path):
             self._put(_object(path), data, mime=mime, mode="overwrite")
+
+    def write_new(self, path: ResultPath, data: bytes, *, mime: str) -> bool:
+        """See `ResultStorage`."""
+        if not self._claims and self.exists(path):
+            return False
+        try:
+            with self._errors(path):
+                self._put(_object(path), data, mime=mime, mode="create" if self._claims else "overwrite")
+        except Conflict:
+            return False
+        return True
 
     def take(self, part: PartFile, path: ResultPath, result: Result) -> None:
         """See `ResultStorage`: the part goes when the object is known to be there, whole."""
@@ -256,11 +278,11 @@ class BucketStorage:
         with self._errors(path):
             try:
                 if size_bytes <= CLAIMED_BYTES and self._claims:
-                    self._store.put(key, source, attributes=attributes, mode="create")
+                    self._patient.put(key, source, attributes=attributes, mode="create")
                 elif self._head(path) is not None:
                     raise Conflict(str(path))
                 else:
-                    self._store.put(
+                    self._patient.put(
                         key,
                         source,
                         attributes=attributes,
@@ -285,7 +307,7 @@ class BucketStorage:
             return
         with self._errors(target):
             before = self._head(source)
-            self._store.copy(_object(source).key, _object(target).key)
+            self._patient.copy(_object(source).key, _object(target).key)
             after = self._head(target)
             if before is None or after is None or before["size"] != after["size"]:
                 raise BucketTrouble(f"{source} could not be copied to {target}")
@@ -314,7 +336,7 @@ class BucketStorage:
     def copy_out(self, path: ResultPath, target: Path) -> None:
         """See `ResultStorage`."""
         with self._errors(path):
-            found = self._store.get(_object(path).key)
+            found = self._patient.get(_object(path).key)
             size, came = found.meta["size"], 0
             with target.open("wb") as file:
                 for piece in found.stream(min_chunk_size=1_000_000):

@@ -92,9 +92,9 @@ def error_of(exc: Exception, place: ResultPath) -> BucketTrouble:
             return BucketTrouble(
                 f"{bucket} cannot be reached: {words}", hint="run again when it can; what is paid is kept"
             )
-    found = BucketTrouble(
-        f"{bucket} does not work: {said.strip(' ()') or _first(text)}", hint="run again to continue"
-    )
+    status = re.search(r"status code: (\d{3}[\w ]*)", text)
+    why = said.strip(" ()") or (f"it answers {status[1].strip()}" if status else _first(text))
+    found = BucketTrouble(f"{bucket} does not work: {why}", hint="run again to continue")
     found.unknown_condition = bool(re.search("NotImplemented|NotSupportedError|status code: 501", text))
     return found
 

@@ -31,7 +31,7 @@ from runner.results.parts import (
     disk_errors,
 )
 from runner.results.shared_references import REFERENCES
-from runner.results.storage import DISK, storage_of, suffix_of
+from runner.results.storage import DISK, WhatStands, storage_of, suffix_of
 
 PARTS, OLD, MOVING = ".parts", ".old", ".moving"
 MARKS = ".marks"  # see `runner.store.marks`
@@ -181,10 +181,12 @@ class OutputFolder:
         }
         with self._disk_errors():
             new = [(placed[number], result) for number, result in results.items()]
-            right = {path for path, result in new if storage.holds(path, result.sha256, result.size_bytes)}
+            found = {path: storage.look(path, result.sha256, result.size_bytes) for path, result in new}
+            right = {path for path, standing in found.items() if standing is WhatStands.SAME}
             stay = right | {item.path for item in there}
             count = max([*results, *(item.number for item in there)])
-            self._retire(stem, stay, count, [*placed.values(), *earlier])
+            taken = [path for path, standing in found.items() if standing is WhatStands.OTHER]
+            self._retire(stem, stay, count, [*taken, *(path for path in earlier if path not in found)])
             for path, result in new:
                 if path in right:
                     result.part.discard()

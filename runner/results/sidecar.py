@@ -39,6 +39,7 @@ from runner.results.storage import storage_of
 
 VERSION = 1
 MAX_BYTES = 4_000_000
+MIME = "application/json"
 _MARK = "rivya_batch_sidecar"
 
 
@@ -103,7 +104,11 @@ def write(folder: OutputFolder, stem: str, sidecar: Sidecar) -> ResultPath:
     """
     path = folder.sidecar_path(stem)
     there = read(path)
-    if there is None or not (_identity(there) == _identity(sidecar) or _is_stale(there, sidecar.manifest)):
+    if there is None:
+        if storage_of(path).write_new(path, _written(sidecar, path), mime=MIME):
+            return path
+        folder.retire_sidecar(stem)
+    elif not (_identity(there) == _identity(sidecar) or _is_stale(there, sidecar.manifest)):
         folder.retire_sidecar(stem)
     _put(path, sidecar)
     return path
@@ -128,10 +133,13 @@ def beside(path: ResultPath) -> ResultPath:
 
 
 def _put(path: ResultPath, sidecar: Sidecar) -> None:
+    storage_of(path).write(path, _written(sidecar, path), mime=MIME)
+
+
+def _written(sidecar: Sidecar, path: ResultPath) -> bytes:
     text = json.dumps(_to_json(sidecar, path.parent), ensure_ascii=False, indent=2, allow_nan=False)
     # A lone surrogate cannot be written as UTF-8, and would lose a paid job its sidecar.
-    data = text.encode("utf-8", "backslashreplace") + b"\n"
-    storage_of(path).write(path, data, mime="application/json")
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def read(path: ResultPath) -> Sidecar | None:
@@ -195,17 +203,21 @@ class SidecarIndex:
         self._names: dict[str, frozenset[str]] = {}
         self.others: dict[str, list[str]] = {}
 
-    def find_adoptable(
-        self, stem: str, *, manifest: str, job: str, fingerprint: str, base_url: str
-    ) -> Sidecar | None:
-        """Return what proves that a job is done already; see the function of that name."""
+    def may_have(self, stem: str) -> bool:
+        """Say whether a job may have a sidecar, by the names in its folder."""
         # Plain text until there is something to look at: this is asked for each of 100,000 jobs.
         folder, _, name = stem.rpartition("/")
         names = self._names.get(folder)
         if names is None:
             there = storage_of(self._root).names_in(self._root / folder)
             names = self._names[folder] = frozenset(unicodedata.normalize("NFC", each) for each in there)
-        if not names or unicodedata.normalize("NFC", f"{name}.json") not in names:
+        return bool(names) and unicodedata.normalize("NFC", f"{name}.json") in names
+
+    def find_adoptable(
+        self, stem: str, *, manifest: str, job: str, fingerprint: str, base_url: str
+    ) -> Sidecar | None:
+        """Return what proves that a job is done already; see the function of that name."""
+        if not self.may_have(stem):
             return None
         found = read(self._root / f"{stem}.json")
         if found is None:

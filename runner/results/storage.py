@@ -12,6 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator
+from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,14 @@ from runner.results.parts import (
     sha256_of,
     sync_folder,
 )
+
+
+class WhatStands(Enum):
+    """What stands at a place where a file is to go."""
+
+    NOTHING = auto()
+    SAME = auto()  # a regular file with the content of that one
+    OTHER = auto()
 
 
 class ResultStorage(Protocol):
@@ -57,6 +66,10 @@ class ResultStorage(Protocol):
         """
         ...
 
+    def look(self, path: ResultPath, sha256: Sha256, size_bytes: int) -> WhatStands:
+        """Say whether a file with this content stands there, something else, or nothing."""
+        ...
+
     def holds(self, path: ResultPath, sha256: Sha256, size_bytes: int) -> bool:
         """Say whether a file with this content stands there."""
         ...
@@ -71,6 +84,10 @@ class ResultStorage(Protocol):
 
     def write(self, path: ResultPath, data: bytes, *, mime: str) -> None:
         """Write a small file, whole or not at all, over what is there; it and its name are sure to stay."""
+        ...
+
+    def write_new(self, path: ResultPath, data: bytes, *, mime: str) -> bool:
+        """Write a small file as `write` does, where nothing stands; say whether nothing did."""
         ...
 
     def take(self, part: PartFile, path: ResultPath, result: Result) -> None:
@@ -169,6 +186,12 @@ class DiskStorage:
 
         return size
 
+    def look(self, path: ResultPath, sha256: Sha256, size_bytes: int) -> WhatStands:
+        """See `ResultStorage`."""
+        if self.holds(path, sha256, size_bytes):
+            return WhatStands.SAME
+        return WhatStands.OTHER if os.path.lexists(path) else WhatStands.NOTHING
+
     def holds(self, path: ResultPath, sha256: Sha256, size_bytes: int) -> bool:
         """See `ResultStorage`."""
         there = _local(path)
@@ -207,6 +230,13 @@ class DiskStorage:
                 os.fsync(file.fileno())
             new.replace(there)
             sync_folder(there.parent)
+
+    def write_new(self, path: ResultPath, data: bytes, *, mime: str) -> bool:
+        """See `ResultStorage`; there is one writer of a job's files."""
+        if os.path.lexists(path):
+            return False
+        self.write(path, data, mime=mime)
+        return True
 
     def take(self, part: PartFile, path: ResultPath, result: Result) -> None:
         """See `ResultStorage`."""

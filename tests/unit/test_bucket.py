@@ -357,6 +357,11 @@ SAID = (
         (f"{NETWORK} dns error", "cannot be reached: its host name cannot be found", False),
         (f"{NETWORK} operation timed out", "cannot be reached: it does not answer in time", False),
         (
+            "Server returned non-2xx status code: 502 Bad Gateway: <html>",
+            "s3://films does not work: it answers 502 Bad Gateway",
+            False,
+        ),
+        (
             SAID.format("500 Internal", "InternalError", "try again"),
             "does not work: InternalError: try again",
             False,
@@ -441,3 +446,19 @@ def test_keys_come_from_a_profile_where_the_environment_has_none(tmp_path: Path)
 )
 def test_a_range_is_what_a_browser_asks_for(asked: str | None, expected: tuple[int, int] | None) -> None:
     assert range_of(asked, 10) == expected
+
+
+def test_a_result_is_six_requests(flaky: Flaky, folder: OutputFolder) -> None:
+    publish(folder, b"film")
+
+    assert flaky.calls == [
+        (
+            "get",
+            "night/shots/hero.json",
+        ),  # in `publish` of these tests, as in the step: what was there before
+        ("get", "night/shots/hero.mp4"),
+        ("put", "night/shots/hero.mp4"),
+        ("get", "night/shots/hero.mp4"),
+        ("get", "night/shots/hero.json"),
+        ("put", "night/shots/hero.json"),
+    ]
