@@ -69,7 +69,8 @@ def _frame_by_av(path: Path) -> Image | None:
 
     found: Any = None
     with av.open(str(path)) as film:
-        for frame in film.decode(video=0):
+        frames: Any = film.decode(video=0)
+        for frame in frames:
             found = frame
             if frame.time is not None and frame.time >= AT_S:
                 break
