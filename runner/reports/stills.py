@@ -72,6 +72,6 @@ def _frame_by_av(path: Path) -> Image | None:
         frames: Any = film.decode(video=0)
         for frame in frames:
             found = frame
-            if frame.time is not None and frame.time >= AT_S:
+            if (frame.time or 0.0) >= AT_S:
                 break
     return None if found is None else found.to_image().convert("RGB")

@@ -204,9 +204,32 @@ def test_a_still_that_is_gone_is_fetched_again_and_one_that_was_edited_is_not_se
 
     assert (edited.code, last.code) == (3, 0), said(edited) + said(last)
     assert paid == 0
-    assert "was not sent" in edited.stderr or "were not sent" in edited.stderr
+    assert (
+        f"{path}, the result of still, was changed or removed since it was fetched; 1 job that takes it was not sent"
+        in edited.stderr
+    )
+    assert "put the old file back, or remove this one" in edited.stderr
     assert sent_with(bench, "film") == [hashlib.sha256(whole).hexdigest()]
     assert bench.service.ledger.paid_twice == {}
+
+
+def test_a_first_job_that_is_switched_off_is_named_and_one_that_waits_is_not_waited_for(bench: Bench) -> None:
+    bench.write(
+        [still("still"), film("film", "still"), still("take", repeat=2), film("pick", "take", pick=True)]
+    )
+    assert bench.command("switch", bench.manifest, "still", "pick", "--off").code == 0
+
+    before = plan(bench)
+    without = bench.run()
+    bench.command("switch", bench.manifest, "still", "--on")
+    last = bench.run()
+
+    assert before["waits"]["held"] == {"are switched off": ["still"]}
+    assert (without.code, last.code) == (3, 0), said(without) + said(last)
+    assert "1 job was not sent, since jobs that it needs are switched off (still)" in without.stderr
+    assert "not everything is done" not in without.stderr
+    assert "your choice" not in without.stderr
+    assert bench.states() == {"done": 4, "planned": 1}
 
 
 def test_only_the_second_is_asked_for(bench: Bench) -> None:
