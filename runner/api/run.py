@@ -142,6 +142,7 @@ class Run:
         self._begun: BegunRun | None = None
         self._manifest_lock: RunLock | None = None
         self._joins = False  # others work at the manifest already
+        self._moved = 0  # files of earlier runs
 
     def begin(self) -> None:
         """Read, plan, have the plan agreed to, and apply it.
@@ -193,7 +194,9 @@ class Run:
         """Put the files of earlier runs in their places; return the plan, with nothing in its way any more."""
         known = self._known()
         if not self._joins:
-            _put_files_in_place(known.file, known.plan.settings, known.folder, self._announce, known.now)
+            self._moved = _put_files_in_place(
+                known.file, known.plan.settings, known.folder, self._announce, known.now
+            )
             keep_references(known.file, known.plan.settings, self._announce)
         return replace(known.plan, run=known.run_id)
 
@@ -219,7 +222,7 @@ class Run:
     def end(self, ended: Ended) -> RunResult:
         """Record the end, and write the page."""
         with once_begun():
-            return finish(self._known(), ended, self._clock)
+            return finish(self._known(), ended, self._clock, moved=self._moved)
 
     def ended_in_any_case(self) -> AbstractContextManager[None]:
         """Record the end of a run that does not come to its own inside the block."""
@@ -398,8 +401,8 @@ def _look_at_room(folder: OutputFolder, file: StateDatabase, announce: Announce)
 
 def _put_files_in_place(
     file: StateDatabase, settings: Settings, folder: OutputFolder, announce: Announce, now: str
-) -> None:
-    """Move the files of renamed jobs, and fetch again what is gone from the disk."""
+) -> int:
+    """Move the files of renamed jobs, and fetch again what is gone from the disk; return how many were moved."""
     from runner.api.plans.file_moves import relocate_finished
 
     found = relocate_finished(file, settings, folder, now)
@@ -420,6 +423,7 @@ def _put_files_in_place(
             f"missing on disk, and their tasks are unknown: the files of {counted(found.gone, 'finished job')};"
             " they cannot be fetched again"
         )
+    return found.moved
 
 
 async def _go(

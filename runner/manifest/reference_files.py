@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import Clock, SystemClock
-from runner.host.drives import DRIVES, CopyFailed
+from runner.host.drives import DRIVES, CopyFailed, DriveAway
 from runner.manifest.copies import SETTLED_AFTER_S, Copies, Copy, HashMemory
 from runner.manifest.mending import Wanted, needs_mending
 from runner.manifest.mending import mend as mend_picture
@@ -27,6 +27,7 @@ from runner.manifest.odd_pictures import MENDED, NOT_FETCHED, REPAIRED, oddities
 from runner.manifest.pictures import Look, PictureBroken, look
 from runner.manifest.references import ReferenceProblem, bare, origin_of
 from runner.model import Kind, ObjectPath, Reference, Sha256
+from runner.results.bucket_errors import BucketTrouble
 from runner.results.containers import Identified, identify, whole
 from runner.results.media import (
     JPEG,
@@ -427,6 +428,13 @@ def open_verified(reference: Reference, shared: SharedReferences | None = None) 
 
 
 def _opened(reference: Reference, shared: SharedReferences | None) -> BinaryIO:
+    try:
+        return _opened_wherever(reference, shared)
+    except BucketTrouble as exc:  # as a drive: other jobs use other files, and this one is tried again
+        raise DriveAway(exc.message, hint=exc.hint) from exc
+
+
+def _opened_wherever(reference: Reference, shared: SharedReferences | None) -> BinaryIO:
     if isinstance(reference.file, ObjectPath):
         if (copy := unnamed_copy(reference.file)) is None:
             raise FileNotFoundError(errno.ENOENT, "not there", str(reference.file))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from runner.host.drives import DriveAway
 from runner.manifest.reference_files import DiskReferences, ReferenceChanged, ReferenceMissing, open_verified
 from runner.manifest.references import ReferenceProblem
 from runner.model import Kind, Reference, Sha256
-from runner.results.bucket_errors import BucketTrouble
 from runner.results.shared_references import SharedReferences
 from tests import buckets
 from tests.buckets import ROOT, Flaky, generic
@@ -82,7 +82,7 @@ def test_what_was_spoilt_there_is_not_sent(flaky: Flaky) -> None:
 def test_a_bucket_that_is_away_is_no_reason_to_take_a_file_for_missing(flaky: Flaky) -> None:
     flaky.fails["get"] = [generic("HTTP error: error sending request")]
 
-    with pytest.raises(BucketTrouble):
+    with pytest.raises(DriveAway, match="cannot be reached"):
         open_verified(reference(), SharedReferences(ROOT))
 
 

@@ -69,11 +69,18 @@ async def get_ready_for_the_end() -> None:
     await anyio.to_thread.run_sync(get, abandon_on_cancel=True)
 
 
-def finish(known: BegunRun, ended: Ended, clock: Clock) -> RunResult:
-    """Record the end of a run, write its page, and return what it came to."""
+def finish(known: BegunRun, ended: Ended, clock: Clock, *, moved: int = 0) -> RunResult:
+    """Record the end of a run, write its page, and return what it came to.
+
+    Args:
+        known: The run.
+        ended: How it ended.
+        clock: Tells the time.
+        moved: How many files of earlier runs have other names now, and so other links.
+    """
     with _of_a_file_that_is_ours(known.file):
         _clean(known.file, known.plan.settings, known.folder)
-        return _finish(known.file, known.plan.settings, known.run_id, ended, clock, known.plan.prices)
+        return _finish(known.file, known.plan.settings, known.run_id, ended, clock, known.plan.prices, moved)
 
 
 @contextmanager
@@ -115,6 +122,7 @@ def _finish(
     ended: Ended,
     clock: Clock,
     prices: Mapping[str, Estimate],
+    moved: int,
 ) -> RunResult:
     # What only the end needs is not imported before the first request.
     from runner.api.report import write_report_for
@@ -124,7 +132,8 @@ def _finish(
         runs.end(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=rfc3339(clock.wall_s()))
     # Its page is part of a run's result, but nothing that happens to it changes how the run ended.
     page = page_path(settings.output_dir, settings.name)
-    if any(ended.stats[what] for what in ("accepted", "done", "failed")) or not storage_of(page).exists(page):
+    news = moved or any(ended.stats[what] for what in ("accepted", "done", "failed"))
+    if news or not storage_of(page).exists(page):
         report, no_report = write_report_for(file, settings)
     else:
         report, no_report = page, ""
