@@ -111,7 +111,7 @@ def test_everybody_can_use_it(command: Command, open_page: Callable[..., Page], 
     command.write("night.yaml", MANIFEST)
     url = plan_page(command)
     for width in (1280, 400):
-        page = open_page(url, width=width, bypass_csp=True, color_scheme=scheme)
+        page = open_page(url, width=width, bypass_csp=True, color_scheme=scheme, reduced_motion="reduce")
         page.wait_for_selector(".tile.planned")
         page.locator(".tile .switch").first.click()
         for view in ("gallery", "grid", "table"):

@@ -286,3 +286,29 @@ def test_cells_that_would_hold_very_many_are_split_by_another_axis(
     assert page.locator(".grid-side .grid-head").first.inner_text() == "cup · 0"
     assert page.locator(".rest").count() == 0
     assert page.locator(".grid-cell").first.locator(".tile").count() == 3
+
+
+def test_a_printed_picture_is_whole_and_each_of_several_is_there(
+    open_page: Callable[..., Page], reports: Reports
+) -> None:
+    place, _ = reports(
+        "paper",
+        lambda media: [
+            Row(id="one", model=IMAGE, files=media["image"][:1]),
+            Row(id="four", model=IMAGE, files=(media["image"] * 4)[:4]),
+        ],
+    )
+    page = open_page(place, bypass_csp=True)
+    page.wait_for_selector(".tile img")
+    page.evaluate("window.print = () => { window.printed = true; }")
+
+    page.keyboard.press("e")
+    page.click("#export-print")
+    until(page, "window.printed === true")
+    page.emulate_media(media="print")
+
+    captions = page.locator(".sheet-of-all figcaption").all_inner_texts()
+    assert captions == ["one", "four, 1", "four, 2", "four, 3", "four, 4"]
+    higher = """[...document.querySelectorAll('.sheet-of-all .shot')].filter(shot =>
+        shot.firstElementChild.getBoundingClientRect().height > shot.getBoundingClientRect().height + 1).length"""
+    assert page.evaluate(higher) == 0

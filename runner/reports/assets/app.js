@@ -528,16 +528,21 @@ class Address {
 const sheetOfAll = async app => {
   document.querySelector(".sheet-of-all")?.remove();
   const coming = [];
-  const sheet = h("section", {class: "sheet-of-all", "aria-hidden": "true"}, app.shown.map(job => {
-    const file = job.files[0];
-    const shot = h("div", {class: "shot"}, file ? "" : job.state);
+  // Of a job that made several pictures, each; of one of which some are picked, these.
+  const shots = app.shown.flatMap(job => {
+    const all = job.files.map((file, at) => ({job, file, at})).filter(({file}) => job.files.length === 1 || kindOf(file) === "image");
+    const some = job.pick.results.length ? all.filter(({at}) => isPicked(job, at)) : all;
+    return some.length ? some : [{job, file: job.files[0], at: 0}];
+  });
+  const sheet = h("section", {class: "sheet-of-all", "aria-hidden": "true"}, shots.map(({job, file, at}) => {
+    const shot = h("div", {class: "shot"}, file ? "" : nameOfState(job.state));
     if (file && ["image", "video"].includes(kindOf(file))) coming.push(new Promise(done => {
       wantPicture(file, poster => {
         if (poster) shot.replaceChildren(poster.node.isConnected && poster.node.matches("canvas") ? copyOf(poster.node) : poster.node);
         done();
       });
     }));
-    return h("figure", {}, shot, h("figcaption", {}, job.pick.verdict === "picked" ? "★ " : "", job.id, job.pick.rating ? ` ${"★".repeat(job.pick.rating)}` : "",
+    return h("figure", {}, shot, h("figcaption", {}, isPicked(job, at) ? "★ " : "", job.id, job.files.length > 1 ? `, ${at + 1}` : "", job.pick.rating ? ` ${"★".repeat(job.pick.rating)}` : "",
       job.pick.word && h("div", {}, job.pick.word)));
   }));
   document.body.append(sheet);

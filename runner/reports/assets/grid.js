@@ -160,7 +160,7 @@ class Grid {
     this.inner.style.gridTemplateColumns = `${sideWidth}px ${wide}px`;
     this.scroller.style.maxHeight = `${Math.max(320, innerHeight - barHeight() - 90)}px`;
     this.sideWidth = sideWidth;
-    const form = JSON.stringify([this.width, this.height, this.across, this.rows, this.columns, this.rowValues, this.colValues, this.placed.map(job => this.app.switches.has(job) ? job.state === "off" : "").join("")]);
+    const form = JSON.stringify([this.width, this.height, this.across, this.rows, this.columns, this.rowValues, this.colValues, this.app.switches.can && this.placed.map(job => this.app.switches.has(job) ? job.state === "off" : "").join("")]);
     const focused = this.cells.keep((number, node) => form === this.form && same(node.jobs, this.held.get(number) ?? []));
     if (form !== this.form) for (const list of [this.colHeads, this.rowHeads]) list.clear();
     this.form = form;
@@ -205,7 +205,7 @@ class Grid {
 
   headOf(of, value, side, at, size) {
     const text = lineName(of, value);
-    const held = this.placed.filter(job => (value === null ? of.of(job) === undefined : of.values[of.of(job)] === value) && this.app.switches.has(job));
+    const held = !this.app.switches.can ? [] : this.placed.filter(job => (value === null ? of.of(job) === undefined : of.values[of.of(job)] === value) && this.app.switches.has(job));
     const all = held.length > 0 && held.every(job => job.state === "off");
     const node = h("div", {class: value === null ? "grid-head none" : "grid-head", title: text}, h("span", {}, text),
       held.length > 0 && h("button", {type: "button", class: "switch", "aria-pressed": String(!all), "aria-label": `Submit all of ${text}`, title: all ? "Switch all of it on" : "Switch all of it off",
