@@ -66,7 +66,7 @@ def command(
         why = (
             "they cannot be read"
             if can_read_films()
-            else "a frame of a film takes ffmpeg, or `pip install av`"
+            else "a frame of a film takes ffmpeg, or `pip install 'rivya-batch[frames]'`"
         )
         complain(f"without a picture on the sheet: {done.blank:,} of {done.files:,}: {why}")
     if output.suffix.lower() in FORMATS:

@@ -1,6 +1,6 @@
 """A small picture of each result, for paper: a picture as it is, one frame of a film, nothing of a sound.
 
-A frame takes PyAV or the program ffmpeg; where neither is there, a film has no picture, which whoever asks can tell.
+A frame takes PyAV (the extra `frames`) or the program ffmpeg; where neither is there, a film has no picture.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runner.results.frames import NoFrame, frame_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,7 +36,7 @@ def still_of(path: Path, mime: str, *, width: int, height: int) -> Image | None:
     try:
         found: Image.Image | None = None
         if mime.startswith("video/"):
-            found = _frame(path)
+            found = _frame(path, mime)
         elif mime.startswith("image/"):
             with Image.open(path) as opened:
                 opened.draft("RGB", (width * 2, height * 2))
@@ -46,14 +48,14 @@ def still_of(path: Path, mime: str, *, width: int, height: int) -> Image | None:
     return found
 
 
-def _frame(path: Path) -> Image | None:
-    if find_spec("av") is not None:
-        with suppress(Exception):
-            return _frame_by_av(path)
-    if (program := shutil.which("ffmpeg")) is None:
-        return None
+def _frame(path: Path, mime: str) -> Image | None:
     from PIL import Image
 
+    if find_spec("av") is not None:
+        with suppress(NoFrame), path.open("rb") as film:
+            return Image.open(io.BytesIO(frame_of(film, mime, AT_S))).convert("RGB")
+    if (program := shutil.which("ffmpeg")) is None:
+        return None
     command = [program, "-v", "error", "-nostdin", "-ss", str(AT_S), "-i", str(path), "-frames:v", "1"]
     made = subprocess.run(
         [*command, "-f", "image2pipe", "-c:v", "png", "-"],
@@ -62,16 +64,3 @@ def _frame(path: Path) -> Image | None:
         check=True,
     )
     return Image.open(io.BytesIO(made.stdout)).convert("RGB")
-
-
-def _frame_by_av(path: Path) -> Image | None:
-    import av
-
-    found: Any = None
-    with av.open(str(path)) as film:
-        frames: Any = film.decode(video=0)
-        for frame in frames:
-            found = frame
-            if (frame.time or 0.0) >= AT_S:
-                break
-    return None if found is None else found.to_image().convert("RGB")

@@ -120,13 +120,15 @@ class PlannedFrame(NamedTuple):
     row: int | None
     sends: int
     off: int
+    state: str  # `planned` for one without a row
 
 
 def frames(conn: Connection) -> list[PlannedFrame]:
     """Return all staged jobs, in order."""
     rows = conn.execute(
         "SELECT i.position, i.job, i.fingerprint, i.model, i.prompt, i.params, i.refs, i.axes, i.shape, i.row, i.sends,"
-        " i.job IN (SELECT job FROM switched) AS off FROM incoming i ORDER BY i.position"
+        " i.job IN (SELECT job FROM switched) AS off, coalesce(j.state, 'planned') AS state"
+        " FROM incoming i LEFT JOIN jobs j ON j.id = i.row ORDER BY i.position"
     )
     return [PlannedFrame._make(row) for row in rows]
 

@@ -67,6 +67,11 @@ def replace(conn: Connection, manifest: str) -> None:
     count(conn, manifest)
 
 
+def any_staged(conn: Connection) -> bool:
+    """Return whether any staged job needs another one."""
+    return conn.execute("SELECT 1 FROM incoming_needs LIMIT 1").fetchone() is not None
+
+
 class StagedNeed(NamedTuple):
     """What one staged job needs at one place of its references: the job at another position."""
 

@@ -33,12 +33,14 @@ FIRST_FRAME = 2**40  # frames without a row have numbers from here on, by their 
 class WallFrame:
     """A job of a plan: as it is to be, and what it would cost if it were submitted.
 
-    `sends` says that a run would submit it, were it not for the switch. `files` are its references: (path, mime).
+    `sends` says that a run would submit it, were it not for the switch; `waits` that it is not sent, and not by this run: it
+    needs others first. `files` are its references: (path, mime).
     """
 
     job: ReportJob
     known: Switchable
     sends: bool
+    waits: bool
     price: JobPrice | None
     files: Sequence[tuple[Path, str]] = ()
 
@@ -53,6 +55,7 @@ class Wall:
     frames: Sequence[WallFrame] = field(repr=False)
     credits: Mapping[str, Any]
     warnings: Sequence[str]
+    chained: bool  # its jobs take others' results: what is switched off decides about more than itself
     inputs: object
 
 
@@ -112,6 +115,9 @@ class WallReader:
             return self._rows.look(control)
         if told == self._told:
             return None
+        if self._wall.chained:
+            self._plan_again()
+            self._run = run
         self._told = told
         return Delta()
 
@@ -120,13 +126,15 @@ class WallReader:
         seen = self._inputs(self._wall)
         if seen == self._seen or self._is_going():
             return False
+        self._plan_again()
         self._seen = seen
+        return True
+
+    def _plan_again(self) -> None:
         try:
             self._hang(self._again())
         except RunnerError as exc:
             self._trouble = exc.message
-        self._seen = seen
-        return True
 
     def _is_going(self) -> bool:
         if not self._wall.has_database():
@@ -247,4 +255,4 @@ def _framed(frame: WallFrame, row: ReportJob | None, *, off: bool) -> ReportJob:
     job = frame.job
     if row is not None:
         job = replace(row, id=job.id, listed=True, axes=job.axes)
-    return replace(job, off=off and frame.sends, price=frame.price if frame.sends else None)
+    return replace(job, off=off and (frame.sends or frame.waits), price=frame.price if frame.sends else None)

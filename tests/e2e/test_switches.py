@@ -115,3 +115,27 @@ def test_who_asks_for_another_round_switches_it_on(bench: Bench) -> None:
     assert "left on: 1 job" in refused.stderr
     assert bench.command("retry", bench.manifest, "--yes").code == 0
     assert bench.states() == {"done": 2}
+
+
+def test_what_takes_the_result_of_a_job_that_is_off_waits_and_is_told(bench: Bench) -> None:
+    bench.write(
+        [
+            {"id": "still", "model": "z-image"},
+            {"id": "film", "references": [{"job": "still"}]},
+            {"id": "alone"},
+        ]
+    )
+    switch(bench, "still", "--off")
+
+    plan = bench.command("plan", bench.manifest)
+    first = bench.run()
+
+    assert "1 job needs jobs that are switched off (still)" in plan.stdout
+    assert first.code == 3, said(first)
+    assert "1 job was not sent, since jobs that it needs are switched off (still)" in first.stderr
+    assert bench.states() == {"done": 1, "planned": 2}
+    switch(bench, "film", "--off")
+    assert bench.run().code == 0, "all that is on is done"
+    switch(bench, "*", "--on")
+    assert bench.run().code == 0
+    assert bench.states() == {"done": 3}

@@ -12,9 +12,9 @@ from runner.api.plan import Plan, planned
 from runner.api.plans.groups import range_of
 from runner.api.report import invocation_of
 from runner.host.workspace import find_workspace
-from runner.model import Estimate, Pick, State
+from runner.model import NEVER_SENT, Estimate, Pick, State
 from runner.reports.data import FilePlace, JobPrice, ReportFile, ReportJob
-from runner.store import diff, reporting
+from runner.store import diff, needs, reporting
 from runner.store.diff import PlannedFrame
 from runner.store.switches import Switchable
 from runner.web.page_state import Target, file_url
@@ -66,6 +66,7 @@ def make_wall(
                 "seconds": plan.seconds,
             },
             warnings=plan.attention,
+            chained=needs.any_staged(file.conn),
             inputs=seen,
         )
 
@@ -142,6 +143,7 @@ def _frame(each: PlannedFrame, prices: Mapping[str, Estimate], without: Without)
         ),
         known=Switchable(each.job, each.fingerprint, each.row),
         sends=sends,
+        waits=not sends and State(each.state) in NEVER_SENT,
         price=price,
         files=tuple((Path(item.file), item.mime) for item in references),
     )
