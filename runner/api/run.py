@@ -22,7 +22,15 @@ from runner.api.plans.taken_places import refuse_taken
 from runner.api.retry import Rounds
 from runner.api.runs.begun import BegunRun, apply
 from runner.api.runs.end import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
-from runner.api.runs.joining import JOIN_WAIT_S, join, taking_part
+from runner.api.runs.joining import (
+    JOIN_WAIT_S,
+    Agreed,
+    cannot_join,
+    join,
+    refuse_other,
+    taking_part,
+    terms_of,
+)
 from runner.api.runs.preflight import TRY_ONE, Looked, look
 from runner.api.runs.reference_sharing import keep_references, shared_references
 from runner.api.runs.room import look_at_room
@@ -30,14 +38,14 @@ from runner.api.runs.sandbox_process import Sandbox, sandbox_child
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
 from runner.engine.limits import resume_tasks, resumed_rate
-from runner.errors import Exit, TemporaryTrouble, UsageError
+from runner.errors import Exit, RunLocked, TemporaryTrouble, UsageError
 from runner.host.clock import Clock, ServerClock, ServiceClock, SystemClock, rfc3339
 from runner.host.environment import descriptors_left, get_key
 from runner.host.surroundings import Weight
 from runner.host.workspace import DatabasePlace, RunLock, find_workspace
 from runner.lifecycle.selection import JobIds
 from runner.manifest import problem_line
-from runner.model import SANDBOX_URL, Settings, State
+from runner.model import SANDBOX_URL, Json, Settings, State
 from runner.pace.concurrency import concurrency_limit
 from runner.pace.durations import Durations
 from runner.pace.rate import KeptRate
@@ -53,10 +61,12 @@ from runner.service.transports import ResultTransport, check, get_ready, open_re
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
 from runner.store import diff, durations, jobs, rates, result_hosts, staging
+from runner.store.begun_jobs import Quota
 from runner.store.database import StateDatabase, empty_database, open_database
 from runner.store.writer import GroupWriter
 
 if TYPE_CHECKING:
+    from runner.store.handovers import Handover
     from runner.store.lease import Lease
 
 SANDBOX_KEY = "rvya_sk_sandbox"
@@ -95,17 +105,29 @@ class RunRequest:
     options: RunOptions = field(default_factory=RunOptions)
     descriptors_kept: int = 0  # for who runs beside: a page and its visitors
     watch: Watching | None = None
+    handed: Handover | None = None  # what was handed over, as which this is done: agreed to already
 
     @property
-    def may_be_shared(self) -> bool:
-        """Whether others may take part: what one run alone can keep to is not asked for."""
-        alone = (self.rounds, self.saved, self.watch)
-        return (
-            replace(self.options, stop_after_s=None, stop_at_s=None, patience_s=None, left_out=frozenset())
-            == RunOptions()
-            and all(each is None for each in alone)
-            and not (self.sandbox or self.skip_invalid)
-        )
+    def alone(self) -> str:
+        """What is asked for that one run alone can keep to, in words; empty: others may take part."""
+        if self.sandbox:
+            return "a rehearsal"
+        if self.rounds is not None:
+            return "`retry`"
+        if self.watch is not None:
+            return "what `doctor` tries"
+        return "what tries prices (`--probe`)" if self.options.ids or self.options.rows else ""
+
+    @property
+    def asked(self) -> dict[str, Json]:
+        """What is asked for beyond the manifest and has to be the same for all who take part."""
+        only = self.options.only
+        return {
+            "limit": self.options.limit,
+            "canary": self.options.canary,
+            "only": sorted(only.ids) if isinstance(only, JobIds) else only,
+            "skip_invalid": self.skip_invalid,
+        }
 
 
 Confirm = Callable[[Plan], bool]
@@ -168,9 +190,15 @@ class Run:
             announce(
                 "this API key is not the one used last time: its account must own the tasks at the service"
             )
+        terms = terms_of(plan, request.asked)
+        if (handed := request.handed) is not None:
+            agreed = Agreed(handed.host, handed.terms, handed.sign)
+            refuse_other(plan, file, account, folder, agreed, terms, begun="handed over")
         if self._joins:
             now = _now(self._clock)
-            self._begun = join(plan, file, account, folder, command=request.command, now=now)
+            self._begun = join(
+                plan, file, account, folder, asked=request.asked, command=request.command, now=now
+            )
             announce(f"taking part in the run of {plan.name}")
             return
         self._begun = apply(
@@ -182,6 +210,8 @@ class Run:
             may_pay_twice=request.may_pay_twice,
             command=request.command,
             now=_now(self._clock),
+            terms=terms,
+            session=handed.session if handed is not None else None,
         )
         if plan.adopted:
             announce(
@@ -211,7 +241,7 @@ class Run:
             known, lease = self._known(), None
             if isinstance(self._clock, ServerClock):
                 known, lease = stack.enter_context(taking_part(known, self._clock))
-                if self._request.may_be_shared and self._manifest_lock is not None and not self._joins:
+                if not self._request.alone and self._manifest_lock is not None and not self._joins:
                     self._manifest_lock.share()
             ended = await _go(known, self._request, self._clock, progress, self._announce, beside, lease)
         plan = self._known().plan
@@ -292,10 +322,15 @@ class Run:
 
     def _lock(self, file: StateDatabase, name: str) -> None:
         lock, now_s, command = file.lock(name), self._clock.wall_s(), self._request.command
-        if self._request.may_be_shared:
+        if not self._request.alone:
             self._joins = lock.join(now_s, command=command, wait_s=JOIN_WAIT_S)
         else:
-            lock.acquire(now_s, command=command)
+            try:
+                lock.acquire(now_s, command=command)
+            except RunLocked:
+                if lock.is_shared():
+                    raise cannot_join(file, name, self._request.alone) from None
+                raise
         self._manifest_lock = lock
         self._stack.callback(lock.release)
 
@@ -445,6 +480,7 @@ async def _go(
         settings, descriptors_left(), announce, kept=request.descriptors_kept
     )
     service_clock = ServiceClock(clock)
+    quota = Quota(session=known.session, limit=request.options.limit, canary=request.options.canary)
     async with (
         open_service(account, now=clock.wall_s, connections=MOST_OPEN, heard=service_clock.heard) as service,
         open_result_transport(account.base_url, settings.limits.downloads + slow_places) as results,
@@ -468,6 +504,7 @@ async def _go(
             lease=lease,
             shared_references=shared_references(file, settings),
             frames=workspace.folder / "frames",
+            quota=quota if lease is not None and quota.counts else None,
         )
         downloads = Downloads.create(context, known.folder, results, slow_places=slow_places)
         left_out = staging.rows_not_staged(file.conn, settings.name)

@@ -72,6 +72,7 @@ class Engine:
         self._heartbeat = Heartbeat(self._run_state, self._results)
         self._connections = Connections()
         self._fault: BaseException | None = None
+        self._waits_since = math.inf  # how often it was looked by then what all runs have begun
 
     # --- from outside ------------------------------------------------------------------------
 
@@ -395,6 +396,9 @@ class Engine:
             return False
         if admission.paused and not self._reasons.no_new and self._more_to_come():
             return False
+        if self._waits_for_canaries():
+            self._run_state.share.rest()
+            return False
         if admission.elsewhere and not self._run_state.alone and open_.refused.ever:
             self._run_state.share.rest()
             return False
@@ -406,6 +410,15 @@ class Engine:
                 " (`rivya-batch status` shows it): resolve it, or raise the cap",
             )
         return True
+
+    def _waits_for_canaries(self) -> bool:
+        """Whether the rest waits for canaries of all runs together, and two looks have not shown that it always will."""
+        admission = self._run_state.admission
+        if admission.shared_canaries is None or self._reasons.no_new or not self._heartbeat.unsent:
+            self._waits_since = math.inf
+            return False
+        self._waits_since = min(self._waits_since, admission.shared_looks)
+        return admission.shared_looks < self._waits_since + 2
 
     def _under_way(self) -> bool:
         return self._connections.open() > 0 or self._results.open > 0 or self._run_state.freeing > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from runner.engine.admission import Admission
@@ -71,7 +72,9 @@ class RunState:
         self.health = Health(options.patience_s)
         self.key = KeyCheck()
         self.waits = Waits(PATIENCE_S if options.patience_s is None else options.patience_s)
-        self.admission = Admission(options)
+        # What all who work at the manifest have together is counted in the database.
+        own = options if context.quota is None else replace(options, limit=None, canary=None)
+        self.admission = Admission(own)
         lease = context.lease
         self.share = WholeManifest(context) if lease is None else ClaimedJobs(context, lease.worker)
         self.backlog = Backlog(context, self.admission, options, self.share)

@@ -16,7 +16,8 @@ from runner.errors import Exit, RunnerError
 from runner.lifecycle.rules import Failure
 from runner.model import Job
 from runner.service.protocol import FailureClass
-from runner.store import events, ledger, needs, workers
+from runner.store import begun_jobs, events, ledger, needs, workers
+from runner.store.begun_jobs import Begun
 from runner.store.connection import Connection
 from runner.store.lease import Lease
 from runner.store.workers import Worker
@@ -37,6 +38,7 @@ class _Seen:
     gone: bool  # somebody works no more: what it had claimed is free
     failing: str | None  # why nobody should submit any more
     surprises: Sequence[ledger.Surprise]
+    begun: Begun | None  # by all of the manifest together, where that is counted
 
 
 class Together:
@@ -127,6 +129,7 @@ class Together:
                 gone=gone,
                 failing=failing,
                 surprises=ledger.surprises(conn, context.settings.name) if mates else (),
+                begun=begun_jobs.stand(conn, context.quota) if context.quota is not None else None,
             )
 
         seen = await context.writer.write(beat)
@@ -135,7 +138,21 @@ class Together:
         if now_s - seen.began_s <= PRECISE_S:
             lease.clock.told(seen.server_s, asked_s=seen.began_s, answered_s=now_s)
         self._divide(seen.others)
+        if seen.begun is not None:
+            self._count(seen.begun)
         return seen
+
+    def _count(self, begun: Begun) -> None:
+        """Go on with the rest once the canaries of all are done; submit no more where one of them never will be."""
+        run_state = self._run_state
+        if (canaries := run_state.admission.shared(begun)) is not None:
+            run_state.progress.event(
+                "canary", message=f"{canaries} canaries are done; continuing with the rest"
+            )
+        if begun.failed is not None and not run_state.reasons.no_new:
+            run_state.reasons.stop_submitting(
+                Exit.INCOMPLETE, f"a canary {begun.failed}; no more jobs were submitted"
+            )
 
     def _failing(self, conn: Connection) -> str | None:
         """Return why to submit no more, by what has become of the last jobs of all workers since we began."""

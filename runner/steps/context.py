@@ -17,6 +17,7 @@ from runner.service.account import Account
 from runner.service.protocol import Service
 from runner.service.seen import SeenService
 from runner.store import events, ledger
+from runner.store.begun_jobs import Quota
 from runner.store.connection import Connection
 from runner.store.marks import Marks
 from runner.store.price_books import PriceBooks
@@ -40,7 +41,8 @@ class RunContext:
     `draw` returns numbers from [0, 1): the only randomness of a run. `is_run` says whether somebody runs a
     manifest of this database now. `seen` is what was found out
     of the service. In `marks` what is known of payments is written down outside the database. Where others may work at
-    the same manifest, `lease` is our right to send, and `shared_references` has the input files that are not here.
+    the same manifest, `lease` is our right to send, `shared_references` has the input files that are not here, and `quota`
+    says how many new jobs all of them may begin.
     """
 
     run: int
@@ -61,6 +63,7 @@ class RunContext:
     lease: Lease | None = None
     shared_references: SharedReferences | None = None
     frames: Path | None = None  # where pictures are kept that were taken of films
+    quota: Quota | None = None
 
     @property
     def budget(self) -> Budget:

@@ -47,6 +47,7 @@ class Lease:
         run: int,
         terms: str,
         sign: str,
+        session: int,
     ) -> Lease:
         """Record this process as a worker, as which it writes from now on (see `store.workers.Worker`)."""
         assert isinstance(file, ServerDatabase)
@@ -60,6 +61,7 @@ class Lease:
                 pid=os.getpid(),
                 terms=terms,
                 sign=sign,
+                session=session,
             )
             file.write_as(worker)
         return cls(file, clock, worker)

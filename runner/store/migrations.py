@@ -475,8 +475,6 @@ _PICKS = (
     "INSERT INTO workspace (id) VALUES (lower(hex(randomblob(8))))",
 )
 
-# Processes that work at one manifest together: who they are, what each works on, and answers that came too late.
-
 # What a person has switched off: by id, also before there is a row of it. `serial` grows with each change.
 _SWITCHES = (
     """
@@ -536,6 +534,7 @@ STEPS = {
     "0016_picked_results": _PICKED_RESULTS,
     "0017_pacers": shared_tables.PACERS,
     "0018_needs": _NEEDS,
+    "0019_handovers": shared_tables.HANDOVERS,
 }
 
 

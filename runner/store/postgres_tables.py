@@ -454,4 +454,5 @@ STEPS = {
     "0016_picked_results": _PICKED_RESULTS,
     "0017_pacers": at_a_server(shared_tables.PACERS),
     "0018_needs": _NEEDS,
+    "0019_handovers": at_a_server(shared_tables.HANDOVERS),
 }

@@ -5,6 +5,7 @@ In a file they stay empty; they are there so that a database can be copied from 
 
 from __future__ import annotations
 
+# Processes that work at one manifest together: who they are, what each works on, and answers that came too late.
 WORKERS = (
     """
     CREATE TABLE workers (
@@ -49,6 +50,35 @@ PACERS = (
         account TEXT PRIMARY KEY,
         version INTEGER NOT NULL,
         state TEXT NOT NULL
+    ) STRICT
+    """,
+)
+
+HANDOVERS = (
+    """
+    CREATE TABLE handovers (
+        id INTEGER PRIMARY KEY,
+        manifest TEXT NOT NULL,
+        path TEXT NOT NULL,
+        base_url TEXT NOT NULL,
+        asked TEXT NOT NULL,
+        terms TEXT NOT NULL,
+        sign TEXT NOT NULL,
+        session INTEGER NOT NULL,
+        host TEXT NOT NULL,
+        handed_at TEXT NOT NULL,
+        ended_at TEXT,
+        exit_code INTEGER
+    ) STRICT
+    """,
+    "CREATE INDEX handovers_open ON handovers (id) WHERE ended_at IS NULL",
+    # Which jobs the runs that began together have begun: for a number that all of them may begin.
+    "ALTER TABLE workers ADD COLUMN session INTEGER NOT NULL DEFAULT 0",
+    """
+    CREATE TABLE begun_jobs (
+        session INTEGER NOT NULL,
+        job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+        PRIMARY KEY (session, job)
     ) STRICT
     """,
 )

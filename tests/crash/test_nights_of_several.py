@@ -223,6 +223,7 @@ def test_everything_happens_to_three_runs_of_one_manifest(
         done = 0.0
         while done < jobs and time.monotonic() < until:
             night.again()
+            assert not night.unexpected, night.unexpected[0]
             if takes and night.happens(takes[-1]):
                 takes.pop()
                 time.sleep(dice.uniform(0.2, 2.0))
