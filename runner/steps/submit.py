@@ -155,12 +155,14 @@ def _intent(conn: Connection, context: RunContext, row: int) -> Submitted:
         return _again(conn, context, job)
     if job.state not in NEVER_SENT or not job.listed:
         return Submitted(job=job, state=job.state, not_sent=NotSent.GONE)
-    if switches.is_off(conn, job.manifest, job.id):
-        return Submitted(job=job, state=job.state, not_sent=NotSent.OFF)
+    is_off = switches.ask(conn, job.manifest, job.id)
     copies = () if job.pinned else fresh_copies(conn, context, job)
     if copies is None:
-        return Submitted(job=job, state=job.state, not_sent=NotSent.UPLOADS)
+        not_sent = NotSent.OFF if is_off() else NotSent.UPLOADS
+        return Submitted(job=job, state=job.state, not_sent=not_sent)
     estimate, verdict = context.judge(conn, job)
+    if is_off():
+        return Submitted(job=job, state=job.state, not_sent=NotSent.OFF)
     if verdict is not Verdict.YES:
         return Submitted(job=job, state=job.state, not_sent=NotSent.BUDGET, verdict=verdict)
     if context.quota is not None and not begun_jobs.may_begin(conn, context.quota, job.row):

@@ -7,7 +7,7 @@ sent: what was sent is paid for, and cannot be switched off any more.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -88,12 +88,15 @@ def off_ids(conn: Connection, manifest: str) -> frozenset[str]:
     return frozenset(row["job"] for row in rows)
 
 
-def is_off(conn: Connection, manifest: str, job: str) -> bool:
-    """Return whether an id is switched off."""
-    found = conn.execute(
-        "SELECT off FROM switches WHERE manifest = ? AND job = ?", (manifest, job)
-    ).fetchone()
-    return found is not None and bool(found["off"])
+def ask(conn: Connection, manifest: str, job: str) -> Callable[[], bool]:
+    """Ask whether an id is switched off; a server is asked together with what is asked of it before the answer is."""
+    cursor = conn.execute("SELECT off FROM switches WHERE manifest = ? AND job = ?", (manifest, job))
+
+    def is_off() -> bool:
+        found = cursor.fetchone()
+        return found is not None and bool(found["off"])
+
+    return is_off
 
 
 def last(conn: Connection, manifest: str) -> int:

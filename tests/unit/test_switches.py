@@ -33,8 +33,8 @@ def test_only_what_was_not_sent_is_switched_off(state: StateDatabase) -> None:
     assert set(moved.sent) == {each.value for each in sent}
     assert moved.changed == ("planned", "uploading")
     assert switches.off_ids(state.conn, "night") == {"planned", "uploading"}
-    assert switches.is_off(state.conn, "night", "planned")
-    assert not switches.is_off(state.conn, "night", "done")
+    assert switches.ask(state.conn, "night", "planned")()
+    assert not switches.ask(state.conn, "night", "done")()
 
 
 def test_off_is_undone_and_what_changes_nothing_is_no_change(state: StateDatabase) -> None:
