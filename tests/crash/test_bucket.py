@@ -8,16 +8,22 @@ import re
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.model import ObjectPath
+from runner.results import bucket as bucket_module
+from runner.results.files import OutputFolder
+from runner.results.storage import storage_of
 from tests import buckets
 from tests.buckets import DROP, Gate, S3Server, refusal
 from tests.databases import close_all, empty_state, of_kind, server
 from tests.imitation.fixtures import Bench, ended, said
 from tests.support import Process, wait_for
+from tests.unit.test_bucket import came
 
 s3, gate = buckets.s3, buckets.gate
 
@@ -148,28 +154,41 @@ def test_a_refusal_is_one_line_before_anything_is_sent(
     assert outcome.code == 2, said(outcome)
     assert words in outcome.stderr
     assert "a-secret" not in said(outcome)
+    kept = [each.read_bytes() for each in bench.database.parent.rglob("*") if each.is_file()]
+    assert kept
+    assert not any(b"a-secret" in each for each in kept)
     assert not bench.service.ledger.posts
 
 
-def test_a_bucket_that_refuses_in_the_middle_keeps_what_is_paid(
-    bench: Bench, gate: Gate, s3: S3Server
+@pytest.mark.parametrize("how", ["no right to write any more", "away"])
+def test_a_run_may_be_stopped_while_its_bucket_takes_nothing(
+    how: str, bench: Bench, gate: Gate, s3: S3Server
 ) -> None:
-    """A right that is taken away is given back, and the run ends meanwhile by Ctrl-C."""
-    head = use(bench, gate, "taken")
+    """What is paid is kept, and comes home once the bucket takes it."""
+    bucket = "taken" if how == "away" else "refused-later"
+    head = use(bench, gate, bucket)
     prompts = bench.write(6, **head)
-    gate.act = lambda what, passed: (
-        (403, refusal("AccessDenied", "no")) if "PUT" in what and ".mp4" in what else None
-    )
+    begun = threading.Event()
+
+    def act(what: str, passed: bool) -> tuple[int, bytes] | None:
+        if "PUT" in what and ".mp4" in what:
+            begun.set()
+            return DROP if how == "away" else (403, refusal("AccessDenied", "no"))
+        return DROP if how == "away" and begun.is_set() else None
+
+    gate.act = act
     process = bench.start()
-    time.sleep(4)
+    assert begun.wait(30)
+    time.sleep(2)
     process.send_signal(2)
     stopped = ended(process)
     gate.act = lambda what, passed: None
     outcome = bench.run()
 
     assert stopped.code == 130, said(stopped)
+    assert "what is paid" in stopped.stdout + stopped.stderr or "continue" in said(stopped), said(stopped)
     assert outcome.code == 0, said(outcome)
-    assert_whole(bench, s3, "taken", prompts)
+    assert_whole(bench, s3, bucket, prompts)
 
 
 def test_a_lost_database_takes_over_what_is_in_the_bucket(bench: Bench, gate: Gate, s3: S3Server) -> None:
@@ -231,3 +250,28 @@ def test_several_runs_share_a_bucket_and_one_of_them_is_killed(
     assert len(kept) == 1
     s3.store("shared").delete(kept)
     assert_whole(bench, s3, "shared", prompts)
+
+
+@pytest.mark.parametrize("root", ["s3://names", "s3://names/pre fix/50% #1"])
+def test_any_name_that_a_file_may_have_is_a_name_in_a_bucket(
+    root: str, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them is so large that it goes in pieces; each is superseded once."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(bucket_module, "_open", {})
+    with suppress(OSError):
+        s3.make("names")
+    place = ObjectPath(root)
+    folder, storage = OutputFolder(place, scratch=tmp_path), storage_of(place)
+    folder.prepare()
+
+    for stem in ("50% #1 [x]~^`{}|", "ü é 🎬", "a+b&c=d?e", "q'\"<>*", "sub/ä/x", "b\\c", "%41", "a..b"):
+        for data in (b"first", b"x" * (17_000_000 if "ü" in stem else 6)):
+            result = came(folder, data, stem)
+            (made,) = folder.publish(stem, {1: result})
+
+            assert storage.sizes(place)(str(made.path)) == len(data)
+            assert made.path.name in storage.names_in(made.path.parent)
+            assert storage.holds(made.path, result.sha256, len(data))
+        assert storage.read(place / ".old" / f"{stem}.1.mp4", 100) == b"first"

@@ -20,6 +20,7 @@ from runner.host.clock import Clock, rfc3339
 from runner.host.workspace import DatabasePlace
 from runner.model import Estimate, ResultPath, Settings, State
 from runner.results.files import OutputFolder
+from runner.results.parts import DiskTrouble
 from runner.results.storage import storage_of
 from runner.steps.download import stem_of
 from runner.store import jobs, ledger, reporting, runs, switches, workers
@@ -124,19 +125,10 @@ def _finish(
     prices: Mapping[str, Estimate],
     moved: int,
 ) -> RunResult:
-    # What only the end needs is not imported before the first request.
-    from runner.api.report import write_report_for
-    from runner.reports.page import page_path
-
     with file.transaction() as conn:
         runs.end(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=rfc3339(clock.wall_s()))
-    # Its page is part of a run's result, but nothing that happens to it changes how the run ended.
-    page = page_path(settings.output_dir, settings.name)
     news = moved or any(ended.stats[what] for what in ("accepted", "done", "failed"))
-    if news or not storage_of(page).exists(page):
-        report, no_report = write_report_for(file, settings)
-    else:
-        report, no_report = page, ""
+    report, no_report = _page(file, settings, anew=bool(news))
     counts, orphans = jobs.by_state(
         jobs.counts(file.conn, settings.name), switches.counts(file.conn, settings.name)
     )
@@ -164,6 +156,24 @@ def _finish(
         replaced=file.is_replaced,
         rescued=file.rescued_copy,
     )
+
+
+def _page(file: StateDatabase, settings: Settings, *, anew: bool) -> tuple[ResultPath | None, str]:
+    """Return the page of a run, written if there is news; or why there is none.
+
+    It is part of a run's result, but nothing that happens to it changes how the run ended.
+    """
+    # What only the end needs is not imported before the first request.
+    from runner.api.report import write_report_for
+    from runner.reports.page import page_path
+
+    try:
+        page = page_path(settings.output_dir, settings.name)
+        if not anew and storage_of(page).exists(page):
+            return page, ""
+    except DiskTrouble as exc:
+        return None, exc.message
+    return write_report_for(file, settings)
 
 
 @contextmanager
