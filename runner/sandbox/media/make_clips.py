@@ -242,13 +242,14 @@ def _video(target: Path, size: tuple[int, int], scene: Callable[[Scene], None], 
     options = {"crf": "33", "preset": "veryslow", "profile": "main"}
     with av.open(str(target), "w", options={"movflags": "+faststart", "fflags": "+bitexact"}) as film:
         stream: Any = film.add_stream("libx264", rate=FPS, options=options)
+        pictures: Any = av.VideoFrame
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, FPS)
         for number in range(SECONDS * FPS):
             drawn = Scene(size, look, number / (SECONDS * FPS))
             scene(drawn)
-            frame = av.VideoFrame.from_image(drawn.image.resize(size, Image.Resampling.LANCZOS))
+            frame = pictures.from_image(drawn.image.resize(size, Image.Resampling.LANCZOS))
             film.mux(stream.encode(frame))
         film.mux(stream.encode())
 
