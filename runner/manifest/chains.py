@@ -33,6 +33,10 @@ class Outcomes(Protocol):
         """Return whether a person has picked what it has made last."""
         ...
 
+    def picked_results(self, job: str, fingerprint: str, take: int) -> tuple[int, ...]:
+        """Return which of its results are picked, by number; none named where all are."""
+        ...
+
     def was_sent(self, job: str, fingerprint: str) -> bool:
         """Return whether the job that is listed under this id is this one, and was submitted."""
         ...
@@ -52,6 +56,10 @@ class NothingKnown:
     def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
         """Return False."""
         return False
+
+    def picked_results(self, job: str, fingerprint: str, take: int) -> tuple[int, ...]:
+        """Return none."""
+        return ()
 
     def was_sent(self, job: str, fingerprint: str) -> bool:
         """Return False."""
@@ -259,7 +267,12 @@ class Chains:
             if self._outcomes.is_picked(job, each.fingerprint, each.take)
         ]
         if len(picked) == 1:
-            return _unbound(asked, kind, (JobId(jobs[picked[0]]),)), [tokens[picked[0]]]
+            job, source = jobs[picked[0]], known[picked[0]]
+            numbers = self._outcomes.picked_results(job, source.fingerprint, source.take)
+            if len(numbers) == 1 and asked.result == 1:  # one of its pictures is meant
+                asked = asked._replace(result=numbers[0])
+            if len(numbers) < 2:
+                return _unbound(asked, kind, (JobId(job),)), [self._token(asked, job, source)]
         ids = tuple(map(JobId, jobs))
         # One token would be that of a choice made.
         return _unbound(asked, kind, ids, undecided=True), tokens if len(tokens) > 1 else [*tokens, ""]

@@ -171,7 +171,7 @@ class StoredOutcomes:
         self._conn = conn
         self._manifest = manifest
         self._editions: dict[tuple[str, str | int], int] | None = None
-        self._picked: set[tuple[str, str | int]] | None = None
+        self._picked: dict[tuple[str, str | int], tuple[int, ...]] | None = None
         self._sent: set[tuple[str, str]] | None = None
         self._results: dict[tuple[str, str], int] | None = None
 
@@ -191,14 +191,25 @@ class StoredOutcomes:
     def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
         """Return whether a person has picked what it has made last."""
         if self._picked is None:
-            self._picked = set()
+            self._picked = {}
             for row in self._conn.execute(
-                "SELECT j.job, j.fingerprint, j.axes FROM picks p JOIN jobs j ON j.id = p.job AND j.round = p.round"
+                "SELECT j.job, j.fingerprint, j.axes, p.results FROM picks p"
+                " JOIN jobs j ON j.id = p.job AND j.round = p.round"
                 " WHERE p.manifest = ? AND p.verdict = 'picked'",
                 (self._manifest,),
             ):
-                self._picked.update(_keys(row["job"], row["fingerprint"], row["axes"]))
+                results = tuple(json.loads(row["results"]))
+                self._picked.update(
+                    dict.fromkeys(_keys(row["job"], row["fingerprint"], row["axes"]), results)
+                )
         return self._key(self._picked, job, fingerprint, take) is not None
+
+    def picked_results(self, job: str, fingerprint: str, take: int) -> tuple[int, ...]:
+        """Return which of its results are picked, by number; none named where all are."""
+        if not self.is_picked(job, fingerprint, take) or self._picked is None:
+            return ()
+        found = self._key(self._picked, job, fingerprint, take)
+        return self._picked[found] if found is not None else ()
 
     def _key(
         self, known: Container[tuple[str, str | int]], job: str, fingerprint: str, take: int
@@ -248,7 +259,7 @@ def outcome(conn: Connection, manifest: str) -> str:
     found = hashlib.sha256()
     for sql in (
         "SELECT id, edition FROM jobs WHERE manifest = ? AND edition > 0 ORDER BY id",
-        "SELECT job, round FROM picks WHERE manifest = ? AND verdict = 'picked' ORDER BY job, round",
+        "SELECT job, round, results FROM picks WHERE manifest = ? AND verdict = 'picked' ORDER BY job, round",
     ):
         for row in conn.execute(sql, (manifest,)):
             found.update(f"{tuple(row)}\n".encode())

@@ -363,3 +363,29 @@ def test_rows_and_a_matrix_name_the_jobs_they_need(bench: Bench, tmp_path: Path)
         == len(bench.service.ledger.uploads)
         == 2
     )
+
+
+def test_the_picture_that_was_picked_of_several_is_what_the_film_is_made_of(bench: Bench) -> None:
+    """Two pictures picked are no choice yet; another choice later is another film."""
+    bench.service.become(results=4)
+    bench.write(
+        [
+            {"id": "still", "model": "z-image"},
+            {"id": "film", "references": [{"job": "still", "pick": True}]},
+        ]
+    )
+    assert bench.run().code == 3
+    bench.command("pick", bench.manifest, "still:2", "still:3")
+    assert bench.run().code == 3
+
+    bench.command("pick", bench.manifest, "still:2", "--clear")
+    plan = bench.command("plan", bench.manifest, "--json").json
+    assert bench.run().code == 0
+
+    (film,) = [job for job in plan["jobs"] if job["id"] == "film"]
+    assert film["references"] == ["job: still, pick: true, result: 3"]
+    bench.command("pick", bench.manifest, "still:3", "--clear")
+    bench.command("pick", bench.manifest, "still:4")
+    later = bench.command("plan", bench.manifest, "--json").json["jobs"]
+    found = [(job["status"], job["cause"]) for job in later if job["id"] == "film"]
+    assert ("changed", ["reference"]) in found

@@ -40,6 +40,9 @@ class Known(NothingKnown):
     def edition(self, job: str, fingerprint: str, take: int) -> int:
         return self.editions.get(job, 0)
 
+    def picked_results(self, job: str, fingerprint: str, take: int) -> tuple[int, ...]:
+        return ()
+
     def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
         return job in self.known
 

@@ -65,7 +65,9 @@ const picture = (app, job, shape = null) => {
     if (OPEN_STATES.includes(job.state)) place.classList.add("frame-only");
     if (job.price && OPEN_STATES.includes(job.state)) {
       if (job.state === "planned") place.lastChild.remove();  // its price says as much
-      place.append(h("span", {class: "price"}, priceWords(job.price).replace("at least ", "≥ "), h("span", {class: "unit"}, " credits")));
+      place.append(h("span", {class: "price"}, priceWords(job.price).replace("at least ", "≥ "), h("span", {class: "unit"}, job.price[0] === 1 && job.price[1] === 1 ? " credit" : " credits")));
+    } else if (job.state === "planned" && app.model.head.now?.phase === "planned") {
+      place.lastChild.lastChild.textContent = "not in this run";  // it waits for other jobs, or was not asked for
     }
   }
   const hidden = job.files.length - (several ? MOST_OF_ONE : 1);
