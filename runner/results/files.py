@@ -31,7 +31,7 @@ from runner.results.parts import (
     disk_errors,
 )
 from runner.results.shared_references import REFERENCES
-from runner.results.storage import DISK, WhatStands, storage_of, suffix_of
+from runner.results.storage import DISK, HALF, WhatStands, storage_of, suffix_of
 
 PARTS, OLD, MOVING = ".parts", ".old", ".moving"
 MARKS = ".marks"  # see `runner.store.marks`
@@ -255,6 +255,8 @@ class OutputFolder:
                         removed += path.suffix == ".part"
                 _remove_if_empty(Path(folder))
             _remove_if_empty(self.scratch / PARTS)
+            for half in self.scratch.joinpath(REFERENCES).glob(f".*{HALF}"):
+                half.unlink(missing_ok=True)
         if isinstance(self.root, ObjectPath):
             signs = self.root / PARTS / self._parts.name  # of runs that were killed
             for name in self.storage.names_in(signs):

@@ -251,16 +251,12 @@ class DiskStorage:
             return
         with disk_errors(there.parent):
             _make_folder(there.parent)
-            number, name = tempfile.mkstemp(dir=there.parent, prefix=f".{there.name[:40]}.")
-            new = Path(name)
-            try:
-                with os.fdopen(number, "wb") as file, source.open("rb") as content:
-                    shutil.copyfileobj(content, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                new.replace(there)
-            finally:
-                new.unlink(missing_ok=True)
+            new = there.with_name(f".{there.name}{HALF}")
+            with source.open("rb") as content, new.open("wb") as file:
+                shutil.copyfileobj(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(there)
             sync_folder(there.parent)
 
     def rename(self, source: ResultPath, target: ResultPath) -> None:
@@ -270,7 +266,7 @@ class DiskStorage:
         if isinstance(source, Path):
             source.rename(there)
             return
-        new = there.with_name(there.name + ".new")
+        new = there.with_name(f".{there.name}{HALF}")  # half of a file is never taken for one by its name
         storage_of(source).copy_out(source, new)
         with new.open("rb") as file:
             os.fsync(file.fileno())
@@ -324,6 +320,8 @@ class DiskStorage:
 
 
 DISK = DiskStorage()
+HALF = ".new"
+"""How names end of what was not whole when a process was killed."""
 
 _EXTENSIONS = sorted(EXTENSIONS)
 

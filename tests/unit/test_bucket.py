@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -259,6 +260,66 @@ def test_results_move_from_a_folder_to_a_bucket_and_back(
     assert local.relocate([replace(there, source=there.target, target=there.source)]) == ()
 
     assert (Path(str(one.path)).read_bytes(), flaky.names()) == (b"one", [])
+
+
+def test_half_of_a_file_that_was_on_its_way_to_a_folder_is_taken_for_nothing(
+    flaky: Flaky, folder: OutputFolder, tmp_path: Path
+) -> None:
+    (one,) = publish(folder, b"one", "a")
+    local = OutputFolder(tmp_path / "out")
+    local.prepare()
+    moves = [Move(source=one.path, target=tmp_path / "out/a.mp4", sha256=one.sha256, size_bytes=3)]
+    real = flaky.store
+
+    class Cut:
+        """Killed in the middle."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def get(self, key: str, **options: Any) -> Any:
+            found = real.get(key, **options)
+            if options:
+                return found
+            return SimpleNamespace(meta=found.meta, stream=lambda **_: iter([b"o"]))
+
+    flaky.store = Cut()
+    with pytest.raises(BucketTrouble, match="in part only"):
+        local.relocate(moves)
+    flaky.store = real
+
+    assert local.relocate(moves) == ()
+
+    assert (tmp_path / "out/a.mp4").read_bytes() == b"one"
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["a.mp4"]
+
+
+def test_a_bucket_that_does_not_know_conditions_is_asked_before_each_name(
+    flaky: Flaky, tmp_path: Path
+) -> None:
+    real = flaky.store
+
+    class Simple:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def put(self, key: str, data: Any, *, mode: str = "overwrite", **options: Any) -> Any:
+            if mode == "create":
+                raise generic(SAID.format("501 Not Implemented", "NotImplemented", "If-None-Match"))
+            return real.put(key, data, **options)
+
+    flaky.store = Simple()
+    folder = in_bucket(tmp_path)
+    folder.prepare()
+    flaky.put_as_somebody("night/shots/hero.mp4", b"precious")
+
+    publish(folder, b"film")
+
+    assert flaky.names() == [
+        "night/.old/shots/hero.1.mp4",
+        "night/shots/hero.json",
+        "night/shots/hero.mp4",
+    ]
 
 
 def test_only_what_is_whole_in_the_bucket_is_taken_for_done(flaky: Flaky, folder: OutputFolder) -> None:

@@ -13,6 +13,7 @@ from runner.host.drives import DriveAway
 from runner.manifest.reference_files import DiskReferences, ReferenceChanged, ReferenceMissing, open_verified
 from runner.manifest.references import ReferenceProblem
 from runner.model import Kind, Reference, Sha256
+from runner.results.files import OutputFolder
 from runner.results.shared_references import SharedReferences
 from tests import buckets
 from tests.buckets import ROOT, Flaky, generic
@@ -94,3 +95,15 @@ def test_a_path_with_nothing_at_it_is_what_another_machine_had_there(tmp_path: P
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets/a.png").write_bytes(b"")
     assert isinstance(here.read(tmp_path, "assets/a.png"), ReferenceProblem)  # it is there, and empty
+
+
+def test_half_of_a_copy_that_a_kill_has_left_goes_at_the_end_of_a_run(tmp_path: Path) -> None:
+    folder = OutputFolder(tmp_path / "out")
+    shared = SharedReferences(folder.root)
+    shared.keep(reference(), io.BytesIO(DATA))
+    half = tmp_path / "out/.references/.abc.new"
+    half.write_bytes(b"hal")
+
+    folder.clean_parts()
+
+    assert [each.name for each in half.parent.iterdir()] == [reference().sha256]
