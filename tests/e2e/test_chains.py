@@ -131,6 +131,34 @@ def test_two_picks_are_no_choice(bench: Bench) -> None:
     assert bench.service.ledger.paid["prompt of film"] == 0
 
 
+def test_a_choice_among_some_takes_is_none_among_others_of_the_same_prompt(bench: Bench) -> None:
+    same = [still("a", repeat=2, prompt="same"), film("of-a", "a", pick=True)]
+    bench.write(same)
+    assert bench.run().code == 3
+    bench.command("pick", bench.manifest, "a-2")
+    assert bench.run().code == 0
+    bench.write([*same, still("b", repeat=2, prompt="same"), film("of-b", "b", pick=True)])
+
+    outcome = bench.run("--accept-warnings")
+
+    assert outcome.code == 3, said(outcome)
+    assert "1 job waits for your choice: of-b" in outcome.stderr
+    assert bench.service.ledger.paid["prompt of of-b"] == 0
+
+
+def test_a_job_left_out_at_the_place_of_another_is_not_taken_for_it(bench: Bench) -> None:
+    """Rows of jobs with mistakes stay listed where they were, and those of others may come to stand there too."""
+    bench.write([still("x"), still("a"), film("film", "a")])
+    assert bench.run("--only", "[xa]").code == 0
+    bench.write([still("a"), still("x", params={"aspect_ratio": "nonsense"}), film("film", "a")])
+
+    outcome = bench.run("--skip-invalid")
+
+    assert outcome.code == 3, said(outcome)
+    assert sent_with(bench, "film") == [on_disk(bench, "a")]
+    assert len(bench.rows("*", "needs")) == 1
+
+
 def test_a_job_that_failed_stops_only_what_needs_it_and_retry_sets_it_free(bench: Bench) -> None:
     bench.service.fates["prompt of bad"] = Fate(status="failed", times=1)
     bench.write(
@@ -379,12 +407,14 @@ def test_the_picture_that_was_picked_of_several_is_what_the_film_is_made_of(benc
     assert bench.run().code == 3
 
     bench.command("pick", bench.manifest, "still:2", "--clear")
-    plan = bench.command("plan", bench.manifest, "--json").json
+    before = plan(bench)
     assert bench.run().code == 0
 
-    (film,) = [job for job in plan["jobs"] if job["id"] == "film"]
-    assert film["references"] == ["job: still, pick: true, result: 3"]
+    (made,) = [job for job in before["jobs"] if job["id"] == "film"]
+    assert made["references"] == ["job: still, pick: true, result: 3"]
+    assert sent_with(bench, "film") == [on_disk(bench, "still+3")]
     bench.command("pick", bench.manifest, "still:3", "--clear")
+    assert changes(bench)["film"] == "done"  # for as long as there is no other choice
     bench.command("pick", bench.manifest, "still:4")
     later = bench.command("plan", bench.manifest, "--json").json["jobs"]
     found = [(job["status"], job["cause"]) for job in later if job["id"] == "film"]
