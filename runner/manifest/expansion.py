@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -34,13 +33,12 @@ from runner.manifest.odd_pictures import OddPictures
 from runner.manifest.placeholders import BadPlaceholder, Scope
 from runner.manifest.references import References
 from runner.manifest.registry import Registry
-from runner.manifest.rows import Row
+from runner.manifest.rows import Row, axes_of
 from runner.manifest.texts import ResultText, Text, spot_of
 from runner.manifest.yaml_tree import YamlMap
-from runner.model import JobId, JobSpec, Json, ModelId, Place, Reference, Severity
+from runner.model import Fingerprint, JobId, JobSpec, Json, ModelId, Place, Reference, Severity
 
 MOST_JOBS: Final = 1_000_000
-LONGEST_AXIS: Final = 200  # characters; longer values of a row are no axis of a grid
 _SHORTEST: Final = 4  # a path this short may be one whose cell is empty: it is looked at
 _REMEMBERED: Final = 4096  # different params kept checked
 _TEXTS: Final = ("prompt", "id", "reference")
@@ -149,7 +147,7 @@ class Expander:
                 axes = dict(combination)
                 if row is not None and entry.rows is not None:
                     scope = {**base, entry.rows.scope: row.values}
-                    axes |= _row_axes(row) if entry.rows.scope == "row" else {"file": row.values["path"]}
+                    axes |= axes_of(row) if entry.rows.scope == "row" else {"file": row.values["path"]}
                 # A row of a glob is written nowhere but in the manifest.
                 self._row = (
                     row if row is not None and entry.rows is not None and entry.rows.scope == "row" else None
@@ -193,7 +191,12 @@ class Expander:
         output = self._output(entry, scope, id_, contract, params)
         if not self._fine:
             return None
+        number = None
+        if self._chains is not None:
+            number = self._number
+            self._number += 1
         files = [reference for reference in references if isinstance(reference, Reference)]
+        waits = len(files) != len(references)
         job = JobSpec(
             id=JobId(id_),
             model=contract.id,
@@ -201,17 +204,20 @@ class Expander:
             params=params,
             references=tuple(files),
             output=output,
-            fingerprint=fingerprint_of(
+            fingerprint=Fingerprint("")
+            if waits
+            else fingerprint_of(
                 model=contract.id, prompt=prompt, params=text, references=[each.sha256 for each in files]
             ),
             axes=axes,
             place=self._place(entry),
+            number=number,
         )
-        if self._chains is not None:
+        if waits and self._chains is not None:
             return self._linked(entry, self._chains, job, contract, text, references, spots, take)
-        self._warn_of_twin(
-            entry.id, id_, job.fingerprint, take, self._where(entry.id) if entry.id else entry.spot
-        )
+        self._warn_of_twin(entry.id, id_, job.fingerprint, take, None if entry.id is not None else entry.spot)
+        if self._chains is not None:
+            self._chains.add(id_, _base(id_, take), take or 0, job.fingerprint, contract)
         return job
 
     # Jobs that need others, and those that others may need.
@@ -227,10 +233,9 @@ class Expander:
         spots: Sequence[Spot],
         take: int | None,
     ) -> JobSpec | None:
-        self._number += 1
         draft = Draft(
-            spec=replace(job, number=self._number - 1),
-            base=job.id if take is None else job.id[: job.id.rindex("-")],
+            spec=job,
+            base=_base(job.id, take),
             take=take or 0,
             contract=contract,
             params=params,
@@ -239,8 +244,6 @@ class Expander:
             spot=self._where(entry.id) if entry.id is not None else entry.spot,
             template=entry.id,
         )
-        if len(job.references) == len(references):
-            return self._finished(chains, draft, draft.spec)
         if not chains.is_there(draft):
             self._is_later = True
             return None
@@ -251,11 +254,9 @@ class Expander:
         for each in wrong:
             severity = Severity.WARNING if each.warns else Severity.ERROR
             self._report_as(each.spot, each.what, each.code, each.hint, severity)
-        return self._finished(chains, draft, job) if all(each.warns for each in wrong) else None
-
-    def _finished(self, chains: Chains, draft: Draft, job: JobSpec) -> JobSpec:
-        take = draft.take or None
-        self._warn_of_twin(draft.template, job.id, job.fingerprint, take, draft.spot)
+        if not all(each.warns for each in wrong):
+            return None
+        self._warn_of_twin(draft.template, job.id, job.fingerprint, draft.take or None, draft.spot)
         chains.add(job.id, draft.base, draft.take, job.fingerprint, draft.contract)
         return job
 
@@ -500,17 +501,18 @@ class Expander:
         return name
 
     def _warn_of_twin(
-        self, id_text: Text | None, id_: str, digest: str, take: int | None, spot: Spot
+        self, id_text: Text | None, id_: str, digest: str, take: int | None, spot: Spot | None
     ) -> None:
-        base = id_ if take is None else id_[: id_.rindex("-")]
-        other = self._registry.take_fingerprint(digest, base)
+        other = self._registry.take_fingerprint(digest, base := _base(id_, take))
         if other is None or (take is not None and other == base):
             return
         what = f"this job asks for the same as {shown(other)}: both are paid for"
         hint = "for several takes of one job write `repeat:`"
         if id_text is not None and id_text.template.uses("take"):
             hint = "leave ${take} out of the id: takes are numbered automatically"
-        self._report_as(spot, what, "same-job", hint, Severity.WARNING)
+        where = spot if spot is not None else self._where(id_text) if id_text is not None else None
+        assert where is not None
+        self._report_as(where, what, "same-job", hint, Severity.WARNING)
 
     # Where things are, and saying what is wrong there.
 
@@ -576,6 +578,11 @@ class Expander:
         self._findings.report(spot, what, code, hint, job=self._job, severity=severity)
 
 
+def _base(id_: str, take: int | None) -> str:
+    """Return an id without the number of its take."""
+    return id_ if take is None else id_[: id_.rindex("-")]
+
+
 def _takes_results(head: Head) -> bool:
     written = (head.document, *(item for item in head.jobs if isinstance(item, YamlMap)))
     return any(takes_results(each.get("references")) for each in written)
@@ -586,15 +593,3 @@ def _checked(contract: Contract, values: dict[str, Json]) -> Checked:
     # What is wrong may be no JSON at all, and no job is made of it.
     text = "" if any(problem.severity is Severity.ERROR for problem in problems) else canonical(params)
     return params, problems, text
-
-
-def _row_axes(row: Row) -> dict[str, Json]:
-    return {name: value for name, value in row.values.items() if _is_axis(value)}
-
-
-def _is_axis(value: object) -> bool:
-    if type(value) is str:
-        return len(value) <= LONGEST_AXIS
-    if type(value) is float:
-        return math.isfinite(value)
-    return value is None or type(value) is int or type(value) is bool

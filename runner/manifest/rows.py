@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from runner.contract.phrases import shown
 from runner.manifest.findings import Findings, SourceText, Spot
 from runner.manifest.inputs import Input, file_sha256
 from runner.manifest.ordinary_files import Unreadable, read_text
 from runner.manifest.yaml_tree import YamlMap
-from runner.model import Problem
+from runner.model import Json, Problem
 
+LONGEST_AXIS: Final = 200  # characters; longer values of a row are no axis of a grid
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -161,3 +163,16 @@ def _key_column(line: str, start: int, column: str) -> int | None:
     if found < 0:
         found = line.find(json.dumps(column), start)
     return found + 1 if found >= 0 else None
+
+
+def axes_of(row: Row) -> dict[str, Json]:
+    """Return the values of a row that a report can make a grid of."""
+    return {name: value for name, value in row.values.items() if _is_axis(value)}
+
+
+def _is_axis(value: object) -> bool:
+    if type(value) is str:
+        return len(value) <= LONGEST_AXIS
+    if type(value) is float:
+        return math.isfinite(value)
+    return value is None or type(value) is int or type(value) is bool

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.model import ResultPath, path_of
 from runner.store.connection import Connection, SelectedRow
 from runner.store.tables import query
 
@@ -24,7 +23,7 @@ class Binding:
     path: Path
     base_url: str
     key12: str
-    output_dir: ResultPath
+    output_dir: Path
     output_mount: str | None
 
 
@@ -71,6 +70,6 @@ def _binding(row: SelectedRow) -> Binding:
         path=Path(row["path"]),
         base_url=row["base_url"],
         key12=row["key12"],
-        output_dir=path_of(row["output_dir"]),
+        output_dir=Path(row["output_dir"]),
         output_mount=row["output_mount"],
     )

@@ -50,13 +50,13 @@ _STAGE = """
     )
 """
 
-# What of them needs which others' results; of the rows already listed the same, where those are in the table's place.
+# Which of them, by its position, needs which others' results; of rows already listed the same, where they are in its place.
 _STAGE_NEEDS = (
-    "CREATE TEMP TABLE incoming_needs (position INTEGER NOT NULL, place INTEGER NOT NULL, source TEXT NOT NULL,"
+    "CREATE TEMP TABLE incoming_needs (position INTEGER NOT NULL, place INTEGER NOT NULL, source INTEGER NOT NULL,"
     " undecided INTEGER NOT NULL)"
 )
 _RESTAGE_NEEDS = (
-    "INSERT INTO incoming_needs (position, place, source, undecided) SELECT j.position, n.place, s.job, n.undecided"
+    "INSERT INTO incoming_needs (position, place, source, undecided) SELECT j.position, n.place, s.position, n.undecided"
     " FROM needs n JOIN jobs j ON j.id = n.job JOIN jobs s ON s.id = n.source WHERE n.manifest = ?"
 )
 
@@ -121,26 +121,26 @@ def stage(
     with trouble("staging the jobs of the manifest in a temporary file"):
         _clear(conn)
         conn.execute(_STAGE)
-        needs: list[tuple[int, int, str, int]] = []
+        found = _StagedNeeds()
         with _temporary(conn):
             conn.executemany(
                 "INSERT INTO incoming (position, job, fingerprint, model, prompt, params, refs, axes, shape, output,"
                 " estimate, reserve, basis) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                _rows(jobs, needs),
+                _rows(jobs, found),
             )
-            if needs:
+            if found.of:
                 conn.executemany(
                     "INSERT INTO incoming_needs (position, place, source, undecided) VALUES (?, ?, ?, ?)",
-                    needs,
+                    found.by_position(),
                 )
             _leave(conn, not_staged().ids)
             _compare(conn, manifest)
-            if needs:
+            if found.of:
                 _keep_results(conn)
             if not_staged().others:
                 _leave_all(conn, manifest)
-        found = conn.execute("SELECT count(*) FROM incoming").fetchone()
-    return int(found[0])
+        number = conn.execute("SELECT count(*) FROM incoming").fetchone()
+    return int(number[0])
 
 
 def carry(source: Connection, target: Connection) -> None:
@@ -192,13 +192,11 @@ def to_price(conn: Connection, manifest: str) -> list[Job]:
     return [get(conn, row["id"]) for row in rows]
 
 
-def references_listed(conn: Connection, manifest: str, *, unsent: bool = False) -> Iterator[Reference]:
-    """Yield the input files of what is listed, each once; with `unsent`, of what nothing was sent of yet."""
+def references_listed(conn: Connection, manifest: str) -> Iterator[Reference]:
+    """Yield the input files of what is listed, each once."""
     seen: set[str] = set()
-    only = f" AND state IN {NEVER_SENT_SQL}" if unsent else ""
     for row in conn.execute(
-        f"SELECT DISTINCT refs FROM jobs WHERE manifest = ? AND listed = 1 AND refs <> '[]'{only}",
-        (manifest,),
+        "SELECT DISTINCT refs FROM jobs WHERE manifest = ? AND listed = 1 AND refs <> '[]'", (manifest,)
     ):
         for reference in references_from_json(row["refs"]):
             if reference.result_of is None and reference.path not in seen:
@@ -210,10 +208,10 @@ def _clear(conn: Connection) -> None:
     conn.execute("CREATE TEMP TABLE IF NOT EXISTS restaged (view INTEGER PRIMARY KEY)")
     conn.execute(f"DROP {'VIEW' if is_restaged(conn) else 'TABLE'} IF EXISTS incoming")
     conn.execute("DELETE FROM restaged")
-    for table in ("priced", "not_staged", "unwanted", "switched", "incoming_needs"):
+    for table in ("priced", "not_staged", "unwanted", "incoming_needs"):
         conn.execute(f"DROP TABLE IF EXISTS {table}")
-    for table in ("not_staged", "unwanted", "switched"):
-        conn.execute(f"CREATE TEMP TABLE {table} (job TEXT PRIMARY KEY) WITHOUT ROWID")
+    conn.execute("CREATE TEMP TABLE not_staged (job TEXT PRIMARY KEY) WITHOUT ROWID")
+    conn.execute("CREATE TEMP TABLE unwanted (job TEXT PRIMARY KEY) WITHOUT ROWID")
     conn.execute(_STAGE_NEEDS)
 
 
@@ -262,7 +260,25 @@ def _temporary(conn: Connection) -> Iterator[None]:
         raise
 
 
-def _rows(jobs: Iterable[StagedJob], needs: list[tuple[int, int, str, int]]) -> Iterator[tuple[Any, ...]]:
+class _StagedNeeds:
+    """What jobs need of each other, as they come: by ids, since one may need what comes later."""
+
+    def __init__(self) -> None:
+        self.of: list[tuple[int, int, str, int]] = []  # position, place, id of the source, whether undecided
+        self._positions: dict[str, int] = {}
+
+    def add(self, position: int, spec: JobSpec) -> None:
+        self._positions[spec.id] = position
+        for place, reference in enumerate(spec.references):
+            if (result_of := reference.result_of) is not None:
+                self.of += ((position, place, source, int(result_of.undecided)) for source in result_of.jobs)
+
+    def by_position(self) -> Iterator[tuple[int, int, int, int]]:
+        for position, place, source, undecided in self.of:
+            yield position, place, self._positions[source], undecided
+
+
+def _rows(jobs: Iterable[StagedJob], needs: _StagedNeeds) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of jobs as they are staged; what they need of each other is added to `needs`."""
     texts = OncePerObject[str]()
     for order, item in enumerate(jobs):
@@ -270,9 +286,7 @@ def _rows(jobs: Iterable[StagedJob], needs: list[tuple[int, int, str, int]]) -> 
         position = order
         if spec.number is not None:
             position = spec.number
-            for place, reference in enumerate(spec.references):
-                if (of := reference.result_of) is not None:
-                    needs += ((position, place, source, int(of.undecided)) for source in of.jobs)
+            needs.add(position, spec)
         yield (
             position,
             spec.id,
@@ -448,39 +462,14 @@ def adopt(conn: Connection, positions: Iterable[int]) -> None:
 def narrow(conn: Connection, wanted: Callable[[str], bool]) -> None:
     """Count none as submitted but staged jobs with an id that is wanted; what is known of the others stays."""
     with trouble("staging the jobs of the manifest in a temporary file"):
-        _want_none_of(conn, [id_ for id_ in _to_send(conn) if not wanted(id_)])
-
-
-def switch_off(conn: Connection, ids: Collection[str]) -> None:
-    """Count staged jobs with these ids as switched off, as far as they would be submitted."""
-    if not ids:
-        return
-    with trouble("staging the jobs of the manifest in a temporary file"):
-        off = [id_ for id_ in _to_send(conn) if id_ in ids]
-        conn.executemany("INSERT INTO switched (job) VALUES (?)", [(id_,) for id_ in off])
-        _want_none_of(conn, off)
-
-
-def switched(conn: Connection) -> frozenset[str]:
-    """Return the ids of the staged jobs that are counted as switched off."""
-    return frozenset(row["job"] for row in conn.execute("SELECT job FROM switched"))
-
-
-def shown_change(conn: Connection, table: str = "incoming") -> str:
-    """Return the column `change` as it is told: `off` for what is switched off, whatever it would be."""
-    if conn.execute("SELECT 1 FROM switched LIMIT 1").fetchone() is None:
-        return f"{table}.change"
-    return f"CASE WHEN {table}.job IN (SELECT job FROM switched) THEN 'off' ELSE {table}.change END"
-
-
-def _to_send(conn: Connection) -> list[str]:
-    return [row["job"] for row in conn.execute("SELECT job FROM incoming WHERE sends = 1")]
-
-
-def _want_none_of(conn: Connection, ids: Iterable[str]) -> None:
-    conn.executemany("INSERT INTO unwanted (job) VALUES (?) ON CONFLICT DO NOTHING", [(id_,) for id_ in ids])
-    if not is_restaged(conn):
-        conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM unwanted)")
+        others = [
+            (row["job"],)
+            for row in conn.execute("SELECT job FROM incoming WHERE sends = 1")
+            if not wanted(row["job"])
+        ]
+        conn.executemany("INSERT INTO unwanted (job) VALUES (?) ON CONFLICT DO NOTHING", others)
+        if not is_restaged(conn):
+            conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM unwanted)")
 
 
 def row_at(conn: Connection, manifest: str, position: int) -> int:

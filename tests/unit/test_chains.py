@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ import pytest
 from runner.errors import RunnerError
 from runner.lifecycle.chains import HeldBack, Need, Stand, circles, depth, held, in_order, stand_of
 from runner.manifest import open_manifest
-from runner.manifest.chains import IsListed, NothingKnown
+from runner.manifest.chains import NothingKnown
 from runner.model import JobSpec, Opinion, PickChange, Reference, State
 from runner.schemas import load_contracts
 from runner.store import jobs, moves, needs, picks
-from runner.store.sqlite import StateFile
+from runner.store.database import StateDatabase
+from tests.databases import close, each_database, empty_state
 from tests.manifest_reading import Loaded, Pictures
 from tests.staged import NOW, row_of, set_state
 from tests.world import NAME, apply, bind
 
+__all__ = ["each_database"]
 STILL = {"model": "z-image", "prompt": "a still"}
 MIXED = {"model": "nano-banana-2", "prompt": "a mixture"}
 FILM = {"model": "grok-imagine-video", "prompt": "a film"}
@@ -37,12 +40,11 @@ class Known(NothingKnown):
         self.number = results
         self.sent: set[tuple[str, str]] = set()
 
-    def edition(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> int:
+    def edition(self, job: str, fingerprint: str, take: int) -> int:
         return self.editions.get(job, 0)
 
-    def picked(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> tuple[int, ...] | None:
-        found = [each.partition(":")[2] for each in self.known if each.partition(":")[0] == job]
-        return tuple(int(number) for number in found if number) if found else None
+    def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
+        return job in self.known
 
     def was_sent(self, job: str, fingerprint: str) -> bool:
         return (job, fingerprint) in self.sent
@@ -295,27 +297,6 @@ def test_what_makes_another_fingerprint(tmp_path: Path) -> None:
     assert with_(known=Known(editions={"s-1": 1})) == {"f", "p"}
     assert with_(known=Known("s-2")) == {"p"}
     assert with_(known=Known("s-1", "s-2")) == set()  # two are no choice
-    assert with_(known=Known("s-2:1", "s-2:3")) == set()  # nor are two pictures of one
-
-
-def test_a_picked_picture_is_the_one_that_is_taken(tmp_path: Path) -> None:
-    entries = (
-        {"id": "s", **STILL, "repeat": 2},
-        {"id": "p", **FILM, "references": [{"job": "s", "pick": True}]},
-    )
-    made = [
-        read(tmp_path, *entries, known=known).job("p")
-        for known in (Known("s-2"), Known("s-2:1"), Known("s-2:3"))
-    ]
-    later = Known(results=4)
-    later.sent.add(("p", made[2].fingerprint))
-    kept = read(tmp_path, *entries, known=later).job("p")
-
-    assert made[0].fingerprint == made[1].fingerprint != made[2].fingerprint
-    assert [each.references[0].result_of.result for each in (*made, kept) if each.references[0].result_of] == [
-        1, 1, 3, 3,
-    ]  # fmt: skip
-    assert kept.fingerprint == made[2].fingerprint
 
 
 def test_what_was_made_with_a_choice_stays_as_it_is_while_there_is_no_other(tmp_path: Path) -> None:
@@ -350,10 +331,11 @@ def test_ten_thousand_that_need_one_are_read_in_no_time(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def file() -> StateFile:
-    found = StateFile.in_memory()
+def file(each_database: str) -> Iterator[StateDatabase]:
+    found = empty_state()
     bind(found)
-    return found
+    yield found
+    close(found)
 
 
 def specs(tmp_path: Path, *entries: dict[str, Any], known: Known | None = None) -> list[JobSpec]:
@@ -362,7 +344,7 @@ def specs(tmp_path: Path, *entries: dict[str, Any], known: Known | None = None) 
     return found.jobs
 
 
-def test_what_a_job_waits_for_is_counted_anew(tmp_path: Path, file: StateFile) -> None:
+def test_what_a_job_waits_for_is_counted_anew(tmp_path: Path, file: StateDatabase) -> None:
     apply(
         file,
         *specs(
@@ -391,7 +373,7 @@ def test_what_a_job_waits_for_is_counted_anew(tmp_path: Path, file: StateFile) -
     assert to_send() == []
 
 
-def test_a_job_is_bound_whole_and_only_before_it_was_sent(tmp_path: Path, file: StateFile) -> None:
+def test_a_job_is_bound_whole_and_only_before_it_was_sent(tmp_path: Path, file: StateDatabase) -> None:
     apply(file, *specs(tmp_path, {"id": "s", **STILL}, {"id": "f", **FILM, "references": [{"job": "s"}]}))
     job = jobs.get(file.conn, row_of(file, "f"))
     there = Pictures().read(tmp_path, "s.png")
@@ -410,7 +392,7 @@ def test_a_job_is_bound_whole_and_only_before_it_was_sent(tmp_path: Path, file: 
 
 
 def test_a_round_that_replaces_a_result_is_another_edition_and_one_after_a_failure_is_not(
-    tmp_path: Path, file: StateFile
+    tmp_path: Path, file: StateDatabase
 ) -> None:
     apply(file, *specs(tmp_path, {"id": "s", **STILL}))
     row = row_of(file, "s")
@@ -427,24 +409,17 @@ def test_a_round_that_replaces_a_result_is_another_edition_and_one_after_a_failu
     assert begin_again(State.ABANDONED, NOW) == 2
 
 
-def test_picks_and_editions_are_found_also_after_a_rename(tmp_path: Path, file: StateFile) -> None:
+def test_picks_and_editions_are_found_also_after_a_rename(tmp_path: Path, file: StateDatabase) -> None:
     stills = specs(tmp_path, {"id": "s", **STILL, "repeat": 2})
     apply(file, *stills)
     row = row_of(file, "s-2")
     with file.transaction() as conn:
-        picks.put(conn, NAME, {(row, 1): PickChange(verdict=Opinion.PICKED, results=(2,))}, NOW)
+        picks.put(conn, NAME, {(row, 1): PickChange(verdict=Opinion.PICKED)}, NOW)
         conn.execute("UPDATE jobs SET edition = 3 WHERE id = ?", (row,))
     known = needs.StoredOutcomes(file.conn, NAME)
     fingerprint = stills[0].fingerprint
 
-    def picked(name: str, *listed: str) -> list[tuple[int, ...] | None]:
-        return [
-            known.picked(f"{name}-{take}", fingerprint, take, lambda id_, _: id_ in listed) for take in (1, 2)
-        ]
-
-    def edition(id_: str, take: int, *listed: str) -> int:
-        return known.edition(id_, fingerprint, take, lambda id_, _: id_ in listed)
-
-    assert picked("s") == picked("renamed") == [None, (2,)]
-    assert picked("twin", "s-1", "s-2") == [None, None]  # a job that is still there is not the one renamed
-    assert (edition("renamed-2", 2), edition("s-1", 1), edition("twin-2", 2, "s-2")) == (3, 0, 0)
+    assert [known.is_picked(f"s-{take}", fingerprint, take) for take in (1, 2)] == [False, True]
+    assert [known.is_picked(f"renamed-{take}", fingerprint, take) for take in (1, 2)] == [False, True]
+    assert known.edition("renamed-2", fingerprint, 2) == 3
+    assert known.edition("s-1", fingerprint, 1) == 0

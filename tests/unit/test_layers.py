@@ -80,7 +80,6 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "results.excerpts",
         "host",
         "store.migrations",
-        "store.shared_tables",
     ),
     RULES,
     ("model",),
@@ -104,17 +103,16 @@ IMPURE_CALLS = frozenset(
 HOMES: dict[str, frozenset[str]] = {
     "sqlite_utils": frozenset({"store", "store.migrations"}),
     "psycopg": frozenset({"store"}),
-    "obstore": frozenset({"results"}),
     "httpx": frozenset({"service", "service.rivya.endpoints", "results"}),
     "httpx_aiohttp": frozenset({"service"}),
     "aiohttp": frozenset({"service"}),
     "yaml": frozenset({"manifest.yaml12"}),
     "jsonschema": frozenset({"contract"}),
     "openpyxl": frozenset({"manifest"}),
-    "PIL": frozenset({"manifest", "reports"}),
-    "av": frozenset({"reports", "results"}),
+    "PIL": frozenset({"manifest"}),
     "pillow_heif": frozenset({"manifest"}),
     "apprise": frozenset({"progress"}),
+    "av": frozenset({"results"}),
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli", "progress"}),
     "starlette": frozenset({"web"}),
@@ -265,7 +263,7 @@ GROUND = frozenset({"store.connection", "store.tables", "store.postgres"})
 
 
 def in_store(path: Path) -> bool:
-    return entry(dotted(path)) in {"store", "store.migrations", "store.shared_tables"}
+    return entry(dotted(path)) in {"store", "store.migrations"}
 
 
 @for_each([path for path in modules() if not in_store(path)])
