@@ -48,7 +48,7 @@ class Ending:
 
     def takes_s(self, shape: str, backlog: Backlog) -> float:
         """Return how long a job of a shape takes until it is home, as far as is known; 0 where nothing is."""
-        curve, _ = self._scheduler.durations.curve(shape, group=backlog.models.get(shape))
+        curve = self._scheduler.durations.curve(shape, group=backlog.models.get(shape))
         if curve is None:
             return 0.0
         # Few ends leave a little belief in any age: no later than any was seen to end, then.

@@ -1,10 +1,10 @@
 """At which ages to ask about a task, so that its end is seen soon and with few polls. Pure.
 
-Each poll costs something, each second between a task's end and the poll that sees it costs something. From
-the curve of durations follows the cheapest series of polls.
+A poll has a price: so many seconds between an end and the poll that sees it are as bad as one poll more. The next poll is
+where the price of an end that is seen is lowest: the poll's, and the seconds that those ended by then have waited for it.
 
 Source:
-    R. E. Barlow, L. C. Hunter, F. Proschan, "Optimum Checking Procedures", J. SIAM 11 (1963).
+    R. E. Barlow, L. C. Hunter, F. Proschan, "Optimum Checking Procedures", J. SIAM 11 (1963); one poll ahead here.
 """
 
 from __future__ import annotations
@@ -15,54 +15,64 @@ from runner.model import Polling
 from runner.pace.durations import Curve
 
 CELLS = 48  # ages considered, each with the same part of the tasks ending before it
-DEAREST, CHEAPEST = 3.0, 0.006  # cost of a poll, in mean durations
-TRIES, CLOSE_ENOUGH = 6, 0.06
+DEAREST, CHEAPEST = 3.0, 0.001  # price of a poll, in mean durations
+TRIES, CLOSE_ENOUGH = 6, 0.06  # to find the price at which about so many polls are spent
 
 
 class PollPlan:
-    """A series of ages to ask at."""
-
-    __slots__ = ("_ages", "_next", "cost", "polls")
-
-    def __init__(self, ages: list[float], following: list[int], *, polls: float, cost: float) -> None:
-        self._ages = ages  # [0] is the start
-        self._next = following
-        self.polls = polls  # expected until the end is seen
-        self.cost = cost  # of a poll, in mean durations
-
-    def after(self, running_s: float) -> float:
-        """Return the age to ask at next, of a task known to run at `running_s`; 0: never asked."""
-        at = min(bisect_right(self._ages, running_s) - 1, len(self._ages) - 2)
-        return self._ages[self._next[at]]
-
-
-def plan_for(curve: Curve, *, polls: float, limits: Polling, cost: float = 0.05) -> PollPlan:
-    """Return the plan that needs about so many polls a task.
+    """The ages to ask at, where about so many polls are spent on a task.
 
     Args:
         curve: How long such tasks take.
-        polls: Polls a task wanted, the one that finds the end included. Fewer come out where a task's
-            end is well known.
         limits: The least and greatest distances between polls.
-        cost: Where to begin looking for the right cost of a poll, in mean durations: the last plan's.
-
-    Returns:
-        The plan.
+        polls: Polls a task, the one that finds the end included. Fewer are spent where a task's end is well known.
     """
-    ages, ended, areas = _cells(curve)
-    mean_s = max(areas[-1], 1e-6)
-    best, least = None, float("inf")
-    for _ in range(TRIES):
-        plan = _cheapest(ages, ended, areas, cost * mean_s, limits)
-        plan.cost = cost
-        wrong = plan.polls / polls
-        if abs(wrong - 1.0) < least:
-            best, least = plan, abs(wrong - 1.0)
-        if least <= CLOSE_ENOUGH or (wrong < 1.0 and cost <= CHEAPEST):
-            break
-        cost = min(max(cost * wrong**2, CHEAPEST), DEAREST)
-    assert best is not None
-    return best
+
+    __slots__ = ("_ages", "_areas", "_ended", "_limits", "_next", "_price_s")
+
+    def __init__(self, curve: Curve, limits: Polling, *, polls: float) -> None:
+        self._limits = limits
+        self._ages, self._ended, self._areas = _cells(curve)
+        price = 0.05
+        for _ in range(TRIES):
+            self._price_s, self._next = price * self._areas[-1], dict[int, int]()
+            wrong = self.polls() / polls
+            if abs(wrong - 1.0) < CLOSE_ENOUGH:
+                break
+            price = min(max(price * wrong**2, CHEAPEST), DEAREST)
+
+    def polls(self) -> float:
+        """Return how many polls are expected until a task's end is seen."""
+        polls, at, last = 1.0, self._after(0), len(self._ages) - 1
+        while at < last:
+            polls += 1.0 - self._ended[at]
+            at = self._after(at)
+        return polls
+
+    def after(self, running_s: float) -> float:
+        """Return the age to ask at next, of a task known to run at `running_s`; 0: never asked."""
+        return self._ages[self._after(min(bisect_right(self._ages, running_s) - 1, len(self._ages) - 2))]
+
+    def _after(self, at: int) -> int:
+        if at in self._next:
+            return self._next[at]
+        ages, ended, areas, limits = self._ages, self._ended, self._areas, self._limits
+        from_s, from_ended, from_area, last = ages[at], ended[at], areas[at], len(ages) - 1
+        nearest_s = from_s + limits.min_s if at else limits.first_s
+        farthest_s = from_s + limits.max_s if at else float("inf")
+        price = self._price_s * (1.0 - from_ended)
+        best, choice = float("inf"), last
+        for to in range(at + 1, last + 1):
+            if to < last and ages[to + 1] <= nearest_s:
+                continue
+            found = ended[to] - from_ended
+            lag = max(ages[to], nearest_s) * found - (areas[to] - from_area)
+            if lag + price < best * found:
+                best, choice = (lag + price) / found, to
+            if ages[to] >= farthest_s:
+                break
+        self._next[at] = choice
+        return choice
 
 
 def _cells(curve: Curve) -> tuple[list[float], list[float], list[float]]:
@@ -81,32 +91,3 @@ def _cells(curve: Curve) -> tuple[list[float], list[float], list[float]]:
         ended.append(part)
     ended[-1] = 1.0
     return ages, ended, areas
-
-
-def _cheapest(
-    ages: list[float], ended: list[float], areas: list[float], cost_s: float, limits: Polling
-) -> PollPlan:
-    last = len(ages) - 1
-    total = [0.0] * (last + 1)
-    polls = [0.0] * (last + 1)
-    following = [last] * (last + 1)
-    for at in range(last - 1, -1, -1):
-        from_s, from_ended, from_area = ages[at], ended[at], areas[at]
-        nearest_s = from_s + limits.min_s if at else limits.first_s
-        farthest_s = from_s + limits.max_s if at else float("inf")
-        best, choice = float("inf"), last
-        for to in range(at + 1, last + 1):
-            if to < last and ages[to + 1] <= nearest_s:
-                continue
-            # Lag of those that end in between, then all that follows.
-            then_s = max(ages[to], nearest_s)
-            price = then_s * (ended[to] - from_ended) - (areas[to] - from_area) + total[to]
-            if price < best:
-                best, choice = price, to
-            if ages[to] >= farthest_s:
-                break
-        alive = 1.0 - from_ended
-        total[at] = best + cost_s * alive
-        polls[at] = polls[choice] + alive
-        following[at] = choice
-    return PollPlan(ages, following, polls=polls[0], cost=0.0)

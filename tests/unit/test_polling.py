@@ -9,7 +9,7 @@ import pytest
 
 from runner.model import Polling
 from runner.pace.durations import Durations
-from runner.pace.inspection import plan_for
+from runner.pace.inspection import PollPlan
 from runner.pace.polling import Waiting
 
 POLLING = Polling(first_s=2.5, min_s=5.0, max_s=60.0)
@@ -92,7 +92,7 @@ def test_a_new_shape_learns_from_others_of_its_model() -> None:
     for _ in range(40):
         durations.ended("480p", 29.0, 30.0, group="grok")
 
-    curve, _ = durations.curve("720p", group="grok")
+    curve = durations.curve("720p", group="grok")
 
     assert curve is not None
     assert 27.0 <= curve.age(0.5) <= 33.0
@@ -106,7 +106,7 @@ def test_what_still_runs_moves_the_curve() -> None:
     for _ in range(30):
         durations.runs("a", 0.0, 60.0)
 
-    curve, _ = durations.curve("a")
+    curve = durations.curve("a")
 
     assert curve is not None
     assert 0.15 <= curve.ended(30.0) <= 0.4
@@ -116,7 +116,7 @@ def test_a_curve_follows_a_drift() -> None:
     durations = Durations()
     durations.seed("a", [10.0] * 300 + [30.0] * 300)
 
-    curve, _ = durations.curve("a")
+    curve = durations.curve("a")
 
     assert curve is not None
     assert curve.age(0.5) == pytest.approx(30.0, rel=0.05)
@@ -125,10 +125,10 @@ def test_a_curve_follows_a_drift() -> None:
 def test_a_plan_asks_after_each_heap_of_ends_and_not_between() -> None:
     durations = Durations()
     durations.seed("a", [4.0] * 60 + [16.0] * 60)
-    curve, _ = durations.curve("a")
+    curve = durations.curve("a")
     assert curve is not None
 
-    plan = plan_for(curve, polls=1.75, limits=Polling(first_s=0.2, min_s=0.2, max_s=60.0))
+    plan = PollPlan(curve, Polling(first_s=0.2, min_s=0.2, max_s=60.0), polls=1.75)
 
     assert plan.after(0.0) == pytest.approx(4.0, rel=0.1)
     assert plan.after(5.0) == pytest.approx(16.0, rel=0.1)

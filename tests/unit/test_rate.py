@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from itertools import pairwise
 
 import pytest
@@ -121,9 +122,11 @@ def test_an_account_that_counts_each_gap_is_served_slower_not_in_long_waits(retr
     """Two requests a little too close are refused, though the second in between passes."""
     world = World(durations_s=[5.0] * 100, rate=20.0, kind="bucket", burst=1, retry_after=retry_after)
 
-    outcome = Client(world, scheduler(given=20.0, window=50), seed=1).run()
+    took_s = [
+        Client(world, scheduler(given=20.0, window=50), seed=seed).run().makespan_s for seed in range(4)
+    ]
 
-    assert outcome.makespan_s <= 25.0
+    assert statistics.mean(took_s) <= 26.0
 
 
 def test_a_search_begins_at_five_and_doubles_each_second() -> None:
