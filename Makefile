@@ -5,6 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --no-input --disable-pip-version-check
 DEMO := manifests/01-first-steps.yaml
 AXE := 4.14.1
+MOTO := 5.2.5
 
 # Settings that would make pip or Python look somewhere else than .venv.
 unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX PIP_PYTHON
@@ -30,7 +31,7 @@ demo: .venv/.compiled ## run the first example in the sandbox and open its page:
 test: .venv/.dev .venv/.compiled ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-extra: .venv/.extra .venv/.compiled ## run the slow tests, the public suites, and those that need a browser, schemathesis or PostgreSQL
+test-extra: .venv/.extra .venv/.compiled ## run the slow tests, the public suites, and those that need a browser, schemathesis, PostgreSQL or S3
 	@$(BIN)/python -m pytest -m "extra or slow" $(ARGS)
 
 check: .venv/.dev ## check formatting, lint, types, layers and generated text
@@ -101,11 +102,13 @@ clean: ## remove .venv and caches; never state/ or results
 	@touch $@
 
 .venv/.extra: .venv/.dev requirements-extra.lock
-	@echo "installing playwright, psycopg, PyAV and schemathesis into .venv (once)"
+	@echo "installing playwright, psycopg, PyAV, schemathesis and moto into .venv (once)"
 	@$(PIP) install --require-hashes -r requirements-extra.lock
 	@mkdir -p .venv/axe; cd .venv/axe && npm pack --silent axe-core@$(AXE) >/dev/null 2>&1 \
 	  && tar -xzf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js \
 	  || echo "no axe-core (it comes by npm): the tests that want it are skipped"
+	@$(BIN)/python -m venv .venv/s3 && .venv/s3/bin/python -m pip -qq install "moto[s3]==$(MOTO)" flask flask-cors \
+	  || echo "no moto (an imitation of S3, in a place of its own): the tests that want it are skipped"
 	@touch $@
 
 # .venv holds absolute paths: a moved or copied folder, or another PYTHON=, makes a new one.

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NewType, TypeAlias
+from urllib.parse import quote
 
 JobId = NewType("JobId", str)
 TaskId = NewType("TaskId", str)
@@ -128,7 +129,7 @@ class Reference:
     """
 
     path: str  # as written in the manifest, after expansion; of a result: `job: still-1, result: 2`
-    file: Path  # absolute
+    file: ResultPath  # absolute
     kind: Kind
     mime: str
     size_bytes: int
@@ -220,6 +221,57 @@ class PriceRule:
     shared: bool = False
 
 
+BUCKET_SCHEMES = ("s3", "gs", "az")
+
+
+class ObjectPath(PurePosixPath):
+    """Where an object is in a bucket, `s3://bucket/shots/hero.mp4`: named as a path is, and on no disk."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        """Return it as people write it."""
+        text = super().__str__()
+        scheme, _, rest = text.partition(":/")
+        return f"{scheme}://{rest}" if rest and scheme in BUCKET_SCHEMES else text
+
+    def __fspath__(self) -> str:
+        """Refuse to be looked for on a disk."""
+        raise TypeError(f"{self} is not on a disk")
+
+    def as_uri(self) -> str:
+        """Return it as a link, for who has a way to the bucket."""
+        return quote(str(self), safe=":/")
+
+    @property
+    def bucket(self) -> ObjectPath:
+        """The bucket that it is in."""
+        return ObjectPath(*self.parts[:2])
+
+    @property
+    def key(self) -> str:
+        """Its name in the bucket."""
+        return "/".join(self.parts[2:])
+
+
+ResultPath: TypeAlias = Path | ObjectPath
+"""Where a result is: on a disk, absolute, or in a bucket."""
+
+
+def is_in_bucket(text: str) -> bool:
+    """Say whether a text names a place in a bucket."""
+    return text.partition("://")[0] in BUCKET_SCHEMES and "://" in text
+
+
+def path_of(text: str) -> ResultPath:
+    """Return the path that a text names.
+
+    >>> str(path_of("s3://films/night/hero.mp4").with_suffix(".json"))
+    's3://films/night/hero.json'
+    """
+    return ObjectPath(text) if is_in_bucket(text) else Path(text)
+
+
 # How long a service remembers a key is undocumented, and so is whether it holds one while it works on a submit. What
 # somebody on the way has given up on may still be worked on: 20 s later it has ended, also in a bad hour.
 RESEND_WITHIN_S, RESEND_AFTER_S = 3600.0, 20.0
@@ -240,7 +292,7 @@ class Settings:
 
     path: Path  # absolute path of the manifest file
     name: str
-    output_dir: Path  # absolute
+    output_dir: ResultPath  # absolute
     budget: Budget = Budget()
     limits: Limits = Limits()
     polling: Polling = Polling()
@@ -332,7 +384,7 @@ class Artifact:
     """One result file of a job. `number` counts the urls from 1; `path` is absolute; `warning` says what is odd."""
 
     number: int
-    path: Path
+    path: ResultPath
     sha256: Sha256
     size_bytes: int
     mime: str
@@ -402,11 +454,15 @@ class Opinion(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """What a person thinks of one result: `rating` is 1 to 5, 0 for none; `word` is theirs, empty for none."""
+    """What a person thinks of a job's result: `rating` is 1 to 5, 0 for none; `word` is theirs, empty for none.
+
+    `results` are the numbers of those that are picked of several; empty where all are meant.
+    """
 
     verdict: Opinion | None = None
     rating: int = 0
     word: str = ""
+    results: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return self != Pick()
@@ -414,15 +470,22 @@ class Pick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickChange:
-    """What of a pick is to change; None leaves it as it is. A `verdict` of "" takes it back."""
+    """What of a pick is to change; None leaves it as it is. A `verdict` of "" takes it back.
+
+    A verdict without `results` is about all that the job has made.
+    """
 
     verdict: Opinion | Literal[""] | None = None
     rating: int | None = None
     word: str | None = None
+    results: tuple[int, ...] | None = None
 
     def values(self) -> dict[str, Any]:
         """Return the fields that change, as `Pick` has them."""
-        changed = {"verdict": self.verdict, "rating": self.rating, "word": self.word}
+        results = self.results
+        if self.verdict is not None and (results is None or self.verdict is not Opinion.PICKED):
+            results = ()
+        changed = {"verdict": self.verdict, "rating": self.rating, "word": self.word, "results": results}
         return {
             name: (value or None) if name == "verdict" else value
             for name, value in changed.items()

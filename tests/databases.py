@@ -28,6 +28,9 @@ _kept: list[
 ] = []  # one connection for all tests of a process: to open one takes longer than most tests
 
 
+_restart: list[str] = []  # what kills and starts the server again, where it is ours
+
+
 class NoServer(Exception):
     """There is none, and none can be started."""
 
@@ -109,6 +112,13 @@ def server() -> str:
     return f"{parts[0].rpartition('/')[0]}/{name}{parts[1]}{parts[2]}"
 
 
+def restart() -> bool:
+    """Kill the server and start it again; return whether it is ours to do that with."""
+    if _restart:
+        subprocess.run(_restart, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return bool(_restart)
+
+
 def close_all() -> None:
     """Close what is kept from test to test."""
     while _kept:
@@ -151,9 +161,9 @@ def _started() -> str:
     run(initdb, "-D", data, "-A", "trust", "-U", "rivya", "-E", "UTF8", "--locale", "C", "--no-sync")
     options = f"-F -c listen_addresses= -c unix_socket_directories={folder} -c autovacuum=off"
     run(binaries / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
-    atexit.register(
-        _stop, folder, [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]
-    )
+    control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate"]
+    atexit.register(_stop, folder, [*control, "stop"])
+    _restart[:] = [*control, "-w", "-l", str(folder / "log"), "-o", options, "restart"]
     return f"postgresql://rivya@/postgres?host={folder}"
 
 

@@ -1,5 +1,6 @@
 """The regimes a scheduler has to do well in, and what well means. `python -m tests.regimes 50` prints the table;
-`python -m tests.regimes --ablate 2` what each number of `runner/pace/` is good for (`tests/ablation.py`).
+`python -m tests.regimes --ablate 2` what each number of `runner/pace/` is good for (`tests/ablation.py`);
+`python -m tests.regimes --several 3` how three runs that share an account do beside one.
 
 The first wall differs: the rate, the slots at the service, or neither.
 """
@@ -12,10 +13,11 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from runner.model import Polling
 from tests.ablation import KINDS, table, write
-from tests.simulation import Client, World, draw_durations, oracle_s, scheduler
+from tests.simulation import Client, World, draw_durations, oracle_s, run_several, scheduler
 
 MOST_RATIO = 1.10  # of the oracle
 
@@ -69,14 +71,15 @@ class Score:
     rejected: float  # answers 429 per 1,000 successes
 
 
-def score(regime: str, kind: str, seed: int, *, given: bool = True) -> Score:
-    """Run one world of a regime with its limits given, or to be found."""
+def score(regime: str, kind: str, seed: int, *, given: bool = True, runs: int = 1) -> Score:
+    """Run one world of a regime with its limits given, or to be found; by several runs, which share the account."""
     case = REGIMES[regime]
     world = case.world(kind, seed)
-    plan = scheduler(
-        given=case.rate if given else None, window=case.in_flight if given else None, polling=case.polling
-    )
-    outcome = Client(world, plan, seed=seed).run()
+    rate, window = (case.rate, case.in_flight) if given else (None, None)
+    if runs > 1:
+        outcome = run_several(world, runs, given=rate, window=window, polling=case.polling, seed=seed)
+    else:
+        outcome = Client(world, scheduler(given=rate, window=window, polling=case.polling), seed=seed).run()
     return Score(
         makespan_s=outcome.makespan_s,
         ratio=outcome.makespan_s / oracle_s(world),
@@ -135,6 +138,32 @@ def rows(seeds: int) -> Iterator[Row]:
                 )
 
 
+def beside_one(runs: int, seeds: int) -> Iterator[str]:
+    """Yield how so many runs do beside one, each regime once with its limits given and once with them to be found."""
+    yield f"{'regime':24} {'limits':8} {'ratio':>6} {'alone':>6} {'polls':>6} {'alone':>6} {'429':>5} {'alone':>6}"
+    with ProcessPoolExecutor() as workers:
+        for given in (True, False):
+            for regime in REGIMES:
+                found: list[tuple[float, float, float]] = []
+                for number in (runs, 1):
+                    work = partial(score, given=given, runs=number)
+                    kinds = [STEADY[seed % len(STEADY)] for seed in range(seeds)]
+                    scores = list(workers.map(work, [regime] * seeds, kinds, range(seeds)))
+                    found.append(
+                        (
+                            statistics.mean(one.ratio for one in scores),
+                            statistics.mean(one.polls for one in scores),
+                            statistics.mean(one.rejected for one in scores),
+                        )
+                    )
+                (ratio, polls, rejected), alone = found
+                limits = "given" if given else "found"
+                yield (
+                    f"{regime:24} {limits:8} {ratio:6.3f} {alone[0]:6.3f} {polls:6.2f} {alone[1]:6.2f}"
+                    f" {rejected:5.1f} {alone[2]:6.1f}"
+                )
+
+
 def ablated(regime: str, seed: int, given: bool) -> tuple[float, float, float]:
     """Run one world for `tests.ablation`; each seed has a kind of durations of its own."""
     one = score(regime, KINDS[seed % len(KINDS)], seed, given=given)
@@ -143,7 +172,10 @@ def ablated(regime: str, seed: int, given: bool) -> tuple[float, float, float]:
 
 if __name__ == "__main__":
     asked = [argument for argument in sys.argv[1:] if argument.isdecimal()]
-    if "--ablate" in sys.argv:
+    if "--several" in sys.argv:
+        for told in beside_one(int(asked[0]) if asked else 3, 9):
+            print(told, flush=True)
+    elif "--ablate" in sys.argv:
         seeds = int(asked[0]) if asked else 2
         lines = []
         for line in table(run=ablated, regimes=tuple(REGIMES), seeds=seeds):

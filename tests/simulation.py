@@ -7,16 +7,19 @@ engine is: some ten requests at once, timers a little late, and no knowledge but
 from __future__ import annotations
 
 import heapq
+import json
 import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from runner.model import Polling
 from runner.pace.concurrency import concurrency_limit
 from runner.pace.durations import Durations
-from runner.pace.rate import rate_limiter
+from runner.pace.rate import RateLimiter, rate_limiter
 from runner.pace.scheduler import Call, Offer, Scheduler
+from runner.pace.shared import Granted, SharedRate, grant
 from runner.sandbox.limiter import Limiter, make_limiter
 
 CONNECTIONS = 10
@@ -151,33 +154,69 @@ def scheduler(
     window: int | None = None,
     polling: Polling | None = None,
     durations: Durations | None = None,
+    rate: RateLimiter | None = None,
 ) -> Scheduler:
     return Scheduler(
         polling=polling or Polling(first_s=0.2, min_s=0.2, max_s=2.0),
-        rate=rate_limiter(given_per_s=given, found_per_s=found),
+        rate=rate or rate_limiter(given_per_s=given, found_per_s=found),
         tasks=concurrency_limit(window),
         durations=durations or Durations(),
     )
 
 
-class Client:
-    """Carries out what the scheduler chooses, as the engine does."""
+class Timeline:
+    """What is to happen, and when: one for all who live in one world."""
 
-    def __init__(self, world: World, scheduler: Scheduler, *, seed: int = 0) -> None:
-        self.world = world
-        self.service = Service(world)
-        self.scheduler = scheduler
-        self.random = random.Random(seed)
+    def __init__(self) -> None:
         self.now = 0.0
-        self.outcome = Outcome(jobs=len(world.durations_s))
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
+
+    def at(self, when: float, then: Callable[[], None]) -> None:
+        self._number += 1
+        heapq.heappush(self._events, (when, self._number, then))
+
+    @property
+    def coming(self) -> float:
+        return self._events[0][0] if self._events else math.inf
+
+    def happen(self) -> None:
+        """Have happen what is due."""
+        while self._events and self._events[0][0] <= self.now:
+            heapq.heappop(self._events)[2]()
+
+
+class Client:
+    """Carries out what the scheduler chooses, as the engine does.
+
+    Several may live on one `timeline` and use one `service`, each with its own part of the `jobs`.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        scheduler: Scheduler,
+        *,
+        seed: int = 0,
+        timeline: Timeline | None = None,
+        service: Service | None = None,
+        jobs: Sequence[int] | None = None,
+        begins_at: float = 0.0,
+    ) -> None:
+        self.world = world
+        self.service = service or Service(world)
+        self.scheduler = scheduler
+        self.random = random.Random(seed)
+        self.timeline = timeline or Timeline()
+        self.dies_at = math.inf
+        self._begins_at = begins_at
+        jobs = range(len(world.durations_s)) if jobs is None else jobs
+        self.outcome = Outcome(jobs=len(jobs))
         self._open = 0
         self._uploading = 0
-        jobs = range(len(world.durations_s))
         self._ready: list[int] = [] if world.upload_s is not None else list(reversed(jobs))
         self._to_upload: list[int] = list(reversed(jobs)) if world.upload_s is not None else []
-        self._to_find = len(world.durations_s)
+        self._to_find = len(jobs)
         self._asked: dict[int, float] = {}
         self._accepted_at: dict[int, float] = {}
 
@@ -188,37 +227,41 @@ class Client:
             self.service.accept(job, -age_s)
             self.scheduler.accepted(job, shape=self._shape(job), age_s=age_s, now=0.0)
 
+    @property
+    def now(self) -> float:
+        return self.timeline.now
+
     def run(self, *, until_s: float = math.inf) -> Outcome:
-        guard = 0
-        while self._to_find and self.now < until_s:
-            guard += 1
-            assert guard < 5_000_000, "the client runs in circles"
-            while self._events and self._events[0][0] <= self.now:
-                heapq.heappop(self._events)[2]()
-            if not self._to_find:
-                break
-            wake = math.inf
-            if self._open < CONNECTIONS:
-                self.scheduler.offer(
-                    self.now,
-                    Offer(
-                        submits=len(self._ready),
-                        uploads=min(len(self._to_upload), 4 - self._uploading),
-                        uploads_in_flight=self._uploading,
-                    ),
-                )
-                choice = self.scheduler.choose(self.now)
-                if choice.call is not None and choice.at <= self.now:
-                    self._send(choice.call, choice.job)
-                    continue
+        run_all([self], until_s=until_s)
+        return self.outcome
+
+    @property
+    def over(self) -> bool:
+        return not self._to_find or self.now >= self.dies_at
+
+    def step(self) -> float:
+        """Send what may be sent; return when to look again, if nothing happens before."""
+        if self.now < self._begins_at:
+            return self._begins_at
+        while self._open < CONNECTIONS and not self.over:
+            self.scheduler.offer(
+                self.now,
+                Offer(
+                    submits=len(self._ready),
+                    uploads=min(len(self._to_upload), 4 - self._uploading),
+                    uploads_in_flight=self._uploading,
+                ),
+            )
+            choice = self.scheduler.choose(self.now)
+            if choice.call is None:
                 assert choice.at > self.now
                 # A timer is never early, and a busy loop makes it a little late.
-                wake = choice.at + self.random.uniform(0.0, 0.002)
-            coming = self._events[0][0] if self._events else math.inf
-            self.now = min(wake, coming)
-            assert self.now < math.inf, "nothing will ever happen again"
-        self.outcome.makespan_s = self.now
-        return self.outcome
+                return choice.at + self.random.uniform(0.0, 0.002)
+            assert choice.at <= self.now
+            if not self.scheduler.rate.has_permit(self.now):
+                return math.inf
+            self._send(choice.call, choice.job)
+        return math.inf
 
     def _send(self, call: Call, job: int | None) -> None:
         sent_at = self.now
@@ -313,8 +356,117 @@ class Client:
         return self.world.shapes[job % len(self.world.shapes)]
 
     def _at(self, when: float, then: Callable[[], None]) -> None:
-        self._number += 1
-        heapq.heappush(self._events, (when, self._number, then))
+        self.timeline.at(when, lambda: then() if self.now < self.dies_at else None)
+
+
+def run_all(clients: Sequence[Client], *, until_s: float = math.inf) -> None:
+    """Let clients on one timeline do all they have to do."""
+    timeline, guard = clients[0].timeline, 0
+    while timeline.now < until_s:
+        guard += 1
+        assert guard < 5_000_000, "the client runs in circles"
+        timeline.happen()
+        left = [each for each in clients if not each.over]
+        if not left:
+            break
+        wake = min(each.step() for each in left)
+        timeline.now = min(wake, timeline.coming)
+        assert timeline.now < math.inf, "nothing will ever happen again"
+        for each in left:
+            each.outcome.makespan_s = timeline.now
+
+
+def shared_by(
+    number: int,
+    *,
+    given: float | None,
+    timeline: Timeline,
+    seed: int = 0,
+    trip_s: tuple[float, float] = (0.001, 0.006),
+) -> list[SharedRate]:
+    """Return the rate of so many runs of one account, which share it by permits over a way that takes so long."""
+    kept: dict[str, Any] = {}
+    dice = random.Random(seed)
+
+    def one() -> SharedRate:
+        rate = SharedRate(given_per_s=given, first=lambda now: rate_limiter(given_per_s=given))
+        rate.share_with(number)
+        on_its_way = False
+
+        def ask() -> None:
+            nonlocal on_its_way
+            if on_its_way or (asks := rate.asks()) is None:
+                return
+            on_its_way, asked_at = True, timeline.now
+
+            def there() -> None:
+                server_s = timeline.now + 1000.0  # another clock
+                text, told = grant(
+                    json.loads(kept["row"]) if kept else None,
+                    asks,
+                    now=server_s,
+                    first=rate.first,
+                )
+                kept["row"] = json.dumps(text)
+                timeline.at(timeline.now + dice.uniform(*trip_s) / 2, lambda: back(told, server_s))
+
+            def back(told: Granted, server_s: float) -> None:
+                nonlocal on_its_way
+                on_its_way = False
+                rate.granted(told, server_s=server_s, asked_at=asked_at, answered_at=timeline.now)
+                ask()
+
+            timeline.at(timeline.now + dice.uniform(*trip_s) / 2, there)
+
+        rate.wake = ask
+        return rate
+
+    return [one() for _ in range(number)]
+
+
+def run_several(
+    world: World,
+    number: int,
+    *,
+    given: float | None = None,
+    window: int | None = None,
+    polling: Polling | None = None,
+    seed: int = 0,
+    begin_apart_s: float = 0.0,
+    dies: tuple[int, float] | None = None,
+) -> Outcome:
+    """Run the jobs of a world by so many clients of one account, each with its part; return what all did together.
+
+    With `dies`, that client is gone at that time, and nobody takes over its jobs.
+    """
+    timeline, service = Timeline(), Service(world)
+    rates = shared_by(number, given=given, timeline=timeline, seed=seed)
+    part = None if window is None else window // number
+    clients = [
+        Client(
+            world,
+            scheduler(rate=rate, window=part, polling=polling),
+            seed=number * seed + at,
+            timeline=timeline,
+            service=service,
+            jobs=range(at, len(world.durations_s), number),
+            begins_at=at * begin_apart_s,
+        )
+        for at, rate in enumerate(rates)
+    ]
+    if dies is not None:
+        clients[dies[0]].dies_at = dies[1]
+    run_all(clients)
+    whole = Outcome(jobs=len(world.durations_s))
+    for one in (each.outcome for each in clients):
+        whole.makespan_s = max(whole.makespan_s, one.makespan_s)
+        whole.submits += one.submits
+        whole.polls += one.polls
+        whole.rejected += one.rejected
+        whole.rejected_submits += one.rejected_submits
+        whole.passed_at += one.passed_at
+    whole.passed_at.sort()
+    return whole
 
 
 def draw_durations(kind: str, number: int, typical_s: float, rng: random.Random) -> list[float]:

@@ -46,7 +46,7 @@ def at_once(manifest: str) -> None:
     assert_type(runner.plan(manifest, max_credits=5), runner.Plan)
     assert_type(runner.run_sync(manifest, runner.Options(sandbox=True), take), runner.RunResult)
     assert_type(runner.status(manifest, sandbox=True), runner.Standing)
-    assert_type(runner.report(manifest, sandbox=True), Path)
+    assert_type(runner.report(manifest, sandbox=True), Path | runner.ObjectPath)
     assert_type(runner.export(manifest, "jsonl", sandbox=True), str)
 
     rounds = assert_type(runner.retry(manifest, only="cat-*", classes=("generation",)), runner.Rounds)

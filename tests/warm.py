@@ -5,10 +5,11 @@ own pid, pipes, folder, environment and signals, that can be killed like any oth
 CPU second that Python's imports take are saved. Tests that want a cold start, another PYTHONPATH or a wrapper
 take the ordinary way (`tests.support.Command`).
 
-Two variables change the clocks of a process that is started here, and of nothing else:
+Three variables change the time that a process lives in which is started here, and nothing else:
 
     TEST_CLOCK_SHIFT_S   its wall clock is wrong by so many seconds
     TEST_CLOCK_SPEED     its monotonic clock runs so many times as fast, so that its waits are as much shorter
+    TEST_STALL_S         so long may one of several runs be unseen before it is shut out
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ ALSO = (
     "rich.console",
     "sqlite_utils.migrations",
 )
-SHIFT, SPEED = "TEST_CLOCK_SHIFT_S", "TEST_CLOCK_SPEED"
+SHIFT, SPEED, STALL = "TEST_CLOCK_SHIFT_S", "TEST_CLOCK_SPEED", "TEST_STALL_S"
 SIZE = struct.Struct("!I")
 
 
@@ -240,6 +241,10 @@ def become(order: Mapping[str, Any], stdin: int, stdout: int, stderr: int) -> No
         setattr(sys, f"__{name}__", stream)
     sys.argv = ["rivya-batch", *order["arguments"]]
     bend_clocks(float(order["env"].get(SHIFT, 0)), float(order["env"].get(SPEED, 1)))
+    if STALL in order["env"]:
+        from runner.store import workers
+
+        workers.STALL_S = float(order["env"][STALL])
     from runner.cli import main as command
 
     code: object = 1

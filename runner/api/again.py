@@ -28,6 +28,8 @@ from runner.store.database import open_to_read
 SCHEMA_LINE = "# yaml-language-server: $schema=manifest.schema.json"
 _MODELINE = "# yaml-language-server:"
 _PLAIN = re.compile(r"[A-Za-z][\w .-]*(?<! )|\d+:\d+|\d+p")
+_AXIS = re.compile(r"[a-z][a-z0-9_-]*")
+LONGEST_AXIS = 40  # letters
 _WORDS = frozenset({"true", "false", "null", "True", "False", "Null", "TRUE", "FALSE", "NULL"})
 
 ROOM = 2.0  # times the list prices, where nothing else is known
@@ -42,6 +44,7 @@ class AgainJob:
     prompt: str | None
     params: Mapping[str, Json]
     references: tuple[Json, ...]
+    axes: Mapping[str, Json]  # by which the page groups it: a matrix of one value each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +126,26 @@ def _jobs(manifest: Path, out: Path, only: Only, *, state: str | None, sandbox: 
                 job.prompt,
                 json.loads(job.params),
                 tuple(_reference(each, manifest, out) for each in reporting.references(job.refs)),
+                _axes(json.loads(job.axes)),
             )
             for job in reporting.job_rows(file.conn, name)
-            if job.listed and fits(only, job.job)
+            if job.listed and fits(only, job.job) and not job.off
         ]
     if not found:
         raise UsageError(f"{name} has none of these jobs", hint="`rivya-batch pick` shows what is picked")
     return found
+
+
+def _axes(axes: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what of the axes of a job a matrix can hold; takes are made anew, and a text is no axis."""
+    return {
+        name: value
+        for name, value in axes.items()
+        if name != "take"
+        and _AXIS.fullmatch(name)
+        and isinstance(value, (str, int, float))
+        and len(str(value)) <= LONGEST_AXIS
+    }
 
 
 def _reference(item: reporting.ReferenceRow, manifest: Path, out: Path) -> Json:
@@ -168,7 +184,12 @@ def _one_of_each(jobs: Sequence[AgainJob], repeat: int | None) -> tuple[list[Aga
         if len(each) > 1 and plain and plain not in used | takes.keys():
             id_ = plain
         number = len(each) * (repeat or 1)
-        found.append(replace(each[0], id=id_))
+        shared = {
+            name: value
+            for name, value in each[0].axes.items()
+            if all(other.axes.get(name) == value for other in each)
+        }
+        found.append(replace(each[0], id=id_, axes=shared))
         takes[id_] = number if number > 1 or repeat else 0
     return found, takes
 
@@ -241,7 +262,12 @@ def _lines(
         yield "  # prices where nothing else is known."
         yield f"  max_credits: {math.ceil(credits)}"
     yield ""
-    yield "jobs:"
+    values: dict[str, set[str]] = {}
+    for job in jobs:
+        for name, value in job.axes.items():
+            values.setdefault(name, set()).add(json.dumps(value))
+    telling = {name for name, different in values.items() if len(different) > 1}
+    yield "jobs:" + ("   # each matrix has one value: the page groups by it" if telling else "")
     for job in jobs:
         yield f"  - id: {_flow(_literal(job.id))}"
         if model is None:
@@ -253,6 +279,8 @@ def _lines(
             yield f"    params: {_flow(own)}"
         if job.references and not references:
             yield f"    references: {_flow(list(job.references))}"
+        if axes := {name: value for name, value in job.axes.items() if name in telling}:
+            yield f"    matrix: {_flow({name: [_literals(value)] for name, value in axes.items()})}"
         if takes[job.id]:
             yield f"    repeat: {takes[job.id]}"
 

@@ -24,7 +24,7 @@ from runner.api.checks.trial import (
     write_manifest,
 )
 from runner.api.manifests.contracts import contracts_for
-from runner.api.manifests.opened import manifest_name
+from runner.api.manifests.opened import read_manifest
 from runner.api.run import SANDBOX_KEY
 from runner.api.runs.sandbox_process import sandbox_child
 from runner.contract import Contract
@@ -32,11 +32,11 @@ from runner.errors import Exit, RunnerError, UsageError
 from runner.host.clock import SystemClock
 from runner.host.environment import KEY_HINT, base_url, find_key, get_key
 from runner.host.workspace import Workspace
-from runner.model import SANDBOX_URL
+from runner.model import SANDBOX_URL, ResultPath
 from runner.service.account import Account, checked_base_url
 from runner.service.rivya.open_questions import OPEN_QUESTIONS, OpenQuestion
 from runner.service.seen import Fact, read
-from runner.store import manifests, result_hosts
+from runner.store import result_hosts
 from runner.store.database import open_to_read
 
 
@@ -127,7 +127,7 @@ def patient(
 def examine(of: Patient) -> Examined:
     """Look at everything that costs nothing."""
     workspace, account = of.workspace, of.account
-    checks = list(machine(workspace, _output_dir(workspace, of.manifest)))
+    checks = list(machine(workspace, _output_dir(of)))
     if account is None:
         assert of.trouble is not None
         return Examined(checks=[*checks, of_error("environment", of.trouble)])
@@ -202,13 +202,11 @@ def _key_of(account: Account, *, sandbox: bool) -> Iterator[Check]:
         yield of_error("key", exc)
 
 
-def _output_dir(workspace: Workspace, manifest: Path | None) -> Path:
-    if manifest is not None and workspace.has_database:
-        with suppress(RunnerError), closing(open_to_read(workspace.database)) as file:
-            bound = manifests.binding(file.conn, manifest_name(manifest))
-            if bound is not None:
-                return Path(bound.output_dir)
-    return workspace.root / "out"
+def _output_dir(of: Patient) -> ResultPath:
+    if of.manifest is not None:
+        with suppress(RunnerError):  # what is wrong with a manifest, `validate` says
+            return read_manifest(of.manifest, state=of.state, sandbox=of.sandbox).settings.output_dir
+    return of.workspace.root / "out"
 
 
 def _hosts(workspace: Workspace, account: Account) -> list[str]:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import filecmp
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from pathlib import Path, PurePath
 
 from runner.api.manifests.opened import read_known
 from runner.errors import UsageError
 from runner.lifecycle.selection import Only
+from runner.model import ResultPath, path_of
 from runner.reports.job_rows import Format, export_rows, rows
 from runner.results.parts import disk_errors
+from runner.results.parts import write_text as write_text
+from runner.results.storage import DISK, storage_of
 from runner.store import manifests
 from runner.store.database import StateDatabase, open_to_read
-
-BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 def exported(
@@ -60,8 +59,8 @@ def copy_results(
     with closing(open_to_read(opened.workspace.database)) as file:
         _refuse_unknown(file, name)
         for row in rows(file.conn, name, only):
-            for source in map(Path, row["artifacts"] if row["listed"] else ()):
-                if not source.is_file():
+            for source in map(path_of, row["artifacts"] if row["listed"] else ()):
+                if storage_of(source).size(source) is None:
                     missing.append(row["job"])
                     continue
                 target = folder / _name_in(source, opened.settings.output_dir)
@@ -71,28 +70,40 @@ def copy_results(
     return CopiedResults(files=tuple(files), known=known, missing=tuple(missing))
 
 
-def _name_in(source: Path, output_dir: Path) -> Path:
+def _name_in(source: ResultPath, output_dir: ResultPath) -> PurePath:
     """Return where a result goes: as it lies in the output folder, so that no two have one name."""
-    return source.relative_to(output_dir) if source.is_relative_to(output_dir) else Path(source.name)
+    inside = source.is_relative_to(output_dir)
+    return PurePath(*source.relative_to(output_dir).parts) if inside else PurePath(source.name)
 
 
-def _link(source: Path, target: Path) -> bool:
+def _link(source: ResultPath, target: Path) -> bool:
     """Have a file at another place too; say whether it was there already."""
+    storage = storage_of(source)
     if target.exists():
-        if target.samefile(source) or filecmp.cmp(source, target, shallow=False):
+        if _is_same(source, target):
             return True
         raise UsageError(f"{target} is another file; it was left as it is", hint="name an empty folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        target.hardlink_to(source)
+        if isinstance(source, Path):
+            target.hardlink_to(source)
+            return False
     except OSError:
-        new = target.with_name(f".{target.name}.new")
-        try:
-            shutil.copy2(source, new)
-            new.replace(target)
-        finally:
-            new.unlink(missing_ok=True)
+        pass
+    new = target.with_name(f".{target.name}.new")
+    try:
+        storage.copy_out(source, new)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
     return False
+
+
+def _is_same(source: ResultPath, target: Path) -> bool:
+    if isinstance(source, Path):
+        return target.samefile(source) or filecmp.cmp(source, target, shallow=False)
+    storage = storage_of(source)
+    return storage.size(source) == target.stat().st_size and storage.sha256(source) == DISK.sha256(target)
 
 
 def _refuse_unknown(file: StateDatabase, name: str) -> None:
@@ -101,27 +112,3 @@ def _refuse_unknown(file: StateDatabase, name: str) -> None:
             f"{name} has never been run with {file.place}",
             hint="`rivya-batch plan` shows what a run would do",
         )
-
-
-def write_text(path: Path, pieces: Iterable[str], *, marked: bool = False) -> None:
-    """Write a file whole or not at all.
-
-    Args:
-        path: The file.
-        pieces: Its text.
-        marked: Begin it with a byte order mark, without which Excel takes UTF-8 for the code page of its country.
-
-    Raises:
-        UsageError: The folder cannot be written to.
-    """
-    new = path.with_name(path.name + ".new")
-    with disk_errors(path.parent):
-        try:
-            with new.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
-                if marked:
-                    out.write(BYTE_ORDER_MARK)
-                out.writelines(pieces)
-            new.replace(path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise

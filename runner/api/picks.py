@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from runner.store.database import StateDatabase, open_database
 
 FORMAT = "rivya_batch_picks"
 LONGEST_WORD = 2000  # letters of what a person writes about one result
-NAMED = 5
+MOST_RESULTS = 100  # of one job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +63,61 @@ def pick_ids(
         name = manifest_name(path)
         listed = _listed(file, name)
         wanted: dict[str, PickChange] = {}
+        pictures: dict[str, list[int]] = {}
         for pattern in patterns:
             found = [pattern] if pattern in listed else [id_ for id_ in listed if fits(pattern, id_)]
+            if not found and (one := _picture(pattern, listed)) is not None:
+                for id_ in one[0]:
+                    pictures.setdefault(id_, []).append(one[1])
+                continue
             if not found:
                 raise UsageError(
                     f"{name} has no job {pattern}", hint="`rivya-batch status` and the page show its ids"
                 )
             wanted.update(dict.fromkeys(found, change))
+        if pictures:
+            wanted |= _of_pictures(file, name, pictures, change)
         return _put(file, name, listed, wanted)
+
+
+def _picture(pattern: str, ids: Iterable[str]) -> tuple[list[str], int] | None:
+    """Return whose picture is meant by `cat-1:2`, and its number."""
+    before, colon, number = pattern.rpartition(":")
+    if not colon or not (number.isascii() and number.isdigit()):
+        return None
+    found = [id_ for id_ in ids if id_ == before] or [id_ for id_ in ids if fits(before, id_)]
+    return (found, int(number)) if found else None
+
+
+def _of_pictures(
+    file: StateDatabase, name: str, pictures: Mapping[str, Sequence[int]], change: PickChange
+) -> dict[str, PickChange]:
+    """Return what picking or clearing single pictures means for their jobs.
+
+    Raises:
+        UsageError: There is no such picture, or it cannot be said of a single one.
+    """
+    if change.verdict is Opinion.REJECTED or change.rating or change.word:
+        raise UsageError(
+            "a single picture can be picked, or cleared", hint="rejecting, stars and words are about the job"
+        )
+    made, known = picks.numbers_of(file.conn, name), picks.of_jobs(file.conn, name)
+    wanted = {}
+    for id_, numbers in pictures.items():
+        there = made.get(id_, ())
+        if gone := [number for number in numbers if number not in there]:
+            raise UsageError(f"{id_} has no result {gone[0]}", hint=f"it has {len(there)}")
+        before = known.get(id_, Pick())
+        now = set((before.results or there) if before.verdict is Opinion.PICKED else ())
+        if change.verdict is Opinion.PICKED:
+            # Of a job that was picked as a whole, naming one means just that one.
+            now = {*(before.results if before.verdict is Opinion.PICKED else ()), *numbers}
+        else:
+            now -= set(numbers)
+        wanted[id_] = PickChange(
+            verdict=Opinion.PICKED if now else "", results=tuple(sorted(now)) if len(now) < len(there) else ()
+        )
+    return wanted
 
 
 def pick_from(path: Path, source: str, *, state: str | None, sandbox: bool) -> PicksChanged:
@@ -109,14 +156,14 @@ def known_picks(path: Path, *, state: str | None, sandbox: bool) -> PicksChanged
         return PicksChanged(manifest=name, changed={}, picks=picks.of_jobs(file.conn, name))
 
 
-def ids_with(path: Path, verdict: Opinion, *, state: str | None, sandbox: bool) -> frozenset[str]:
-    """Return the ids of the jobs that are picked, or rejected.
+def ids_with(path: Path, verdict: Opinion, *, state: str | None, sandbox: bool) -> dict[str, tuple[int, ...]]:
+    """Return the ids of the jobs that are picked, or rejected, with which of their results; empty for all.
 
     Raises:
         UsageError: There is none.
     """
     known = known_picks(path, state=state, sandbox=sandbox)
-    found = frozenset(id_ for id_, pick in known.picks.items() if pick.verdict is verdict)
+    found = {id_: pick.results for id_, pick in known.picks.items() if pick.verdict is verdict}
     if not found:
         raise UsageError(
             f"no job of {known.manifest} is {verdict.value}",
@@ -125,14 +172,18 @@ def ids_with(path: Path, verdict: Opinion, *, state: str | None, sandbox: bool) 
     return found
 
 
-def ids_in(source: str) -> frozenset[str]:
-    """Return the ids in a file: one a line, or of the picked ones in what a report has saved.
+def ids_in(source: str) -> dict[str, tuple[int, ...]]:
+    """Return the ids in a file: one a line, or of the picked ones in what a report has saved, with which of their results.
 
     Raises:
         UsageError: It cannot be read, or names none.
     """
     told = read_picks(source)
-    found = frozenset(id_ for id_, (_, change) in told.picks.items() if change.verdict is Opinion.PICKED)
+    found = {
+        id_: change.results or ()
+        for id_, (_, change) in told.picks.items()
+        if change.verdict is Opinion.PICKED
+    }
     if not found:
         raise UsageError(f"{source} names no job")
     return found
@@ -181,7 +232,15 @@ def change_of(said: Mapping[str, Any]) -> PickChange:
         raise ValueError("a rating is 0 to 5")
     if word is not None and not (isinstance(word, str) and len(word) <= LONGEST_WORD):
         raise ValueError("a word is a short text")
+    results = said.get("results")
+    if results is not None and not (
+        isinstance(results, list)
+        and len(results) <= MOST_RESULTS
+        and all(type(each) is int and each > 0 for each in results)
+    ):
+        raise ValueError("results are a list of numbers")
     return PickChange(
+        results=None if results is None else tuple(sorted(set(results))),
         verdict=None if verdict is None else Opinion(verdict) if verdict else "",
         rating=rating,
         word=None if word is None else word.replace("\0", "").strip(),

@@ -28,7 +28,7 @@ from runner.model import Basis, Budget, Estimate, Problem, Reference, Settings
 from runner.money.budget import EPSILON
 from runner.pace.rate import RATE
 from runner.results.sidecar import Sidecar, SidecarIndex
-from runner.store import diff, durations, jobs, ledger, rates, reporting, result_hosts, staging
+from runner.store import diff, durations, jobs, ledger, rates, reporting, result_hosts, staging, switches
 from runner.store.database import StateDatabase, empty_database, open_to_read
 from runner.store.listings import ListingSource
 from runner.store.marks import Mark, Marks
@@ -43,6 +43,7 @@ CHANGES = (
     "failed",
     "uncertain",
     "abandoned",
+    "off",
     "orphaned",
 )
 # Weakest last: the basis of a sum is that of its weakest part.
@@ -180,6 +181,7 @@ def judge(
     All of them are in the summary; where only some are asked for, the rest are not submitted and cost nothing.
     """
     settings, without = opened.settings, opened.without
+    staging.switch_off(file.conn, switches.off_ids(file.conn, settings.name))
     counts = diff.summary(file.conn, settings.name)
     if without.narrows:
         staging.narrow(file.conn, without.wants)

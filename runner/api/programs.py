@@ -45,7 +45,7 @@ from runner.api.status import Standing, look
 from runner.engine import Engine, RunOptions
 from runner.errors import Exit, RunnerError, UsageError
 from runner.lifecycle.ways import STUCK
-from runner.model import JobSpec, Problem, Settings, Severity
+from runner.model import JobSpec, ObjectPath, Problem, Settings, Severity
 from runner.progress.events import EventLines
 from runner.service.protocol import FailureClass
 
@@ -53,6 +53,7 @@ __all__ = (
     "Exit",
     "InvalidManifest",
     "Manifest",
+    "ObjectPath",
     "Options",
     "Plan",
     "Resolution",
@@ -375,7 +376,9 @@ def status(manifest: str | Path, *, sandbox: bool = False, state: str | Path | N
     return look(opened.workspace, names=[opened.settings.name])[0]
 
 
-def report(manifest: str | Path, *, sandbox: bool = False, state: str | Path | None = None) -> Path:
+def report(
+    manifest: str | Path, *, sandbox: bool = False, state: str | Path | None = None
+) -> Path | ObjectPath:
     """Write the HTML page about a manifest beside its results, and return where it is.
 
     Raises:

@@ -12,7 +12,7 @@ from runner.api.manifests.binding import results_folder
 from runner.api.manifests.opened import read_known
 from runner.host.clock import rfc3339
 from runner.host.workspace import find_workspace
-from runner.model import SANDBOX_URL, Settings
+from runner.model import SANDBOX_URL, ResultPath, Settings
 from runner.reports.data import Invocation, Report, collect
 from runner.reports.page import page_path, write_report
 from runner.store import manifests
@@ -25,7 +25,7 @@ from runner.words import harmless
 class WrittenReport:
     """A report that is on the disk now."""
 
-    path: Path
+    path: ResultPath
     size_bytes: int
     report: Report
 
@@ -42,7 +42,7 @@ def write_report_of(manifest: Path, *, state: str | None, sandbox: bool) -> Writ
         return _write(file, opened.settings, invocation_of(manifest, state, sandbox=sandbox))
 
 
-def write_report_for(file: StateDatabase, settings: Settings) -> tuple[Path | None, str]:
+def write_report_for(file: StateDatabase, settings: Settings) -> tuple[ResultPath | None, str]:
     """Write the report at the end of a run; trouble with it fails nothing.
 
     Args:

@@ -18,6 +18,7 @@ from runner.lifecycle.ways import SO_FAR, Trouble, lasts_s
 from runner.model import Artifact, Job, State, TaskId
 from runner.progress.figures import credits_in_words, moment, near
 from runner.results import sidecar
+from runner.results.storage import storage_of
 from runner.service.account import Account, same_service
 from runner.service.protocol import Answer, Meaning, Service, TaskView
 from runner.store import events, jobs, ledger, manifests, moves
@@ -160,7 +161,7 @@ class Answering:
         return [item for item in jobs.artifacts_of_round(self.file.conn, self.job) if _is_there(item)]
 
     def _files_in_words(self) -> str:
-        return ", ".join(near(item.path) for item in self._there()) or "no file"
+        return ", ".join(near(str(item.path)) for item in self._there()) or "no file"
 
     def apply(self, choice: str, task_id: str | None = None) -> None:
         """Do what was chosen; `task_id` is the one to attach.
@@ -397,7 +398,5 @@ def _nothing_to_say(job: Job, choice: str) -> UsageError:
 
 
 def _is_there(item: Artifact) -> bool:
-    try:
-        return bool(item.path.name) and item.path.stat().st_size > 0  # a person may have trimmed it
-    except OSError:
-        return False
+    # A person may have trimmed it.
+    return bool(item.path.name and storage_of(item.path).size(item.path))

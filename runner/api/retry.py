@@ -18,10 +18,11 @@ from runner.host.workspace import DatabasePlace
 from runner.lifecycle.selection import JobIds, Only, fits
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
-from runner.store import events, jobs, ledger, manifests, moves
+from runner.store import events, jobs, ledger, manifests, moves, switches
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase, open_to_read
 from runner.store.price_books import PriceBooks
+from runner.store.switches import Switchable
 
 _NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING, State.UNCERTAIN)
 
@@ -184,6 +185,8 @@ def begin_rounds(conn: Connection, wanted: Rounds) -> None:
         job = jobs.get(conn, row)
         if (job.state, job.round) != known or not job.listed or not may_begin_again(job, named=True):
             continue
+        # Whoever asks for it by name wants it: a job that failed may have been switched off before.
+        switches.put(conn, job.manifest, [Switchable(job.id, job.fingerprint, row)], off=False, now=now)
         ledger.settle(conn, job, final=None, succeeded=False, now=now)
         moves.begin_round(conn, job, now)
         events.outside_runs(

@@ -22,25 +22,35 @@ from runner.api.plans.taken_places import refuse_taken
 from runner.api.retry import Rounds
 from runner.api.runs.begun import BegunRun, apply
 from runner.api.runs.end import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
-from runner.api.runs.joining import JOIN_WAIT_S, join, taking_part
+from runner.api.runs.joining import (
+    JOIN_WAIT_S,
+    Agreed,
+    cannot_join,
+    join,
+    refuse_other,
+    taking_part,
+    terms_of,
+)
 from runner.api.runs.preflight import TRY_ONE, Looked, look
+from runner.api.runs.reference_sharing import keep_references, shared_references
 from runner.api.runs.room import look_at_room
 from runner.api.runs.sandbox_process import Sandbox, sandbox_child
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
 from runner.engine.limits import resume_tasks, resumed_rate
-from runner.errors import Exit, TemporaryTrouble, UsageError
+from runner.errors import Exit, RunLocked, TemporaryTrouble, UsageError
 from runner.host.clock import Clock, ServerClock, ServiceClock, SystemClock, rfc3339
 from runner.host.environment import descriptors_left, get_key
 from runner.host.surroundings import Weight
 from runner.host.workspace import DatabasePlace, RunLock, find_workspace
 from runner.lifecycle.selection import JobIds
 from runner.manifest import problem_line
-from runner.model import SANDBOX_URL, Settings, State
-from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
+from runner.model import SANDBOX_URL, Json, Settings, State
 from runner.pace.concurrency import concurrency_limit
 from runner.pace.durations import Durations
+from runner.pace.rate import KeptRate
 from runner.pace.scheduler import Scheduler
+from runner.pace.shared import SharedRate
 from runner.progress.figures import counted
 from runner.results.files import OutputFolder
 from runner.service import seen
@@ -51,10 +61,12 @@ from runner.service.transports import ResultTransport, check, get_ready, open_re
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
 from runner.store import diff, durations, jobs, rates, result_hosts, staging
+from runner.store.begun_jobs import Quota
 from runner.store.database import StateDatabase, empty_database, open_database
 from runner.store.writer import GroupWriter
 
 if TYPE_CHECKING:
+    from runner.store.handovers import Handover
     from runner.store.lease import Lease
 
 SANDBOX_KEY = "rvya_sk_sandbox"
@@ -93,17 +105,29 @@ class RunRequest:
     options: RunOptions = field(default_factory=RunOptions)
     descriptors_kept: int = 0  # for who runs beside: a page and its visitors
     watch: Watching | None = None
+    handed: Handover | None = None  # what was handed over, as which this is done: agreed to already
 
     @property
-    def may_be_shared(self) -> bool:
-        """Whether others may take part: what one run alone can keep to is not asked for."""
-        alone = (self.rounds, self.saved, self.watch)
-        return (
-            replace(self.options, stop_after_s=None, stop_at_s=None, patience_s=None, left_out=frozenset())
-            == RunOptions()
-            and all(each is None for each in alone)
-            and not (self.sandbox or self.skip_invalid)
-        )
+    def alone(self) -> str:
+        """What is asked for that one run alone can keep to, in words; empty: others may take part."""
+        if self.sandbox:
+            return "a rehearsal"
+        if self.rounds is not None:
+            return "`retry`"
+        if self.watch is not None:
+            return "what `doctor` tries"
+        return "what tries prices (`--probe`)" if self.options.ids or self.options.rows else ""
+
+    @property
+    def asked(self) -> dict[str, Json]:
+        """What is asked for beyond the manifest and has to be the same for all who take part."""
+        only = self.options.only
+        return {
+            "limit": self.options.limit,
+            "canary": self.options.canary,
+            "only": sorted(only.ids) if isinstance(only, JobIds) else only,
+            "skip_invalid": self.skip_invalid,
+        }
 
 
 Confirm = Callable[[Plan], bool]
@@ -140,6 +164,7 @@ class Run:
         self._begun: BegunRun | None = None
         self._manifest_lock: RunLock | None = None
         self._joins = False  # others work at the manifest already
+        self._moved = 0  # files of earlier runs
 
     def begin(self) -> None:
         """Read, plan, have the plan agreed to, and apply it.
@@ -165,9 +190,15 @@ class Run:
             announce(
                 "this API key is not the one used last time: its account must own the tasks at the service"
             )
+        terms = terms_of(plan, request.asked)
+        if (handed := request.handed) is not None:
+            agreed = Agreed(handed.host, handed.terms, handed.sign)
+            refuse_other(plan, file, account, folder, agreed, terms, begun="handed over")
         if self._joins:
             now = _now(self._clock)
-            self._begun = join(plan, file, account, folder, command=request.command, now=now)
+            self._begun = join(
+                plan, file, account, folder, asked=request.asked, command=request.command, now=now
+            )
             announce(f"taking part in the run of {plan.name}")
             return
         self._begun = apply(
@@ -179,6 +210,8 @@ class Run:
             may_pay_twice=request.may_pay_twice,
             command=request.command,
             now=_now(self._clock),
+            terms=terms,
+            session=handed.session if handed is not None else None,
         )
         if plan.adopted:
             announce(
@@ -191,7 +224,10 @@ class Run:
         """Put the files of earlier runs in their places; return the plan, with nothing in its way any more."""
         known = self._known()
         if not self._joins:
-            _put_files_in_place(known.file, known.plan.settings, known.folder, self._announce, known.now)
+            self._moved = _put_files_in_place(
+                known.file, known.plan.settings, known.folder, self._announce, known.now
+            )
+            keep_references(known.file, known.plan.settings, self._announce)
         return replace(known.plan, run=known.run_id)
 
     async def go(self, progress: Progress, beside: Sequence[Beside]) -> Ended:
@@ -205,7 +241,7 @@ class Run:
             known, lease = self._known(), None
             if isinstance(self._clock, ServerClock):
                 known, lease = stack.enter_context(taking_part(known, self._clock))
-                if self._request.may_be_shared and self._manifest_lock is not None and not self._joins:
+                if not self._request.alone and self._manifest_lock is not None and not self._joins:
                     self._manifest_lock.share()
             ended = await _go(known, self._request, self._clock, progress, self._announce, beside, lease)
         plan = self._known().plan
@@ -216,7 +252,7 @@ class Run:
     def end(self, ended: Ended) -> RunResult:
         """Record the end, and write the page."""
         with once_begun():
-            return finish(self._known(), ended, self._clock)
+            return finish(self._known(), ended, self._clock, moved=self._moved)
 
     def ended_in_any_case(self) -> AbstractContextManager[None]:
         """Record the end of a run that does not come to its own inside the block."""
@@ -286,10 +322,15 @@ class Run:
 
     def _lock(self, file: StateDatabase, name: str) -> None:
         lock, now_s, command = file.lock(name), self._clock.wall_s(), self._request.command
-        if self._request.may_be_shared:
+        if not self._request.alone:
             self._joins = lock.join(now_s, command=command, wait_s=JOIN_WAIT_S)
         else:
-            lock.acquire(now_s, command=command)
+            try:
+                lock.acquire(now_s, command=command)
+            except RunLocked:
+                if lock.is_shared():
+                    raise cannot_join(file, name, self._request.alone) from None
+                raise
         self._manifest_lock = lock
         self._stack.callback(lock.release)
 
@@ -378,13 +419,15 @@ def _tell_problems(plan: Plan, announce: Announce) -> None:
         announce(problem_line(problem))
     if len(plan.problems) > PROBLEMS_TOLD:
         announce(f"and {len(plan.problems) - PROBLEMS_TOLD:,} more; `rivya-batch validate` shows them")
+    if off := plan.summary["off"]:
+        announce(f"switched off, so not submitted: {counted(off, 'job')} (`rivya-batch switch` lists them)")
     if plan.left_out:
         announce(f"left out for mistakes: {plan.left_out.words()}")
 
 
 def _look_at_room(folder: OutputFolder, file: StateDatabase, announce: Announce) -> None:
     assert file.place is not None
-    for finding in look_at_room(folder.root, file.place):
+    for finding in look_at_room(folder.scratch, file.place):
         if finding.weight is Weight.STOP:
             raise TemporaryTrouble(finding.found, hint=finding.do)
         if finding.weight is Weight.WARNING:
@@ -393,8 +436,8 @@ def _look_at_room(folder: OutputFolder, file: StateDatabase, announce: Announce)
 
 def _put_files_in_place(
     file: StateDatabase, settings: Settings, folder: OutputFolder, announce: Announce, now: str
-) -> None:
-    """Move the files of renamed jobs, and fetch again what is gone from the disk."""
+) -> int:
+    """Move the files of renamed jobs, and fetch again what is gone from the disk; return how many were moved."""
     from runner.api.plans.file_moves import relocate_finished
 
     found = relocate_finished(file, settings, folder, now)
@@ -415,6 +458,7 @@ def _put_files_in_place(
             f"missing on disk, and their tasks are unknown: the files of {counted(found.gone, 'finished job')};"
             " they cannot be fetched again"
         )
+    return found.moved
 
 
 async def _go(
@@ -431,11 +475,12 @@ async def _go(
     draws = random.Random()
     workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
     contracts = contracts_for(workspace, sandbox=request.sandbox)
-    scheduler = _scheduler(file, settings, account, clock)
+    scheduler = _scheduler(file, settings, account, clock, shared=lease is not None)
     settings, slow_places = _with_descriptors(
         settings, descriptors_left(), announce, kept=request.descriptors_kept
     )
     service_clock = ServiceClock(clock)
+    quota = Quota(session=known.session, limit=request.options.limit, canary=request.options.canary)
     async with (
         open_service(account, now=clock.wall_s, connections=MOST_OPEN, heard=service_clock.heard) as service,
         open_result_transport(account.base_url, settings.limits.downloads + slow_places) as results,
@@ -457,7 +502,9 @@ async def _go(
             is_run=lambda name: file.holder_of(name) is not None,
             seen=seen.read(workspace.folder, account.service),
             lease=lease,
+            shared_references=shared_references(file, settings),
             frames=workspace.folder / "frames",
+            quota=quota if lease is not None and quota.counts else None,
         )
         downloads = Downloads.create(context, known.folder, results, slow_places=slow_places)
         left_out = staging.rows_not_staged(file.conn, settings.name)
@@ -509,20 +556,25 @@ def _with_descriptors(
     return replace(settings, limits=replace(limits, downloads=most)), 0
 
 
-def _scheduler(file: StateDatabase, settings: Settings, account: Account, clock: Clock) -> Scheduler:
+def _scheduler(
+    file: StateDatabase, settings: Settings, account: Account, clock: Clock, *, shared: bool
+) -> Scheduler:
     learned = Durations()
     for shape in jobs.shapes_to_come(file.conn, settings.name):
         known = durations.latest(file.conn, base_url=account.service, shape=shape)
         if known:
             learned.seed(shape, known)
     limits, now = rates.find(file.conn, account.name), clock.mono_s()
-    tasks = AdjustableConcurrency(concurrency_limit(settings.limits.in_flight))
+    tasks = concurrency_limit(settings.limits.in_flight)
     resume_tasks(tasks, limits, now=now, wall_s=clock.wall_s())
+    given_per_s = settings.limits.requests_per_second
+
+    def first(now: float) -> KeptRate:
+        return resumed_rate(given_per_s=given_per_s, known=limits, now=now)
+
     return Scheduler(
         polling=settings.polling,
-        rate=AdjustableRate(
-            resumed_rate(given_per_s=settings.limits.requests_per_second, known=limits, now=now)
-        ),
+        rate=SharedRate(given_per_s=given_per_s, first=first, now=now) if shared else first(now),
         tasks=tasks,
         durations=learned,
     )

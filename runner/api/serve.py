@@ -16,6 +16,7 @@ from runner.api.picks import keep_said
 from runner.api.plan import Plan
 from runner.api.report import invocation_of
 from runner.api.status import look
+from runner.api.switches import keep_switches
 from runner.engine import Engine, Snapshot
 from runner.errors import Exit, UsageError
 from runner.host.clock import epoch
@@ -29,6 +30,7 @@ from runner.web.feed import Feed
 from runner.web.page_state import ControlState, Numbers, PageReader, Target
 from runner.web.redirect_file import RedirectFile
 from runner.web.server import HOST, descriptors_for, hosts_of, listening_socket, serve
+from runner.web.wall import WallReader
 
 TOKEN_BYTES = 24
 STOPPED = "stopped from the live page; your jobs keep running at the service; run again to collect them"
@@ -163,9 +165,11 @@ class _Control:
         )
 
 
-async def _serve(page: LivePage, target: Target, control: _Control | None = None) -> None:
+async def _serve(
+    page: LivePage, target: Target, control: _Control | None = None, wall: WallReader | None = None
+) -> None:
     listener = page._listener
-    reader = PageReader(target)
+    reader = wall or PageReader(target)
     feed = Feed(reader, control=control.state if control is not None else ControlState)
     if control is not None:
         control.moved = feed.nudge
@@ -177,6 +181,12 @@ async def _serve(page: LivePage, target: Target, control: _Control | None = None
         control=control,
         metrics=page.metrics,
         keep_picks=partial(keep_said, target.database, target.manifest),
+        keep_switches=partial(
+            keep_switches,
+            target.database,
+            target.manifest,
+            find=wall.switchable if wall is not None else lambda _: None,
+        ),
     )
     try:
         await serve(app, listener, feed, descriptors=page.descriptors)
@@ -258,15 +268,16 @@ def serve_page(
     announce: Callable[[str], None],
     ready: Callable[[LivePage], None],
     metrics: Callable[[], str] | None = None,
+    wall: WallReader | None = None,
 ) -> None:
-    """Serve the page of a manifest, to look at and to pick on, until Ctrl-C; `ready` is told when it can be opened."""
+    """Serve the page of a manifest or, with a wall, of its plan, until Ctrl-C; `ready` is told when it can be opened."""
     page = LivePage(port=port, announce=announce, metrics=metrics)
     page.show(target)
 
     async def until_told() -> None:
         async with anyio.create_task_group() as group:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-                group.start_soon(_serve, page, target)
+                group.start_soon(_serve, page, target, None, wall)
                 ready(page)
                 async for _ in signals:
                     group.cancel_scope.cancel()

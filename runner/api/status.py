@@ -11,7 +11,7 @@ from runner.api.plans.warnings import about_surprises
 from runner.api.stuck_jobs import Stuck, stuck
 from runner.errors import UsageError
 from runner.host.workspace import Holder, Workspace
-from runner.store import jobs, ledger, manifests, runs
+from runner.store import jobs, ledger, manifests, reporting, runs, switches
 from runner.store.database import StateDatabase, open_to_read
 
 
@@ -30,6 +30,7 @@ class Standing:
     running: dict[str, Any] | None
     last_run: dict[str, Any] | None
     errors: list[dict[str, Any]]
+    failures: list[reporting.FailedJobs]
     warned: int  # results that were kept although something is odd about them
     warnings: list[dict[str, Any]]  # the latest of these
     stuck: list[Stuck]
@@ -64,7 +65,7 @@ def standings(file: StateDatabase, *, names: list[str] | None, now_s: float) -> 
 
 def _standing(file: StateDatabase, name: str, now_s: float) -> Standing:
     conn = file.conn
-    counts, orphaned = jobs.by_state(jobs.counts(conn, name))
+    counts, orphaned = jobs.by_state(jobs.counts(conn, name), switches.counts(conn, name))
     charged, reserved = ledger.totals(conn, name)
     bound = manifests.binding(conn, name)
     run = runs.last(conn, name)
@@ -85,6 +86,7 @@ def _standing(file: StateDatabase, name: str, now_s: float) -> Standing:
         running=running,
         last_run=last,
         errors=jobs.last_errors(conn, name, 5),
+        failures=reporting.failed_jobs(conn, name),
         warned=jobs.warned(conn, name),
         warnings=jobs.last_warnings(conn, name, 5),
         stuck=stuck(conn, name),

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "Write an HTML page of the results to browse."),
     "serve": ("serve", "Serve that page on this machine, live during a run."),
     "pick": ("pick", "Pick, reject or rate results; --picked means them elsewhere."),
+    "switch": ("switch", "Switch jobs off or on: what is off is not submitted."),
     "again": ("again", "Write a new manifest of picked jobs, with changes."),
     "share": ("share", "Write results for a client: a page to star and comment on."),
     "export": ("export", "Export jobs as csv, jsonl, json, or a playlist."),

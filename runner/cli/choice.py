@@ -41,15 +41,20 @@ def meant(
     from runner.api.picks import ids_in, ids_with
     from runner.model import Opinion
 
-    found: frozenset[str] | None = None
+    found: dict[str, tuple[int, ...]] | None = None
     if picked or rejected:
         verdict = Opinion.PICKED if picked else Opinion.REJECTED
         found = ids_with(manifest, verdict, state=state, sandbox=sandbox)
     if ids:
         named = ids_in(ids)
-        found = named if found is None else found & named
+        found = (
+            named
+            if found is None
+            else {id_: numbers or named[id_] for id_, numbers in found.items() if id_ in named}
+        )
     options = ["--picked" if picked else "", "--rejected" if rejected else "", f"--ids {ids}" if ids else ""]
     return JobIds(
         frozenset(id_ for id_ in found or () if fits(only, id_)),
         " ".join([*filter(None, options), *([f"--only {only}"] if only else [])]),
+        {id_: numbers for id_, numbers in (found or {}).items() if numbers},
     )

@@ -41,6 +41,8 @@ def command(
 ) -> None:
     """Pick jobs of MANIFEST by their ID (or a pattern, `cat-*`); without an ID, show what is picked.
 
+    `cat-1:2` is the second picture of a job that made several.
+
     Picks are kept in the database: the page shows them, and --picked means them in `export`, `retry` and `run`.
     """
     from runner.api.picks import known_picks, pick_from, pick_ids
@@ -78,7 +80,13 @@ def command(
                 "unknown": list(done.unknown),
                 "older": list(done.older),
                 "picks": [
-                    {"id": id_, "verdict": pick.verdict, "rating": pick.rating or None, "word": pick.word}
+                    {
+                        "id": id_,
+                        "verdict": pick.verdict,
+                        "rating": pick.rating or None,
+                        "word": pick.word,
+                        "results": list(pick.results),
+                    }
                     for id_, pick in done.picks.items()
                 ],
             }
@@ -93,7 +101,8 @@ def command(
     if not ids and source is None:
         for id_, pick in done.picks.items():
             stars = "\N{BLACK STAR}" * pick.rating
-            show("  ".join(filter(None, [f"{pick.verdict or '':<8}", f"{stars:<5}", id_, pick.word])))
+            which = f"{id_}{':' if pick.results else ''}{','.join(map(str, pick.results))}"
+            show("  ".join(filter(None, [f"{pick.verdict or '':<8}", f"{stars:<5}", which, pick.word])))
     counts = Counter(pick.verdict.value for pick in done.picks.values() if pick.verdict)
     changed = f"{len(done.changed):,} changed; " if ids or source is not None else ""
     complain(f"{done.manifest}: {changed}{counts['picked']:,} picked, {counts['rejected']:,} rejected")

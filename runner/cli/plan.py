@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.cli.browser import open_live, page_options
+from runner.cli.choice import CHOICE, meant
 from runner.cli.completion import MANIFEST
 from runner.cli.output import (
     complain,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from runner.api.plan import Plan
     from runner.api.plans.compare import Comparison, Costs
     from runner.api.plans.waits import ChainedJobs
+    from runner.api.serve import LivePage
     from runner.store.database import StateDatabase
 
 
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
 @click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
 @skip_invalid_option
 @only_option
+@CHOICE[0]
+@CHOICE[1]
+@CHOICE[2]
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -64,6 +70,12 @@ if TYPE_CHECKING:
     metavar="MANIFEST",
     help="Also plan this one as it stands, and show the difference.",
 )
+@click.option(
+    "--web",
+    is_flag=True,
+    help="Serve the plan as a page on this machine: a frame for each job, to switch off or on; a run fills them.",
+)
+@page_options
 @click.option("--all", "show_all", is_flag=True, help="Show a line for each job in the place of groups.")
 @click.option(
     "--csv", "as_csv", is_flag=True, help="Print a table for a spreadsheet: each job and its price."
@@ -74,17 +86,47 @@ def command(
     state: str | None,
     sandbox: bool,
     skip_invalid: bool,
-    only: Only | None,
+    only: str | None,
+    picked: bool,
+    rejected: bool,
+    ids: str | None,
     show_all: bool,
     as_csv: bool,
     out: Path | None,
     changes: tuple[str, ...],
     other: Path | None,
+    web: bool,
+    port: int,
+    open_it: bool | None,
 ) -> int:
     """Show what `run` would do with MANIFEST, and what it would cost. Makes no paid request.
 
     References named by url are fetched, and kept beside the database, as are mended pictures.
     """
+    these = meant(
+        manifest,
+        only,
+        picked=picked,
+        rejected=rejected,
+        ids=ids,
+        state=named_state(state, sandbox=sandbox),
+        sandbox=sandbox,
+    )
+    if web:
+        if changes or other is not None or out is not None or as_csv or as_json or show_all:
+            raise UsageError(
+                "--web shows the manifest as it stands, on a page",
+                hint="leave out --set, --compare, --out, --csv, --json and --all",
+            )
+        return serve_plan(
+            manifest,
+            state=state,
+            sandbox=sandbox,
+            skip_invalid=skip_invalid,
+            only=these,
+            port=port,
+            open_it=open_it,
+        )
     return show_plan(
         manifest,
         as_json=as_json,
@@ -96,8 +138,54 @@ def command(
         other=other,
         out=out,
         skip_invalid=skip_invalid,
-        only=only,
+        only=these,
     )
+
+
+def serve_plan(
+    manifest: Path,
+    *,
+    state: str | None,
+    sandbox: bool,
+    skip_invalid: bool,
+    only: Only | None,
+    port: int,
+    open_it: bool | None,
+) -> int:
+    """Serve a plan as a page until Ctrl-C."""
+    from functools import partial
+
+    from runner.api.manifests.opened import Without
+    from runner.api.plans.wall import inputs_of, make_wall
+    from runner.api.serve import serve_page
+    from runner.web.wall import WallReader
+
+    named = named_state(state, sandbox=sandbox)
+    balance = None
+    if not sandbox and names_a_service():
+        from runner.api.runs.preflight import look_for_plan
+
+        balance = look_for_plan(()).balance
+    plan = partial(
+        make_wall,
+        manifest,
+        state=named,
+        sandbox=sandbox,
+        without=Without(skip_invalid=skip_invalid, only=only),
+        balance=balance,
+        announce=complain,
+    )
+    wall = plan()
+
+    def ready(page: LivePage) -> None:
+        show(page.url)
+        complain(f"the plan of {wall.target.manifest}, until Ctrl-C; nothing is sent by it")
+        complain(f"to run it, in another terminal: {wall.target.invocation.command('run')}")
+        open_live(page, wanted=open_it)
+
+    reader = WallReader(wall, again=plan, inputs=inputs_of)
+    serve_page(wall.target, port=port, announce=complain, ready=ready, wall=reader)
+    return int(Exit.OK)
 
 
 def show_plan(
@@ -387,7 +475,7 @@ def _print_groups(plan: Plan, file: StateDatabase) -> None:
 def _print_jobs(plan: Plan, file: StateDatabase, only: Only | None) -> int:
     """Print a line for each job with an id that is asked for; return how many there are."""
     from runner.api.plan import plan_lines
-    from runner.cli.plan_words import MARKS
+    from runner.cli.plan_words import MARKS, NAMES
     from runner.progress.figures import columns, padded
     from runner.words import harmless
 
@@ -395,8 +483,9 @@ def _print_jobs(plan: Plan, file: StateDatabase, only: Only | None) -> int:
     id_width = min(max((columns(harmless(line["id"])) for line in shown), default=0), 48)
     model_width = max((len(line["model"]) for line in shown), default=0)
     for line in shown:
+        status = NAMES.get(line["status"], line["status"])
         row = (
-            f"{MARKS[line['status']]} {line['status']:<9}  {padded(harmless(line['id']), id_width)}"
+            f"{MARKS[line['status']]} {status:<9}  {padded(harmless(line['id']), id_width)}"
             f"  {line['model']:<{model_width}}  {_note(line)}"
         )
         show(row.rstrip())

@@ -38,8 +38,10 @@ MARKS = {
     "failed": "✗",
     "uncertain": "?",
     "abandoned": "-",
+    "off": "\N{MIDDLE DOT}",
     "orphaned": "o",
 }
+NAMES = {"off": "switched off"}  # of what is called otherwise than in JSON
 # Of a line that begins with a mark, or shows the old or the new text of an edited job.
 COLOURS = {"+": "32", "~": "33", "✗": "31", "?": "31", "      - ": "31", "      + ": "32"}
 MOST_KNOWN, MOST_MODELS = 6, 8
@@ -120,7 +122,7 @@ def colour_of(line: str) -> str:
 
 def _head(group: Group) -> Iterator[str]:
     price = f", {each_in_words(group.each)}{' each' if group.jobs > 1 else ''}" if group.sends else ""
-    text = f"{group.jobs:,} {group.change}: {harmless(group.grid)}{price}"
+    text = f"{group.jobs:,} {NAMES.get(group.change, group.change)}: {harmless(group.grid)}{price}"
     yield from wrapped(text, indent="    ", first=f"{MARKS[group.change]} ")
 
 
@@ -300,7 +302,7 @@ def summary_words(plan: Plan, credits: dict[str, Any]) -> str:
 def _summary(plan: Plan, credits: dict[str, Any]) -> Iterator[str]:
     total = plan.summary["total"] - plan.summary["orphaned"]
     counts = ", ".join(
-        f"{number:,} {change}"
+        f"{number:,} {NAMES.get(change, change)}"
         for change, number in plan.summary.items()
         if number and change not in ("total", "orphaned")
     )

@@ -8,7 +8,7 @@ import click
 
 from runner.cli.browser import open_url
 from runner.cli.completion import MANIFEST
-from runner.cli.output import json_option, named_state, show_json, state_option
+from runner.cli.output import complain, json_option, named_state, show_json, state_option
 
 
 @click.command("report")
@@ -43,5 +43,7 @@ def command(manifest: Path, open_it: bool, sandbox: bool, as_json: bool, state: 
         )
     else:
         print(written.path)  # for programs: byte for byte
-    if open_it:
+    if open_it and isinstance(written.path, Path):
         open_url(written.path.absolute().as_uri())
+    elif open_it:
+        complain(f"{written.path} is in a bucket: `rivya-batch serve` shows the results in a browser here")

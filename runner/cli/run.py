@@ -6,19 +6,20 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from runner.cli.beside import Besides
 from runner.cli.browser import linked, open_live, open_url, page_options, somebody_looks
-from runner.cli.output import complain, console, show, skip_invalid_option
+from runner.cli.output import complain, console, show, show_coloured, skip_invalid_option
 from runner.cli.run_options import Asked, asked, check_time_of_day
 from runner.errors import Exit, RunnerError, UsageError
 from runner.lifecycle.rules import MODERATION_LIKE
 from runner.lifecycle.selection import in_words
+from runner.model import ObjectPath
 from runner.words import harmless
 
 if TYPE_CHECKING:
@@ -259,8 +260,10 @@ def go(
     beside.ring(f"{result.name}: {headline(result)}")
     if result.no_report:
         complain(f"no report was written: {result.no_report}")
-    if open_report and result.report is not None and somebody_looks():
+    if open_report and isinstance(result.report, Path) and somebody_looks():
         open_url(result.report.absolute().as_uri())
+    elif open_report and result.report is not None:
+        complain(f"{result.report} is in a bucket: `rivya-batch serve` shows the results in a browser here")
     return int(result.ended.code)
 
 
@@ -345,8 +348,9 @@ def wait_until(text: str) -> None:
 def print_result(result: RunResult, request: RunRequest) -> None:
     """Print what a run came to, where things are, and what to type next."""
     from runner.api import stuck_jobs
+    from runner.cli.failures import failure_lines
     from runner.cli.plan_words import charged_lines
-    from runner.progress.figures import counted, credits_in_words, near, padded, span
+    from runner.progress.figures import credits_in_words, near, span
     from runner.progress.plain import traffic
     from runner.words import harmless
 
@@ -366,16 +370,14 @@ def print_result(result: RunResult, request: RunRequest) -> None:
     ]
     lines[2:2] = charged_lines(result.prices)
     show("\n".join(lines))
-    if result.report is not None:
+    if isinstance(result.report, ObjectPath):
+        show(f"report     {result.report}")
+    elif result.report is not None:
         out, where = console(), result.report
         out.print("report    ", linked(near(where), where), end="\n           ", soft_wrap=True)
         out.print(linked(where.absolute().as_uri(), where), soft_wrap=True)
-    troubled = sum(result.counts.get(state, 0) for state in ("failed", "uncertain"))
-    width = min(max((len(str(error["job"])) for error in result.errors), default=0), 40)
-    for error in reversed(result.errors):
-        show(f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {_why(error)}")
-    if troubled > len(result.errors) > 0:
-        show(f"           … and {counted(troubled - len(result.errors), 'more job')}")
+    for line, colour in failure_lines(result.failures):
+        show_coloured(line, colour)
     for group in result.stuck:
         show(f"stuck      {stuck_jobs.in_words(group)}")
     told = {f"{number} {state}" for state, number in result.counts.items()}
@@ -391,23 +393,20 @@ def headline(result: RunResult) -> str:
     from runner.progress.figures import counted
     from runner.progress.plain import states
 
-    total = sum(result.counts.values())
+    off = result.counts.get("off", 0)
+    total = sum(result.counts.values()) - off
     done = result.counts.get("done", 0)
     orphans = f"; {counted(result.orphans, 'job')} no longer in the manifest" if result.orphans else ""
+    if off:
+        orphans = f"; {off:,} switched off{orphans}"
     if not total:
         return f"no jobs{orphans}"
     if done == total:
         return f"{'the job is' if total == 1 else f'all {total:,} jobs are'} done{orphans}"
-    others = states({state: number for state, number in result.counts.items() if state != "done"})
+    others = states(
+        {state: number for state, number in result.counts.items() if state not in ("done", "off")}
+    )
     return f"{done:,} of {counted(total, 'job')} done, {others}{orphans}"
-
-
-def _why(error: Mapping[str, Any]) -> str:
-    """Return what is known of a job that failed or is uncertain."""
-    from runner.words import harmless
-
-    cls = f"{error['class']}: " if error["class"] and error["state"] == "failed" else ""
-    return f"{cls}{harmless(str(error['message'] or ''), limit=160)}"
 
 
 def next_steps(result: RunResult, request: RunRequest) -> list[str]:
@@ -428,14 +427,13 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     classes = {cls for state, cls in result.ended_for if state == "failed"}
     if (run_again := _run_again(result, again)) is not None:
         steps.append(run_again)
-    if classes & MODERATION_LIKE:
-        steps.append(f"edit the jobs that were refused for their content, then {again}")
     other_ways = stuck_jobs.other_ways(result.stuck, manifest, flag)
     steps += other_ways[:1]
-    if classes:
+    if again_may_help := classes - MODERATION_LIKE:
+        only = f" --class {min(again_may_help)}" if again_may_help != classes else ""
         paid = "costs credits again" if result.failed_cost else "nothing was paid for them yet"
         steps.append(
-            f"rivya-batch retry {manifest}{flag}"
+            f"rivya-batch retry {manifest}{flag}{only}"
             f"    (tries failed jobs again as they are; {paid}: shows the price and asks)"
         )
     return steps + other_ways[1:]
@@ -446,7 +444,7 @@ def _run_again(result: RunResult, again: str) -> str | None:
     from runner.api import stuck_jobs
 
     code = result.ended.code
-    settled = ("done", "failed", "uncertain", "abandoned")
+    settled = ("done", "failed", "uncertain", "abandoned", "off")
     left = sum(n for state, n in result.counts.items() if state not in settled)
     left -= sum(group.count for group in result.stuck if group.listed and group.settled)
     free = stuck_jobs.free_way(result.stuck)

@@ -25,7 +25,7 @@ from runner.errors import UsageError
     type=click.Path(path_type=Path),
     required=True,
     metavar="PLACE",
-    help="A new folder, or a .zip.",
+    help="A new folder or .zip with a page; or a contact sheet: .pdf, .png or .jpg.",
 )
 @click.option("--title", metavar="TEXT", help="What stands over the page.  [default: the manifest's name]")
 @click.option("--with-prompts", is_flag=True, help="Show the prompts too.")
@@ -45,9 +45,13 @@ def command(
 ) -> None:
     """Write results of MANIFEST for a client: a page with stars and words, without money, commands or prompts.
 
+    With `-o sheet.pdf` (.png, .jpg) a contact sheet in its place.
+
     What the client saves there and sends back is read by `rivya-batch pick MANIFEST --from FILE`.
     """
     from runner.api.share import share
+    from runner.reports.contact_sheet import FORMATS
+    from runner.reports.stills import can_read_films
 
     place = named_state(state, sandbox=sandbox)
     these = meant(manifest, only, picked=picked, rejected=rejected, ids=ids, state=place, sandbox=sandbox)
@@ -58,6 +62,17 @@ def command(
     )
     if done.missing:
         complain(f"not there: {', '.join(done.missing[:3])}; `rivya-batch run` downloads them again, free")
+    if done.blank:
+        why = (
+            "they cannot be read"
+            if can_read_films()
+            else "a frame of a film takes ffmpeg, or `pip install 'rivya-batch[frames]'`"
+        )
+        complain(f"without a picture on the sheet: {done.blank:,} of {done.files:,}: {why}")
+    if output.suffix.lower() in FORMATS:
+        complain(f"a contact sheet of {done.files:,} results of {done.jobs:,} jobs")
+        show(str(done.place))
+        return
     typed = shlex.quote(str(manifest)) + (" --sandbox" if sandbox else "")
     complain(
         f"{done.files:,} files of {done.jobs:,} jobs; for the answer: rivya-batch pick {typed} --from FILE"

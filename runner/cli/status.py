@@ -58,7 +58,8 @@ def command(manifest: Path | None, as_json: bool, state: str | None, sandbox: bo
 def in_words(standing: Standing, *, flag: str = "") -> str:
     """Return how a manifest stands as a few lines; `flag` is what commands about it need besides."""
     from runner.api import stuck_jobs
-    from runner.progress.figures import counted, credits_in_words, moment, near, padded, span
+    from runner.cli.failures import failure_lines
+    from runner.progress.figures import counted, credits_in_words, moment, near, span
     from runner.progress.plain import states
     from runner.words import harmless
 
@@ -84,13 +85,7 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
         lines.append(f"last run   ended {moment(last['ended_at'])} with exit code {last['exit_code']}")
     elif last:
         lines.append(f"last run   was killed (last seen {moment(last['seen_at'])}); run again to continue")
-    width = min(max((len(str(error["job"])) for error in standing.errors), default=0), 40)
-    for error in reversed(standing.errors):
-        cls = f"{error['class']}: " if error["class"] and error["state"] == "failed" else ""
-        lines.append(
-            f"{error['state']:<10} {padded(harmless(str(error['job'])), width)}  {cls}"
-            f"{harmless(str(error['message'] or ''), limit=160)}"
-        )
+    lines += [line for line, _ in failure_lines(standing.failures)]
     lines += [f"warning    {harmless(line)}" for line in standing.attention]
     if standing.warned:
         lines.append(

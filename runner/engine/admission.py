@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from runner.engine.view import RunOptions
 from runner.money.budget import Verdict
+from runner.store.begun_jobs import Begun
 
 PROBE_LOOKAHEAD = 200  # jobs set aside until the credits of what is on its way are known
 
@@ -28,6 +30,10 @@ class Admission:
         self._canaries: set[int] = set()
         self._canaries_done = 0
         self._canary_open = options.canary is not None
+        # Where several runs have one limit, or canaries, together: as it was seen last.
+        self.shared_room = math.inf
+        self.shared_canaries: int | None = None  # done of those that the rest waits for
+        self.shared_looks = 0
 
     def open(self) -> bool:
         """Whether a new job may be submitted now."""
@@ -42,11 +48,20 @@ class Admission:
     def allowance(self, prepared: int) -> int:
         """Return how many more jobs may be prepared, when so many are already."""
         room = 1_000_000
+        if self.shared_room < room:
+            room = int(self.shared_room) - len(self._sending)
         if self._options.limit is not None:
             room = min(room, self._options.limit - len(self._sent) - len(self._sending))
         if self._canary_open:
             room = min(room, (self._options.canary or 0) - len(self._canaries) - len(self._sending))
         return max(room - prepared, 0)
+
+    def shared(self, begun: Begun) -> int | None:
+        """Take what all runs have begun together; return the number of canaries where the last of them is done."""
+        before, self.shared_canaries = self.shared_canaries, begun.canaries
+        self.shared_room = begun.room
+        self.shared_looks += 1
+        return begun.jobs if before is not None and begun.canaries is None else None
 
     def sending(self, row: int) -> None:
         """A new job is about to be sent."""

@@ -13,6 +13,7 @@ from typing import Any
 from runner.engine.admission import Admission
 from runner.engine.gates import Gates
 from runner.engine.share import Share, WholeManifest
+from runner.engine.switched import SwitchedOff
 from runner.engine.view import RunOptions
 from runner.model import NEVER_SENT, Job, ModelId, Reference, State
 from runner.steps import upload as upload_step
@@ -51,6 +52,7 @@ class Backlog:
         self.missing: dict[int, tuple[str, set[upload_step.Needed]]] = {}
         self.tries: Counter[Any] = Counter()
         self.fed = False
+        self.switched_off = SwitchedOff(context.settings.name)
         self._freed: deque[int] = deque()  # rows that no longer wait for others, and were passed over before
         self._freed_times = 0
         self.models: dict[str, ModelId] = {}  # of each shape that was prepared
@@ -127,7 +129,13 @@ class Backlog:
 
     def _choose(self, wanted: int, conn: Connection) -> list[Job] | None:
         """Return as many of the next jobs as are wanted, of those that are asked for; None where no more are left."""
-        chosen = self._of_freed(conn, wanted)
+        off = self.switched_off.ids(conn)
+        chosen = self._share.free(conn, self.switched_off.take(wanted))
+        for job in self._of_freed(conn, wanted - len(chosen)):
+            if job.id in off:
+                self.switched_off.leave(job.row, job.id)
+            else:
+                chosen.append(job)
         page = self._share.page(conn, after=self._cursor, limit=LOOKAHEAD) if len(chosen) < wanted else []
         if not (page or chosen):
             return None
@@ -135,7 +143,11 @@ class Backlog:
             if len(chosen) == wanted:
                 break
             self._cursor = (job.position, job.row)
-            if self._options.asks_for(job.row, job.id):
+            if not self._options.asks_for(job.row, job.id):
+                continue
+            if job.id in off:
+                self.switched_off.leave(job.row, job.id)
+            else:
                 chosen.append(job)
         self._share.chosen(conn, [job.row for job in chosen])
         return chosen
@@ -180,6 +192,11 @@ class Backlog:
     def look_again(self) -> None:
         """Jobs that were another's may be free now."""
         self._cursor, self.fed = (-1, -1), False
+
+    def look_at_switches(self, conn: Connection) -> None:
+        """Jobs that were left because they are switched off may be on again."""
+        if self.switched_off.look(conn):
+            self.fed = False
 
     async def prepare(self, *chosen: Job) -> None:
         """Put jobs where they wait next: for their uploads, or for their submit."""

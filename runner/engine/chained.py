@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.engine.run_state import NAMED, RunState
 from runner.errors import Exit
 from runner.lifecycle.chains import HeldBack, Need, Stand, held, stand_of
-from runner.model import State
+from runner.model import NEVER_SENT, Job, Reference, State
 from runner.steps.bind import Bound
 from runner.steps.context import RunContext
-from runner.store import needs
+from runner.store import needs, switches
 from runner.store.connection import Connection
 
 
@@ -28,16 +28,25 @@ def follow(run_state: RunState, found: Bound) -> None:
     """See to jobs that cannot be sent with the results that they need."""
     for job, failure in found.unusable:
         run_state.failed(job, failure)
-    for job, exc in found.changed:
+    lost: dict[Reference, list[Job]] = {}
+    for job, reference in found.changed:
         run_state.told.add(job.row)
-        run_state.progress.event("warning", job=job.id, message=exc.message)
-    if found.changed:
-        first = found.changed[0]
-        run_state.reasons.note(
-            Exit.INCOMPLETE,
-            f"{first[1].message}; {_counted(len(found.changed), 'job')} that take it were not sent: `rivya-batch run`"
-            " fetches what is gone again; of a file that you have changed, put the old one back or remove it",
-        )
+        lost.setdefault(reference, []).append(job)
+    for reference, waiting in lost.items():
+        not_as_made(run_state, reference, len(waiting))
+
+
+def not_as_made(run_state: RunState, reference: Reference, waiting: int) -> None:
+    """Tell that a job's result is no longer the file that it was: those that wait to be sent with it are not sent."""
+    assert reference.result_of is not None
+    what = f"{reference.file}, the result of {reference.result_of.jobs[0]}, was changed or removed since it was fetched"
+    run_state.progress.event("warning", message=what)
+    run_state.reasons.note(
+        Exit.INCOMPLETE,
+        f"{what}; {_counted(waiting, 'job')} that {'takes' if waiting == 1 else 'take'} it"
+        f" {'was' if waiting == 1 else 'were'} not sent: put the old file back, or remove this one: `rivya-batch run` then"
+        " fetches it again, free",
+    )
 
 
 def _counted(number: int, what: str) -> str:
@@ -48,12 +57,13 @@ def _counted(number: int, what: str) -> str:
 class HeldJobs:
     """The jobs that were not sent, since one that they need does not come, or a person has to choose.
 
-    `names` and `states` are of all that are spoken of, by row.
+    `names` and `states` are of all that are spoken of, by row. `off` are the ids that a person has switched off.
     """
 
     rows: Mapping[int, HeldBack[int]] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
     states: Mapping[int, State] = field(default_factory=dict)
+    off: Collection[str] = frozenset()
 
     def words(self) -> Iterator[str]:
         """Yield what to tell: one line for each kind, with what to do about it."""
@@ -70,21 +80,24 @@ class HeldJobs:
                 f"{self._some(chosen)}{more}; pick one take for each, on the page or with `rivya-batch pick`, then run the"
                 " same command again"
             )
-        for states, what, remedy in (
-            ((State.FAILED,), "failed", "`rivya-batch retry` pays for these again and sets them free"),
-            ((State.UNCERTAIN,), "are uncertain", "`rivya-batch resolve` settles these"),
-            ((State.ABANDONED,), "were given up", "`rivya-batch retry --only ID` begins one again"),
-            ((State.PLANNED, State.UPLOADING), "were not asked for", "run them too"),
+        roots = [why.root for why in self.rows.values() if not why.choice]
+        for states, off, what, remedy in (
+            ((State.FAILED,), False, "failed", "`rivya-batch retry` pays for these again and sets them free"),
+            ((State.UNCERTAIN,), False, "are uncertain", "`rivya-batch resolve` settles these"),
+            ((State.ABANDONED,), False, "were given up", "`rivya-batch retry --only ID` begins one again"),
+            (NEVER_SENT, True, "are switched off", "`rivya-batch switch --on` switches them on"),
+            (NEVER_SENT, False, "were not asked for", "run them too"),
         ):
-            waiting = [
-                why.root for why in self.rows.values() if not why.choice and self.states[why.root] in states
-            ]
+            waiting = [root for root in roots if self.states[root] in states and self._is_off(root) is off]
             if waiting:
                 number = len(waiting)
                 yield (
                     f"{_counted(number, 'job')} {'was' if number == 1 else 'were'} not sent, since jobs that"
                     f" {'it needs' if number == 1 else 'they need'} {what} ({self._some(dict.fromkeys(waiting))}): {remedy}"
                 )
+
+    def _is_off(self, row: int) -> bool:
+        return self.states[row] in NEVER_SENT and self.names[row] in self.off
 
     def _some(self, rows: Sequence[int] | Mapping[int, None]) -> str:
         names = [self.names[row] for row in rows]
@@ -95,7 +108,8 @@ def held_jobs(conn: Connection, run_state: RunState) -> HeldJobs:
     """Return which of the jobs that were asked for were not sent for want of others."""
     if not run_state.chained:
         return HeldJobs()
-    found = needs.waiting(conn, run_state.context.settings.name)
+    name = run_state.context.settings.name
+    found, off = needs.waiting(conn, name), switches.off_ids(conn, name)
     wanted: dict[int, list[Need[int]]] = {}
     names: dict[int, str] = {}
     states: dict[int, State] = {}
@@ -103,13 +117,16 @@ def held_jobs(conn: Connection, run_state: RunState) -> HeldJobs:
         wanted.setdefault(each.row, []).append(each.need)
         names[each.row] = each.job
         names[each.need.source], states[each.need.source] = each.source, each.state
-    asks_for = run_state.options.asks_for
+
+    def made(row: int) -> bool:
+        return run_state.options.asks_for(row, names[row]) and names[row] not in off
 
     def stand(row: int) -> Stand:
-        return stand_of(states.get(row, State.PLANNED), made=asks_for(row, names[row]))
+        return stand_of(states.get(row, State.PLANNED), made=made(row))
 
     return HeldJobs(
-        rows={row: why for row, why in held(wanted, stand).items() if asks_for(row, names[row])},
+        rows={row: why for row, why in held(wanted, stand).items() if made(row)},
         names=names,
         states=states,
+        off=off,
     )

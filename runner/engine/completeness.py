@@ -10,7 +10,7 @@ from runner.engine.chained import HeldJobs
 from runner.engine.run_state import RunState
 from runner.errors import Exit
 from runner.model import NEVER_SENT, State
-from runner.store import jobs
+from runner.store import jobs, switches
 from runner.store.connection import Connection
 
 UNDER_WAY = (State.SUBMITTING, State.WAITING, State.DOWNLOADING)
@@ -60,8 +60,11 @@ def _left(conn: Connection, run_state: RunState, held: Collection[int]) -> Count
             left[state.value] += 1
     if code is Exit.OK and run_state.admission.allowance(0):
         asked_for = run_state.options.asks_for
+        off = switches.off_ids(conn, run_state.context.settings.name)
         for row, id_, state, _ in jobs.listed_in(conn, run_state.context.settings.name, NEVER_SENT):
-            if asked_for(row, id_) and row not in others and row not in held and row not in run_state.told:
+            if not asked_for(row, id_) or id_ in off:
+                continue
+            if row not in others and row not in held and row not in run_state.told:
                 left[state.value] += 1
     return left
 

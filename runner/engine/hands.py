@@ -8,7 +8,6 @@ from typing import assert_never
 from runner.engine.run_state import RunState
 from runner.errors import Exit
 from runner.model import Order, OrderKind
-from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
 
 STOPPED = "stopped by `rivya-batch stop`; your jobs keep running at the service; run again to collect them"
 
@@ -27,18 +26,14 @@ def obey(run_state: RunState, order: Order) -> None:
             told = "stopping, by `rivya-batch stop`: finishing open requests"
             run_state.stop(Exit.INTERRUPTED, STOPPED)
         case OrderKind.RATE:
-            rate = run_state.scheduler.rate
-            assert isinstance(rate, AdjustableRate)
-            rate.set(value)
+            run_state.scheduler.rate.set(value)
             told = (
                 f"at most {value:g} requests per second"
                 if value is not None
                 else "the rate is the manifest's again"
             )
         case OrderKind.IN_FLIGHT:
-            tasks = run_state.scheduler.tasks
-            assert isinstance(tasks, AdjustableConcurrency)
-            tasks.set(int(value) if value is not None else None)
+            run_state.scheduler.tasks.set(int(value) if value is not None else None)
             told = (
                 f"at most {value:g} tasks at once"
                 if value is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from runner.engine.run_state import RunState
 from runner.engine.view import Snapshot
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, Order, State
-from runner.store import jobs, ledger, orders, runs
+from runner.store import jobs, ledger, orders, runs, switches
 from runner.store.connection import Connection
 from runner.store.marks import PaymentsBegun
 
@@ -23,6 +23,7 @@ BEAT_S, SLOW_BEAT_S = 1.0, 3.0
 TELLING_S = 10.0  # of jobs coming home, before their pace says when the last one will
 STOPPED_S = 15.0  # without a beat: this process was stopped
 MANY_JOBS = 20_000  # counting them takes longer
+FEW = 3  # jobs that are left: they are named
 REMEMBER_EVERY = 2  # beats
 NEAR_THE_CAP = "near the cap: no more jobs are sent until the cost of those under way is known"
 MARK_WITHIN_S = 2.0
@@ -42,6 +43,7 @@ class Heartbeat:
         self._results = results
         self._began = self._felt_at = run_state.now()
         self._counts: dict[tuple[State, bool], int] = {}
+        self._off: Mapping[State, int] = {}
 
     async def beat(self) -> None:
         """Show how it goes, for ever; now and then record that we live and what was learned."""
@@ -107,6 +109,8 @@ class Heartbeat:
             conn: Connection,
         ) -> tuple[dict[tuple[State, bool], int], tuple[float, float], list[Order]]:
             ordered = orders.take(conn, context.run, context.now())
+            self._off = switches.counts(conn, name)
+            run_state.backlog.look_at_switches(conn)
             return jobs.counts(conn, name), ledger.totals(conn, name), ordered
 
         # Each beat checks that the file is still the one that others will find, even while nothing is sent.
@@ -118,18 +122,18 @@ class Heartbeat:
             run_state.alone = await self.remember() == 1
             run_state.credits_moved()
             run_state.notify()
-        if run_state.admission.paused:
+        if run_state.admission.paused or run_state.backlog.runs_low:
             run_state.notify()
         run_state.progress.snapshot(self._view(charged, reserved))
 
     @property
     def unsent(self) -> int:
-        """Listed jobs of which nothing was sent, at the last count."""
-        return sum(self._counts.get((state, True), 0) for state in NEVER_SENT)
+        """Listed jobs of which nothing was sent and that are to be, at the last count."""
+        return sum(self._counts.get((state, True), 0) - self._off.get(state, 0) for state in NEVER_SENT)
 
     def _view(self, charged: float, reserved: float) -> Snapshot:
         run_state = self._run_state
-        counts, orphans = jobs.by_state(self._counts)
+        counts, orphans = jobs.by_state(self._counts, self._off)
         return Snapshot(
             counts=counts,
             orphans=orphans,
@@ -144,6 +148,7 @@ class Heartbeat:
             elapsed_s=run_state.now() - self._began,
             eta_s=self._eta_s(),
             note=self._note(),
+            waiting_for=run_state.waits_for(FEW) if self._left() <= FEW else (),
         )
 
     def _note(self) -> str:
@@ -153,14 +158,19 @@ class Heartbeat:
         waits = [run_state.wait_in_words(wait) for wait in run_state.waits.all()]
         return "; ".join([*waits, NEAR_THE_CAP] if run_state.admission.waits else waits)
 
-    def _eta_s(self) -> float | None:
-        left = sum(
-            number for (state, listed), number in self._counts.items() if listed and state not in _ENDED
+    def _left(self) -> int:
+        """Return how many jobs have not ended."""
+        return sum(
+            number - self._off.get(state, 0)
+            for (state, listed), number in self._counts.items()
+            if listed and state not in _ENDED
         )
+
+    def _eta_s(self) -> float | None:
         return (
             None
             if self._run_state.admission.paused
-            else time_left_s(left, self._results.done_at, self._run_state.now())
+            else time_left_s(self._left(), self._results.done_at, self._run_state.now())
         )
 
     def stats(self) -> dict[str, Any]:

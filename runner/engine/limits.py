@@ -15,7 +15,7 @@ from typing import Any
 from runner.host.clock import epoch
 from runner.model import Json
 from runner.pace.concurrency import ConcurrencyLimit
-from runner.pace.rate import Learned, Phase, RateLimiter, rate_limiter
+from runner.pace.rate import KeptRate, Learned, Phase, RateLimiter, rate_limiter
 from runner.pace.scheduler import Scheduler
 from runner.steps.context import RunContext
 from runner.store import rates
@@ -89,7 +89,7 @@ class LimitsKept:
             self._learned, self._since_s = learned, self._rate.held_s
 
 
-def resumed_rate(*, given_per_s: float | None, known: KnownLimits | None, now: float) -> RateLimiter:
+def resumed_rate(*, given_per_s: float | None, known: KnownLimits | None, now: float) -> KeptRate:
     """Return the limiter of a run that goes on from where those before it were.
 
     Args:

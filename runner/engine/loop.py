@@ -30,6 +30,7 @@ from runner.host.clock import epoch
 from runner.model import Job, State
 from runner.money.budget import Verdict
 from runner.pace.scheduler import Call, Offer, Scheduler
+from runner.pace.shared import SharedRate
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
 from runner.steps.submit import wait_to_resend_s
@@ -71,6 +72,7 @@ class Engine:
         self._heartbeat = Heartbeat(self._run_state, self._results)
         self._connections = Connections()
         self._fault: BaseException | None = None
+        self._waits_since = math.inf  # how often it was looked by then what all runs have begun
 
     # --- from outside ------------------------------------------------------------------------
 
@@ -129,8 +131,12 @@ class Engine:
         share, lease = self._run_state.share, self._context.lease
         if lease is None or not isinstance(share, ClaimedJobs):
             return
+        from runner.engine.permits import Permits
         from runner.engine.together import Together
 
+        rate = self._scheduler.rate
+        assert isinstance(rate, SharedRate)
+        background.start_soon(Permits(self._run_state, rate, lease).serve)
         together = Together(self._run_state, share, lease, self._take_up)
         await together.begin()
         background.start_soon(together.keep)
@@ -248,8 +254,7 @@ class Engine:
         if open_.ask:
             return self._ask(calls, now)
         if self._backlog.to_renew and open_.polls.now:
-            at = self._scheduler.rate.next_at(now)
-            if at > now:
+            if (at := self._permit_at(now)) > now:
                 return at
             self._start(calls, Call.POLL, self._results.renew(self._backlog.to_renew.popleft(), now))
             return None
@@ -257,8 +262,7 @@ class Engine:
 
     def _ask(self, calls: anyio.abc.TaskGroup, now: float) -> float | None:
         """Ask the question that is no job's, once the rate allows."""
-        at = self._scheduler.rate.next_at(now)
-        if at > now:
+        if (at := self._permit_at(now)) > now:
             return at
         self._run_state.question_open = True
         self._start(calls, Call.OTHER, questions.ask(self._run_state, now))
@@ -288,6 +292,8 @@ class Engine:
             if asking and self._scheduler.rate.next_at(now) <= now:
                 return self._ask(calls, now)  # no other request could ask
             return min(choice.at, open_.opens_at)
+        if (at := self._permit_at(now)) > now:
+            return min(at, open_.opens_at)
         match choice.call:
             case Call.SUBMIT:
                 row = self._next_submit(refused, open_.unclear.now)
@@ -299,6 +305,12 @@ class Engine:
                 run_state.uploads_open += 1
                 self._start(calls, Call.UPLOAD, uploads.send(run_state, backlog.to_upload.popleft(), now))
         return None
+
+    def _permit_at(self, now: float) -> float:
+        """Return when there is a permit for a request that is to be made; not after `now`: it may be made."""
+        rate = self._scheduler.rate
+        at = rate.next_at(now)
+        return at if at > now or rate.has_permit(now) else rate.next_at(now)
 
     def _next_submit(self, refused: int, may_resend: bool) -> int:
         """Take the job that is sent next: one that may have been accepted, one that was not, a new one."""
@@ -384,6 +396,9 @@ class Engine:
             return False
         if admission.paused and not self._reasons.no_new and self._more_to_come():
             return False
+        if self._waits_for_canaries():
+            self._run_state.share.rest()
+            return False
         if admission.elsewhere and not self._run_state.alone and open_.refused.ever:
             self._run_state.share.rest()
             return False
@@ -395,6 +410,15 @@ class Engine:
                 " (`rivya-batch status` shows it): resolve it, or raise the cap",
             )
         return True
+
+    def _waits_for_canaries(self) -> bool:
+        """Whether the rest waits for canaries of all runs together, and two looks have not shown that it always will."""
+        admission = self._run_state.admission
+        if admission.shared_canaries is None or self._reasons.no_new or not self._heartbeat.unsent:
+            self._waits_since = math.inf
+            return False
+        self._waits_since = min(self._waits_since, admission.shared_looks)
+        return admission.shared_looks < self._waits_since + 2
 
     def _under_way(self) -> bool:
         return self._connections.open() > 0 or self._results.open > 0 or self._run_state.freeing > 0

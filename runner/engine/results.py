@@ -31,6 +31,8 @@ STOP_GRACE_S = 1.0  # for downloads that are nearly complete when the run is sto
 # When so many results cannot be fetched from here, nothing more is paid for; without any that came
 # home, the first is enough.
 OUT_OF_REACH_SHARE = 0.1
+# A bucket that takes nothing is waited for so long: where it stays away, so do the results of all jobs.
+BUCKET_PATIENCE_S = 900.0
 
 Begin = Callable[[Coroutine[Any, Any, None]], object]
 
@@ -55,6 +57,9 @@ class Results:
         self._hosts: set[str] = set()  # that delivered
         self._delivered = 0
         self._unreachable = False
+        self._not_kept_since: float | None = None  # since when nothing can be put where results are kept
+        self._not_kept_tries = 0
+        self._put_at = -math.inf  # when one may try whether something can
         self._stop_at = math.inf
         self.done_at: deque[float] = deque(maxlen=200)  # of the last ones, by the monotonic clock
 
@@ -76,12 +81,14 @@ class Results:
         to_download = run_state.backlog.to_download
         if not to_download and not self._places.let_go:
             return math.inf
+        if self._not_kept_since is not None and (len(self._places) or now < self._put_at):
+            return self._put_at if now < self._put_at else math.inf
         again_at = self._places.judge(now, waiting=bool(to_download))
         while to_download or self._places.let_go:
             if run_state.counts_downloads:
-                at = run_state.scheduler.rate.next_at(now)
-                if at > now:
-                    return min(at, again_at)
+                rate = run_state.scheduler.rate
+                if (at := rate.next_at(now)) > now or not rate.has_permit(now):
+                    return min(max(at, rate.next_at(now)), again_at)
             if (taken := self._places.take(to_download)) is None:
                 break
             if run_state.counts_downloads:
@@ -90,6 +97,8 @@ class Results:
             handle = DownloadHandle()
             self._places.begin(row, handle, now, slow=slow)
             start(self._fetch(row, handle, now))
+            if self._not_kept_since is not None:
+                break  # one tries for all
         return min(again_at, self._places.judge(now, waiting=bool(to_download)))
 
     def stop(self, now: float) -> float:
@@ -170,6 +179,9 @@ class Results:
 
     async def _again(self, result: DownloadResult) -> None:
         run_state, job = self._run_state, result.job
+        if result.not_kept:
+            self._not_kept(result)
+            return
         if result.came:
             run_state.progress.event("partly", job=job.id, files=[str(path) for path in result.came])
         # Without urls nobody was asked yet: its file went from the disk. What is odd is told with what becomes of it.
@@ -194,6 +206,17 @@ class Results:
             first = result.fetched is Fetched.RENEW and job.row not in self._renewed and not result.odd
             run_state.backlog.after(0.0 if first else delay_s, run_state.backlog.to_renew, job.row)
             self._renewed.add(job.row)
+
+    def _not_kept(self, result: DownloadResult) -> None:
+        """The place of the results takes none: have this one tried again, before all others."""
+        run_state, now = self._run_state, self._run_state.now()
+        if self._not_kept_since is None:
+            self._not_kept_since, self._not_kept_tries = now, 0
+        self._not_kept_tries += 1
+        self._put_at = now + run_state.draw_back_off(self._not_kept_tries, base_s=0.5, cap_s=LONGEST_WAIT_S)
+        run_state.backlog.to_download.appendleft(result.job.row)
+        if now - self._not_kept_since >= BUCKET_PATIENCE_S:
+            run_state.stop(Exit.TEMPORARY, f"{result.why}; what is paid is kept: run again to go on")
 
     def _enough(self, result: DownloadResult, tries: int) -> bool:
         """Whether this run has tried often enough for one result."""
@@ -229,12 +252,15 @@ class Results:
 
     @property
     def out_of_reach(self) -> bool:
-        """Whether nothing new is paid for: results cannot be got to from here."""
-        return self._unreachable
+        """Whether nothing new is paid for: results cannot be got to from here, or cannot be kept."""
+        return self._unreachable or self._not_kept_since is not None
 
     def _judge_reach(self, result: DownloadResult) -> None:
         """Hold new submits while the hosts of results cannot be got to, and let them go on once they can."""
         job, host = result.job, result.out_of_reach
+        if result.not_kept or self._not_kept_since is not None:
+            self._judge_keeping(result)
+            return
         self._out_of_reach.pop(job.row, None)
         if result.fetched not in (Fetched.DONE, Fetched.STOPPED) and host and host not in self._hosts:
             self._out_of_reach[job.row] = host
@@ -248,6 +274,18 @@ class Results:
             if unreachable
             else "results can be fetched again: submits continue",
         )
+        self._run_state.notify()
+
+    def _judge_keeping(self, result: DownloadResult) -> None:
+        """Hold new submits while results cannot be put where they are kept, and let them go on once they can."""
+        if result.not_kept and self._not_kept_tries == 1:
+            message = f"no new jobs are submitted while results cannot be kept: {result.why}"
+        elif not result.not_kept and (result.fetched is Fetched.DONE or result.came):
+            self._not_kept_since = None
+            message = "results can be kept again: submits continue"
+        else:
+            return
+        self._run_state.progress.event("warning", message=message)
         self._run_state.notify()
 
     def note_missing(self) -> None:

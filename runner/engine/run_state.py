@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from runner.engine.admission import Admission
@@ -14,7 +15,7 @@ from runner.engine.limits import LimitsKept
 from runner.engine.reasons import Reasons
 from runner.engine.share import ClaimedJobs, WholeManifest
 from runner.engine.times import Times
-from runner.engine.view import Progress, RunOptions, Tally
+from runner.engine.view import OutJob, Progress, RunOptions, Tally
 from runner.engine.waits import Wait, Waits, is_quota
 from runner.errors import Exit, RunnerError
 from runner.host.clock import epoch
@@ -71,7 +72,9 @@ class RunState:
         self.health = Health(options.patience_s)
         self.key = KeyCheck()
         self.waits = Waits(PATIENCE_S if options.patience_s is None else options.patience_s)
-        self.admission = Admission(options)
+        # What all who work at the manifest have together is counted in the database.
+        own = options if context.quota is None else replace(options, limit=None, canary=None)
+        self.admission = Admission(own)
         lease = context.lease
         self.share = WholeManifest(context) if lease is None else ClaimedJobs(context, lease.worker)
         self.backlog = Backlog(context, self.admission, options, self.share)
@@ -223,10 +226,26 @@ class RunState:
             reserved=reserved,
             unwatched=age_s > 0.0,
             troubled=job.trouble is not None,
+            job=job.id,
+            model=job.model,
+            shape=job.shape,
+            since_s=submitted,
         )
         self.scheduler.accepted(
             job.row, shape=job.shape, group=job.model, age_s=age_s, now=self.now(), polled=polled
         )
+
+    def waits_for(self, most: int) -> tuple[OutJob, ...]:
+        """Return the tasks that run at the service, the oldest first; none where there are more."""
+        if not 0 < len(self.waiting) <= most:
+            return ()
+        now = self.context.clock.wall_s()
+        found = []
+        for each in sorted(self.waiting.values(), key=lambda each: each.since_s):
+            curve = self.scheduler.durations.curve(each.shape, group=each.model)
+            usual_s = curve.age(0.5) if curve is not None else None
+            found.append(OutJob(job=each.job, age_s=max(now - each.since_s, 0.0), usual_s=usual_s))
+        return tuple(found)
 
     def drop(self, row: int) -> None:
         """Wait for this task no longer in this run; whoever says so notes why, if it is to be known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from runner.model import Job, State
+from runner.model import NEVER_SENT, Job, State
 from runner.steps.context import RunContext
 from runner.steps.submit import take_back, take_back_of
 from runner.store import jobs, shares
@@ -27,6 +27,9 @@ class Share(Protocol):
 
     def page(self, conn: Connection, *, after: Place, limit: int) -> list[Job]:
         """Return the next jobs of which nothing was sent, in the manifest's order, after `(position, row)`."""
+
+    def free(self, conn: Connection, rows: Collection[int]) -> list[Job]:
+        """Return those of these rows of which nothing was sent, and that are nobody else's."""
 
     def chosen(self, conn: Connection, rows: Collection[int]) -> None:
         """These of a page are about to be sent."""
@@ -60,6 +63,10 @@ class WholeManifest:
 
     def page(self, conn: Connection, *, after: Place, limit: int) -> list[Job]:
         return jobs.page_to_send(conn, self._context.settings.name, after=after, limit=limit)
+
+    def free(self, conn: Connection, rows: Collection[int]) -> list[Job]:
+        found = [jobs.get(conn, row) for row in rows]
+        return [job for job in found if job.listed and job.state in NEVER_SENT]
 
     def chosen(self, conn: Connection, rows: Collection[int]) -> None:
         pass
@@ -104,6 +111,11 @@ class ClaimedJobs:
 
     def page(self, conn: Connection, *, after: Place, limit: int) -> list[Job]:
         return shares.free_to_send(conn, self._name, after=after, limit=limit)
+
+    def free(self, conn: Connection, rows: Collection[int]) -> list[Job]:
+        found = [jobs.get(conn, row) for row in rows]
+        others = shares.held_by_others(conn, self._worker) if rows else frozenset[int]()
+        return [job for job in found if job.listed and job.state in NEVER_SENT and job.row not in others]
 
     def chosen(self, conn: Connection, rows: Collection[int]) -> None:
         shares.claim(conn, self._worker, rows)

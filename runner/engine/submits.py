@@ -52,10 +52,15 @@ async def _not_sent(run_state: RunState, done: Submitted) -> None:
     match done.not_sent:
         case NotSent.UPLOADS:
             await run_state.backlog.prepare(job)
+        case NotSent.OFF:
+            run_state.backlog.switched_off.leave(job.row, job.id)
         case NotSent.TIME:
             run_state.backlog.resend.appendleft(job.row)
         case NotSent.UNCERTAIN:
             run_state.uncertain(job, done.failure.message if done.failure else "")
+        case NotSent.QUOTA:
+            run_state.backlog.ready.appendleft((job.row, job.shape))
+            run_state.admission.shared_room = 0
         case NotSent.BUDGET if done.verdict is Verdict.PROBE_OUT and run_state.context.lease is None:
             run_state.admission.set_aside(job.row, job.shape)
         case NotSent.BUDGET if done.verdict in (Verdict.PROBE_OUT, Verdict.PROBE_ELSEWHERE):

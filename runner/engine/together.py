@@ -15,9 +15,9 @@ from runner.engine.share import ClaimedJobs
 from runner.errors import Exit, RunnerError
 from runner.lifecycle.rules import Failure
 from runner.model import Job
-from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
 from runner.service.protocol import FailureClass
-from runner.store import events, ledger, needs, workers
+from runner.store import begun_jobs, events, ledger, needs, workers
+from runner.store.begun_jobs import Begun
 from runner.store.connection import Connection
 from runner.store.lease import Lease
 from runner.store.workers import Worker
@@ -38,6 +38,7 @@ class _Seen:
     gone: bool  # somebody works no more: what it had claimed is free
     failing: str | None  # why nobody should submit any more
     surprises: Sequence[ledger.Surprise]
+    begun: Begun | None  # by all of the manifest together, where that is counted
 
 
 class Together:
@@ -66,7 +67,7 @@ class Together:
         self._begun = False  # before, the engine asks for all that is left anyway
 
     async def begin(self) -> None:
-        """Wait until all others of the account know of us: until then the whole rate is theirs."""
+        """Wait until all others of the account know of us: until then all places for tasks are theirs."""
         told = False
         while not self._run_state.reasons.halted:
             seen = await self._beat()
@@ -133,6 +134,7 @@ class Together:
                 gone=gone,
                 failing=failing,
                 surprises=ledger.surprises(conn, context.settings.name) if mates else (),
+                begun=begun_jobs.stand(conn, context.quota) if context.quota is not None else None,
             )
 
         seen = await context.writer.write(beat)
@@ -141,7 +143,21 @@ class Together:
         if now_s - seen.began_s <= PRECISE_S:
             lease.clock.told(seen.server_s, asked_s=seen.began_s, answered_s=now_s)
         self._divide(seen.others)
+        if seen.begun is not None:
+            self._count(seen.begun)
         return seen
+
+    def _count(self, begun: Begun) -> None:
+        """Go on with the rest once the canaries of all are done; submit no more where one of them never will be."""
+        run_state = self._run_state
+        if (canaries := run_state.admission.shared(begun)) is not None:
+            run_state.progress.event(
+                "canary", message=f"{canaries} canaries are done; continuing with the rest"
+            )
+        if begun.failed is not None and not run_state.reasons.no_new:
+            run_state.reasons.stop_submitting(
+                Exit.INCOMPLETE, f"a canary {begun.failed}; no more jobs were submitted"
+            )
 
     def _failing(self, conn: Connection) -> str | None:
         """Return why to submit no more, by what has become of the last jobs of all workers since we began."""
@@ -164,26 +180,22 @@ class Together:
         return why
 
     def _divide(self, others: Sequence[Worker]) -> None:
-        """Take our part of what the account, and the manifest, may have at once."""
+        """Take our part of what the manifest may have at once; of the rate permits are asked for."""
         run_state, lease = self._run_state, self._lease
-        name, limits = run_state.context.settings.name, run_state.context.settings.limits
+        name = run_state.context.settings.name
         mates = [each for each in others if each.manifest == name]
-        rate, tasks = run_state.scheduler.rate, run_state.scheduler.tasks
-        if isinstance(rate, AdjustableRate) and limits.requests_per_second is None:
-            # Each would look for a higher rate by itself, and find that of all together.
-            rate.keep_below(None if not others else rate.found_per_s or rate.rate_per_s * lease.sharers)
+        tasks = run_state.scheduler.tasks
         lease.sharers, lease.others_busy = 1 + len(others), sum(each.busy for each in others)
-        run_state.limits.share_with(lease.sharers)
+        run_state.scheduler.rate.share_with(lease.sharers)
         self._mates = frozenset(each.id for each in mates)
         self._share.mates_busy = any(each.busy for each in mates)
-        if isinstance(tasks, AdjustableConcurrency):
-            all_ = tasks.given
-            before = sum(each.id < lease.worker for each in mates)
-            part = math.inf
-            if math.isfinite(all_):
-                part, rest = divmod(int(all_), 1 + len(mates))
-                part = max(min(part + (before < rest), all_ - sum(each.in_flight for each in mates)), 0)
-            tasks.keep_below(part if mates else math.inf)
+        all_ = tasks.given
+        before = sum(each.id < lease.worker for each in mates)
+        part = math.inf
+        if math.isfinite(all_):
+            part, rest = divmod(int(all_), 1 + len(mates))
+            part = max(min(part + (before < rest), all_ - sum(each.in_flight for each in mates)), 0)
+        tasks.keep_below(part if mates else math.inf)
 
     def _follow(self, seen: _Seen) -> None:
         run_state = self._run_state

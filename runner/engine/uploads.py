@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from runner.engine.chained import not_as_made
 from runner.engine.run_state import RunState
 from runner.errors import Exit, RunnerError
 from runner.host.drives import DriveAway
 from runner.lifecycle.rules import Failure
+from runner.model import Reference
 from runner.pace.scheduler import Call
 from runner.service.protocol import Meaning
 from runner.steps import upload as upload_step
@@ -21,7 +23,7 @@ async def send(run_state: RunState, wanted: upload_step.Needed, sent_at: float) 
     try:
         done = await upload_step.upload(run_state.context, reference, wanted)
     except upload_step.REFERENCE_ERRORS as exc:
-        _changed(run_state, wanted, exc)
+        _changed(run_state, wanted, reference, exc)
         return
     except DriveAway as exc:
         _away(run_state, wanted, exc)
@@ -45,10 +47,13 @@ async def send(run_state: RunState, wanted: upload_step.Needed, sent_at: float) 
         backlog.after(delay_s, backlog.to_upload, wanted)
 
 
-def _changed(run_state: RunState, wanted: upload_step.Needed, exc: RunnerError) -> None:
+def _changed(run_state: RunState, wanted: upload_step.Needed, reference: Reference, exc: RunnerError) -> None:
     """A file is not what was planned: nothing of its jobs was sent, and the next run plans them as it is then."""
     waiting = run_state.backlog.unusable(wanted)
     run_state.told.update(waiting)
+    if reference.result_of is not None:
+        not_as_made(run_state, reference, len(waiting))
+        return
     run_state.progress.event("warning", message=exc.message)
     run_state.reasons.note(
         Exit.INCOMPLETE,

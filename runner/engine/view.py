@@ -32,8 +32,20 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutJob:
+    """A job whose task runs at the service: how old it is, and how long one like it usually takes, if that is known."""
+
+    job: str
+    age_s: float
+    usual_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A run at one moment. `counts` are of the listed jobs, by state."""
+    """A run at one moment. `counts` are of the listed jobs, by state.
+
+    `waiting_for` are the tasks that are all that is left, where these are few; the oldest first.
+    """
 
     counts: dict[str, int]
     orphans: int
@@ -48,6 +60,7 @@ class Snapshot:
     elapsed_s: float
     eta_s: float | None
     note: str = ""
+    waiting_for: tuple[OutJob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,6 +151,9 @@ class RunLock(Protocol):
     def share(self) -> None:
         """Let others hold it as well, from now on."""
 
+    def is_shared(self) -> bool:
+        """Whether those who hold it, and not we, share it: others may join them."""
+
     def release(self) -> None:
         """Give the lock back."""
 
@@ -213,6 +216,10 @@ class ManifestLock:
 
     def share(self) -> None:
         """Do nothing: nobody shares a file."""
+
+    def is_shared(self) -> bool:
+        """Say no: nobody shares a file."""
+        return False
 
     @staticmethod
     def _say_who(file: IO[str], now_s: float, command: str) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
 class JobIds:
-    """Jobs that are named one by one. `words` is how a person named them: `--picked`."""
+    """Jobs that are named one by one. `words` is how a person named them: `--picked`.
+
+    `results` are the numbers of the results that are meant, for jobs of which not all are.
+    """
 
     ids: frozenset[str]
     words: str
+    results: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
         return self.words
@@ -26,6 +31,15 @@ def fits(only: Only | None, id_: str) -> bool:
     if only is None:
         return True
     return id_ in only.ids if isinstance(only, JobIds) else fnmatchcase(id_, only)
+
+
+def means_result(only: Only | None, id_: str, number: int) -> bool:
+    """Say whether a result of a job that is meant is one of those that are.
+
+    >>> means_result(JobIds(frozenset({"cat"}), "--picked", {"cat": (2,)}), "cat", 1)
+    False
+    """
+    return not isinstance(only, JobIds) or number in only.results.get(id_, (number,))
 
 
 def in_words(only: Only) -> str:

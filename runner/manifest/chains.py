@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,15 +22,21 @@ _ASKED_IDS: Final = 500_000  # ids that are compared with misspelt ones in all: 
 _NAMED: Final = 5
 
 
-class Outcomes(Protocol):
-    """What is known of jobs that were run: a job is told by its id and fingerprint; `take` helps after a rename."""
+IsListed = Callable[[str, str], bool]
 
-    def edition(self, job: str, fingerprint: str, take: int) -> int:
+
+class Outcomes(Protocol):
+    """What is known of jobs that were run: a job is told by its id and fingerprint, after a rename by its take.
+
+    `is_listed(id, fingerprint)` says which are jobs of the manifest themselves: none of these was renamed.
+    """
+
+    def edition(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> int:
         """Return how many of its earlier rounds had a result."""
         ...
 
-    def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
-        """Return whether a person has picked what it has made last."""
+    def picked(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> tuple[int, ...] | None:
+        """Return which results of its last round a person has picked, empty for all of it; None if it is not picked."""
         ...
 
     def was_sent(self, job: str, fingerprint: str) -> bool:
@@ -45,13 +51,13 @@ class Outcomes(Protocol):
 class NothingKnown:
     """No job was ever run."""
 
-    def edition(self, job: str, fingerprint: str, take: int) -> int:
+    def edition(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> int:
         """Return 0."""
         return 0
 
-    def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
-        """Return False."""
-        return False
+    def picked(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> tuple[int, ...] | None:
+        """Return None."""
+        return None
 
     def was_sent(self, job: str, fingerprint: str) -> bool:
         """Return False."""
@@ -228,16 +234,27 @@ class Chains:
         if len(open_) != 1:
             return references, tokens
         place = open_[0]
-        for number, token in enumerate(options[place][: len(_takes_of(references[place]))]):
+        asked = draft.references[place]
+        assert isinstance(asked, AskedResult)
+        for job, one, token in self._choices(asked, _takes_of(references[place])):
             tried = [*tokens[:place], token, *tokens[place + 1 :]]
             if self._outcomes.was_sent(draft.spec.id, _fingerprint(draft, tried)):
-                asked = draft.references[place]
-                assert isinstance(asked, AskedResult)
-                jobs = (_takes_of(references[place])[number],)
                 references = [*references]
-                references[place] = _unbound(asked, references[place].kind, jobs)
+                references[place] = _unbound(one, references[place].kind, (job,))
                 return references, tried
         return references, tokens
+
+    def _choices(
+        self, asked: AskedResult, takes: Sequence[JobId]
+    ) -> Iterator[tuple[JobId, AskedResult, str]]:
+        """Yield what a person can choose: the take, what is asked of it then, and its token."""
+        for job in takes:
+            known = self._known[job]
+            yield job, asked, self._token(asked, job, known)
+            for result in range(1, 1 + (self._outcomes.results(job, known.fingerprint) or 0)):
+                if result != asked.result:
+                    one = asked._replace(result=result)
+                    yield job, one, self._token(one, job, known)
 
     def _reference(self, asked: AskedResult, spot: Spot, draft: Draft) -> tuple[Reference, list[str]] | Wrong:
         """Return a reference, and what may stand for it in the fingerprint: several where it is not decided."""
@@ -267,22 +284,29 @@ class Chains:
         if not asked.pick:
             return _unbound(asked, kind, (JobId(jobs[0]),)), tokens
         picked = [
-            number
-            for number, (job, each) in enumerate(zip(jobs, known, strict=True))
-            if self._outcomes.is_picked(job, each.fingerprint, each.take)
+            (job, each, results)
+            for job, each in zip(jobs, known, strict=True)
+            if (results := self._outcomes.picked(job, each.fingerprint, each.take, self._is_listed))
+            is not None
         ]
-        if len(picked) == 1:
-            return _unbound(asked, kind, (JobId(jobs[picked[0]]),)), [tokens[picked[0]]]
+        if len(picked) == 1 and len(picked[0][2]) <= 1:
+            job, each, results = picked[0]
+            one = asked._replace(result=results[0]) if results and asked.result == 1 else asked
+            return _unbound(one, kind, (JobId(job),)), [self._token(one, job, each)]
         ids = tuple(map(JobId, jobs))
         # One token would be that of a choice made.
         return _unbound(asked, kind, ids, undecided=True), tokens if len(tokens) > 1 else [*tokens, ""]
 
     def _token(self, asked: AskedResult, job: str, known: _Known) -> str:
-        edition = self._outcomes.edition(job, known.fingerprint, known.take)
+        edition = self._outcomes.edition(job, known.fingerprint, known.take, self._is_listed)
         frame = asked.frame.value if asked.frame is not None else None
         return result_token(
             known.fingerprint, edition=edition, take=known.take, result=asked.result, frame=frame
         )
+
+    def _is_listed(self, job: str, fingerprint: str) -> bool:
+        known = self._known.get(job)
+        return known is not None and known.fingerprint == fingerprint
 
     def _unsuited(
         self, asked: AskedResult, spot: Spot, draft: Draft, job: str, source: _Known

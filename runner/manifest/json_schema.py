@@ -263,7 +263,8 @@ def _head_properties() -> Schema:
                 "dir": {
                     "type": "string",
                     "minLength": 1,
-                    "description": "Folder, relative to this manifest. Default: out/<name> in the workspace.",
+                    "description": "Folder, relative to this manifest, or s3://bucket/prefix. Default: out/<name>"
+                    " in the workspace.",
                 },
                 "name": {
                     "type": "string",

@@ -19,14 +19,15 @@ from typing import BinaryIO
 
 from runner.errors import TemporaryTrouble, UsageError
 from runner.host.clock import Clock, SystemClock
-from runner.host.drives import DRIVES, CopyFailed
+from runner.host.drives import DRIVES, CopyFailed, DriveAway
 from runner.manifest.copies import SETTLED_AFTER_S, Copies, Copy, HashMemory
 from runner.manifest.mending import Wanted, needs_mending
 from runner.manifest.mending import mend as mend_picture
 from runner.manifest.odd_pictures import MENDED, NOT_FETCHED, REPAIRED, oddities
 from runner.manifest.pictures import Look, PictureBroken, look
 from runner.manifest.references import ReferenceProblem, bare, origin_of
-from runner.model import Kind, Reference, Sha256
+from runner.model import Kind, ObjectPath, Reference, Sha256
+from runner.results.bucket_errors import BucketTrouble
 from runner.results.containers import Identified, identify, whole
 from runner.results.media import (
     JPEG,
@@ -37,6 +38,7 @@ from runner.results.media import (
     describe,
     name_for,
 )
+from runner.results.shared_references import SharedReferences, unnamed_copy
 
 PIECE_BYTES = 1_000_000
 MAX_BYTES = 1_000_000_000
@@ -78,6 +80,7 @@ class DiskReferences:
         fetched: Where files are kept that were named by url; None where none may be.
         fetch: Fetches them; without it those that are not there are not judged.
         tell: Takes a line for people where mending takes long.
+        elsewhere: Finds what another machine had at a path that nothing is at here, by the path as it is written.
     """
 
     def __init__(
@@ -90,8 +93,10 @@ class DiskReferences:
         fetched: Copies | None = None,
         fetch: Fetch | None = None,
         tell: Callable[[str], None] = lambda _: None,
+        elsewhere: Callable[[str], Reference | None] = lambda _: None,
     ) -> None:
         self._tell = tell
+        self._elsewhere = elsewhere
         self._made = 0  # copies that were mended by this reader
         self._fetched = fetched
         self._fetch = fetch
@@ -160,6 +165,8 @@ class DiskReferences:
 
     def still_has(self, reference: Reference) -> bool:
         """Return whether the file of a reference has the content it had."""
+        if isinstance(reference.file, ObjectPath):
+            return False
         found = self._judged(reference.file, reference.path, None)
         return isinstance(found, Reference) and found.sha256 == reference.sha256
 
@@ -169,7 +176,8 @@ class DiskReferences:
         except _UnfitError as exc:
             return exc.problem
         except OSError as exc:
-            return _unreadable(text, exc)
+            gone = exc.errno in (errno.ENOENT, errno.ENOTDIR)
+            return (self._elsewhere(text) if gone else None) or _unreadable(text, exc)
 
     def _read(self, path: Path, text: str, mend: Wanted | None) -> Reference:
         with _open_regular(path, text) as file:
@@ -386,10 +394,14 @@ def _unreadable(text: str, exc: OSError) -> ReferenceProblem:
             return ReferenceProblem(what=what, hint="", code="reference-unreadable")
 
 
-def open_verified(reference: Reference) -> BinaryIO:
+def open_verified(reference: Reference, shared: SharedReferences | None = None) -> BinaryIO:
     """Return the content of a reference, proven to be what was hashed, whatever happens to its file now.
 
     The caller closes it. It stands at its beginning and is `reference.size_bytes` long.
+
+    Args:
+        reference: What is wanted.
+        shared: Where its content may be too, if its file is not on this machine.
 
     Raises:
         ReferenceChanged: The file has another content than when the job was planned.
@@ -398,9 +410,7 @@ def open_verified(reference: Reference) -> BinaryIO:
         TemporaryTrouble: There is no room for the temporary copy.
     """
     try:
-        source = _copied_from_afar(reference) or _open_regular(
-            reference.file, reference.path, most_s=AWAY_AFTER_S
-        )
+        source = _opened(reference, shared)
     except _UnfitError as exc:
         raise ReferenceChanged(exc.problem.what, hint=_PLAN_AGAIN) from exc
     except CopyFailed as exc:
@@ -417,9 +427,32 @@ def open_verified(reference: Reference) -> BinaryIO:
     return copy
 
 
-def _copied_from_afar(reference: Reference) -> BinaryIO | None:
+def _opened(reference: Reference, shared: SharedReferences | None) -> BinaryIO:
+    try:
+        return _opened_wherever(reference, shared)
+    except BucketTrouble as exc:  # as a drive: other jobs use other files, and this one is tried again
+        raise DriveAway(exc.message, hint=exc.hint) from exc
+
+
+def _opened_wherever(reference: Reference, shared: SharedReferences | None) -> BinaryIO:
+    if isinstance(reference.file, ObjectPath):
+        if (copy := unnamed_copy(reference.file)) is None:
+            raise FileNotFoundError(errno.ENOENT, "not there", str(reference.file))
+        return copy
+    try:
+        return _copied_from_afar(reference.file) or _open_regular(
+            reference.file, reference.path, most_s=AWAY_AFTER_S
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        found = shared.open(reference) if shared is not None else None
+        if found is None:
+            raise
+        return found
+
+
+def _copied_from_afar(path: Path) -> BinaryIO | None:
     """Return a copy of a file whose drive may go away at any time; None where it is on a disk of this machine."""
-    if DRIVES.leads_away(os.path.abspath(reference.file)) is None:  # noqa: PTH100  # links are followed there
+    if DRIVES.leads_away(os.path.abspath(path)) is None:  # noqa: PTH100  # links are followed there
         return None
     try:
         number, name = tempfile.mkstemp(prefix="rivya-batch-")
@@ -427,7 +460,7 @@ def _copied_from_afar(reference: Reference) -> BinaryIO | None:
         raise CopyFailed(*exc.args) from exc
     file = os.fdopen(number, "rb")
     try:
-        if DRIVES.copy_of(reference.file, name, most_s=AWAY_AFTER_S):
+        if DRIVES.copy_of(path, name, most_s=AWAY_AFTER_S):
             return file
     except BaseException:
         file.close()

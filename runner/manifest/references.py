@@ -13,7 +13,7 @@ from runner.contract.phrases import shown
 from runner.manifest.mending import Wanted
 from runner.manifest.near_files import nearby
 from runner.manifest.odd_pictures import MENDED
-from runner.model import Reference
+from runner.model import Reference, ResultPath
 from runner.words import harmless
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
@@ -105,7 +105,7 @@ class References:
         self._reader = reader
         self._folder = folder
         self._known: dict[tuple[str, Wanted | None], Reference | ReferenceProblem] = {}
-        self.mended: dict[Path, Reference] = {}  # copies that are sent in the place of files, so far
+        self.mended: dict[ResultPath, Reference] = {}  # copies that are sent in the place of files, so far
         self._missing = 0
 
     @property

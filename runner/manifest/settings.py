@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from runner.contract import Contract
 from runner.contract.phrases import shown
 from runner.host.drives import DRIVES
+from runner.manifest.findings import Spot
 from runner.manifest.prices import read_prices
 from runner.manifest.section import Section
 from runner.manifest.texts import filled_in
 from runner.model import (
+    BUCKET_SCHEMES,
     RESEND_AFTER_S,
     RESEND_WITHIN_S,
     REUSE_UPLOADS_WITHIN_S,
@@ -21,10 +24,13 @@ from runner.model import (
     Json,
     Limits,
     ModelId,
+    ObjectPath,
     Polling,
+    ResultPath,
     Settings,
 )
 
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,200}")
 SHORTEST_RESEND_S: Final = 0.05
 LONGEST_RESEND_S: Final = 3600.0  # retention of keys is undocumented; above this it is a bet
 
@@ -68,7 +74,7 @@ def read_settings(
     )
 
 
-def _output_dir(output: Section, folder: Path, variables: Mapping[str, Json]) -> Path | None:
+def _output_dir(output: Section, folder: Path, variables: Mapping[str, Json]) -> ResultPath | None:
     text = output.text("dir")
     if text is None:
         return None
@@ -81,12 +87,39 @@ def _output_dir(output: Section, folder: Path, variables: Mapping[str, Json]) ->
     if result.startswith("~"):
         output.findings.error(spot, "`~` is not expanded in a manifest", "bad-folder", "write the whole path")
         return None
+    if (place := _in_bucket(result, spot, output)) is not False:
+        return place
     directory = (folder / result).absolute()
     DRIVES.wait_for(directory)
     if directory.exists() and not directory.is_dir():
         output.findings.error(spot, f"{shown(result)} is a file, not a folder", "bad-folder")
         return None
     return directory
+
+
+def _in_bucket(text: str, spot: Spot, output: Section) -> ObjectPath | Literal[False] | None:
+    """Return the place in a bucket that `output.dir` names, None where it cannot be one; False for a folder."""
+    scheme, marks, rest = text.partition("://")
+    if not marks:
+        return False
+    if scheme not in BUCKET_SCHEMES:
+        known = " ".join(f"{each}://" for each in BUCKET_SCHEMES)
+        output.findings.error(
+            spot, f"{shown(text)} is neither a folder nor in a bucket ({known})", "bad-folder"
+        )
+        return None
+    parts = rest.rstrip("/").split("/")
+    if not _BUCKET.fullmatch(parts[0]):
+        if "@" in parts[0]:
+            what = "output.dir holds credentials: they come from the environment, never from here"
+        else:
+            what = f"{shown(text)} names no bucket: {scheme}://bucket/prefix"
+        output.findings.error(spot, what, "bad-folder")
+        return None
+    if any(part in ("", ".", "..") for part in parts) or set(rest) & set("?#\\"):
+        output.findings.error(spot, f"{shown(text)} cannot be a place in a bucket", "bad-folder")
+        return None
+    return ObjectPath(f"{scheme}://{'/'.join(parts)}")
 
 
 def _budget(top: Section) -> Budget:

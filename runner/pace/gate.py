@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from runner.pace.numbers import number
 
@@ -21,7 +23,9 @@ class GateSettings:
         serves="a loop that is a little late keeps to the grid of send times and so loses no rate",
     )  # fmt: skip
     first_wait_s: float = number(
-        0.25, unit="s", serves="a 429 that does not say how long: the first wait, doubled each time"
+        0.25,
+        unit="s",
+        serves="a 429 that does not say how long: the first wait, half as long again each time",
     )
     longest_wait_s: float = number(
         30.0, unit="s", serves="the same: half a minute, so that a minute's window is met twice"
@@ -36,6 +40,7 @@ GATE = GateSettings()
 LATELY_S = 2.0  # what happened within this time tells of now; so long one request alone may be on its way
 APART_S = 1.0  # refusals closer than this are one
 FORGET_S = 60.0  # what was refused longer ago says nothing of now
+_KEPT = ("_free_at", "_sent_at", "_passed", "_streak", "in_a_row", "half_open", "opens_at")
 
 
 class RateGate:
@@ -53,6 +58,17 @@ class RateGate:
         self.in_a_row = 0  # refusals with nothing that passed in between
         self.half_open = False
         self.opens_at = -math.inf  # what was sent before this knows nothing of the last 429
+
+    def as_kept(self) -> dict[str, Any]:
+        """Return all that it knows, for `take_up`."""
+        recent = [at for at in self._recent if at > self._sent_at - LATELY_S]
+        return {**{name: getattr(self, name) for name in _KEPT}, "recent": recent}
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        """Be as another was."""
+        for name in _KEPT:
+            setattr(self, name, kept[name])
+        self._recent.extend(kept["recent"])
 
     def next_at(self) -> float:
         """Return when the next request may go; at once if that is past."""
@@ -107,16 +123,11 @@ class RateGate:
         self._streak += 1
         self._passed = 0
         self.half_open = self.in_a_row > 1
-        if retry_after_s:
-            # Refused again right after a short wait that it asked for: it meant one request, not all of us.
-            wait_s = (
-                retry_after_s * min(1.5 ** (self._streak - 1), 10.0) if retry_after_s < 1.0 else retry_after_s
-            )
-        else:
-            # Zero, a time in the past and silence mean the same: wait a little, and longer each time.
-            doubled_s = max(GATE.first_wait_s, gap_s) * 2.0 ** min(
-                max(self.in_a_row, min(self._streak, 3)) - 1, 20
-            )
-            wait_s = min(doubled_s, GATE.longest_wait_s) * (0.5 + draw / 2)
+        # Zero, a time in the past and silence mean the same: wait a little. Refused again right after a short wait, it
+        # meant one request, not all of us: longer each time.
+        again = max(self.in_a_row, min(self._streak, 6)) - 1
+        wait_s = retry_after_s or max(GATE.first_wait_s, gap_s) * (0.5 + draw / 2)
+        if wait_s < 1.0 or not retry_after_s:
+            wait_s = min(wait_s * 1.5 ** min(again, 50), GATE.longest_wait_s)
         self.opens_at = now + wait_s
         return wait_s

@@ -7,6 +7,7 @@ import os
 import unicodedata
 from pathlib import Path
 
+from runner.model import ObjectPath, is_in_bucket
 from runner.store.server_address import ServerAddress
 
 
@@ -27,9 +28,9 @@ def times(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{number:,} times")
 
 
-def near(path: Path | ServerAddress | str) -> str:
+def near(path: Path | ObjectPath | ServerAddress | str) -> str:
     """Return a path as a reader would type it here: relative when it is below the working directory."""
-    if isinstance(path, ServerAddress):
+    if isinstance(path, (ServerAddress, ObjectPath)) or (isinstance(path, str) and is_in_bucket(path)):
         return str(path)
     try:
         here, text = os.getcwd(), os.fspath(path)  # noqa: PTH109

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from runner.engine import Snapshot
 from runner.progress.figures import credits_in_words, span
-from runner.progress.plain import KIND_WIDTH, ORDER, SOON_S, sentence, traffic
+from runner.progress.plain import KIND_WIDTH, NAMES, ORDER, sentence, time_left, traffic
 from runner.words import harmless
 
 COLOURS = {
@@ -106,16 +106,17 @@ class LiveProgress:
         self._width = width
 
     def _picture(self, view: Snapshot) -> Group:
-        total = sum(view.counts.values())
+        total = sum(view.counts.values()) - view.counts.get("off", 0)
         ended = sum(view.counts.get(name, 0) for name in ("done", "failed", "abandoned", "uncertain"))
         head = Text(f"{self._title}  ", style="bold", no_wrap=True, overflow="ellipsis")
         head.append(f"{ended:,} of {total:,} jobs  {span(view.elapsed_s)}", style="default")
-        if view.eta_s is not None and view.eta_s >= SOON_S:
-            head.append(f", about {span(view.eta_s)} left", style="default")
+        head.append(time_left(view), style="default")
         states = Text(no_wrap=True, overflow="ellipsis")
         for name in ORDER:
             if view.counts.get(name):
-                states.append(f"{view.counts[name]:,} {name}  ", style=COLOURS.get(name, "default"))
+                states.append(
+                    f"{view.counts[name]:,} {NAMES.get(name, name)}  ", style=COLOURS.get(name, "default")
+                )
         money = Table.grid(padding=(0, 2))
         cap = f" of {credits_in_words(view.cap)}" if view.cap is not None else ", no cap"
         money.add_row(
@@ -157,6 +158,7 @@ def _bar(counts: Mapping[str, int], width: int) -> Text:
         "uploading",
         "planned",
         "abandoned",
+        "off",
     )
     total = sum(counts.values()) or 1
     bar = Text(no_wrap=True, overflow="crop")

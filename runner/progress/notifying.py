@@ -84,7 +84,7 @@ class Notifier:
         self, code: Exit, *, counts: Mapping[str, int], charged: float, reserved: float, seconds: float
     ) -> None:
         """Tell how the run has ended, and wait a while for what has still to be sent."""
-        total = sum(counts.values())
+        total = sum(counts.values()) - counts.get("off", 0)
         text = (
             f"{counts.get('done', 0):,} of {counted(total, 'job')} done ({states(counts)}) in {span(seconds)}."
             f" {credits_in_words(charged)} credits spent, {credits_in_words(reserved)} reserved. Exit code {int(code)}."

@@ -24,7 +24,9 @@ ORDER = (
     "done",
     "failed",
     "abandoned",
+    "off",
 )
+NAMES = {"off": "switched off"}  # of what is called otherwise in the database
 
 
 class LineWriter:
@@ -126,7 +128,7 @@ def sentence(kind: str, data: dict[str, Any], *, verbose: int = 0) -> str | None
 
 def states(counts: Mapping[str, int]) -> str:
     """Return jobs by state: `3 waiting, 1,200 done`."""
-    return ", ".join(f"{counts[name]:,} {name}" for name in ORDER if counts.get(name))
+    return ", ".join(f"{counts[name]:,} {NAMES.get(name, name)}" for name in ORDER if counts.get(name))
 
 
 def status_line(view: Snapshot) -> str:
@@ -136,8 +138,18 @@ def status_line(view: Snapshot) -> str:
     money = (
         f"credits {credits_in_words(view.charged)} spent + {credits_in_words(view.reserved)} reserved{cap}"
     )
-    eta = f", about {span(view.eta_s)} left" if view.eta_s is not None and view.eta_s >= SOON_S else ""
-    return f"{counts} | {money} | {traffic(view.requests, view.rejections, view.rate_per_s)}{eta}"
+    return f"{counts} | {money} | {traffic(view.requests, view.rejections, view.rate_per_s)}{time_left(view)}"
+
+
+def time_left(view: Snapshot) -> str:
+    """Return how long a run still takes, or what it waits for: `, waiting for 1 job (shot-7): 18 s, usually 2 s`."""
+    if late := [each for each in view.waiting_for if each.usual_s is None or each.age_s > each.usual_s]:
+        first, more = late[0], len(view.waiting_for) - 1
+        usual = f", usually {span(first.usual_s)}" if first.usual_s is not None else ""
+        others = f" and {more} more" if more else ""
+        jobs = counted(len(view.waiting_for), "job")
+        return f", waiting for {jobs} ({harmless(first.job, limit=40)}{others}): {span(first.age_s)} so far{usual}"
+    return f", about {span(view.eta_s)} left" if view.eta_s is not None and view.eta_s >= SOON_S else ""
 
 
 def traffic(requests: int, rejections: int, rate_per_s: float | None = None) -> str:

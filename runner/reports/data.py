@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from runner.errors import UsageError
 from runner.host.clock import epoch
-from runner.model import SANDBOX_URL, Json, Opinion, Pick, State
+from runner.model import SANDBOX_URL, Json, ObjectPath, Pick, ResultPath, State, is_in_bucket
 from runner.schemas import load_contracts
-from runner.store import jobs, manifests, picks, reporting
+from runner.store import jobs, manifests, picks, reporting, switches
 from runner.store.connection import Connection
 from runner.words import LONGEST_WORDS, harmless
 
@@ -67,6 +67,14 @@ class FilePlace:
 UrlOf = Callable[[FilePlace], str]
 
 
+class JobPrice(NamedTuple):
+    """Credits of one payment: the least, what is expected, and the most; None where nobody knows that."""
+
+    low: float
+    expected: float
+    high: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportJob:
     """One job as a report knows it. Credits are sums over its rounds, None where nothing was begun."""
@@ -97,6 +105,8 @@ class ReportJob:
     files: tuple[ReportFile, ...]
     pick: Pick
     marked_s: float | None  # when that was said
+    off: bool = False  # switched off by a person
+    price: JobPrice | None = None  # what it is thought to cost, where that is known before it is sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +128,7 @@ class Report:
     workspace: str  # its random name
     sandbox: bool
     written_at: str
-    output_dir: Path
+    output_dir: ResultPath
     invocation: Invocation
     counts: Mapping[str, int]  # of the listed jobs, by state
     orphaned: int  # jobs the manifest no longer lists
@@ -148,7 +158,7 @@ def collect(
     conn: Connection,
     manifest: str,
     *,
-    output_dir: Path,
+    output_dir: ResultPath,
     written_at: str,
     invocation: Invocation | None = None,
     rows: Sequence[int] | None = None,
@@ -180,7 +190,7 @@ def collect(
             manifest=str(bound.path), options=("--sandbox",) if sandbox else ()
         )
         found = jobs_of(conn, manifest, rows, url_of or (lambda place: relative_url(place.path, output_dir)))
-        counts, orphaned = jobs.by_state(jobs.counts(conn, manifest))
+        counts, orphaned = jobs.by_state(jobs.counts(conn, manifest), switches.counts(conn, manifest))
         failures = _failures(reporting.failures(conn, manifest), invocation)
         models = reporting.models(conn, manifest) if rows is None else sorted({job.model for job in found})
         credits = tuple(reporting.credits_by_model(conn, manifest))
@@ -205,7 +215,7 @@ def collect(
     )
 
 
-def relative_url(path: str, folder: Path) -> str:
+def relative_url(path: str, folder: ResultPath) -> str:
     """Return the url of a file as a page in `folder` names it; safe for any character of a name.
 
     >>> relative_url("/out/a b/50%:#1.mp4", Path("/out"))
@@ -213,8 +223,11 @@ def relative_url(path: str, folder: Path) -> str:
     """
     inside = f"{folder}/"
     # The usual case, without asking the system where it stands: thousands of results lie beside their page.
-    near = path[len(inside) :] if path.startswith(inside) else os.path.relpath(path, folder)
-    return quote(near, safe="/")
+    if path.startswith(inside):
+        return quote(path[len(inside) :], safe="/")
+    if isinstance(folder, ObjectPath) or is_in_bucket(path):
+        return ""  # nothing leads from a bucket to a disk, or back
+    return quote(os.path.relpath(path, folder), safe="/")
 
 
 def jobs_of(
@@ -269,12 +282,9 @@ def jobs_of(
             error_code=_said(job.error_code),
             error_message=_said(job.error_message),
             files=tuple(files.get(job.row, ())),
-            pick=Pick(
-                verdict=Opinion(job.verdict) if job.verdict else None,
-                rating=job.rating or 0,
-                word=job.word or "",
-            ),
+            pick=picks.pick_of(job.verdict, job.rating, job.word, job.picked),
             marked_s=epoch(job.marked_at),
+            off=job.off,
         )
         for job in reporting.job_rows(conn, manifest, rows)
     )

@@ -8,6 +8,7 @@ formula gets a leading apostrophe; jsonl and json hold every value as it is.
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -16,9 +17,10 @@ from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from typing import Any, assert_never
-from xml.sax.saxutils import escape
 
-from runner.lifecycle.selection import Only, fits
+from runner.lifecycle.selection import Only, fits, means_result
+from runner.model import path_of
+from runner.results.storage import storage_of
 from runner.store import reporting
 from runner.store.connection import Connection
 from runner.words import json_text
@@ -54,6 +56,7 @@ COLUMNS = (
     "pick",
     "rating",
     "word",
+    "picked_results",
 )
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # obeyed by the terminal it is looked at in
@@ -98,16 +101,17 @@ def export_rows(conn: Connection, manifest: str, format: Format, only: Only | No
 def rows(conn: Connection, manifest: str, only: Only | None = None) -> Iterator[dict[str, Any]]:
     """Yield each job as `{column: value}` in the order of `COLUMNS`."""
     with reporting.snapshot(conn):
-        files: dict[int, list[str]] = {}
+        files: dict[int, list[tuple[int, str]]] = {}
         warnings: dict[int, list[str]] = {}
         for item in reporting.artifact_rows(conn, manifest):
-            files.setdefault(item.row, []).append(item.path)
+            files.setdefault(item.row, []).append((item.number, item.path))
             if item.warning:
                 warnings.setdefault(item.row, []).append(f"{Path(item.path).name}: {item.warning}")
         for job in reporting.job_rows(conn, manifest):
             if not fits(only, job.job):
                 continue
-            yield _row(job, files.get(job.row, []), warnings.get(job.row, []))
+            mine = [path for number, path in files.get(job.row, ()) if means_result(only, job.job, number)]
+            yield _row(job, mine, warnings.get(job.row, []))
 
 
 def _row(job: reporting.JobRow, files: list[str], warnings: list[str]) -> dict[str, Any]:
@@ -123,6 +127,7 @@ def _row(job: reporting.JobRow, files: list[str], warnings: list[str]) -> dict[s
         "pick": job.verdict or None,
         "rating": job.rating or None,
         "word": job.word or None,
+        "picked_results": json.loads(job.picked or "[]"),
     }
     return {name: values[name] for name in COLUMNS}
 
@@ -181,7 +186,7 @@ def _xspf(manifest: str, found: Iterator[dict[str, Any]]) -> Iterator[str]:
     yield f" <title>{_xml(manifest)}</title>\n <trackList>\n"
     for row, path in _results(found):
         yield (
-            f"  <track><location>{_xml(Path(path).as_uri())}</location><title>{_xml(row['job'])}</title>"
+            f"  <track><location>{_xml(_link(path))}</location><title>{_xml(row['job'])}</title>"
             f"<annotation>{_xml(row['prompt'] or '')}</annotation></track>\n"
         )
     yield " </trackList>\n</playlist>\n"
@@ -190,7 +195,12 @@ def _xspf(manifest: str, found: Iterator[dict[str, Any]]) -> Iterator[str]:
 def _m3u(found: Iterator[dict[str, Any]]) -> Iterator[str]:
     yield "#EXTM3U\n"
     for row, path in _results(found):
-        yield f"#EXTINF:-1,{row['job']}\n{Path(path).as_uri()}\n"
+        yield f"#EXTINF:-1,{row['job']}\n{_link(path)}\n"
+
+
+def _link(path: str) -> str:
+    place = path_of(path)
+    return storage_of(place).link(place)
 
 
 def _results(found: Iterator[dict[str, Any]]) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -202,6 +212,5 @@ def _results(found: Iterator[dict[str, Any]]) -> Iterator[tuple[Mapping[str, Any
 
 def _xml(text: str) -> str:
     """Return text for XML 1.0, which has no way to write most control characters."""
-    return escape(
-        "".join(char for char in text if char in "\t\n\r" or (char >= " " and char not in "\ufffe\uffff"))
-    )
+    kept = "".join(char for char in text if char in "\t\n\r" or (char >= " " and char not in "\ufffe\uffff"))
+    return html.escape(kept, quote=False)

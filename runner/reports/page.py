@@ -13,6 +13,7 @@ import html
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,8 +25,10 @@ from runner import __version__
 from runner.contract.once import OncePerObject
 from runner.errors import UsageError
 from runner.host.processes import is_alive
+from runner.model import ObjectPath, ResultPath
 from runner.reports.data import Report, ReportFile, ReportJob
 from runner.results.parts import disk_errors, sync_folder
+from runner.results.storage import storage_of
 
 ASSETS = Path(__file__).with_name("assets")
 SCRIPTS = (
@@ -33,6 +36,7 @@ SCRIPTS = (
     "model",
     "source",
     "media",
+    "switches",
     "tiles",
     "gallery",
     "grid",
@@ -53,28 +57,40 @@ _OURS = re.compile(r'<meta name="rivya-manifest" content="([^"]*)">')
 _HEAD_BYTES = 4096
 
 
-def page_path(folder: Path, manifest: str) -> Path:
-    """Return where a manifest's page goes: `report.html`, unless another manifest's stands there."""
+def page_path(folder: ResultPath, manifest: str, *, look: bool = True) -> ResultPath:
+    """Return where a manifest's page goes: `report.html`, unless another manifest's stands there.
+
+    Args:
+        folder: Where its results are.
+        manifest: Its name.
+        look: Look also where that is a question to a bucket.
+    """
     path = folder / "report.html"
+    if not look and isinstance(path, ObjectPath):
+        return path
     owner = _owner(path)
     return path if owner in (None, "", manifest) else folder / f"report-{manifest}.html"
 
 
-def write_report(report: Report, path: Path) -> int:
+def write_report(report: Report, path: ResultPath) -> int:
     """Write the page, whole or not at all, and return its size in bytes.
 
     Raises:
         UsageError: A file that is no report of ours stands there, or the folder cannot be written to.
         DiskTrouble: The disk is full or fails.
     """
-    with disk_errors(path.parent), suppress(FileNotFoundError, NotADirectoryError):
-        path.parent.stat()  # a drive that is away holds no report of anybody
+    if isinstance(path, Path):
+        with disk_errors(path.parent), suppress(FileNotFoundError, NotADirectoryError):
+            path.parent.stat()  # a drive that is away holds no report of anybody
     if _owner(path) == "":
         raise UsageError(
             f"{path} is not a rivya-batch report; it was left as it is",
             hint="move it away, then run it again",
         )
     data = render(report)
+    if isinstance(path, ObjectPath):
+        storage_of(path).write(path, data, mime="text/html; charset=utf-8")
+        return len(data)
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     with disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,6 +185,8 @@ def head(report: Report) -> dict[str, Any]:
         "commands": {
             "run": report.invocation.command("run"),
             "retry": _open(report.invocation.command("retry", "--only", ask), ask),
+            "validate": shlex.join(["rivya-batch", "validate", report.invocation.manifest]),
+            "switch": report.invocation.command("switch"),
             "pick": report.invocation.command("pick"),
             "resolve": _open(report.invocation.command("resolve", ask), ask),
         },
@@ -179,7 +197,7 @@ def head(report: Report) -> dict[str, Any]:
 def columns(jobs: Sequence[ReportJob]) -> dict[str, Any]:
     """Return jobs as columns, and the tables their numbers point into."""
     start = min((job.submitted_s for job in jobs if job.submitted_s is not None), default=0.0)
-    tables = {name: _Table() for name in ("state", "model", "prompt", "params", "refs", "error")}
+    tables = {name: _Table() for name in ("state", "model", "prompt", "params", "refs", "error", "price")}
     names: dict[str, _Table] = {}
     for job in jobs:
         for name in job.axes:
@@ -215,11 +233,18 @@ def columns(jobs: Sequence[ReportJob]) -> dict[str, Any]:
             ],
             "files": [_files(job.files) for job in jobs],
         },
-        # Of most nothing was said: [place in the columns, verdict, rating, word, when].
+        # Of most nothing was said: [place in the columns, verdict, rating, word, when, which of its results].
         "picks": [
-            [at, job.pick.verdict or "", job.pick.rating, job.pick.word, job.marked_s]
+            [at, job.pick.verdict or "", job.pick.rating, job.pick.word, job.marked_s, job.pick.results]
             for at, job in enumerate(jobs)
             if job.marked_s is not None
+        ],
+        "off": [at for at, job in enumerate(jobs) if job.off],
+        # Of jobs that are not sent yet, where somebody has asked: [place in the columns, number in the table].
+        "prices": [
+            [at, tables["price"].add(tuple(job.price))]
+            for at, job in enumerate(jobs)
+            if job.price is not None
         ],
         "axes": [{"name": name, "values": names[name].values, "jobs": axes[name]} for name in names],
         "tables": {name: table.values for name, table in tables.items()},
@@ -302,14 +327,12 @@ def _script(live: bool) -> str:
     return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
 
 
-def _owner(path: Path) -> str | None:
+def _owner(path: ResultPath) -> str | None:
     """Return whose report stands at a path: None for no file, an empty text for a file that is no report."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(_HEAD_BYTES).decode("utf-8", "replace")
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return ""
+    storage = storage_of(path)
+    data = storage.read(path, _HEAD_BYTES)
+    if data is None:
+        return "" if storage.exists(path) else None
+    start = data.decode("utf-8", "replace")
     found = _OURS.search(start)
     return html.unescape(found[1]) if found else ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from runner.errors import TemporaryTrouble
 from runner.words import harmless
@@ -74,6 +75,7 @@ class ResultTooLarge(ResultUnacceptable):
     renew = False
 
 
+@lru_cache(maxsize=256)  # each step of a fetch names its url
 def without_query(url: str) -> str:
     """Return a url fit to be shown: no query, no fragment, no user, printable."""
     bare = re.split(r"[?#]", url, maxsplit=1)[0]

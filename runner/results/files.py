@@ -1,11 +1,12 @@
-"""The output folder: where results land, and what stands there already.
+"""The output folder: where results land, and what stands there already. It may be in a bucket.
 
 Layout below `root`, for a job whose output name is `shots/hero`:
 
     shots/hero.mp4  shots/hero+2.png  shots/hero.json      results, and the job's sidecar
-    .parts/<owner>/shots/hero.part                         results on their way
+    .parts/<owner>/shots/hero.part                         results on their way; of a bucket, on a disk of this machine
     .old/shots/hero.1.mp4  .old/shots/hero.1.json          what a newer result superseded
     .moving/<sha256>.1                                     files between two names, during `relocate`
+    .references/<sha256>                                   see `runner.results.shared_references`
 
 A finished file is never overwritten. Everything here blocks on the disk; from async code call it in
 a worker thread.
@@ -14,31 +15,27 @@ a worker thread.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
-import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runner.errors import UsageError
-from runner.model import Artifact, Sha256
-from runner.results.media import EXTENSIONS
+from runner.model import Artifact, ObjectPath, ResultPath, Sha256
 from runner.results.parts import (
     DiskTrouble,
-    FolderUnusable,
     PartFile,
     Result,
     disk_error,
     disk_errors,
-    sha256_of,
-    sync_folder,
 )
+from runner.results.shared_references import REFERENCES
+from runner.results.storage import DISK, HALF, WhatStands, storage_of, suffix_of
 
 PARTS, OLD, MOVING = ".parts", ".old", ".moving"
 MARKS = ".marks"  # see `runner.store.marks`
-RESERVED = frozenset({PARTS, OLD, MOVING, MARKS})
+RESERVED = frozenset({PARTS, OLD, MOVING, MARKS, REFERENCES})
 """Names at the top of an output folder that no job may use."""
 
 
@@ -46,8 +43,8 @@ RESERVED = frozenset({PARTS, OLD, MOVING, MARKS})
 class Move:
     """A finished file that belongs at another place now. Both paths are absolute."""
 
-    source: Path
-    target: Path
+    source: ResultPath
+    target: ResultPath
     sha256: Sha256
     size_bytes: int
 
@@ -64,14 +61,23 @@ class OutputFolder:
     """One manifest's output folder.
 
     Args:
-        root: Absolute path; it need not exist yet.
+        root: Absolute; it need not exist yet.
         owner: The manifest's name: several manifests may share a folder, but not their parts.
+        scratch: Where results on their way are instead; needed where `root` is in a bucket.
+
+    Raises:
+        UsageError: It is in a bucket, and what is needed for that is not installed.
     """
 
-    def __init__(self, root: Path, *, owner: str = "run") -> None:
+    def __init__(self, root: ResultPath, *, owner: str = "run", scratch: Path | None = None) -> None:
         self.root = root
-        self._parts = root / PARTS / owner
-        self._safe: set[Path] = set()
+        self.storage = storage_of(root)
+        if scratch is None:
+            assert isinstance(root, Path), "results on their way need a disk"
+            scratch = root
+        self.scratch = scratch
+        self._parts = scratch / PARTS / owner
+        self._safe: set[ResultPath] = set()
         self._noted: set[Path] | None = None  # parts with notes on how to go on; None: not looked for yet
 
     def prepare(self) -> None:
@@ -81,25 +87,16 @@ class OutputFolder:
             FolderUnusable: It cannot (exit 2).
             DiskTrouble: Not even an empty file fits (exit 5).
         """
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                pass
+        self.storage.prepare(self.root)
+        if self.scratch != self.root:
+            DISK.prepare(self.scratch)
+        with disk_errors(self.scratch):
             self._noted = {notes.with_suffix("") for notes in self._parts.rglob("*.part.json")}
-        except (FileExistsError, NotADirectoryError) as exc:
-            raise FolderUnusable(
-                f"{self.root} is not a folder", hint="move it away, or set output.dir"
-            ) from exc
-        except OSError as exc:
-            trouble = disk_error(exc, self.root)
-            if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise FolderUnusable(
-                    trouble.message, hint="look at its permissions, or set output.dir"
-                ) from exc
-            raise trouble from exc
 
-    def mount(self) -> Path:
-        """Return where the drive begins that the folder is on, or would be on."""
+    def mount(self) -> Path | None:
+        """Return where the drive begins that the folder is on, or would be on; None where it is on none."""
+        if isinstance(self.root, ObjectPath):
+            return None
         place = self.root.resolve()
         while not place.exists() and place != place.parent:
             place = place.parent
@@ -116,7 +113,7 @@ class OutputFolder:
         Raises:
             DiskTrouble: It is away.
         """
-        if not mount or Path(mount).is_mount():
+        if not mount or isinstance(self.root, ObjectPath) or Path(mount).is_mount():
             return
         try:
             empty = not any(True for _ in self.root.iterdir())
@@ -133,15 +130,15 @@ class OutputFolder:
                 " on it is fetched again for free",
             )
 
-    def path_of(self, stem: str, number: int, extension: str) -> Path:
+    def path_of(self, stem: str, number: int, extension: str) -> ResultPath:
         """Return where a result belongs: `<stem>.<ext>`, then `<stem>+2.<ext>`.
 
         Raises:
             UsageError: The name leaves the folder, or is kept for our own use.
         """
-        return self._inside(stem, _suffix(number, extension))
+        return self._inside(stem, suffix_of(number, extension))
 
-    def sidecar_path(self, stem: str) -> Path:
+    def sidecar_path(self, stem: str) -> ResultPath:
         """Return where a job's sidecar belongs."""
         return self._inside(stem, ".json")
 
@@ -151,7 +148,7 @@ class OutputFolder:
         name = f"{stem}+{number}.part" if number > 1 else f"{stem}.part"
         if second:
             name = f"{stem}+{number}+.part"
-        return PartFile(self._parts.joinpath(*PurePosixPath(name).parts), self.root, self._noted)
+        return PartFile(self._parts.joinpath(*PurePosixPath(name).parts), self.scratch, self._noted)
 
     def publish(
         self,
@@ -159,7 +156,7 @@ class OutputFolder:
         results: Mapping[int, Result],
         *,
         there: Sequence[Artifact] = (),
-        earlier: Sequence[Path] = (),
+        earlier: Sequence[ResultPath] = (),
     ) -> tuple[Artifact, ...]:
         """Give results of a job their final names; what other content stood there goes to `.old/`.
 
@@ -176,24 +173,25 @@ class OutputFolder:
             All results of the job that are there now, by number.
 
         Raises:
-            DiskTrouble: The disk fails; the parts are kept.
+            DiskTrouble: The disk or the bucket fails; the parts are kept.
         """
+        storage = self.storage
         placed = {
             number: self.path_of(stem, number, result.file.extension) for number, result in results.items()
         }
-        with disk_errors(self.root):
+        with self._disk_errors():
             new = [(placed[number], result) for number, result in results.items()]
-            right = {path for path, result in new if _holds(path, result.sha256, result.size_bytes)}
+            found = {path: storage.look(path, result.sha256, result.size_bytes) for path, result in new}
+            right = {path for path, standing in found.items() if standing is WhatStands.SAME}
             stay = right | {item.path for item in there}
             count = max([*results, *(item.number for item in there)])
-            self._retire(stem, stay, count, [*placed.values(), *earlier])
+            taken = [path for path, standing in found.items() if standing is WhatStands.OTHER]
+            self._retire(stem, stay, count, [*taken, *(path for path in earlier if path not in found)])
             for path, result in new:
                 if path in right:
                     result.part.discard()
-                    continue
-                self._make_folder(path.parent)
-                result.part.path.rename(path)
-                result.part.forget()
+                else:
+                    storage.take(result.part, path, result)
         came = [
             Artifact(
                 number=number,
@@ -211,28 +209,35 @@ class OutputFolder:
     def retire_sidecar(self, stem: str) -> None:
         """Move whatever stands at a job's sidecar path to `.old/`."""
         path = self.sidecar_path(stem)
-        with disk_errors(self.root):
-            if os.path.lexists(path):
+        with self._disk_errors():
+            if self.storage.exists(path):
                 self._to_old([(path, stem, ".json")])
+
+    def remove(self, path: ResultPath) -> None:
+        """Remove a file of ours."""
+        with self._disk_errors():
+            self.storage.remove(path)
 
     def of_worker(self, worker: int) -> OutputFolder:
         """Return the same folder with parts of a worker's own: one that was shut out may still write to its."""
-        return OutputFolder(self.root, owner=f"{self._parts.name}/{worker}")
+        return OutputFolder(self.root, owner=f"{self._parts.name}/{worker}", scratch=self.scratch)
 
     def leave_sign(self, sign: str) -> None:
         """Leave a file among the parts by which others see that they have the same folder."""
-        with disk_errors(self.root):
-            self._parts.mkdir(parents=True, exist_ok=True)
-            (self._parts / sign).touch()
+        with self._disk_errors():
+            self.storage.write(self._sign(sign), b"", mime="text/plain")
 
     def has_sign(self, sign: str) -> bool:
         """Say whether the file of another is here."""
-        return (self._parts / sign).exists()
+        return self.storage.exists(self._sign(sign))
 
     def remove_sign(self, sign: str) -> None:
         """Remove the file; one that cannot be removed does no harm."""
-        with contextlib.suppress(OSError):
-            (self._parts / sign).unlink(missing_ok=True)
+        with contextlib.suppress(OSError, DiskTrouble):
+            self.storage.remove(self._sign(sign))
+
+    def _sign(self, sign: str) -> ResultPath:
+        return self.root / PARTS / self._parts.name / sign
 
     def clean_parts(self, keep: Collection[str] = ()) -> int:
         """Remove what earlier runs left half-fetched; return how many parts that were.
@@ -241,7 +246,7 @@ class OutputFolder:
             keep: Output names of jobs that may still go on with theirs.
         """
         removed = 0
-        with disk_errors(self.root):
+        with disk_errors(self.scratch):
             for folder, _, names in os.walk(self._parts, topdown=False):
                 for name in names:
                     path = Path(folder, name)
@@ -249,7 +254,13 @@ class OutputFolder:
                         path.unlink(missing_ok=True)
                         removed += path.suffix == ".part"
                 _remove_if_empty(Path(folder))
-            _remove_if_empty(self.root / PARTS)
+            _remove_if_empty(self.scratch / PARTS)
+            for half in self.scratch.joinpath(REFERENCES).glob(f".*{HALF}"):
+                half.unlink(missing_ok=True)
+        if isinstance(self.root, ObjectPath):
+            signs = self.root / PARTS / self._parts.name  # of runs that were killed
+            for name in self.storage.names_in(signs):
+                self.storage.remove(signs / name)
         return removed
 
     def relocate(self, moves: Sequence[Move]) -> tuple[Move, ...]:
@@ -262,100 +273,92 @@ class OutputFolder:
         Returns:
             The moves whose content was found nowhere.
         """
-        with disk_errors(self.root):
-            pending = [move for move in moves if not _holds(move.target, move.sha256, move.size_bytes)]
+        storage = self.storage
+        with self._disk_errors():
+            pending = [move for move in moves if not storage.holds(move.target, move.sha256, move.size_bytes)]
             if not pending:
                 return ()
             staged = self._stage(moves, pending)
             for move, path in staged:
                 self._inside(move.target.relative_to(self.root).as_posix(), "")
-                if os.path.lexists(move.target):
+                if storage.exists(move.target):
                     stem, suffix = _split(move.target.relative_to(self.root).as_posix())
                     self._to_old([(move.target, stem, suffix), *self._sidecar(stem)])
-                self._make_folder(move.target.parent)
-                path.rename(move.target)
-            for folder in {move.target.parent for move, _ in staged}:
-                sync_folder(folder)
-            _remove_if_empty(self.root / MOVING)
+                storage.rename(path, move.target)
+            storage.settle({move.target.parent for move, _ in staged})
+            if isinstance(self.root, Path):
+                _remove_if_empty(self.root / MOVING)
         found = {id(move) for move, _ in staged}
         return tuple(move for move in pending if id(move) not in found)
 
-    def _stage(self, moves: Sequence[Move], pending: Sequence[Move]) -> list[tuple[Move, Path]]:
+    def _stage(self, moves: Sequence[Move], pending: Sequence[Move]) -> list[tuple[Move, ResultPath]]:
         """Take what is wanted out of its present place, into `.moving/`."""
         staging = self.root / MOVING
-        waiting: dict[str, list[Path]] = {}
-        if staging.is_dir():
-            for path in sorted(staging.iterdir()):
-                waiting.setdefault(path.name.partition(".")[0], []).append(path)
+        waiting: dict[str, list[ResultPath]] = {}
+        for name in self.storage.names_in(staging):
+            waiting.setdefault(name.partition(".")[0], []).append(staging / name)
         wanted = {move.target: move.sha256 for move in moves}
-        sources: dict[str, list[Path]] = {}
+        sources: dict[str, list[ResultPath]] = {}
         for move in moves:
             sources.setdefault(move.sha256, []).append(move.source)
-        staged: list[tuple[Move, Path]] = []
+        staged: list[tuple[Move, ResultPath]] = []
         for move in pending:
             if waiting.get(move.sha256):
                 staged.append((move, waiting[move.sha256].pop()))
                 continue
             # Its own source first; a file that is itself wanted where it is stays there.
             for source in (move.source, *sources[move.sha256]):
-                if wanted.get(source) == move.sha256 or not _holds(source, move.sha256, move.size_bytes):
+                if wanted.get(source) == move.sha256:
                     continue
-                staging.mkdir(exist_ok=True)
-                path = _free_name(staging, move.sha256)
-                source.rename(path)
+                if not storage_of(source).holds(source, move.sha256, move.size_bytes):
+                    continue
+                path = self._free_name(staging, move.sha256)
+                self.storage.rename(source, path)
                 staged.append((move, path))
                 break
         return staged
 
-    def _retire(self, stem: str, stay: Collection[Path], count: int, also: Sequence[Path]) -> None:
+    def _retire(
+        self, stem: str, stay: Collection[ResultPath], count: int, also: Sequence[ResultPath]
+    ) -> None:
         """Move a job's earlier files to `.old/`, but for those that stay; the sidecar they had goes with them."""
-        moving = {path: suffix for path, suffix in self._standing(stem, count) if path not in stay}
-        bare = str(self._inside(stem, ""))
+        place = self._inside(stem, "")
+        moving = {path: suffix for path, suffix in self.storage.standing(place, count) if path not in stay}
+        bare = str(place)
         for path in also:
-            in_the_way = os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
-            if in_the_way and path not in stay and str(path).startswith(bare):
+            if path in stay or path in moving or not str(path).startswith(bare):
+                continue
+            if self.storage.exists(path) and not _is_folder(path):
                 moving[path] = str(path).removeprefix(bare)
         if moving:
             self._to_old([*((path, stem, suffix) for path, suffix in moving.items()), *self._sidecar(stem)])
 
-    def _sidecar(self, stem: str) -> list[tuple[Path, str, str]]:
+    def _sidecar(self, stem: str) -> list[tuple[ResultPath, str, str]]:
         """Return the sidecar of a job, if there is one: it goes with the files it describes."""
         path = self.sidecar_path(stem)
-        return [(path, stem, ".json")] if os.path.lexists(path) else []
+        return [(path, stem, ".json")] if self.storage.exists(path) else []
 
-    def _standing(self, stem: str, count: int) -> Iterator[tuple[Path, str]]:
-        """Yield (path, suffix) of every file that has the name of a result of this job, as media files have them."""
-        # Forty names are looked for and hardly one is there: as text until one is.
-        bare = str(self._inside(stem, ""))
-        number = 1
-        while True:
-            found = False
-            for extension in _EXTENSIONS:
-                suffix = _suffix(number, extension)
-                if not os.path.lexists(bare + suffix):
-                    continue
-                path = Path(bare + suffix)
-                if path.is_symlink() or not path.is_dir():
-                    found = True
-                    yield path, suffix
-            if not found and number > count:
-                return
-            number += 1
-
-    def _to_old(self, items: Sequence[tuple[Path, str, str]]) -> None:
+    def _to_old(self, items: Sequence[tuple[ResultPath, str, str]]) -> None:
         """Move files of one job to `.old/<stem>.<n><suffix>`, all with the same number."""
         old = self.root / OLD
         number = 1
-        while any(os.path.lexists(old / f"{stem}.{number}{suffix}") for _, stem, suffix in items):
+        while any(self.storage.exists(old / f"{stem}.{number}{suffix}") for _, stem, suffix in items):
             number += 1
         for path, stem, suffix in items:
-            target = old / f"{stem}.{number}{suffix}"
-            self._make_folder(target.parent)
-            path.rename(target)
-        for folder in {(old / stem).parent for _, stem, _ in items}:
-            sync_folder(folder)
+            self.storage.rename(path, old / f"{stem}.{number}{suffix}")
+        self.storage.settle({(old / stem).parent for _, stem, _ in items})
 
-    def _inside(self, stem: str, suffix: str) -> Path:
+    def _free_name(self, folder: ResultPath, stem: str) -> ResultPath:
+        number = 1
+        while self.storage.exists(folder / f"{stem}.{number}"):
+            number += 1
+        return folder / f"{stem}.{number}"
+
+    def _disk_errors(self) -> contextlib.AbstractContextManager[None]:
+        """Turn errors of the disk into ours; a bucket's are ours already."""
+        return disk_errors(self.root if isinstance(self.root, Path) else self.scratch)
+
+    def _inside(self, stem: str, suffix: str) -> ResultPath:
         """Return `<root>/<stem><suffix>` after making sure that it is inside, symlinks included."""
         parts = stem.split("/")
         bad = any(part in ("", ".", "..") or "\0" in part for part in parts)
@@ -363,11 +366,13 @@ class OutputFolder:
             raise UsageError(f"{stem!r} cannot be the name of a result", hint="change output.name")
         folder = self.root.joinpath(*parts[:-1])
         if folder not in self._safe:
-            self._refuse_way_out(folder)
+            if isinstance(folder, Path):
+                self._refuse_way_out(folder)
             self._safe.add(folder)
         return folder / (parts[-1] + suffix)
 
     def _refuse_way_out(self, folder: Path) -> None:
+        assert isinstance(self.root, Path)
         place = self.root
         for part in folder.relative_to(self.root).parts:
             place = place / part
@@ -377,24 +382,6 @@ class OutputFolder:
                     hint="remove it, or set output.dir",
                 )
 
-    def _make_folder(self, folder: Path) -> None:
-        if folder.is_dir():
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        # A new folder's own name must survive a power cut too.
-        for place in (folder, *folder.parents):
-            sync_folder(place.parent)
-            if place == self.root or place.parent == self.root:
-                break
-
-
-_EXTENSIONS = sorted(EXTENSIONS)
-
-
-def _suffix(number: int, extension: str) -> str:
-    # `hero.json` is the sidecar's name.
-    return f"+{number}.{extension}" if number > 1 or extension == "json" else f".{extension}"
-
 
 def _split(name: str) -> tuple[str, str]:
     """Split `shots/hero+2.mp4` into `shots/hero` and `+2.mp4`."""
@@ -403,22 +390,8 @@ def _split(name: str) -> tuple[str, str]:
     return stem, f"{plus}{number}{dot}{extension}"
 
 
-def _holds(path: Path, sha256: Sha256, size_bytes: int) -> bool:
-    """Say whether a regular file with this content stands at a path."""
-    try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size != size_bytes:
-            return False
-        with path.open("rb") as file:
-            return sha256_of(file) == sha256
-    except FileNotFoundError:
-        return False
-
-
-def _free_name(folder: Path, stem: str) -> Path:
-    number = 1
-    while os.path.lexists(folder / f"{stem}.{number}"):
-        number += 1
-    return folder / f"{stem}.{number}"
+def _is_folder(path: ResultPath) -> bool:
+    return isinstance(path, Path) and path.is_dir() and not path.is_symlink()
 
 
 def _is_kept(name: str, keep: Collection[str]) -> bool:

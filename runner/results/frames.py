@@ -24,8 +24,8 @@ class NoFrame(RunnerError):
     """A film has no such picture, or it cannot be decoded."""
 
 
-def frame_of(film: BinaryIO, mime: str, which: Frame) -> bytes:
-    """Return a picture of a film as the bytes of a PNG.
+def frame_of(film: BinaryIO, mime: str, which: Frame | float) -> bytes:
+    """Return a picture of a film as the bytes of a PNG: the first, the last, or that of a moment in seconds.
 
     Raises:
         NoFrame: It has none, is no film that can be read, or PyAV is not installed.
@@ -55,9 +55,15 @@ def frame_of(film: BinaryIO, mime: str, which: Frame) -> bytes:
     return out.getvalue()
 
 
-def _picture(container: Any, which: Frame) -> Any:
+def _picture(container: Any, which: Frame | float) -> Any:
     if not container.streams.video:
         return None
+    if isinstance(which, float):
+        found = None
+        for found in container.decode(video=0):
+            if found.time is not None and found.time >= which:
+                break
+        return found
     if which is Frame.FIRST:
         return next(iter(container.decode(video=0)), None)
     if container.duration is not None and container.duration > _END_US:

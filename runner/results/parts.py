@@ -10,17 +10,18 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from runner.errors import TemporaryTrouble, UsageError
 from runner.model import Sha256
 from runner.results.containers import WITHOUT_END, identify, whole
 from runner.results.media import FileType, MediaType
 
+BYTE_ORDER_MARK: Final = "\ufeff"
 _PIECE_BYTES = 1_000_000
 
 
@@ -93,6 +94,30 @@ def disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         raise disk_error(exc, folder) from exc
+
+
+def write_text(path: Path, pieces: Iterable[str], *, marked: bool = False) -> None:
+    """Write a file whole or not at all.
+
+    Args:
+        path: The file.
+        pieces: Its text.
+        marked: Begin it with a byte order mark, without which Excel takes UTF-8 for the code page of its country.
+
+    Raises:
+        UsageError: The folder cannot be written to.
+    """
+    new = path.with_name(path.name + ".new")
+    with disk_errors(path.parent):
+        try:
+            with new.open("w", encoding="utf-8", errors="backslashreplace", newline="") as out:
+                if marked:
+                    out.write(BYTE_ORDER_MARK)
+                out.writelines(pieces)
+            new.replace(path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -18,19 +18,28 @@ Everything here blocks on the disk; from async code call it in a worker thread.
 from __future__ import annotations
 
 import json
-import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from runner.model import Artifact, Fingerprint, JobId, Json, ModelId, Reference, Sha256, TaskId
+from runner.model import (
+    Artifact,
+    Fingerprint,
+    JobId,
+    Json,
+    ModelId,
+    Reference,
+    ResultPath,
+    Sha256,
+    TaskId,
+)
 from runner.results.files import OutputFolder
-from runner.results.parts import disk_errors, sha256_of, sync_folder
+from runner.results.storage import storage_of
 
 VERSION = 1
 MAX_BYTES = 4_000_000
+MIME = "application/json"
 _MARK = "rivya_batch_sidecar"
 
 
@@ -83,7 +92,7 @@ def references_of(references: tuple[Reference, ...]) -> tuple[SidecarReference, 
     )
 
 
-def write(folder: OutputFolder, stem: str, sidecar: Sidecar) -> Path:
+def write(folder: OutputFolder, stem: str, sidecar: Sidecar) -> ResultPath:
     """Write a job's sidecar, whole or not at all; its name and those of the results beside it are on the disk then.
 
     Call before the job is called done.
@@ -91,13 +100,17 @@ def write(folder: OutputFolder, stem: str, sidecar: Sidecar) -> Path:
     A file of that name which does not belong to this very job and fingerprint goes to `.old/`.
 
     Raises:
-        DiskTrouble, FolderUnusable: It cannot be written.
+        DiskTrouble: It cannot be written.
     """
     path = folder.sidecar_path(stem)
     there = read(path)
-    if there is None or not (_identity(there) == _identity(sidecar) or _is_stale(there, sidecar.manifest)):
+    if there is None:
+        if storage_of(path).write_new(path, _written(sidecar, path), mime=MIME):
+            return path
         folder.retire_sidecar(stem)
-    _put(path, sidecar, folder.root)
+    elif not (_identity(there) == _identity(sidecar) or _is_stale(there, sidecar.manifest)):
+        folder.retire_sidecar(stem)
+    _put(path, sidecar)
     return path
 
 
@@ -110,39 +123,37 @@ def close_gap(of: Artifact, artifacts: Sequence[Artifact]) -> None:
     path = beside(of.path)
     there = read(path)
     if there is not None and there.missing:
-        _put(path, replace(there, missing=(), artifacts=tuple(artifacts)), path.parent)
+        _put(path, replace(there, missing=(), artifacts=tuple(artifacts)))
 
 
-def beside(path: Path) -> Path:
+def beside(path: ResultPath) -> ResultPath:
     """Return where the sidecar of a result is."""
     stem = path.with_suffix("").name.partition("+")[0]
     return path.with_name(f"{stem}.json")
 
 
-def _put(path: Path, sidecar: Sidecar, root: Path) -> None:
-    new = path.with_name(path.name + ".new")
+def _put(path: ResultPath, sidecar: Sidecar) -> None:
+    storage_of(path).write(path, _written(sidecar, path), mime=MIME)
+
+
+def _written(sidecar: Sidecar, path: ResultPath) -> bytes:
     text = json.dumps(_to_json(sidecar, path.parent), ensure_ascii=False, indent=2, allow_nan=False)
-    with disk_errors(root):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A lone surrogate cannot be written as UTF-8, and would lose a paid job its sidecar.
-        data = text.encode("utf-8", "backslashreplace") + b"\n"
-        number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        with os.fdopen(number, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        sync_folder(path.parent)
+    # A lone surrogate cannot be written as UTF-8, and would lose a paid job its sidecar.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def read(path: Path) -> Sidecar | None:
-    """Return the sidecar at a path; None for anything that is not one, however broken."""
+def read(path: ResultPath) -> Sidecar | None:
+    """Return the sidecar at a path; None for anything that is not one, however broken.
+
+    Raises:
+        DiskTrouble: It is in a bucket that cannot be asked now.
+    """
+    data = storage_of(path).read(path, MAX_BYTES + 1)
+    if data is None or len(data) > MAX_BYTES:
+        return None
     try:
-        # O_NONBLOCK: a FIFO in its place must not make us wait.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        return _from_json(json.loads(data), path.parent) if len(data) <= MAX_BYTES else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        return _from_json(json.loads(data), path.parent)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
 
 
@@ -150,12 +161,13 @@ def drop(folder: OutputFolder, stem: str) -> None:
     """Remove a sidecar whose results have moved away to another name; others are left alone."""
     path = folder.sidecar_path(stem)
     there = read(path)
-    if there is not None and not any(os.path.lexists(item.path) for item in there.artifacts):
-        with disk_errors(folder.root):
-            path.unlink(missing_ok=True)
+    if there is not None and not _any_there(there):
+        folder.remove(path)
 
 
-def find_adoptable(path: Path, *, manifest: str, job: str, fingerprint: str, base_url: str) -> Sidecar | None:
+def find_adoptable(
+    path: ResultPath, *, manifest: str, job: str, fingerprint: str, base_url: str
+) -> Sidecar | None:
     """Return the sidecar at a path if it proves that this very job is done and paid already.
 
     That is: same manifest name, job, fingerprint and service, not from a sandbox, and each of its
@@ -186,58 +198,56 @@ class SidecarIndex:
         root: The output folder; it need not exist.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: ResultPath) -> None:
         self._root = root
         self._names: dict[str, frozenset[str]] = {}
         self.others: dict[str, list[str]] = {}
+
+    def may_have(self, stem: str) -> bool:
+        """Say whether a job may have a sidecar, by the names in its folder."""
+        # Plain text until there is something to look at: this is asked for each of 100,000 jobs.
+        folder, _, name = stem.rpartition("/")
+        names = self._names.get(folder)
+        if names is None:
+            there = storage_of(self._root).names_in(self._root / folder)
+            names = self._names[folder] = frozenset(unicodedata.normalize("NFC", each) for each in there)
+        return bool(names) and unicodedata.normalize("NFC", f"{name}.json") in names
 
     def find_adoptable(
         self, stem: str, *, manifest: str, job: str, fingerprint: str, base_url: str
     ) -> Sidecar | None:
         """Return what proves that a job is done already; see the function of that name."""
-        # Plain text until there is something to look at: this is asked for each of 100,000 jobs.
-        folder, _, name = stem.rpartition("/")
-        names = self._names.get(folder)
-        if names is None:
-            names = self._names[folder] = _names_in(self._root / folder)
-        if not names or unicodedata.normalize("NFC", f"{name}.json") not in names:
+        if not self.may_have(stem):
             return None
         found = read(self._root / f"{stem}.json")
         if found is None:
             return None
-        if found.manifest != manifest and any(os.path.lexists(item.path) for item in found.artifacts):
+        if found.manifest != manifest and _any_there(found):
             self.others.setdefault(found.manifest, []).append(stem)
         return _adoptable(found, manifest=manifest, job=job, fingerprint=fingerprint, base_url=base_url)
 
 
-def _names_in(folder: Path) -> frozenset[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset(unicodedata.normalize("NFC", entry.name) for entry in entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return frozenset()  # anything else, a drive that is away say, proves nothing
-
-
 def _is_stale(sidecar: Sidecar, manifest: str) -> bool:
     """Say whether a sidecar of ours describes files that have all moved away: nothing worth keeping."""
-    return sidecar.manifest == manifest and not any(os.path.lexists(item.path) for item in sidecar.artifacts)
+    return sidecar.manifest == manifest and not _any_there(sidecar)
 
 
 def _identity(sidecar: Sidecar) -> tuple[str, str, str]:
     return sidecar.manifest, sidecar.job, sidecar.fingerprint
 
 
+def _any_there(sidecar: Sidecar) -> bool:
+    return any(storage_of(item.path).exists(item.path) for item in sidecar.artifacts)
+
+
 def _is_whole(artifact: Artifact) -> bool:
     try:
-        if not artifact.path.is_file() or artifact.path.stat().st_size != artifact.size_bytes:
-            return False
-        with artifact.path.open("rb") as file:
-            return sha256_of(file) == artifact.sha256
+        return storage_of(artifact.path).holds(artifact.path, artifact.sha256, artifact.size_bytes)
     except OSError:
         return False
 
 
-def _to_json(sidecar: Sidecar, folder: Path) -> dict[str, Any]:
+def _to_json(sidecar: Sidecar, folder: ResultPath) -> dict[str, Any]:
     return {
         _MARK: VERSION,
         "manifest": sidecar.manifest,
@@ -273,7 +283,7 @@ def _to_json(sidecar: Sidecar, folder: Path) -> dict[str, Any]:
     }
 
 
-def _from_json(data: Any, folder: Path) -> Sidecar | None:
+def _from_json(data: Any, folder: ResultPath) -> Sidecar | None:
     if data[_MARK] != VERSION:
         return None
     credits = data["credits"]
@@ -307,7 +317,7 @@ def _from_json(data: Any, folder: Path) -> Sidecar | None:
     )
 
 
-def _artifact(item: Any, folder: Path) -> Artifact:
+def _artifact(item: Any, folder: ResultPath) -> Artifact:
     name = _text(item["path"])
     # Results stand beside their sidecar; a sidecar from elsewhere must not make us read anything else.
     if "/" in name or "\0" in name or name in ("", ".", ".."):

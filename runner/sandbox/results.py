@@ -22,7 +22,66 @@ from runner.sandbox.life import Task
 
 CLIPS = Path(__file__).resolve().parent / "media"
 VIDEO_ASPECTS = ((1, 1), (16, 9), (9, 16), (2, 3), (3, 2), (4, 3), (3, 4), (21, 9), (9, 21))
-VIDEO_LOOKS = 6
+VIDEO_LOOKS = 3
+# What a clip shows, by words of its prompt: a rehearsal is easier to judge where films are about what was asked for.
+SCENES = {
+    "product": (
+        "bottle",
+        "cup",
+        "jar",
+        "mug",
+        "lamp",
+        "watch",
+        "perfume",
+        "product",
+        "shoe",
+        "chair",
+        "tea",
+        "coffee",
+    ),
+    "water": (
+        "sea",
+        "canal",
+        "harbour",
+        "boat",
+        "lake",
+        "river",
+        "water",
+        "beach",
+        "wave",
+        "rain",
+        "lighthouse",
+        "fish",
+    ),
+    "city": (
+        "city",
+        "rooftop",
+        "roof",
+        "station",
+        "street",
+        "neon",
+        "tower",
+        "library",
+        "window",
+        "car",
+        "train",
+    ),
+    "forest": (
+        "forest",
+        "tree",
+        "wood",
+        "garden",
+        "greenhouse",
+        "park",
+        "leaf",
+        "fog",
+        "bird",
+        "fox",
+        "cat",
+        "dog",
+    ),
+    "hills": ("hill", "mountain", "valley", "desert", "quarry", "field", "cloud", "sky", "snow"),
+}
 TONE_LOOKS = 3
 PICTURE_LOOKS = 60
 
@@ -107,7 +166,7 @@ def render(task: Task, number: int, extension: str, contract: Contract) -> bytes
     mark = f"sandbox result {number} of {task.id}".encode()
     match extension:
         case "mp4":
-            clip = _clip(f"{_nearest(aspect)}-{look % VIDEO_LOOKS}.mp4")
+            clip = _clip(f"{_nearest(aspect)}-{_scene(task.prompt or '')}-{look % VIDEO_LOOKS}.mp4")
             return clip + struct.pack(">I", len(mark) + 8) + b"free" + mark
         case "png":
             picture = pictures.png(aspect, look % PICTURE_LOOKS)
@@ -120,6 +179,16 @@ def render(task: Task, number: int, extension: str, contract: Contract) -> bytes
             return pictures.wav(look % 4)
         case _:
             return _clip(f"tone-{look % TONE_LOOKS}.{extension}")
+
+
+@lru_cache(maxsize=1024)
+def _scene(prompt: str) -> str:
+    """Return what a clip shows: what the first word that is known is about, else always the same for a prompt."""
+    known = {word: scene for scene, words in SCENES.items() for word in words}
+    for word in re.findall(r"[a-z]+", prompt.lower()):
+        if scene := known.get(word) or known.get(word.removesuffix("s")):
+            return scene
+    return tuple(SCENES)[zlib.crc32(prompt.encode("utf-8", "surrogatepass")) % len(SCENES)]
 
 
 def _crc(data: bytes) -> bytes:

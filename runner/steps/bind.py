@@ -33,13 +33,13 @@ PNG = "image/png"
 class Bound:
     """What became of jobs that were to be bound: each is in one of these.
 
-    `unusable` can never be sent as they are. `changed` are those a file of which is not what its job has made: the
-    next run may find it again.
+    `unusable` can never be sent as they are. `changed` are those a file of which, named beside them, is not what its
+    job has made: the next run may find it again.
     """
 
     jobs: tuple[Job, ...] = ()
     unusable: tuple[tuple[Job, Failure], ...] = ()
-    changed: tuple[tuple[Job, RunnerError], ...] = ()
+    changed: tuple[tuple[Job, Reference], ...] = ()
 
 
 def needs_binding(job: Job) -> bool:
@@ -142,7 +142,7 @@ def _bind(
 ) -> Bound:
     bound: list[Job] = []
     unusable: list[tuple[Job, Failure]] = []
-    changed: list[tuple[Job, RunnerError]] = []
+    changed: list[tuple[Job, Reference]] = []
     for known in chosen:
         job = jobs.get(conn, known.row)
         if job.state not in NEVER_SENT or job.version != known.version:
@@ -151,7 +151,7 @@ def _bind(
         outcome = files if isinstance(files, Failure) else _files(job, files, frames, context)
         if isinstance(outcome, Failure):
             unusable.append((fail_for_reference(conn, context, job.row, outcome), outcome))
-        elif isinstance(outcome, RunnerError):
+        elif isinstance(outcome, Reference):
             changed.append((job, outcome))
         else:
             bound.append(
@@ -162,14 +162,15 @@ def _bind(
 
 def _files(
     job: Job, wanted: Sequence[_Wanted], frames: _Frames, context: RunContext
-) -> list[Reference] | Failure | RunnerError:
+) -> list[Reference] | Failure | Reference:
+    """Return the files of a job; or the one that is not what was made; or why there can be none."""
     files: list[Reference] = []
     for film, frame in wanted:
         file = film if frame is None else frames[film.sha256, frame]
         if isinstance(file, NoFrame):
             return _failure("no_frame", f"{film.path}: {file.message}")
         if isinstance(file, RunnerError):
-            return file
+            return film
         files.append(file)
     return _unfit(context.contracts.get(job.model), files) or files
 

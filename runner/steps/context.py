@@ -12,10 +12,12 @@ from runner.host.clock import Clock, ServiceClock, rfc3339
 from runner.model import Budget, Estimate, Job, ModelId, Settings
 from runner.money.budget import Verdict, is_capped, judge
 from runner.money.pricing import estimate
+from runner.results.shared_references import SharedReferences
 from runner.service.account import Account
 from runner.service.protocol import Service
 from runner.service.seen import SeenService
 from runner.store import events, ledger
+from runner.store.begun_jobs import Quota
 from runner.store.connection import Connection
 from runner.store.marks import Marks
 from runner.store.price_books import PriceBooks
@@ -39,7 +41,8 @@ class RunContext:
     `draw` returns numbers from [0, 1): the only randomness of a run. `is_run` says whether somebody runs a
     manifest of this database now. `seen` is what was found out
     of the service. In `marks` what is known of payments is written down outside the database. Where others may work at
-    the same manifest, `lease` is our right to send.
+    the same manifest, `lease` is our right to send, `shared_references` has the input files that are not here, and `quota`
+    says how many new jobs all of them may begin.
     """
 
     run: int
@@ -58,7 +61,9 @@ class RunContext:
     caps: Caps = field(default_factory=Caps)
     books: PriceBooks = field(default_factory=PriceBooks)
     lease: Lease | None = None
+    shared_references: SharedReferences | None = None
     frames: Path | None = None  # where pictures are kept that were taken of films
+    quota: Quota | None = None
 
     @property
     def budget(self) -> Budget:

@@ -6,20 +6,19 @@ several results is delivered meanwhile. What came whole but is odd is fetched a 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
 from runner.errors import UsageError
 from runner.lifecycle.ways import Trouble
-from runner.model import Artifact, Job, Kind, State
+from runner.model import Artifact, Job, Kind, ResultPath, State
 from runner.pace.backoff import parse_retry_after
 from runner.results import sidecar
+from runner.results.bucket_errors import BucketTrouble
 from runner.results.fetch import Meter, ResultFetcher
 from runner.results.fetch_errors import (
     ResultDoubtful,
@@ -64,11 +63,12 @@ class DownloadResult:
     retry_after_s: float | None = None  # what the host asked for
     from_api: bool = False  # a result is under the API's own address, so to fetch it is a request to the API
     too_fast: bool = False  # the API's own host said 429
-    came: tuple[Path, ...] = ()  # in this step
-    files: tuple[Path, ...] = ()  # all of the job
+    came: tuple[ResultPath, ...] = ()  # in this step
+    files: tuple[ResultPath, ...] = ()  # all of the job
     warnings: tuple[str, ...] = ()
     hosts: frozenset[str] = frozenset()  # that delivered
     out_of_reach: str = ""  # a host that could not be got to
+    not_kept: bool = False  # it came, and cannot be put where results are kept
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +92,7 @@ class Downloads:
     slow_places: int = 0  # connections beyond `limits.downloads`
     odd: dict[tuple[int, int], Result] = field(default_factory=dict)
     too_large: dict[tuple[int, int], ResultTooLarge] = field(default_factory=dict)
+    came: dict[int, Mapping[int, Result]] = field(default_factory=dict)  # by row: what only lacks its place
     hosts: set[str] = field(default_factory=set)  # remembered in this run
 
     @classmethod
@@ -142,9 +143,17 @@ class Downloads:
         if not job.urls:
             return DownloadResult(job=job, fetched=Fetched.RENEW, why="the service names no result yet")
         if there:
-            there = await anyio.to_thread.run_sync(_still_there, there)
+            there = await anyio.to_thread.run_sync(self._still_there, there)
         try:
             return await self._bring_home(context, job, paid, there, handle, last=last)
+        except BucketTrouble as exc:  # a run waits for it as for a host of results
+            why = context.account.hider.text(exc.message)
+            return DownloadResult(
+                job=job,
+                fetched=Fetched.LATER,
+                why=why,
+                not_kept=True,
+            )
         except (PlaceTrouble, UsageError) as exc:  # the place of this one job: all others have theirs
             why = context.account.hider.text(f"{exc.message}; {exc.hint}")
             return DownloadResult(job=job, fetched=Fetched.NEVER, why=why)
@@ -160,11 +169,11 @@ class Downloads:
         last: bool,
     ) -> DownloadResult:
         urls = {number: context.account.to_ask(url) for number, url in enumerate(job.urls, start=1)}
+        came = await self._came_before(job.row)
         wanted = sorted(urls.keys() - {item.number for item in there})
-        came: dict[int, Result] = {}
         missing: dict[int, ResultTrouble] = {}
         with handle.scope:
-            for number in wanted:
+            for number in [each for each in wanted if each not in came]:
                 try:
                     came[number] = await self._fetch_one(job, number, urls[number], handle, last=last)
                 except ResultTrouble as exc:
@@ -174,7 +183,9 @@ class Downloads:
         whole = len(came) == len(wanted)
         artifacts = tuple(there)
         if came or whole:
+            self.came[job.row] = came
             job, artifacts = await self._keep(context, job, paid, there, came, whole=whole)
+            del self.came[job.row]
         result = DownloadResult(
             job=job,
             fetched=Fetched.STOPPED if handle.scope.cancelled_caught else Fetched.DONE,
@@ -190,6 +201,15 @@ class Downloads:
         )
         goes_on = whole or handle.scope.cancelled_caught
         return result if goes_on else _not_fetched(context, result, urls, missing)
+
+    async def _came_before(self, row: int) -> dict[int, Result]:
+        """Return what an earlier try has fetched and could not put in its place; it need not come once more."""
+        came = self.came.pop(row, {})
+        if not came:
+            return {}
+        return await anyio.to_thread.run_sync(
+            lambda: {number: each for number, each in came.items() if each.part.size() == each.size_bytes}
+        )
 
     async def _fetch_one(
         self, job: Job, number: int, url: str, handle: DownloadHandle, *, last: bool
@@ -251,10 +271,15 @@ class Downloads:
         hosts = {result.host for result in came.values()} - self.hosts
         artifacts = await anyio.to_thread.run_sync(self._publish, context, job, paid, there, came, whole)
         after = await context.writer.write(
-            lambda conn: _record(conn, context, job, artifacts, hosts, whole=whole)
+            lambda conn: _record(conn, context, job, artifacts, hosts, whole=whole), can_wait=True
         )
         self.hosts |= hosts
         return after, artifacts
+
+    def _still_there(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
+        """Return those of a job's results that are where they were put; an empty file is what a crash leaves of one."""
+        storage = self.folder.storage
+        return [item for item in artifacts if item.path.name and storage.size(item.path)]
 
     def _publish(
         self,
@@ -267,8 +292,7 @@ class Downloads:
     ) -> tuple[Artifact, ...]:
         """Name the results and write the sidecar, on a thread; files only."""
         stem = stem_of(job)
-        path = self.folder.sidecar_path(stem)
-        earlier = sidecar.read(path) if os.path.lexists(path) else None
+        earlier = sidecar.read(self.folder.sidecar_path(stem))
         artifacts = self.folder.publish(
             stem, came, there=there, earlier=[item.path for item in earlier.artifacts] if earlier else ()
         )
@@ -372,18 +396,6 @@ def _begin(conn: Connection, row: int) -> tuple[Settled, list[Artifact]]:
     # The task has ended, so what was paid for it is settled: it will not change while files come.
     job = jobs.get(conn, row)
     return (job, ledger.paid(conn, job)), jobs.artifacts_of_round(conn, job)
-
-
-def _still_there(artifacts: Sequence[Artifact]) -> list[Artifact]:
-    """Return those of a job's results that are on the disk; an empty file is what a crash leaves of one."""
-    return [item for item in artifacts if item.path.name and _size(item.path)]
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _record(

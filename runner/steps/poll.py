@@ -51,6 +51,10 @@ class WaitingTask:
     late_at_s: float  # wall clock: from then on it is overdue
     reserved: float | None = None  # credits the service has named; None when that is not known here
     unwatched: bool = False  # an earlier run has sent it: it may have ended long before we asked
+    job: str = ""  # its id
+    model: str = ""
+    shape: str = ""
+    since_s: float = 0.0  # wall clock: when it was submitted
     troubled: bool = False  # its row tells of a trouble, which a better answer ends
 
 
@@ -72,7 +76,9 @@ async def poll(context: RunContext, row: int, waiting: WaitingTask) -> Polled:
     ):
         context.writer.write_soon(lambda conn: jobs.count_poll(conn, row))
         return Polled(answer=answer, state=State.WAITING, word=waiting.word)
-    return await context.writer.write(lambda conn: _record(conn, context, row, answer, task, waiting))
+    return await context.writer.write(
+        lambda conn: _record(conn, context, row, answer, task, waiting), can_wait=True
+    )
 
 
 def _record(

@@ -34,7 +34,7 @@ from runner.service.protocol import Answer, FailureClass, Meaning
 from runner.steps.context import RunContext
 from runner.steps.rounds import fail, take_task
 from runner.steps.upload import fresh_copies
-from runner.store import jobs, late_answers, ledger, moves, uploads
+from runner.store import begun_jobs, jobs, late_answers, ledger, moves, switches, uploads
 from runner.store.connection import Connection
 
 RETRY_BASE_S = 1.0
@@ -49,7 +49,9 @@ class NotSent(StrEnum):
     GONE = "gone"  # it is not ours to send any more
     UPLOADS = "uploads"  # some references have no fresh remote copy
     BUDGET = "budget"
+    QUOTA = "quota"  # no more may be begun now, by all who work at the manifest together
     UNCERTAIN = "uncertain"  # its window is over: a person decides
+    OFF = "off"  # a person has switched it off
     TIME = "time"  # the service's time is to be asked for first
 
 
@@ -89,7 +91,7 @@ async def submit(context: RunContext, row: int) -> Submitted:
     if answer.meaning is not Meaning.OK:
         context.service_clock.ended(job.row)
     try:
-        done = await context.writer.write(lambda conn: _record(conn, context, job, answer))
+        done = await context.writer.write(lambda conn: _record(conn, context, job, answer), can_wait=True)
     except (TemporaryTrouble, jobs.StaleJob):
         await _keep_late(context, job, answer)
         raise
@@ -153,12 +155,18 @@ def _intent(conn: Connection, context: RunContext, row: int) -> Submitted:
         return _again(conn, context, job)
     if job.state not in NEVER_SENT or not job.listed:
         return Submitted(job=job, state=job.state, not_sent=NotSent.GONE)
+    is_off = switches.ask(conn, job.manifest, job.id)
     copies = () if job.pinned else fresh_copies(conn, context, job)
     if copies is None:
-        return Submitted(job=job, state=job.state, not_sent=NotSent.UPLOADS)
+        not_sent = NotSent.OFF if is_off() else NotSent.UPLOADS
+        return Submitted(job=job, state=job.state, not_sent=not_sent)
     estimate, verdict = context.judge(conn, job)
+    if is_off():
+        return Submitted(job=job, state=job.state, not_sent=NotSent.OFF)
     if verdict is not Verdict.YES:
         return Submitted(job=job, state=job.state, not_sent=NotSent.BUDGET, verdict=verdict)
+    if context.quota is not None and not begun_jobs.may_begin(conn, context.quota, job.row):
+        return Submitted(job=job, state=job.state, not_sent=NotSent.QUOTA)
     now = context.now()
     reserving = ledger.ask_to_reserve(conn, job, estimate=estimate, base_url=context.account.service, now=now)
     bytes_ = _bytes(context, job, copies)

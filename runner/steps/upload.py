@@ -83,7 +83,7 @@ async def upload(context: RunContext, reference: Reference, wanted: Needed) -> U
         ReferenceChanged, ReferenceMissing: The file is no longer what was planned.
         DriveAway: The drive it is on does not answer.
     """
-    content = await anyio.to_thread.run_sync(open_verified, reference)
+    content = await anyio.to_thread.run_sync(open_verified, reference, context.shared_references)
     try:
         answer = await context.service.upload(
             content,

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from runner.lifecycle.selection import Only, fits
 from runner.store.connection import Connection
 from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL
-from runner.store.staging import CHANGE, gone_sql, is_restaged
+from runner.store.staging import CHANGE, gone_sql, is_restaged, shown_change
+from runner.store.switches import Switchable
 
 
 def summary(conn: Connection, manifest: str) -> dict[str, int]:
@@ -23,6 +24,12 @@ def summary(conn: Connection, manifest: str) -> dict[str, int]:
     else:
         rows = conn.execute("SELECT change, count(*) AS n FROM incoming GROUP BY change")
     found = {row["change"]: int(row["n"]) for row in rows}
+    off = conn.execute(
+        "SELECT change, count(*) AS n FROM incoming WHERE job IN (SELECT job FROM switched) GROUP BY change"
+    )
+    for row in off.fetchall():
+        found[row["change"]] -= int(row["n"])
+        found["off"] = found.get("off", 0) + int(row["n"])
     found["orphaned"] = int(
         conn.execute(f"SELECT count(*) FROM {orphans_sql(conn)}", (manifest,)).fetchone()[0]
     )
@@ -35,6 +42,14 @@ def orphans_sql(conn: Connection) -> str:
         f"(SELECT * FROM jobs WHERE {gone_sql(conn)}"
         f" AND (state NOT IN {NEVER_SENT_SQL} OR EXISTS (SELECT 1 FROM ledger l WHERE l.job = jobs.id))) AS orphans"
     )
+
+
+def off_and_changed(conn: Connection) -> bool:
+    """Return whether something that is switched off would be new, edited or renamed."""
+    found = conn.execute(
+        "SELECT 1 FROM incoming WHERE job IN (SELECT job FROM switched) AND change <> 'planned' LIMIT 1"
+    )
+    return found.fetchone() is not None
 
 
 class ToSpend(NamedTuple):
@@ -84,6 +99,40 @@ def names_any(conn: Connection, only: Only) -> bool:
     return any(fits(only, row["job"]) for row in conn.execute("SELECT job FROM incoming"))
 
 
+def switchable(conn: Connection) -> list[Switchable]:
+    """Return all staged jobs as they can be switched off, in order."""
+    rows = conn.execute("SELECT job, fingerprint, row FROM incoming ORDER BY position")
+    return [Switchable(row["job"], row["fingerprint"], row["row"]) for row in rows]
+
+
+class PlannedFrame(NamedTuple):
+    """A staged job as the page of a plan shows it before there is a row of it; `axes`, `params` and `refs` are JSON."""
+
+    position: int
+    job: str
+    fingerprint: str
+    model: str
+    prompt: str | None
+    params: str
+    refs: str
+    axes: str
+    shape: str
+    row: int | None
+    sends: int
+    off: int
+    state: str  # `planned` for one without a row
+
+
+def frames(conn: Connection) -> list[PlannedFrame]:
+    """Return all staged jobs, in order."""
+    rows = conn.execute(
+        "SELECT i.position, i.job, i.fingerprint, i.model, i.prompt, i.params, i.refs, i.axes, i.shape, i.row, i.sends,"
+        " i.job IN (SELECT job FROM switched) AS off, coalesce(j.state, 'planned') AS state"
+        " FROM incoming i LEFT JOIN jobs j ON j.id = i.row ORDER BY i.position"
+    )
+    return [PlannedFrame._make(row) for row in rows]
+
+
 class PlanLine(NamedTuple):
     """One job of the plan, as it is staged; `state` and what follows from payments are the database's.
 
@@ -116,7 +165,8 @@ class PlanLine(NamedTuple):
 def lines(conn: Connection, manifest: str) -> Iterator[PlanLine]:
     """Yield the plan job by job, orphans last."""
     staged = conn.execute(
-        "SELECT i.position, i.job, i.change, i.cause, i.was, coalesce(j.state, 'new') AS state, i.model, i.prompt, i.params,"
+        f"SELECT i.position, i.job, {shown_change(conn, 'i')} AS change,"
+        " i.cause, i.was, coalesce(j.state, 'new') AS state, i.model, i.prompt, i.params,"
         " i.refs, i.output, i.estimate, i.basis, i.sends, l.charged,"
         " CASE WHEN l.state = 'reserved' THEN l.amount END AS reserved,"
         " coalesce(j.round, 1) AS round, j.error_class, j.error_message, j.task_id, i.fingerprint"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner.errors import RunnerError
@@ -19,11 +18,13 @@ from runner.model import (
     ResultOf,
     Sha256,
     State,
+    path_of,
 )
 from runner.store.connection import Connection, SelectedRow
 
 NEVER_SENT_SQL = "('planned', 'uploading')"  # `model.NEVER_SENT`, as the index of jobs to send has it
 UNDER_WAY_SQL = "('submitting', 'waiting', 'downloading', 'uncertain')"  # sent, and not settled
+OFF = "off"  # in the place of a state: nothing was sent, and nothing will be until it is switched on
 COLUMNS = (
     "id, version, manifest, job, fingerprint, listed, position, origin, serial, state, model, prompt,"
     " params, refs, axes, shape, output, round, edition, revision, key, body, key12, base_url, first_sent_at,"
@@ -83,7 +84,7 @@ def references_from_json(text: str) -> tuple[Reference, ...]:
     return tuple(
         Reference(
             path=item["path"],
-            file=Path(item["file"]),
+            file=path_of(item["file"]),
             kind=Kind(item["kind"]),
             mime=item["mime"],
             size_bytes=item["size_bytes"],
@@ -176,9 +177,18 @@ def models_of(conn: Connection, manifest: str) -> set[ModelId]:
     return {ModelId(row["model"]) for row in rows}
 
 
-def by_state(found: Mapping[tuple[State, bool], int]) -> tuple[dict[str, int], int]:
-    """Return `counts` for people: the listed jobs by state, and how many are not listed any more."""
-    listed = {state.value: number for (state, is_listed), number in found.items() if is_listed}
+def by_state(found: Mapping[tuple[State, bool], int], off: Mapping[State, int]) -> tuple[dict[str, int], int]:
+    """Return `counts` for people: the listed jobs by state, and how many are not listed any more.
+
+    Those that are switched off (`switches.counts`) are counted as `off`.
+    """
+    listed = {
+        state.value: number - off.get(state, 0)
+        for (state, is_listed), number in found.items()
+        if is_listed and number > off.get(state, 0)
+    }
+    if off:
+        listed[OFF] = sum(off.values())
     return listed, sum(number for (_, is_listed), number in found.items() if not is_listed)
 
 
@@ -267,7 +277,7 @@ def artifacts_of_round(conn: Connection, job: Job) -> list[Artifact]:
 def _artifact(row: SelectedRow) -> Artifact:
     return Artifact(
         number=row["number"],
-        path=Path(row["path"]),
+        path=path_of(row["path"]),
         sha256=Sha256(row["sha256"]),
         size_bytes=row["size_bytes"],
         mime=row["mime"],

@@ -11,7 +11,6 @@ from runner.host.clock import ServerClock, rfc3339
 from runner.store import late_answers, workers
 from runner.store.database import StateDatabase
 from runner.store.postgres import ServerDatabase
-from runner.store.workers import STALL_S
 
 USED = 0.75  # of the time until it is fenced: later nothing is sent
 
@@ -23,16 +22,16 @@ class Lease:
         file: The database, which it writes as `worker`.
         clock: The server's.
         worker: Its number.
-        stall_s: After how many seconds without a beat it is fenced.
+        stall_s: After how many seconds without a beat it is fenced; None: as all.
     """
 
     def __init__(
-        self, file: ServerDatabase, clock: ServerClock, worker: int, *, stall_s: float = STALL_S
+        self, file: ServerDatabase, clock: ServerClock, worker: int, *, stall_s: float | None = None
     ) -> None:
         self.file = file
         self.clock = clock
         self.worker = worker
-        self.stall_s = stall_s
+        self.stall_s = workers.STALL_S if stall_s is None else stall_s
         self.sharers = 1  # workers of the account, this one included
         self.others_busy = 0  # of the other ones those that have something under way
         self._renewed_s = clock.steady_s()
@@ -48,6 +47,7 @@ class Lease:
         run: int,
         terms: str,
         sign: str,
+        session: int,
     ) -> Lease:
         """Record this process as a worker, as which it writes from now on (see `store.workers.Worker`)."""
         assert isinstance(file, ServerDatabase)
@@ -61,6 +61,7 @@ class Lease:
                 pid=os.getpid(),
                 terms=terms,
                 sign=sign,
+                session=session,
             )
             file.write_as(worker)
         return cls(file, clock, worker)

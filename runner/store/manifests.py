@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.model import ResultPath, path_of
 from runner.store.connection import Connection, SelectedRow
 from runner.store.tables import query
 
@@ -23,7 +24,7 @@ class Binding:
     path: Path
     base_url: str
     key12: str
-    output_dir: Path
+    output_dir: ResultPath
     output_mount: str | None
 
 
@@ -70,6 +71,6 @@ def _binding(row: SelectedRow) -> Binding:
         path=Path(row["path"]),
         base_url=row["base_url"],
         key12=row["key12"],
-        output_dir=Path(row["output_dir"]),
+        output_dir=path_of(row["output_dir"]),
         output_mount=row["output_mount"],
     )

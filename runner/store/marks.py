@@ -16,10 +16,14 @@ import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from runner.model import ResultPath
 from runner.results.files import MARKS
+from runner.results.parts import DiskTrouble
+from runner.results.storage import storage_of
 from runner.store.server_address import ServerAddress
 
 _VERSION = 1
+MOST_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +55,13 @@ class Marks:
 
     Args:
         database: Absolute, where it is a file.
-        output_dir: Absolute.
+        output_dir: Where the results go.
         manifest: The manifest's name.
     """
 
-    def __init__(self, database: Path | ServerAddress, output_dir: Path, manifest: str) -> None:
+    def __init__(self, database: Path | ServerAddress, output_dir: ResultPath, manifest: str) -> None:
         self._database, self._manifest = database, manifest
-        self._places: tuple[Path, ...] = (output_dir / MARKS / f"{manifest}.json",)
+        self._places: tuple[ResultPath, ...] = (output_dir / MARKS / f"{manifest}.json",)
         if isinstance(database, Path):
             self._places = (database.with_name(f"{database.name}.{manifest}.mark"), *self._places)
         self._writing = threading.Lock()
@@ -80,20 +84,28 @@ class Marks:
                 **asdict(begun),
                 "at": at,
             }
+            text = json.dumps(told, ensure_ascii=False) + "\n"
             for place in self._places:
-                with contextlib.suppress(OSError):
-                    place.parent.mkdir(exist_ok=True)
-                    new = place.with_name(f"{place.name}.new")
-                    new.write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8")
-                    new.replace(place)
+                with contextlib.suppress(OSError, DiskTrouble):
+                    _write(place, text)
             self.last = begun
         finally:
             self._writing.release()
 
 
-def _read(place: Path, manifest: str) -> Mark | None:
+def _write(place: ResultPath, text: str) -> None:
+    if not isinstance(place, Path):
+        storage_of(place).write(place, text.encode(), mime="application/json")
+        return
+    place.parent.mkdir(exist_ok=True)
+    new = place.with_name(f"{place.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(place)
+
+
+def _read(place: ResultPath, manifest: str) -> Mark | None:
     try:
-        told = json.loads(place.read_text(encoding="utf-8"))
+        told = json.loads(storage_of(place).read(place, MOST_BYTES) or b"")
         if told["rivya_batch_mark"] != _VERSION or told["manifest"] != manifest:
             return None
         task_id = told["task_id"]

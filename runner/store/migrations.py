@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
+from runner.store import shared_tables
+
 if TYPE_CHECKING:
     from sqlite_utils import Migrations
 
@@ -473,44 +475,23 @@ _PICKS = (
     "INSERT INTO workspace (id) VALUES (lower(hex(randomblob(8))))",
 )
 
-# Processes that work at one manifest together: who they are, what each works on, and answers that came too late.
-_WORKERS = (
+# What a person has switched off: by id, also before there is a row of it. `serial` grows with each change.
+_SWITCHES = (
     """
-    CREATE TABLE workers (
-        id INTEGER PRIMARY KEY,
+    CREATE TABLE switches (
         manifest TEXT NOT NULL,
-        account TEXT NOT NULL,
-        run INTEGER NOT NULL REFERENCES runs (id),
-        host TEXT NOT NULL,
-        pid INTEGER NOT NULL,
-        terms TEXT NOT NULL,
-        sign TEXT NOT NULL,
-        seen_at REAL NOT NULL,
-        busy INTEGER NOT NULL DEFAULT 1,
-        sharers INTEGER NOT NULL DEFAULT 0,
-        in_flight INTEGER NOT NULL DEFAULT 0,
-        fenced INTEGER NOT NULL DEFAULT 0,
-        ended_at TEXT
-    ) STRICT
+        job TEXT NOT NULL,
+        off INTEGER NOT NULL CHECK (off IN (0, 1)),
+        serial INTEGER NOT NULL,
+        at TEXT NOT NULL,
+        PRIMARY KEY (manifest, job)
+    ) STRICT, WITHOUT ROWID
     """,
-    "CREATE INDEX workers_at_work ON workers (account) WHERE ended_at IS NULL AND fenced = 0",
-    """
-    CREATE TABLE shares (
-        job INTEGER PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
-        worker INTEGER NOT NULL REFERENCES workers (id)
-    ) STRICT
-    """,
-    """
-    CREATE TABLE late_answers (
-        id INTEGER PRIMARY KEY,
-        base_url TEXT NOT NULL,
-        key TEXT NOT NULL,
-        task_id TEXT NOT NULL,
-        at TEXT NOT NULL
-    ) STRICT
-    """,
-    "CREATE INDEX late_answers_by_key ON late_answers (base_url, key)",
+    "CREATE INDEX switches_serial ON switches (manifest, serial)",
 )
+
+# Of a job that made several results: which of them are meant, by number; empty for all.
+_PICKED_RESULTS = ("ALTER TABLE picks ADD COLUMN results TEXT NOT NULL DEFAULT '[]'",)
 
 # Jobs that are made of other jobs' results: what each needs, how much of that is still to come, and how often what a
 # job had made was made anew.
@@ -548,8 +529,12 @@ STEPS = {
     "0011_limits": _LIMITS,
     "0012_orders": _ORDERS,
     "0013_picks": _PICKS,
-    "0014_workers": _WORKERS,
-    "0015_needs": _NEEDS,
+    "0014_workers": shared_tables.WORKERS,
+    "0015_switches": _SWITCHES,
+    "0016_picked_results": _PICKED_RESULTS,
+    "0017_pacers": shared_tables.PACERS,
+    "0018_needs": _NEEDS,
+    "0019_handovers": shared_tables.HANDOVERS,
 }
 
 

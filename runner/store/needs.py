@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from runner.lifecycle.chains import Need
 from runner.model import Job, State
 from runner.store.connection import Connection
 from runner.store.jobs import COLUMNS, NEVER_SENT_SQL, read_job
+
+T = TypeVar("T")
+
+IsListed = Callable[[str, str], bool]  # as `runner.manifest.chains` has it
+_Key = tuple[str, str | int]  # a fingerprint, and an id or a take
 
 _WAITS = (
     "(SELECT count(*) FROM needs n JOIN jobs s ON s.id = n.source WHERE n.job = jobs.id"
@@ -59,6 +64,11 @@ def replace(conn: Connection, manifest: str) -> None:
         (manifest,),
     )
     count(conn, manifest)
+
+
+def any_staged(conn: Connection) -> bool:
+    """Return whether any staged job needs another one."""
+    return conn.execute("SELECT 1 FROM incoming_needs LIMIT 1").fetchone() is not None
 
 
 class StagedNeed(NamedTuple):
@@ -158,12 +168,12 @@ class StoredOutcomes:
     def __init__(self, conn: Connection, manifest: str) -> None:
         self._conn = conn
         self._manifest = manifest
-        self._editions: dict[tuple[str, str | int], int] | None = None
-        self._picked: set[tuple[str, str | int]] | None = None
+        self._editions: dict[_Key, tuple[str, int]] | None = None  # with the id of the row
+        self._picked: dict[_Key, tuple[str, tuple[int, ...]]] | None = None
         self._sent: set[tuple[str, str]] | None = None
         self._results: dict[tuple[str, str], int] | None = None
 
-    def edition(self, job: str, fingerprint: str, take: int) -> int:
+    def edition(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> int:
         """Return how many of its earlier rounds had a result."""
         if self._editions is None:
             self._editions = {}
@@ -172,35 +182,40 @@ class StoredOutcomes:
                 (self._manifest,),
             ):
                 for key in _keys(row["job"], row["fingerprint"], row["axes"]):
-                    self._editions[key] = row["edition"]
-        found = self._key(self._editions, job, fingerprint, take)
-        return self._editions[found] if found is not None else 0
+                    self._editions[key] = row["job"], row["edition"]
+        found = self._find(self._editions, job, fingerprint, take, is_listed)
+        return found if found is not None else 0
 
-    def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
-        """Return whether a person has picked what it has made last."""
+    def picked(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> tuple[int, ...] | None:
+        """Return which results of its last round a person has picked, empty for all of it; None if it is not picked."""
         if self._picked is None:
-            self._picked = set()
+            self._picked = {}
             for row in self._conn.execute(
-                "SELECT j.job, j.fingerprint, j.axes FROM picks p JOIN jobs j ON j.id = p.job AND j.round = p.round"
-                " WHERE p.manifest = ? AND p.verdict = 'picked'",
+                "SELECT j.job, j.fingerprint, j.axes, p.results FROM picks p"
+                " JOIN jobs j ON j.id = p.job AND j.round = p.round"
+                " WHERE p.manifest = ? AND p.verdict = 'picked' ORDER BY j.listed, j.id",
                 (self._manifest,),
             ):
-                self._picked.update(_keys(row["job"], row["fingerprint"], row["axes"]))
-        return self._key(self._picked, job, fingerprint, take) is not None
+                for key in _keys(row["job"], row["fingerprint"], row["axes"]):
+                    self._picked[key] = row["job"], tuple(json.loads(row["results"]))
+        return self._find(self._picked, job, fingerprint, take, is_listed)
 
-    def _key(
-        self, known: Container[tuple[str, str | int]], job: str, fingerprint: str, take: int
-    ) -> tuple[str, str | int] | None:
-        """Return under what a job is known; by its take only if no row has its id, since it is about to be renamed."""
-        if (fingerprint, job) in known:
-            return fingerprint, job
-        if (fingerprint, take) not in known:
+    def _find(
+        self, known: Mapping[_Key, tuple[str, T]], job: str, fingerprint: str, take: int, is_listed: IsListed
+    ) -> T | None:
+        """Return what is known of a job; by its take only if it is about to be renamed.
+
+        That is so where no row has its id, and the row by its take is no other job's of the manifest.
+        """
+        if (found := known.get((fingerprint, job))) is not None:
+            return found[1]
+        if (found := known.get((fingerprint, take))) is None or is_listed(found[0], fingerprint):
             return None
         there = self._conn.execute(
             "SELECT 1 FROM jobs WHERE manifest = ? AND job = ? AND fingerprint = ?",
             (self._manifest, job, fingerprint),
         ).fetchone()
-        return (fingerprint, take) if there is None else None
+        return found[1] if there is None else None
 
     def was_sent(self, job: str, fingerprint: str) -> bool:
         """Return whether the job that is listed under this id is this one, and was submitted."""
@@ -225,7 +240,7 @@ class StoredOutcomes:
         return self._results.get((job, fingerprint))
 
 
-def _keys(job: str, fingerprint: str, axes: str) -> Iterable[tuple[str, str | int]]:
+def _keys(job: str, fingerprint: str, axes: str) -> Iterable[_Key]:
     """Return by what a job is found: under its id, or, once it is renamed, by its take."""
     take = json.loads(axes).get("take") if axes != "{}" else None
     return (fingerprint, job), (fingerprint, take if isinstance(take, int) else 0)
@@ -236,7 +251,7 @@ def outcome(conn: Connection, manifest: str) -> str:
     found = hashlib.sha256()
     for sql in (
         "SELECT id, edition FROM jobs WHERE manifest = ? AND edition > 0 ORDER BY id",
-        "SELECT job, round FROM picks WHERE manifest = ? AND verdict = 'picked' ORDER BY job, round",
+        "SELECT job, round, results FROM picks WHERE manifest = ? AND verdict = 'picked' ORDER BY job, round",
     ):
         for row in conn.execute(sql, (manifest,)):
             found.update(f"{tuple(row)}\n".encode())

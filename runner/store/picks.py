@@ -5,6 +5,7 @@ A job that is paid for again has another result, of which nobody has said anythi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,9 +13,10 @@ from runner.model import Opinion, Pick, PickChange
 from runner.store.connection import Connection
 
 _PUT = (
-    "INSERT INTO picks (job, round, manifest, verdict, rating, word, serial, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO picks (job, round, manifest, verdict, rating, word, results, serial, at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (job, round) DO UPDATE SET verdict = excluded.verdict, rating = excluded.rating,"
-    " word = excluded.word, serial = excluded.serial, at = excluded.at"
+    " word = excluded.word, results = excluded.results, serial = excluded.serial, at = excluded.at"
 )
 
 
@@ -45,7 +47,8 @@ def put(
             continue
         serial += 1
         verdict = after.verdict.value if after.verdict else ""
-        conn.execute(_PUT, (row, round_, manifest, verdict, after.rating, after.word, serial, now))
+        results = json.dumps(after.results)
+        conn.execute(_PUT, (row, round_, manifest, verdict, after.rating, after.word, results, serial, now))
         changed[row] = after
     return changed
 
@@ -65,11 +68,16 @@ def changed(conn: Connection, manifest: str, since: int) -> tuple[int, ...]:
 def of_jobs(conn: Connection, manifest: str) -> dict[str, Pick]:
     """Return what is thought of the present round of the listed jobs, by their ids, in the manifest's order."""
     rows = conn.execute(
-        "SELECT j.job AS id, p.verdict, p.rating, p.word FROM picks p JOIN jobs j ON j.id = p.job AND j.round = p.round"
+        "SELECT j.job AS id, p.verdict, p.rating, p.word, p.results FROM picks p"
+        " JOIN jobs j ON j.id = p.job AND j.round = p.round"
         " WHERE p.manifest = ? AND j.listed = 1 ORDER BY j.position",
         (manifest,),
     )
-    return {row["id"]: pick for row in rows if (pick := _pick(row["verdict"], row["rating"], row["word"]))}
+    return {
+        row["id"]: pick
+        for row in rows
+        if (pick := pick_of(row["verdict"], row["rating"], row["word"], row["results"]))
+    }
 
 
 def listed(conn: Connection, manifest: str) -> dict[str, tuple[int, int]]:
@@ -80,15 +88,38 @@ def listed(conn: Connection, manifest: str) -> dict[str, tuple[int, int]]:
     return {row["job"]: (row["id"], row["round"]) for row in rows}
 
 
+def numbers_of(conn: Connection, manifest: str) -> dict[str, tuple[int, ...]]:
+    """Return the numbers of the results that each listed job has made, by its id."""
+    found: dict[str, tuple[int, ...]] = {}
+    for row in conn.execute(
+        "SELECT j.job, a.number FROM artifacts a JOIN jobs j ON j.id = a.job"
+        " WHERE j.manifest = ? AND j.listed = 1 ORDER BY a.job, a.number",
+        (manifest,),
+    ):
+        found[row["job"]] = (*found.get(row["job"], ()), row["number"])
+    return found
+
+
 def workspace_id(conn: Connection) -> str:
     """Return the random name of this workspace: what browsers keep of its pages is kept under it."""
     return str(conn.execute("SELECT id FROM workspace").fetchone()["id"])
 
 
 def _known(conn: Connection, manifest: str) -> dict[tuple[int, int], Pick]:
-    rows = conn.execute("SELECT job, round, verdict, rating, word FROM picks WHERE manifest = ?", (manifest,))
-    return {(row["job"], row["round"]): _pick(row["verdict"], row["rating"], row["word"]) for row in rows}
+    rows = conn.execute(
+        "SELECT job, round, verdict, rating, word, results FROM picks WHERE manifest = ?", (manifest,)
+    )
+    return {
+        (row["job"], row["round"]): pick_of(row["verdict"], row["rating"], row["word"], row["results"])
+        for row in rows
+    }
 
 
-def _pick(verdict: str, rating: int, word: str) -> Pick:
-    return Pick(verdict=Opinion(verdict) if verdict else None, rating=rating, word=word)
+def pick_of(verdict: str | None, rating: int | None, word: str | None, results: str | None) -> Pick:
+    """Return what the columns say; all are None where nothing was said."""
+    return Pick(
+        verdict=Opinion(verdict) if verdict else None,
+        rating=rating or 0,
+        word=word or "",
+        results=tuple(json.loads(results)) if results else (),
+    )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from runner.store.connection import Connection
 from runner.store.diff import orphans_sql
+from runner.store.staging import shown_change
 
 # What jobs may differ in, as columns of what is staged.
 DIFFERING = ("prompt", "params", "refs")
@@ -38,8 +39,9 @@ def parts(conn: Connection, first: int | None = None, last: int | None = None) -
     """Return what lies between two positions, or all of it."""
     where = "" if first is None else " WHERE position BETWEEN ? AND ?"
     rows = conn.execute(
-        "SELECT change, shape, model, count(*) AS jobs, sum(sends) AS sends, min(position) AS first, max(position) AS last"
-        f" FROM incoming{where} GROUP BY change, shape, model ORDER BY first",
+        f"SELECT {shown_change(conn)} AS change, shape, model,"
+        " count(*) AS jobs, sum(sends) AS sends, min(position) AS first, max(position) AS last"
+        f" FROM incoming{where} GROUP BY 1, shape, model ORDER BY first",
         () if first is None else (first, last),
     )
     return [
@@ -72,7 +74,8 @@ _JOB = "position, job, axes, shape, model, prompt, params, refs"
 def jobs(conn: Connection, first: int, last: int, change: str, limit: int) -> list[GroupedJob]:
     """Return the first jobs with a change between two positions."""
     rows = conn.execute(
-        f"SELECT {_JOB} FROM incoming WHERE position BETWEEN ? AND ? AND change = ? ORDER BY position LIMIT ?",
+        f"SELECT {_JOB} FROM incoming WHERE position BETWEEN ? AND ? AND {shown_change(conn)} = ?"
+        " ORDER BY position LIMIT ?",
         (first, last, change, limit),
     )
     return [GroupedJob(*row) for row in rows]
@@ -82,7 +85,8 @@ def values(conn: Connection, first: int, last: int, change: str, column: str, li
     """Return different values of a column of `DIFFERING` among such jobs, so many of them at most."""
     assert column in DIFFERING
     rows = conn.execute(
-        f"SELECT DISTINCT {column} AS value FROM incoming WHERE position BETWEEN ? AND ? AND change = ? LIMIT ?",
+        f"SELECT DISTINCT {column} AS value FROM incoming WHERE position BETWEEN ? AND ?"
+        f" AND {shown_change(conn)} = ? LIMIT ?",
         (first, last, change, limit),
     )
     return [row["value"] for row in rows]
@@ -102,16 +106,25 @@ class StagedRow(NamedTuple):
     shape: str
     sends: bool
     round: int
+    off: bool
 
 
 def staged(conn: Connection) -> Iterator[StagedRow]:
     """Yield all staged jobs, in order."""
     rows = conn.execute(
-        "SELECT i.job, i.fingerprint, i.shape, i.sends, coalesce(j.round, 1) AS round"
+        "SELECT i.job, i.fingerprint, i.shape, i.sends, coalesce(j.round, 1) AS round,"
+        " i.job IN (SELECT job FROM switched) AS off"
         " FROM incoming i LEFT JOIN jobs j ON j.id = i.row ORDER BY i.position"
     )
     return (
-        StagedRow(row["job"], row["fingerprint"], row["shape"], bool(row["sends"]), int(row["round"]))
+        StagedRow(
+            row["job"],
+            row["fingerprint"],
+            row["shape"],
+            bool(row["sends"]),
+            int(row["round"]),
+            bool(row["off"]),
+        )
         for row in rows
     )
 
@@ -157,7 +170,7 @@ def edited(conn: Connection, manifest: str, limit: int) -> list[Edited]:
     rows = conn.execute(
         "SELECT i.job, i.cause, i.model, i.prompt, i.params, i.refs, j.model AS old_model, j.prompt AS old_prompt,"
         f" j.params AS old_params, j.refs AS old_refs FROM incoming i JOIN {_OLD}"
-        " WHERE i.change = 'changed' ORDER BY i.position LIMIT ?2",
+        " WHERE i.change = 'changed' AND i.job NOT IN (SELECT job FROM switched) ORDER BY i.position LIMIT ?2",
         (manifest, limit),
     )
     return [Edited(*row) for row in rows]

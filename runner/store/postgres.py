@@ -227,6 +227,7 @@ class ServerDatabase:
         self.worker: int | None = None  # as which this process writes
         self._beside = threading.Lock()
         self._watcher: ServerConnection | None = None  # for questions of other threads
+        self._pacer: ServerConnection | None = None  # for one thread's, which come often
 
     @property
     def place(self) -> ServerAddress:
@@ -345,6 +346,18 @@ class ServerDatabase:
                 self._watcher = _connect(self.address)
                 operation(self._watcher)
 
+    def beside(self, *, anew: bool = False) -> ServerConnection:
+        """Return a connection for one thread's statements, each committed by itself and not waited for.
+
+        What it writes may be forgotten where the server breaks down: it is nothing that counts then.
+        """
+        if self._pacer is None or anew:
+            if self._pacer is not None:
+                self._pacer.raw.close()
+            self._pacer = _connect(self.address)
+            self._pacer.say("SET synchronous_commit = off")
+        return self._pacer
+
     def holder_of(self, manifest: str) -> Holder | None:
         """Return who holds a manifest now."""
         with self._beside:
@@ -359,7 +372,7 @@ class ServerDatabase:
 
     def close(self) -> None:
         """Close it."""
-        for conn in (self.server, self._watcher):
+        for conn in (self.server, self._watcher, self._pacer):
             if conn is not None:
                 with contextlib.suppress(psycopg.Error):
                     conn.raw.close()

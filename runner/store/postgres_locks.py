@@ -70,6 +70,13 @@ class ServerLock:
         self._asks("pg_advisory_unlock")
         self._unlock = "pg_advisory_unlock_shared"
 
+    def is_shared(self) -> bool:
+        """Whether those who hold it share it."""
+        shared = self._asks("pg_try_advisory_lock_shared")
+        if shared:
+            self._asks("pg_advisory_unlock_shared")
+        return shared
+
     def _asks(self, function: str) -> bool:
         return bool(self._conn.execute(f"SELECT {function}({self._number})").fetchone()[0])
 

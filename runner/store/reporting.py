@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from runner.model import State
 from runner.store.connection import Connection
 from runner.store.tables import query
 
@@ -19,9 +20,10 @@ _JOBS = """
     SELECT j.id, j.manifest, j.job, j.listed, j.state, j.model, j.prompt, j.params, j.refs, j.axes, j.round,
         j.task_id, j.submitted_at, j.finished_at, j.duration_s, j.attempts, j.polls, j.overdue,
         j.error_class, j.error_code, j.error_message, j.fingerprint, l.estimated, l.reserved, l.charged,
-        k.verdict, k.rating, k.word, k.at
+        k.verdict, k.rating, k.word, k.results, k.at, w.off
     FROM jobs j
     LEFT JOIN picks k ON k.job = j.id AND k.round = j.round
+    LEFT JOIN switches w ON w.manifest = j.manifest AND w.job = j.job
     LEFT JOIN (
         SELECT job, sum(estimated) AS estimated, sum(CASE WHEN state = 'reserved' THEN amount ELSE 0 END) AS reserved,
             sum(CASE WHEN state = 'reserved' THEN 0 ELSE amount END) AS charged
@@ -156,7 +158,14 @@ class JobRow(NamedTuple):
     verdict: str | None  # what a person thinks of its present round; None where nobody has said
     rating: int | None
     word: str | None
+    picked: str | None  # JSON: which of its results are
     marked_at: str | None
+    switch: int | None  # 1: a person has switched it off
+
+    @property
+    def off(self) -> bool:
+        """Whether it is switched off, and nothing was sent that this would come too late for."""
+        return self.switch == 1 and self.listed == 1 and self.state in (State.PLANNED, State.UPLOADING)
 
 
 def job_rows(conn: Connection, manifest: str, rows: Sequence[int] | None = None) -> Iterator[JobRow]:
@@ -231,6 +240,49 @@ def failures(conn: Connection, manifest: str) -> list[Failures]:
         (manifest,),
     )
     return [Failures._make(row) for row in rows]
+
+
+class FailedJobs(NamedTuple):
+    """Jobs that failed, or are uncertain, for one reason: the commonest words, the first of them, and their estimates."""
+
+    state: str
+    error_class: str
+    number: int
+    message: str
+    jobs: tuple[str, ...]
+    credits: float  # what their last rounds were thought to cost
+
+
+def failed_jobs(conn: Connection, manifest: str, examples: int = 3) -> list[FailedJobs]:
+    """Return what failed and what is uncertain by kind, most first."""
+    which = "j.manifest = ?1 AND (j.state = 'uncertain' OR (j.state = 'failed' AND j.listed = 1))"
+    kind = "j.state, coalesce(j.error_class, 'other')"
+    first: dict[tuple[str, str], list[str]] = {}
+    for state, cls, job in conn.execute(
+        "SELECT state, class, job FROM (SELECT j.state, coalesce(j.error_class, 'other') AS class, j.job,"
+        f" row_number() OVER (PARTITION BY {kind} ORDER BY j.position, j.id) AS n FROM jobs j WHERE {which}) AS each"
+        " WHERE n <= ?2 ORDER BY n",
+        (manifest, examples),
+    ):
+        first.setdefault((state, cls), []).append(job)
+    costs = {
+        (state, cls): float(credits or 0.0)
+        for state, cls, credits in conn.execute(
+            "SELECT j.state, coalesce(j.error_class, 'other') AS class, sum(l.estimated) FROM jobs j"
+            f" JOIN ledger l ON l.job = j.id AND l.round = j.round WHERE {which} GROUP BY 1, 2",
+            (manifest,),
+        )
+    }
+    found: dict[tuple[str, str], FailedJobs] = {}
+    for each in failures(conn, manifest):  # the commonest words of a kind come first
+        key = (each.state, each.error_class)
+        if key not in first:
+            continue
+        known = found.get(key)
+        if known is None:
+            known = FailedJobs(*key, 0, each.message, tuple(first[key]), costs.get(key, 0.0))
+        found[key] = known._replace(number=known.number + each.number)
+    return sorted(found.values(), key=lambda group: -group.number)
 
 
 def cost_of_failed(conn: Connection, manifest: str) -> float:

@@ -57,6 +57,16 @@ def held(conn: Connection, worker: int, rows: Iterable[int]) -> frozenset[int]:
     return frozenset(mine.intersection(rows))
 
 
+def held_by_others(conn: Connection, worker: int) -> frozenset[int]:
+    """Return the rows that other workers have claimed and are at work on."""
+    found = conn.execute(
+        "SELECT s.job FROM shares s JOIN workers w ON w.id = s.worker AND w.ended_at IS NULL AND w.fenced = 0"
+        " WHERE s.worker <> ?",
+        (worker,),
+    )
+    return frozenset(row["job"] for row in found)
+
+
 def of_others(conn: Connection, worker: int, manifest: str) -> frozenset[int]:
     """Return the rows of a manifest that were given to other workers last."""
     found = conn.execute(

@@ -192,11 +192,13 @@ def to_price(conn: Connection, manifest: str) -> list[Job]:
     return [get(conn, row["id"]) for row in rows]
 
 
-def references_listed(conn: Connection, manifest: str) -> Iterator[Reference]:
-    """Yield the input files of what is listed, each once."""
+def references_listed(conn: Connection, manifest: str, *, unsent: bool = False) -> Iterator[Reference]:
+    """Yield the input files of what is listed, each once; with `unsent`, of what nothing was sent of yet."""
     seen: set[str] = set()
+    only = f" AND state IN {NEVER_SENT_SQL}" if unsent else ""
     for row in conn.execute(
-        "SELECT DISTINCT refs FROM jobs WHERE manifest = ? AND listed = 1 AND refs <> '[]'", (manifest,)
+        f"SELECT DISTINCT refs FROM jobs WHERE manifest = ? AND listed = 1 AND refs <> '[]'{only}",
+        (manifest,),
     ):
         for reference in references_from_json(row["refs"]):
             if reference.result_of is None and reference.path not in seen:
@@ -208,10 +210,10 @@ def _clear(conn: Connection) -> None:
     conn.execute("CREATE TEMP TABLE IF NOT EXISTS restaged (view INTEGER PRIMARY KEY)")
     conn.execute(f"DROP {'VIEW' if is_restaged(conn) else 'TABLE'} IF EXISTS incoming")
     conn.execute("DELETE FROM restaged")
-    for table in ("priced", "not_staged", "unwanted", "incoming_needs"):
+    for table in ("priced", "not_staged", "unwanted", "switched", "incoming_needs"):
         conn.execute(f"DROP TABLE IF EXISTS {table}")
-    conn.execute("CREATE TEMP TABLE not_staged (job TEXT PRIMARY KEY) WITHOUT ROWID")
-    conn.execute("CREATE TEMP TABLE unwanted (job TEXT PRIMARY KEY) WITHOUT ROWID")
+    for table in ("not_staged", "unwanted", "switched"):
+        conn.execute(f"CREATE TEMP TABLE {table} (job TEXT PRIMARY KEY) WITHOUT ROWID")
     conn.execute(_STAGE_NEEDS)
 
 
@@ -462,14 +464,39 @@ def adopt(conn: Connection, positions: Iterable[int]) -> None:
 def narrow(conn: Connection, wanted: Callable[[str], bool]) -> None:
     """Count none as submitted but staged jobs with an id that is wanted; what is known of the others stays."""
     with trouble("staging the jobs of the manifest in a temporary file"):
-        others = [
-            (row["job"],)
-            for row in conn.execute("SELECT job FROM incoming WHERE sends = 1")
-            if not wanted(row["job"])
-        ]
-        conn.executemany("INSERT INTO unwanted (job) VALUES (?) ON CONFLICT DO NOTHING", others)
-        if not is_restaged(conn):
-            conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM unwanted)")
+        _want_none_of(conn, [id_ for id_ in _to_send(conn) if not wanted(id_)])
+
+
+def switch_off(conn: Connection, ids: Collection[str]) -> None:
+    """Count staged jobs with these ids as switched off, as far as they would be submitted."""
+    if not ids:
+        return
+    with trouble("staging the jobs of the manifest in a temporary file"):
+        off = [id_ for id_ in _to_send(conn) if id_ in ids]
+        conn.executemany("INSERT INTO switched (job) VALUES (?)", [(id_,) for id_ in off])
+        _want_none_of(conn, off)
+
+
+def switched(conn: Connection) -> frozenset[str]:
+    """Return the ids of the staged jobs that are counted as switched off."""
+    return frozenset(row["job"] for row in conn.execute("SELECT job FROM switched"))
+
+
+def shown_change(conn: Connection, table: str = "incoming") -> str:
+    """Return the column `change` as it is told: `off` for what is switched off, whatever it would be."""
+    if conn.execute("SELECT 1 FROM switched LIMIT 1").fetchone() is None:
+        return f"{table}.change"
+    return f"CASE WHEN {table}.job IN (SELECT job FROM switched) THEN 'off' ELSE {table}.change END"
+
+
+def _to_send(conn: Connection) -> list[str]:
+    return [row["job"] for row in conn.execute("SELECT job FROM incoming WHERE sends = 1")]
+
+
+def _want_none_of(conn: Connection, ids: Iterable[str]) -> None:
+    conn.executemany("INSERT INTO unwanted (job) VALUES (?) ON CONFLICT DO NOTHING", [(id_,) for id_ in ids])
+    if not is_restaged(conn):
+        conn.execute("UPDATE incoming SET sends = 0 WHERE job IN (SELECT job FROM unwanted)")
 
 
 def row_at(conn: Connection, manifest: str, position: int) -> int:

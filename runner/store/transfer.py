@@ -11,13 +11,14 @@ from runner.store.reporting import snapshot
 # In this order each row finds what it refers to.
 TABLES = (
     "manifests", "listings", "jobs", "ledger", "artifacts", "runs", "events", "uploads", "prices", "durations", "rates",
-    "hashes", "result_hosts", "orders", "picks", "workers", "shares", "late_answers", "needs",
+    "hashes", "result_hosts", "orders", "picks", "workers", "shares", "late_answers", "switches",
+    "pacers", "needs", "handovers", "begun_jobs",
 )  # fmt: skip
 # Sums of the ledger, which add themselves up as its rows come.
 SUMS = ("credit_totals", "credit_minutes", "credits_out")
 REPLACED = ("workspace",)  # a new database has its own row: the copy is the same workspace
 # Their next row gets the next number.
-NUMBERED = ("jobs", "ledger", "runs", "events", "durations", "orders", "workers", "late_answers")
+NUMBERED = ("jobs", "ledger", "runs", "events", "durations", "orders", "workers", "late_answers", "handovers")
 
 
 def transfer(source: StateDatabase, target: StateDatabase) -> dict[str, int]:

@@ -21,7 +21,8 @@ class Worker:
     """A process at work.
 
     `terms` tells by what it works, hashed; `sign` is the name of the file by which others see that they have the same
-    folder of results; `sharers` is among how many workers it takes the account's rate to be shared.
+    folder of results; `sharers` is how many workers of the account it knows of; `session` is the number of the first run of
+    those that it works together with.
     """
 
     id: int
@@ -34,16 +35,31 @@ class Worker:
     busy: bool
     sharers: int
     in_flight: int
+    session: int
+
+
+def working_sql(name: str) -> str:
+    """Return the condition that a row of `workers`, under this name, is one of who is at work."""
+    return f"{name}.ended_at IS NULL AND {name}.fenced = 0"
 
 
 def register(
-    conn: Connection, *, manifest: str, account: str, run: int, host: str, pid: int, terms: str, sign: str
+    conn: Connection,
+    *,
+    manifest: str,
+    account: str,
+    run: int,
+    host: str,
+    pid: int,
+    terms: str,
+    sign: str,
+    session: int = 0,
 ) -> int:
     """Record a process that begins to work; return its number."""
     found = conn.execute(
-        "INSERT INTO workers (manifest, account, run, host, pid, terms, sign, seen_at)"
-        f" VALUES (?, ?, ?, ?, ?, ?, ?, {_NOW}) RETURNING id",
-        (manifest, account, run, host, pid, terms, sign),
+        "INSERT INTO workers (manifest, account, run, host, pid, terms, sign, session, seen_at)"
+        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, {_NOW}) RETURNING id",
+        (manifest, account, run, host, pid, terms, sign, session),
     ).fetchall()
     return int(found[0]["id"])
 
@@ -51,7 +67,7 @@ def register(
 def at_work(conn: Connection, *, account: str | None = None, manifest: str | None = None) -> list[Worker]:
     """Return who is at work for an account, or at a manifest, in the order in which they began."""
     found = conn.execute(
-        "SELECT id, manifest, run, host, pid, terms, sign, busy, sharers, in_flight FROM workers"
+        "SELECT id, manifest, run, host, pid, terms, sign, busy, sharers, in_flight, session FROM workers"
         f" WHERE {_AT_WORK} AND (account = ?1 OR manifest = ?2) ORDER BY id",
         (account or "", manifest or ""),
     )

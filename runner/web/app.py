@@ -23,6 +23,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runner.errors import RunnerError
+from runner.model import ObjectPath, is_in_bucket
 from runner.reports import page
 from runner.reports.metrics import CONTENT_TYPE
 from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
@@ -71,6 +72,7 @@ def live_app(
     control: Control | None = None,
     metrics: Callable[[], str] | None = None,
     keep_picks: Callable[[Sequence[Mapping[str, Any]]], None] | None = None,
+    keep_switches: Callable[[Mapping[str, Any]], Sequence[str]] | None = None,
 ) -> ASGIApp:
     """Return the application of one manifest's live page.
 
@@ -83,6 +85,8 @@ def live_app(
         control: What the page's buttons move; None for a run that is not of this process.
         keep_picks: Takes what a person says of results, `{"row": 1, "round": 1, "verdict": "picked"}`, in a thread.
             Raises ValueError for what means nothing, RunnerError where it cannot be written.
+        keep_switches: Takes which jobs are not to be submitted, `{"rows": [1], "off": true}`, in the same way, and returns
+            the ids of those that were sent already.
     """
     document = page.page(title, LIVE, connect="'self'")
     policy = page.policy(connect="'self'") + "; frame-ancestors 'none'"
@@ -123,12 +127,26 @@ def live_app(
         feed.poke()
         return JSONResponse({"v": 1}, status_code=200)
 
+    async def switch(request: Request) -> Response:
+        if keep_switches is None:
+            return PlainTextResponse("this page is read-only\n", status_code=405)
+        said = await _asked(request, LARGEST_PICKS_BYTES)
+        try:
+            sent = await anyio.to_thread.run_sync(keep_switches, said)
+        except ValueError as exc:
+            return PlainTextResponse(f"{exc}\n", status_code=400)
+        except RunnerError as exc:
+            return PlainTextResponse(f"{exc}\n", status_code=503)
+        feed.poke()
+        return JSONResponse({"v": 1, "sent": list(sent)}, status_code=200)
+
     routes = [
         Route("/", show),
         Route("/events", events),
         Route("/{kind}/{row:int}/{number:int}/{name}", _files(feed)),
         Route("/control", order, methods=["POST"]),
         Route("/picks", pick, methods=["POST"]),
+        Route("/switches", switch, methods=["POST"]),
     ]
     whole: list[Mount | Route] = [Mount(f"/t/{token}", routes=routes)]
     if metrics is not None:
@@ -144,6 +162,9 @@ def _numbers(metrics: Callable[[], str]) -> Callable[[Request], Awaitable[Respon
     return tell
 
 
+FILE_HEADERS = {"content-security-policy": SHOWN_ALONE, "cache-control": "private, max-age=300"}
+
+
 def _files(feed: Feed) -> Callable[[Request], Awaitable[Response]]:
     async def send(request: Request) -> Response:
         given = request.path_params
@@ -152,19 +173,29 @@ def _files(feed: Feed) -> Callable[[Request], Awaitable[Response]]:
             if given["kind"] in ("result", "reference")
             else None
         )
-        about = await anyio.to_thread.run_sync(_about, found[0]) if found else None
-        if found is None or about is None:
-            return PlainTextResponse("file not found\n", status_code=404)
-        path, mime = found
+        path, mime = found or ("", "")
         # Anything but films, pictures and sound is downloaded, never shown: it may be a web page.
         known = mime in SHOWN
+        if is_in_bucket(path):
+            from runner.web.objects import object_response
+
+            return await object_response(
+                request,
+                ObjectPath(path),
+                media_type=mime if known else "application/octet-stream",
+                shown=known,
+                headers=FILE_HEADERS,
+            )
+        about = await anyio.to_thread.run_sync(_about, path) if found else None
+        if about is None:
+            return PlainTextResponse("file not found\n", status_code=404)
         return FileResponse(
             path,
             media_type=mime if known else "application/octet-stream",
             filename=os.path.basename(path),  # noqa: PTH119 (a text it is)
             content_disposition_type="inline" if known else "attachment",
             stat_result=about,
-            headers={"content-security-policy": SHOWN_ALONE, "cache-control": "private, max-age=300"},
+            headers=FILE_HEADERS,
         )
 
     return send

@@ -8,15 +8,16 @@ slow browser is told of several changes at once.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from runner.errors import RunnerError
-from runner.web.page_state import ControlState, Delta, PageReader
+from runner.model import ResultPath
+from runner.web.page_state import ControlState, Delta
 
 EVERY_S = 1.0
 REST_SHARE = 10.0  # rest this many times as long as a look has taken: a huge run is looked at less often
@@ -26,6 +27,32 @@ NOTHING = b""
 
 At = tuple[int, int]  # a place: generation, number
 T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """What a page is told. One thread at a time uses it; all but `close` raise RunnerError where nothing can be read."""
+
+    piece: int  # jobs told at once
+
+    def look(self, control: ControlState) -> Delta | None:
+        """Return what has changed since the last look; None when nothing has."""
+        ...
+
+    def whole(self, control: ControlState) -> Iterator[str]:
+        """Yield everything there is to know now, piece by piece."""
+        ...
+
+    def some(self, rows: Sequence[int], control: ControlState) -> str:
+        """Return what is known now of some jobs, and of the manifest as a whole."""
+        ...
+
+    def find(self, kind: str, row: int, number: int) -> tuple[ResultPath, str] | None:
+        """Return (path, mime) of a file of a job."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the database; the next use opens it again."""
+        ...
 
 
 class Feed:
@@ -39,7 +66,7 @@ class Feed:
 
     def __init__(
         self,
-        reader: PageReader,
+        reader: Reader,
         *,
         control: Callable[[], ControlState] = ControlState,
         every_s: float = EVERY_S,

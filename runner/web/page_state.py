@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 from runner.host.clock import epoch, rfc3339
 from runner.host.workspace import DatabasePlace, Holder
+from runner.model import ResultPath, path_of
 from runner.reports import page
 from runner.reports.data import FilePlace, Invocation, Report, categories_of, collect, jobs_of
-from runner.store import jobs, picks, reporting, runs
+from runner.store import jobs, picks, reporting, runs, switches
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase, open_to_read
 from runner.store.error_words import trouble
@@ -37,7 +38,7 @@ class Target:
     database: DatabasePlace
     folder: Path  # for what this machine notes beside it
     manifest: str
-    output_dir: Path
+    output_dir: ResultPath
     invocation: Invocation
 
 
@@ -104,6 +105,7 @@ class PageReader:
         self._shape: tuple[int, str] | None = None
         self._event = 0
         self._said = 0  # the last thing that was said of a result
+        self._switched = 0  # the last job that was switched off or on
         self._updated_at = ""
         self._categories: Mapping[str, str] = {}
         self._versions: dict[int, int] = {}
@@ -135,24 +137,26 @@ class PageReader:
             self._versions, self._updated_at = reporting.versions(conn, name)
             self._categories = categories_of(reporting.models(conn, name))
             self._shape, self._event, self._said = shape, event, picks.last(conn, name)
-            self._head = _lasting(self._head_of(conn, self._report(conn, ()), control))
+            self._switched = switches.last(conn, name)
+            self._head = _lasting(self._head_of(conn, self.report(conn, ()), control))
             return Delta()
         since = rfc3339(max((epoch(self._updated_at) or 0.0) - OVERLAP_S, 0.0))
         found, updated_at = reporting.versions(conn, name, since=since, event=self._event)
         moved = {row for row, version in found.items() if self._versions.get(row) != version}
-        rows = sorted(moved.union(picks.changed(conn, name, self._said)))
+        moved.update(picks.changed(conn, name, self._said), switches.changed(conn, name, self._switched))
+        rows = sorted(moved)
         self._versions.update(found)
         self._updated_at, self._event = max(updated_at, self._updated_at), event
-        self._said = picks.last(conn, name)
+        self._said, self._switched = picks.last(conn, name), switches.last(conn, name)
         if len(rows) > self.piece:
             return Delta()
-        report = self._report(conn, rows)
+        report = self.report(conn, rows)
         head = self._head_of(conn, report, control)
         same = _lasting(head) == self._head
         self._head = _lasting(head)
         if not rows:
-            return None if same else Delta(text=_dump({"head": head}))
-        return Delta(rows=tuple(rows), text=_dump({**page.payload(report), "head": head}))
+            return None if same else Delta(text=dump({"head": head}))
+        return Delta(rows=tuple(rows), text=dump({**page.payload(report), "head": head}))
 
     def whole(self, control: ControlState) -> Iterator[str]:
         """Yield everything there is to know now, in pieces of some thousand jobs; each piece is a reading of its own.
@@ -168,25 +172,25 @@ class PageReader:
                 jobs_now = jobs_of(
                     self._conn(), self.target.manifest, rows[start : start + self.piece], file_url
                 )
-            yield _dump({"v": page.VERSION, **page.columns(jobs_now)})
+            yield dump({"v": page.VERSION, **page.columns(jobs_now)})
 
     def some(self, rows: Sequence[int], control: ControlState) -> str:
         """Return what is known now of some jobs, and of the manifest as a whole."""
         with trouble(self._doing):
             conn = self._conn()
             with reporting.snapshot(conn):
-                report = self._report(conn, rows)
+                report = self.report(conn, rows)
                 head = self._head_of(conn, report, control)
-        return _dump({**page.payload(report), "head": head})
+        return dump({**page.payload(report), "head": head})
 
-    def find(self, kind: str, row: int, number: int) -> tuple[Path, str] | None:
+    def find(self, kind: str, row: int, number: int) -> tuple[ResultPath, str] | None:
         """Return (path, mime) of a file that the database names for a job of this manifest."""
         if max(row, number) > LARGEST_ROW:
             return None
         look_up = reporting.artifact_file if kind == "result" else reporting.reference_file
         with trouble(self._doing):
             found = look_up(self._conn(), self.target.manifest, row=row, number=number)
-        return (Path(found[0]), found[1]) if found else None
+        return (path_of(found[0]), found[1]) if found else None
 
     def close(self) -> None:
         """Let go of the database; the next use opens it again."""
@@ -202,7 +206,8 @@ class PageReader:
             self._file = open_to_read(self.target.database)
         return self._file
 
-    def _report(self, conn: Connection, rows: Sequence[int]) -> Report:
+    def report(self, conn: Connection, rows: Sequence[int]) -> Report:
+        """Return what is known of the manifest, and of some of its jobs."""
         target = self.target
         return collect(
             conn,
@@ -215,9 +220,9 @@ class PageReader:
         )
 
     def _head_of(self, conn: Connection, report: Report, control: ControlState) -> dict[str, Any]:
-        return {**page.head(report), "categories": self._categories, "now": self._now(conn, report, control)}
+        return {**page.head(report), "categories": self._categories, "now": self.now(conn, report, control)}
 
-    def _now(self, conn: Connection, report: Report, control: ControlState) -> dict[str, Any]:
+    def now(self, conn: Connection, report: Report, control: ControlState) -> dict[str, Any]:
         """Return what is happening now: `{"phase": "running", "rate_per_s": 9.8, …}`."""
         run = runs.last(conn, self.target.manifest)
         stats = run.stats if run is not None else {}
@@ -225,7 +230,7 @@ class PageReader:
             "phase": self._phase(conn, control),
             "hand": control.on_it,
             "serve": self.target.invocation.command("serve"),
-            "report": str(page.page_path(self.target.output_dir, self.target.manifest)),
+            "report": str(page.page_path(self.target.output_dir, self.target.manifest, look=False)),
             "started_at": run.started_at if run is not None else None,
             "ended_at": run.ended_at if run is not None else None,
             "exit_code": run.exit_code if run is not None else None,
@@ -269,5 +274,6 @@ def _lasting(head: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in head.items() if name != "written_at"}
 
 
-def _dump(value: Mapping[str, Any]) -> str:
+def dump(value: Mapping[str, Any]) -> str:
+    """Return what is told as text on one line."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

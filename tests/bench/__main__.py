@@ -107,9 +107,16 @@ def works(folder: Path, *, quick: bool, rivals_python: str, say: Callable[[str],
         "resume": lambda at: [finished().resume(own=False), finished().resume(own=True)],
         "virtual": lambda at: _virtual(1000 // part, 50 // part),
         **{name: night(one) for name, one in NIGHTS.items()},
+        "several": lambda at: _several(at, 500 // part, say),
         "crowd": lambda at: crowd(at, 10_000 // part, 60 / part, say),
     }
     return {name: work for name, work in found.items() if not quick or name not in LASTING}
+
+
+def _several(at: Path, jobs: int, say: Callable[[str], None]) -> list[Line]:
+    from tests.bench.several import several
+
+    return several(at, say, jobs=jobs, rate=60, duration="10")
 
 
 def _virtual(jobs: int, seeds: int) -> list[Line]:

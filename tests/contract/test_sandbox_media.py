@@ -57,9 +57,15 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
 
 def test_all_clips_together_stay_small() -> None:
     sizes = [clip.stat().st_size for clip in CLIPS.iterdir() if clip.suffix in {".mp4", ".mp3", ".ogg"}]
-    assert len(sizes) == 9 * 6 + 6
+    assert len(sizes) == 9 * len(results.SCENES) * results.VIDEO_LOOKS + 6
     assert max(sizes) <= 20_000
-    assert sum(sizes) <= 1_000_000
+    assert sum(sizes) <= 1_300_000
+
+
+def test_a_clip_shows_what_its_prompt_is_about() -> None:
+    assert results._scene("Canals in fog") == "water"
+    assert results._scene("a bottle of tea, sea behind it") == "product"
+    assert results._scene("雪") in results.SCENES
 
 
 @pytest.mark.parametrize("aspect", ["1:1", "16:9", "9:16", "2:3", "3:2"])

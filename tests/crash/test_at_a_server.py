@@ -75,3 +75,38 @@ def test_a_run_whose_server_goes_away_ends_with_5_and_the_next_one_continues(
     assert copied.code == 0, said(copied)
     bench.assert_whole(prompts)
     assert bench.states() == {"done": 5}
+
+
+def test_a_reference_that_only_the_machine_has_that_died_is_sent_by_another(
+    command: Command, start_service: StartService
+) -> None:
+    """It was agreed to and planned there; nothing of it was uploaded yet."""
+    bench = Bench(command, start_service(USUAL))
+    with of_kind("postgresql"):
+        empty_state()
+        close_all()
+    command.environment["RIVYA_STATE"] = server()
+    for letter in "abc":
+        bench.picture(f"{letter}.png", letter)
+    prompts = bench.write(JOBS)
+    assert is_killed(bench, "upload", "before", 0)
+    for letter in "abc":
+        (command.workspace / f"{letter}.png").unlink()
+
+    other = bench.run()
+
+    assert other.code == 0, said(other)
+    bench.assert_whole(prompts)
+    assert len(list((bench.out / ".references").iterdir())) == 3
+
+
+def test_without_a_server_a_reference_that_is_gone_is_told_before_anything_is_paid(bench: Bench) -> None:
+    bench.write([{"id": "one", "references": [bench.picture("a.png", "a")]}])
+    assert is_killed(bench, "upload", "before", 0)
+    (bench.command.workspace / "a.png").unlink()
+
+    outcome = bench.run()
+
+    assert outcome.code == 2, said(outcome)
+    assert "a.png does not exist" in outcome.stderr
+    assert not (bench.out / ".references").exists()

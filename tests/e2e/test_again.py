@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.imitation.fixtures import Bench, said
 
 HOSTILE = '${a} $${b} "q" \\ \u2028 # no comment: yes\n- ~ null \U0001f989'
@@ -22,6 +24,7 @@ def drafts(bench: Bench) -> None:
     assert bench.command("pick", bench.manifest, "a", "b", "c").code == 0
 
 
+@pytest.mark.slow
 def test_picked_drafts_become_finals(bench: Bench) -> None:
     drafts(bench)
     out = bench.command.workspace / "more" / "finals.yaml"
@@ -87,3 +90,31 @@ def test_takes_of_one_combination_are_one_job_with_as_many_takes(bench: Bench) -
     assert (checked.code, "warning" in checked.stderr + checked.stdout) == (0, False), said(checked)
     ids = [each["id"] for each in bench.command("plan", out, "--json").json["jobs"]]
     assert ids == ["cat-1", "cat-2", "cat-3", "cat-4", "dog-1", "dog-2"]
+
+
+def test_the_axes_are_kept_so_that_the_page_groups_the_finals(bench: Bench) -> None:
+    bench.write(
+        [
+            {
+                "id": "${product}-${light}",
+                "matrix": {"product": ["cup", "jar"], "light": ["noon", "first snow"]},
+                "repeat": 2,
+                "prompt": "${product}, ${light}",
+            }
+        ]
+    )
+    assert bench.run().code == 0
+    finals = bench.command.workspace / "finals.yaml"
+
+    written = bench.command("again", bench.manifest, "--only", "*", "--set", "resolution=720p", "-o", finals)
+    assert written.code == 0, said(written)
+    assert bench.command("run", finals, "--yes").code == 0
+
+    rows = bench.command("export", finals, "--format", "jsonl").events
+    assert len(rows) == 8
+    assert {(row["axes"]["product"], row["axes"]["light"], row["axes"]["take"]) for row in rows} == {
+        (product, light, take)
+        for product in ("cup", "jar")
+        for light in ("noon", "first snow")
+        for take in (1, 2)
+    }

@@ -59,6 +59,7 @@ def asked_on_a_terminal(bench: Bench, reply: bytes) -> tuple[int, str]:
     return process.wait(timeout=30), shown.decode()
 
 
+@pytest.mark.slow
 def test_a_person_is_told_before_they_are_asked(bench: Bench, start_service: StartService) -> None:
     bench.write(2)
     bench.service.ahead_s = -600
@@ -249,6 +250,7 @@ def test_once_they_are_mended_yes_is_enough(bench: Bench) -> None:
     assert "1 job has a cell such as" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_rehearsal_and_a_person_are_not_stopped_by_odd_cells(bench: Bench) -> None:
     with_odd_cells(bench, ["#REF!"])
 

@@ -131,6 +131,34 @@ def test_two_picks_are_no_choice(bench: Bench) -> None:
     assert bench.service.ledger.paid["prompt of film"] == 0
 
 
+def test_a_choice_among_some_takes_is_none_among_others_of_the_same_prompt(bench: Bench) -> None:
+    same = [still("a", repeat=2, prompt="same"), film("of-a", "a", pick=True)]
+    bench.write(same)
+    assert bench.run().code == 3
+    bench.command("pick", bench.manifest, "a-2")
+    assert bench.run().code == 0
+    bench.write([*same, still("b", repeat=2, prompt="same"), film("of-b", "b", pick=True)])
+
+    outcome = bench.run("--accept-warnings")
+
+    assert outcome.code == 3, said(outcome)
+    assert "1 job waits for your choice: of-b" in outcome.stderr
+    assert bench.service.ledger.paid["prompt of of-b"] == 0
+
+
+def test_a_job_left_out_at_the_place_of_another_is_not_taken_for_it(bench: Bench) -> None:
+    """Rows of jobs with mistakes stay listed where they were, and those of others may come to stand there too."""
+    bench.write([still("x"), still("a"), film("film", "a")])
+    assert bench.run("--only", "[xa]").code == 0
+    bench.write([still("a"), still("x", params={"aspect_ratio": "nonsense"}), film("film", "a")])
+
+    outcome = bench.run("--skip-invalid")
+
+    assert outcome.code == 3, said(outcome)
+    assert sent_with(bench, "film") == [on_disk(bench, "a")]
+    assert len(bench.rows("*", "needs")) == 1
+
+
 def test_a_job_that_failed_stops_only_what_needs_it_and_retry_sets_it_free(bench: Bench) -> None:
     bench.service.fates["prompt of bad"] = Fate(status="failed", times=1)
     bench.write(
@@ -204,9 +232,32 @@ def test_a_still_that_is_gone_is_fetched_again_and_one_that_was_edited_is_not_se
 
     assert (edited.code, last.code) == (3, 0), said(edited) + said(last)
     assert paid == 0
-    assert "was not sent" in edited.stderr or "were not sent" in edited.stderr
+    assert (
+        f"{path}, the result of still, was changed or removed since it was fetched; 1 job that takes it was not sent"
+        in edited.stderr
+    )
+    assert "put the old file back, or remove this one" in edited.stderr
     assert sent_with(bench, "film") == [hashlib.sha256(whole).hexdigest()]
     assert bench.service.ledger.paid_twice == {}
+
+
+def test_a_first_job_that_is_switched_off_is_named_and_one_that_waits_is_not_waited_for(bench: Bench) -> None:
+    bench.write(
+        [still("still"), film("film", "still"), still("take", repeat=2), film("pick", "take", pick=True)]
+    )
+    assert bench.command("switch", bench.manifest, "still", "pick", "--off").code == 0
+
+    before = plan(bench)
+    without = bench.run()
+    bench.command("switch", bench.manifest, "still", "--on")
+    last = bench.run()
+
+    assert before["waits"]["held"] == {"are switched off": ["still"]}
+    assert (without.code, last.code) == (3, 0), said(without) + said(last)
+    assert "1 job was not sent, since jobs that it needs are switched off (still)" in without.stderr
+    assert "not everything is done" not in without.stderr
+    assert "your choice" not in without.stderr
+    assert bench.states() == {"done": 4, "planned": 1}
 
 
 def test_only_the_second_is_asked_for(bench: Bench) -> None:
@@ -340,3 +391,31 @@ def test_rows_and_a_matrix_name_the_jobs_they_need(bench: Bench, tmp_path: Path)
         == len(bench.service.ledger.uploads)
         == 2
     )
+
+
+def test_the_picture_that_was_picked_of_several_is_what_the_film_is_made_of(bench: Bench) -> None:
+    """Two pictures picked are no choice yet; another choice later is another film."""
+    bench.service.become(results=4)
+    bench.write(
+        [
+            {"id": "still", "model": "z-image"},
+            {"id": "film", "references": [{"job": "still", "pick": True}]},
+        ]
+    )
+    assert bench.run().code == 3
+    bench.command("pick", bench.manifest, "still:2", "still:3")
+    assert bench.run().code == 3
+
+    bench.command("pick", bench.manifest, "still:2", "--clear")
+    before = plan(bench)
+    assert bench.run().code == 0
+
+    (made,) = [job for job in before["jobs"] if job["id"] == "film"]
+    assert made["references"] == ["job: still, pick: true, result: 3"]
+    assert sent_with(bench, "film") == [on_disk(bench, "still+3")]
+    bench.command("pick", bench.manifest, "still:3", "--clear")
+    assert changes(bench)["film"] == "done"  # for as long as there is no other choice
+    bench.command("pick", bench.manifest, "still:4")
+    later = bench.command("plan", bench.manifest, "--json").json["jobs"]
+    found = [(job["status"], job["cause"]) for job in later if job["id"] == "film"]
+    assert ("changed", ["reference"]) in found

@@ -61,6 +61,7 @@ def test_credits_shows_what_it_knows_before_it_says_that_the_service_is_away(com
     assert "balance" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_a_table_is_planned_with_prices_after_two_commands(command: Command) -> None:
     header = "Artikel-Nr;Beschreibung;Sekunden;Format;;"
     lines = [

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from runner.manifest.yaml12 import read_yaml
 from tests.support import HURRIED, HURRIED_TASKS, ROOT, Command
@@ -25,10 +26,15 @@ JOBS = {
     "07-excel": 5,
     "08-phone-pictures": 4,
 }
+AT_LENGTH = {"04-several-models", "05-overnight", "07-excel"}
 SIGNATURES = {".mp4": b"ftyp", ".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".mp3": b"", ".wav": b"RIFF"}
 
 
-@pytest.mark.parametrize("path", [each for each in EXAMPLES if each.stem in JOBS], ids=lambda path: path.stem)
+def marked(path: Path) -> ParameterSet:
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in AT_LENGTH else [])
+
+
+@pytest.mark.parametrize("path", [marked(each) for each in EXAMPLES if each.stem in JOBS])
 def test_an_example_runs_to_its_end_and_then_has_nothing_to_do(
     path: Path, command: Command, examples: Path
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.imitation.faults import error_answer, prompt_is
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import Personality
@@ -83,6 +85,7 @@ def test_rounds_are_paid_for_by_the_manifests_word_or_a_persons_and_never_for_mo
     assert charged == service.ledger.charged
 
 
+@pytest.mark.slow
 def test_ten_failures_in_a_row_stop_the_run_and_the_next_starts_at_zero(
     command: Command, start_service: StartService
 ) -> None:
@@ -165,7 +168,8 @@ def test_what_retry_costs_is_said_truly_for_jobs_that_were_refused_and_never_pai
     asked_again = bench.command("retry", bench.manifest)
 
     assert (unpaid.code, asked.code, paid.code) == (3, 2, 3), said(unpaid) + said(asked) + said(paid)
-    assert "as they are; nothing was paid for them yet: shows the price and asks" in unpaid.stderr
+    assert "→ mend the job in the manifest, then run again" in unpaid.stdout
+    assert "rivya-batch retry" not in said(unpaid), "it would be refused again"
     assert "to be submitted again: 1 job: about" in asked.stderr
     assert "nothing was paid for them before" in asked.stderr
     assert "another round" not in said(asked)

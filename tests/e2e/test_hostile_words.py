@@ -6,6 +6,8 @@ import json
 import unicodedata
 from dataclasses import replace
 
+import pytest
+
 from tests.imitation.faults import error_answer
 from tests.imitation.fixtures import Bench, said
 from tests.imitation.tasks import Fate
@@ -38,6 +40,7 @@ def evil_headers(answer: Answer) -> Answer:
     return replace(answer, headers=headers, body=json.dumps(data).encode())
 
 
+@pytest.mark.slow
 def test_nothing_a_service_says_is_obeyed_by_a_terminal(bench: Bench) -> None:
     service = bench.service
     service.become(make_id=lambda number: f"{number}{SHORT}")

@@ -46,6 +46,7 @@ def test_what_a_person_has_made_of_finished_files_is_kept_and_only_what_is_gone_
     assert len(bench.service.ledger.payments) == len(names)
     there = bench.results()
     assert there["trimmed-anew.mp4"] == edited
+    assert '"trimmed-anew.mp4"' in (out / "report.html").read_text(encoding="utf-8")
     assert there["renamed.m4v"] == before["renamed.mp4"]
     assert "renamed.mp4" not in there
     assert (out / "linked.mp4").is_symlink()

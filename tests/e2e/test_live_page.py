@@ -142,6 +142,7 @@ def test_a_browser_that_comes_and_goes_ends_up_with_the_truth(command: Command, 
     assert (view.head["counts"], view.head["charged"]) == ({"done": 20}, 200)
 
 
+@pytest.mark.slow
 def test_results_can_be_watched_while_the_run_goes_on(command: Command, night: Path) -> None:
     run = run_web(command, night, "--canary", "2")
     view = View()

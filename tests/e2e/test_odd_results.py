@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.imitation.fixtures import PNG, Bench, StartService, said
 from tests.imitation.personality import Personality
 from tests.imitation.service import CLIP
@@ -230,6 +232,7 @@ def test_a_place_that_cannot_be_taken_keeps_back_its_own_result_only(bench: Benc
     bench.assert_whole([f"film of {to}" for to in states])
 
 
+@pytest.mark.slow
 def test_slow_results_wait_for_nobody_and_nobody_waits_for_them(
     command: Command, start_service: StartService
 ) -> None:
@@ -310,6 +313,7 @@ def test_a_host_that_is_gone_for_good_is_got_round_by_a_fresh_url(bench: Bench) 
     bench.assert_whole(prompts)
 
 
+@pytest.mark.slow
 def test_nothing_more_is_submitted_while_results_cannot_be_had_from_here(bench: Bench) -> None:
     """The first result shows it; what is paid comes home once the way is mended, and submits continue."""
     service = bench.service

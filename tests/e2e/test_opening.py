@@ -124,6 +124,7 @@ def test_a_run_opens_its_report_at_the_end_and_waits_for_no_browser(
     assert bell.endswith("\x07\a")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quiet", [{"RIVYA_NO_BELL": "1"}, {"TERM": "dumb"}])
 def test_nothing_rings_and_no_title_is_set_where_that_is_not_wanted(
     command: Command, small: Path, quiet: dict[str, str]
@@ -173,6 +174,7 @@ def test_nothing_opens_in_a_pipe_and_nothing_is_a_link(command: Command, small: 
     assert not opener.was_asked
 
 
+@pytest.mark.slow
 def test_a_terminal_that_knows_no_links_gets_none(command: Command, small: Path) -> None:
     code, shown = on_a_terminal(command, "run", small, *QUICK, TERM="linux")
 

@@ -43,6 +43,7 @@ def test_a_service_that_is_off_ends_the_run_with_5_and_nothing_is_lost(bench: Be
     bench.assert_whole(prompts)
 
 
+@pytest.mark.slow
 def test_a_service_none_of_whose_answers_can_be_read_is_paid_one_job(bench: Bench) -> None:
     """Each run paid for ten more."""
     service = bench.service

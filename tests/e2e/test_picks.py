@@ -128,3 +128,31 @@ def test_a_round_of_those_that_are_meant_by_a_pick(bench: Bench) -> None:
     none = bench.command("retry", bench.manifest, "--rejected", "--yes")
 
     assert "job-1 is done" in none.stderr, said(none)
+
+
+def test_one_picture_of_several_is_picked_and_only_that_is_taken_away(bench: Bench) -> None:
+    bench.service.become(results=4)
+    bench.write([{"id": "a"}, {"id": "b"}, {"id": "c"}])
+    assert bench.run().code == 0
+
+    assert bench.command("pick", bench.manifest, "a:2", "b:1", "b:4", "c").code == 0
+    lines = bench.command("pick", bench.manifest).stdout.split()
+    folder = bench.command.workspace / "picks"
+    copied = bench.command("export", bench.manifest, "--picked", "--copy-to", folder)
+    playlist = bench.command("export", bench.manifest, "--picked", "--format", "m3u").stdout
+    shared = bench.command("share", bench.manifest, "--picked", "-o", bench.command.workspace / "client")
+
+    assert copied.code == 0, said(copied)
+    assert lines == ["picked", "a:2", "picked", "b:1,4", "picked", "c"]
+    assert sorted(path.stem for path in folder.iterdir()) == [
+        "a+2", "b", "b+4", "c", "c+2", "c+3", "c+4",
+    ]  # fmt: skip
+    assert playlist.count("#EXTINF") == 7
+    assert "7 files of 3 jobs" in shared.stderr
+    bench.command("pick", bench.manifest, "c:3", "b:4", "--clear")
+    told = bench.command("pick", bench.manifest, "--json").json["picks"]
+    assert [(each["id"], each["results"]) for each in told] == [("a", [2]), ("b", [1]), ("c", [1, 2, 4])]
+    bench.command("pick", bench.manifest, "a:2", "--clear")
+    assert "a" not in picks_of(bench)
+    for wrong in (["a:5"], ["a:2", "--reject"], ["x:1"]):
+        assert bench.command("pick", bench.manifest, *wrong).code == 2

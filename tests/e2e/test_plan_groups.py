@@ -68,6 +68,7 @@ def test_the_sums_come_last_and_a_rehearsal_says_that_nothing_is_paid(
     assert sandbox == "sandbox    nothing is paid: these are credits of the sandbox"
 
 
+@pytest.mark.slow
 def test_what_was_edited_is_shown_before_and_after_and_what_is_paid_again(
     command: Command, manifest: Path
 ) -> None:

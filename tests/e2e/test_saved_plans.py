@@ -29,6 +29,7 @@ def save(command: Command, manifest: Path, *options: str) -> None:
     assert "saved      plan.json; `rivya-batch run plan.json` does exactly this, or nothing\n" in found.stdout
 
 
+@pytest.mark.slow
 def test_what_was_saved_is_run_and_run_again(command: Command, manifest: Path) -> None:
     save(command, manifest)
 
@@ -63,6 +64,7 @@ def test_what_has_changed_since_is_told_and_nothing_is_sent(
     assert not (command.workspace / "state" / "sandbox.db").exists()
 
 
+@pytest.mark.slow
 def test_a_price_that_has_risen_since_is_a_change(command: Command, manifest: Path) -> None:
     manifest.write_text(MANIFEST + "prices: {grok-imagine-video: 12}\n", "utf-8")
     save(command, manifest)

@@ -78,3 +78,18 @@ def test_what_a_client_says_of_one_leaves_the_rest(bench: Bench) -> None:
     assert picks["green-bottle-3"]["verdict"] == "picked"
     assert picks["green-bottle-3"]["word"] == "warmer, please"
     assert picks["green-bottle-2"]["verdict"] == "picked"
+
+
+def test_a_contact_sheet_is_one_file_and_overwrites_nothing(bench: Bench) -> None:
+    bench.write(3)
+    assert bench.run().code == 0
+    bench.command("pick", bench.manifest, "job-1", "job-2")
+    sheet = bench.command.workspace / "sheet.pdf"
+
+    done = bench.command("share", bench.manifest, "--picked", "-o", sheet)
+    again = bench.command("share", bench.manifest, "--picked", "-o", sheet)
+
+    assert done.code == 0, said(done)
+    assert sheet.read_bytes().startswith(b"%PDF")
+    assert "a contact sheet of 2 results of 2 jobs" in done.stderr
+    assert (again.code, list(bench.command.workspace.glob(".sheet*"))) == (2, [])

@@ -116,6 +116,7 @@ def test_a_run_that_waits_to_start_ends_in_good_order(
     assert bench.run().code == 0
 
 
+@pytest.mark.slow
 def test_a_run_started_to_outlive_its_terminal_does(bench: Bench) -> None:
     """`nohup rivya-batch run … &`, and then the window is closed."""
     prompts = bench.write(4)

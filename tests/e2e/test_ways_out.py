@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from tests.imitation.fixtures import Bench, StartService, said
 from tests.imitation.personality import Personality
 from tests.imitation.tasks import Fate
@@ -71,6 +73,7 @@ STUCK: dict[str, Fate] = {
 }
 
 
+@pytest.mark.slow
 def test_what_does_not_come_home_ends_each_run_soon_and_has_ways_on_that_tell_their_price(
     command: Command, start_service: StartService
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from runner.reports.data import Report
 from tests.browsing import FAILED, choose, ids, summary, until
-from tests.report_rows import VIDEO, Row
+from tests.report_rows import AUDIO, IMAGE, VIDEO, Row
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -236,3 +236,79 @@ def test_the_pictures_begin_in_the_first_third(
     box = page.locator(".tile").first.bounding_box()
     assert box is not None
     assert box["y"] <= height / 3
+
+
+@pytest.mark.parametrize("width", [768, 1280, 1920])
+def test_no_column_of_credits_by_model_is_cut_off(
+    open_page: Callable[..., Page], reports: Reports, width: int
+) -> None:
+    models = (VIDEO, AUDIO, IMAGE, "bytedance-seedance-2-0-image-to-video", "google-veo-3-1-fast-with-audio")
+    place, _ = reports(
+        f"models-{width}", lambda _: [Row(id=model, model=model, charges=(12_345.5,)) for model in models]
+    )
+    page = open_page(place, width=width)
+
+    page.keyboard.press("4")
+
+    cut = """[...document.querySelectorAll('.card .plain th, .card .plain td')].filter(cell => {
+        const inside = cell.closest('.table-wrap').getBoundingClientRect().right;
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return range.getBoundingClientRect().right > inside + 0.5;
+    }).map(cell => cell.textContent)"""
+    assert page.locator(".card .plain").first.locator("tbody tr").count() == 5
+    assert page.evaluate(cut) == []
+
+
+def test_cells_that_would_hold_very_many_are_split_by_another_axis(
+    open_page: Callable[..., Page], reports: Reports
+) -> None:
+    """Two products, three lights and sixteen seeds in three takes: none is behind a `+12`."""
+    place, _ = reports(
+        "seeds",
+        lambda media: [
+            Row(
+                id=f"{product}-{light}-{seed}-{take}",
+                axes={"product": product, "light": light, "seed": seed, "take": take},
+                files=media["image"][:1],
+            )
+            for product in ("cup", "jar")
+            for light in ("noon", "dusk", "night")
+            for seed in range(16)
+            for take in (1, 2, 3)
+        ],
+    )
+    page = open_page(place)
+
+    page.keyboard.press("2")
+
+    assert page.locator("#grid-rows option:checked").inner_text() == "product × seed (32)"
+    assert page.locator(".grid-side .grid-head").first.inner_text() == "cup · 0"
+    assert page.locator(".rest").count() == 0
+    assert page.locator(".grid-cell").first.locator(".tile").count() == 3
+
+
+def test_a_printed_picture_is_whole_and_each_of_several_is_there(
+    open_page: Callable[..., Page], reports: Reports
+) -> None:
+    place, _ = reports(
+        "paper",
+        lambda media: [
+            Row(id="one", model=IMAGE, files=media["image"][:1]),
+            Row(id="four", model=IMAGE, files=(media["image"] * 4)[:4]),
+        ],
+    )
+    page = open_page(place, bypass_csp=True)
+    page.wait_for_selector(".tile img")
+    page.evaluate("window.print = () => { window.printed = true; }")
+
+    page.keyboard.press("e")
+    page.click("#export-print")
+    until(page, "window.printed === true")
+    page.emulate_media(media="print")
+
+    captions = page.locator(".sheet-of-all figcaption").all_inner_texts()
+    assert captions == ["one", "four, 1", "four, 2", "four, 3", "four, 4"]
+    higher = """[...document.querySelectorAll('.sheet-of-all .shot')].filter(shot =>
+        shot.firstElementChild.getBoundingClientRect().height > shot.getBoundingClientRect().height + 1).length"""
+    assert page.evaluate(higher) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from runner.model import Severity
 from runner.reports.data import Report
 from runner.schemas import load_contracts
 from tests.browsing import HOSTILE, choose, ids
-from tests.report_rows import AUDIO, Row
+from tests.report_rows import AUDIO, IMAGE, Row
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -185,3 +186,29 @@ def test_a_new_manifest_has_the_changes_once_at_its_top(
     assert opened.settings is not None
     assert opened.settings.budget.max_credits == 42
     assert manifest.read_text("utf-8").count("720p") == 1
+
+
+def test_one_of_several_pictures_is_picked_by_its_number(
+    open_page: Callable[..., Page], reports: Callable[..., tuple[Path, Report]]
+) -> None:
+    place, _ = reports(
+        "several", lambda media: [Row(id=each, model=IMAGE, files=(media["image"] * 4)[:4]) for each in "ab"]
+    )
+    page = open_page(place)
+    page.wait_for_selector(".tile .several .cell:nth-child(4) img")  # all that was paid for is shown
+    page.locator(".tile-main").first.click()
+
+    page.keyboard.press("3")
+    page.keyboard.press("p")
+    page.keyboard.press("1")
+    page.keyboard.press("p")
+    assert page.locator(".strip-file.is-picked").all_inner_texts() == ["★ 1", "★ 3"]
+    page.keyboard.press("p")  # takes the first back
+    page.keyboard.press("Escape")
+
+    assert page.locator(".tile .cell.is-picked").count() == 1
+    page.click("#export")
+    with page.expect_download() as download:
+        page.click("#export-picks")
+    (saved,) = json.loads(Path(download.value.path()).read_text("utf-8"))["picks"]
+    assert (saved["id"], saved["verdict"], saved["results"]) == ("a", "picked", [3])

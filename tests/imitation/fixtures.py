@@ -147,7 +147,7 @@ class Bench:
             for path in sorted(self.out.rglob("*"))
             if path.is_file()
             and path.suffix not in {".json", ".part", ".html", ".new"}
-            and ".old" not in path.parts
+            and not {".old", ".references"}.intersection(path.parts)
         }
 
     def parts(self) -> list[Path]:

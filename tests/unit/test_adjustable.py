@@ -6,12 +6,11 @@ import math
 
 import pytest
 
-from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
 from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
 from runner.pace.rate import FixedRate, LearnedRate, RateLimiter
 
 
-def sent_in(rate: AdjustableRate, since: float, seconds: float) -> int:
+def sent_in(rate: RateLimiter, since: float, seconds: float) -> int:
     """Send whenever that is allowed; return how often."""
     now, number = since, 0
     while (now := max(now, rate.next_at(now))) < since + seconds:
@@ -21,9 +20,8 @@ def sent_in(rate: AdjustableRate, since: float, seconds: float) -> int:
     return number
 
 
-@pytest.mark.parametrize("inner", [FixedRate(50.0), LearnedRate(found_per_s=50.0)])
-def test_a_rate_is_lowered_shared_and_given_back(inner: RateLimiter) -> None:
-    rate = AdjustableRate(inner)
+@pytest.mark.parametrize("rate", [FixedRate(50.0), LearnedRate(found_per_s=50.0)])
+def test_a_rate_is_lowered_shared_and_given_back(rate: RateLimiter) -> None:
     assert sent_in(rate, 0.0, 10.0) > 400
 
     rate.set(5.0)
@@ -38,7 +36,7 @@ def test_a_rate_is_lowered_shared_and_given_back(inner: RateLimiter) -> None:
 
 
 def test_a_number_of_the_manifest_is_replaced_and_a_found_one_is_not_exceeded() -> None:
-    given, found = AdjustableRate(FixedRate(5.0)), AdjustableRate(LearnedRate(found_per_s=5.0))
+    given, found = FixedRate(5.0), LearnedRate(found_per_s=5.0)
     for rate in (given, found):
         rate.set(100.0)
 
@@ -48,7 +46,7 @@ def test_a_number_of_the_manifest_is_replaced_and_a_found_one_is_not_exceeded() 
 
 
 def test_tasks_at_once_are_lowered_and_given_back_and_what_was_found_stays() -> None:
-    tasks = AdjustableConcurrency(LearnedConcurrency())
+    tasks = LearnedConcurrency()
     assert tasks.room(0.0, 1000)
 
     tasks.set(3)
@@ -61,7 +59,7 @@ def test_tasks_at_once_are_lowered_and_given_back_and_what_was_found_stays() -> 
 
 
 def test_tasks_of_the_manifest_are_replaced() -> None:
-    tasks = AdjustableConcurrency(FixedConcurrency(2))
+    tasks = FixedConcurrency(2)
     tasks.set(4)
     assert tasks.room(0.0, 3)
     tasks.set(None)
@@ -69,7 +67,7 @@ def test_tasks_of_the_manifest_are_replaced() -> None:
 
 
 def test_what_the_service_asked_to_wait_for_holds_whatever_a_person_sets() -> None:
-    rate, tasks = AdjustableRate(FixedRate(5.0)), AdjustableConcurrency(FixedConcurrency(2))
+    rate, tasks = FixedRate(5.0), FixedConcurrency(2)
     rate.sent(0.0)
     rate.refused(0.1, sent_at=0.0, retry_after_s=30.0, draw=0.5)
     tasks.refused(0.1, 2, retry_after_s=30.0)

@@ -13,7 +13,7 @@ import pytest
 from runner.errors import RunnerError
 from runner.lifecycle.chains import HeldBack, Need, Stand, circles, depth, held, in_order, stand_of
 from runner.manifest import open_manifest
-from runner.manifest.chains import NothingKnown
+from runner.manifest.chains import IsListed, NothingKnown
 from runner.model import JobSpec, Opinion, PickChange, Reference, State
 from runner.schemas import load_contracts
 from runner.store import jobs, moves, needs, picks
@@ -40,11 +40,12 @@ class Known(NothingKnown):
         self.number = results
         self.sent: set[tuple[str, str]] = set()
 
-    def edition(self, job: str, fingerprint: str, take: int) -> int:
+    def edition(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> int:
         return self.editions.get(job, 0)
 
-    def is_picked(self, job: str, fingerprint: str, take: int) -> bool:
-        return job in self.known
+    def picked(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> tuple[int, ...] | None:
+        found = [each.partition(":")[2] for each in self.known if each.partition(":")[0] == job]
+        return tuple(int(number) for number in found if number) if found else None
 
     def was_sent(self, job: str, fingerprint: str) -> bool:
         return (job, fingerprint) in self.sent
@@ -297,6 +298,27 @@ def test_what_makes_another_fingerprint(tmp_path: Path) -> None:
     assert with_(known=Known(editions={"s-1": 1})) == {"f", "p"}
     assert with_(known=Known("s-2")) == {"p"}
     assert with_(known=Known("s-1", "s-2")) == set()  # two are no choice
+    assert with_(known=Known("s-2:1", "s-2:3")) == set()  # nor are two pictures of one
+
+
+def test_a_picked_picture_is_the_one_that_is_taken(tmp_path: Path) -> None:
+    entries = (
+        {"id": "s", **STILL, "repeat": 2},
+        {"id": "p", **FILM, "references": [{"job": "s", "pick": True}]},
+    )
+    made = [
+        read(tmp_path, *entries, known=known).job("p")
+        for known in (Known("s-2"), Known("s-2:1"), Known("s-2:3"))
+    ]
+    later = Known(results=4)
+    later.sent.add(("p", made[2].fingerprint))
+    kept = read(tmp_path, *entries, known=later).job("p")
+
+    assert made[0].fingerprint == made[1].fingerprint != made[2].fingerprint
+    assert [each.references[0].result_of.result for each in (*made, kept) if each.references[0].result_of] == [
+        1, 1, 3, 3,
+    ]  # fmt: skip
+    assert kept.fingerprint == made[2].fingerprint
 
 
 def test_what_was_made_with_a_choice_stays_as_it_is_while_there_is_no_other(tmp_path: Path) -> None:
@@ -414,12 +436,19 @@ def test_picks_and_editions_are_found_also_after_a_rename(tmp_path: Path, file: 
     apply(file, *stills)
     row = row_of(file, "s-2")
     with file.transaction() as conn:
-        picks.put(conn, NAME, {(row, 1): PickChange(verdict=Opinion.PICKED)}, NOW)
+        picks.put(conn, NAME, {(row, 1): PickChange(verdict=Opinion.PICKED, results=(2,))}, NOW)
         conn.execute("UPDATE jobs SET edition = 3 WHERE id = ?", (row,))
     known = needs.StoredOutcomes(file.conn, NAME)
     fingerprint = stills[0].fingerprint
 
-    assert [known.is_picked(f"s-{take}", fingerprint, take) for take in (1, 2)] == [False, True]
-    assert [known.is_picked(f"renamed-{take}", fingerprint, take) for take in (1, 2)] == [False, True]
-    assert known.edition("renamed-2", fingerprint, 2) == 3
-    assert known.edition("s-1", fingerprint, 1) == 0
+    def picked(name: str, *listed: str) -> list[tuple[int, ...] | None]:
+        return [
+            known.picked(f"{name}-{take}", fingerprint, take, lambda id_, _: id_ in listed) for take in (1, 2)
+        ]
+
+    def edition(id_: str, take: int, *listed: str) -> int:
+        return known.edition(id_, fingerprint, take, lambda id_, _: id_ in listed)
+
+    assert picked("s") == picked("renamed") == [None, (2,)]
+    assert picked("twin", "s-1", "s-2") == [None, None]  # a job that is still there is not the one renamed
+    assert (edition("renamed-2", 2), edition("s-1", 1), edition("twin-2", 2, "s-2")) == (3, 0, 0)

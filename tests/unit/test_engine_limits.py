@@ -15,7 +15,7 @@ from runner.engine.run_state import RunState
 from runner.host.clock import rfc3339
 from runner.pace.concurrency import ConcurrencyLimit, FixedConcurrency, LearnedConcurrency
 from runner.pace.durations import Durations
-from runner.pace.rate import Learned, LearnedRate, RateLimiter
+from runner.pace.rate import Learned, LearnedRate, Phase, RateLimiter
 from runner.pace.scheduler import Call, Scheduler
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
@@ -178,7 +178,7 @@ async def test_what_is_learned_is_written_while_the_run_goes_on(answer: object, 
 
 
 def test_all_that_is_learned_survives_the_way_through_the_database() -> None:
-    learned = Learned(phase=LearnedRate().phase, pace=7.0, found=8.0, step=0.03, quiet=2, before=6.5)
+    learned = Learned(phase=Phase.CLIMB, pace=7.0, found=8.0, step=0.03, quiet=2, before=6.5)
     rate = LearnedRate()
 
     for each in (learned, replace(learned, found=None, before=math.inf)):

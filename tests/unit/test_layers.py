@@ -80,6 +80,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "results.excerpts",
         "host",
         "store.migrations",
+        "store.shared_tables",
     ),
     RULES,
     ("model",),
@@ -103,16 +104,17 @@ IMPURE_CALLS = frozenset(
 HOMES: dict[str, frozenset[str]] = {
     "sqlite_utils": frozenset({"store", "store.migrations"}),
     "psycopg": frozenset({"store"}),
+    "obstore": frozenset({"results"}),
     "httpx": frozenset({"service", "service.rivya.endpoints", "results"}),
     "httpx_aiohttp": frozenset({"service"}),
     "aiohttp": frozenset({"service"}),
     "yaml": frozenset({"manifest.yaml12"}),
     "jsonschema": frozenset({"contract"}),
     "openpyxl": frozenset({"manifest"}),
-    "PIL": frozenset({"manifest"}),
+    "PIL": frozenset({"manifest", "reports"}),
+    "av": frozenset({"reports", "results"}),
     "pillow_heif": frozenset({"manifest"}),
     "apprise": frozenset({"progress"}),
-    "av": frozenset({"results"}),
     "click": frozenset({"cli"}),
     "rich": frozenset({"cli", "progress"}),
     "starlette": frozenset({"web"}),
@@ -263,7 +265,7 @@ GROUND = frozenset({"store.connection", "store.tables", "store.postgres"})
 
 
 def in_store(path: Path) -> bool:
-    return entry(dotted(path)) in {"store", "store.migrations"}
+    return entry(dotted(path)) in {"store", "store.migrations", "store.shared_tables"}
 
 
 @for_each([path for path in modules() if not in_store(path)])

@@ -51,6 +51,17 @@ def test_what_is_not_said_stays_and_what_changes_nothing_is_no_change(state: Sta
     assert picks.of_jobs(state.conn, "night") == {"a": Pick(rating=4, word="good")}
 
 
+def test_one_of_several_results_is_picked_and_a_verdict_on_the_job_means_all(state: StateDatabase) -> None:
+    add(state, "night", [Row(id="a")])
+    row = rows_of(state)["a"]
+
+    assert say(state, row, PickChange(verdict=Opinion.PICKED, results=(2, 3)))[row].results == (2, 3)
+    assert say(state, row, PickChange(rating=4))[row].results == (2, 3)
+    assert say(state, row, PICKED)[row].results == ()
+    say(state, row, PickChange(verdict=Opinion.PICKED, results=(1,)))
+    assert say(state, row, PickChange(verdict=Opinion.REJECTED, results=(1,)))[row].results == ()
+
+
 def test_another_round_has_another_result_of_which_nothing_was_said(state: StateDatabase) -> None:
     add(state, "night", [Row(id="a", charges=(10.0, 10.0))])
     row = rows_of(state)["a"]

@@ -11,7 +11,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from runner.engine import Snapshot
+from runner.engine.view import OutJob
 from runner.progress.live import LiveProgress
+from runner.progress.plain import time_left
 
 VIEW = Snapshot(
     counts={
@@ -126,3 +128,15 @@ def test_a_narrower_terminal_leaves_no_rubbish() -> None:
     broken = sum(-(-columns // 50) for columns in before)
     up = sum(int(each or 1) for each in re.findall(r"\x1b\[(\d*)A", screen.getvalue()))
     assert up >= broken - 1
+
+
+def test_what_a_run_waits_for_is_named_when_it_takes_longer_than_usual() -> None:
+    late = OutJob(job="station-fog-1", age_s=18.0, usual_s=2.0)
+    view = replace(VIEW, eta_s=0.1, waiting_for=(late, OutJob(job="b", age_s=1.0, usual_s=2.0)))
+
+    assert time_left(view) == ", waiting for 2 jobs (station-fog-1 and 1 more): 18 s so far, usually 2 s"
+    assert time_left(replace(view, waiting_for=view.waiting_for[1:])) == "", "it is not late yet"
+    assert time_left(replace(view, waiting_for=(replace(late, usual_s=None),))) == (
+        ", waiting for 1 job (station-fog-1): 18 s so far"
+    )
+    assert time_left(VIEW).startswith(", about 4")

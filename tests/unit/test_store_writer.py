@@ -318,3 +318,23 @@ async def test_nothing_an_operation_raises_ends_the_writing(
         await writer.write(lambda conn: put(conn, "a"))
 
     assert kept(path) == {"a"}
+
+
+async def test_what_can_wait_is_committed_with_what_cannot(file: StateFile, inline: bool) -> None:
+    async with writing(file, inline) as writer, anyio.create_task_group() as group:
+        group.start_soon(partial(writer.write, one, can_wait=True))
+        writer.write_soon(one)
+        await anyio.wait_all_tasks_blocked()
+        before = writer.transactions
+        await writer.write(one)
+        after = writer.transactions, writer.operations
+
+    assert before == 0
+    assert after == (1, 3)
+
+
+async def test_what_can_wait_does_not_wait_for_others(file: StateFile, inline: bool) -> None:
+    async with writing(file, inline) as writer:
+        assert await writer.write(one, can_wait=True) == 1
+        assert await writer.write(one, can_wait=True) == 1
+        assert writer.transactions == 2

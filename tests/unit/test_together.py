@@ -13,11 +13,9 @@ import pytest
 from runner.errors import Fenced
 from runner.host.clock import ServerClock, SystemClock
 from runner.model import State
-from runner.pace.adjustable import AdjustableConcurrency, AdjustableRate
 from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
-from runner.pace.rate import LearnedRate
 from runner.steps.submit import submit
-from runner.store import jobs, late_answers, rates, shares, workers
+from runner.store import jobs, late_answers, pacers, rates, shares, workers
 from runner.store.database import open_database
 from runner.store.server_address import ServerAddress
 from tests.databases import of_kind, server
@@ -191,26 +189,34 @@ async def test_alone_with_a_file_a_step_makes_not_one_statement_more() -> None:
     conn.set_trace_callback(None)
 
     assert done.state is State.WAITING
-    assert not [each for each in told if any(name in each for name in ("workers", "shares", "late_answers"))]
+    assert not [
+        each
+        for each in told
+        if any(name in each for name in ("workers", "shares", "late_answers", "pacers", "begun_jobs"))
+    ]
 
 
-def test_a_rate_that_is_found_only_falls_while_it_is_shared() -> None:
-    rate = AdjustableRate(LearnedRate(found_per_s=20.0))
-    alone = rate.rate_per_s
-    rate.keep_below(20.0)
-    rate.share_with(2)
-    assert rate.rate_per_s == pytest.approx(alone / 2)
-    rate.keep_below(10.0)
-    assert rate.rate_per_s == pytest.approx(5.0)
-    rate.keep_below(30.0)
-    assert rate.rate_per_s == pytest.approx(5.0)
-    rate.keep_below(None)
-    rate.share_with(1)
-    assert rate.rate_per_s == pytest.approx(alone)
+@at_a_server
+def test_a_limiter_at_a_server_is_changed_by_one_at_a_time(world: World, open_: Open) -> None:
+    """Who finds that another was faster does it again, with what that one has written."""
+    one, two = open_(), open_()
+    seen: list[Any] = []
+
+    def add(kept: Any, now_s: float) -> tuple[dict[str, int], int]:
+        seen.append(kept)
+        if len(seen) == 2:
+            pacers.change(two.beside(), "a", lambda inner, _: ({"n": (inner or {})["n"] + 10}, 0))
+        number = (kept["n"] if kept else 0) + 1
+        return {"n": number}, number
+
+    assert pacers.change(one.beside(), "a", add)[0] == 1
+    told, now_s = pacers.change(one.beside(), "a", add)
+    assert (told, seen) == (12, [None, {"n": 1}, {"n": 11}])
+    assert abs(now_s - one.clock_of(SystemClock()).wall_s()) < 5.0
 
 
 def test_a_part_of_the_tasks_at_once_is_kept_to() -> None:
-    tasks = AdjustableConcurrency(FixedConcurrency(10))
+    tasks = FixedConcurrency(10)
     assert tasks.given == 10
     tasks.keep_below(3)
     assert tasks.room(0.0, 2)
@@ -218,7 +224,7 @@ def test_a_part_of_the_tasks_at_once_is_kept_to() -> None:
     tasks.set(2)
     assert tasks.given == 2
     assert not tasks.room(0.0, 2)
-    assert AdjustableConcurrency(LearnedConcurrency()).given == float("inf")
+    assert LearnedConcurrency().given == float("inf")
 
 
 @at_a_server

@@ -1,4 +1,6 @@
-"""This machine: Python, SQLite, the disks that a run writes to, the database. Nothing is written."""
+"""This machine: Python, SQLite, the disks that a run writes to, the database. Nothing is written but a tiny object
+to the bucket of the results, where they are in one.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,8 @@ from runner.errors import Exit, RunnerError
 from runner.host.environment import descriptors_left
 from runner.host.mounts import mount_of
 from runner.host.workspace import Workspace
+from runner.model import ObjectPath, ResultPath
+from runner.results.storage import storage_of
 from runner.store import jobs, manifests
 from runner.store.database import open_to_read
 from runner.store.place import read_mounts, sqlite_version, synced_by
@@ -22,7 +26,7 @@ from runner.store.place import read_mounts, sqlite_version, synced_by
 ENOUGH_DESCRIPTORS = 256
 
 
-def machine(workspace: Workspace, output_dir: Path) -> Iterator[Check]:
+def machine(workspace: Workspace, output_dir: ResultPath) -> Iterator[Check]:
     """Yield what is found of this machine.
 
     Args:
@@ -43,7 +47,7 @@ def machine(workspace: Workspace, output_dir: Path) -> Iterator[Check]:
     yield _database(workspace)
 
 
-def _disks(workspace: Workspace, output_dir: Path) -> Iterator[Check]:
+def _disks(workspace: Workspace, output_dir: ResultPath) -> Iterator[Check]:
     place = workspace.database
     if isinstance(place, Path):
         mount = mount_of(str(place), read_mounts())
@@ -66,12 +70,21 @@ def _disks(workspace: Workspace, output_dir: Path) -> Iterator[Check]:
         else:
             kind = f"{mount.kind}, mounted at {mount.point}" if mount is not None else "unknown kind of disk"
             yield fine("mount", f"the state database is on a disk of this machine ({kind})", of=str(place))
-    for what, folder in (("state", workspace.folder), ("results", output_dir)):
-        yield _writable(what, folder)
+    yield _writable("state", workspace.folder)
+    yield _bucket(output_dir) if isinstance(output_dir, ObjectPath) else _writable("results", output_dir)
     try:
         yield from map(of_finding, look_at_room(output_dir, place))
     except RunnerError as exc:
         yield of_error("room", exc)
+
+
+def _bucket(place: ObjectPath) -> Check:
+    """Try what a run tries before it pays: to write, read and remove a tiny object."""
+    try:
+        storage_of(place).prepare(place)
+    except RunnerError as exc:
+        return of_error("bucket", exc)
+    return fine("bucket", f"objects can be written, read and removed below {place}", of=str(place))
 
 
 def _writable(what: str, folder: Path) -> Check:

@@ -185,11 +185,11 @@ def try_one(
     )
     result = run_it(request)
     tried = Tried(name=result.name, code=result.ended.code)
-    for error in result.errors:
-        tried.notes.append(f"the job is {error['state']}: {error['message'] or error['class']}")
-        if error["state"] == State.UNCERTAIN.value:
+    for failure in result.failures:
+        tried.notes.append(f"the job is {failure.state}: {failure.message or failure.error_class}")
+        if failure.state == State.UNCERTAIN.value:
             flag = " --sandbox" if sandbox else ""
-            words = f"rivya-batch resolve {shlex.quote(str(path))} {error['job']}{flag}"
+            words = f"rivya-batch resolve {shlex.quote(str(path))} {failure.jobs[0]}{flag}"
             tried.notes.append(f"before another try: {words} --resend | --attach TASK | --abandon")
     _note(tried, verdicts.facts_of_run(watch.exchanges, watch.heads, listed=contract.base_credits))
     _keep(tried, workspace, account)

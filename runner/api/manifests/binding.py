@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from runner.errors import UsageError
+from runner.host.workspace import workspace_root
 from runner.model import SANDBOX_URL, Settings
 from runner.results.files import OutputFolder
 from runner.service.account import same_service
 from runner.store import manifests
 from runner.store.database import StateDatabase
+
+ARRIVING = "arriving"
 
 
 def check_binding(file: StateDatabase, settings: Settings, *, base_url: str) -> str | None:
@@ -65,8 +68,17 @@ def results_folder(file: StateDatabase, settings: Settings) -> OutputFolder:
     Raises:
         DiskTrouble: The drive they were on is not mounted: an empty folder in its place must not be filled anew.
     """
-    folder = OutputFolder(settings.output_dir, owner=settings.name)
+    folder = OutputFolder(settings.output_dir, owner=settings.name, scratch=_scratch(file, settings))
     bound = manifests.binding(file.conn, settings.name)
     if bound is not None and bound.output_dir == settings.output_dir:
         folder.refuse_without_drive(bound.output_mount)
     return folder
+
+
+def _scratch(file: StateDatabase, settings: Settings) -> Path | None:
+    """Return where results are on their way to a bucket: on the disk of the state."""
+    if isinstance(settings.output_dir, Path):
+        return None
+    if isinstance(file.place, Path):
+        return file.place.parent / ARRIVING / file.place.name
+    return workspace_root(settings.path) / "state" / ARRIVING / "server"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.api.manifests.contracts import contracts_for
+from runner.api.manifests.known_elsewhere import KnownElsewhere
 from runner.contract import Contract, suggest
 from runner.errors import UsageError
 from runner.host.workspace import Workspace, find_workspace, no_database, workspace_root
@@ -171,7 +172,7 @@ def read_manifest(
         raise no_file(path)
     workspace = find_workspace(path, state=state, sandbox=sandbox)
     contracts = contracts_for(workspace, sandbox=sandbox)
-    cache = StoredHashes(file)
+    cache, elsewhere = StoredHashes(file), KnownElsewhere(file)
     # A rehearsal uses what was fetched and mended for real runs, wherever its own database is.
     state_folder = workspace.root / "state" if sandbox else workspace.folder
     references = DiskReferences(
@@ -180,6 +181,7 @@ def read_manifest(
         fetched=Copies(state_folder / "fetched", cache),
         fetch=None if announce is None else _refuse_to_fetch(path) if sandbox else _fetch_with(announce),
         tell=announce or (lambda _: None),
+        elsewhere=elsewhere,
     )
     manifest = open_manifest(
         path,
@@ -200,7 +202,7 @@ def read_manifest(
         settings = replace(settings, output_dir=beside if state else settings.output_dir / "sandbox")
     if max_credits is not None:
         settings = replace(settings, budget=replace(settings.budget, max_credits=max_credits))
-    manifest.settings = settings
+    manifest.settings = elsewhere.settings = settings
     return Opened(
         path=path,
         manifest=manifest,

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from pathlib import Path
 
-from runner.model import Artifact, Job, Settings, Sha256
+from runner.model import Artifact, Job, ResultPath, Settings, path_of
 from runner.results import sidecar
 from runner.results.files import OLD, Move, OutputFolder
 from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
-from runner.results.parts import disk_error, disk_errors, sha256_of
 from runner.results.sidecar import Sidecar
+from runner.results.storage import storage_of
 from runner.store import events, jobs, ledger, manifests, moves
 from runner.store.database import StateDatabase
 
@@ -52,10 +50,10 @@ def relocate_finished(file: StateDatabase, settings: Settings, folder: OutputFol
     found = Relocated()
     wrong: dict[int, bool] = {}
     changed: dict[int, bool] = {}
-    root = str(settings.output_dir)
+    root, sizes = str(settings.output_dir), folder.storage.sizes(settings.output_dir)
     for row, output, path, size in jobs.finished_files(file.conn, settings.name):
         # A blank path: another job's file took its place, and it waits in `.old/`.
-        match _look_at(path, size, root, output) if path else _Found.AWAY:
+        match _look_at(path, size, root, output, sizes) if path else _Found.AWAY:
             case _Found.AWAY:
                 wrong[row] = True
             case _Found.CHANGED:
@@ -108,30 +106,26 @@ def _drop_kept(places: list[Move], job: Job, folder: OutputFolder) -> None:
         beside = sidecar.beside(move.source)
         there = sidecar.read(beside)
         if there is not None and there.fingerprint == job.fingerprint:
-            with disk_errors(folder.root):
-                beside.unlink(missing_ok=True)
+            folder.remove(beside)
 
 
-def _look_at(place: str, size_bytes: int, root: str, output: str) -> _Found:
-    """Say how a result is found, by one question to the system: there may be a hundred thousand.
+def _look_at(
+    place: str, size_bytes: int, root: str, output: str, sizes: Callable[[str], int | None]
+) -> _Found:
+    """Say how a result is found, by one question: there may be a hundred thousand.
 
     Raises:
         DiskTrouble: Nobody can know.
     """
-    try:
-        there = os.stat(place)  # noqa: PTH116 (a Path costs more than the question)
-    except (FileNotFoundError, NotADirectoryError):
+    there = sizes(place)
+    if not there and there != size_bytes:
         return _Found.AWAY
-    except OSError as exc:
-        raise disk_error(exc, Path(root)) from exc
-    whole = there.st_size == size_bytes
-    if not whole and not (there.st_size and stat.S_ISREG(there.st_mode)):
-        return _Found.AWAY
+    whole = there == size_bytes
     # As text first: nearly all are where they belong.
     stem = place.rpartition(".")[0]
     plain = f"{root}{os.sep}{output}"
     if not (stem == plain or stem.startswith(f"{plain}+")):
-        stem, wanted = str(Path(place).with_suffix("")), str(Path(root) / output)
+        stem, wanted = str(path_of(place).with_suffix("")), str(path_of(root) / output)
         if not (stem == wanted or stem.startswith(f"{wanted}+")):
             return _Found.AWAY
     return _Found.HOME if whole else _Found.CHANGED
@@ -141,29 +135,25 @@ class _Names:
     """Files by what their names begin with: each folder is read once, and only where results are gone."""
 
     def __init__(self) -> None:
-        self._folders: dict[Path, dict[str, list[Path]]] = {}
+        self._folders: dict[ResultPath, dict[str, list[ResultPath]]] = {}
 
-    def like(self, path: Path) -> list[Path]:
+    def like(self, path: ResultPath) -> list[ResultPath]:
         """Return the files beside a path that differ from it in their endings only."""
         return self._read(path.parent).get(path.stem, [])
 
-    def kept(self, stem: Path, number: int) -> list[Path]:
+    def kept(self, stem: ResultPath, number: int) -> list[ResultPath]:
         """Return what newer results have taken the place of: `hero.1.mp4`, `hero.1+2.png` below `.old/`."""
         return self._read(stem.parent).get(f"{stem.name}.{_mark(number)}", [])
 
-    def _read(self, folder: Path) -> dict[str, list[Path]]:
+    def _read(self, folder: ResultPath) -> dict[str, list[ResultPath]]:
         if folder in self._folders:
             return self._folders[folder]
-        found: dict[str, list[Path]] = {}
-        try:
-            for path in sorted(folder.iterdir()):
-                found.setdefault(path.stem, []).append(path)
-                if (turn := _TURN.fullmatch(path.stem)) is not None:
-                    found.setdefault(f"{turn[1]}.{_mark(int(turn[2] or 1))}", []).append(path)
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except OSError as exc:
-            raise disk_error(exc, folder) from exc
+        found: dict[str, list[ResultPath]] = {}
+        for name in storage_of(folder).names_in(folder):
+            path = folder / name
+            found.setdefault(path.stem, []).append(path)
+            if (turn := _TURN.fullmatch(path.stem)) is not None:
+                found.setdefault(f"{turn[1]}.{_mark(int(turn[2] or 1))}", []).append(path)
         self._folders[folder] = found
         return found
 
@@ -178,9 +168,10 @@ def _mark(number: int) -> str:
 def _move(item: Artifact, job: Job, folder: OutputFolder, names: _Names) -> Move:
     """Return how a result comes to where it belongs; with what somebody made of it, if it was changed."""
     source = _source(item, job, folder, names)
+    storage = storage_of(source)
     sha256, size = item.sha256, item.size_bytes
-    if source.name and (there := _size(source)) not in (None, 0, size):
-        sha256, size = _sha256(source), there or 0
+    if source.name and (there := storage.size(source)) not in (None, 0, size):
+        sha256, size = storage.sha256(source), there or 0
     ending = source.suffix.lstrip(".") or _EXTENSION.get(item.mime, "bin")
     return Move(
         source=source,
@@ -190,28 +181,15 @@ def _move(item: Artifact, job: Job, folder: OutputFolder, names: _Names) -> Move
     )
 
 
-def _source(item: Artifact, job: Job, folder: OutputFolder, names: _Names) -> Path:
+def _source(item: Artifact, job: Job, folder: OutputFolder, names: _Names) -> ResultPath:
     """Return where a result is likely to be: where it was, beside that with another ending, or in `.old/`."""
-    if item.path.name and _size(item.path):
+    if item.path.name and storage_of(item.path).size(item.path):
         return item.path
     beside = names.like(item.path) if item.path.name else []
     for path in (*beside, *names.kept(folder.root / OLD / job.output, item.number)):
-        if path.suffix != ".json" and _size(path) == item.size_bytes and _sha256(path) == item.sha256:
+        if path.suffix != ".json" and storage_of(path).holds(path, item.sha256, item.size_bytes):
             return path
     return item.path
-
-
-def _size(path: Path) -> int | None:
-    try:
-        there = path.stat()
-    except OSError:
-        return None
-    return there.st_size if stat.S_ISREG(there.st_mode) else None
-
-
-def _sha256(path: Path) -> Sha256:
-    with path.open("rb") as file:
-        return sha256_of(file)
 
 
 def _fetch_again(file: StateDatabase, job: Job, now: str) -> None:

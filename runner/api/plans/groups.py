@@ -19,7 +19,7 @@ SAMPLES = 2_000
 MOST_GROUPS = 12
 EDITED_SHOWN = 3
 TAKE, FILE = "take", "file"
-ORDER = ("changed", "new", "planned", "renamed", "running", "failed", "uncertain", "abandoned", "done")
+ORDER = ("changed", "new", "planned", "renamed", "running", "failed", "uncertain", "abandoned", "done", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,9 @@ that is of the very payment a job waits for, or of a later round, ends the job's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from runner.host.clock import epoch, rfc3339
 from runner.model import NEVER_SENT, Job, Settings, State
@@ -15,6 +17,8 @@ from runner.service.amounts import number_of
 from runner.store import diff, events, jobs, ledger, moves, staging
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase
+
+QUESTIONS_AT_ONCE = 32
 
 # How a job comes from where it stands to where its result is found: its own task is known now, or what came after
 # it is, and with that the end of the round it is in.
@@ -33,18 +37,27 @@ def adoptable(
     file: StateDatabase, settings: Settings, base_url: str, index: SidecarIndex
 ) -> dict[int, Sidecar]:
     """Find results that are on disk although the database does not know them, by the position of their jobs."""
-    found: dict[int, Sidecar] = {}
-    for each in diff.candidates(file.conn):
-        sidecar = index.find_adoptable(
+
+    def look(each: diff.Candidate) -> tuple[diff.Candidate, Sidecar | None]:
+        return each, index.find_adoptable(
             each.output,
             manifest=settings.name,
             job=each.job,
             fingerprint=each.fingerprint,
             base_url=base_url,
         )
-        if sidecar is not None and _knows_more(sidecar, each):
-            found[each.position] = sidecar
-    return found
+
+    candidates = diff.candidates(file.conn)
+    if isinstance(settings.output_dir, Path):
+        looked: Iterator[tuple[diff.Candidate, Sidecar | None]] = map(look, candidates)
+    else:  # each that is there is two questions to the bucket
+        with ThreadPoolExecutor(QUESTIONS_AT_ONCE) as pool:
+            looked = iter(list(pool.map(look, [each for each in candidates if index.may_have(each.output)])))
+    return {
+        each.position: sidecar
+        for each, sidecar in looked
+        if sidecar is not None and _knows_more(sidecar, each)
+    }
 
 
 def _knows_more(sidecar: Sidecar, job: diff.Candidate) -> bool:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from runner.api.export import write_text
 from runner.api.plans.groups import range_of
 from runner.errors import UsageError
 from runner.model import Estimate
 from runner.money.budget import EPSILON
 from runner.progress.figures import counted, credits_in_words, near
+from runner.results.parts import write_text
 from runner.store import plan_groups as store
 from runner.store.connection import Connection
 from runner.words import json_text
@@ -63,10 +63,13 @@ class SavedPlan:
 
     def _changes(self, conn: Connection, prices: Mapping[str, Estimate]) -> Iterator[str]:
         staged = {job.job: job for job in store.staged(conn)}
-        new, other, again, dearer = list[str](), list[str](), list[str](), list[str]()
+        new, other, again, dearer, off = list[str](), list[str](), list[str](), list[str](), list[str]()
         for id_, job in staged.items():
             saved = self.jobs.get(id_)
-            if not job.sends:
+            if job.off:
+                if saved is not None:
+                    off.append(id_)
+            elif not job.sends:
                 if saved is not None and saved.fingerprint != job.fingerprint:
                     other.append(id_)
             elif saved is None:
@@ -84,6 +87,7 @@ class SavedPlan:
         yield from _told(gone, "no longer in the manifest")
         yield from _told(again, "to be paid for again")
         yield from _told(dearer, "dearer than it says")
+        yield from _told(off, "switched off since")
 
 
 def _told(ids: Sequence[str], what: str) -> Iterator[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from runner.errors import UsageError
-from runner.model import Settings
+from runner.model import ResultPath, Settings
 from runner.progress.figures import counted
 from runner.store import diff, jobs, manifests
 from runner.store.database import StateDatabase
@@ -23,7 +23,7 @@ class Taken:
     manifest: str
     outputs: Sequence[str]
 
-    def words(self, name: str, folder: Path) -> str:
+    def words(self, name: str, folder: ResultPath) -> str:
         """Return what two manifests have in common, for people."""
         some = ", ".join(self.outputs[:SHOWN]) + (", …" if len(self.outputs) > SHOWN else "")
         return (
@@ -75,6 +75,6 @@ def _overlap(one: PurePath, other: PurePath) -> bool:
     return one.is_relative_to(other) or other.is_relative_to(one)
 
 
-def _place(folder: Path, output: str) -> str:
+def _place(folder: ResultPath, output: str) -> str:
     # As file systems compare names that do not tell capitals, or forms of the same letter, apart.
     return unicodedata.normalize("NFC", f"{folder}/{output}").casefold()

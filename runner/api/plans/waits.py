@@ -96,7 +96,7 @@ def hold(conn: Connection) -> ChainedJobs:
         choices=tuple(stands[each].job for each in choices if kept[each].root == each),
         behind=tuple(stands[each].job for each in choices if kept[each].root != each),
         credits=sum(stands[each].estimate for each in choices),
-        held=_held(kept, stands),
+        held=_held(kept, stands, staging.switched(conn)),
         depth=depth({position: sources for position, sources in after.items() if sources}),
     )
 
@@ -118,15 +118,14 @@ def with_sources(conn: Connection, ids: Collection[str]) -> frozenset[str]:
 
 
 def _held(
-    kept: Mapping[int, HeldBack[int]], stands: Mapping[int, StagedStand]
+    kept: Mapping[int, HeldBack[int]], stands: Mapping[int, StagedStand], off: Collection[str]
 ) -> dict[str, tuple[tuple[str, str], ...]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for position, why in kept.items():
         if not why.choice:
             root = stands[why.root]
-            found.setdefault(_WHY.get(root.state, "are not asked for"), []).append(
-                (stands[position].job, root.job)
-            )
+            unsent = "are switched off" if root.job in off else "are not asked for"
+            found.setdefault(_WHY.get(root.state, unsent), []).append((stands[position].job, root.job))
     return {why: tuple(each) for why, each in found.items()}
 
 

@@ -30,6 +30,8 @@ class BegunRun:
     applied: Applied
     marks: Marks | None  # where its payments are written down outside the database
     now: str
+    terms: str = ""  # by what it works, where others may work at the same
+    session: int = 0  # the number of the first run of those that work together
 
 
 def apply(
@@ -42,6 +44,8 @@ def apply(
     may_pay_twice: bool,
     command: str,
     now: str,
+    terms: str = "",
+    session: int | None = None,
 ) -> BegunRun:
     """Make a plan's staged jobs the listed ones, and record a run as begun.
 
@@ -54,6 +58,8 @@ def apply(
         may_pay_twice: Whether to go on although payments of earlier runs are missing from the database.
         command: What was typed, for who asks what is running.
         now: The time, as RFC 3339.
+        terms: By what it works.
+        session: That of those whom it goes on with; None: it begins one.
     """
     settings = plan.settings
     with file.transaction() as conn:
@@ -64,7 +70,7 @@ def apply(
             base_url=account.service,
             key12=account.key12,
             output_dir=str(settings.output_dir),
-            output_mount=str(folder.mount()),
+            output_mount=str(folder.mount() or ""),
             now=now,
         )
         applied = staging.apply(conn, settings.name, now, source=plan.source)
@@ -96,4 +102,6 @@ def apply(
         applied=applied,
         marks=marks,
         now=now,
+        terms=terms,
+        session=run_id if session is None else session,
     )

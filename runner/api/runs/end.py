@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -19,10 +18,12 @@ from runner.engine import Ended
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
 from runner.host.clock import Clock, rfc3339
 from runner.host.workspace import DatabasePlace
-from runner.model import Estimate, Settings, State
+from runner.model import Estimate, ResultPath, Settings, State
 from runner.results.files import OutputFolder
+from runner.results.parts import DiskTrouble
+from runner.results.storage import storage_of
 from runner.steps.download import stem_of
-from runner.store import jobs, ledger, reporting, runs, workers
+from runner.store import jobs, ledger, reporting, runs, switches, workers
 from runner.store.database import StateDatabase
 from runner.store.error_words import as_trouble
 from runner.store.price_books import Charged, charged_in_run
@@ -38,12 +39,12 @@ class RunResult:
     ended: Ended
     name: str
     database: DatabasePlace
-    output_dir: Path
+    output_dir: ResultPath
     counts: Mapping[str, int]
     orphans: int
     charged: float
     reserved: float
-    errors: list[dict[str, Any]]
+    failures: list[reporting.FailedJobs]
     stuck: list[Stuck]
     surprises: int  # charges many times their estimates that a person has yet to see
     ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
@@ -51,7 +52,7 @@ class RunResult:
     prices: Sequence[
         Charged
     ]  # what was expected and charged in this run, by price; the largest difference first
-    report: Path | None  # the page to look through, where there is one
+    report: ResultPath | None  # the page to look through, where there is one
     no_report: str = ""  # why it could not be written
     replaced: bool = False  # the database, under this run
     rescued: Path | None = None  # what this run knows, where that could be kept whole
@@ -69,11 +70,18 @@ async def get_ready_for_the_end() -> None:
     await anyio.to_thread.run_sync(get, abandon_on_cancel=True)
 
 
-def finish(known: BegunRun, ended: Ended, clock: Clock) -> RunResult:
-    """Record the end of a run, write its page, and return what it came to."""
+def finish(known: BegunRun, ended: Ended, clock: Clock, *, moved: int = 0) -> RunResult:
+    """Record the end of a run, write its page, and return what it came to.
+
+    Args:
+        known: The run.
+        ended: How it ended.
+        clock: Tells the time.
+        moved: How many files of earlier runs have other names now, and so other links.
+    """
     with _of_a_file_that_is_ours(known.file):
         _clean(known.file, known.plan.settings, known.folder)
-        return _finish(known.file, known.plan.settings, known.run_id, ended, clock, known.plan.prices)
+        return _finish(known.file, known.plan.settings, known.run_id, ended, clock, known.plan.prices, moved)
 
 
 @contextmanager
@@ -115,20 +123,15 @@ def _finish(
     ended: Ended,
     clock: Clock,
     prices: Mapping[str, Estimate],
+    moved: int,
 ) -> RunResult:
-    # What only the end needs is not imported before the first request.
-    from runner.api.report import write_report_for
-    from runner.reports.page import page_path
-
     with file.transaction() as conn:
         runs.end(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=rfc3339(clock.wall_s()))
-    # Its page is part of a run's result, but nothing that happens to it changes how the run ended.
-    page = page_path(settings.output_dir, settings.name)
-    if any(ended.stats[what] for what in ("accepted", "done", "failed")) or not page.is_file():
-        report, no_report = write_report_for(file, settings)
-    else:
-        report, no_report = page, ""
-    counts, orphans = jobs.by_state(jobs.counts(file.conn, settings.name))
+    news = moved or any(ended.stats[what] for what in ("accepted", "done", "failed"))
+    report, no_report = _page(file, settings, anew=bool(news))
+    counts, orphans = jobs.by_state(
+        jobs.counts(file.conn, settings.name), switches.counts(file.conn, settings.name)
+    )
     charged, reserved = ledger.totals(file.conn, settings.name)
     assert file.place is not None
     return RunResult(
@@ -141,7 +144,7 @@ def _finish(
         charged=charged,
         reserved=reserved,
         surprises=len(ledger.surprises(file.conn, settings.name)),
-        errors=jobs.last_errors(file.conn, settings.name, 5),
+        failures=reporting.failed_jobs(file.conn, settings.name),
         stuck=stuck(file.conn, settings.name),
         ended_for=frozenset(
             (each.state, each.error_class) for each in reporting.failures(file.conn, settings.name)
@@ -153,6 +156,24 @@ def _finish(
         replaced=file.is_replaced,
         rescued=file.rescued_copy,
     )
+
+
+def _page(file: StateDatabase, settings: Settings, *, anew: bool) -> tuple[ResultPath | None, str]:
+    """Return the page of a run, written if there is news; or why there is none.
+
+    It is part of a run's result, but nothing that happens to it changes how the run ended.
+    """
+    # What only the end needs is not imported before the first request.
+    from runner.api.report import write_report_for
+    from runner.reports.page import page_path
+
+    try:
+        page = page_path(settings.output_dir, settings.name)
+        if not anew and storage_of(page).exists(page):
+            return page, ""
+    except DiskTrouble as exc:
+        return None, exc.message
+    return write_report_for(file, settings)
 
 
 @contextmanager

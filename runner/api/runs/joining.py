@@ -7,20 +7,21 @@ plan from the same file: so each has seen with its own eyes that what it would s
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from runner import __version__
 from runner.api.plan import Plan
 from runner.api.runs.begun import BegunRun
-from runner.errors import RunLocked
+from runner.errors import RunLocked, UsageError
 from runner.host.clock import ServerClock
-from runner.model import Settings
+from runner.progress.figures import counted
 from runner.results.files import OutputFolder
 from runner.service.account import Account
 from runner.store import manifests, orders, runs, staging, workers
@@ -36,16 +37,31 @@ UNCHANGED = ("new", "changed", "renamed")
 
 
 def join(
-    plan: Plan, file: StateDatabase, account: Account, folder: OutputFolder, *, command: str, now: str
+    plan: Plan,
+    file: StateDatabase,
+    account: Account,
+    folder: OutputFolder,
+    *,
+    asked: Mapping[str, Any],
+    command: str,
+    now: str,
 ) -> BegunRun:
     """Begin a run that takes part in one that has begun.
 
     Raises:
-        RunLocked: It cannot: its plan, settings, account or folder are others.
+        UsageError: It cannot: its plan, settings, options, account or folder are others.
+        RunLocked: There is nothing for it to do.
     """
     name = plan.name
     mates = workers.at_work(file.conn, manifest=name)
-    _refuse_other(plan, file, account, folder, mates)
+    first = mates[0] if mates else None
+    terms = terms_of(plan, asked)
+    refuse_other(
+        plan, file, account, folder, Agreed(first.host, first.terms, first.sign) if first else None, terms
+    )
+    most = plan.settings.limits.in_flight
+    if most is not None and len(mates) >= most:
+        raise _locked(name, mates, f"limits.in_flight is {most}, so more runs than that have nothing to do")
     with file.transaction() as conn:
         run_id = runs.begin(
             conn,
@@ -56,7 +72,7 @@ def join(
             version=__version__,
             now=now,
         )
-        if mates and orders.copy(conn, mates[0].run, to=run_id):
+        if first is not None and orders.copy(conn, first.run, to=run_id):
             raise _locked(name, mates, "it was told to stop")
     return BegunRun(
         file=file,
@@ -67,48 +83,81 @@ def join(
         applied=Applied(inserted=0, dropped=0, made_uncertain=0, renamed=()),
         marks=None,  # whoever was first keeps them
         now=now,
+        terms=terms,
+        session=first.session if first is not None else run_id,
     )
 
 
-def _refuse_other(
-    plan: Plan, file: StateDatabase, account: Account, folder: OutputFolder, mates: list[Worker]
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What those who work at a manifest have in common, and on whose machine that was begun."""
+
+    host: str
+    terms: str
+    sign: str
+
+
+def refuse_other(
+    plan: Plan,
+    file: StateDatabase,
+    account: Account,
+    folder: OutputFolder,
+    agreed: Agreed | None,
+    terms: str,
+    *,
+    begun: str = "begun",
 ) -> None:
-    changed = any(plan.summary[each] for each in UNCHANGED) or plan.adopted
-    if changed or staging.rows_not_staged(file.conn, plan.name):
-        raise _locked(plan.name, mates, "it was begun with another version of the file, or of what it reads")
-    bound = manifests.binding(file.conn, plan.name)
+    """Refuse to work at what was agreed to with other files, settings, options, or into another folder.
+
+    Raises:
+        UsageError: With what is not the same.
+    """
+    name = plan.name
+    where = f" ({agreed.host})" if agreed is not None else ""
+
+    def refuse(why: str) -> NoReturn:
+        raise UsageError(
+            f"{name} was {begun} elsewhere{where}, and this machine cannot take part: {why}",
+            hint="the same command, files, options and key belong on each machine; or wait for it (`rivya-batch status`)",
+        )
+
+    bound = manifests.binding(file.conn, name)
     if bound is not None and (bound.path, bound.output_dir) != (plan.settings.path, plan.settings.output_dir):
-        raise _locked(
-            plan.name, mates, f"it was begun from {bound.path}, and its results go to {bound.output_dir}"
-        )
+        refuse(f"it was {begun} from {bound.path}, and its results go to {bound.output_dir}")
+    changed = any(plan.summary[each] for each in UNCHANGED) or plan.adopted
+    if changed or (staging.rows_not_staged(file.conn, name) and not plan.left_out):
+        refuse(f"it was {begun} with another version of the file, or of what it reads")
     if bound is not None and bound.key12 != account.key12:
-        raise _locked(plan.name, mates, "it was begun with another API key")
-    if any(each.terms != terms_of(plan.settings) for each in mates):
-        raise _locked(plan.name, mates, "it was begun with other settings, options, or another rivya-batch")
-    if mates and not any(folder.has_sign(each.sign) for each in mates):
-        raise _locked(
-            plan.name,
-            mates,
-            f"{folder.root} is not the folder that its results go to, but another of that name",
-        )
-    most = plan.settings.limits.in_flight
-    if most is not None and len(mates) >= most:
-        raise _locked(
-            plan.name, mates, f"limits.in_flight is {most}, so more runs than that have nothing to do"
-        )
+        refuse(f"it was {begun} with another API key")
+    if agreed is not None and agreed.terms != terms:
+        refuse(f"it was {begun} with other settings, options, or another rivya-batch than {__version__}")
+    if agreed is not None and not folder.has_sign(agreed.sign):
+        refuse(f"{folder.root} is not the folder that its results go to, but another of that name")
 
 
 def _locked(name: str, mates: list[Worker], why: str) -> RunLocked:
     where = ", ".join(dict.fromkeys(each.host for each in mates)) or "another machine"
     return RunLocked(
         f"another run works on {name} ({where}), and this one cannot take part: {why}",
-        hint="start the same command with the same files on each machine, or wait for it (`rivya-batch status`)",
+        hint="wait for it (`rivya-batch status`)",
     )
 
 
-def terms_of(settings: Settings) -> str:
-    """Return by what a run works, hashed: its settings, and the version of this program."""
-    return hashlib.sha256(f"{__version__}\0{settings!r}".encode()).hexdigest()[:16]
+def cannot_join(file: StateDatabase, name: str, what: str) -> UsageError:
+    """Return why one run alone cannot do something: several work at the manifest."""
+    mates = workers.at_work(file.conn, manifest=name)
+    where = ", ".join(dict.fromkeys(each.host for each in mates)) or "elsewhere"
+    return UsageError(
+        f"{what} is for one run alone, and {counted(len(mates), 'run')} of {name} go on ({where}); nothing was sent",
+        hint="wait for them (`rivya-batch workers`), or end them with `rivya-batch stop`",
+    )
+
+
+def terms_of(plan: Plan, asked: Mapping[str, Any]) -> str:
+    """Return by what a run works, hashed: its settings, what was asked for beyond them, and the version of this program."""
+    left_out = sorted(plan.left_out.ids), plan.left_out.nameless
+    told = f"{__version__}\0{plan.settings!r}\0{json.dumps(asked, sort_keys=True)}\0{left_out}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -127,8 +176,9 @@ def taking_part(known: BegunRun, clock: ServerClock) -> Iterator[tuple[BegunRun,
             manifest=name,
             account=known.account.name,
             run=known.run_id,
-            terms=terms_of(known.plan.settings),
+            terms=known.terms,
             sign=sign,
+            session=known.session,
         )
         folder = known.folder.of_worker(lease.worker)
         folder.prepare()

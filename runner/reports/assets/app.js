@@ -7,7 +7,7 @@ const MOST_FILTERS = 8;
 
 const KEYS = [
   ["1 2 3 4", "gallery, grid, table, stats"], ["/", "search"], ["← ↑ → ↓", "move between jobs"], ["Enter", "open a job"], ["s", "screening room: takes side by side"], ["c", "in an open job: compare its takes"],
-  ["← →", "in an open job: previous, next"], ["Space", "in an open job: play, pause"], ["p", "pick, or not"], ["x", "reject, or not"],
+  ["← →", "in an open job: previous, next"], ["Space", "in an open job: play, pause"], ["p", "pick, or not"], ["x", "reject, or not"], ["1 … 9", "in an open job: another of its results"], ["o", "not sent yet: switch off, on"],
   ["u", "undo"], ["v", "picked only"], ["e", "export, print"], [", .", "in an open job: back, forward by a second"], ["t", "theme"], ["Esc", "close; clear the search"], ["?", "this help"],
 ];
 
@@ -21,6 +21,7 @@ class App {
     this.view = null;
     this.lightbox = new Lightbox(this);
     this.picks = new Picks(this);
+    this.switches = new Switches(this);
     this.room = new Room(this);
     this.address = new Address(this);
   }
@@ -45,6 +46,7 @@ class App {
   /** New data has come. */
   changed(all) {
     this.picks.renew();
+    this.switches.renew();
     showHead(this);
     // A list that somebody has just opened stays open.
     if (all || !$("filters").contains(document.activeElement)) this.buildFilters();
@@ -97,7 +99,7 @@ class App {
     $("summary").replaceChildren(
       !this.model.jobs.length ? "" : n === all && !this.narrowed() ? plural(n, "job") : `${whole.format(n)} of ${plural(all, "job")}`,
       paid > 0 && this.narrowed() ? `, ${credits(paid)} credits` : "",
-      ...(this.narrowed() ? [h("button", {type: "button", class: "link", onclick: () => this.clear()}, "Clear filters")] : []));
+      ...(this.narrowed() ? [h("button", {type: "button", class: "link", onclick: () => this.clear()}, "Clear filters")] : []), ...this.switchAll());
     this.view.update(this.shown);
     this.address.write();
     if (this.lightbox.job) this.lightbox.renew();
@@ -109,6 +111,15 @@ class App {
     const active = [this.filter.state, ...this.filter.sides.values()].filter(Boolean).length;
     $("filters-toggle").textContent = active ? `Filters (${active})` : "Filters";
     this.showPicked();
+  }
+
+  /** Of what is shown: a button that switches all of it that is not sent yet. */
+  switchAll() {
+    const open = this.shown.filter(job => this.switches.has(job));
+    if (!open.length || !(this.narrowed() || open.some(job => job.state === "off"))) return [];
+    const on = open.filter(job => job.state !== "off"), off = open.filter(job => job.state === "off");
+    const button = (words, jobs, way) => jobs.length > 0 && h("button", {type: "button", class: "link", onclick: () => this.switches.set(jobs, way)}, words);
+    return [button(`Switch these ${whole.format(on.length)} off`, this.narrowed() ? on : [], true), button(`Switch ${whole.format(off.length)} on`, off, false)].filter(Boolean);
   }
 
   narrowed() {
@@ -164,10 +175,23 @@ class App {
   /** Say what one thinks of jobs, and show it everywhere. */
   judge(jobs, change) {
     const kept = this.picks.set(jobs, change);
-    const name = jobs.length === 1 ? jobs[0].id : plural(jobs.length, "job");
+    const of = change.results?.length ? `, result ${change.results.join(", ")}` : "";
+    const name = jobs.length === 1 ? `${jobs[0].id}${of}` : plural(jobs.length, "job");
     const what = change.verdict === "picked" ? "picked" : change.verdict === "rejected" ? "rejected" : change.verdict === "" ? "no longer marked" : change.rating ? `${change.rating} of 5` : "noted";
     say(kept ? `${name}: ${what}` : "Kept until you close this page: this browser cannot store it");
     this.picksChanged();
+  }
+
+  /** Jobs were switched off, or on: all that shows it, at once. */
+  switched() {
+    const held = document.activeElement?.matches(".switch") ? document.activeElement.getAttribute("aria-label") : null;
+    const {counts} = this.model.head;
+    const now = this.model.jobs.filter(job => job.listed && OPEN_STATES.includes(job.state));
+    for (const state of OPEN_STATES) counts[state] = now.filter(job => job.state === state).length;
+    showHead(this);
+    this.buildFilters();
+    this.refresh();
+    if (held !== null) [...document.querySelectorAll(".switch")].find(each => each.getAttribute("aria-label") === held)?.focus({preventScroll: true});
   }
 
   undo() {
@@ -237,7 +261,7 @@ class App {
     }
     const classes = new Map();
     for (const job of model.jobs) if (job.listed && job.state === "failed") classes.set(classOf(job), (classes.get(classOf(job)) ?? 0) + 1);
-    const states = [["", "any"], ...STATES.filter(state => counts.has(state)).flatMap(state => [[state, `${state} (${counts.get(state)})`],
+    const states = [["", "any"], ...STATES.filter(state => counts.has(state)).flatMap(state => [[state, `${nameOfState(state)} (${counts.get(state)})`],
       ...(state === "failed" && classes.size > 1 ? [...classes].map(([cls, number]) => [`failed: ${cls}`, `failed: ${cls} (${number})`]) : [])])];
     if (attention) states.push([ATTENTION, `needs attention (${attention})`]);
     if (removed) states.push(["removed", `no longer in the manifest (${removed})`]);
@@ -313,7 +337,7 @@ class App {
     const act = {
       "/": () => { $("search").focus(); $("search").select(); }, "?": () => this.help(), t: () => this.nextTheme(), s: () => this.room.open(), e: () => openExport(this),
       v: () => this.toggleOnlyPicked(), u: () => this.undo(),
-      ...judging(this, () => job),
+      ...judging(this, () => job), o: () => job && this.switches.toggle(job),
       1: () => this.show("gallery"), 2: () => this.show("grid"), 3: () => this.show("table"), 4: () => this.show("numbers"),
     }[event.key];
     if (!act) return;
@@ -357,32 +381,32 @@ const showHead = app => {
   document.title = `${head.manifest} · rivya-batch`;
   $("badge").hidden = !head.sandbox;
   $("badge").textContent = "sandbox";
-  const total = Object.values(head.counts).reduce((sum, number) => sum + number, 0);
+  const total = Object.entries(head.counts).reduce((sum, [state, number]) => sum + (state === "off" ? 0 : number), 0);
   const done = head.counts.done ?? 0;
   const last = head.runs.at(-1);
   const going = last && !last.ended_at && head.now?.phase !== "ended";
-  $("subtitle").textContent = !head.runs.length ? "never run" : [
+  $("subtitle").textContent = !head.runs.length ? `${plural(total + (head.counts.off ?? 0), "job")} · ${head.plan ? "a plan: nothing is sent yet" : "never run"}` : [
     plural(total, "job"),
     going ? `run started ${when(Date.parse(last.started_at))}` : `ended ${when(Date.parse(last.ended_at ?? head.written_at))}`,
     plural(head.runs.length, "run"),
   ].join(" · ");
-  const segments = ["done", "failed", "uncertain", "downloading", "waiting", "submitting", "uploading", "planned", "abandoned"]
+  const segments = ["done", "failed", "uncertain", "downloading", "waiting", "submitting", "uploading", "planned", "abandoned", "off"]
     .filter(state => head.counts[state]);
   $("progress").replaceChildren(...segments.map(state => {
     const part = h("span", {class: state});
     part.style.flexGrow = head.counts[state];
     return part;
   }));
-  $("progress").setAttribute("aria-label", segments.map(state => `${head.counts[state]} ${state}`).join(", ") || "no jobs");
+  $("progress").setAttribute("aria-label", segments.map(state => `${head.counts[state]} ${nameOfState(state)}`).join(", ") || "no jobs");
   $("progress").hidden = !segments.length;
   const released = head.credits.reduce((sum, line) => sum + line.released, 0);
   const estimated = head.credits.reduce((sum, line) => sum + line.estimated, 0);
   const open = total - done - (head.counts.failed ?? 0) - (head.counts.abandoned ?? 0) - (head.counts.uncertain ?? 0);
   const facts = [
-    ["Done", total ? `${whole.format(done)}` : "0", [`of ${whole.format(total)}`, ...["failed", "uncertain", "abandoned"].map(state => head.counts[state] > 0 && `${whole.format(head.counts[state])} ${state}`), open > 0 && `${whole.format(open)} left`, head.orphaned && `${whole.format(head.orphaned)} no longer in the manifest`]],
+    ["Done", total ? `${whole.format(done)}` : "0", [`of ${whole.format(total)}`, ...["failed", "uncertain", "abandoned"].map(state => head.counts[state] > 0 && `${whole.format(head.counts[state])} ${state}`), open > 0 && `${whole.format(open)} left`, head.counts.off > 0 && `${whole.format(head.counts.off)} switched off`, head.orphaned && `${whole.format(head.orphaned)} no longer in the manifest`]],
     ["Credits", credits(head.charged), ["charged", `${credits(estimated)} estimated`, head.reserved > 0 && `${credits(head.reserved)} reserved`, released > 0 && `${credits(released)} released`]],
   ];
-  $("facts").replaceChildren(...factLines(facts));
+  $("facts").replaceChildren(...factLines(head.plan && head.now?.phase === "planned" ? planFacts(app.model) : facts));
   const troubled = jobs.filter(NEEDS_A_PERSON).length;
   const words = head.failures.map(group => `${whole.format(group.count)} ${group.state === "uncertain" ? "uncertain" : `${group.state}: ${group.error_class}`}`);
   const overdue = jobs.filter(job => job.overdue).length;
@@ -504,16 +528,21 @@ class Address {
 const sheetOfAll = async app => {
   document.querySelector(".sheet-of-all")?.remove();
   const coming = [];
-  const sheet = h("section", {class: "sheet-of-all", "aria-hidden": "true"}, app.shown.map(job => {
-    const file = job.files[0];
-    const shot = h("div", {class: "shot"}, file ? "" : job.state);
+  // Of a job that made several pictures, each; of one of which some are picked, these.
+  const shots = app.shown.flatMap(job => {
+    const all = job.files.map((file, at) => ({job, file, at})).filter(({file}) => job.files.length === 1 || kindOf(file) === "image");
+    const some = job.pick.results.length ? all.filter(({at}) => isPicked(job, at)) : all;
+    return some.length ? some : [{job, file: job.files[0], at: 0}];
+  });
+  const sheet = h("section", {class: "sheet-of-all", "aria-hidden": "true"}, shots.map(({job, file, at}) => {
+    const shot = h("div", {class: "shot"}, file ? "" : nameOfState(job.state));
     if (file && ["image", "video"].includes(kindOf(file))) coming.push(new Promise(done => {
       wantPicture(file, poster => {
         if (poster) shot.replaceChildren(poster.node.isConnected && poster.node.matches("canvas") ? copyOf(poster.node) : poster.node);
         done();
       });
     }));
-    return h("figure", {}, shot, h("figcaption", {}, job.pick.verdict === "picked" ? "★ " : "", job.id, job.pick.rating ? ` ${"★".repeat(job.pick.rating)}` : "",
+    return h("figure", {}, shot, h("figcaption", {}, isPicked(job, at) ? "★ " : "", job.id, job.files.length > 1 ? `, ${at + 1}` : "", job.pick.rating ? ` ${"★".repeat(job.pick.rating)}` : "",
       job.pick.word && h("div", {}, job.pick.word)));
   }));
   document.body.append(sheet);

@@ -3,7 +3,8 @@
 
 const HEAD = 40;
 const CELL_GAP = 8;
-const IN_A_CELL = 60;
+const IN_A_CELL = 240;
+const EASY_CELL = 24;  // more tiles in a cell than that, and another axis goes down the side
 const LEAST_TILE = 84;
 const MOST_LINES = 60;  // that a grid has without being asked for more
 
@@ -38,6 +39,7 @@ class Grid {
     this.jobs = jobs;
     this.sides = [...this.app.model.sides().filter(side => side.values.length > 0), {key: "", name: "nothing", values: [""], of: () => 0}];
     const keys = new Set(this.sides.map(side => side.key));
+    this.nest();
     const [rows, cols] = this.usual();
     this.rows = keys.has(this.rows) ? this.rows : rows;
     this.columns = keys.has(this.columns) ? this.columns : cols;
@@ -51,13 +53,39 @@ class Grid {
     this.group();
   }
 
+  /** Where cells of the usual two sides would hold very many tiles: two axes down the side, one within the other. */
+  nest() {
+    const order = this.order();
+    const held = new Map();
+    for (const job of this.jobs) {
+      const key = order.slice(0, 2).map(side => side.of(job) ?? -1).join(" ");
+      held.set(key, (held.get(key) ?? 0) + 1);
+    }
+    this.nested = null;
+    const [outer, , inner] = order;
+    if (!inner || Math.max(0, ...held.values()) <= EASY_CELL) return;
+    const values = [], known = new Map();
+    const numbers = new Map(this.jobs.map(job => [job.row, outer.of(job) === undefined || inner.of(job) === undefined ? undefined : outer.of(job) * inner.values.length + inner.of(job)]));
+    for (const number of [...new Set(numbers.values())].filter(each => each !== undefined).sort((a, b) => a - b)) {
+      known.set(number, values.length);
+      values.push(`${outer.values[Math.floor(number / inner.values.length)]} · ${inner.values[number % inner.values.length]}`);
+    }
+    this.nested = {key: `both ${outer.key} ${inner.key}`, name: `${outer.name} × ${inner.name}`, values, of: job => known.get(numbers.get(job.row)), parts: [outer, inner]};
+    this.sides.splice(this.sides.length - 1, 0, this.nested);
+  }
+
   /** The two sides one would like to see: few values each, but more than one, and shared by jobs; takes last. */
   usual() {
+    const order = this.order();
+    return [(this.nested ?? order[0] ?? this.sides[0]).key, order[1]?.key ?? ""];
+  }
+
+  /** The sides worth a line each, the most telling first. */
+  order() {
     const good = this.sides.filter(side => side.values.length > 1 && side.values.length <= MOST_LINES);
     const shared = new Set(this.app.model.filterable(MOST_LINES).map(side => side.key));
     const rank = side => side.name === "take" ? 2 : side.key === "model" ? 1 : shared.has(side.key) ? 0 : 3;
-    const order = good.sort((a, b) => rank(a) - rank(b));
-    return [(order[0] ?? this.sides[0]).key, order[1]?.key ?? ""];
+    return good.sort((a, b) => rank(a) - rank(b));
   }
 
   pick() {
@@ -132,7 +160,7 @@ class Grid {
     this.inner.style.gridTemplateColumns = `${sideWidth}px ${wide}px`;
     this.scroller.style.maxHeight = `${Math.max(320, innerHeight - barHeight() - 90)}px`;
     this.sideWidth = sideWidth;
-    const form = JSON.stringify([this.width, this.height, this.across, this.rows, this.columns, this.rowValues, this.colValues]);
+    const form = JSON.stringify([this.width, this.height, this.across, this.rows, this.columns, this.rowValues, this.colValues, this.app.switches.can && this.placed.map(job => this.app.switches.has(job) ? job.state === "off" : "").join("")]);
     const focused = this.cells.keep((number, node) => form === this.form && same(node.jobs, this.held.get(number) ?? []));
     if (form !== this.form) for (const list of [this.colHeads, this.rowHeads]) list.clear();
     this.form = form;
@@ -177,7 +205,11 @@ class Grid {
 
   headOf(of, value, side, at, size) {
     const text = lineName(of, value);
-    const node = h("div", {class: value === null ? "grid-head none" : "grid-head", title: text}, h("span", {}, text));
+    const held = !this.app.switches.can ? [] : this.placed.filter(job => (value === null ? of.of(job) === undefined : of.values[of.of(job)] === value) && this.app.switches.has(job));
+    const all = held.length > 0 && held.every(job => job.state === "off");
+    const node = h("div", {class: value === null ? "grid-head none" : "grid-head", title: text}, h("span", {}, text),
+      held.length > 0 && h("button", {type: "button", class: "switch", "aria-pressed": String(!all), "aria-label": `Submit all of ${text}`, title: all ? "Switch all of it on" : "Switch all of it off",
+        onclick: () => this.app.switches.set(held, !all)}, h("span", {"aria-hidden": "true"})));
     node.style[side] = `${at}px`;
     node.style[side === "left" ? "width" : "height"] = `${size}px`;
     return node;
@@ -207,13 +239,15 @@ class Grid {
 
   /** What tells a job from the others of its cell: its values on the other axes. */
   within(job) {
-    return this.sides.filter(side => side.key.startsWith("axis ") && side.values.length > 1 && side !== this.rowSide && side !== this.colSide && side.of(job) !== undefined)
+    return this.sides.filter(side => side.key.startsWith("axis ") && side.values.length > 1 && ![this.rowSide, this.colSide].some(used => used === side || used.parts?.includes(side)) && side.of(job) !== undefined)
       .map(side => side.name === "take" ? `take ${side.values[side.of(job)]}` : side.values[side.of(job)]).join(" · ");
   }
 
   showAll(row, col) {
     for (const [side, value] of [[this.rowSide, this.rowValues[row]], [this.colSide, this.colValues[col]]]) {
-      if (side.key && value !== null) this.app.filter.sides.set(side.key, value);
+      if (!side.key || value === null) continue;
+      const job = this.held.get(row * this.colValues.length + col)?.[0];
+      for (const each of side.parts ?? [side]) if (job) this.app.filter.sides.set(each.key, each.values[each.of(job)]);
     }
     this.app.show("gallery");
   }

@@ -44,15 +44,23 @@ class Lightbox {
     this.file = file;
     this.title.textContent = job.id;
     this.showPosition();
-    this.star = starButton(this.app, job);
-    this.star.tabIndex = 0;
-    this.starPlace.replaceChildren(this.star);
+    this.showStar();
     this.showFile();
     this.tell();
     this.info.scrollTop = 0;
     // A film that had the focus has gone, and with it the keys.
     if (this.dialog.open && !this.dialog.contains(document.activeElement)) this.title.focus();
     this.app.address.write();
+  }
+
+  /** A star for a result, a switch for what is not sent yet. */
+  showStar() {
+    const {app, job} = this;
+    const focused = this.star && this.star === document.activeElement;
+    this.star = app.switches.has(job) ? switchButton(app, job) : starButton(app, job);
+    this.star.tabIndex = 0;
+    this.starPlace.replaceChildren(this.star);
+    if (focused) this.star.focus({preventScroll: true});
   }
 
   /** The job has gone on while it is looked at; what it shows is disturbed only when that is another thing now. */
@@ -63,8 +71,9 @@ class Lightbox {
     this.job = job;
     this.showPosition();
     if (job === before) return;
+    this.showStar();
     const showed = before.files[this.file]?.[0], shows = job.files[this.file]?.[0];
-    if (showed !== shows || (!shows && before.state !== job.state)) this.showFile();
+    if (showed !== shows || !shows) this.showFile();
     const {scrollTop} = this.info;
     const held = this.info !== document.activeElement && this.info.contains(document.activeElement);
     this.tell();
@@ -90,13 +99,34 @@ class Lightbox {
     const file = job.files[this.file];
     this.stage.className = `stage ${file ? kindOf(file) : "none"}`;
     this.stage.replaceChildren(file ? large(file, job) : h("div", {class: "no-result"}, stateMark(job.state),
-      h("p", {}, job.overdue ? "overdue" : job.state), job.error?.[2] && h("p", {class: "muted"}, job.error[2])));
+      h("p", {}, job.overdue ? "overdue" : nameOfState(job.state)), job.error?.[2] && h("p", {class: "muted"}, job.error[2])));
+    this.showStrip();
+  }
+
+  /** The results of a job that made several, small, each with its number. */
+  showStrip() {
+    const {job} = this;
     this.strip.replaceChildren(...(job.files.length < 2 ? [] : job.files.map((each, i) => h("button", {
-      type: "button", class: "small", "aria-pressed": String(i === this.file), onclick: () => {
-        this.file = i;
-        this.showFile();
-        this.strip.children[i].focus();
-      }}, `${i + 1}`))));
+      type: "button", class: `strip-file${isPicked(job, i) ? " is-picked" : ""}`, "aria-pressed": String(i === this.file), "aria-label": `Result ${i + 1}${isPicked(job, i) ? ", picked" : ""}`,
+      title: `Result ${i + 1} (${i + 1})`, onclick: () => this.showNumber(i)}, kindOf(each) === "image" ? h("img", {src: each[0], alt: ""}) : "", h("span", {}, `${isPicked(job, i) ? "★ " : ""}${i + 1}`)))));
+    if (job.files.length > 1) this.strip.append(h("span", {class: "muted"}, "p picks the one shown"));
+  }
+
+  /** Show another of several results. */
+  showNumber(i) {
+    if (!this.job.files[i] || this.job.files.length < 2) return;
+    const held = this.strip.contains(document.activeElement);
+    this.file = i;
+    this.showFile();
+    if (held) this.strip.children[i].focus();
+  }
+
+  /** Pick, or take it back: of several results the one that is shown. */
+  pick() {
+    const {job, app} = this;
+    if (job.files.length < 2) return judging(app, () => job).p();
+    app.judge([job], pickOne(job, this.file));
+    this.showStrip();
   }
 
   /** All takes of this combination, side by side. */
@@ -123,7 +153,8 @@ class Lightbox {
     const act = {
       ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1),
       Home: () => this.show(this.app.shown[0] ?? this.job), End: () => this.show(this.app.shown.at(-1) ?? this.job),
-      ...judging(this.app, () => this.job), u: () => this.app.undo(), c: () => this.compare(), ",": seek(-1), ".": seek(1),
+      ...judging(this.app, () => this.job), p: () => this.pick(), f: () => this.pick(),
+      ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7, 8, 9].map(n => [n, () => this.showNumber(n - 1)])), o: () => this.app.switches.toggle(this.job), u: () => this.app.undo(), c: () => this.compare(), ",": seek(-1), ".": seek(1),
       " ": () => {
         const player = this.stage.querySelector("video, audio");
         if (!player || event.target.matches("button, a, summary, video, audio")) return false;
@@ -193,7 +224,7 @@ const about = (app, job, unfolded) => {
     .map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
   const part = (title, ...content) => h("section", {}, h("h3", {}, title), content);
   return [
-    h("p", {class: `state-line ${job.state}`}, stateMark(job.state), h("strong", {}, job.overdue ? "overdue" : job.state),
+    h("p", {class: `state-line ${job.state}`}, stateMark(job.state), h("strong", {}, job.overdue ? "overdue" : nameOfState(job.state)),
       !job.listed && " · no longer in the manifest", job.round > 1 && ` · round ${job.round}`),
     (job.error?.[0] || job.error?.[2]) && part("Error", h("div", {class: `trouble ${job.state}`},
       h("p", {}, h("strong", {}, job.error[0] ?? "other"), job.error[1] && job.error[1] !== job.error[0] ? ` (${job.error[1]})` : ""),
@@ -202,17 +233,19 @@ const about = (app, job, unfolded) => {
     job.state === "failed" && job.listed && part("Try again (costs credits)", commandLine(commandFor(commands.retry, job))),
     job.state === "uncertain" && part("How to fix: one of these", h("p", {class: "muted"}, ADVICE.uncertain),
       ["--attach TASK_ID", "--resend", "--abandon"].map(flag => commandLine(`${commandFor(commands.resolve, job)} ${flag}`))),
-    !["done", "failed", "uncertain", "abandoned"].includes(job.state) && part("To continue", commandLine(commands.run)),
+    job.state === "off" && part("Switched off", h("p", {class: "muted"}, "It is not submitted until it is switched on again (o)."),
+      !app.switches.can && commandLine(`${commands.switch} ${quoted(job.id)} --on`)),
+    !["done", "failed", "uncertain", "abandoned", "off"].includes(job.state) && part(job.price ? "To run it" : "To continue", commandLine(commands.run)),
     job.prompt !== null && part("Prompt", h("p", {class: "prompt"}, job.prompt),
       h("button", {type: "button", class: "small", onclick: () => copy(job.prompt)}, "Copy prompt")),
     part("Job", lines([["model", job.model], ...axes])),
     rest.length > 0 && part("Params", lines(rest.map(([name, value]) => [name, shown(value)]))),
     job.refs.length > 0 && part("References", h("ul", {class: "refs"}, job.refs.map(reference))),
-    part("Credits", lines([["estimated", job.estimated === null ? null : credits(job.estimated)],
+    part("Credits", lines([["price", job.price ? priceWords(job.price) : null], ["estimated", job.estimated === null ? null : credits(job.estimated)],
       ["reserved", job.reserved ? credits(job.reserved) : null],
-      ["charged", job.charged === null ? "nothing yet" : credits(job.charged)]])),
-    part("Times", lines([["submitted", whenExactly(job.submitted)], ["finished", whenExactly(job.finished)]])),
-    h("details", {open: unfolded}, h("summary", {}, "Details"), lines([["duration", span(job.duration)],
+      ["charged", job.charged === null ? (job.price ? null : "nothing yet") : credits(job.charged)]])),
+    job.submitted !== null && part("Times", lines([["submitted", whenExactly(job.submitted)], ["finished", whenExactly(job.finished)]])),
+    job.submitted !== null && h("details", {open: unfolded}, h("summary", {}, "Details"), lines([["duration", span(job.duration)],
       ["polls", String(job.polls)], ["attempts", String(job.attempts)], ["round", String(job.round)]])),
     job.task && part("Task", commandLine(job.task)),
     job.files.length > 0 && part("Files", h("ul", {class: "files"}, job.files.map(file =>
@@ -222,8 +255,9 @@ const about = (app, job, unfolded) => {
 };
 
 const reference = file => {
-  if (!file[0]) return h("li", {}, nameOf(file), h("span", {class: "muted"}, "not there yet"));
-  const thumb = kindOf(file) === "image" ? h("img", {src: file[0], alt: "", loading: "lazy"}) : null;
+  if (!file[0] && !file[2]) return h("li", {}, nameOf(file), h("span", {class: "muted"}, "not there yet"));
+  // Nothing leads from a page in a bucket to a file on somebody's disk.
+  const thumb = file[0] && kindOf(file) === "image" ? h("img", {src: file[0], alt: "", loading: "lazy"}) : null;
   if (thumb) thumb.onerror = () => thumb.remove();
-  return h("li", {}, thumb, h("a", {href: file[0], target: "_blank", rel: "noopener noreferrer"}, nameOf(file)), h("span", {class: "muted"}, `${file[1]}, ${bytes(file[2])}`));
+  return h("li", {}, thumb, file[0] ? h("a", {href: file[0], target: "_blank", rel: "noopener noreferrer"}, nameOf(file)) : nameOf(file), h("span", {class: "muted"}, `${file[1]}, ${bytes(file[2])}`));
 };

@@ -39,9 +39,10 @@ const follow = (url, model, changed) => {
 };
 
 const PHASES = {
-  running: "Running", held: "Paused", stopping: "Stopping", ended: "The run has ended", killed: "The run was killed", paused: "Suspended (Ctrl-Z)", none: "Never run",
+  running: "Running", held: "Paused", stopping: "Stopping", ended: "The run has ended", killed: "The run was killed", paused: "Suspended (Ctrl-Z)", none: "Never run", planned: "Nothing is sent yet",
 };
 const PHASE_WORDS = {
+  planned: "Switch off what you do not want; the price follows. Then run it: the frames fill.",
   held: "No new jobs are submitted; those at the service continue.",
   stopping: "Finishing open requests. Jobs keep running at the service.",
   killed: "Run it again to continue; nothing is paid twice.",
@@ -85,12 +86,13 @@ class Strip {
     this.phase.textContent = lost ? (now ? "Reconnecting…" : "Connecting…") : alive && this.over ? "No longer updated" : PHASES[now?.phase] ?? "";
     this.words.textContent = !now ? "" : lost ? "Numbers are not updated until then." : alive && this.over ? "This page is no longer served." : this.note(now);
     this.showFacts(going ? this.numbers(now, charged, reserved) : []);
-    this.showCap(now?.cap, charged, reserved);
+    this.showCap(now?.cap, charged, reserved + (now?.phase === "planned" ? sumOf(this.model.jobs).sum[1] : 0));
     this.buttons.hidden = !now?.hand || !going || lost;
     this.offer({hold: now?.phase === "running", goOn: now?.phase === "held", stop: now?.phase !== "stopping"});
     this.showErrors(now?.errors ?? []);
     const lines = [
-      !going && !(alive && this.over) && this.more() && commands.run && ["To continue:", commands.run],
+      !going && !(alive && this.over) && this.more() && commands.run && [now?.phase === "planned" ? "To run it:" : "To continue:", commands.run],
+      !this.over && this.model.head.plan?.trouble && ["The manifest was changed, and has mistakes now:", commands.validate],
       this.over && now?.phase === "ended" && ["The report on disk:", now.report],
       this.over && now && ["To open this page again:", now.serve],
     ].filter(Boolean);
@@ -103,7 +105,7 @@ class Strip {
 
   /** Whether there is something left that a run would do. */
   more() {
-    return Object.entries(this.model.head.counts).some(([state, number]) => number && !["done", "failed", "uncertain", "abandoned"].includes(state));
+    return Object.entries(this.model.head.counts).some(([state, number]) => number && !["done", "failed", "uncertain", "abandoned", "off"].includes(state));
   }
 
   /** Show these buttons; one that goes leaves the keyboard's attention to the first that stays. */
@@ -140,7 +142,7 @@ class Strip {
     spent.style.width = `${Math.min(100, charged / cap * 100)}%`;
     kept.style.width = `${Math.max(0, Math.min(100 - charged / cap * 100, reserved / cap * 100))}%`;
     this.cap.setAttribute("role", "img");
-    this.cap.setAttribute("aria-label", `${credits(charged)} credits charged and ${credits(reserved)} reserved of a cap of ${credits(cap)}`);
+    this.cap.setAttribute("aria-label", `${credits(charged)} credits charged and ${credits(reserved)} reserved or planned of a cap of ${credits(cap)}`);
     this.cap.title = this.cap.getAttribute("aria-label");
   }
 

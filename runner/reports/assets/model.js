@@ -1,6 +1,8 @@
 // The jobs as objects, and what is asked of them: filter, sort, group.
 
-const STATES = ["planned", "uploading", "submitting", "uncertain", "waiting", "downloading", "done", "failed", "abandoned"];
+const STATES = ["planned", "uploading", "submitting", "uncertain", "waiting", "downloading", "done", "failed", "abandoned", "off"];
+const STATE_NAMES = {off: "switched off"};  // of what is called otherwise in the database
+const nameOfState = state => STATE_NAMES[state] ?? state;
 const ATTENTION = "attention";
 const STUCK = job => (job.state === "waiting" || job.state === "downloading") && Boolean(job.error?.[1]);
 const NEEDS_A_PERSON = job => job.state === "failed" || job.state === "uncertain" || job.overdue || STUCK(job);
@@ -55,6 +57,7 @@ class Model {
         error: tables.error[column.error[i]],
         files: column.files[i],
         pick: NO_PICK,
+        price: null,
       };
       for (const axis of axes) job.axes[axis.at] = axis.jobs[i] < 0 ? undefined : axis.numbers[axis.jobs[i]];
       const known = this.byRow.get(row);
@@ -62,7 +65,9 @@ class Model {
       this.byRow.set(row, job.order);
       this.jobs[job.order] = job;
     });
-    for (const [i, verdict, rating, word, at] of payload.picks ?? []) this.jobs[this.byRow.get(column.row[i])].pick = {verdict, rating, word, at: at * 1000};
+    for (const i of payload.off ?? []) this.jobs[this.byRow.get(column.row[i])].state = "off";
+    for (const [i, price] of payload.prices ?? []) this.jobs[this.byRow.get(column.row[i])].price = tables.price[price];
+    for (const [i, verdict, rating, word, at, results = []] of payload.picks ?? []) this.jobs[this.byRow.get(column.row[i])].pick = {verdict, rating, word, results, at: at * 1000};
   }
 
   axisNamed(name) {

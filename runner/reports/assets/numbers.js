@@ -46,9 +46,10 @@ const plainTable = (heads, rows, foot) => h("div", {class: "table-wrap", tabinde
 
 const creditsTable = head => {
   if (!head.credits.length) return nothing();
-  const names = ["payments", "estimated", "reserved", "charged", "released"];
+  // A column of noughts says nothing, and takes the room of one that does.
+  const names = ["payments", "estimated", "reserved", "charged", "released"].filter(name => !["reserved", "released"].includes(name) || head.credits.some(line => line[name]));
   const total = names.map(name => credits(head.credits.reduce((sum, line) => sum + line[name], 0)));
-  return plainTable(["Model", "Payments", "Estimated", "Reserved", "Charged", "Released"],
+  return plainTable(["Model", ...names.map(name => name[0].toUpperCase() + name.slice(1))],
     head.credits.map(line => [line.model, ...names.map(name => credits(line[name]))]),
     head.credits.length > 1 ? ["All", ...total] : null);
 };

@@ -3,7 +3,7 @@
 // A live page hands it to the database at once. A page from the disk keeps it in this browser, under the name of the
 // workspace, until it is saved and `rivya-batch pick --from` reads it.
 
-const NO_PICK = {verdict: "", rating: 0, word: "", at: 0};
+const NO_PICK = {verdict: "", rating: 0, word: "", results: [], at: 0};  // results: which are picked of several; none named: all
 const UNDOS = 200;
 const MARKS = {picked: "picked", rejected: "rejected", unseen: "not judged yet", rated: "rated"};
 
@@ -37,8 +37,8 @@ class Picks {
   kept(job) {
     const said = this.own[`${job.row}.${job.round}`];
     if (!Array.isArray(said)) return null;
-    const [verdict, rating, word, at] = said;
-    return {verdict: verdict in MARKS ? verdict : "", rating: Number(rating) || 0, word: String(word ?? ""), at: Number(at) || 0};
+    const [verdict, rating, word, at, results] = said;
+    return {verdict: verdict in MARKS ? verdict : "", rating: Number(rating) || 0, word: String(word ?? ""), at: Number(at) || 0, results: Array.isArray(results) ? results : []};
   }
 
   /** Jobs of which something was said on this page that no database knows. */
@@ -50,7 +50,8 @@ class Picks {
   set(jobs, change, {undoable = true} = {}) {
     const at = Date.now();
     const before = jobs.map(job => [job.row, job.pick]);
-    for (const job of jobs) job.pick = {...job.pick, ...change, at};
+    const whole = "verdict" in change ? {results: []} : {};
+    for (const job of jobs) job.pick = {...job.pick, ...whole, ...change, at};
     if (undoable) this.undos = [...this.undos.slice(1 - UNDOS), before];
     return this.keep(jobs, before);
   }
@@ -84,7 +85,7 @@ class Picks {
       this.send(jobs, before);
       return true;
     }
-    for (const {row, round, pick} of jobs) this.own[`${row}.${round}`] = [pick.verdict, pick.rating, pick.word, pick.at];
+    for (const {row, round, pick} of jobs) this.own[`${row}.${round}`] = [pick.verdict, pick.rating, pick.word, pick.at, pick.results];
     return memory.set(this.key, this.own);
   }
 
@@ -94,7 +95,7 @@ class Picks {
     let why = "";
     try {
       const answer = await fetch("picks", {method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify({
-        picks: jobs.map(({row, round, pick: {verdict, rating, word}}) => ({row, round, verdict, rating, word}))})});
+        picks: jobs.map(({row, round, pick: {verdict, rating, word, results}}) => ({row, round, verdict, rating, word, results}))})});
       if (!answer.ok) why = (await answer.text()).trim();
     } catch {
       why = "this page is no longer served";
@@ -110,6 +111,17 @@ class Picks {
     say(`Not saved: ${why}`);
   }
 }
+
+/** Whether one of a job's results is picked: by its place among them. */
+const isPicked = (job, at) => job.pick.verdict === "picked" && (!job.pick.results.length || job.pick.results.includes(at + 1));
+
+/** What picking one of several results, or taking that back, makes of a job. */
+const pickOne = (job, at) => {
+  const {verdict, results} = job.pick;
+  const before = verdict === "picked" ? results : [];
+  const now = isPicked(job, at) && before.length ? before.filter(each => each !== at + 1) : [...new Set([...before, at + 1])].sort((a, b) => a - b);
+  return now.length ? {verdict: "picked", results: now} : {verdict: "", results: []};
+};
 
 /** Whether anything was decided about a job. */
 const isJudged = job => Boolean(job.pick.verdict || job.pick.rating);
@@ -219,7 +231,7 @@ const download = (name, type, text) => {
 /** A file of picks, as `rivya-batch pick --from` reads it. */
 const picksFile = (head, jobs) => `${JSON.stringify({
   rivya_batch_picks: 1, manifest: head.manifest, workspace: head.workspace,
-  picks: jobs.map(({id, round, pick: {verdict, rating, word}}) => ({id, round, verdict, rating, word})),
+  picks: jobs.map(({id, round, pick: {verdict, rating, word, results}}) => ({id, round, verdict, rating, word, ...(results.length ? {results} : {})})),
 }, null, 1)}\n`;
 
 const openExport = app => {

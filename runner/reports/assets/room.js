@@ -137,12 +137,16 @@ class Room {
     const take = axes.findIndex(axis => axis.name === "take");
     const name = take >= 0 && job.axes[take] !== undefined ? `take ${shown(axes[take].values[job.axes[take]])}` : job.id;
     const button = (label, text, act) => h("button", {type: "button", class: "small", "aria-label": `${label} ${job.id}`, onclick: () => { this.focus = i; act(); }}, text);
+    const several = job.files.length > 1 && job.files.every(each => kindOf(each) === "image");
+    const frame = several ? h("div", {class: "clip-frame several"}, job.files.map((each, at) => h("button", {type: "button", class: "clip-one", "aria-pressed": isPicked(job, at) && job.pick.results.length > 0,
+      "aria-label": `Pick result ${at + 1} of ${job.id}`, title: `Pick result ${at + 1}`, onclick: () => this.pickOne(i, at)}, h("img", {src: each[0], alt: ""}))))
+      : h("div", {class: "clip-frame"}, node);
     const figure = h("figure", {class: "clip", onclick: event => {
       if (event.target.closest("button")) return;
       this.focus = i;
       if (this.duel) this.win(i);
       else this.tell();
-    }}, h("div", {class: "clip-frame"}, node), h("figcaption", {}, h("span", {class: "id", title: job.id}, name), h("span", {class: "clip-mark"}), h("span", {class: "clip-buttons"},
+    }}, frame, h("figcaption", {}, h("span", {class: "id", title: job.id}, name), h("span", {class: "clip-mark"}), h("span", {class: "clip-buttons"},
       this.duel ? button("This one:", "This one", () => this.win(i)) : [button("Pick", "Pick", () => this.judge({verdict: "picked"})), button("Reject", "Reject", () => this.judge({verdict: "rejected"}))])));
     figure.row = job.row;
     return figure;
@@ -165,7 +169,7 @@ class Room {
       figure.classList.toggle("now", i === this.focus);
       figure.dataset.verdict = job.pick.verdict;
       figure.setAttribute("aria-label", `${job.id}${i === this.focus ? ", has the keys" : ""}`);
-      figure.querySelector(".clip-mark").textContent = [job.pick.verdict === "picked" ? "picked" : job.pick.verdict, "★".repeat(job.pick.rating), job.pick.word].filter(Boolean).join(" ");
+      figure.querySelector(".clip-mark").textContent = [job.pick.results.length ? `picked: ${job.pick.results.join(", ")}` : job.pick.verdict, "★".repeat(job.pick.rating), job.pick.word].filter(Boolean).join(" ");
     });
     const seen = this.rows.flatMap((_, at) => this.group(at));
     const left = seen.filter(job => !isJudged(job)).length;
@@ -210,6 +214,15 @@ class Room {
     const next = [...group.keys()].map(i => (this.focus + 1 + i) % group.length).find(i => !isJudged(group[i]));
     if (next === undefined && !this.duel) return this.go(1);
     this.focus = next ?? this.focus;
+    this.tell();
+  }
+
+  /** Pick one of several pictures of a job, or take that back; one stays where one is. */
+  pickOne(i, at) {
+    this.focus = i;
+    const job = this.up()[i];
+    this.app.judge([job], pickOne(job, at));
+    [...this.stage.querySelectorAll(".clip")[i].querySelectorAll(".clip-one")].forEach((each, n) => each.setAttribute("aria-pressed", job.pick.results.includes(n + 1)));
     this.tell();
   }
 

@@ -9,16 +9,16 @@ const END = 10;  // letters of an id that are always shown
 const columnsOf = app => {
   const axes = app.model.axes.map((axis, at) => ({axis, at})).filter(({axis}) => axis.values.length > 1).slice(0, 4);
   return [
-    {key: "star", name: "", width: 40, rank: 0, cell: job => starButton(app, job)},
+    {key: "star", name: "", width: 40, rank: 0, cell: job => app.switches.has(job) ? switchButton(app, job) : starButton(app, job)},
     {key: "shot", name: "", width: 84, narrow: 74, rank: 1, cell: job => picture(app, job, 66 / 36)},
     {key: "id", name: "Id", sort: "id", width: 190, narrow: 110, rank: 0, grow: 1.2, cell: job =>
       h("button", {type: "button", class: "link", title: job.id, onclick: () => app.open(job)}, twoEnds(job.id))},
-    {key: "state", name: "State", sort: "state", width: 128, narrow: 112, rank: 1, cell: job => [stateMark(job.state), job.overdue ? "overdue" : job.state]},
+    {key: "state", name: "State", sort: "state", width: 128, narrow: 112, rank: 1, cell: job => [stateMark(job.state), job.overdue ? "overdue" : nameOfState(job.state)]},
     ...axes.map(({axis, at}, i) => ({key: `axis ${axis.name}`, name: axis.name, width: 110, rank: 6 + i, grow: 0.5,
       cell: job => job.axes[at] === undefined ? "" : shown(axis.values[job.axes[at]])})),
     {key: "model", name: "Model", sort: "model", width: 170, rank: app.model.sides().at(-1).values.length > 1 ? 4 : 12, cell: job => job.model},
     {key: "prompt", name: "Prompt", width: 300, rank: 5, grow: 3, cell: job => job.state === "failed" && job.error?.[2] ? job.error[2] : job.prompt ?? ""},
-    {key: "credits", name: "Credits", sort: "credits", width: 92, narrow: 76, rank: 2, number: true, cell: job => credits(spent(job))},
+    {key: "credits", name: "Credits", sort: "credits", width: 92, narrow: 76, rank: 2, number: true, cell: job => job.price && OPEN_STATES.includes(job.state) ? priceWords(job.price).replace("at least ", "≥ ") : credits(spent(job))},
     {key: "duration", name: "Duration", sort: "duration", width: 112, rank: 4, number: true, cell: job => span(job.duration)},
     {key: "finished", name: "Finished", sort: "finished", width: 108, rank: 7, number: true, cell: job => job.finished === null ? "–" : clock.format(job.finished), title: job => when(job.finished)},
     {key: "polls", name: "Polls", sort: "polls", width: 76, rank: 10, number: true, cell: job => String(job.polls)},
@@ -137,7 +137,7 @@ class Table {
         return h("td", {class: [column.key, column.number && "number"].filter(Boolean).join(" "), title: column.title?.(job)}, cell);
       }));
     node.job = job;
-    node.star = node.querySelector(".star .star") ?? node.querySelector("button.star");
+    node.star = node.querySelector("button.star, button.switch");
     node.star.show();
     node.close = () => closing.forEach(close => close());
     return node;

@@ -22,6 +22,7 @@ const starButton = (app, job) => {
     button.setAttribute("aria-label", `Pick ${button.job.id}`);
     const place = button.closest(".tile, tr");
     place?.classList.toggle("rejected", button.job.pick.verdict === "rejected");
+    place?.querySelectorAll(".several .cell").forEach((cell, i) => cell.classList.toggle("is-picked", button.job.pick.results.includes(i + 1)));
     const stars = place?.querySelector(".stars");
     if (stars) stars.textContent = button.job.pick.rating ? "★".repeat(button.job.pick.rating) : "";
   };
@@ -29,13 +30,23 @@ const starButton = (app, job) => {
   return button;
 };
 
+const MOST_OF_ONE = 4;  // pictures of one job that are shown on its tile
+
 /** What a job made, as a small picture. `close()` must be called when it leaves the page. */
 const picture = (app, job, shape = null) => {
   const file = job.files[0];
   const kind = file ? kindOf(file) : "";
   const place = h("div", {class: `picture ${kind || "none"}`, "aria-hidden": "true"});
   place.close = () => {};
-  if (kind === "image" || kind === "video") {
+  const several = job.files.length > 1 && job.files.every(each => kindOf(each) === "image");
+  if (several) {
+    // All that was paid for is shown: four at most, and how many more there are.
+    const shots = job.files.slice(0, MOST_OF_ONE).map((each, i) => ({each, cell: h("span", {class: job.pick.results.includes(i + 1) ? "cell is-picked" : "cell"})}));
+    place.classList.add("several");
+    place.append(...shots.map(({cell}) => cell));
+    const closing = shots.map(({each, cell}) => wantPicture(each, poster => cell.replaceChildren(poster ? poster.node : "–")));
+    place.close = () => closing.forEach(close => close());
+  } else if (kind === "image" || kind === "video") {
     place.close = wantPicture(file, poster => {
       if (!poster) {
         place.append(h("span", {class: "nothing"}, kind === "video" ? "▶" : "", h("small", {}, app.model.unserved ? "no longer served" : app.model.head.now ? "cannot be opened" : "cannot be opened: keep this page in its folder")));
@@ -50,9 +61,17 @@ const picture = (app, job, shape = null) => {
     place.append(h("span", {class: "words"}, job.prompt ?? ""), waveform(job.id), h("span", {class: "length"}, "audio"));
   } else {
     place.append(h("span", {class: "words"}, file ? nameOf(file) : job.error?.[2] ?? job.prompt ?? ""),
-      h("span", {class: "state-word"}, stateMark(job.state), job.overdue ? "overdue" : job.state));
+      h("span", {class: "state-word"}, stateMark(job.state), job.overdue ? "overdue" : nameOfState(job.state)));
+    if (OPEN_STATES.includes(job.state)) place.classList.add("frame-only");
+    if (job.price && OPEN_STATES.includes(job.state)) {
+      if (job.state === "planned") place.lastChild.remove();  // its price says as much
+      place.append(h("span", {class: "price"}, priceWords(job.price).replace("at least ", "≥ "), h("span", {class: "unit"}, job.price[0] === 1 && job.price[1] === 1 ? " credit" : " credits")));
+    } else if (job.state === "planned" && app.model.head.now?.phase === "planned") {
+      place.lastChild.lastChild.textContent = "not in this run";  // it waits for other jobs, or was not asked for
+    }
   }
-  if (job.files.length > 1) place.append(h("span", {class: "more"}, `+${job.files.length - 1}`));
+  const hidden = job.files.length - (several ? MOST_OF_ONE : 1);
+  if (hidden > 0) place.append(h("span", {class: "more"}, `+${hidden}`));
   return place;
 };
 
@@ -68,7 +87,8 @@ const waveform = text => {
   return svg("svg", {class: "wave", viewBox: "0 0 142 24", "aria-hidden": "true"}, bars);
 };
 
-const describe = job => [job.id, job.overdue ? "overdue" : job.state, job.files[0] ? kindOf(job.files[0]) : "no result"].join(", ");
+const describe = job => [job.id, job.overdue ? "overdue" : nameOfState(job.state),
+  job.files[0] ? kindOf(job.files[0]) : job.price && OPEN_STATES.includes(job.state) ? `${priceWords(job.price)} credits` : "no result"].join(", ");
 
 /** A job as its picture under a button that opens it. */
 const tile = (app, job, {caption = true, label = describe(job), shape = null, note = ""} = {}) => {
@@ -76,7 +96,7 @@ const tile = (app, job, {caption = true, label = describe(job), shape = null, no
   if (note) shot.append(h("span", {class: "note"}, note));
   // The button lies over the picture, not around it: its name says it all, and what is written on the picture is not part of it.
   const main = h("button", {type: "button", class: "tile-main", tabindex: "-1", "aria-label": label, onclick: () => app.open(job)});
-  const star = starButton(app, job);
+  const star = app.switches.has(job) ? switchButton(app, job) : starButton(app, job);
   const node = h("div", {class: `tile ${job.state}`}, h("div", {class: "frame"}, shot, main), star,
     caption && h("p", {class: "caption", "aria-hidden": "true"}, stateMark(job.state), h("span", {class: "id"}, job.id), h("span", {class: "stars"}),
       h("span", {class: "muted"}, job.duration === null ? "" : span(job.duration))));
