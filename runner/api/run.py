@@ -60,13 +60,13 @@ from runner.service.rivya.endpoints import open_service
 from runner.service.transports import ResultTransport, check, get_ready, open_result_transport
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
-from runner.store import diff, durations, jobs, rates, result_hosts, staging
+from runner.store import diff, durations, handovers, jobs, rates, result_hosts, staging
 from runner.store.begun_jobs import Quota
 from runner.store.database import StateDatabase, empty_database, open_database
+from runner.store.handovers import Handover
 from runner.store.writer import GroupWriter
 
 if TYPE_CHECKING:
-    from runner.store.handovers import Handover
     from runner.store.lease import Lease
 
 SANDBOX_KEY = "rvya_sk_sandbox"
@@ -222,7 +222,7 @@ class Run:
 
     def make_ready(self) -> Plan:
         """Put the files of earlier runs in their places; return the plan, with nothing in its way any more."""
-        known = self._known()
+        known = self.begun
         if not self._joins:
             self._moved = _put_files_in_place(
                 known.file, known.plan.settings, known.folder, self._announce, known.now
@@ -238,13 +238,13 @@ class Run:
             beside: Run beside the engine until that has ended, then are cancelled; they must not raise.
         """
         with once_begun(), ExitStack() as stack:
-            known, lease = self._known(), None
+            known, lease = self.begun, None
             if isinstance(self._clock, ServerClock):
                 known, lease = stack.enter_context(taking_part(known, self._clock))
                 if not self._request.alone and self._manifest_lock is not None and not self._joins:
                     self._manifest_lock.share()
             ended = await _go(known, self._request, self._clock, progress, self._announce, beside, lease)
-        plan = self._known().plan
+        plan = self.begun.plan
         if not plan.incomplete:
             return ended
         return ended.and_also(Exit.INCOMPLETE, f"left out for mistakes: {plan.left_out.words()}")
@@ -252,18 +252,31 @@ class Run:
     def end(self, ended: Ended) -> RunResult:
         """Record the end, and write the page."""
         with once_begun():
-            return finish(self._known(), ended, self._clock, moved=self._moved)
+            result = finish(self.begun, ended, self._clock, moved=self._moved)
+            if self._request.handed is not None and ended.code is not Exit.TERMINATED:
+                self._end_handed(self._request.handed, ended)
+            return result
+
+    def _end_handed(self, handed: Handover, ended: Ended) -> None:
+        """Record the end of what was handed over, unless others still work at it."""
+        known = self.begun
+        with known.file.transaction() as conn:
+            over = handovers.end(conn, handed.id, exit_code=int(ended.code), now=_now(self._clock))
+        if over:
+            known.folder.remove_sign(handed.sign)
 
     def ended_in_any_case(self) -> AbstractContextManager[None]:
         """Record the end of a run that does not come to its own inside the block."""
-        known = self._known()
+        known = self.begun
         return ended_in_any_case(known.file, known.run_id, self._clock)
 
     def close(self) -> None:
         """Give back the lock, the database and the sandbox."""
         self._stack.close()
 
-    def _known(self) -> BegunRun:
+    @property
+    def begun(self) -> BegunRun:
+        """The run, as it was recorded as begun."""
         assert self._begun is not None, "begin comes first"
         return self._begun
 

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 
 from runner.api.manifests.opened import manifest_name
+from runner.api.news import on_news
 from runner.api.picks import keep_said
 from runner.api.plan import Plan
 from runner.api.report import invocation_of
@@ -26,12 +27,13 @@ from runner.reports.metrics import Sample, exposition, samples_of
 from runner.store import manifests, runs
 from runner.store.database import open_to_read
 from runner.web.app import METRICS, live_app
-from runner.web.feed import Feed
+from runner.web.feed import EVERY_S, Feed
 from runner.web.page_state import ControlState, Numbers, PageReader, Target
 from runner.web.redirect_file import RedirectFile
 from runner.web.server import HOST, descriptors_for, hosts_of, listening_socket, serve
 from runner.web.wall import WallReader
 
+TOLD_EVERY_S = 5.0  # how often a page looks at a database that tells when it has changed
 TOKEN_BYTES = 24
 STOPPED = "stopped from the live page; your jobs keep running at the service; run again to collect them"
 
@@ -170,7 +172,13 @@ async def _serve(
 ) -> None:
     listener = page._listener
     reader = wall or PageReader(target)
-    feed = Feed(reader, control=control.state if control is not None else ControlState)
+    # A file is looked at each second; a server tells when there is something to see, but for who has died.
+    told = not isinstance(target.database, Path)
+    feed = Feed(
+        reader,
+        control=control.state if control is not None else ControlState,
+        every_s=TOLD_EVERY_S if told else EVERY_S,
+    )
     if control is not None:
         control.moved = feed.nudge
     app = live_app(
@@ -189,7 +197,11 @@ async def _serve(
         ),
     )
     try:
-        await serve(app, listener, feed, descriptors=page.descriptors)
+        async with anyio.create_task_group() as group:
+            if told:
+                group.start_soon(on_news, target.database, feed.nudge)
+            await serve(app, listener, feed, descriptors=page.descriptors)
+            group.cancel_scope.cancel()
     finally:
         reader.close()
 

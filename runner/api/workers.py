@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from runner.host.clock import SystemClock
 from runner.host.workspace import find_workspace, no_database
-from runner.store import workers
+from runner.store import handovers, workers
 from runner.store.database import open_to_read
+from runner.store.handovers import Handover
 from runner.store.workers import WorkerRecord
 
 
@@ -18,6 +19,7 @@ class WorkersSeen:
 
     now_s: float
     workers: list[WorkerRecord]
+    handed: list[Handover]  # what was handed over and has not ended
 
 
 def seen(state: str | None) -> WorkersSeen:
@@ -31,4 +33,8 @@ def seen(state: str | None) -> WorkersSeen:
     if not workspace.has_database:
         raise no_database(workspace, sandbox=False)
     with closing(open_to_read(workspace.database)) as file:
-        return WorkersSeen(now_s=file.clock_of(SystemClock()).wall_s(), workers=workers.latest(file.conn))
+        return WorkersSeen(
+            now_s=file.clock_of(SystemClock()).wall_s(),
+            workers=workers.latest(file.conn),
+            handed=handovers.open_ones(file.conn),
+        )

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("models", "Show what each model accepts and costs."),
     "credits": ("credits", "Show the balance, and what was spent on which model."),
     "schema": ("schema", "Print the JSON Schema of manifests, for editors."),
+    "worker": ("worker", "Wait for manifests that are handed over, and take part."),
     "workers": ("workers", "Show who works with a shared state database."),
     "state": ("state", "Copy the state database to a server, or back to a file."),
     "sandbox": ("sandbox", "Serve the bundled imitation of the API, locally."),

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,12 @@ class WebPage:
     help="Pay for one job of each price never seen, then show the plan of the others, whose prices are known.",
 )
 @click.option("--dry-run", is_flag=True, help="The same as `rivya-batch plan`.")
+@click.option(
+    "--no-work",
+    is_flag=True,
+    help="Hand it over to `rivya-batch worker`s at a shared state database, and wait for its end.",
+)
+@click.option("--detach", is_flag=True, help="The same, and return at once.")
 @asked
 def command(
     asked: Asked,
@@ -80,6 +86,8 @@ def command(
     skip_invalid: bool,
     probe: bool,
     dry_run: bool,
+    no_work: bool,
+    detach: bool,
 ) -> int:
     """Run MANIFEST, or resume it: every job is paid for once, whatever happened before.
 
@@ -100,6 +108,12 @@ def command(
             skip_invalid=skip_invalid,
             only=asked.only,
         )
+    if no_work or detach:
+        here = {"--probe": probe, "--web": web, "--start-at": start_at is not None}
+        request = asked.request("run", limit=limit, canary=canary)
+        return hand_over(
+            replace(request, skip_invalid=skip_invalid, saved=saved), asked, detach=detach, here=here
+        )
     if probe:
         return go_and_probe(asked, skip_invalid=skip_invalid, saved=saved)
     return go(
@@ -113,6 +127,43 @@ def command(
         web=WebPage(port=port, open_it=open_it) if web else None,
         open_report=bool(open_it) and not web,
     )
+
+
+def hand_over(request: RunRequest, asked: Asked, *, detach: bool, here: Mapping[str, bool]) -> int:
+    """Hand a manifest over to workers, and return at once or wait for its end.
+
+    Raises:
+        UsageError: It is asked for something that the process itself would have to do.
+    """
+    from runner.api.runs.handing import hand_over as put
+    from runner.api.worker import wait_for_end
+    from runner.progress.figures import counted
+
+    options = request.options
+    here = {
+        **here,
+        "--stop-after": options.stop_after_s is not None,
+        "--stop-at": options.stop_at_s is not None,
+    }
+    if not_here := [name for name, given in here.items() if given]:
+        raise UsageError(
+            f"{', '.join(not_here)}: no process of this command does that with --no-work or --detach",
+            hint="leave it out, or run the manifest here",
+        )
+    handed = put(
+        request,
+        confirm=lambda plan: confirmed(
+            plan, yes=asked.yes, accept_warnings=asked.accept_warnings, options=options
+        ),
+        announce=complain,
+    )
+    manifest = shlex.quote(str(request.path))
+    there = (
+        f"{counted(handed.workers, 'run')} of it at work already" if handed.workers else "nobody at it yet"
+    )
+    complain(f"{handed.name}: {counted(handed.jobs, 'job')} handed over to workers; {there}")
+    complain(f"watch: rivya-batch status {manifest}  |  rivya-batch workers  |  rivya-batch serve {manifest}")
+    return 0 if detach else wait_for_end(request.state, handed.number)
 
 
 def go_and_probe(asked: Asked, *, skip_invalid: bool, saved: SavedPlan | None) -> int:

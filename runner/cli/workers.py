@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 def command(as_json: bool, state: str | None) -> None:
     """Show who works with a state database that several machines share: the last twenty runs, and what each has done."""
     from runner.api import workers
+    from runner.host.clock import epoch
 
     found = workers.seen(named_state(state, sandbox=False))
     rows = [(each, _stands(each), max(found.now_s - each.seen_at, 0.0)) for each in found.workers]
@@ -40,9 +41,19 @@ def command(as_json: bool, state: str | None) -> None:
                     }
                     for each, stands, seen_s in rows
                 ],
+                "handed_over": [
+                    {"manifest": each.manifest, "host": each.host, "at": each.handed_at, "path": each.path}
+                    for each in found.handed
+                ],
             },
             indent=2,
         )
+        return
+    for handed in found.handed:
+        since_s = found.now_s - (epoch(handed.handed_at) or found.now_s)
+        show(f"{handed.manifest}: handed over {_ago(since_s)}, on {handed.host}")
+    if not rows and found.handed:
+        show("nobody has taken part yet: start `rivya-batch worker`, here or on other machines")
         return
     if not rows:
         show(

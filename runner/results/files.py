@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from runner.results.shared_references import REFERENCES
 from runner.results.storage import DISK, HALF, WhatStands, storage_of, suffix_of
 
 PARTS, OLD, MOVING = ".parts", ".old", ".moving"
+HANDED = "handed-"  # begins the name of a file that says that this is the folder of a manifest handed over
 MARKS = ".marks"  # see `runner.store.marks`
 RESERVED = frozenset({PARTS, OLD, MOVING, MARKS, REFERENCES})
 """Names at the top of an output folder that no job may use."""
@@ -222,6 +224,12 @@ class OutputFolder:
         """Return the same folder with parts of a worker's own: one that was shut out may still write to its."""
         return OutputFolder(self.root, owner=f"{self._parts.name}/{worker}", scratch=self.scratch)
 
+    def leave_sign_until_removed(self) -> str:
+        """Leave such a file that stays when parts are cleaned away; return its name."""
+        sign = f"{HANDED}{secrets.token_hex(8)}"
+        self.leave_sign(sign)
+        return sign
+
     def leave_sign(self, sign: str) -> None:
         """Leave a file among the parts by which others see that they have the same folder."""
         with self._disk_errors():
@@ -250,7 +258,9 @@ class OutputFolder:
             for folder, _, names in os.walk(self._parts, topdown=False):
                 for name in names:
                     path = Path(folder, name)
-                    if not _is_kept(path.relative_to(self._parts).as_posix(), keep):
+                    if not (
+                        name.startswith(HANDED) or _is_kept(path.relative_to(self._parts).as_posix(), keep)
+                    ):
                         path.unlink(missing_ok=True)
                         removed += path.suffix == ".part"
                 _remove_if_empty(Path(folder))

@@ -42,7 +42,7 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it logs w
 OLDEST = 130_000  # PostgreSQL 13
 PIECE = 500  # rows that are sent together
 MANY = 1_000  # rows changed at once, after which the planner has to look again
-STILL_S = 10  # how long a writer may stand still with the lock
+STILL_S = 5  # how long a writer may stand still with the lock
 _PIPELINE = psycopg.Pipeline.is_supported()  # with a libpq from before version 14 each statement is a trip
 _ENDS = ("RELEASE", "ROLLBACK", "COMMIT")
 _STEPS_TABLE = "rivya_batch_steps"
@@ -247,7 +247,7 @@ class ServerDatabase:
             StateError: No right to do that, a server too old, tables of a newer version or of another program.
             TemporaryTrouble: The server cannot be reached, or has no room.
         """
-        conn = _connect(address)
+        conn = connect(address)
         try:
             had = _refuse_strange(conn, address)
             if [name for name in STEPS if name not in had]:
@@ -269,7 +269,7 @@ class ServerDatabase:
             StateError: It cannot be read, is newer or older than this program, or is not ours.
             TemporaryTrouble: The server cannot be reached.
         """
-        conn = _connect(address)
+        conn = connect(address)
         try:
             had = _refuse_strange(conn, address)
             if [name for name in STEPS if name not in had]:
@@ -338,12 +338,12 @@ class ServerDatabase:
         with self._beside:
             try:
                 if self._watcher is None:
-                    self._watcher = _connect(self.address)
+                    self._watcher = connect(self.address)
                 operation(self._watcher)
             except TemporaryTrouble:
                 if self._watcher is not None:
                     self._watcher.raw.close()
-                self._watcher = _connect(self.address)
+                self._watcher = connect(self.address)
                 operation(self._watcher)
 
     def beside(self, *, anew: bool = False) -> ServerConnection:
@@ -354,7 +354,7 @@ class ServerDatabase:
         if self._pacer is None or anew:
             if self._pacer is not None:
                 self._pacer.raw.close()
-            self._pacer = _connect(self.address)
+            self._pacer = connect(self.address)
             self._pacer.say("SET synchronous_commit = off")
         return self._pacer
 
@@ -362,12 +362,12 @@ class ServerDatabase:
         """Return who holds a manifest now."""
         with self._beside:
             if self._watcher is None:
-                self._watcher = _connect(self.address)
+                self._watcher = connect(self.address)
             try:
                 return holder(self._watcher, manifest)
             except TemporaryTrouble:  # it lay idle until somebody in between forgot it
                 self._watcher.raw.close()
-                self._watcher = _connect(self.address)
+                self._watcher = connect(self.address)
                 return holder(self._watcher, manifest)
 
     def close(self) -> None:
@@ -385,14 +385,25 @@ def has_tables(address: ServerAddress) -> bool:
         StateError: There is something else.
         TemporaryTrouble: The server cannot be reached.
     """
-    conn = _connect(address)
+    conn = connect(address)
     try:
         return bool(_refuse_strange(conn, address))
     finally:
         conn.raw.close()
 
 
-def _connect(address: ServerAddress) -> ServerConnection:
+def news_of(conn: ServerConnection) -> str:
+    """Return the name under which this database tells that something was committed."""
+    return f"rivya_batch_{lock_number(conn, 'news') & 0xFFFF_FFFF_FFFF_FFFF:x}"
+
+
+def connect(address: ServerAddress) -> ServerConnection:
+    """Open one more connection.
+
+    Raises:
+        StateError: The server is too old, or takes nobody like us.
+        TemporaryTrouble: It cannot be reached.
+    """
     try:
         raw: psycopg.Connection[Any] = psycopg.connect(
             address.url,
@@ -437,7 +448,7 @@ def _writing(conn: ServerConnection, number: int, *, worker: int | None = None) 
     try:
         found = conn.say(
             f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{STILL_S}s';"
-            f" SELECT pg_advisory_xact_lock({number}); {fence}"
+            f" SELECT pg_advisory_xact_lock({number}); NOTIFY {news_of(conn)}; {fence}"
         )
         if found != 1:
             raise Fenced(
