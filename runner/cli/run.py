@@ -311,11 +311,16 @@ def go(
     beside.ring(f"{result.name}: {headline(result)}")
     if result.no_report:
         complain(f"no report was written: {result.no_report}")
-    if open_report and isinstance(result.report, Path) and somebody_looks():
-        open_url(result.report.absolute().as_uri())
-    elif open_report and result.report is not None:
-        complain(f"{result.report} is in a bucket: `rivya-batch serve` shows the results in a browser here")
+    if open_report:
+        _open(result.report)
     return int(result.ended.code)
+
+
+def _open(report: Path | ObjectPath | None) -> None:
+    if isinstance(report, ObjectPath):
+        complain(f"{report} is in a bucket: `rivya-batch serve` shows the results in a browser here")
+    elif report is not None and somebody_looks():
+        open_url(report.absolute().as_uri())
 
 
 def confirmed(plan: Plan, *, yes: bool, options: RunOptions, accept_warnings: bool = True) -> bool:
