@@ -89,6 +89,8 @@ class WallReader:
         self._by_row = {frame.job.row: frame for frame in wall.frames}
         self._categories = categories_of(sorted({frame.job.model for frame in wall.frames}))
         self._run = self._told = -1
+        self._off: frozenset[str] = frozenset()
+        self._said = 0  # the last thing that was said of a result
         self._is_run = False  # a run has taken it up: the rows say it all
 
     def look(self, control: ControlState) -> Delta | None:
@@ -106,6 +108,7 @@ class WallReader:
         before, self._run = self._run, run
         if before < 0:
             self._told = told
+            self._moved()
             return Delta()
         if run != before:  # a run has begun, perhaps it is over already
             self._is_run = True
@@ -117,9 +120,11 @@ class WallReader:
             return None
         if self._wall.chained:
             self._plan_again()
-            self._run = run
+            self._run, self._told = run, told
+            return Delta()
+        rows = self._moved()
         self._told = told
-        return Delta()
+        return Delta(rows=rows, text=self.some(rows, control)) if len(rows) <= self.piece else Delta()
 
     def _renew(self) -> bool:
         """Plan anew where a file of the manifest was changed and no run goes on."""
@@ -144,6 +149,18 @@ class WallReader:
             if run is None or run.ended_at is not None:
                 return False
             return file.holder_of(run.manifest) is not None
+
+    def _moved(self) -> tuple[int, ...]:
+        """Return the numbers of the frames that were switched, or spoken of, since the last look."""
+        with trouble("reading the state database"), closing(open_to_read(self._wall.target.database)) as file:
+            name = self._wall.target.manifest
+            before, self._off = self._off, switches.off_ids(file.conn, name)
+            said, self._said = picks.changed(file.conn, name, self._said), picks.last(file.conn, name)
+        return tuple(
+            frame.job.row
+            for frame in self._wall.frames
+            if (frame.known.id in before) != (frame.known.id in self._off) or frame.job.row in said
+        )
 
     def _standing(self) -> tuple[int, int]:
         """Return the number of the last run, and one that grows with what people say and switch."""

@@ -202,6 +202,10 @@ async def test_the_page_moves_the_run(out: Path, levers: Levers, do: str) -> Non
         ("POST", f"{HOME}control", {"origin": OWN}, "[]", 400),
         ("POST", f"{HOME}control", {"origin": OWN}, "[" * 900, 400),
         ("POST", f"{HOME}control", {"origin": OWN}, "stop", 400),
+        ("POST", f"{HOME}switches", {"origin": "https://evil.example"}, '{"rows": [1], "off": true}', 403),
+        ("POST", "/t/wrong/switches", {"origin": OWN}, '{"rows": [1], "off": true}', 404),
+        ("GET", f"{HOME}switches", {"origin": OWN}, "", 405),
+        ("POST", f"{HOME}switches", {"origin": OWN}, '{"rows": [1], "off": true}', 405),  # read-only
         ("POST", f"{HOME}control", {"origin": OWN}, '{"do": "stop"}' + " " * 2000, 400),
         ("POST", HOME, {"origin": OWN}, '{"do": "stop"}', 405),
     ],
