@@ -59,8 +59,10 @@ def replace(conn: Connection, manifest: str) -> None:
     conn.execute(
         "INSERT INTO needs (manifest, job, place, source, undecided)"
         " SELECT ?1, r.id, n.place, s.id, n.undecided FROM incoming_needs n"
-        " CROSS JOIN jobs r ON r.manifest = ?1 AND r.listed = 1 AND r.position = n.position"
-        " CROSS JOIN jobs s ON s.manifest = ?1 AND s.listed = 1 AND s.position = n.source",
+        # Not by the positions of rows: those of jobs with mistakes stay listed where they were, beside others.
+        " CROSS JOIN incoming i ON i.position = n.position CROSS JOIN incoming o ON o.position = n.source"
+        " CROSS JOIN jobs r ON r.manifest = ?1 AND r.job = i.job AND r.fingerprint = i.fingerprint"
+        " CROSS JOIN jobs s ON s.manifest = ?1 AND s.job = o.job AND s.fingerprint = o.fingerprint",
         (manifest,),
     )
     count(conn, manifest)
