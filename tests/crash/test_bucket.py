@@ -205,6 +205,33 @@ def test_a_lost_database_takes_over_what_is_in_the_bucket(bench: Bench, gate: Ga
     assert Counter(prompts) == bench.service.ledger.paid
 
 
+def test_what_was_on_its_way_to_a_bucket_goes_when_results_go_to_a_folder(
+    bench: Bench, gate: Gate, s3: S3Server
+) -> None:
+    head = use(bench, gate, "left")
+    prompts = bench.write(3, **head)
+
+    def kill(what: str, passed: bool) -> tuple[int, bytes] | None:
+        if "PUT" in what and ".mp4" in what:
+            process.kill()
+            return DROP
+        return None
+
+    gate.act = kill
+    process = bench.start()
+    assert ended(process).code == -9
+    arriving = bench.database.parent / "arriving"
+    assert list(arriving.rglob("*.part"))
+    gate.act = lambda what, passed: None
+    bench.write(3)
+
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    bench.assert_whole(prompts)
+    assert not [each for each in arriving.rglob("*") if each.is_file()]
+
+
 def test_results_move_to_a_bucket_when_the_manifest_says_so(bench: Bench, gate: Gate, s3: S3Server) -> None:
     prompts = bench.write(3)
     assert bench.run().code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from runner.errors import UsageError
@@ -76,9 +77,22 @@ def results_folder(file: StateDatabase, settings: Settings) -> OutputFolder:
 
 
 def _scratch(file: StateDatabase, settings: Settings) -> Path | None:
+    return None if isinstance(settings.output_dir, Path) else _arriving(file, settings)
+
+
+def _arriving(file: StateDatabase, settings: Settings) -> Path:
     """Return where results are on their way to a bucket: on the disk of the state."""
-    if isinstance(settings.output_dir, Path):
-        return None
     if isinstance(file.place, Path):
         return file.place.parent / ARRIVING / file.place.name
     return workspace_root(settings.path) / "state" / ARRIVING / "server"
+
+
+def clean_parts(file: StateDatabase, settings: Settings, folder: OutputFolder, keep: Collection[str]) -> None:
+    """Remove half-fetched results nobody goes on with, also of a time when they went to a bucket.
+
+    Raises:
+        DiskTrouble: One cannot be removed.
+    """
+    folder.clean_parts(keep=keep)
+    if isinstance(folder.root, Path):
+        OutputFolder(folder.root, owner=settings.name, scratch=_arriving(file, settings)).clean_parts()

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from runner.api.manifests.binding import clean_parts
 from runner.api.runs.begun import BegunRun
 from runner.api.stuck_jobs import Stuck, stuck
 from runner.engine import Ended
@@ -101,7 +102,7 @@ def _clean(file: StateDatabase, settings: Settings, folder: OutputFolder) -> Non
         return  # whoever ends last does
     open_jobs = jobs.in_states(file.conn, settings.name, (State.DOWNLOADING,))
     with suppress(RunnerError):
-        folder.clean_parts(keep={stem_of(job) for job in open_jobs})
+        clean_parts(file, settings, folder, {stem_of(job) for job in open_jobs})
 
 
 def _against_the_plan(found: Sequence[Charged], prices: Mapping[str, Estimate]) -> Sequence[Charged]:
