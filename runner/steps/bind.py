@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from runner.contract import Contract, check_references
-from runner.errors import RunnerError
+from runner.errors import RunnerError, TemporaryTrouble
 from runner.lifecycle.rules import Failure
 from runner.manifest.copies import Copies
 from runner.manifest.reference_files import open_verified
@@ -104,7 +104,11 @@ def _file_of(reference: Reference, artifact: Artifact) -> Reference:
 def _frames(
     context: RunContext, films: Mapping[tuple[Sha256, Frame], _Wanted]
 ) -> dict[tuple[Sha256, Frame], Reference | RunnerError]:
-    """Return the pictures of films, each made once and kept, or why there is none; on a thread."""
+    """Return the pictures of films, each made once and kept, or why there is none; on a thread.
+
+    Raises:
+        TemporaryTrouble: They cannot be kept.
+    """
     assert context.frames is not None
     copies = Copies(context.frames)
     found: dict[tuple[Sha256, Frame], Reference | RunnerError] = {}
@@ -114,6 +118,11 @@ def _frames(
             found[key] = _frame(copies, film, frame)
         except (NoFrame, *REFERENCE_ERRORS) as exc:
             found[key] = exc
+        except OSError as exc:
+            raise TemporaryTrouble(
+                f"a picture of {film.file} cannot be kept in {context.frames}: {exc.strerror or exc}",
+                hint="make room there, or see to it that it is a folder that can be written to, and run again",
+            ) from exc
     return found
 
 

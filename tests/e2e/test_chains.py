@@ -85,6 +85,27 @@ def test_a_chain_of_three_with_the_last_picture_of_a_film(bench: Bench) -> None:
     assert names == [frame.name]
 
 
+def test_a_picture_of_a_film_that_cannot_be_kept_ends_the_run_in_good_order(bench: Bench) -> None:
+    pytest.importorskip("av")
+    bench.write(
+        [
+            {"id": "film"},
+            {"id": "next", "model": "nano-banana", "references": [{"job": "film", "frame": "last"}]},
+        ]
+    )
+    frames = bench.command.workspace / "state" / "frames"
+    frames.parent.mkdir(exist_ok=True)
+    frames.touch()
+
+    without = bench.run()
+    frames.unlink()
+    last = bench.run()
+
+    assert (without.code, last.code) == (5, 0), said(without) + said(last)
+    assert f"cannot be kept in {frames}" in without.stderr
+    assert bench.service.ledger.paid_twice == {}
+
+
 def test_a_job_waits_for_a_persons_choice_among_takes(bench: Bench) -> None:
     bench.write(
         [still("still", repeat=3), film("film", "still", pick=True), film("plain", "still-1")],
