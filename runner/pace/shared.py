@@ -21,7 +21,7 @@ from runner.pace.gate import GATE
 from runner.pace.rate import KeptRate, rate_limiter
 
 AHEAD_S = 0.05  # permits are given so far ahead: those who hold some learn so much later of a 429
-VOID_S = 0.1  # a permit that was not used for so long is void
+VOID_S = 0.05  # a permit that was not used for so long is void
 ASK_BEFORE_S = 0.01  # a permit that is further off is asked for so long before that
 PASSES_KEPT = 200  # of those not told of yet
 

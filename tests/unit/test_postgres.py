@@ -397,6 +397,15 @@ def test_what_cannot_be_used_is_refused_in_one_line(
     say(f"DROP ROLE {user}")
 
 
+@pytest.mark.extra
+def test_a_server_that_is_too_old_is_refused(address: ServerAddress, monkeypatch: pytest.MonkeyPatch) -> None:
+    from runner.store import postgres
+
+    monkeypatch.setattr(postgres, "OLDEST", 990_000)
+    with pytest.raises(StateError, match=r"is PostgreSQL \d+, which is too old"):
+        open_database(address)
+
+
 # --- trips to the server ------------------------------------------------------------------------------------------
 
 
