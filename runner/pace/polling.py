@@ -67,9 +67,8 @@ class _Line:
 
     shape: Hashable
     group: Hashable
-    fresh: list[tuple[float, int]] = field(
-        default_factory=list
-    )  # heap of (accepted at, job), never asked about
+    # Heap of those never asked about, by when they were accepted.
+    fresh: list[tuple[float, int, _Waiting]] = field(default_factory=list)
     curve: Curve | None = None
     plan: PollPlan | None = None
     look_s: float = 0.0  # beyond all ends, the age to ask at next
@@ -77,6 +76,10 @@ class _Line:
     early_polls: int = 0  # jobs that are asked as soon as the limits allow
     early_ends: int = 0  # and those of them that had ended
     asked_at: float = -math.inf  # when one of them was last asked for the first time
+
+    def first(self) -> _Waiting:
+        """Return the job that it stands for in the heap: the oldest."""
+        return self.fresh[0][2]
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +94,10 @@ class _Waiting:
     asked: bool = False
     early: bool = False  # asked as soon as the limits allow
     due: float | None = None  # None: in its line, or a poll is on its way
+
+    def first(self) -> _Waiting:
+        """Return itself: it stands for no other job."""
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +118,7 @@ class Waiting:
 
     def __init__(self, polling: Polling, durations: Durations) -> None:
         self._polling = polling
+        self._most_s = max(polling.max_s, polling.min_s)  # between two polls, where an end is likely
         self._durations = durations
         self._jobs: dict[int, _Waiting] = {}
         self._lines: dict[Hashable, _Line] = {}
@@ -146,7 +154,7 @@ class Waiting:
             line.early_polls += 1
             self._ask(entry, max(entry.start + self._polling.first_s, now))
             return
-        heappush(line.fresh, (entry.start, job))
+        heappush(line.fresh, (entry.start, job, entry))
         self._head(line)
 
     def sent(self, job: int, now: float) -> None:
@@ -243,7 +251,8 @@ class Waiting:
         self._polls, self._closely = polls, closely
         for line in self._lines.values():
             line.plan = None
-        self._replan()
+            self._head(line)
+        self._replan(None)
 
     def settle(self, now: float) -> None:
         """Put off what is due but need not be asked any more: what is known may have changed since it was planned."""
@@ -264,7 +273,7 @@ class Waiting:
         if not self._heap:
             return None
         due, _, entry = self._heap[0]
-        return Due(job=entry.fresh[0][1] if isinstance(entry, _Line) else entry.job, due=due)
+        return Due(job=entry.first().job, due=due)
 
     def nudge(self, job: int, now: float) -> None:
         """Somebody says that this job's task has ended: ask as soon as `min_s` allows, whatever was planned."""
@@ -298,10 +307,9 @@ class Waiting:
 
     def any_allowed(self, now: float) -> int | None:
         """Return a job that the limits of polling allow to be asked about now, due or not."""
-        for _, _, entry in self._heap[:8]:
-            first = self._jobs.get(entry.fresh[0][1]) if isinstance(entry, _Line) and entry.fresh else entry
-            if isinstance(first, _Waiting) and first.job in self._jobs and self._allowed_at(first) <= now:
-                return first.job
+        for due, _, each in self._heap[:8]:
+            if each.due == due and self._allowed_at(each.first()) <= now:
+                return each.first().job
         return None
 
     # --- inside ---
@@ -340,7 +348,7 @@ class Waiting:
     def _next(self, entry: _Waiting) -> float:
         """Return when to ask again about a job known to run at `known_s`."""
         limits, line, known_s = self._polling, entry.line, entry.known_s
-        age_s, most_s = self._age(line, known_s), max(limits.max_s, limits.min_s)
+        age_s, most_s = self._age(line, known_s), self._most_s
         if line.curve is not None and age_s > known_s + most_s:
             if known_s >= line.curve.frontier_s:
                 most_s *= POLLING.followers
@@ -366,32 +374,28 @@ class Waiting:
         if curve is line.curve:
             self._head(line)
             return
-        before = line.curve
-        line.curve, line.plan = curve, None
+        before, line.curve, line.plan = line.curve, curve, None
         self._head(line)
-        if (
-            before is None
-            or curve is None
-            or curve.number.bit_length() > before.number.bit_length()
-            or curve.frontier_s > POLLING.beyond * before.frontier_s
-        ):
-            self._replan()
+        number = before.number if before is not None else 0
+        # Planned anew for all when much has changed; else when each is due.
+        much = curve is None or curve.number.bit_length() > number.bit_length()
+        farther = (
+            before is not None and curve is not None and curve.frontier_s > POLLING.beyond * before.frontier_s
+        )
+        if much or farther:
+            self._replan(line)
 
     def _head(self, line: _Line) -> None:
         """Find the oldest fresh job of a line, and say when it is due."""
         fresh, due = line.fresh, None
-        while fresh and (
-            fresh[0][1] not in self._jobs
-            or self._jobs[fresh[0][1]].asked
-            or self._jobs[fresh[0][1]].start != fresh[0][0]
-        ):
+        while fresh and (fresh[0][2].asked or self._jobs.get(fresh[0][1]) is not fresh[0][2]):
             heappop(fresh)
         if fresh:
-            due = fresh[0][0] + max(self._age(line, 0.0), self._polling.first_s)
+            oldest = fresh[0][2]
+            due = oldest.start + max(self._age(line, 0.0), self._polling.first_s)
             if line.curve is None:
                 # Those that look for the first end may never come to one: now and then another one is asked.
-                since = max(self._jobs[fresh[0][1]].asked_at, line.asked_at)
-                due = min(due, since + POLLING.followers * max(self._polling.max_s, self._polling.min_s))
+                due = min(due, max(oldest.asked_at, line.asked_at) + POLLING.followers * self._most_s)
         if due != line.due:
             line.due = due
             if due is not None:
@@ -404,12 +408,12 @@ class Waiting:
         while heap and heap[0][2].due != heap[0][0]:
             heappop(heap)
 
-    def _replan(self) -> None:
-        """Plan anew for all jobs asked about before."""
+    def _replan(self, line: _Line | None) -> None:
+        """Plan anew for the jobs of a line (None: of all) that were asked about before."""
         for entry in self._jobs.values():
-            if entry.due is not None and entry.known_s > 0.0 and (due := self._next(entry)) != entry.due:
-                entry.due = due
-                self._push(due, entry)
-        for line in self._lines.values():
-            self._head(line)
+            if entry.due is not None and entry.known_s > 0.0 and line in (None, entry.line):
+                due = self._next(entry)
+                if due != entry.due:
+                    entry.due = due
+                    self._push(due, entry)
         self._tidy()
