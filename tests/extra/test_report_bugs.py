@@ -300,7 +300,7 @@ def test_a_printed_picture_is_whole_and_each_of_several_is_there(
     )
     page = open_page(place, bypass_csp=True)
     page.wait_for_selector(".tile img")
-    page.evaluate("window.print = () => { window.printed = true; }")
+    page.evaluate("window.print = () => { window.printed = true; }, 0")  # a function would be called
 
     page.keyboard.press("e")
     page.click("#export-print")
