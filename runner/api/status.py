@@ -11,7 +11,8 @@ from runner.api.plans.warnings import about_surprises
 from runner.api.stuck_jobs import Stuck, stuck
 from runner.errors import UsageError
 from runner.host.workspace import Holder, Workspace
-from runner.store import jobs, ledger, manifests, reporting, runs, switches
+from runner.store import jobs, ledger, manifests, needs, reporting, runs, switches
+from runner.store.connection import Connection
 from runner.store.database import StateDatabase, open_to_read
 
 
@@ -35,6 +36,7 @@ class Standing:
     warnings: list[dict[str, Any]]  # the latest of these
     stuck: list[Stuck]
     attention: list[str]  # charges that a person has yet to see
+    waits: list[str]  # which jobs wait for a choice, or for one that does not come, and what to do
     eta_s: float | None
 
 
@@ -91,8 +93,17 @@ def _standing(file: StateDatabase, name: str, now_s: float) -> Standing:
         warnings=jobs.last_warnings(conn, name, 5),
         stuck=stuck(conn, name),
         attention=list(about_surprises(ledger.surprises(conn, name))),
+        waits=_waits(conn, name),
         eta_s=runs.time_left_s(run, now_s) if run is not None and running and not running["paused"] else None,
     )
+
+
+def _waits(conn: Connection, name: str) -> list[str]:
+    if not needs.any_of(conn, name):
+        return []
+    from runner.engine.chained import held_of  # the engine takes a fifth of a second to import
+
+    return list(held_of(conn, name).words())
 
 
 def _holder(file: StateDatabase, run: runs.RunRecord | None) -> Holder | None:

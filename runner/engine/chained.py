@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.engine.run_state import NAMED, RunState
@@ -108,8 +108,14 @@ def held_jobs(conn: Connection, run_state: RunState) -> HeldJobs:
     """Return which of the jobs that were asked for were not sent for want of others."""
     if not run_state.chained:
         return HeldJobs()
-    name = run_state.context.settings.name
-    found, off = needs.waiting(conn, name), switches.off_ids(conn, name)
+    return held_of(conn, run_state.context.settings.name, run_state.options.asks_for)
+
+
+def held_of(
+    conn: Connection, manifest: str, asks_for: Callable[[int, str], bool] = lambda row, id_: True
+) -> HeldJobs:
+    """Return which jobs of a manifest are not sent for want of others, of those that are asked for."""
+    found, off = needs.waiting(conn, manifest), switches.off_ids(conn, manifest)
     wanted: dict[int, list[Need[int]]] = {}
     names: dict[int, str] = {}
     states: dict[int, State] = {}
@@ -119,7 +125,7 @@ def held_jobs(conn: Connection, run_state: RunState) -> HeldJobs:
         names[each.need.source], states[each.need.source] = each.source, each.state
 
     def made(row: int) -> bool:
-        return run_state.options.asks_for(row, names[row]) and names[row] not in off
+        return asks_for(row, names[row]) and names[row] not in off
 
     def stand(row: int) -> Stand:
         return stand_of(states.get(row, State.PLANNED), made=made(row))

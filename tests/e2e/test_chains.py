@@ -123,6 +123,8 @@ def test_a_job_waits_for_a_persons_choice_among_takes(bench: Bench) -> None:
     assert "rivya-batch pick" in first.stderr
     assert bench.service.ledger.paid["prompt of film"] == 0
     assert bench.states() == {"done": 4, "planned": 1}
+    status = bench.command("status", bench.manifest)
+    assert "waiting    1 job waits for your choice: film" in status.stdout
 
     assert bench.command("pick", bench.manifest, "still-2").code == 0
     assert changes(bench)["film"] == "planned"
@@ -141,6 +143,7 @@ def test_a_job_waits_for_a_persons_choice_among_takes(bench: Bench) -> None:
     assert sent_with(bench, "film") == [on_disk(bench, "still-3")]
 
 
+@pytest.mark.slow
 def test_two_picks_are_no_choice(bench: Bench) -> None:
     bench.write([still("still", repeat=2), film("film", "still", pick=True)])
     assert bench.run().code == 3
@@ -239,6 +242,34 @@ def test_an_edited_first_job_is_two_changes_and_a_renamed_one_is_none(bench: Ben
     assert sent_with(bench, "film") == [on_disk(bench, "first")]
 
 
+def test_what_was_made_of_a_result_that_is_replaced_is_made_anew_after_its_price_was_shown(
+    bench: Bench,
+) -> None:
+    """The file is gone, and so is its task: a person gives it up and has it made once more."""
+    bench.write([still("still"), film("film", "still")])
+    assert bench.run().code == 0
+    (bench.out / "still.png").unlink()
+    next(iter(bench.service.tasks.values())).fate = Fate(gone=True)
+    lost = bench.run("--stop-after", "1s")
+    given_up = bench.command("resolve", bench.manifest, "still", "--abandon", "--yes")
+    waiting = plan(bench)
+    retried = bench.command("retry", bench.manifest, "--only", "still", "--yes")
+    after = plan(bench)
+    last = bench.run()
+
+    assert lost.code == 10, said(lost)
+    assert (given_up.code, retried.code, last.code) == (0, 0, 0), said(given_up) + said(retried) + said(last)
+    assert waiting["submits"] == 0
+    assert [(job["id"], job["status"], job["cause"]) for job in after["jobs"]] == [
+        ("still", "done", []),
+        ("film", "changed", ["reference"]),
+        ("film", "orphaned", []),
+    ]
+    assert after["submits"] == 1
+    assert bench.service.ledger.paid == {"prompt of still": 2, "prompt of film": 2}
+    assert sent_with(bench, "film") == [on_disk(bench, "still")]
+
+
 def test_a_still_that_is_gone_is_fetched_again_and_one_that_was_edited_is_not_sent(bench: Bench) -> None:
     bench.write([still("still"), film("film", "still")])
     assert bench.run("--only", "still").code == 0
@@ -293,6 +324,7 @@ def test_only_the_second_is_asked_for(bench: Bench) -> None:
     assert order_of_posts(bench) == ["still", "film"]
 
 
+@pytest.mark.slow
 def test_a_limit_counts_what_was_submitted(bench: Bench) -> None:
     bench.write([still("a"), still("b"), film("film-a", "a"), film("film-b", "b")])
 
@@ -302,6 +334,7 @@ def test_a_limit_counts_what_was_submitted(bench: Bench) -> None:
     assert order_of_posts(bench) == ["a", "b", "film-a", "film-b"]
 
 
+@pytest.mark.slow
 def test_a_saved_plan_of_a_chain_is_run_whole(bench: Bench) -> None:
     bench.write([still("still"), film("film", "still")], prices={"z-image": 1, "grok-imagine-video": 10})
     saved = bench.command.workspace / "plan.json"
@@ -313,6 +346,7 @@ def test_a_saved_plan_of_a_chain_is_run_whole(bench: Bench) -> None:
     assert bench.states() == {"done": 2}
 
 
+@pytest.mark.slow
 def test_a_probe_pays_for_what_it_needs_too(bench: Bench) -> None:
     bench.write([still("a"), still("b"), film("film", "b")])
 
@@ -388,6 +422,7 @@ def test_a_first_job_that_is_no_longer_listed_is_told_before_anything_is_paid(be
     assert 'there is no job "still" in this manifest' in outcome.stderr
 
 
+@pytest.mark.slow
 def test_rows_and_a_matrix_name_the_jobs_they_need(bench: Bench, tmp_path: Path) -> None:
     (bench.manifest.parent / "shots.csv").write_text("sku,text\na,red\nb,blue\n", encoding="utf-8")
     bench.write(

@@ -337,16 +337,16 @@ def test_what_was_made_with_a_choice_stays_as_it_is_while_there_is_no_other(tmp_
     assert found.references[0].result_of.jobs == ("s-2",)
 
 
-def test_ten_thousand_that_need_one_are_read_in_no_time(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("n\n" + "\n".join(map(str, range(10_000))), encoding="utf-8")
+def test_thousands_that_need_one_are_read_in_no_time(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("n\n" + "\n".join(map(str, range(3_000))), encoding="utf-8")
     rows = {"id": "f-${row.n}", "model": "grok-imagine-video", "prompt": "p ${row.n}", "rows": "rows.csv"}
     began = time.process_time()
 
     found = read(tmp_path, {**rows, "references": [{"job": "s"}]}, {"id": "s", **STILL})
 
-    assert len(found.jobs) == 10_001
+    assert len(found.jobs) == 3_001
     assert not found.problems
-    assert time.process_time() - began < 10.0
+    assert time.process_time() - began < 5.0
 
 
 # --- the database -------------------------------------------------------------------------------------------------
