@@ -156,6 +156,11 @@ def _reference(item: reporting.ReferenceRow, manifest: Path, out: Path) -> Json:
                 f"what is chosen takes a result that is not there yet ({item.path})",
                 hint="run it first, or pick others",
             )
+        if "://" in item.file:
+            raise UsageError(
+                f"what is chosen takes a result that lies in a bucket, where no manifest finds it: {item.file}",
+                hint="fetch it, and name the file yourself",
+            )
         return _literal(os.path.relpath(item.file, os.path.realpath(out.absolute().parent)))
     if "://" in item.path:
         return item.path

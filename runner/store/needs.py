@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace as replace_fields
 from typing import NamedTuple, TypeVar
 
 from runner.lifecycle.chains import Need
-from runner.model import Job, State
+from runner.model import Artifact, Job, State
 from runner.store.connection import Connection
-from runner.store.jobs import COLUMNS, NEVER_SENT_SQL, read_job
+from runner.store.jobs import COLUMNS, NEVER_SENT_SQL, read_job, references_from_json, references_json
 
 T = TypeVar("T")
 
@@ -66,6 +67,24 @@ def replace(conn: Connection, manifest: str) -> None:
         (manifest,),
     )
     count(conn, manifest)
+
+
+def moved(conn: Connection, source: int, artifacts: Iterable[Artifact]) -> None:
+    """The files of a job have other places now: jobs that were sent with them name them there."""
+    places = {each.sha256: each.path for each in artifacts}
+    rows = conn.execute(
+        "SELECT id, refs FROM jobs WHERE id IN (SELECT job FROM needs WHERE source = ?)", (source,)
+    ).fetchall()
+    for row in rows:
+        before = references_from_json(row["refs"])
+        after = [
+            replace_fields(each, file=places[each.sha256])
+            if each.result_of is not None and each.sha256 in places
+            else each
+            for each in before
+        ]
+        if after != list(before):
+            conn.execute("UPDATE jobs SET refs = ? WHERE id = ?", (references_json(after), row["id"]))
 
 
 def any_staged(conn: Connection) -> bool:

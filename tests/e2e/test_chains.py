@@ -25,9 +25,9 @@ def film(id_: str, job: str, **more: Any) -> dict[str, Any]:
     return {"id": id_, "references": [{"job": job, **of}], **more}
 
 
-def sent_with(bench: Bench, id_: str) -> list[str]:
+def sent_with(bench: Bench, id_: str, prompt: str = "") -> list[str]:
     """The SHA-256 of the files that the submit of a job names, as the service has them."""
-    post = bench.service.ledger.of(f"prompt of {id_}")[-1]
+    post = bench.service.ledger.of(prompt or f"prompt of {id_}")[-1]
     return [bench.service.files[item["url"]][0] for item in post.data["params"]["referenceMediaItems"]]
 
 
@@ -375,6 +375,24 @@ def test_what_a_job_was_made_of_is_told_everywhere(bench: Bench) -> None:
     written = (bench.command.workspace / "finals.yaml").read_text(encoding="utf-8")
     assert "out/night/still-2.png" in written
     assert "job: still-2" in (bench.out / "report.html").read_text(encoding="utf-8")
+
+
+def test_again_names_the_very_file_also_once_that_has_another_name(bench: Bench) -> None:
+    """Two stills have changed names, and with them their files: what stands at the old place is the other's."""
+    films = [film("of-red", "a", prompt="red moves"), film("of-blue", "b", prompt="blue moves")]
+    bench.write([still("a", prompt="red"), still("b", prompt="blue"), *films])
+    assert bench.run().code == 0
+    films = [film("of-red", "b", prompt="red moves"), film("of-blue", "a", prompt="blue moves")]
+    bench.write([still("b", prompt="red"), still("a", prompt="blue"), *films])
+    assert bench.run().code == 0
+
+    finals = bench.command.workspace / "finals.yaml"
+    again = bench.command("again", bench.manifest, "--only", "of-red", "-o", finals)
+
+    assert again.code == 0, said(again)
+    assert "out/night/b.png" in finals.read_text(encoding="utf-8")
+    assert sent_with(bench, "of-red", "red moves") == [on_disk(bench, "b")]
+    assert bench.service.ledger.paid_twice == {}
 
 
 def test_without_its_database_nothing_of_a_chain_is_paid_again(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from runner.results.files import OLD, Move, OutputFolder
 from runner.results.media import BY_TRACKS, WITH_SIGNATURE, WITHOUT_SIGNATURE
 from runner.results.sidecar import Sidecar
 from runner.results.storage import storage_of
-from runner.store import events, jobs, ledger, manifests, moves
+from runner.store import events, jobs, ledger, manifests, moves, needs
 from runner.store.database import StateDatabase
 
 _EXTENSION = {media.mime: media.extension for media in (*WITH_SIGNATURE, *WITHOUT_SIGNATURE, *BY_TRACKS)}
@@ -96,6 +96,7 @@ def _put_right(
         _drop_kept(places, job, folder)
         with file.transaction() as conn:
             jobs.save_artifacts(conn, job, placed)
+            needs.moved(conn, job.row, placed)
 
 
 def _drop_kept(places: list[Move], job: Job, folder: OutputFolder) -> None:
