@@ -17,15 +17,20 @@ LISTEN_S = 5.0  # so long a thread listens at most before it asks whether it sti
 AGAIN_S = 3.0  # after the server went away
 
 
-async def on_news(place: DatabasePlace, wake: Callable[[], None]) -> None:
-    """Call `wake` whenever something was committed, until cancelled; a server that goes away is looked for again."""
+async def on_news(place: DatabasePlace, wake: Callable[[], None], *, work: bool = False) -> None:
+    """Call `wake` whenever something was committed, until cancelled; a server that goes away is looked for again.
+
+    With `work`, only when a manifest was handed over.
+    """
     one = anyio.CapacityLimiter(1)
     waiting: WaitsForNews | None = None
     try:
         while True:
             try:
                 if waiting is None:
-                    waiting = await anyio.to_thread.run_sync(partial(waits_for, place), limiter=one)
+                    waiting = await anyio.to_thread.run_sync(
+                        partial(waits_for, place, work=work), limiter=one
+                    )
                     wake()  # what has happened before is no news any more
                 if await anyio.to_thread.run_sync(
                     waiting.wait, LISTEN_S, limiter=one, abandon_on_cancel=True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ class WaitsForWork:
         """Wait for work and do it, until `end` is called and all is recorded."""
         self.say(f"waiting for work at {place}; `rivya-batch run MANIFEST --detach` hands some over")
         async with anyio.create_task_group() as group:
-            group.start_soon(on_news, place, self.wake)
+            group.start_soon(partial(on_news, place, self.wake, work=True))
             async with anyio.create_task_group() as runs:
                 while not self._over:
                     self._news = anyio.Event()

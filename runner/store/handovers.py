@@ -10,6 +10,7 @@ from typing import Any
 from runner.store.connection import Connection
 from runner.store.workers import working_sql
 
+WORK = "rivya_batch_work"
 _COLUMNS = "id, manifest, path, base_url, asked, terms, sign, session, host, handed_at, ended_at, exit_code"
 
 
@@ -56,6 +57,7 @@ def put(conn: Connection, handed: Handover) -> int:
             handed.handed_at,
         ),
     ).fetchall()
+    conn.execute(f"SELECT pg_notify('{WORK}', '')")  # who waits for work is woken when this is committed
     return int(found[0]["id"])
 
 

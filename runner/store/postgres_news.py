@@ -6,6 +6,7 @@ import contextlib
 
 import psycopg
 
+from runner.store.handovers import WORK
 from runner.store.postgres import connect, news_of
 from runner.store.postgres_errors import as_ours
 from runner.store.server_address import ServerAddress
@@ -14,14 +15,18 @@ from runner.store.server_address import ServerAddress
 class News:
     """Listens at a server, on a connection of its own. One thread at a time may wait.
 
+    Args:
+        address: Where.
+        work: Only for what is handed over, not for all that is committed.
+
     Raises:
         TemporaryTrouble: The server cannot be reached; also by `wait`.
     """
 
-    def __init__(self, address: ServerAddress) -> None:
+    def __init__(self, address: ServerAddress, *, work: bool) -> None:
         self._address = address
         self._conn = connect(address)
-        self._conn.say(f"LISTEN {news_of(self._conn)}")
+        self._conn.say(f"LISTEN {WORK if work else news_of(self._conn)}")
 
     def wait(self, most_s: float) -> bool:
         """Wait until something was committed, or for so long; return whether something was."""

@@ -33,8 +33,8 @@ class _Nap:
         self._over.set()
 
 
-def waits_for(place: DatabasePlace) -> WaitsForNews:
-    """Return who waits for what is committed in a database.
+def waits_for(place: DatabasePlace, *, work: bool = False) -> WaitsForNews:
+    """Return who waits for what is committed in a database, or only for what is handed over there.
 
     Raises:
         TemporaryTrouble: Its server cannot be reached.
@@ -42,5 +42,5 @@ def waits_for(place: DatabasePlace) -> WaitsForNews:
     if isinstance(place, ServerAddress):
         from runner.store.postgres_news import News
 
-        return News(place)
+        return News(place, work=work)
     return _Nap()

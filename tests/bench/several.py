@@ -32,7 +32,7 @@ def several(folder: Path, say: Callable[[str], None], *, jobs: int, rate: float,
         place = folder / f"{number}-{'server' if state else 'file'}"
         place.mkdir()
         limits: dict[str, Any] = {"requests_per_second": rate}
-        manifest = write_small(place, jobs, name=f"work-{place.name}", limits=limits)
+        manifest = write_small(place, jobs, name=f"work-{place.name}-{rate:g}", limits=limits)
         with sandbox("--duration", duration, "--rate", rate) as service:
             env = environment(service.base_url, **({"RIVYA_STATE": state} if state else {}))
             with _commits(address) as commits:

@@ -70,10 +70,10 @@ def test_a_refusal_that_one_was_told_of_holds_up_all() -> None:
         timeline.now = at
 
     assert not one.has_permit(0.0)
-    until(0.1)
-    assert one.has_permit(0.1)
-    one.sent(0.1)
-    one.refused(0.2, sent_at=0.1, retry_after_s=30.0, draw=0.5)
+    until(0.02)
+    assert one.has_permit(0.02)
+    one.sent(0.02)
+    one.refused(0.2, sent_at=0.02, retry_after_s=30.0, draw=0.5)
     timeline.now = 0.2
     until(0.3)
     assert one.next_at(0.3) > 30.0
