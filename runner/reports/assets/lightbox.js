@@ -99,7 +99,9 @@ class Lightbox {
     const file = job.files[this.file];
     this.stage.className = `stage ${file ? kindOf(file) : "none"}`;
     this.stage.replaceChildren(file ? large(file, job) : h("div", {class: "no-result"}, stateMark(job.state),
-      h("p", {}, job.overdue ? "overdue" : nameOfState(job.state)), job.error?.[2] && h("p", {class: "muted"}, job.error[2])));
+      h("p", {}, job.overdue ? "overdue" : nameOfState(job.state)), job.error?.[2] && h("p", {class: "muted"}, job.error[2]),
+      OPEN_STATES.includes(job.state) && job.prompt && h("p", {class: "frame-prompt"}, job.prompt),
+      OPEN_STATES.includes(job.state) && job.price && h("p", {}, `${priceWords(job.price)} credits`)));
     this.showStrip();
   }
 

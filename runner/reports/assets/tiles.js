@@ -62,7 +62,15 @@ const picture = (app, job, shape = null) => {
   } else {
     place.append(h("span", {class: "words"}, file ? nameOf(file) : job.error?.[2] ?? job.prompt ?? ""),
       h("span", {class: "state-word"}, stateMark(job.state), job.overdue ? "overdue" : nameOfState(job.state)));
-    if (OPEN_STATES.includes(job.state)) place.classList.add("frame-only");
+    if (OPEN_STATES.includes(job.state)) {
+      place.classList.add("frame-only");
+      const reference = job.refs.find(each => each[0] && kindOf(each) === "image");
+      if (reference) {
+        const thumb = h("img", {class: "ref", src: reference[0], alt: "", loading: "lazy", decoding: "async"});
+        thumb.onerror = () => thumb.remove();
+        place.prepend(thumb);
+      }
+    }
     if (job.price && OPEN_STATES.includes(job.state)) {
       if (job.state === "planned") place.lastChild.remove();  // its price says as much
       place.append(h("span", {class: "price"}, priceWords(job.price).replace("at least ", "≥ "), h("span", {class: "unit"}, job.price[0] === 1 && job.price[1] === 1 ? " credit" : " credits")));
