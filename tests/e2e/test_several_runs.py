@@ -146,3 +146,24 @@ def test_what_one_run_does_alone_is_refused_in_one_line(shared: Command, start_s
     assert "other settings, options" in probed.stderr
     assert outcome.code == 3, said(outcome)
     assert len(sandbox.ledger()["tasks"]) == 12
+
+
+@pytest.mark.parametrize("factor", [1, 4])
+def test_the_cap_is_never_passed_but_by_one_probe(shared: Command, start_sandbox: Start, factor: int) -> None:
+    """Four runs, one of which is killed; the service charges what is listed, or four times as much."""
+    sandbox = start_sandbox("--duration", "1:2", "--price-factor", str(factor))
+    shared.use(sandbox)
+    write(shared, 60, budget={"max_credits": 300})
+
+    running = [start(shared) for _ in range(4)]
+    wait_for(lambda: len(at_work()) >= 2)
+    running[0].kill()
+    outcomes = [ended(each) for each in running]
+    charged = sandbox.ledger()["charged"]
+    again = ended(start(shared))
+
+    assert {each.code for each in outcomes[1:]} == {8}, "\n".join(map(said, outcomes))
+    assert again.code == 8, said(again)
+    assert charged <= 300 + (0 if factor == 1 else 10 * factor)
+    assert sandbox.ledger()["paid_twice"] == []
+    assert number("SELECT charged FROM credit_totals") == sandbox.ledger()["charged"]

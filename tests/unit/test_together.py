@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
+from runner.api.news import on_news
 from runner.errors import Fenced
 from runner.host.clock import ServerClock, SystemClock
 from runner.model import State
@@ -238,3 +241,30 @@ def test_the_time_of_the_server_is_that_of_all(world: World, open_: Open) -> Non
     (now_s,) = file.conn.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()
     assert abs(clock.wall_s() - float(now_s)) < 5.0
     assert clock.boot_id() == "server"
+
+
+@at_a_server
+async def test_who_waits_is_woken_by_a_commit_and_by_what_is_handed_over(world: World, open_: Open) -> None:
+    file = open_()
+    place = ServerAddress.parse(server())
+    news: list[str] = []
+
+    async def until(told: list[str]) -> None:
+        with anyio.fail_after(10.0):
+            while news != told:
+                await anyio.sleep(0.01)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(on_news, place, lambda: news.append("commit"))
+        await until(["commit"])  # what was there before
+        group.start_soon(partial(on_news, place, lambda: news.append("work"), work=True))
+        await until(["commit", "work"])
+        with file.transaction() as conn:
+            put(conn, "something")
+        await until(["commit", "work", "commit"])
+        with file.transaction() as conn:
+            conn.execute("SELECT pg_notify('rivya_batch_work', '')")
+        with anyio.fail_after(10.0):
+            while "work" not in news[3:]:
+                await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
