@@ -54,6 +54,7 @@ class OpenManifest:
         self._findings = findings
         self._shared_prices = shared_prices
         self._head = head
+        self._read: Snapshot | None = None  # all that was wrong before the schema had its say
         self._judged: tuple[Snapshot, frozenset[int]] | None = None
         self._contracts = contracts
         self._references = references
@@ -127,7 +128,7 @@ class OpenManifest:
                 outcomes=self._outcomes(self._head.settings.name),
             )
             yield from expander.jobs()
-            if self._findings.snapshot() == of_the_head:
+            if self._findings.snapshot() == of_the_head == self._read:
                 self._inputs = tuple(expander.inputs)
 
     def _urls(self) -> set[str]:
@@ -151,6 +152,7 @@ class OpenManifest:
         Not before the jobs are wanted: a manifest that lists what it listed before has been judged.
         """
         if self._judged is None:
+            self._read = self._findings.snapshot()
             judge = Judge(schema_of_manifests(self._contracts))
             refused = judge_manifest(
                 head.document, head.spot, self._findings, judge=judge, contracts=self._contracts

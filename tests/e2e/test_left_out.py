@@ -154,3 +154,18 @@ def test_a_plan_of_some_jobs_counts_only_these_as_spending(bench: Bench) -> None
     }
     assert "no job has an id like cow" in none.stdout
     assert (json.loads(later.stdout)["submits"], bench.states()) == (1, {"planned": 2, "done": 1})
+
+
+def test_a_mistake_that_the_schema_finds_is_told_each_time_and_its_job_is_not_sent_as_it_was(
+    bench: Bench,
+) -> None:
+    bench.write([{"id": "fixed"}, {"id": "other"}])
+    assert bench.run("--only", "other").code == 0
+    bench.write([{"id": "fixed", "prompt": "edited", "params": {"duration": "nonsense"}}, {"id": "other"}])
+
+    outcomes = [bench.run("--skip-invalid") for _ in range(2)]
+    refused = bench.run()
+
+    assert [each.code for each in (*outcomes, refused)] == [3, 3, 2], said(outcomes[1])
+    assert "left out for mistakes: 1 job (fixed)" in outcomes[1].stderr
+    assert [post.prompt for post in bench.service.ledger.posts] == ["prompt of other"]
