@@ -50,6 +50,7 @@ def command(
     What the client saves there and sends back is read by `rivya-batch pick MANIFEST --from FILE`.
     """
     from runner.api.share import share
+    from runner.progress.figures import counted
     from runner.reports.contact_sheet import FORMATS
     from runner.reports.stills import can_read_films
 
@@ -70,7 +71,7 @@ def command(
         )
         complain(f"without a picture on the sheet: {done.blank:,} of {done.files:,}: {why}")
     if output.suffix.lower() in FORMATS:
-        complain(f"a contact sheet of {done.files:,} results of {done.jobs:,} jobs")
+        complain(f"a contact sheet of {counted(done.files, 'result')} of {counted(done.jobs, 'job')}")
         show(str(done.place))
         return
     typed = shlex.quote(str(manifest)) + (" --sandbox" if sandbox else "")

@@ -56,6 +56,7 @@ def command(
             show(harmless(id_))
     if done.sent:
         some = ", ".join(map(harmless, done.sent[:5])) + (", …" if len(done.sent) > 5 else "")
-        complain(f"left on: {counted(len(done.sent), 'job')} that were sent already ({some})")
+        were = "was" if len(done.sent) == 1 else "were"
+        complain(f"left on: {counted(len(done.sent), 'job')} that {were} sent already ({some})")
     moved = f"{len(done.changed):,} switched {way}; " if ids else ""
     complain(f"{done.manifest}: {moved}{counted(len(done.off), 'job')} off now")
