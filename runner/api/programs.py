@@ -302,6 +302,7 @@ def retry(
     *,
     only: str | None = None,
     classes: Sequence[str] = (),
+    done: bool = False,
     sandbox: bool = False,
     state: str | Path | None = None,
 ) -> Rounds:
@@ -313,6 +314,7 @@ def retry(
         manifest: Its path.
         only: Only jobs whose id is like this; given-up ones, and those whose result does not come home, only so.
         classes: Only what failed, or is stuck, for these: `("generation",)`.
+        done: Of the jobs named by `only`, also those that are done.
         sandbox: In the sandbox's database.
         state: Another database file.
 
@@ -326,7 +328,7 @@ def retry(
         if each not in known:
             raise UsageError(f"there is no class {each!r}", hint=", ".join(known))
     return wanted_jobs(
-        Path(manifest), state=_state(state, sandbox), sandbox=sandbox, classes=classes, only=only
+        Path(manifest), state=_state(state, sandbox), sandbox=sandbox, classes=classes, only=only, done=done
     )
 
 

@@ -1,4 +1,7 @@
-"""`retry`: another paid round, by a person's word: of failed jobs, and of those named that come home in no other way."""
+"""`retry`: another paid round, by a person's word: of failed jobs, and of those named that come home in no other way.
+
+With `done`, also of those named that are done: their results are made again.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,14 @@ from runner.host.workspace import DatabasePlace
 from runner.lifecycle.selection import JobIds, Only, fits
 from runner.model import NEVER_SENT, Job, State
 from runner.money.pricing import estimate
-from runner.store import events, jobs, ledger, manifests, moves, switches
+from runner.store import events, jobs, ledger, manifests, moves, needs, switches
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase, open_to_read
 from runner.store.price_books import PriceBooks
 from runner.store.switches import Switchable
 
 _NAMED_STATES = (State.FAILED, State.ABANDONED, State.WAITING, State.DOWNLOADING, State.UNCERTAIN)
+_WITH_DONE = (*_NAMED_STATES, State.DONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,7 @@ class Rounds:
     left_out: tuple[str, ...] = ()  # why others that were named are not among them
     attention: tuple[str, ...] = ()  # charges that a person has yet to see
     odd: tuple[str, ...] = ()  # ids of those with a text such as `#REF!` or `nan`
+    dependents: int = 0  # jobs that were made of results which are to be made again
 
     @property
     def credits(self) -> float:
@@ -74,7 +79,13 @@ class Rounds:
 
 
 def wanted_jobs(
-    manifest: Path, *, state: str | None, sandbox: bool, classes: Sequence[str], only: Only | None
+    manifest: Path,
+    *,
+    state: str | None,
+    sandbox: bool,
+    classes: Sequence[str],
+    only: Only | None,
+    done: bool = False,
 ) -> Rounds:
     """Find the jobs to begin again, of those that are still listed.
 
@@ -84,20 +95,26 @@ def wanted_jobs(
         sandbox: Whether it is a rehearsal.
         classes: Only what failed, or is stuck, for these.
         only: Only jobs with an id like this; without it, none but failed jobs.
+        done: Of those, also the ones that are done.
 
     Raises:
-        UsageError: Nothing was ever run here.
+        UsageError: Nothing was ever run here, or `done` names no jobs.
     """
+    if done and only is None:
+        raise UsageError(
+            "--done pays again for results that are there, so it needs the jobs that are meant",
+            hint="add --only GLOB, --ids FILE, --picked or --rejected",
+        )
     opened = read_known(manifest, state=state, sandbox=sandbox)
     settings = opened.settings
     file = open_to_read(opened.workspace.database)
     try:
         found, left_out = [], []
-        states = (State.FAILED,) if only is None else _NAMED_STATES
+        states = (State.FAILED,) if only is None else _WITH_DONE if done else _NAMED_STATES
         for job in jobs.in_states(file.conn, settings.name, states):
             if not fits(only, job.id):
                 continue
-            if job.listed and may_begin_again(job, named=only is not None):
+            if job.listed and may_begin_again(job, named=only is not None, done=done):
                 if not classes or job.error_class in classes:
                     found.append(job)
             elif only is not None and (why := _why_not(job)):
@@ -114,6 +131,7 @@ def wanted_jobs(
             kinds=_kinds(file.conn, opened, found),
             left_out=tuple(left_out),
             odd=_odd(opened, file, found),
+            dependents=needs.sent_with(file.conn, [job.row for job in found if job.state is State.DONE]),
             attention=tuple(about_surprises(ledger.surprises(file.conn, settings.name))),
         )
     finally:
@@ -128,8 +146,13 @@ def _odd(opened: Opened, file: StateDatabase, found: Sequence[Job]) -> tuple[str
     return tuple(job.id for job in found if job.id in opened.manifest.odd_jobs)
 
 
-def may_begin_again(job: Job, *, named: bool) -> bool:
-    """Say whether another round of a job may begin by a person's word; `named` are those it is about by name."""
+def may_begin_again(job: Job, *, named: bool, done: bool = False) -> bool:
+    """Say whether another round of a job may begin by a person's word; `named` are those it is about by name.
+
+    `done`: of these, also the ones that are done.
+    """
+    if job.state is State.DONE:
+        return named and done
     return job.state is State.FAILED or (named and (job.state is State.ABANDONED or job.is_stuck))
 
 
@@ -139,7 +162,7 @@ def _why_not(job: Job) -> str:
     if job.state is State.UNCERTAIN:
         return "is uncertain: use `rivya-batch resolve`"
     if job.state is State.DONE:
-        return "is done"
+        return "is done: add --done to pay for it again"
     if job.state in NEVER_SENT:
         return "was not sent yet: `rivya-batch run` sends it"
     return (
@@ -183,7 +206,11 @@ def begin_rounds(conn: Connection, wanted: Rounds) -> None:
     now = rfc3339(time.time())
     for row, known in wanted.rows.items():
         job = jobs.get(conn, row)
-        if (job.state, job.round) != known or not job.listed or not may_begin_again(job, named=True):
+        if (
+            (job.state, job.round) != known
+            or not job.listed
+            or not may_begin_again(job, named=True, done=True)
+        ):
             continue
         # Whoever asks for it by name wants it: a job that failed may have been switched off before.
         switches.put(conn, job.manifest, [Switchable(job.id, job.fingerprint, row)], off=False, now=now)

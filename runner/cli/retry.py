@@ -29,20 +29,30 @@ if TYPE_CHECKING:
     type=click.Choice([*(cls.value for cls in FailureClass), STUCK]),
     help="Only jobs that failed or are stuck for this reason; repeat it to name more.",
 )
+@click.option(
+    "--done",
+    is_flag=True,
+    help="Of the jobs that are named, also those that are done: make their results again. --rejected means this too.",
+)
 @asked
-def command(asked: Asked, classes: tuple[str, ...]) -> int:
+def command(asked: Asked, classes: tuple[str, ...], done: bool) -> int:
     """Plan another round for the failed jobs of MANIFEST, show its cost, ask, and run.
 
     Each round costs credits, also where the round before was refused and cost nothing. --only also
-    takes abandoned jobs, and jobs whose result does not arrive (`status` shows them). Uncertain jobs are left alone: see
-    `resolve`.
+    takes abandoned jobs, and jobs whose result does not arrive (`status` shows them). --rejected makes
+    rejected results again; the files there are now go to .old/. Uncertain jobs are left alone: see `resolve`.
     """
     from runner.api.retry import wanted_jobs
     from runner.progress.events import EventStream
     from runner.progress.figures import credits_in_words
 
     wanted = wanted_jobs(
-        asked.manifest, state=asked.state, sandbox=asked.sandbox, classes=classes, only=asked.only
+        asked.manifest,
+        state=asked.state,
+        sandbox=asked.sandbox,
+        classes=classes,
+        only=asked.only,
+        done=done or asked.rejected,
     )
     if not wanted.rows:
         text = "; ".join(wanted.left_out) or (
@@ -92,14 +102,22 @@ def in_words(wanted: Rounds) -> Iterator[str]:
         again = "" if kind.state is State.FAILED else "paid again: "
         price = f"about {credits_in_words(kind.credits)} credits"
         yield f"  {kind.number:,} {_of_what(kind)}: {again}{price}; {_before(kind)}"
-    if any(kind.state is not State.FAILED for kind in wanted.kinds):
+    states = {kind.state for kind in wanted.kinds}
+    if State.DONE in states:
+        yield "  the results there are now go to .old/ as the new ones come"
+    if wanted.dependents:
+        yield (
+            f"  {counted(wanted.dependents, 'job')} made of these results will count as changed:"
+            " the next `rivya-batch plan` tells their price"
+        )
+    if states - {State.FAILED, State.DONE}:
         yield "  results of their earlier tasks that still come are lost"
     yield from (f"  left out: {why}" for why in wanted.left_out)
 
 
 def _of_what(kind: RetryKind) -> str:
-    if kind.state is State.ABANDONED:
-        return "abandoned"
+    if kind.state in (State.ABANDONED, State.DONE):
+        return kind.state.value
     if kind.state is not State.FAILED:
         return f"{kind.state.value} ({kind.why or 'longer than limits.job_deadline'})"
     again = kind.why in ("policy", "validation")
@@ -114,6 +132,6 @@ def _before(kind: RetryKind) -> str:
     if not kind.counted:
         return "nothing was paid for them before"
     amount = credits_in_words(kind.counted)
-    if kind.state in (State.FAILED, State.DOWNLOADING):
+    if kind.state in (State.FAILED, State.DOWNLOADING, State.DONE):
         return f"the {amount} charged already stay charged"
     return f"the {amount} that may have been charged already stay counted"

@@ -36,6 +36,7 @@ class Asked:
     sandbox_arguments: tuple[str, ...]
     max_credits: float | None
     only: Only | None
+    rejected: bool
     may_pay_twice: bool
     replace: bool
     stop_after_s: float | None
@@ -267,6 +268,7 @@ def asked(function: Callable[..., int]) -> Callable[..., int]:
             only=meant(
                 manifest, only, picked=picked, rejected=rejected, ids=ids, state=place, sandbox=sandbox
             ),
+            rejected=rejected,
             may_pay_twice=may_pay_twice,
             replace=replace,
             stop_after_s=stop_after,

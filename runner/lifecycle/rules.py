@@ -282,7 +282,8 @@ _NEXT: Mapping[State, frozenset[State]] = {
     State.WAITING: frozenset({State.DOWNLOADING, State.FAILED, State.PLANNED, State.ABANDONED}),
     # Home; or, by a person's word only, given up or begun again.
     State.DOWNLOADING: frozenset({State.DONE, State.ABANDONED, State.PLANNED}),
-    State.DONE: frozenset({State.DOWNLOADING}),  # its file is gone from the disk
+    # Its file is gone from the disk; or, by a person's word only, to be made again.
+    State.DONE: frozenset({State.DOWNLOADING, State.PLANNED}),
     State.FAILED: frozenset({State.PLANNED}),
     State.ABANDONED: frozenset({State.PLANNED}),
 }

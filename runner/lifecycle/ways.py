@@ -83,7 +83,7 @@ WAYS: Mapping[State, tuple[str, ...]] = {
     State.UNCERTAIN: ("resolve",),
     State.WAITING: ("run", "resolve", "retry"),
     State.DOWNLOADING: ("run", "resolve", "retry"),
-    State.DONE: ("run",),
+    State.DONE: ("run", "retry"),
     State.FAILED: ("retry",),
     State.ABANDONED: ("retry",),
 }

@@ -52,6 +52,22 @@ def made(conn: Connection, source: int) -> list[tuple[int, int]]:
     return sorted((row["position"], row["id"]) for row in freed if not row["blocked"])
 
 
+def sent_with(conn: Connection, sources: Iterable[int]) -> int:
+    """Return how many listed jobs were sent with a result of one of these rows, or of a job that was."""
+    found: set[int] = set()
+    waiting = list(sources)
+    while waiting:
+        rows = conn.execute(
+            "SELECT n.job FROM needs n JOIN jobs j ON j.id = n.job WHERE n.source = ? AND n.undecided = 0 AND j.listed = 1"
+            f" AND j.state NOT IN {NEVER_SENT_SQL}",
+            (waiting.pop(),),
+        )
+        new = {row["job"] for row in rows} - found
+        found |= new
+        waiting += new
+    return len(found)
+
+
 def replace(conn: Connection, manifest: str) -> None:
     """Make the needs of a manifest those that are staged, once its rows are listed."""
     conn.execute("DELETE FROM needs WHERE manifest = ?", (manifest,))

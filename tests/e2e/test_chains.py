@@ -207,6 +207,23 @@ def test_a_job_that_failed_stops_only_what_needs_it_and_retry_sets_it_free(bench
     }  # a failed round has made nothing: what waited is the same
 
 
+def test_what_is_made_of_a_result_that_is_made_again_is_paid_again_after_a_plan_has_shown_it(
+    bench: Bench,
+) -> None:
+    bench.write([still("still"), film("film", "still"), still("other")])
+    assert bench.run().code == 0
+
+    retried = bench.command("retry", bench.manifest, "--only", "still", "--done", "--yes")
+    changed = changes(bench)
+    last = bench.run()
+
+    assert (retried.code, last.code) == (0, 0), said(retried) + said(last)
+    assert "1 job made of these results will count as changed" in retried.stderr
+    assert changed == {"still": "done", "film": "changed", "other": "done"}
+    assert [bench.service.ledger.paid[f"prompt of {job}"] for job in ("still", "film", "other")] == [2, 2, 1]
+    assert changes(bench) == {"still": "done", "film": "done", "other": "done"}
+
+
 def test_an_automatic_round_of_the_first_sets_the_second_free_in_the_same_run(bench: Bench) -> None:
     bench.service.fates["prompt of still"] = Fate(status="failed", times=1)
     bench.write([still("still"), film("film", "still")], retry={"failed_rounds": 1})

@@ -120,16 +120,6 @@ def test_only_the_jobs_of_a_list_are_submitted(bench: Bench) -> None:
     assert len(bench.service.ledger.posts) == 2
 
 
-def test_a_round_of_those_that_are_meant_by_a_pick(bench: Bench) -> None:
-    bench.write(2)
-    assert bench.run().code == 0
-    bench.command("pick", bench.manifest, "job-1", "--reject")
-
-    none = bench.command("retry", bench.manifest, "--rejected", "--yes")
-
-    assert "job-1 is done" in none.stderr, said(none)
-
-
 def test_one_picture_of_several_is_picked_and_only_that_is_taken_away(bench: Bench) -> None:
     bench.service.become(results=4)
     bench.write([{"id": "a"}, {"id": "b"}, {"id": "c"}])
@@ -156,3 +146,46 @@ def test_one_picture_of_several_is_picked_and_only_that_is_taken_away(bench: Ben
     assert "a" not in picks_of(bench)
     for wrong in (["a:5"], ["a:2", "--reject"], ["x:1"]):
         assert bench.command("pick", bench.manifest, *wrong).code == 2
+
+
+def test_what_was_rejected_is_made_again_after_its_price_was_shown(bench: Bench) -> None:
+    bench.write(3)
+    assert bench.run().code == 0
+    (before,) = bench.out.glob("job-2.*4")
+    content = before.read_bytes()
+    bench.command("pick", bench.manifest, "job-2", "--reject")
+
+    asked = bench.command("retry", bench.manifest, "--rejected")
+    paid_then = dict(bench.service.ledger.paid)
+    stopped = bench.command("retry", bench.manifest, "--rejected", "--yes", "--max-credits", "0.5")
+    outcome = bench.run()
+
+    assert asked.code == 2
+    assert "another round for 1 job: about" in asked.stderr
+    assert "1 done: paid again: about" in asked.stderr
+    assert set(paid_then.values()) == {1}
+    assert stopped.code == 8, said(stopped)
+    assert bench.service.ledger.paid["prompt of job-2"] == 2, "the rejected result was taken for the new one"
+    assert outcome.code == 0, said(outcome)
+    assert bench.rows("job, state, round") == [
+        ("job-1", "done", 1),
+        ("job-2", "done", 2),
+        ("job-3", "done", 1),
+    ]
+    assert [path.read_bytes() for path in (bench.out / ".old").glob("job-2.1.*4")] == [content]
+    assert picks_of(bench) == {}, "nobody has seen the new one"
+    assert sum(bench.service.ledger.paid.values()) == 4
+
+
+def test_what_is_done_is_made_again_only_where_that_is_said(bench: Bench) -> None:
+    bench.write(2)
+    assert bench.run().code == 0
+
+    named = bench.command("retry", bench.manifest, "--only", "job-1", "--yes")
+    all_of_them = bench.command("retry", bench.manifest, "--done", "--yes")
+    again = bench.command("retry", bench.manifest, "--only", "job-1", "--done", "--yes")
+
+    assert (named.code, all_of_them.code, again.code) == (0, 2, 0), said(again)
+    assert "job-1 is done: add --done to pay for it again" in named.stderr
+    assert "add --only GLOB" in all_of_them.stderr
+    assert [bench.service.ledger.paid[f"prompt of job-{number}"] for number in (1, 2)] == [2, 1]

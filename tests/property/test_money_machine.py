@@ -767,12 +767,14 @@ class Money(RuleBasedStateMachine):
     @precondition(lambda self: self.to_begin_again())
     @rule(data=st.data())
     def retry_named(self, data: st.DataObject) -> None:
-        """Pay for another round of one that was given up, or does not come home."""
+        """Pay for another round of one that was given up, does not come home, or is to be made again."""
         self.crash()
         self.begin_again([self.pick(data, self.to_begin_again())])
 
     def to_begin_again(self) -> list[Job]:
-        return [found for found in self.rows() if found.listed and may_begin_again(found, named=True)]
+        return [
+            found for found in self.rows() if found.listed and may_begin_again(found, named=True, done=True)
+        ]
 
     # --- what always holds ---
 

@@ -281,8 +281,8 @@ PLACES: dict[str, tuple[Reach, State, bool]] = {
     "to be fetched": (hears(ok("succeeded", final=10)), State.DOWNLOADING, False),
     "partly there": (partly_there, State.DOWNLOADING, True),
     "gone from the disk": (gone_from_disk, State.DOWNLOADING, False),
-    "done": (finished, State.DONE, False),
-    "on the disk already": (on_disk_already, State.DONE, False),
+    "done": (finished, State.DONE, True),
+    "on the disk already": (on_disk_already, State.DONE, True),
     "refused": (sent(NO), State.FAILED, True),
     "failed": (hears(ok("failed", code="generation_failed", final=4)), State.FAILED, True),
     "wanted no more": (wanted_no_more, State.FAILED, True),
@@ -302,8 +302,9 @@ def typed(night: Night, choice: str) -> Person:
 
 
 def retry(night: Night) -> bool:
-    """Type `retry --only a`: it tells the price, or why not; return whether a round has begun."""
-    wanted = wanted_jobs(night.manifest, state=None, sandbox=False, classes=(), only="a")
+    """Type `retry --only a`, of one that is done with `--done`; return whether a round has begun."""
+    done = night.state("a") is State.DONE
+    wanted = wanted_jobs(night.manifest, state=None, sandbox=False, classes=(), only="a", done=done)
     if not wanted.rows:
         assert wanted.left_out
         return False

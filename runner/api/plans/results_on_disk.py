@@ -61,7 +61,8 @@ def adoptable(
 
 
 def _knows_more(sidecar: Sidecar, job: diff.Candidate) -> bool:
-    if job.state in NEVER_SENT or sidecar.round > job.round:
+    # Of one that is to be made again, the result it had is no result of the new round.
+    if sidecar.round > job.round or (job.state in NEVER_SENT and sidecar.round == job.round):
         return True
     return job.state in (State.SUBMITTING, State.UNCERTAIN) and _is_of(sidecar, job.key)
 
