@@ -77,7 +77,7 @@ class Expander:
         self._nameless = 0
         self._stops = False
         self._number = 0  # of the jobs that are right, where some need others
-        self._chains = Chains(outcomes, self._without) if _takes_results(head) else None
+        self._chains = Chains(outcomes, self._without) if needs_results(head) else None
         # Of the job at hand:
         self._is_later = False
         self._row: Row | None = None
@@ -95,11 +95,6 @@ class Expander:
     def odd_jobs(self) -> Collection[str]:
         """Ids of jobs, so far, with a cell that looks like no text anybody meant."""
         return self._odd_cells.jobs
-
-    @property
-    def needs_results(self) -> bool:
-        """Whether any job takes another one's result."""
-        return self._chains is not None
 
     def jobs(self) -> Iterator[JobSpec]:
         """Yield the jobs that have no errors, in the order written: matrix, then rows, then takes.
@@ -583,7 +578,8 @@ def _base(id_: str, take: int | None) -> str:
     return id_ if take is None else id_[: id_.rindex("-")]
 
 
-def _takes_results(head: Head) -> bool:
+def needs_results(head: Head) -> bool:
+    """Return whether any job takes another one's result."""
     written = (head.document, *(item for item in head.jobs if isinstance(item, YamlMap)))
     return any(takes_results(each.get("references")) for each in written)
 

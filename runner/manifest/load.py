@@ -11,7 +11,7 @@ from pathlib import Path
 from runner.contract import Contract
 from runner.contract.judging import Judge
 from runner.manifest.chains import NOTHING_KNOWN, Outcomes
-from runner.manifest.expansion import Expander
+from runner.manifest.expansion import Expander, needs_results
 from runner.manifest.findings import SHOWN, Findings, Snapshot, SourceText, Spot
 from runner.manifest.head import Head, read_head
 from runner.manifest.inputs import Input
@@ -187,7 +187,7 @@ class OpenManifest:
     @property
     def needs_results(self) -> bool:
         """Whether any job takes another one's result."""
-        return self._expander is not None and self._expander.needs_results
+        return self._head is not None and needs_results(self._head)
 
     @property
     def uses_references(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import runner
 from runner.api.manifests import listing
 from runner.api.manifests.expansion import Prices, stage
 from runner.api.manifests.opened import read_manifest
-from runner.store import diff, jobs, manifests, staging
+from runner.model import Opinion, PickChange, State
+from runner.store import diff, jobs, manifests, needs, picks, staging
 from runner.store.listings import ListingSource
 from runner.store.sqlite import StateFile
 from tests.staged import put
@@ -24,6 +26,13 @@ model: grok-imagine-video
 jobs:
   - {id: one, prompt: A bottle}
   - {id: "row-${row.n}", rows: rows.csv, prompt: "Bottle ${row.n}"}
+"""
+CHOOSING = """version: 1
+name: listed
+model: grok-imagine-video
+jobs:
+  - {id: take, model: z-image, prompt: A bottle, repeat: 2}
+  - {id: film, prompt: A turn, references: [{job: take, pick: true}]}
 """
 NOW = "2026-01-01T00:00:00.000Z"
 SERVICE = "https://rivya.ai"
@@ -216,3 +225,29 @@ def test_all_code_that_has_a_part_in_an_expansion_is_part_of_its_basis() -> None
 def _file(module: str) -> Path | None:
     place = PACKAGE.joinpath(*module.split(".")[1:])
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+def test_what_is_picked_while_the_jobs_are_read_is_seen_the_next_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.manifest.write_text(CHOOSING, encoding="utf-8")
+    place.apply()
+    place.set("take-2", state=State.DONE)
+    priced = Prices.of
+
+    def picked_meanwhile(prices: Prices, spec: Any, shape: str) -> Any:
+        if spec.id == "film":  # what was picked is known by now
+            row = jobs.find(place.file.conn, "listed", "take-2")[0].row
+            path = place.folder / "state" / "runner.db"
+            with closing(StateFile.open(path)) as other, other.transaction() as conn:
+                picks.put(conn, "listed", {(row, 1): PickChange(verdict=Opinion.PICKED)}, NOW)
+        return priced(prices, spec, shape)
+
+    place.manifest.write_text(f"{CHOOSING}  - {{id: more, prompt: More}}\n", encoding="utf-8")
+    monkeypatch.setattr(Prices, "of", picked_meanwhile)
+    place.apply()
+    monkeypatch.undo()
+
+    assert not place.stage()
+    (needed,) = needs.staged(place.file.conn)
+    assert not needed.need.undecided

@@ -12,7 +12,7 @@ from runner.contract.once import OncePerObject
 from runner.model import Estimate, Job, JobSpec, ModelId
 from runner.money.price_book import PriceBook
 from runner.money.pricing import estimate, shape_of
-from runner.store import ledger, staging
+from runner.store import ledger, needs, staging
 from runner.store.database import StateDatabase
 from runner.store.listings import ListingSource
 from runner.store.price_books import PriceBooks
@@ -34,6 +34,8 @@ def stage(opened: Opened, file: StateDatabase, prices: Prices) -> ListingSource 
         staging.restage(file.conn, name, {job.shape: prices.of(job, job.shape) for job in listed})
         return source
     manifest = opened.manifest
+    # Before the jobs are made of it: what is picked meanwhile is seen the next time.
+    outcome = needs.outcome(file.conn, name) if manifest.needs_results else None
     staging.stage(
         file.conn,
         name,
@@ -43,7 +45,7 @@ def stage(opened: Opened, file: StateDatabase, prices: Prices) -> ListingSource 
         ),
     )
     refuse_errors(opened)
-    return listing.read_from(opened, file, basis)
+    return listing.read_from(opened, basis, outcome)
 
 
 class Prices:

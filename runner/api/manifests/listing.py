@@ -87,13 +87,16 @@ def listed_from(opened: Opened, file: StateDatabase, basis: str | None) -> Listi
     return source
 
 
-def read_from(opened: Opened, file: StateDatabase, basis: str | None) -> ListingSource | None:
-    """Return what the jobs of a manifest were read from, once all were; None where that does not tell them."""
+def read_from(opened: Opened, basis: str | None, outcome: str | None) -> ListingSource | None:
+    """Return what the jobs of a manifest were read from, once all were; None where that does not tell them.
+
+    `outcome` is `needs.outcome` before they were, where some take others' results.
+    """
     inputs = opened.manifest.read_from()
     if basis is None or inputs is None:
         return None
     rows = [asdict(known) for known in dict.fromkeys(inputs)]
     read: dict[str, Any] = {"rows": rows, "references": opened.manifest.uses_references}
-    if opened.manifest.needs_results:
-        read["outcome"] = needs.outcome(file.conn, opened.settings.name)
+    if outcome is not None:
+        read["outcome"] = outcome
     return ListingSource(basis=basis, inputs=json.dumps(read, ensure_ascii=False))
