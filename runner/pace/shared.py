@@ -23,6 +23,7 @@ from runner.pace.rate import KeptRate, rate_limiter
 AHEAD_S = 0.05  # permits are given so far ahead: those who hold some learn so much later of a 429
 VOID_S = 0.05  # a permit that was not used for so long is void
 ASK_BEFORE_S = 0.01  # a permit that is further off is asked for so long before that
+UNCLEAR = 2  # refusals in a row that are unclear
 PASSES_KEPT = 200  # of those not told of yet
 
 
@@ -85,13 +86,18 @@ def grant(
     if kept is not None:
         rate.gate.take_up(kept["gate"])
     last = kept["last"] if kept is not None else -math.inf  # under a ceiling: the permit given last
+    unclear = kept.get("unclear", 0) if kept is not None else 0
     for refused in asks.refused:
+        if refused.sent_at >= rate.opens_at:
+            # One run alone sees little of what the others are refused: what is unclear to it twice is learned all the
+            # same. If it was about the number of tasks, whoever finds that out puts the rate back.
+            unclear = 0 if refused.learn else unclear + 1
         rate.refused(
             refused.now,
             sent_at=refused.sent_at,
             retry_after_s=refused.retry_after_s,
             draw=refused.draw,
-            learn=refused.learn,
+            learn=refused.learn or unclear >= UNCLEAR,
         )
     if asks.restore is not None:
         rate.restore(asks.restore)
@@ -120,7 +126,13 @@ def grant(
         learned=rate.learned(),
     )
     kinds = {name: kept[name] for name in ("found", "given") if kept is not None and name in kept}
-    return {**kinds, kind: rate.as_kept(), "gate": rate.gate.as_kept(), "last": last}, told
+    return {
+        **kinds,
+        kind: rate.as_kept(),
+        "gate": rate.gate.as_kept(),
+        "last": last,
+        "unclear": unclear,
+    }, told
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ STALL_S = 4.0
 RUNS = 3
 TAKES = {"kill": 4, "freeze": 1, "hang": 1, "cut": 1, "restart": 1}  # in the extra tests
 NIGHT = {"kill": 100, "freeze": 12, "hang": 10, "cut": 6, "restart": 2}
-JOBS_A_TAKE = 14
+JOBS_A_TAKE = 24
 LONGEST_S = 25.0  # for one of them
 # What a run may end with: done; its database was away; it was shut out while it stood still.
 EXPECTED = {0, 5, -signal.SIGKILL}
