@@ -1,7 +1,7 @@
 """How many tasks may be at the service at once.
 
 A limit is asked whether there is room (`room`, `opens_at`: these change nothing) and told of what happened (`sent`,
-`refused`). There are two: one keeps to a number that was given, one finds the number. Whether a 429 is about
+`refused`, `lift`). There are two: one keeps to a number that was given, one finds the number. Whether a 429 is about
 the number of tasks at all is not decided here (`rejections`).
 """
 
@@ -68,6 +68,10 @@ class ConcurrencyLimit:
         """A submit was refused because too many tasks are there: so many, without it."""
         self.closed_until = max(self.closed_until, now + (retry_after_s or GATE.first_wait_s))
 
+    def lift(self) -> None:
+        """What was refused was not about the number of tasks after all."""
+        self.closed_until = -math.inf
+
 
 def concurrency_limit(given: int | None) -> ConcurrencyLimit:
     """Return what keeps to the given number of tasks, or finds it."""
@@ -94,8 +98,13 @@ class LearnedConcurrency(ConcurrencyLimit):
 
     def __init__(self) -> None:
         super().__init__()
+        self.lift()
+
+    def lift(self) -> None:
+        self.size = math.inf
         self._fits = 0.0  # so many were there for long, and none was refused
         self._doubted_at = self._refused_at = -math.inf
+        self._grow_at = math.inf
         self._grow_by = 1.0
         self._every_s = self._patience_s = CONCURRENCY.grow_every_s
 

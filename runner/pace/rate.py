@@ -73,7 +73,6 @@ class RateSettings:
 
 
 RATE = RateSettings()
-SLOWEST_PER_S = 0.02
 SLOW = 0.35  # of the rate: it can hardly be the reason of a refusal
 LONG_WAIT_S = 1.5  # a wait longer than this is the end of a window of time, not the next free place
 
@@ -400,10 +399,12 @@ class LearnedRate(KeptRate):
         if was.phase is Phase.PROBE and measured >= RATE.most_cut * was.before:
             found = min(was.before, pace)  # what we did before the step passed for long
         known = was.found is not None and abs(found / was.found - 1.0) <= 1.0 - RATE.most_cut
+        # A few requests prove no rate: then no more than half is cut away at once.
+        least = pace / 2 if not climbing and self._sent < 30 else 0.02
         self._now = Learned(
             phase=Phase.CRUISE,
-            pace=max(found, SLOWEST_PER_S) * RATE.use_of_found,
-            found=max(found, SLOWEST_PER_S),
+            pace=max(found * RATE.use_of_found, least),
+            found=max(found, 0.02),
             step=max(min(was.step, RATE.first_step) / 2, RATE.least_step) if known else RATE.first_step,
         )
         self._begin_cycle()

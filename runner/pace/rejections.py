@@ -61,6 +61,9 @@ class RejectionSettings:
     near: float = number(
         0.8, unit="of the number", serves="a submit refused near a number that was met: it is that number"
     )
+    regret_s: float = number(
+        5.0, unit="s", off=0.0, serves="a poll refused so soon after a number was met: it was the rate"
+    )
 
 
 REJECTIONS = RejectionSettings()
@@ -83,7 +86,7 @@ class Rejections:
         self._unclear = False
         self._asked_s = 0.0  # what the last refused submit was asked to wait
         self._cleared_s = -1.0  # the same of the last that was about the rate; negative: none of late
-        self._refused_at = self._poll_refused_at = -math.inf
+        self._refused_at = self._poll_refused_at = self._met_at = -math.inf
         self._level = math.inf  # more than ran at the last refusal
         # What passed since the last refused submit: the number of tasks a submit came to, -1 for all else.
         self._passed: deque[float] = deque(maxlen=512)
@@ -133,6 +136,8 @@ class Rejections:
             if self._before is not None:
                 self._rate.restore(self._before)
             self._forget()
+            if math.isinf(self._tasks.size):
+                self._met_at = now
             self._tasks.refused(now, in_flight, retry_after_s=retry_after_s)
             return cause
         if submit and self._before is None:
@@ -153,6 +158,8 @@ class Rejections:
         if not submit:
             self._poll_refused_at = now
             self._clear()
+            if now - self._met_at < REJECTIONS.regret_s:
+                self._tasks.lift()
             return Cause.TOO_FAST
         if sent_at < self._rate.opens_at:
             return Cause.KNOWN

@@ -135,3 +135,12 @@ def test_a_number_that_stays_is_tried_ever_more_seldom() -> None:
 
     assert len(tries) <= 15
     assert tries[-1] - tries[-2] > 3 * tries[0]
+
+
+def test_a_refused_poll_takes_back_a_hasty_conclusion() -> None:
+    window = LearnedConcurrency()
+    window.refused(0.0, 10, retry_after_s=None)
+
+    window.lift()
+
+    assert window.size == float("inf")

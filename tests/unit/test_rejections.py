@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from runner.pace.concurrency import LearnedConcurrency
 from runner.pace.rate import FixedRate, LearnedRate, RateLimiter
 from runner.pace.rejections import Cause, Rejections
@@ -53,7 +55,7 @@ def test_a_submit_refused_again_after_a_long_wait_while_polls_pass_is_too_many()
     assert at.rate.next_at(at.now) < at.now + 1.0, "polls go on"
 
 
-def test_a_refused_poll_is_too_fast_also_where_a_number_of_tasks_was_met() -> None:
+def test_a_refused_poll_is_too_fast_and_takes_back_what_was_thought_of_tasks() -> None:
     at = AtService(LearnedRate(found_per_s=20.0))
     at.refuses(submit=True, retry_after_s=10.0)
     at.passes(submit=False)
@@ -61,12 +63,12 @@ def test_a_refused_poll_is_too_fast_also_where_a_number_of_tasks_was_met() -> No
     at.refuses(submit=True, retry_after_s=1.0)
     for _ in range(40):
         at.passes(submit=False)
-    before_per_s = at.rate.rate_per_s
+    met, before_per_s = at.tasks.size, at.rate.rate_per_s
 
     cause = at.refuses(submit=False)
 
     assert cause is Cause.TOO_FAST
-    assert at.tasks.size == 20
+    assert (met, at.tasks.size) == (20, math.inf)
     assert at.rate.rate_per_s < before_per_s
 
 
