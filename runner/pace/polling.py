@@ -34,7 +34,7 @@ class PollingSettings:
     to_find: float = number(
         8.0,
         unit="of the polls left",
-        serves="the first end is looked for with a sixteenth of the polls that can be spared",
+        serves="the first end is looked for with an eighth of the polls that can be spared",
     )
     silence: float = number(
         0.3, unit="of the age", serves="the longest silence about a task that outlives all others"
