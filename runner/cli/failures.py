@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from runner.cli.plan_words import HEAD, wrapped
-from runner.progress.figures import counted, credits_in_words
+from runner.progress.figures import counted, in_credits
 from runner.service.protocol import FailureClass
 from runner.words import harmless
 
@@ -53,4 +53,4 @@ def _remedy(group: FailedJobs) -> str:
     if "`retry" not in words or not group.credits:
         return words
     each = counted(group.number, "job")
-    return f"{words} (about {credits_in_words(group.credits)} credits for {each}; it asks first)"
+    return f"{words} (about {in_credits(group.credits)} for {each}; it asks first)"

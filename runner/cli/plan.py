@@ -425,7 +425,7 @@ def _print_words(
 ) -> None:
     from runner.cli.plan_words import HEAD, field, summary_words
     from runner.cli.problems import show_problems
-    from runner.progress.figures import counted, credits_in_words, near
+    from runner.progress.figures import counted, in_credits, near
     from runner.words import harmless
 
     show_problems(plan.problems)
@@ -444,9 +444,7 @@ def _print_words(
         told.append(("--only", what if asked_for else f"no job has {harmless(in_words(only))}"))
     told += plan.waits.words()
     if plan.waits.credits:
-        told.append(
-            ("later", f"about {credits_in_words(plan.waits.credits)} credits for what waits for your choice")
-        )
+        told.append(("later", f"about {in_credits(plan.waits.credits)} for what waits for your choice"))
     if plan.mended:
         copies, folder = counted(len(plan.mended), "picture"), near(plan.mended[0].file.parent)
         told.append(("mended", f"{copies}: the copies in {folder} are what is sent"))

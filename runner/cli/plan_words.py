@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.model import Basis
 from runner.money.budget import EPSILON
-from runner.progress.figures import (
+from runner.progress.figures import , in_credits(
     columns,
     counted,
     credits_in_words,
@@ -215,7 +215,7 @@ def _edited(found: Grouped, number: int) -> Iterator[str]:
     edited = found.edited
     jobs, credits = found.paid_again
     if jobs:
-        yield f"    {counted(jobs, 'job')} made again: {credits_in_words(credits)} credits paid again"
+        yield f"    {counted(jobs, 'job')} made again: {in_credits(credits)} paid again"
     for job in edited:
         yield f"    {harmless(job.job)}: {', '.join(job.cause.split()) or 'something'} changed"
         for old, new in _differences(job):

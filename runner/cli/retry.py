@@ -44,7 +44,7 @@ def command(asked: Asked, classes: tuple[str, ...], done: bool) -> int:
     """
     from runner.api.retry import wanted_jobs
     from runner.progress.events import EventStream
-    from runner.progress.figures import credits_in_words
+    from runner.progress.figures import in_credits
 
     wanted = wanted_jobs(
         asked.manifest,
@@ -73,9 +73,7 @@ def command(asked: Asked, classes: tuple[str, ...], done: bool) -> int:
             raise UsageError(
                 "there is no terminal to ask in", hint="add --yes to pay for these rounds without being asked"
             )
-        if not click.confirm(
-            f"Spend about {credits_in_words(wanted.credits)} credits?", default=False, err=True
-        ):
+        if not click.confirm(f"Spend about {in_credits(wanted.credits)}?", default=False, err=True):
             raise UsageError("nothing was sent")
 
     return go(
@@ -89,7 +87,7 @@ def command(asked: Asked, classes: tuple[str, ...], done: bool) -> int:
 
 def in_words(wanted: Rounds) -> Iterator[str]:
     """Yield what another round of these jobs costs, by what became of the one before."""
-    from runner.progress.figures import counted, credits_in_words
+    from runner.progress.figures import counted, in_credits
 
     yield from (f"warning: {line}" for line in wanted.attention)
     if wanted.odd:
@@ -97,10 +95,10 @@ def in_words(wanted: Rounds) -> Iterator[str]:
         named = harmless(", ".join(wanted.odd[:3])) + (", …" if len(wanted.odd) > 3 else "")
         yield f"warning: {len(wanted.odd):,} {have} such as `#REF!` or `nan` ({named}): fix the table first"
     what = "another round for" if any(kind.counted for kind in wanted.kinds) else "to be submitted again:"
-    yield f"{what} {counted(len(wanted.rows), 'job')}: about {credits_in_words(wanted.credits)} credits"
+    yield f"{what} {counted(len(wanted.rows), 'job')}: about {in_credits(wanted.credits)}"
     for kind in wanted.kinds:
         again = "" if kind.state is State.FAILED else "paid again: "
-        price = f"about {credits_in_words(kind.credits)} credits"
+        price = f"about {in_credits(kind.credits)}"
         yield f"  {kind.number:,} {_of_what(kind)}: {again}{price}; {_before(kind)}"
     states = {kind.state for kind in wanted.kinds}
     if State.DONE in states:

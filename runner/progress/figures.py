@@ -18,6 +18,11 @@ def credits_in_words(amount: float | None) -> str:
     return f"{amount:,.0f}" if float(amount).is_integer() else f"{amount:,.2f}"
 
 
+def in_credits(amount: float) -> str:
+    """Return an amount with its unit: `1 credit`, `0.5 credits`."""
+    return f"{credits_in_words(amount)} credit{'' if amount == 1 else 's'}"
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number of things: `1 job`, `10,000 jobs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

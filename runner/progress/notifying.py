@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from runner.engine import Snapshot
 from runner.errors import Exit, UsageError
-from runner.progress.figures import counted, credits_in_words, span
+from runner.progress.figures import counted, credits_in_words, in_credits, span
 from runner.progress.plain import states
 
 SHARE: Final = 0.8  # of the cap: told once, when spent and reserved together come to that
@@ -87,7 +87,7 @@ class Notifier:
         total = sum(counts.values()) - counts.get("off", 0)
         text = (
             f"{counts.get('done', 0):,} of {counted(total, 'job')} done ({states(counts)}) in {span(seconds)}."
-            f" {credits_in_words(charged)} credits spent, {credits_in_words(reserved)} reserved. Exit code {int(code)}."
+            f" {in_credits(charged)} spent, {credits_in_words(reserved)} reserved. Exit code {int(code)}."
         )
         self._put(ENDS.get(code, "ended"), text)
 
