@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from runner.model import Basis
 from runner.money.budget import EPSILON
-from runner.progress.figures import , in_credits(
+from runner.progress.figures import (
     columns,
     counted,
     credits_in_words,
     day_in_words,
+    in_credits,
     near,
     size,
     span,
