@@ -481,8 +481,13 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
     if any(state == "uncertain" for state, _ in result.ended_for):
         steps.append(f"rivya-batch resolve {manifest} JOB{flag} --resend | --attach TASK | --abandon")
     classes = {cls for state, cls in result.ended_for if state == "failed"}
+    if result.choices:
+        steps.append(
+            f"rivya-batch pick {manifest} JOB...{flag}"
+            f"    (or on the page: rivya-batch serve {manifest}{flag}, then s and p)"
+        )
     if (run_again := _run_again(result, again)) is not None:
-        steps.append(run_again)
+        steps.append(f"then {run_again}" if result.choices else run_again)
     other_ways = stuck_jobs.other_ways(result.stuck, manifest, flag)
     steps += other_ways[:1]
     if again_may_help := classes - MODERATION_LIKE:

@@ -65,9 +65,14 @@ class HeldJobs:
     states: Mapping[int, State] = field(default_factory=dict)
     off: Collection[str] = frozenset()
 
+    @property
+    def choices(self) -> list[int]:
+        """The rows that wait for a person's choice themselves."""
+        return [row for row, why in self.rows.items() if why.choice and why.root == row]
+
     def words(self) -> Iterator[str]:
         """Yield what to tell: one line for each kind, with what to do about it."""
-        chosen = [row for row, why in self.rows.items() if why.choice and why.root == row]
+        chosen = self.choices
         behind = sum(why.choice and why.root != row for row, why in self.rows.items())
         if chosen:
             more = (
@@ -77,8 +82,7 @@ class HeldJobs:
             )
             yield (
                 f"{_counted(len(chosen), 'job')} wait{'s' if len(chosen) == 1 else ''} for your choice: "
-                f"{self._some(chosen)}{more}; pick one take for each, on the page or with `rivya-batch pick`, then run the"
-                " same command again"
+                f"{self._some(chosen)}{more}; pick one take for each, on the page or with `rivya-batch pick`, then run again"
             )
         roots = [why.root for why in self.rows.values() if not why.choice]
         for states, off, what, remedy in (

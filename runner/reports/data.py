@@ -44,7 +44,8 @@ class Invocation:
 class ReportFile:
     """A file a page shows. `url` is relative to the page and percent-encoded; `name` is for people.
 
-    `warning` says what is odd about a result that was kept all the same.
+    `warning` says what is odd about a result that was kept all the same. `again` is how a new manifest beside the old one
+    names a reference, where that is not `name`; an empty text where it cannot name it.
     """
 
     url: str
@@ -52,6 +53,7 @@ class ReportFile:
     mime: str
     size_bytes: int
     warning: str | None = None
+    again: Json | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,11 +251,13 @@ def jobs_of(
     params: _Once[dict[str, Json]] = _Once(_json_for_browsers)
     axes: _Once[dict[str, Json]] = _Once(_json_for_browsers)
     references: dict[str, tuple[ReportFile, ...]] = {}
+    bound = manifests.binding(conn, manifest)
+    folder = os.path.realpath(bound.path.parent) if bound is not None else None
 
     def references_of(job: reporting.JobRow) -> tuple[ReportFile, ...]:
         # Jobs with the same references share them, also the row by which they are named.
         if job.refs not in references:
-            references[job.refs] = _references(reporting.references(job.refs), job.row, url_of)
+            references[job.refs] = _references(reporting.references(job.refs), job.row, url_of, folder)
         return references[job.refs]
 
     return tuple(
@@ -305,7 +309,9 @@ def _json_for_browsers(text: str) -> Any:
     )
 
 
-def _references(items: Sequence[reporting.ReferenceRow], row: int, url_of: UrlOf) -> tuple[ReportFile, ...]:
+def _references(
+    items: Sequence[reporting.ReferenceRow], row: int, url_of: UrlOf, folder: str | None
+) -> tuple[ReportFile, ...]:
     return tuple(
         ReportFile(
             url=url_of(FilePlace(kind="reference", row=row, number=number, path=item.file))
@@ -314,9 +320,20 @@ def _references(items: Sequence[reporting.ReferenceRow], row: int, url_of: UrlOf
             name=item.path,
             mime=item.mime,
             size_bytes=item.size_bytes,
+            again=_named_again(item, folder) if folder is not None else None,
         )
         for number, item in enumerate(items, start=1)
     )
+
+
+def _named_again(item: reporting.ReferenceRow, folder: str) -> Json | None:
+    """Return how a new manifest in this folder names a reference, where that is not as the old one does."""
+    if item.is_result:  # which is a file now: the new manifest does not list the job that has made it
+        return os.path.relpath(item.file, folder) if item.file and "://" not in item.file else ""
+    if "://" in item.path or not item.file:
+        return None
+    is_mended = os.path.realpath(os.path.join(folder, item.path)) != os.path.realpath(item.file)  # noqa: PTH118
+    return {"file": item.path, "mend": True} if is_mended else None
 
 
 def _failures(told: Sequence[reporting.Failures], invocation: Invocation) -> tuple[FailureGroup, ...]:

@@ -281,10 +281,12 @@ class _Table:
 
 
 def _files(files: Iterable[ReportFile]) -> list[Any]:
-    """Return files as `[url, mime, bytes]`, with the name where the url does not tell it, and what is odd."""
+    """Return files as `[url, mime, bytes]`, with the name where the url does not tell it, what is odd, and `again`."""
 
-    def more(item: ReportFile) -> list[str | None]:
+    def more(item: ReportFile) -> list[Any]:
         name = None if item.url == item.name else item.name
+        if item.again is not None:
+            return [name, item.warning, item.again]
         return [name, item.warning] if item.warning else [name] if name else []
 
     return [[item.url, item.mime, item.size_bytes, *more(item)] for item in files]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from runner.host.clock import epoch, rfc3339
 from runner.host.workspace import DatabasePlace, Holder
 from runner.model import ResultPath, path_of
 from runner.reports import page
-from runner.reports.data import FilePlace, Invocation, Report, categories_of, collect, jobs_of
+from runner.reports.data import FilePlace, Invocation, Report, ReportJob, categories_of, collect, jobs_of
 from runner.store import jobs, picks, reporting, runs, switches
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase, open_to_read
@@ -85,6 +85,7 @@ class PageReader:
         holder: Says who holds a manifest now; None to ask the database.
         wall_s: The wall clock.
         piece: How many jobs are told at once.
+        priced: Gives jobs the prices that somebody has asked for, where there are any.
     """
 
     def __init__(
@@ -94,8 +95,10 @@ class PageReader:
         holder: Callable[[str], Holder | None] | None = None,
         wall_s: Callable[[], float] = time.time,
         piece: int = PIECE,
+        priced: Callable[[tuple[ReportJob, ...]], tuple[ReportJob, ...]] = lambda jobs: jobs,
     ) -> None:
         self.piece = piece
+        self._priced = priced
         self.target = target
         self._doing = f"reading the state database {target.database}"
         self._holder = holder
@@ -172,7 +175,7 @@ class PageReader:
                 jobs_now = jobs_of(
                     self._conn(), self.target.manifest, rows[start : start + self.piece], file_url
                 )
-            yield dump({"v": page.VERSION, **page.columns(jobs_now)})
+            yield dump({"v": page.VERSION, **page.columns(self._priced(jobs_now))})
 
     def some(self, rows: Sequence[int], control: ControlState) -> str:
         """Return what is known now of some jobs, and of the manifest as a whole."""
@@ -209,7 +212,7 @@ class PageReader:
     def report(self, conn: Connection, rows: Sequence[int]) -> Report:
         """Return what is known of the manifest, and of some of its jobs."""
         target = self.target
-        return collect(
+        report = collect(
             conn,
             target.manifest,
             output_dir=target.output_dir,
@@ -218,6 +221,7 @@ class PageReader:
             rows=rows,
             url_of=file_url,
         )
+        return replace(report, jobs=self._priced(report.jobs)) if rows else report
 
     def _head_of(self, conn: Connection, report: Report, control: ControlState) -> dict[str, Any]:
         return {**page.head(report), "categories": self._categories, "now": self.now(conn, report, control)}

@@ -15,7 +15,7 @@ from typing import Any
 
 from runner.errors import RunnerError
 from runner.host.clock import rfc3339
-from runner.model import ResultPath
+from runner.model import ResultPath, State
 from runner.reports import page
 from runner.reports.data import JobPrice, Report, ReportJob, categories_of, jobs_of
 from runner.store import manifests, picks, runs, switches
@@ -78,7 +78,7 @@ class WallReader:
         rows: PageReader | None = None,
     ) -> None:
         self._again, self._inputs = again, inputs
-        self._rows = rows or PageReader(wall.target)
+        self._rows = rows or PageReader(wall.target, priced=self._priced)
         self.piece = self._rows.piece
         self._hang(wall)
 
@@ -87,6 +87,7 @@ class WallReader:
         self._wall, self._trouble = wall, trouble
         self._seen = wall.inputs
         self._by_row = {frame.job.row: frame for frame in wall.frames}
+        self._prices = {frame.job.id: frame.price for frame in wall.frames if frame.sends and frame.price}
         self._categories = categories_of(sorted({frame.job.model for frame in wall.frames}))
         self._run = self._told = -1
         self._off: frozenset[str] = frozenset()
@@ -205,6 +206,15 @@ class WallReader:
     def close(self) -> None:
         """Let go of the database."""
         self._rows.close()
+
+    def _priced(self, jobs: tuple[ReportJob, ...]) -> tuple[ReportJob, ...]:
+        """Keep on its frame what a job is to cost, until something is reserved for it."""
+        return tuple(
+            replace(job, price=self._prices.get(job.id))
+            if job.state == State.PLANNED.value and not job.reserved and job.listed
+            else job
+            for job in jobs
+        )
 
     # --- the plan -----------------------------------------------------------------------------
 

@@ -80,6 +80,9 @@ def test_from_the_plan_to_the_morning_on_one_page(command: Command, open_page: C
     page.wait_for_selector(".tile.done canvas")
     until(page, "document.querySelectorAll('.tile.done').length === 12")
     assert page.locator(".tile.off").count() == 6
+    assert "credits" in page.locator(".tile.off .price").first.inner_text(), (
+        "what it would cost is still there"
+    )
     assert "6 switched off" in page.locator("#facts").inner_text().replace("\xa0", " ")
     ids = page.locator(".tile .caption .id").all_inner_texts()
     assert ids[:3] == ["canal-fog-1", "canal-fog-2", "canal-snow-1"], "the frames are where they were"

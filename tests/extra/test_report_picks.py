@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from runner.api.picks import read_picks
 from runner.manifest import open_manifest
@@ -114,7 +115,41 @@ def test_references_are_exported_as_they_were_written(open_page: Callable[..., P
         page.click("#export-manifest")
 
     text = Path(download.value.path()).read_text("utf-8")
-    assert """references: ["assets/it's $${here}.png"]""" in text
+    assert """"assets/it's $${here}.png\"""" in text
+
+
+def test_a_result_taken_by_a_job_is_exported_as_the_file_that_it_is(
+    open_page: Callable[..., Page], reports: Callable[..., tuple[Path, Report]]
+) -> None:
+    def rows(media: dict[str, Any]) -> list[Row]:
+        path, mime = media["image"][0]
+        taken = {"path": "job: still", "mime": mime, "size_bytes": 1, "of": {"jobs": ["still"]}}
+        mended = {"path": "cup.png", "mime": mime, "size_bytes": 1, "file": str(path)}
+        early = {"path": "job: later", "file": "", "mime": "", "size_bytes": 0, "of": {"jobs": ["later"]}}
+        return [
+            Row(id="film", prompt="now", references=[{**taken, "file": str(path)}]),
+            Row(id="mended", prompt="now too", references=[mended]),
+            Row(id="early", references=[early]),
+        ]
+
+    place, _ = reports("chain", rows)
+    page = open_page(place)
+    page.click("#export")
+    page.click("#export-manifest")
+    page.wait_for_selector("#said:has-text('early takes a result that is not on this disk yet (job: later)')")
+    page.keyboard.press("Escape")
+    page.fill("#search", "now")
+    page.wait_for_selector("#summary:has-text('2 of 3')")
+
+    page.click("#export")
+    with page.expect_download() as download:
+        page.click("#export-manifest")
+
+    listed = yaml.safe_load(Path(download.value.path()).read_text("utf-8"))["jobs"]
+    taken, mended = (job["references"][0] for job in listed)
+    assert taken.startswith("out/")
+    assert (place.parent.parent / taken).is_file()
+    assert mended == {"file": "cup.png", "mend": True}
 
 
 def test_two_projects_of_one_name_do_not_share_picks(

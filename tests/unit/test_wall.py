@@ -14,6 +14,7 @@ from runner.api.plans.wall import inputs_of, make_wall
 from runner.api.switches import keep_switches
 from runner.web.page_state import ControlState
 from runner.web.wall import FIRST_FRAME, WallReader
+from tests.report_rows import Row, add, new_state
 
 MANIFEST = """\
 version: 1
@@ -107,6 +108,35 @@ def test_an_edited_manifest_is_planned_anew_and_mistakes_leave_the_plan(
     assert whole["off"] == [0], "an edited job stays off"
     assert "problem" in broken["head"]["plan"]["trouble"]
     assert broken["jobs"] == whole["jobs"]
+    reader.close()
+
+
+def test_frames_keep_their_prices_once_a_run_has_taken_them_up(reader: WallReader, manifest: Path) -> None:
+    """What is reserved or charged is in the row of a job: the plan's price is for those that are still to be sent."""
+    reader.look(ControlState())
+    target = reader._wall.target
+    assert isinstance(target.database, Path)
+    file = new_state(
+        target.database,
+        manifest="night",
+        manifest_path=manifest,
+        output_dir=manifest.parent / "out",
+        sandbox=True,
+    )
+    waiting = Row(id="cup-noon", state="waiting", duration_s=None)
+    planned = Row(id="cup-dusk", state="planned", charges=(), submitted_s=None)
+    gone = Row(id="an-older-one", state="planned", charges=(), submitted_s=None, listed=False)
+    add(file, "night", [waiting, planned, gone])
+    file.close()
+
+    reader.look(ControlState())
+    (whole,) = map(told, reader.whole(ControlState()))
+    some = told(reader.some(whole["jobs"]["row"][1:2], ControlState()))
+
+    assert whole["jobs"]["id"][:2] == ["cup-noon", "cup-dusk"]
+    assert whole["jobs"]["reserved"][0] == 10
+    assert [at for at, _ in whole["prices"]] == [1]
+    assert [some["tables"]["price"][number] for _, number in some["prices"]] == [[10, 10, None]]
     reader.close()
 
 

@@ -16,6 +16,7 @@ from runner.api.manifests.binding import clean_parts
 from runner.api.runs.begun import BegunRun
 from runner.api.stuck_jobs import Stuck, stuck
 from runner.engine import Ended
+from runner.engine.chained import held_of
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
 from runner.host.clock import Clock, rfc3339
 from runner.host.workspace import DatabasePlace
@@ -24,7 +25,8 @@ from runner.results.files import OutputFolder
 from runner.results.parts import DiskTrouble
 from runner.results.storage import storage_of
 from runner.steps.download import stem_of
-from runner.store import jobs, ledger, reporting, runs, switches, workers
+from runner.store import jobs, ledger, needs, reporting, runs, switches, workers
+from runner.store.connection import Connection
 from runner.store.database import StateDatabase
 from runner.store.error_words import as_trouble
 from runner.store.price_books import Charged, charged_in_run
@@ -47,6 +49,7 @@ class RunResult:
     reserved: float
     failures: list[reporting.FailedJobs]
     stuck: list[Stuck]
+    choices: int  # jobs that wait for a person's choice
     surprises: int  # charges many times their estimates that a person has yet to see
     ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
     failed_cost: float  # credits that count for failed jobs, whatever round they were for
@@ -147,6 +150,7 @@ def _finish(
         surprises=len(ledger.surprises(file.conn, settings.name)),
         failures=reporting.failed_jobs(file.conn, settings.name),
         stuck=stuck(file.conn, settings.name),
+        choices=_choices(file.conn, settings.name),
         ended_for=frozenset(
             (each.state, each.error_class) for each in reporting.failures(file.conn, settings.name)
         ),
@@ -157,6 +161,10 @@ def _finish(
         replaced=file.is_replaced,
         rescued=file.rescued_copy,
     )
+
+
+def _choices(conn: Connection, name: str) -> int:
+    return len(held_of(conn, name).choices) if needs.any_of(conn, name) else 0
 
 
 def _page(file: StateDatabase, settings: Settings, *, anew: bool) -> tuple[ResultPath | None, str]:

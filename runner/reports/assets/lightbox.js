@@ -101,7 +101,7 @@ class Lightbox {
     this.stage.replaceChildren(file ? large(file, job) : h("div", {class: "no-result"}, stateMark(job.state),
       h("p", {}, job.overdue ? "overdue" : nameOfState(job.state)), job.error?.[2] && h("p", {class: "muted"}, job.error[2]),
       OPEN_STATES.includes(job.state) && job.prompt && h("p", {class: "frame-prompt"}, job.prompt),
-      OPEN_STATES.includes(job.state) && job.price && h("p", {}, `${priceWords(job.price)} credits`)));
+      priceOf(job) && h("p", {}, `${priceWords(priceOf(job))} credits`)));
     this.showStrip();
   }
 

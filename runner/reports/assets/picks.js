@@ -178,7 +178,7 @@ const manifestOf = (head, jobs, {changes = [], takes = 0} = {}) => {
       else if (value === "") delete params[key];
       else params[key] = value;
     }
-    return {id: job.id, model, prompt, params, refs: job.refs.map(nameOf)};
+    return {id: job.id, model, prompt, params, refs: job.refs.map(file => file[5] ?? nameOf(file))};
   });
   const same = of => all.length > 1 && all.every(each => JSON.stringify(of(each)) === JSON.stringify(of(all[0])));
   const shared = Object.keys(all[0]?.params ?? {}).filter(key => all.every(each => JSON.stringify(each.params[key]) === JSON.stringify(all[0].params[key])));
@@ -190,9 +190,6 @@ const manifestOf = (head, jobs, {changes = [], takes = 0} = {}) => {
     "# Save it beside that manifest: references are relative to its folder. It has its own name, so each job is paid for again.",
     `#   rivya-batch plan ${name}.yaml    what would run and what it would cost; sends nothing`,
     `#   rivya-batch run ${name}.yaml     for real`,
-    ...(all.some(each => each.refs.some(ref => ref.startsWith("job: ")))
-      ? ["# `job: …` is another job's result: write the path of its file there, or let `rivya-batch again` write this file."]
-      : []),
     "version: 1",
     `name: ${yamlText(name)}`,
     ...(oneModel && all.length ? [`model: ${yamlText(all[0].model)}`] : []),
@@ -246,6 +243,7 @@ const openExport = app => {
     const jobs = chosen();
     if (!jobs.length) return say("No jobs to export");
     const name = act(jobs);
+    if (!name) return;
     dialog.close();
     say(`Saved ${name} (${plural(jobs.length, "job")})`);
   };
@@ -263,6 +261,8 @@ const openExport = app => {
       }}, "Picks (.json)"),
       h("button", {type: "button", id: "export-ids", class: "chip", onclick: take(jobs => download(`${head.manifest}-ids.txt`, "text/plain", `${jobs.map(job => job.id).join("\n")}\n`))}, "Ids (.txt)"),
       h("button", {type: "button", id: "export-manifest", class: "chip strong", onclick: take(jobs => {
+        const early = jobs.find(job => job.refs.some(file => file[5] === ""));
+        if (early) return void say(`${early.id} takes a result that is not on this disk yet (${nameOf(early.refs.find(file => file[5] === ""))})`);
         const {name, text} = manifestOf(head, jobs, {changes: changesOf($("export-changes").value), takes: Number($("export-takes").value) || 0});
         return download(name, "application/yaml", text);
       })}, "New manifest (.yaml)"),

@@ -80,6 +80,9 @@ const switchButton = (app, job) => {
   return button;
 };
 
+/** What a job is to cost, or what is reserved for it, as [least, expected, most]; null where nothing is known or it has ended. */
+const priceOf = job => !OPEN_STATES.includes(job.state) ? null : job.price ?? (job.reserved > 0 ? [job.reserved, job.reserved, job.reserved] : null);
+
 /** `10`, `10 to 12`, `at least 10`, of [least, expected, most]. */
 const priceWords = ([low, , high]) => high === null ? `at least ${credits(low)}` : high > low + 0.005 ? `${credits(low)} to ${credits(high)}` : credits(low);
 

@@ -18,7 +18,7 @@ const columnsOf = app => {
       cell: job => job.axes[at] === undefined ? "" : shown(axis.values[job.axes[at]])})),
     {key: "model", name: "Model", sort: "model", width: 170, rank: app.model.sides().at(-1).values.length > 1 ? 4 : 12, cell: job => job.model},
     {key: "prompt", name: "Prompt", width: 300, rank: 5, grow: 3, cell: job => job.state === "failed" && job.error?.[2] ? job.error[2] : job.prompt ?? ""},
-    {key: "credits", name: "Credits", sort: "credits", width: 92, narrow: 76, rank: 2, number: true, cell: job => job.price && OPEN_STATES.includes(job.state) ? priceWords(job.price).replace("at least ", "≥ ") : credits(spent(job))},
+    {key: "credits", name: "Credits", sort: "credits", width: 92, narrow: 76, rank: 2, number: true, cell: job => priceOf(job) ? priceWords(priceOf(job)).replace("at least ", "≥ ") : credits(spent(job))},
     {key: "duration", name: "Duration", sort: "duration", width: 112, rank: 4, number: true, cell: job => span(job.duration)},
     {key: "finished", name: "Finished", sort: "finished", width: 108, rank: 7, number: true, cell: job => job.finished === null ? "–" : clock.format(job.finished), title: job => when(job.finished)},
     {key: "polls", name: "Polls", sort: "polls", width: 76, rank: 10, number: true, cell: job => String(job.polls)},

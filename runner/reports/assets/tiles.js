@@ -71,9 +71,10 @@ const picture = (app, job, shape = null) => {
         place.prepend(thumb);
       }
     }
-    if (job.price && OPEN_STATES.includes(job.state)) {
+    const price = priceOf(job);
+    if (price) {
       if (job.state === "planned") place.lastChild.remove();  // its price says as much
-      place.append(h("span", {class: "price"}, priceWords(job.price).replace("at least ", "≥ "), h("span", {class: "unit"}, job.price[0] === 1 && job.price[1] === 1 ? " credit" : " credits")));
+      place.append(h("span", {class: "price"}, priceWords(price).replace("at least ", "≥ "), h("span", {class: "unit"}, price[0] === 1 && price[1] === 1 ? " credit" : " credits")));
     } else if (job.state === "planned" && app.model.head.now?.phase === "planned") {
       place.lastChild.lastChild.textContent = "not in this run";  // it waits for other jobs, or was not asked for
     }
@@ -96,7 +97,7 @@ const waveform = text => {
 };
 
 const describe = job => [job.id, job.overdue ? "overdue" : nameOfState(job.state),
-  job.files[0] ? kindOf(job.files[0]) : job.price && OPEN_STATES.includes(job.state) ? `${priceWords(job.price)} credits` : "no result"].join(", ");
+  job.files[0] ? kindOf(job.files[0]) : priceOf(job) ? `${priceWords(priceOf(job))} credits` : "no result"].join(", ");
 
 /** A job as its picture under a button that opens it. */
 const tile = (app, job, {caption = true, label = describe(job), shape = null, note = ""} = {}) => {
