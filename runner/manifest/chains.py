@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,20 +22,21 @@ _ASKED_IDS: Final = 500_000  # ids that are compared with misspelt ones in all: 
 _NAMED: Final = 5
 
 
-IsListed = Callable[[str, str], bool]
-
-
 class Outcomes(Protocol):
-    """What is known of jobs that were run: a job is told by its id and fingerprint, after a rename by its take.
+    """What is known of jobs that were run: a job is told by its id and its fingerprint."""
 
-    `is_listed(id, fingerprint)` says which are jobs of the manifest themselves: none of these was renamed.
-    """
+    def names(self, fingerprint: str) -> Sequence[str]:
+        """Return the ids of all known jobs of this fingerprint if `edition` or `picked` knows one of them.
 
-    def edition(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> int:
+        In the order in which jobs with another id take them over.
+        """
+        ...
+
+    def edition(self, job: str, fingerprint: str) -> int:
         """Return how many of its earlier rounds had a result."""
         ...
 
-    def picked(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> tuple[int, ...] | None:
+    def picked(self, job: str, fingerprint: str) -> tuple[int, ...] | None:
         """Return which results of its last round a person has picked, empty for all of it; None if it is not picked."""
         ...
 
@@ -51,11 +52,15 @@ class Outcomes(Protocol):
 class NothingKnown:
     """No job was ever run."""
 
-    def edition(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> int:
+    def names(self, fingerprint: str) -> Sequence[str]:
+        """Return no name."""
+        return ()
+
+    def edition(self, job: str, fingerprint: str) -> int:
         """Return 0."""
         return 0
 
-    def picked(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> tuple[int, ...] | None:
+    def picked(self, job: str, fingerprint: str) -> tuple[int, ...] | None:
         """Return None."""
         return None
 
@@ -116,6 +121,7 @@ class _Known(NamedTuple):
     fingerprint: str
     contract: Contract
     take: int
+    number: int  # its place in the manifest
 
 
 class Wrong(NamedTuple):
@@ -141,20 +147,24 @@ class Chains:
         self._without = without
         self._known: dict[str, _Known] = {}
         self._takes: dict[str, list[str]] = {}
+        self._alike: dict[str, list[str]] = {}  # jobs of a fingerprint of which there are `names`
         self._later: dict[str, Draft] = {}
         self._later_bases: set[str] = set()  # of the takes among them
         self._asked_ids = 0
         self._frames = find_spec(FRAMES_PACKAGE) is not None
 
-    def add(self, job: str, base: str, take: int, fingerprint: str, contract: Contract) -> None:
+    def add(self, job: JobSpec, base: str, take: int, contract: Contract) -> None:
         """Take a job that others may need."""
-        self._known[job] = _Known(fingerprint, contract, take)
+        assert job.number is not None
+        self._known[job.id] = _Known(job.fingerprint, contract, take, job.number)
         if take:
-            self._takes.setdefault(base, []).append(job)
+            self._takes.setdefault(base, []).append(job.id)
+        if self._outcomes.names(job.fingerprint):
+            self._alike.setdefault(job.fingerprint, []).append(job.id)
 
     def is_there(self, draft: Draft) -> bool:
         """Return whether all that a job needs is known; else it is kept until all jobs were read."""
-        if all(self._has(each.job) for each, _ in draft.asked):
+        if all(self._has(each.job) and not self._earlier(each.job) for each, _ in draft.asked):
             return True
         self._later[draft.spec.id] = draft
         if draft.take:
@@ -164,10 +174,38 @@ class Chains:
     def _has(self, job: str) -> bool:
         return job in self._known or (job in self._takes and job not in self._later_bases)
 
-    def rest(self) -> tuple[list[Draft], list[tuple[Draft, Wrong | None]]]:
+    def _earlier(self, job: str) -> list[str]:
+        """Return the names that a job, or its takes, may have had: which it is is known once all ids are read."""
+        found: list[str] = []
+        for each in [job] if job in self._known else self._takes.get(job, []):
+            names = self._outcomes.names(self._known[each].fingerprint)
+            if each not in names:
+                found += names
+        return found
+
+    def _name_of(self, job: str, known: _Known) -> str:
+        """Return the name under which a job is known: if it is about to be renamed, that of the row it takes over.
+
+        Rows that no job of the manifest is are taken over in the order that `store.staging` has.
+        """
+        names = self._outcomes.names(known.fingerprint)
+        if not names or job in names:
+            return job
+        free = [name for name in names if not self._is_listed(name, known.fingerprint)]
+        heirs = [each for each in self._alike[known.fingerprint] if each not in names]
+        heirs.sort(key=lambda each: self._known[each].number)
+        place = heirs.index(job)
+        return free[place] if place < len(free) else job
+
+    def _is_listed(self, job: str, fingerprint: str) -> bool:
+        """Return whether a row is that of a job of the manifest; of one with mistakes it stays as it is."""
+        known = self._known.get(job)
+        return job in self._without if known is None else known.fingerprint == fingerprint
+
+    def rest(self) -> tuple[Iterator[Draft], list[tuple[Draft, Wrong | None]]]:
         """Return the jobs that were kept, in an order in which each may be made; and those that cannot be, with why.
 
-        Those without a reason need one of the others.
+        Each has to be made, and added, before the next one is asked for. Those without a reason need one of the others.
         """
         later, self._later = self._later, {}
         takes: dict[str, list[str]] = {}
@@ -185,7 +223,22 @@ class Chains:
         ordered, stuck = in_order(needs)
         why = {circle[0]: circle for circle in circles(needs, stuck)}
         lost = [(later[id_], _circle(later[id_], why[id_]) if id_ in why else None) for id_ in stuck]
-        return [later[id_] for id_ in ordered], lost
+        return self._in_turn([later[id_] for id_ in ordered], needs), lost
+
+    def _in_turn(self, drafts: Sequence[Draft], needs: Mapping[str, Sequence[str]]) -> Iterator[Draft]:
+        """Yield each once what it needs was made, and the jobs whose names that may have had."""
+        left = {draft.spec.id: draft for draft in drafts}
+        while left:
+            before = len(left)
+            for id_, draft in [*left.items()]:
+                if left.keys().isdisjoint(needs[id_]) and not any(
+                    name in left and name != id_
+                    for asked, _ in draft.asked
+                    for name in self._earlier(asked.job)
+                ):
+                    yield left.pop(id_)
+            if len(left) == before:  # what such a name is now was itself made of this one: it is another job
+                yield left.pop(next(id_ for id_ in left if left.keys().isdisjoint(needs[id_])))
 
     def made(self, draft: Draft) -> tuple[JobSpec, list[Wrong]]:
         """Return a job with its references and its fingerprint, and what is wrong with it."""
@@ -286,8 +339,7 @@ class Chains:
         picked = [
             (job, each, results)
             for job, each in zip(jobs, known, strict=True)
-            if (results := self._outcomes.picked(job, each.fingerprint, each.take, self._is_listed))
-            is not None
+            if (results := self._outcomes.picked(self._name_of(job, each), each.fingerprint)) is not None
         ]
         if len(picked) == 1 and len(picked[0][2]) <= 1:
             job, each, results = picked[0]
@@ -298,15 +350,11 @@ class Chains:
         return _unbound(asked, kind, ids, undecided=True), tokens if len(tokens) > 1 else [*tokens, ""]
 
     def _token(self, asked: AskedResult, job: str, known: _Known) -> str:
-        edition = self._outcomes.edition(job, known.fingerprint, known.take, self._is_listed)
+        edition = self._outcomes.edition(self._name_of(job, known), known.fingerprint)
         frame = asked.frame.value if asked.frame is not None else None
         return result_token(
             known.fingerprint, edition=edition, take=known.take, result=asked.result, frame=frame
         )
-
-    def _is_listed(self, job: str, fingerprint: str) -> bool:
-        known = self._known.get(job)
-        return known is not None and known.fingerprint == fingerprint
 
     def _unsuited(
         self, asked: AskedResult, spot: Spot, draft: Draft, job: str, source: _Known

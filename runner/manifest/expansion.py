@@ -212,7 +212,7 @@ class Expander:
             return self._linked(entry, self._chains, job, contract, text, references, spots, take)
         self._warn_of_twin(entry.id, id_, job.fingerprint, take, None if entry.id is not None else entry.spot)
         if self._chains is not None:
-            self._chains.add(id_, _base(id_, take), take or 0, job.fingerprint, contract)
+            self._chains.add(job, _base(id_, take), take or 0, contract)
         return job
 
     # Jobs that need others, and those that others may need.
@@ -252,7 +252,7 @@ class Expander:
         if not all(each.warns for each in wrong):
             return None
         self._warn_of_twin(draft.template, job.id, job.fingerprint, draft.take or None, draft.spot)
-        chains.add(job.id, draft.base, draft.take, job.fingerprint, draft.contract)
+        chains.add(job, draft.base, draft.take, draft.contract)
         return job
 
     def _rest(self, chains: Chains) -> Iterator[JobSpec]:

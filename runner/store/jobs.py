@@ -24,6 +24,10 @@ from runner.store.connection import Connection, SelectedRow
 
 NEVER_SENT_SQL = "('planned', 'uploading')"  # `model.NEVER_SENT`, as the index of jobs to send has it
 UNDER_WAY_SQL = "('submitting', 'waiting', 'downloading', 'uncertain')"  # sent, and not settled
+NEAREST_TO_A_RESULT = (  # what is paid is not left aside while the same is paid for again
+    "CASE state WHEN 'done' THEN 0 WHEN 'downloading' THEN 1 WHEN 'waiting' THEN 2 WHEN 'submitting' THEN 3"
+    " WHEN 'uncertain' THEN 4 WHEN 'failed' THEN 6 WHEN 'abandoned' THEN 7 ELSE 5 END"
+)
 OFF = "off"  # in the place of a state: nothing was sent, and nothing will be until it is switched on
 COLUMNS = (
     "id, version, manifest, job, fingerprint, listed, position, origin, serial, state, model, prompt,"

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace as replace_fields
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from runner.lifecycle.chains import Need
 from runner.model import Artifact, Job, State
 from runner.store.connection import Connection
-from runner.store.jobs import COLUMNS, NEVER_SENT_SQL, read_job, references_from_json, references_json
-
-T = TypeVar("T")
-
-IsListed = Callable[[str, str], bool]  # as `runner.manifest.chains` has it
-_Key = tuple[str, str | int]  # a fingerprint, and an id or a take
+from runner.store.jobs import (
+    COLUMNS,
+    NEAREST_TO_A_RESULT,
+    NEVER_SENT_SQL,
+    read_job,
+    references_from_json,
+    references_json,
+)
 
 _WAITS = (
     "(SELECT count(*) FROM needs n JOIN jobs s ON s.id = n.source WHERE n.job = jobs.id"
@@ -205,54 +207,51 @@ class StoredOutcomes:
     def __init__(self, conn: Connection, manifest: str) -> None:
         self._conn = conn
         self._manifest = manifest
-        self._editions: dict[_Key, tuple[str, int]] | None = None  # with the id of the row
-        self._picked: dict[_Key, tuple[str, tuple[int, ...]]] | None = None
+        self._names: dict[str, list[str]] | None = None
+        self._editions: dict[tuple[str, str], int] | None = None
+        self._picked: dict[tuple[str, str], tuple[int, ...]] | None = None
         self._sent: set[tuple[str, str]] | None = None
         self._results: dict[tuple[str, str], int] | None = None
 
-    def edition(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> int:
+    def names(self, fingerprint: str) -> Sequence[str]:
+        """Return the ids of all known jobs of this fingerprint if an edition or a pick is known of one.
+
+        In the order in which jobs with another id take them over.
+        """
+        if self._names is None:
+            self._names = {}
+            for row in self._conn.execute(
+                "SELECT job, fingerprint FROM jobs WHERE manifest = ?1 AND fingerprint IN"
+                " (SELECT fingerprint FROM jobs WHERE manifest = ?1 AND edition > 0 UNION SELECT j.fingerprint FROM picks p"
+                " JOIN jobs j ON j.id = p.job AND j.round = p.round WHERE p.manifest = ?1 AND p.verdict = 'picked')"
+                f" ORDER BY {NEAREST_TO_A_RESULT}, position, id",
+                (self._manifest,),
+            ):
+                self._names.setdefault(row["fingerprint"], []).append(row["job"])
+        return self._names.get(fingerprint, ())
+
+    def edition(self, job: str, fingerprint: str) -> int:
         """Return how many of its earlier rounds had a result."""
         if self._editions is None:
-            self._editions = {}
-            for row in self._conn.execute(
-                "SELECT job, fingerprint, axes, edition FROM jobs WHERE manifest = ? AND edition > 0 ORDER BY listed, id",
+            rows = self._conn.execute(
+                "SELECT job, fingerprint, edition FROM jobs WHERE manifest = ? AND edition > 0",
                 (self._manifest,),
-            ):
-                for key in _keys(row["job"], row["fingerprint"], row["axes"]):
-                    self._editions[key] = row["job"], row["edition"]
-        found = self._find(self._editions, job, fingerprint, take, is_listed)
-        return found if found is not None else 0
+            )
+            self._editions = {(row["job"], row["fingerprint"]): int(row["edition"]) for row in rows}
+        return self._editions.get((job, fingerprint), 0)
 
-    def picked(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> tuple[int, ...] | None:
+    def picked(self, job: str, fingerprint: str) -> tuple[int, ...] | None:
         """Return which results of its last round a person has picked, empty for all of it; None if it is not picked."""
         if self._picked is None:
-            self._picked = {}
-            for row in self._conn.execute(
-                "SELECT j.job, j.fingerprint, j.axes, p.results FROM picks p"
-                " JOIN jobs j ON j.id = p.job AND j.round = p.round"
-                " WHERE p.manifest = ? AND p.verdict = 'picked' ORDER BY j.listed, j.id",
+            rows = self._conn.execute(
+                "SELECT j.job, j.fingerprint, p.results FROM picks p JOIN jobs j ON j.id = p.job AND j.round = p.round"
+                " WHERE p.manifest = ? AND p.verdict = 'picked'",
                 (self._manifest,),
-            ):
-                for key in _keys(row["job"], row["fingerprint"], row["axes"]):
-                    self._picked[key] = row["job"], tuple(json.loads(row["results"]))
-        return self._find(self._picked, job, fingerprint, take, is_listed)
-
-    def _find(
-        self, known: Mapping[_Key, tuple[str, T]], job: str, fingerprint: str, take: int, is_listed: IsListed
-    ) -> T | None:
-        """Return what is known of a job; by its take only if it is about to be renamed.
-
-        That is so where no row has its id, and the row by its take is no other job's of the manifest.
-        """
-        if (found := known.get((fingerprint, job))) is not None:
-            return found[1]
-        if (found := known.get((fingerprint, take))) is None or is_listed(found[0], fingerprint):
-            return None
-        there = self._conn.execute(
-            "SELECT 1 FROM jobs WHERE manifest = ? AND job = ? AND fingerprint = ?",
-            (self._manifest, job, fingerprint),
-        ).fetchone()
-        return found[1] if there is None else None
+            )
+            self._picked = {
+                (row["job"], row["fingerprint"]): tuple(json.loads(row["results"])) for row in rows
+            }
+        return self._picked.get((job, fingerprint))
 
     def was_sent(self, job: str, fingerprint: str) -> bool:
         """Return whether the job that is listed under this id is this one, and was submitted."""
@@ -275,12 +274,6 @@ class StoredOutcomes:
             )
             self._results = {(row["job"], row["fingerprint"]): int(row["n"]) for row in rows}
         return self._results.get((job, fingerprint))
-
-
-def _keys(job: str, fingerprint: str, axes: str) -> Iterable[_Key]:
-    """Return by what a job is found: under its id, or, once it is renamed, by its take."""
-    take = json.loads(axes).get("take") if axes != "{}" else None
-    return (fingerprint, job), (fingerprint, take if isinstance(take, int) else 0)
 
 
 def outcome(conn: Connection, manifest: str) -> str:

@@ -21,7 +21,14 @@ from runner.model import NEVER_SENT, Estimate, Job, JobSpec, Reference, State
 from runner.store import ledger, listings, moves, needs
 from runner.store.connection import Connection, SelectedRow
 from runner.store.error_words import trouble
-from runner.store.jobs import NEVER_SENT_SQL, UNDER_WAY_SQL, get, references_from_json, references_json
+from runner.store.jobs import (
+    NEAREST_TO_A_RESULT,
+    NEVER_SENT_SQL,
+    UNDER_WAY_SQL,
+    get,
+    references_from_json,
+    references_json,
+)
 from runner.store.listings import ListingSource
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
@@ -326,9 +333,8 @@ def _compare(conn: Connection, manifest: str) -> None:
         " PRIMARY KEY (fingerprint, n)) WITHOUT ROWID"
     )
     conn.execute(
-        "INSERT INTO free_rows SELECT fingerprint, row_number() OVER (PARTITION BY fingerprint ORDER BY"
-        "   CASE state WHEN 'done' THEN 0 WHEN 'downloading' THEN 1 WHEN 'waiting' THEN 2 WHEN 'submitting' THEN 3"
-        "   WHEN 'uncertain' THEN 4 WHEN 'failed' THEN 6 WHEN 'abandoned' THEN 7 ELSE 5 END, position, id), id, job,"
+        "INSERT INTO free_rows SELECT fingerprint, row_number() OVER (PARTITION BY fingerprint"
+        f"   ORDER BY {NEAREST_TO_A_RESULT}, position, id), id, job,"
         f"   CASE WHEN state IN {NEVER_SENT_SQL} THEN 1 ELSE 0 END"
         " FROM jobs WHERE manifest = ?1 AND id NOT IN (SELECT row FROM incoming WHERE row IS NOT NULL)"
         f"   AND NOT {_NOT_STAGED}"

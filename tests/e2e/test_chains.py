@@ -288,6 +288,22 @@ def test_what_was_made_of_a_result_that_is_replaced_is_made_anew_after_its_price
     assert sent_with(bench, "film") == [on_disk(bench, "still")]
 
 
+def test_a_new_twin_above_one_that_was_made_again_is_paid_for_once(bench: Bench) -> None:
+    old = [still("s", prompt="same"), film("f", "s")]
+    bench.write(old)
+    assert bench.run().code == 0
+    assert bench.command("retry", bench.manifest, "--only", "s", "--done", "--yes").code == 0
+    assert bench.run().code == 0
+    bench.write([still("new", prompt="same"), film("g", "new"), *old])
+
+    assert changes(bench) == {"new": "new", "g": "new", "s": "done", "f": "done"}
+    outcome = bench.run()
+
+    assert outcome.code == 0, said(outcome)
+    assert changes(bench) == {"new": "done", "g": "done", "s": "done", "f": "done"}
+    assert bench.service.ledger.paid["prompt of g"] == 1
+
+
 def test_a_still_that_is_gone_is_fetched_again_and_one_that_was_edited_is_not_sent(bench: Bench) -> None:
     bench.write([still("still"), film("film", "still")])
     assert bench.run("--only", "still").code == 0

@@ -13,7 +13,7 @@ import pytest
 from runner.errors import RunnerError
 from runner.lifecycle.chains import HeldBack, Need, Stand, circles, depth, held, in_order, stand_of
 from runner.manifest import open_manifest
-from runner.manifest.chains import IsListed, NothingKnown
+from runner.manifest.chains import NothingKnown, Outcomes
 from runner.model import JobSpec, Opinion, PickChange, Reference, State
 from runner.schemas import load_contracts
 from runner.store import jobs, moves, needs, picks
@@ -40,10 +40,10 @@ class Known(NothingKnown):
         self.number = results
         self.sent: set[tuple[str, str]] = set()
 
-    def edition(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> int:
+    def edition(self, job: str, fingerprint: str) -> int:
         return self.editions.get(job, 0)
 
-    def picked(self, job: str, fingerprint: str, take: int, is_listed: IsListed) -> tuple[int, ...] | None:
+    def picked(self, job: str, fingerprint: str) -> tuple[int, ...] | None:
         found = [each.partition(":")[2] for each in self.known if each.partition(":")[0] == job]
         return tuple(int(number) for number in found if number) if found else None
 
@@ -54,7 +54,7 @@ class Known(NothingKnown):
         return self.number
 
 
-def read(tmp_path: Path, *entries: dict[str, Any], known: Known | None = None) -> Loaded:
+def read(tmp_path: Path, *entries: dict[str, Any], known: Outcomes | None = None) -> Loaded:
     path = tmp_path / "a.yaml"
     path.write_text(json.dumps({"version": 1, "name": "test", "jobs": entries}), encoding="utf-8")
     manifest = open_manifest(
@@ -360,7 +360,7 @@ def file(each_database: str) -> Iterator[StateDatabase]:
     close(found)
 
 
-def specs(tmp_path: Path, *entries: dict[str, Any], known: Known | None = None) -> list[JobSpec]:
+def specs(tmp_path: Path, *entries: dict[str, Any], known: Outcomes | None = None) -> list[JobSpec]:
     found = read(tmp_path, *entries, known=known)
     assert not found.errors, found.errors
     return found.jobs
@@ -432,23 +432,70 @@ def test_a_round_that_replaces_a_result_is_another_edition_and_one_after_a_failu
 
 
 def test_picks_and_editions_are_found_also_after_a_rename(tmp_path: Path, file: StateDatabase) -> None:
-    stills = specs(tmp_path, {"id": "s", **STILL, "repeat": 2})
-    apply(file, *stills)
+    of_s: list[dict[str, Any]] = [
+        {"id": "s", **STILL, "repeat": 2},
+        {"id": "f", **FILM, "references": [{"job": "s", "pick": True}]},
+        {"id": "e", **MIXED, "references": [{"job": "s-2"}]},
+    ]
+    twin: list[dict[str, Any]] = [
+        {"id": "t", **STILL, "repeat": 2},
+        {"id": "g", **FILM, "references": [{"job": "t", "pick": True}]},
+        {"id": "h", **MIXED, "references": [{"job": "t-2"}]},
+    ]
+    apply(file, *specs(tmp_path, *of_s))
     row = row_of(file, "s-2")
     with file.transaction() as conn:
         picks.put(conn, NAME, {(row, 1): PickChange(verdict=Opinion.PICKED, results=(2,))}, NOW)
         conn.execute("UPDATE jobs SET edition = 3 WHERE id = ?", (row,))
-    known = needs.StoredOutcomes(file.conn, NAME)
-    fingerprint = stills[0].fingerprint
 
-    def picked(name: str, *listed: str) -> list[tuple[int, ...] | None]:
+    def read_now(*entries: dict[str, Any]) -> dict[str, str]:
+        known = needs.StoredOutcomes(file.conn, NAME)
+        return {job.id: job.fingerprint for job in specs(tmp_path, *entries, known=known)}
+
+    kept, renamed = read_now(*of_s), read_now(*twin)
+    assert (kept["f"], kept["e"]) == (renamed["g"], renamed["h"])
+    # A job that is still there is not the one renamed, wherever it is written; nor is each of two twins.
+    for entries in ([*of_s, *twin], [*twin, *of_s]):
+        both = read_now(*entries)
+        assert (both["f"], both["e"]) == (kept["f"], kept["e"])
+        assert both["g"] != kept["f"]
+        assert both["h"] != kept["e"]
+    third = [{**entry, "id": f"3{entry['id']}"} for entry in twin]
+    two = read_now(*third, *twin)
+    assert two["h"] == two["3h"] != kept["e"]  # of the twins, the first takes over; its takes are 3t
+
+
+def test_of_new_twins_one_takes_over_what_is_known_of_an_old_one(tmp_path: Path, file: StateDatabase) -> None:
+    def written(*names: str) -> list[dict[str, Any]]:
         return [
-            known.picked(f"{name}-{take}", fingerprint, take, lambda id_, _: id_ in listed) for take in (1, 2)
+            entry
+            for name in names
+            for entry in (
+                {
+                    "id": f"film-{name}",
+                    "model": "grok-imagine-video",
+                    "prompt": name,
+                    "references": [{"job": name}],
+                },
+                {"id": name, **STILL},
+            )
         ]
 
-    def edition(id_: str, take: int, *listed: str) -> int:
-        return known.edition(id_, fingerprint, take, lambda id_, _: id_ in listed)
+    def editions(*names: str) -> list[bool]:
+        """Whether the film of each is that of a later edition."""
+        found = specs(tmp_path, *written(*names), known=needs.StoredOutcomes(file.conn, NAME))
+        plain = fingerprints(read(tmp_path, *written(*names)))
+        return [
+            next(job for job in found if job.id == f"film-{name}").fingerprint != plain[f"film-{name}"]
+            for name in names
+        ]
 
-    assert picked("s") == picked("renamed") == [None, (2,)]
-    assert picked("twin", "s-1", "s-2") == [None, None]  # a job that is still there is not the one renamed
-    assert (edition("renamed-2", 2), edition("s-1", 1), edition("twin-2", 2, "s-2")) == (3, 0, 0)
+    apply(file, *specs(tmp_path, *written("s")))
+    set_state(file, "s", State.DONE)
+    with file.transaction() as conn:
+        conn.execute("UPDATE jobs SET edition = 1 WHERE id = ?", (row_of(file, "s"),))
+
+    assert editions("s") == editions("a") == [True]
+    assert editions("a", "s") == [False, True]
+    assert editions("a", "b") == [True, False]
+    assert editions("b", "a", "s") == [False, False, True]
