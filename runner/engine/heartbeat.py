@@ -25,7 +25,7 @@ STOPPED_S = 15.0  # without a beat: this process was stopped
 MANY_JOBS = 20_000  # counting them takes longer
 FEW = 3  # jobs that are left: they are named
 REMEMBER_EVERY = 2  # beats
-NEAR_THE_CAP = "near the cap: no more jobs are sent until the cost of those under way is known"
+NEAR_THE_CAP = "waits to see what jobs under way cost, so that the cap holds"
 MARK_WITHIN_S = 2.0
 _ENDED = (State.DONE, State.FAILED, State.ABANDONED, State.UNCERTAIN)
 

@@ -95,6 +95,20 @@ def test_from_the_plan_to_the_morning_on_one_page(command: Command, open_page: C
     assert len(listed.stdout.split()) == 5
 
 
+def test_what_a_run_would_stop_at_is_told_until_it_fits(
+    command: Command, open_page: Callable[..., Page]
+) -> None:
+    command.write("night.yaml", MANIFEST.replace("900}", "900, max_credits_per_day: 175}"))
+    page = open_page(plan_page(command))
+    page.wait_for_selector(".tile.planned")
+    warning = page.locator("#now [aria-label=Warnings]")
+    assert "more than max_credits_per_day (175): the run will stop there" in warning.inner_text()
+
+    page.locator(".tile .switch").first.click()
+
+    until(page, "document.querySelector('#now [aria-label=Warnings]').hidden")
+
+
 def test_an_edited_manifest_is_planned_anew(command: Command, open_page: Callable[..., Page]) -> None:
     manifest = command.write("night.yaml", MANIFEST)
     page = open_page(plan_page(command))

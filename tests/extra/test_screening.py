@@ -125,6 +125,34 @@ def test_it_ends_with_what_to_type_next(open_page: Callable[..., Page], takes: P
     assert "rivya-batch again takes.yaml --picked" in page.locator("#room").inner_text()
 
 
+def test_a_narrow_room_has_its_title_above_its_buttons(open_page: Callable[..., Page], takes: Path) -> None:
+    page = open_page(takes, width=400)
+    page.keyboard.press("s")
+    page.wait_for_selector("#room[open]")
+    titles = page.locator("#room .lightbox-title").bounding_box()
+    button = page.locator("#room .lightbox-head .small").first.bounding_box()
+    assert titles is not None
+    assert button is not None
+    assert titles["y"] + titles["height"] <= button["y"]
+    assert "cat · noon" in title(page)
+
+
+def test_what_is_said_and_typed_next_can_be_read_in_the_room(
+    open_page: Callable[..., Page], takes: Path
+) -> None:
+    page = open_page(takes, color_scheme="light")
+    page.keyboard.press("s")
+    page.wait_for_selector("#room[open]")
+    for _ in range(12):
+        page.keyboard.press("p")
+    page.wait_for_selector("#said.shown:popover-open")  # above the room
+    colours = page.evaluate(
+        "(([box, text]) => [getComputedStyle(box).backgroundColor, getComputedStyle(text).color])"
+        "([document.querySelector('#room .command'), document.querySelector('#room .command code')])"
+    )
+    assert colours == ["rgb(38, 36, 33)", "rgb(241, 239, 236)"]
+
+
 def test_the_room_is_in_the_address(open_page: Callable[..., Page], takes: Path) -> None:
     page = open_page(takes)
     page.wait_for_selector(".tile")

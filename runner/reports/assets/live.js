@@ -67,11 +67,12 @@ class Strip {
     this.stop = button("Stop…", "Stop this run safely", () => this.ask());
     this.buttons = h("div", {class: "now-buttons", hidden: true}, this.hold, this.goOn, this.stop);
     this.errors = h("ul", {class: "now-errors", "aria-label": "Latest errors"});
+    this.warnings = h("ul", {class: "now-errors", "aria-label": "Warnings"});
     this.command = h("div", {class: "now-command"});
     this.dialog = h("dialog", {class: "sheet", "aria-labelledby": "stop-title"});
     this.node = h("section", {class: "now", id: "now", "aria-label": "What is happening now"},
       h("div", {class: "now-line"}, h("p", {class: "now-phase"}, this.sign, this.phase, this.words), this.facts, this.buttons),
-      this.cap, this.errors, this.command);
+      this.cap, this.errors, this.warnings, this.command);
     document.querySelector(".top").before(this.node);
     document.body.append(this.dialog);
     this.show();
@@ -90,6 +91,9 @@ class Strip {
     this.buttons.hidden = !now?.hand || !going || lost;
     this.offer({hold: now?.phase === "running", goOn: now?.phase === "held", stop: now?.phase !== "stopping"});
     this.showErrors(now?.errors ?? []);
+    const warnings = now?.phase === "planned" && this.model.head.plan ? planWarnings(this.model) : [];
+    this.warnings.replaceChildren(...warnings.map(words => h("li", {}, words)));
+    this.warnings.hidden = !warnings.length;
     const lines = [
       !going && !(alive && this.over) && this.more() && commands.run && [now?.phase === "planned" ? "To run it:" : "To continue:", commands.run],
       !this.over && this.model.head.plan?.trouble && ["The manifest was changed, and has mistakes now:", commands.validate],

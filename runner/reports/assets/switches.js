@@ -81,7 +81,7 @@ const switchButton = (app, job) => {
 };
 
 /** What a job is to cost, or what is reserved for it, as [least, expected, most]; null where nothing is known or it has ended. */
-const priceOf = job => !OPEN_STATES.includes(job.state) ? null : job.price ?? (job.reserved > 0 ? [job.reserved, job.reserved, job.reserved] : null);
+const priceOf = job => ["done", "failed", "abandoned"].includes(job.state) ? null : job.price ?? (job.reserved > 0 ? [job.reserved, job.reserved, job.reserved] : null);
 
 /** `10`, `10 to 12`, `at least 10`, of [least, expected, most]. */
 const priceWords = ([low, , high]) => high === null ? `at least ${credits(low)}` : high > low + 0.005 ? `${credits(low)} to ${credits(high)}` : credits(low);
@@ -96,6 +96,15 @@ const sumOf = jobs => {
     sum[2] = sum[2] === null || high === null ? null : sum[2] + high;
   }
   return {number: priced.length, sum};
+};
+
+/** What to know of a plan before it is run, with the switches as they are. */
+const planWarnings = ({head: {plan}, jobs}) => {
+  const {number, sum: [, expected]} = sumOf(jobs);
+  const {last_day: before, max_credits_per_day: day} = plan;
+  return [...plan.warnings,
+    ...(number && day !== null && before + expected > day + 0.005
+      ? [`With the ${credits(before)} credits of the last 24 hours this is more than max_credits_per_day (${credits(day)}): the run will stop there.`] : [])];
 };
 
 /** Facts about a plan: what it comes to now, with the switches as they are. */

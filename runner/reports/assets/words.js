@@ -74,10 +74,19 @@ const enlarged = () => parseFloat(getComputedStyle(document.documentElement).fon
 
 /** Says something to people who look and to those who listen. */
 const say = text => {
-  $("said").textContent = text;
-  $("said").classList.add("shown");
+  const said = $("said");
+  if (said.showPopover) {  // above an open dialog; what is shown last lies on top
+    said.popover = "manual";
+    said.hidePopover();
+    said.showPopover();
+  }
+  said.textContent = text;
+  said.classList.add("shown");
   clearTimeout(say.timer);
-  say.timer = setTimeout(() => $("said").classList.remove("shown"), 2200);
+  say.timer = setTimeout(() => {
+    said.classList.remove("shown");
+    say.timer = setTimeout(() => said.hidePopover?.(), 300);
+  }, 2200);
 };
 
 const copy = async text => {
