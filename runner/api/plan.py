@@ -16,7 +16,7 @@ from runner.api.manifests.expansion import Prices, stage
 from runner.api.manifests.opened import WITHOUT_NONE, Announce, Opened, Without, is_incomplete, read_manifest
 from runner.api.plans.groups import NOTHING_TO_PAY, Totals, totals
 from runner.api.plans.missing_payments import Missing, find_missing
-from runner.api.plans.results_on_disk import adoptable
+from runner.api.plans.results_on_disk import OutcomesOnDisk, adoptable
 from runner.api.plans.taken_places import Taken, places_taken
 from runner.api.plans.waits import NO_CHAINS, ChainedJobs, hold
 from runner.api.plans.warnings import about_other_names, about_surprises, about_the_place
@@ -121,8 +121,15 @@ def make_plan(opened: Opened, file: StateDatabase, *, base_url: str, now_s: floa
     # Before the database: a run that goes on writes there first, and marks it then.
     marked = marks.read() if marks is not None else []
     prices = Prices(opened, file, base_url)
+    if not opened.sandbox:
+        opened.manifest.outcomes = lambda _: OutcomesOnDisk(file.conn, opened.settings, base_url)
     source = stage(opened, file, prices)
+    as_listed = staging.is_restaged(file.conn)
     found = compare(opened, file, marks, marked, base_url=base_url)
+    if as_listed and opened.manifest.needs_results and found.editions:
+        # What was made of these is another job than the one that is listed.
+        source = stage(opened, file, prices, afresh=True)
+        found = compare(opened, file, marks, marked, base_url=base_url)
     plan = judge(opened, file, source, found, base_url=base_url, now_s=now_s)
     sums = totals(file.conn, prices.known)
     return replace(plan, totals=sums, prices=prices.known, credits={**plan.credits, "at_least": sums.all.low})
@@ -142,6 +149,11 @@ class Found:
     taken: tuple[Taken, ...]  # places of other manifests that results would take
     marks: Marks | None
     missing: Missing | None  # payments that an earlier run has made and the database does not know
+
+    @property
+    def editions(self) -> bool:
+        """Whether a result on disk is not the first of its job."""
+        return any(sidecar.edition for sidecar in self.adopted.values())
 
 
 def compare(

@@ -32,8 +32,8 @@ class Outcomes(Protocol):
         """
         ...
 
-    def edition(self, job: str, fingerprint: str) -> int:
-        """Return how many of its earlier rounds had a result."""
+    def edition(self, job: str, fingerprint: str, output: str) -> int:
+        """Return how many of its earlier rounds had a result; `output` is where the last of them is."""
         ...
 
     def picked(self, job: str, fingerprint: str) -> tuple[int, ...] | None:
@@ -56,7 +56,7 @@ class NothingKnown:
         """Return no name."""
         return ()
 
-    def edition(self, job: str, fingerprint: str) -> int:
+    def edition(self, job: str, fingerprint: str, output: str) -> int:
         """Return 0."""
         return 0
 
@@ -122,6 +122,7 @@ class _Known(NamedTuple):
     contract: Contract
     take: int
     number: int  # its place in the manifest
+    output: str
 
 
 class Wrong(NamedTuple):
@@ -156,7 +157,7 @@ class Chains:
     def add(self, job: JobSpec, base: str, take: int, contract: Contract) -> None:
         """Take a job that others may need."""
         assert job.number is not None
-        self._known[job.id] = _Known(job.fingerprint, contract, take, job.number)
+        self._known[job.id] = _Known(job.fingerprint, contract, take, job.number, job.output)
         if take:
             self._takes.setdefault(base, []).append(job.id)
         if self._outcomes.names(job.fingerprint):
@@ -350,7 +351,7 @@ class Chains:
         return _unbound(asked, kind, ids, undecided=True), tokens if len(tokens) > 1 else [*tokens, ""]
 
     def _token(self, asked: AskedResult, job: str, known: _Known) -> str:
-        edition = self._outcomes.edition(self._name_of(job, known), known.fingerprint)
+        edition = self._outcomes.edition(self._name_of(job, known), known.fingerprint, known.output)
         frame = asked.frame.value if asked.frame is not None else None
         return result_token(
             known.fingerprint, edition=edition, take=known.take, result=asked.result, frame=frame

@@ -50,7 +50,7 @@ class OpenManifest:
         shared_prices: SharedPrices = NO_SHARED_PRICES,
         outcomes: OutcomesOf = lambda name: NOTHING_KNOWN,
     ) -> None:
-        self._outcomes = outcomes
+        self.outcomes = outcomes
         self._findings = findings
         self._shared_prices = shared_prices
         self._head = head
@@ -125,7 +125,7 @@ class OpenManifest:
                 contracts=self._contracts,
                 references=self._references,
                 refused=refused,
-                outcomes=self._outcomes(self._head.settings.name),
+                outcomes=self.outcomes(self._head.settings.name),
             )
             yield from expander.jobs()
             if self._findings.snapshot() == of_the_head == self._read:

@@ -4,12 +4,13 @@ A lost database then does not pay for what is on disk: before a job's first inte
 sidecar with its whole files is adopted. It never holds an API key or a result's url.
 
     {"rivya_batch_sidecar": 1, "manifest": "autumn-launch", "job": "hero", "fingerprint": "fp1:…",
-     "round": 1, "key": "rb1-…", "base_url": "https://rivya.ai", "sandbox": false, "model": "…",
+     "round": 1, "edition": 0, "key": "rb1-…", "base_url": "https://rivya.ai", "sandbox": false, "model": "…",
      "prompt": "…", "params": {…}, "references": [{"path": "…", "sha256": "…"}], "task_id": "…",
      "credits": {"reserved": 12.0, "final": 12.0},
      "artifacts": [{"index": 1, "path": "hero.mp4", "sha256": "…", "size_bytes": 1, "mime": "video/mp4"}],
      "missing": [], "submitted_at": "…", "finished_at": "…"}
 
+`edition` is that of `model.Job`: with it, what was made of the result is known for that again. Older sidecars lack it.
 An artifact that is odd has its `warning` there; `missing` are the numbers of results that have not come yet.
 
 Everything here blocks on the disk; from async code call it in a worker thread.
@@ -60,6 +61,7 @@ class Sidecar:
     job: JobId
     fingerprint: Fingerprint
     round: int
+    edition: int | None = None
     key: str | None
     base_url: str
     sandbox: bool
@@ -254,6 +256,7 @@ def _to_json(sidecar: Sidecar, folder: ResultPath) -> dict[str, Any]:
         "job": sidecar.job,
         "fingerprint": sidecar.fingerprint,
         "round": sidecar.round,
+        **({"edition": sidecar.edition} if sidecar.edition is not None else {}),
         "key": sidecar.key,
         "base_url": sidecar.base_url,
         "sandbox": sidecar.sandbox,
@@ -292,6 +295,7 @@ def _from_json(data: Any, folder: ResultPath) -> Sidecar | None:
         job=JobId(_text(data["job"])),
         fingerprint=Fingerprint(_text(data["fingerprint"])),
         round=_whole_number(data["round"]),
+        edition=_whole_number(data["edition"]) if "edition" in data else None,
         key=_text_or_none(data["key"]),
         base_url=_text(data["base_url"]),
         # Anything but a plain no counts as a sandbox's, and is not adopted.

@@ -301,6 +301,7 @@ class Downloads:
             job=job.id,
             fingerprint=job.fingerprint,
             round=job.round,
+            edition=job.edition,
             key=job.key,
             base_url=context.account.service,
             sandbox=context.sandbox,

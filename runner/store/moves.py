@@ -382,10 +382,19 @@ def through(conn: Connection, job: Job, now: str, states: Sequence[State]) -> Jo
 
 
 def found_round(
-    conn: Connection, job: Job, now: str, *, round_: int, key: str | None, submitted_at: str | None
+    conn: Connection,
+    job: Job,
+    now: str,
+    *,
+    round_: int,
+    edition: int | None,
+    key: str | None,
+    submitted_at: str | None,
 ) -> Job:
     """What is on the disk is of a later round than the one its row knows."""
     columns = {**_FRESH_ROUND, "round": round_, "key": key, "submitted_at": submitted_at}
+    if edition is not None:
+        columns["edition"] = edition
     return _advance(conn, job, now, **columns)
 
 

@@ -230,7 +230,7 @@ class StoredOutcomes:
                 self._names.setdefault(row["fingerprint"], []).append(row["job"])
         return self._names.get(fingerprint, ())
 
-    def edition(self, job: str, fingerprint: str) -> int:
+    def edition(self, job: str, fingerprint: str, output: str) -> int:
         """Return how many of its earlier rounds had a result."""
         if self._editions is None:
             rows = self._conn.execute(
@@ -274,6 +274,24 @@ class StoredOutcomes:
             )
             self._results = {(row["job"], row["fingerprint"]): int(row["n"]) for row in rows}
         return self._results.get((job, fingerprint))
+
+
+class Stood(NamedTuple):
+    """How far a job has come, as far as its row knows."""
+
+    state: State
+    round: int
+    key: str | None
+
+
+def stood(conn: Connection, manifest: str) -> dict[tuple[str, str], Stood]:
+    """Return how far each job of a manifest has come, by id and fingerprint."""
+    rows = conn.execute(
+        "SELECT job, fingerprint, state, round, key FROM jobs WHERE manifest = ?", (manifest,)
+    )
+    return {
+        (row["job"], row["fingerprint"]): Stood(State(row["state"]), row["round"], row["key"]) for row in rows
+    }
 
 
 def outcome(conn: Connection, manifest: str) -> str:

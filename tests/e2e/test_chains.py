@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -442,6 +443,63 @@ def test_without_its_database_nothing_of_a_chain_is_paid_again(bench: Bench) -> 
     )
 
     assert bench.service.ledger.paid_twice == {}, said(outcome)
+
+
+def made_again_and_lost(bench: Bench) -> None:
+    """A still is made again, and a film of the new one; then the database is lost."""
+    bench.write([still("s"), film("f", "s")])
+    assert bench.run().code == 0
+    assert bench.command("retry", bench.manifest, "--only", "s", "--done", "--yes").code == 0
+    assert bench.run().code == 0
+    assert bench.service.ledger.paid == {"prompt of s": 2, "prompt of f": 2}
+    for path in bench.database.parent.glob("runner.db*"):
+        path.unlink()
+
+
+def test_what_was_made_of_a_result_that_was_made_again_is_found_without_the_database(bench: Bench) -> None:
+    made_again_and_lost(bench)
+
+    assert changes(bench) == {"s": "done", "f": "done"}
+    outcome = bench.run("--may-pay-twice")
+
+    assert outcome.code == 0, said(outcome)
+    assert bench.service.ledger.paid == {"prompt of s": 2, "prompt of f": 2}
+    assert bench.rows("job, round, edition") == [("s", 2, 1), ("f", 1, 0)]
+    assert changes(bench) == {"s": "done", "f": "done"}
+
+
+def test_what_was_made_of_a_result_that_was_made_again_is_found_with_an_old_database(bench: Bench) -> None:
+    bench.write([still("s"), film("f", "s")])
+    assert bench.run("--limit", "0").code == 0
+    backup = bench.command.workspace / "backup"
+    shutil.copytree(bench.database.parent, backup)
+    assert bench.run().code == 0
+    assert bench.command("retry", bench.manifest, "--only", "s", "--done", "--yes").code == 0
+    assert bench.run().code == 0
+    shutil.rmtree(bench.database.parent)
+    shutil.copytree(backup, bench.database.parent)
+
+    outcome = bench.run("--may-pay-twice")
+
+    assert outcome.code == 0, said(outcome)
+    assert set(changes(bench).values()) == {"done"}
+    assert bench.service.ledger.paid == {"prompt of s": 2, "prompt of f": 2}
+
+
+def test_sidecars_that_do_not_say_how_often_a_result_was_made_are_taken_over_and_the_run_ends(
+    bench: Bench,
+) -> None:
+    made_again_and_lost(bench)
+    for path in bench.out.glob("*.json"):
+        said_there = json.loads(path.read_text(encoding="utf-8"))
+        said_there.pop("edition", None)
+        path.write_text(json.dumps(said_there), encoding="utf-8")
+
+    assert changes(bench) == {"s": "done", "f": "new"}
+    bench.service.forget_keys()
+    outcome = bench.run("--may-pay-twice")
+
+    assert outcome.code == 0, said(outcome)
 
 
 def test_jobs_left_out_for_mistakes_take_those_that_need_them_along(bench: Bench) -> None:

@@ -40,7 +40,7 @@ class Known(NothingKnown):
         self.number = results
         self.sent: set[tuple[str, str]] = set()
 
-    def edition(self, job: str, fingerprint: str) -> int:
+    def edition(self, job: str, fingerprint: str, output: str) -> int:
         return self.editions.get(job, 0)
 
     def picked(self, job: str, fingerprint: str) -> tuple[int, ...] | None:

@@ -118,18 +118,36 @@ def test_a_result_of_another_payment_of_this_round_or_an_earlier_one_proves_noth
 
 
 @pytest.mark.parametrize("state", sorted(NEVER_SENT))
-@pytest.mark.parametrize("round_", [1, 2, 3])
+@pytest.mark.parametrize("round_", [1, 2])
 def test_what_was_never_sent_is_done_in_the_round_its_result_is_of(state: State, round_: int) -> None:
     """With a lost database the next round would have had the key of one that was paid for."""
     world = world_in(state, round_=round_)
 
     assert taken_over(world, SIDECAR)
 
-    assert (world.state("a"), world.job("a").round) == (State.DONE, max(round_, 2))
+    assert (world.state("a"), world.job("a").round) == (State.DONE, 2)
     assert world.credits() == (11, 0)
     again = world_in(state, round_=round_)
     assert taken_over(again, replace(SIDECAR, final_credits=None, reserved_credits=None))
     assert again.credits() == (0, 0), "nobody has ever named an amount"
+
+
+@pytest.mark.parametrize("state", sorted(NEVER_SENT))
+def test_the_result_it_had_is_none_of_a_job_that_is_to_be_made_again(state: State) -> None:
+    world = world_in(state, round_=3)
+
+    assert not taken_over(world, SIDECAR)
+
+    assert world.state("a") is state
+
+
+@pytest.mark.parametrize(("told", "edition"), [(1, 1), (None, 0)])
+def test_how_often_a_result_was_made_is_known_again(told: int | None, edition: int) -> None:
+    world = world_in(State.PLANNED, round_=1)
+
+    assert taken_over(world, replace(SIDECAR, edition=told))
+
+    assert world.job("a").edition == edition
 
 
 def test_what_was_paid_long_ago_is_no_surprise() -> None:

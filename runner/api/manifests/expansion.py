@@ -18,17 +18,19 @@ from runner.store.listings import ListingSource
 from runner.store.price_books import PriceBooks
 
 
-def stage(opened: Opened, file: StateDatabase, prices: Prices) -> ListingSource | None:
+def stage(
+    opened: Opened, file: StateDatabase, prices: Prices, *, afresh: bool = False
+) -> ListingSource | None:
     """Stage what a manifest lists, and compare it with what is known; return what its jobs were read from.
 
-    A manifest that lists just what it listed when it was last applied is not expanded again.
+    A manifest that lists just what it listed when it was last applied is not expanded again, unless `afresh`.
 
     Raises:
         InvalidManifest: A job that is wanted has a problem; the database is as it was.
     """
     name = opened.settings.name
     basis = listing.basis_of(opened)
-    source = listing.listed_from(opened, file, basis)
+    source = None if afresh else listing.listed_from(opened, file, basis)
     if source is not None:
         listed = staging.to_price(file.conn, name)
         staging.restage(file.conn, name, {job.shape: prices.of(job, job.shape) for job in listed})

@@ -220,6 +220,7 @@ def _rewrite_sidecar(
             job=job.id,
             fingerprint=job.fingerprint,
             round=job.round,
+            edition=job.edition,
             key=job.key,
             base_url=job.base_url or (bound.base_url if bound else ""),
             sandbox=there.sandbox if there is not None else False,

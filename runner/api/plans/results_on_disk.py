@@ -14,9 +14,10 @@ from runner.host.clock import epoch, rfc3339
 from runner.model import NEVER_SENT, Job, Settings, State
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.service.amounts import number_of
-from runner.store import diff, events, jobs, ledger, moves, staging
+from runner.store import diff, events, jobs, ledger, moves, needs, staging
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase
+from runner.store.needs import StoredOutcomes
 
 QUESTIONS_AT_ONCE = 32
 
@@ -31,6 +32,46 @@ _OF_A_LATER_ROUND: Mapping[State, tuple[State, ...]] = {
     State.FAILED: (State.PLANNED,),
     State.ABANDONED: (State.PLANNED,),
 }
+
+
+class OutcomesOnDisk(StoredOutcomes):
+    """What is known of jobs that were run, also of those whose results are to be taken over.
+
+    What was made of one is then found as well, by a fingerprint that depends on how often that was made.
+    """
+
+    def __init__(self, conn: Connection, settings: Settings, base_url: str) -> None:
+        super().__init__(conn, settings.name)
+        self._settings = settings
+        self._base_url = base_url
+        self._index = SidecarIndex(settings.output_dir)
+        self._stood: Mapping[tuple[str, str], needs.Stood] | None = None
+        self._seen: dict[tuple[str, str], int | None] = {}
+
+    def edition(self, job: str, fingerprint: str, output: str) -> int:
+        """Return how many of its earlier rounds had a result."""
+        key = (job, fingerprint)
+        if key not in self._seen:
+            self._seen[key] = self._on_disk(job, fingerprint, output)
+        found = self._seen[key]
+        return super().edition(job, fingerprint, output) if found is None else found
+
+    def _on_disk(self, job: str, fingerprint: str, output: str) -> int | None:
+        if not self._index.may_have(output):
+            return None
+        if self._stood is None:
+            self._stood = needs.stood(self._conn, self._settings.name)
+        row = self._stood.get((job, fingerprint), needs.Stood(State.PLANNED, 1, None))
+        if row.state is State.DONE:
+            return None
+        found = self._index.find_adoptable(
+            output,
+            manifest=self._settings.name,
+            job=job,
+            fingerprint=fingerprint,
+            base_url=self._base_url,
+        )
+        return found.edition if found is not None and _knows_more(found, row) else None
 
 
 def adoptable(
@@ -60,7 +101,7 @@ def adoptable(
     }
 
 
-def _knows_more(sidecar: Sidecar, job: diff.Candidate) -> bool:
+def _knows_more(sidecar: Sidecar, job: diff.Candidate | needs.Stood) -> bool:
     # Of one that is to be made again, the result it had is no result of the new round.
     if sidecar.round > job.round or (job.state in NEVER_SENT and sidecar.round == job.round):
         return True
@@ -105,7 +146,13 @@ def _of_its_round(conn: Connection, job: Job, sidecar: Sidecar, now: str) -> Job
     job = moves.through(conn, job, now, _OF_A_LATER_ROUND.get(job.state, ()))
     if sidecar.round > job.round:
         job = moves.found_round(
-            conn, job, now, round_=sidecar.round, key=sidecar.key, submitted_at=sidecar.submitted_at
+            conn,
+            job,
+            now,
+            round_=sidecar.round,
+            edition=sidecar.edition,
+            key=sidecar.key,
+            submitted_at=sidecar.submitted_at,
         )
     _count_as_paid(conn, job, sidecar, now)
     return job
