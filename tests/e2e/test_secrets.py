@@ -56,7 +56,7 @@ def holding(folder: Path) -> dict[str, list[str]]:
     found = {
         str(path.relative_to(folder)): traces(path.read_bytes() + str(path).encode())
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".mp4"
+        if path.is_file() and path.suffix not in (".mp4", ".png")
     }
     return {name: spellings for name, spellings in found.items() if spellings}
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.contract import Contract
@@ -82,7 +82,6 @@ def to(unit: Fraction, rounding: Callable[[Fraction], Fraction]) -> Callable[[Fr
     return lambda amount: rounding(amount / unit) * unit
 
 
-@settings(deadline=None)
 @given(
     base=st.sampled_from([0.0, 0.0, 0.4, 3.0, 7.5]),
     each=st.floats(0.3, 9.0),
@@ -114,7 +113,6 @@ def test_the_range_contains_the_charge(
         assert found.low - 1e-6 <= rule({"duration": wanted}) <= found.high + 1e-6
 
 
-@settings(deadline=None)
 @given(
     each=st.floats(0.3, 9.0),
     durations=st.sets(st.integers(1, 30), min_size=3, max_size=8),
@@ -231,7 +229,6 @@ def test_a_combination_that_was_never_paid_has_a_factor_for_each_of_its_options(
     assert price(book, duration=10, resolution="1080p", mode="fun") is None
 
 
-@settings(deadline=None)
 @given(
     each=st.floats(0.3, 9.0),
     factors=st.tuples(st.floats(1.0, 4.0), st.floats(1.0, 4.0)),
@@ -440,7 +437,6 @@ def test_prices_that_were_not_seen_since_all_have_changed_follow_the_others() ->
         max_size=5,
     ),
 )
-@settings(deadline=None)
 def test_whatever_was_paid_for_a_book_says_something_sensible(
     paid_for: list[tuple[dict[str, Json], float]], wanted: dict[str, Json]
 ) -> None:

@@ -448,7 +448,7 @@ PERSON = {State.PLANNED, State.ABANDONED}  # begun again, or given up
 FORBIDDEN = [
     # Paid work is never called failed for want of its result, nor sent again under another payment.
     *[(State.DOWNLOADING, new) for new in State if new not in PERSON | {State.DOWNLOADING, State.DONE}],
-    *[(State.DONE, new) for new in State if new not in (State.DONE, State.DOWNLOADING)],
+    *[(State.DONE, new) for new in State if new not in (State.DONE, State.DOWNLOADING, State.PLANNED)],
     # Nothing reaches a submit but what was never sent, or by a person's word from uncertain.
     *[
         (old, State.SUBMITTING)
@@ -493,4 +493,4 @@ def test_what_leads_back_to_a_payment() -> None:
 
     # Refused, or failed under `failed_rounds`; from all others by a person's `retry` only.
     by_itself = {State.SUBMITTING, State.WAITING}
-    assert back == by_itself | {State.DOWNLOADING, State.FAILED, State.ABANDONED}
+    assert back == by_itself | {State.DOWNLOADING, State.DONE, State.FAILED, State.ABANDONED}
