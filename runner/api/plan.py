@@ -20,13 +20,15 @@ from runner.api.plans.results_on_disk import OutcomesOnDisk, adoptable
 from runner.api.plans.taken_places import Taken, places_taken
 from runner.api.plans.waits import NO_CHAINS, ChainedJobs, hold
 from runner.api.plans.warnings import about_other_names, about_surprises, about_the_place
+from runner.errors import UsageError
 from runner.host.workspace import DatabasePlace, Workspace, find_workspace
 from runner.manifest import in_order
 from runner.manifest.left_out import LeftOut
 from runner.manifest.what_if import Change
-from runner.model import Basis, Budget, Estimate, Problem, Reference, Settings
+from runner.model import Basis, Budget, Estimate, ObjectPath, Problem, Reference, Settings
 from runner.money.budget import EPSILON
 from runner.pace.rate import RATE
+from runner.results.bucket import bucket_of
 from runner.results.sidecar import Sidecar, SidecarIndex
 from runner.store import diff, durations, jobs, ledger, rates, reporting, result_hosts, staging, switches
 from runner.store.database import StateDatabase, empty_database, open_to_read
@@ -270,6 +272,11 @@ def _attention(
     settings = opened.settings
     if found.missing is not None:
         yield f"{found.missing.in_words()}; {found.missing.way_out()}"
+    if isinstance(settings.output_dir, ObjectPath):
+        try:
+            bucket_of(settings.output_dir)
+        except UsageError as exc:
+            yield f"a run will send nothing: {exc.message}" + (f"; {exc.hint}" if exc.hint else "")
     yield from about_surprises(ledger.surprises(file.conn, settings.name))
     if not opened.sandbox:
         yield from about_the_place(opened.workspace.database, file, settings.name)

@@ -39,7 +39,7 @@ def copy(source: str | None, target: str | None) -> StateCopy:
     if old.database == new.database:
         raise UsageError(f"both are {old.database}", hint="name another database with --to")
     if not old.has_database:
-        raise no_database(old, sandbox=False)
+        raise no_database(old, sandbox=False, may_rehearse=False)
     with ExitStack() as stack:
         file = stack.enter_context(closing(open_to_read(old.database)))
         for name in manifests.names(file.conn):

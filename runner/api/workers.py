@@ -31,7 +31,7 @@ def seen(state: str | None) -> WorkersSeen:
     """
     workspace = find_workspace(None, state=state, sandbox=False)
     if not workspace.has_database:
-        raise no_database(workspace, sandbox=False)
+        raise no_database(workspace, sandbox=False, may_rehearse=False)
     with closing(open_to_read(workspace.database)) as file:
         return WorkersSeen(
             now_s=file.clock_of(SystemClock()).wall_s(),

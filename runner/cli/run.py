@@ -487,7 +487,7 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
             f"    (or on the page: rivya-batch serve {manifest}{flag}, then s and p)"
         )
     if (run_again := _run_again(result, again)) is not None:
-        steps.append(f"then {run_again}" if result.choices else run_again)
+        steps.append(run_again)
     other_ways = stuck_jobs.other_ways(result.stuck, manifest, flag)
     steps += other_ways[:1]
     if again_may_help := classes - MODERATION_LIKE:
@@ -516,7 +516,8 @@ def _run_again(result: RunResult, again: str) -> str | None:
     if code is Exit.REFUSED:
         return f"check the key with `rivya-batch credits`, then {again}"
     if left and code is not Exit.FAULT:
-        return f"{again}    (continues where this stopped{free and f'; {free}'})"
+        once = "once you have picked: " if result.choices else ""
+        return f"{again}    ({once}continues where this stopped{free and f'; {free}'})"
     return f"{again}    ({free})" if free else None
 
 

@@ -9,7 +9,7 @@ from runner.engine.run_state import RunState
 from runner.errors import Exit
 from runner.model import Order, OrderKind
 
-STOPPED = "stopped by `rivya-batch stop`; your jobs keep running at the service; run again to collect them"
+STOPPED = "told so by `rivya-batch stop`; your jobs keep running at the service; run again to collect them"
 
 
 def obey(run_state: RunState, order: Order) -> None:

@@ -122,9 +122,12 @@ def refuse_password(state: str) -> None:
         )
 
 
-def no_database(workspace: Workspace, *, sandbox: bool) -> UsageError:
-    """Return the error for a workspace in which nothing was run; a rehearsal has a database of its own."""
-    rehearsed = not sandbox and (workspace.root / "state" / SANDBOX_DB).exists()
+def no_database(workspace: Workspace, *, sandbox: bool, may_rehearse: bool = True) -> UsageError:
+    """Return the error for a workspace in which nothing was run; a rehearsal has a database of its own.
+
+    `may_rehearse` says that what was asked for is there for rehearsals too.
+    """
+    rehearsed = may_rehearse and not sandbox and (workspace.root / "state" / SANDBOX_DB).exists()
     hint = (
         "there were only rehearsals so far: add --sandbox" if rehearsed else "nothing has been run here yet"
     )

@@ -122,7 +122,8 @@ def test_a_job_waits_for_a_persons_choice_among_takes(bench: Bench) -> None:
     assert before["waits"]["for_choice"] == ["film"]
     assert "1 job waits for your choice: film" in first.stderr
     to_type = [line for line in first.stderr.splitlines() if line.startswith("next: ")]
-    assert [line.split()[1:3] for line in to_type] == [["rivya-batch", "pick"], ["then", "rivya-batch"]]
+    assert [line.split()[1:3] for line in to_type] == [["rivya-batch", "pick"], ["rivya-batch", "run"]]
+    assert "once you have picked" in to_type[1]
     assert bench.service.ledger.paid["prompt of film"] == 0
     assert bench.states() == {"done": 4, "planned": 1}
     status = bench.command("status", bench.manifest)

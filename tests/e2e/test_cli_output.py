@@ -103,6 +103,11 @@ def test_a_rehearsal_is_not_mistaken_for_nothing(command: Command, manifest: Pat
 
     assert [outcome.code for outcome in told] == [2] * 6
     assert all("only rehearsals so far: add --sandbox" in outcome.stderr for outcome in told)
+    asked = command("workers")  # has no rehearsals
+    assert asked.code == 2
+    assert "--sandbox" not in asked.stderr
+    rejected = command("retry", manifest, "--rejected", "--sandbox")
+    assert "`rivya-batch pick --reject`" in rejected.stderr
 
 
 def test_a_pattern_that_no_id_is_like_is_told(command: Command, manifest: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,19 @@ def test_frames_keep_their_prices_once_a_run_has_taken_them_up(reader: WallReade
     assert [at for at, _ in whole["prices"]] == [1]
     assert [some["tables"]["price"][number] for _, number in some["prices"]] == [[10, 10, None]]
     reader.close()
+
+
+def test_a_plan_warns_of_a_bucket_that_no_run_could_use(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    manifest.write_text(f"{MANIFEST}output: {{dir: 's3://no-films-{manifest.parent.name}/night'}}\n", "utf-8")
+
+    plan = make_wall(manifest, state=None, sandbox=True, without=Without(), announce=lambda _: None)
+
+    (warning,) = plan.warnings
+    assert warning.startswith("a run will send nothing: results in a bucket")
+    assert warning.endswith("pip install 'rivya-batch[s3]'")
 
 
 @pytest.mark.parametrize(
