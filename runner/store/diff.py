@@ -199,12 +199,14 @@ class Candidate(NamedTuple):
     state: str
     round: int
     key: str | None
+    edition: int
 
 
 def candidates(conn: Connection) -> Iterator[Candidate]:
     """Yield all that would be paid for, or may come to be paid for again: sidecars are looked for."""
     rows = conn.execute(
-        "SELECT i.position, i.job, i.fingerprint, i.output, coalesce(j.state, 'planned'), coalesce(j.round, 1), j.key"
+        "SELECT i.position, i.job, i.fingerprint, i.output, coalesce(j.state, 'planned'), coalesce(j.round, 1), j.key,"
+        " coalesce(j.edition, 0)"
         " FROM incoming i LEFT JOIN jobs j ON j.id = i.row"
         " WHERE i.sends = 1 OR i.change NOT IN ('new', 'planned', 'changed', 'renamed', 'done') ORDER BY i.position"
     )

@@ -282,15 +282,17 @@ class Stood(NamedTuple):
     state: State
     round: int
     key: str | None
+    edition: int = 0
 
 
 def stood(conn: Connection, manifest: str) -> dict[tuple[str, str], Stood]:
     """Return how far each job of a manifest has come, by id and fingerprint."""
     rows = conn.execute(
-        "SELECT job, fingerprint, state, round, key FROM jobs WHERE manifest = ?", (manifest,)
+        "SELECT job, fingerprint, state, round, key, edition FROM jobs WHERE manifest = ?", (manifest,)
     )
     return {
-        (row["job"], row["fingerprint"]): Stood(State(row["state"]), row["round"], row["key"]) for row in rows
+        (row["job"], row["fingerprint"]): Stood(State(row["state"]), row["round"], row["key"], row["edition"])
+        for row in rows
     }
 
 

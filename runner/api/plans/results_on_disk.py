@@ -102,9 +102,11 @@ def adoptable(
 
 
 def _knows_more(sidecar: Sidecar, job: diff.Candidate | needs.Stood) -> bool:
-    # Of one that is to be made again, the result it had is no result of the new round.
-    if sidecar.round > job.round or (job.state in NEVER_SENT and sidecar.round == job.round):
+    if sidecar.round > job.round:
         return True
+    if job.state in NEVER_SENT:
+        # Of one that is to be made again, the result it had is known: it is none of the new round.
+        return sidecar.round == job.round or not job.edition
     return job.state in (State.SUBMITTING, State.UNCERTAIN) and _is_of(sidecar, job.key)
 
 
