@@ -35,7 +35,7 @@ from runner.web.wall import WallReader
 
 TOLD_EVERY_S = 5.0  # how often a page looks at a database that tells when it has changed
 TOKEN_BYTES = 24
-STOPPED = "stopped from the live page; your jobs keep running at the service; run again to collect them"
+STOPPED = "told so from the live page; your jobs keep running at the service; run again to collect them"
 
 
 class LivePage:

@@ -135,6 +135,7 @@ def test_a_narrow_room_has_its_title_above_its_buttons(open_page: Callable[..., 
     assert button is not None
     assert titles["y"] + titles["height"] <= button["y"]
     assert "cat · noon" in title(page)
+    assert page.evaluate("(each => each.scrollWidth <= each.clientWidth)(document.querySelector('#room h2'))")
 
 
 def test_what_is_said_and_typed_next_can_be_read_in_the_room(
