@@ -497,6 +497,8 @@ def next_steps(result: RunResult, request: RunRequest) -> list[str]:
             f"rivya-batch retry {manifest}{flag}{only}"
             f"    (tries failed jobs again as they are; {paid}: shows the price and asks)"
         )
+        if result.held and run_again is None and not result.choices:
+            steps.append(f"then {again}    (makes what waits for them)")
     return steps + other_ways[1:]
 
 
@@ -508,6 +510,7 @@ def _run_again(result: RunResult, again: str) -> str | None:
     settled = ("done", "failed", "uncertain", "abandoned", "off")
     left = sum(n for state, n in result.counts.items() if state not in settled)
     left -= sum(group.count for group in result.stuck if group.listed and group.settled)
+    left -= result.held
     free = stuck_jobs.free_way(result.stuck)
     if code is Exit.CREDITS and result.surprises:
         return f"{again}    (accepts the charge and continues)"
@@ -515,7 +518,7 @@ def _run_again(result: RunResult, again: str) -> str | None:
         return f"{again}    (once there is room for more credits)"
     if code is Exit.REFUSED:
         return f"check the key with `rivya-batch credits`, then {again}"
-    if left and code is not Exit.FAULT:
+    if (left or result.choices) and code is not Exit.FAULT:
         once = "once you have picked: " if result.choices else ""
         return f"{again}    ({once}continues where this stopped{free and f'; {free}'})"
     return f"{again}    ({free})" if free else None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from runner.engine.run_state import NAMED, RunState
 from runner.errors import Exit
 from runner.lifecycle.chains import HeldBack, Need, Stand, held, stand_of
+from runner.lifecycle.rules import MODERATION_LIKE
 from runner.model import NEVER_SENT, Job, Reference, State
 from runner.steps.bind import Bound
 from runner.steps.context import RunContext
@@ -63,6 +64,9 @@ class HeldJobs:
     rows: Mapping[int, HeldBack[int]] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
     states: Mapping[int, State] = field(default_factory=dict)
+    refused: Collection[int] = (
+        frozenset()
+    )  # rows that failed for what they are: trying them again will not help
     off: Collection[str] = frozenset()
 
     @property
@@ -85,14 +89,17 @@ class HeldJobs:
                 f"{self._some(chosen)}{more}; pick one take for each, on the page or with `rivya-batch pick`, then run again"
             )
         roots = [why.root for why in self.rows.values() if not why.choice]
-        for states, off, what, remedy in (
+        for states, special, what, remedy in (
             ((State.FAILED,), False, "failed", "`rivya-batch retry` pays for these again and sets them free"),
+            ((State.FAILED,), True, "failed for what they are", "mend these in the manifest, then run again"),
             ((State.UNCERTAIN,), False, "are uncertain", "`rivya-batch resolve` settles these"),
             ((State.ABANDONED,), False, "were given up", "`rivya-batch retry --only ID` begins one again"),
             (NEVER_SENT, True, "are switched off", "`rivya-batch switch --on` switches them on"),
             (NEVER_SENT, False, "were not asked for", "run them too"),
         ):
-            waiting = [root for root in roots if self.states[root] in states and self._is_off(root) is off]
+            waiting = [
+                root for root in roots if self.states[root] in states and self._is_special(root) is special
+            ]
             if waiting:
                 number = len(waiting)
                 yield (
@@ -100,8 +107,10 @@ class HeldJobs:
                     f" {'it needs' if number == 1 else 'they need'} {what} ({self._some(dict.fromkeys(waiting))}): {remedy}"
                 )
 
-    def _is_off(self, row: int) -> bool:
-        return self.states[row] in NEVER_SENT and self.names[row] in self.off
+    def _is_special(self, row: int) -> bool:
+        if self.states[row] in NEVER_SENT:
+            return self.names[row] in self.off
+        return row in self.refused
 
     def _some(self, rows: Sequence[int] | Mapping[int, None]) -> str:
         names = [self.names[row] for row in rows]
@@ -123,7 +132,10 @@ def held_of(
     wanted: dict[int, list[Need[int]]] = {}
     names: dict[int, str] = {}
     states: dict[int, State] = {}
+    refused: set[int] = set()
     for each in found:
+        if each.state is State.FAILED and each.error_class in MODERATION_LIKE:
+            refused.add(each.need.source)
         wanted.setdefault(each.row, []).append(each.need)
         names[each.row] = each.job
         names[each.need.source], states[each.need.source] = each.source, each.state
@@ -138,5 +150,6 @@ def held_of(
         rows={row: why for row, why in held(wanted, stand).items() if made(row)},
         names=names,
         states=states,
+        refused=refused,
         off=off,
     )

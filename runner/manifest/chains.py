@@ -133,6 +133,15 @@ class Wrong(NamedTuple):
     code: str
     hint: str = ""
     warns: bool = False
+    behind: str = ""  # a job with mistakes itself, which is behind it
+
+
+class _Behind(NamedTuple):
+    """What a job with mistakes keeps from being made: the first, where it needs that one, and a few of all."""
+
+    spot: Spot
+    jobs: list[str]
+    number: int
 
 
 class Chains:
@@ -152,6 +161,8 @@ class Chains:
         self._later: dict[str, Draft] = {}
         self._later_bases: set[str] = set()  # of the takes among them
         self._asked_ids = 0
+        self._root: dict[str, str] = {}  # of a job that lacks another's result: the one that has the mistakes
+        self._behind: dict[str, _Behind] = {}
         self._frames = find_spec(FRAMES_PACKAGE) is not None
 
     def add(self, job: JobSpec, base: str, take: int, contract: Contract) -> None:
@@ -329,7 +340,7 @@ class Chains:
         sources = [self._known.get(job) for job in jobs]
         known = [each for each in sources if each is not None]
         if len(known) != len(sources):
-            return self._unknown(asked.job, spot)
+            return self._unknown(asked.job, spot, draft.spec.id)
         trouble = self._unsuited(asked, spot, draft, jobs[0], known[0])
         if trouble is not None:
             return trouble
@@ -382,11 +393,29 @@ class Chains:
             )
         return None
 
-    def _unknown(self, job: str, spot: Spot) -> Wrong:
+    def behind(self) -> Iterator[tuple[str, Wrong]]:
+        """Yield, for each job with mistakes that others need, the first of these and what to tell of them all."""
+        for root, (spot, jobs, number) in self._behind.items():
+            needs = f"the result of {shown(root)}, which has mistakes itself"
+            some = ", ".join(map(shown, jobs)) + (", …" if number > len(jobs) else "")
+            what = f"it needs {needs}" if number == 1 else f"{number:,} jobs ({some}) need {needs}"
+            yield jobs[0], Wrong(spot, what, "job-with-mistakes")
+
+    def _unknown(self, job: str, spot: Spot, asker: str) -> Wrong:
         if job in self._without:
-            return Wrong(
-                spot, f"it needs the result of {shown(job)}, which has mistakes itself", "job-with-mistakes"
-            )
+            root = self._root.get(job, job)
+            if asker not in self._root:
+                self._root[asker] = root
+                first, jobs, number = self._behind.get(root, (spot, [], 0))
+                if number < _NAMED:
+                    jobs.append(asker)
+                self._behind[root] = _Behind(first, jobs, number + 1)
+            return Wrong(spot, "", "job-with-mistakes", behind=root)
+        base, _, take = job.rpartition("-")
+        if take.isdecimal() and (takes := self._takes.get(base)):
+            of = f"{takes[0]} to {takes[-1]}" if len(takes) > 1 else f"{takes[0]} only"
+            what = f"there is no job {shown(job)} in this manifest"
+            return Wrong(spot, what, "unknown-job", f"the takes of {base} are {of}")
         like = None
         if self._asked_ids < _ASKED_IDS:
             self._asked_ids += len(self._known)

@@ -22,7 +22,7 @@ from runner.manifest.chains import NOTHING_KNOWN, AskedResult, Chains, Draft, Ou
 from runner.manifest.entry import Entry, read_entry
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.head import Head, takes_results
-from runner.manifest.hints import id_hint, reference_hint, twice_hint
+from runner.manifest.hints import id_hint, is_written, reference_hint, twice_hint
 from runner.manifest.inputs import Input
 from runner.manifest.left_out import LeftOut
 from runner.manifest.mending import Wanted
@@ -104,6 +104,10 @@ class Expander:
         yield from self._jobs()
         if self._chains is not None:
             yield from self._rest(self._chains)
+            for job, each in self._chains.behind():
+                self._job = job
+                self._error(each.spot, each.what, each.code)
+                self._placed += 1
         self._odd_cells.report(self._findings)
         self._odd_pictures.report(self._findings)
 
@@ -247,6 +251,8 @@ class Expander:
     def _made(self, chains: Chains, draft: Draft) -> JobSpec | None:
         job, wrong = chains.made(draft)
         for each in wrong:
+            if each.behind:
+                continue  # of all of them it is told once
             severity = Severity.WARNING if each.warns else Severity.ERROR
             self._report_as(each.spot, each.what, each.code, each.hint, severity)
         if not all(each.warns for each in wrong):
@@ -417,6 +423,8 @@ class Expander:
                     texts.append(text)
                 else:
                     hint = found.hint if self._row is None else reference_hint(path) or found.hint
+                    if self._registry.has(path) or is_written(path, self._head.jobs):
+                        hint = f"for the result of that job write {{job: {path}}}"
                     self._error(self._where(text), found.what, found.code, hint)
         files = [each for each in references if isinstance(each, Reference)]
         if len(files) != len(references):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Final
 
 from runner.manifest.entry import Entry
 from runner.manifest.odd_cells import is_odd, why_odd
 from runner.manifest.texts import Text
+from runner.manifest.yaml_tree import YamlMap
 
 _EMPTY_ID: Final = (
     "fill it in; of text without letters and digits `slug` leaves nothing: put something else into the id"
@@ -41,6 +43,16 @@ def reference_hint(path: str) -> str:
     if len(_MEDIA_NAMES.findall(path)) > 1:
         return "a cell names one file: make a column for each of them, and a reference of each column"
     return ""
+
+
+def is_written(job: str, entries: Sequence[object]) -> bool:
+    """Return whether a job of this id, or a take of one, is written as an entry of its own."""
+    base, _, take = job.rpartition("-")
+    return any(
+        each.get("id") == job or (take.isdecimal() and "repeat" in each and each.get("id") == base)
+        for each in entries
+        if isinstance(each, YamlMap)
+    )
 
 
 def twice_hint(entry: Entry) -> str:

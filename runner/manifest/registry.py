@@ -18,6 +18,10 @@ class Registry:
         """How many ids are taken."""
         return len(self._lines)
 
+    def has(self, job: str) -> bool:
+        """Return whether a job has this id."""
+        return job in self._lines
+
     def take_id(self, job: str, line: int) -> int | None:
         """Take an id for a job written on this line; return the line it was taken on before, or None."""
         count = len(self._lines)

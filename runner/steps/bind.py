@@ -80,7 +80,10 @@ def _results(conn: Connection, chosen: Sequence[Job]) -> dict[int, list[_Wanted]
             artifact = next((each for each in made[source.row] if each.number == of.result), None)
             if artifact is None:
                 number = len(made[source.row])
-                message = f"{source.id} has {number} result{'' if number == 1 else 's'}, and result {of.result} is asked for"
+                message = (
+                    f"{source.id} has {number} result{'' if number == 1 else 's'}, and result {of.result} is asked for:"
+                    f" change `result: {of.result}` in the manifest"
+                )
                 found[job.row] = _failure("no_such_result", message)
                 break
             files.append((_file_of(reference, artifact), of.frame))

@@ -160,14 +160,15 @@ class WaitingNeed(NamedTuple):
     need: Need[int]
     source: str
     state: State
+    error_class: str  # of it, where it has failed
     source_waits: bool  # for others, too
 
 
 def waiting(conn: Connection, manifest: str) -> list[WaitingNeed]:
     """Return what the jobs of a manifest that are not sent wait for, in its order."""
     rows = conn.execute(
-        "SELECT j.id, j.job, n.place, n.source, n.undecided, s.job AS source_job, s.state, s.blocked FROM needs n"
-        " JOIN jobs j ON j.id = n.job JOIN jobs s ON s.id = n.source"
+        "SELECT j.id, j.job, n.place, n.source, n.undecided, s.job AS source_job, s.state, s.error_class, s.blocked"
+        " FROM needs n JOIN jobs j ON j.id = n.job JOIN jobs s ON s.id = n.source"
         f" WHERE n.manifest = ? AND j.listed = 1 AND j.blocked > 0 AND j.state IN {NEVER_SENT_SQL}"
         " AND (n.undecided = 1 OR s.state <> 'done') ORDER BY j.position, n.place, s.position",
         (manifest,),
@@ -179,6 +180,7 @@ def waiting(conn: Connection, manifest: str) -> list[WaitingNeed]:
             Need(row["source"], row["place"], bool(row["undecided"])),
             row["source_job"],
             State(row["state"]),
+            row["error_class"] or "",
             row["blocked"] > 0,
         )
         for row in rows

@@ -200,6 +200,8 @@ def test_a_job_that_failed_stops_only_what_needs_it_and_retry_sets_it_free(bench
     assert (first.code, retried.code, last.code) == (3, 0, 0), said(first) + said(retried)
     assert "2 jobs were not sent, since jobs that they need failed (bad)" in first.stderr
     assert "rivya-batch retry" in first.stderr
+    assert "continues where this stopped" not in first.stderr
+    assert "(makes what waits for them)" in first.stderr
     assert idle["submits"] == 0
     assert idle["waits"]["held"] == {"failed": ["bad"]}
     assert bench.service.ledger.paid["prompt of stuck"] == 1
@@ -531,6 +533,30 @@ def test_a_first_job_that_is_no_longer_listed_is_told_before_anything_is_paid(be
 
     assert outcome.code == 2
     assert 'there is no job "still" in this manifest' in outcome.stderr
+
+
+def test_a_result_that_was_not_made_is_no_matter_of_another_try(bench: Bench) -> None:
+    bench.write([still("s"), film("m", "s", result=2, model="nano-banana"), film("g", "m")])
+
+    outcome = bench.run()
+    later = bench.run()
+
+    assert (outcome.code, later.code) == (3, 3), said(outcome)
+    assert "s has 1 result, and result 2 is asked for: change `result: 2` in the manifest" in outcome.stdout
+    assert "failed for what they are (m): mend these in the manifest, then run again" in outcome.stderr
+    for each in (outcome, later):
+        assert "next:" not in each.stderr  # neither another try nor another run helps
+
+
+@pytest.mark.parametrize("written", [("takes", "film"), ("film", "takes")])
+def test_the_id_of_a_job_in_the_place_of_a_file_is_told(bench: Bench, written: tuple[str, str]) -> None:
+    entries = {"takes": still("takes", repeat=2), "film": {"id": "film", "references": ["takes-1"]}}
+    bench.write([entries[each] for each in written])
+
+    outcome = bench.command("validate", bench.manifest)
+
+    assert outcome.code == 2
+    assert "for the result of that job write {job: takes-1}" in said(outcome)
 
 
 @pytest.mark.slow

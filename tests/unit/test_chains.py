@@ -204,6 +204,7 @@ def test_without_other_jobs_results_no_fingerprint_and_no_place_is_another(tmp_p
         ({"job": "still", "frame": "middle"}, "not-an-option", "frame is"),
         ({"job": "still", "picks": True}, "unknown-key", "did you mean `pick`?"),
         ({"job": "still", "result": 0}, "out-of-range", "result is 0"),
+        ({"job": "takes-3"}, "unknown-job", "the takes of takes are takes-1 to takes-2"),
         ({"job": "broken"}, "job-with-mistakes", 'needs the result of "broken", which has mistakes itself'),
     ],
 )
@@ -225,6 +226,23 @@ def test_what_is_wrong_with_a_reference_is_told_with_its_place(
     assert any(words in str(problem) for problem in told), told
     assert all(".references[0]" in problem.path for problem in told)
     assert "film" not in found.ids
+
+
+def test_what_one_job_with_mistakes_keeps_back_is_told_in_one_line(tmp_path: Path) -> None:
+    films = [{"id": f"f{number}", **FILM, "references": [{"job": "bad"}]} for number in range(199)]
+    found = read(
+        tmp_path,
+        {"id": "g", "model": "nano-banana-2", "prompt": "p", "references": [{"job": "f3"}, {"job": "bad"}]},
+        *films,
+        {"id": "bad", **STILL, "params": {"aspect_ratio": "x"}},
+    )
+
+    (told,) = [problem for problem in found.problems if problem.code == "job-with-mistakes"]
+    assert told.job == "f0"
+    assert told.what.startswith("200 jobs (")
+    assert told.what.endswith(', …) need the result of "bad", which has mistakes itself')
+    assert len(found.errors) == 2
+    assert not found.ids
 
 
 def test_a_circle_is_told_once_and_takes_along_what_needs_it(tmp_path: Path) -> None:

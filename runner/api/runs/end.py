@@ -16,7 +16,7 @@ from runner.api.manifests.binding import clean_parts
 from runner.api.runs.begun import BegunRun
 from runner.api.stuck_jobs import Stuck, stuck
 from runner.engine import Ended
-from runner.engine.chained import held_of
+from runner.engine.chained import HeldJobs, held_of
 from runner.errors import Exit, RunnerError, TemporaryTrouble, Terminated, UsageError
 from runner.host.clock import Clock, rfc3339
 from runner.host.workspace import DatabasePlace
@@ -26,7 +26,6 @@ from runner.results.parts import DiskTrouble
 from runner.results.storage import storage_of
 from runner.steps.download import stem_of
 from runner.store import jobs, ledger, needs, reporting, runs, switches, workers
-from runner.store.connection import Connection
 from runner.store.database import StateDatabase
 from runner.store.error_words import as_trouble
 from runner.store.price_books import Charged, charged_in_run
@@ -50,6 +49,7 @@ class RunResult:
     failures: list[reporting.FailedJobs]
     stuck: list[Stuck]
     choices: int  # jobs that wait for a person's choice
+    held: int  # jobs that wait for one, or for a job that does not come by itself
     surprises: int  # charges many times their estimates that a person has yet to see
     ended_for: frozenset[tuple[str, str]]  # (`failed` or `uncertain`, its class) of all there are
     failed_cost: float  # credits that count for failed jobs, whatever round they were for
@@ -138,6 +138,7 @@ def _finish(
     )
     charged, reserved = ledger.totals(file.conn, settings.name)
     assert file.place is not None
+    held = held_of(file.conn, settings.name) if needs.any_of(file.conn, settings.name) else HeldJobs()
     return RunResult(
         ended=ended,
         name=settings.name,
@@ -150,7 +151,8 @@ def _finish(
         surprises=len(ledger.surprises(file.conn, settings.name)),
         failures=reporting.failed_jobs(file.conn, settings.name),
         stuck=stuck(file.conn, settings.name),
-        choices=_choices(file.conn, settings.name),
+        choices=len(held.choices),
+        held=len(held.rows),
         ended_for=frozenset(
             (each.state, each.error_class) for each in reporting.failures(file.conn, settings.name)
         ),
@@ -161,10 +163,6 @@ def _finish(
         replaced=file.is_replaced,
         rescued=file.rescued_copy,
     )
-
-
-def _choices(conn: Connection, name: str) -> int:
-    return len(held_of(conn, name).choices) if needs.any_of(conn, name) else 0
 
 
 def _page(file: StateDatabase, settings: Settings, *, anew: bool) -> tuple[ResultPath | None, str]:
