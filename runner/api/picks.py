@@ -72,7 +72,7 @@ def pick_ids(
                 continue
             if not found:
                 raise UsageError(
-                    f"{name} has no job {pattern}", hint="`rivya-batch status` and the page show its ids"
+                    f"{name} has no job {pattern}", hint="`rivya-batch plan --all` and the page show its ids"
                 )
             wanted.update(dict.fromkeys(found, change))
         if pictures:

@@ -27,9 +27,8 @@ state_option = click.option(
 skip_invalid_option = click.option(
     "--skip-invalid", is_flag=True, help="Leave out jobs with mistakes; take the others (exit 3)."
 )
-only_option = click.option(
-    "--only", metavar="GLOB", help="Only jobs whose id matches; with `run`, submit only these."
-)
+only_option = click.option("--only", metavar="GLOB", help="Only jobs whose id matches.")
+submit_only_option = click.option("--only", metavar="GLOB", help="Submit only jobs whose id matches.")
 verbose_option = click.option("-v", "--verbose", count=True, help="Show more details.")
 
 

@@ -18,11 +18,11 @@ from runner.cli.output import (
     complain,
     json_option,
     named_state,
-    only_option,
     show,
     show_coloured,
     skip_invalid_option,
     state_option,
+    submit_only_option,
 )
 from runner.errors import Exit, UsageError
 from runner.host.environment import names_a_service
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @state_option
 @click.option("--sandbox", is_flag=True, help="Use the sandbox's database.")
 @skip_invalid_option
-@only_option
+@submit_only_option
 @CHOICE[0]
 @CHOICE[1]
 @CHOICE[2]

@@ -18,7 +18,7 @@ import click
 from runner.cli.beside import Besides
 from runner.cli.choice import CHOICE, meant
 from runner.cli.completion import MANIFEST
-from runner.cli.output import json_option, named_state, only_option, state_option, verbose_option
+from runner.cli.output import json_option, named_state, state_option, submit_only_option, verbose_option
 from runner.errors import UsageError
 from runner.lifecycle.selection import Only
 
@@ -163,7 +163,7 @@ OPTIONS = (
         help="Options of the sandbox: see `rivya-batch sandbox --help`.",
     ),
     click.option("--max-credits", type=CREDITS, metavar="N", help="Replace budget.max_credits for this run."),
-    only_option,
+    submit_only_option,
     *CHOICE,
     click.option(
         "--replace",

@@ -106,6 +106,7 @@ def test_a_rehearsal_is_not_mistaken_for_nothing(command: Command, manifest: Pat
     asked = command("workers")  # has no rehearsals
     assert asked.code == 2
     assert "--sandbox" not in asked.stderr
+    assert "plan --all" in command("pick", manifest, "nobody", "--sandbox").stderr
     rejected = command("retry", manifest, "--rejected", "--sandbox")
     assert "`rivya-batch pick --reject`" in rejected.stderr
 
