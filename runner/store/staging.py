@@ -9,17 +9,17 @@ one transaction. Where it is known that a manifest lists just what it listed whe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from runner.contract.once import OncePerObject
-from runner.fingerprint import canonical
 from runner.model import NEVER_SENT, Estimate, Job, JobSpec, Reference, State
 from runner.store import ledger, listings, moves, needs
-from runner.store.connection import Connection, SelectedRow
+from runner.store.causes import causes, only_chosen
+from runner.store.connection import Connection
 from runner.store.error_words import trouble
 from runner.store.jobs import (
     NEAREST_TO_A_RESULT,
@@ -360,11 +360,11 @@ def _compare(conn: Connection, manifest: str) -> None:
         (manifest,),
     )
     rows = list(known)
-    chosen = _only_chosen(rows)
+    chosen = only_chosen(rows)
     changed = [
         (
             "planned" if row["job"] in chosen else "changed",
-            "" if row["job"] in chosen else " ".join(_causes(row)),
+            "" if row["job"] in chosen else " ".join(causes(row)),
             row["position"],
         )
         for row in rows
@@ -378,69 +378,6 @@ def _keep_results(conn: Connection) -> None:
         "UPDATE incoming SET refs = j.refs FROM jobs j WHERE j.id = incoming.row AND incoming.refs <> j.refs"
         f" AND j.state NOT IN {NEVER_SENT_SQL} AND incoming.position IN (SELECT position FROM incoming_needs)"
     )
-
-
-def _causes(row: SelectedRow) -> list[str]:
-    """Return what differs between a staged job and the row that was listed under its id until now."""
-    causes = []
-    if row["model"] != row["old_model"]:
-        causes.append("model")
-    if row["prompt"] != row["old_prompt"]:
-        causes.append("prompt")
-    if _params_differ(row["old_params"], row["params"]):
-        causes.append("params")
-    # Where nothing else differs, the job is another whose result is taken.
-    if _references_differ(row["old_refs"], row["refs"]) or (not causes and '"of"' in row["refs"]):
-        causes.append("reference")
-    return causes
-
-
-def _params_differ(one: str, other: str) -> bool:
-    """Compare as fingerprints do: neither the order of keys nor `6.0` for `6` is a difference."""
-    return one != other and canonical(json.loads(one)) != canonical(json.loads(other))
-
-
-def _references_differ(one: str, other: str) -> bool:
-    """Compare contents only: a file that was moved is the same reference. What jobs will make has none yet."""
-    return one != other and [_content(item) for item in json.loads(one)] != [
-        _content(item) for item in json.loads(other)
-    ]
-
-
-def _only_chosen(rows: Sequence[SelectedRow]) -> set[str]:
-    """Return which of these jobs were waiting for a person's choice, or for one of them, and are no other since.
-
-    That is no edit: they are sent as they were planned.
-    """
-    waiting = {
-        row["job"]: (json.loads(row["old_refs"]), json.loads(row["refs"]))
-        for row in rows
-        if row["unsent"] and '"of"' in row["old_refs"] and _causes(row) == ["reference"]
-    }
-    chosen: set[str] = set()
-    while True:
-        more = {
-            job for job, (old, new) in waiting.items() if job not in chosen and _is_chosen(old, new, chosen)
-        }
-        if not more:
-            return chosen
-        chosen |= more
-
-
-def _is_chosen(old: list[Any], new: list[Any], chosen: set[str]) -> bool:
-    """Whether one place of a job's references, of which others have not changed, was decided."""
-    decided = False
-    for one, other in zip(old, new, strict=False):
-        if "of" not in one or "of" not in other:
-            if one["sha256"] != other["sha256"]:
-                return False
-        elif one["of"]["undecided"] or not chosen.isdisjoint(other["of"]["jobs"]):
-            decided = True
-    return decided and len(old) == len(new)
-
-
-def _content(item: Mapping[str, Any]) -> object:
-    return item["path"] if "of" in item else item["sha256"]
 
 
 def gone_sql(conn: Connection) -> str:

@@ -16,6 +16,7 @@ from runner.manifest import open_manifest
 from runner.manifest.chains import NothingKnown, Outcomes
 from runner.model import JobSpec, Opinion, PickChange, Reference, State
 from runner.schemas import load_contracts
+from runner.store import causes as store_causes
 from runner.store import jobs, moves, needs, picks
 from runner.store.database import StateDatabase
 from tests.databases import close, each_database, empty_state
@@ -517,3 +518,34 @@ def test_of_new_twins_one_takes_over_what_is_known_of_an_old_one(tmp_path: Path,
     assert editions("a", "s") == [False, True]
     assert editions("a", "b") == [True, False]
     assert editions("b", "a", "s") == [False, False, True]
+
+
+def test_a_choice_that_a_chain_of_thousands_waits_for_is_followed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reference(job: str, undecided: bool) -> str:
+        of = {"jobs": [job], "undecided": undecided}
+        return json.dumps([{"path": f"job: {job}", "sha256": "", "of": of}])
+
+    rows: list[Any] = [
+        {
+            **dict.fromkeys(("model", "prompt", "params", "old_model", "old_prompt", "old_params"), "{}"),
+            "job": f"m{number}",
+            "unsent": 1,
+            "old_refs": reference(f"m{number - 1}", undecided=number == 0),
+            "refs": reference(f"m{number - 1}", undecided=False),
+        }
+        for number in range(2_000)
+    ]
+    asked: list[object] = []
+    real = store_causes._is_chosen
+
+    def counting(old: list[Any], new: list[Any], chosen: set[str]) -> bool:
+        asked.append(new)
+        return real(old, new, chosen)
+
+    monkeypatch.setattr(store_causes, "_is_chosen", counting)
+
+    assert len(store_causes.only_chosen([*reversed(rows)])) == 2_000
+    assert store_causes.only_chosen(rows[1:]) == set()
+    assert len(asked) < 7_000
