@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace as replace_fields
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from runner.store.jobs import (
     references_json,
 )
 
+_AT_ONCE = 500
 _WAITS = (
     "(SELECT count(*) FROM needs n JOIN jobs s ON s.id = n.source WHERE n.job = jobs.id"
     " AND (n.undecided = 1 OR s.state <> 'done'))"
@@ -189,15 +190,24 @@ def waiting(conn: Connection, manifest: str) -> list[WaitingNeed]:
 
 def sources(conn: Connection, rows: Sequence[int]) -> dict[tuple[int, int], Job]:
     """Return the job behind each decided reference of these rows, by (row, place)."""
-    found: dict[tuple[int, int], Job] = {}
-    for row in rows:
-        needs = conn.execute(
-            "SELECT place, source FROM needs WHERE job = ? AND undecided = 0", (row,)
-        ).fetchall()
-        for need in needs:
-            job = conn.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (need["source"],)).fetchone()
-            found[row, need["place"]] = read_job(job)
-    return found
+    wanted: dict[tuple[int, int], int] = {}
+    for marks, some in _in_parts(rows):
+        for need in conn.execute(
+            f"SELECT job, place, source FROM needs WHERE undecided = 0 AND job IN ({marks})", some
+        ):
+            wanted[need["job"], need["place"]] = need["source"]
+    found: dict[int, Job] = {}
+    for marks, some in _in_parts([*dict.fromkeys(wanted.values())]):
+        for row in conn.execute(f"SELECT {COLUMNS} FROM jobs WHERE id IN ({marks})", some):
+            found[row["id"]] = read_job(row)
+    return {place: found[source] for place, source in wanted.items()}
+
+
+def _in_parts(rows: Sequence[int]) -> Iterator[tuple[str, Sequence[int]]]:
+    """Yield rows a few hundred at a time, each time with the marks of a statement for them."""
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        yield ", ".join("?" * len(some)), some
 
 
 class StoredOutcomes:

@@ -549,3 +549,27 @@ def test_a_choice_that_a_chain_of_thousands_waits_for_is_followed_once(
     assert len(store_causes.only_chosen([*reversed(rows)])) == 2_000
     assert store_causes.only_chosen(rows[1:]) == set()
     assert len(asked) < 7_000
+
+
+def test_what_many_jobs_take_is_read_in_parts(
+    tmp_path: Path, file: StateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films = [
+        {"id": f"f{number}", **MIXED, "references": [{"job": "s"}, {"job": "t"}, {"job": "s"}][: number + 1]}
+        for number in range(3)
+    ]
+    apply(
+        file,
+        *specs(tmp_path, {"id": "s", **STILL}, {"id": "t", "model": "z-image", "prompt": "other"}, *films),
+    )
+    rows = [row_of(file, f"f{number}") for number in range(3)]
+    monkeypatch.setattr(needs, "_AT_ONCE", 2)
+
+    found = needs.sources(file.conn, rows)
+
+    assert {place: job.id for place, job in found.items()} == {
+        (rows[0], 0): "s",
+        (rows[1], 0): "s", (rows[1], 1): "t",
+        (rows[2], 0): "s", (rows[2], 1): "t", (rows[2], 2): "s",
+    }  # fmt: skip
+    assert needs.sources(file.conn, []) == {}
