@@ -16,7 +16,7 @@ import anyio
 import anyio.abc
 
 from runner.engine import chained, polls, questions, submits, uploads
-from runner.engine.completeness import look_at_the_ledger
+from runner.engine.completeness import NO_ROOM, look_at_the_ledger
 from runner.engine.connections import Connections
 from runner.engine.ending import Ending
 from runner.engine.gates import Conditions, Gates, gates
@@ -28,7 +28,6 @@ from runner.engine.view import Ended, Progress, RunOptions
 from runner.errors import Exit, RunnerError
 from runner.host.clock import epoch
 from runner.model import Job, State
-from runner.money.budget import Verdict
 from runner.pace.scheduler import Call, Offer, Scheduler
 from runner.pace.shared import SharedRate
 from runner.steps.context import RunContext
@@ -39,12 +38,6 @@ from runner.store import jobs
 POSTPONE_S = (
     1.0  # when a task that was slow to be told of is looked at again, while others like it are asked about
 )
-
-NO_ROOM = {
-    Verdict.OVER_TOTAL: "the next job does not fit under budget.max_credits; raise it, or use --max-credits N",
-    Verdict.OVER_DAY: "the next job does not fit under budget.max_credits_per_day; raise it, or run again when the"
-    " last 24 hours of this workspace hold less",
-}
 
 
 class Engine:
