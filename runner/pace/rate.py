@@ -131,7 +131,7 @@ class RateLimiter(Protocol):
             sent_at: When its request went; all that went before the gate last closed is one event.
             retry_after_s: What the answer asked for, made sane by `backoff`; None when absent.
             draw: A number from [0, 1) for the jitter where it did not say.
-            learn: False while it is unclear whether the rate was meant: obey, but stay where we are.
+            learn: False while it is unclear whether the rate was meant: obey, and take back no more than the last step up.
         """
 
     def learned(self) -> object:
@@ -383,6 +383,9 @@ class LearnedRate(KeptRate):
         if learn and not self._told:  # the first of a row that is clear
             self._told = True
             self._learn(wait_s)
+        elif not learn and (was := self._now).phase is Phase.PROBE:
+            # It may be the step up: at the pace before, the next refusals tell.
+            self._now = replace(was, phase=Phase.CRUISE, pace=was.before, before=math.inf, quiet=0)
 
     def _learn(self, wait_s: float) -> None:
         """Take what passed up to a refusal for the limit."""
