@@ -34,8 +34,15 @@ from runner.cli.output import complain, named_state, only_option, show, state_op
     help="The new manifest.  [default: MANIFEST-again.yaml]",
 )
 @click.option("--sandbox", is_flag=True, help="Results of rehearsals are meant.")
+@click.option("--run", "run_it", is_flag=True, help="Then run it, as `run` does: it asks before it spends.")
+@click.option(
+    "--yes", "-y", is_flag=True, help="With --run: spend without asking (needed without a terminal)."
+)
 @state_option
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     manifest: Path,
     only: str | None,
     picked: bool,
@@ -45,8 +52,10 @@ def command(
     repeat: int | None,
     output: Path | None,
     sandbox: bool,
+    run_it: bool,
+    yes: bool,
     state: str | None,
-) -> None:
+) -> int:
     """Write a new manifest of jobs of MANIFEST, with what is to be different, and price it at once.
 
     From drafts to finals: rivya-batch again drafts.yaml --picked --set resolution=720p --repeat 3 -o finals.yaml
@@ -57,6 +66,8 @@ def command(
 
     place = named_state(state, sandbox=sandbox)
     these = meant(manifest, only, picked=picked, rejected=rejected, ids=ids, state=place, sandbox=sandbox)
+    if yes and not run_it:
+        raise UsageError("--yes is for --run: without it nothing is spent")
     if these is None:
         raise UsageError("it is not said which jobs", hint="add --picked, --ids FILE or --only 'cat-*'")
     out = output or manifest.with_name(f"{manifest.stem}-again.yaml")
@@ -65,5 +76,12 @@ def command(
     )
     complain(summary_words(done.plan, {**done.plan.credits, "balance": None}))
     typed = shlex.quote(str(out)) + (" --sandbox" if sandbox else "")
+    if run_it:
+        from runner.cli.run import command as run
+
+        complain(f"wrote {out}")
+        code: int = context.invoke(run, manifest=out, sandbox=sandbox, state=state, yes=yes)
+        return code
     complain(f"wrote {out}; next: rivya-batch plan {typed}, then rivya-batch run {typed}")
     show(str(out))
+    return 0

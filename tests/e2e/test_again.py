@@ -118,3 +118,21 @@ def test_the_axes_are_kept_so_that_the_page_groups_the_finals(bench: Bench) -> N
         for light in ("noon", "first snow")
         for take in (1, 2)
     }
+
+
+def test_the_finals_are_run_by_the_same_command_after_the_question(bench: Bench) -> None:
+    drafts(bench)
+    again = ("again", bench.manifest, "--only", "a", "--set", "resolution=720p", "-o")
+    folder = bench.command.workspace
+
+    unasked = bench.command(*again, folder / "one.yaml", "--run")
+    paid = len(bench.service.ledger.posts)
+    run = bench.command(*again, folder / "two.yaml", "--run", "--yes")
+    mistaken = bench.command(*again, folder / "three.yaml", "--yes")
+
+    assert (unasked.code, run.code, mistaken.code) == (2, 0, 2), said(run)
+    assert (folder / "one.yaml").is_file()
+    assert paid == 4, "something was paid for without a word"
+    assert len(bench.service.ledger.posts) == 5
+    assert "two: 1 job: 1 new" in run.stderr
+    assert not (folder / "three.yaml").exists()
