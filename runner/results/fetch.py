@@ -485,6 +485,8 @@ def _write(
 def _write_the_last(
     part: PartFile, data: bytes, begin: tuple[int, PartOrigin | None] | None, unpacker: Unpacker | None
 ) -> Content:
+    if unpacker is None and begin is not None and not begin[0]:
+        return part.take_whole(data)
     _write(part, data, begin, unpacker)
     if unpacker is not None:
         unpacker.finish()

@@ -183,12 +183,15 @@ class PartFile:
     def __init__(self, path: Path, folder: Path, noted: set[Path] | None = None) -> None:
         self.path = path
         self._folder = folder  # the output folder, for messages
-        self._notes = path.with_name(path.name + ".json")
         self._all_noted = noted  # the parts of this folder that have notes; None when nobody looked
         self._file: BinaryIO | None = None
 
     def __repr__(self) -> str:
         return f"PartFile({str(self.path)!r})"
+
+    @property
+    def _notes(self) -> Path:
+        return self.path.with_name(self.path.name + ".json")
 
     @property
     def noted(self) -> bool:
@@ -222,11 +225,9 @@ class PartFile:
         """
         self.close()
         with disk_errors(self._folder):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._file = os.fdopen(os.open(self.path, flags, 0o666), "r+b", buffering=0)
+            self._file = os.fdopen(self._opened(os.O_RDWR), "r+b", buffering=0)
             if not offset:
-                self._notes.unlink(missing_ok=True)
+                self.forget()
             self._file.truncate(offset)
             self._file.seek(offset)
             if progress is not None and not offset:
@@ -244,6 +245,29 @@ class PartFile:
             while rest:
                 rest = rest[self._file.write(rest) :]
 
+    def take_whole(self, data: bytes) -> Content:
+        """Write all of a body, which came at once, sync it to the disk and say what it is; nothing is noted."""
+        self.close()
+        with disk_errors(self._folder):
+            self.forget()
+            number = self._opened(os.O_RDWR | os.O_TRUNC)
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(number, rest) :]
+                os.fsync(number)
+            finally:
+                os.close(number)
+        return _content(io.BytesIO(data), len(data), Sha256(hashlib.sha256(data).hexdigest()))
+
+    def _opened(self, flags: int) -> int:
+        flags |= os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self.path, flags, 0o666)
+        except FileNotFoundError:  # the first one in its folder
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, flags, 0o666)
+
     def finish(self) -> Content:
         """Sync what is there to the disk and say what it is. Closes the file."""
         try:
@@ -259,18 +283,7 @@ class PartFile:
                 if size <= READ_AT_ONCE_BYTES:  # looking at its parts is many small reads
                     file.seek(0)
                     looked_at = io.BytesIO(file.read())
-                found = identify(looked_at, size)
-                media = found.media
-                cut = whole(looked_at, media, size) if media else None
-                return Content(
-                    size_bytes=size,
-                    sha256=sha256_of(looked_at),
-                    media=media,
-                    sure=found.sure,
-                    cut=cut,
-                    ended=media is not None and cut is None and media.extension not in WITHOUT_END,
-                    head=found.head,
-                )
+                return _content(looked_at, size, sha256_of(looked_at))
         finally:
             self.close()
 
@@ -286,14 +299,31 @@ class PartFile:
         self.close()
         with disk_errors(self._folder):
             self.path.unlink(missing_ok=True)
-            self.forget()
+        self.forget()
 
     def forget(self) -> None:
-        """Remove the notes; for a part that became a finished file."""
+        """Remove the notes, if there are any; for a part that became a finished file."""
+        if not self.noted:
+            return
         with disk_errors(self._folder):
             self._notes.unlink(missing_ok=True)
         if self._all_noted is not None:
             self._all_noted.discard(self.path)
+
+
+def _content(file: BinaryIO, size: int, sha256: Sha256) -> Content:
+    found = identify(file, size)
+    media = found.media
+    cut = whole(file, media, size) if media else None
+    return Content(
+        size_bytes=size,
+        sha256=sha256,
+        media=media,
+        sure=found.sure,
+        cut=cut,
+        ended=media is not None and cut is None and media.extension not in WITHOUT_END,
+        head=found.head,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

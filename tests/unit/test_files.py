@@ -382,6 +382,60 @@ def test_a_part_begun_anew_forgets_what_was_noted(part: PartFile) -> None:
     part.close()
 
 
+def test_a_body_that_came_at_once_replaces_what_an_earlier_attempt_left_and_noted(
+    folder: OutputFolder,
+) -> None:
+    part = folder.part("hero")
+    part.begin(0, NOTES)
+    part.write(b"more than comes now")
+    part.close()
+    folder.prepare()  # the next run
+    part = folder.part("hero")
+
+    content = part.take_whole(b"film")
+
+    assert (content.size_bytes, content.sha256) == (4, sha(b"film"))
+    assert tree(folder) == {".parts/autumn/hero.part": b"film"}
+    assert (part.noted, part.progress()) == (False, None)
+
+
+def test_notes_of_an_earlier_run_are_gone_before_the_part_is_another(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = folder.part("hero")
+    part.begin(0, NOTES)
+    part.write(b"abcdef")
+    part.close()
+    folder.prepare()
+
+    def killed(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "open", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.part("hero").take_whole(b"film")
+    monkeypatch.undo()
+
+    assert tree(folder) == {".parts/autumn/hero.part": b"abcdef"}
+
+
+def test_a_body_is_on_the_disk_before_it_may_get_its_name(
+    part: PartFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[bytes] = []
+    fsync = os.fsync
+
+    def remember(descriptor: int) -> None:
+        synced.append(part.path.read_bytes())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", remember)
+
+    part.take_whole(b"film")
+
+    assert synced == [b"film"]
+
+
 @pytest.mark.parametrize(
     "notes",
     ["", "[]", "null", "{", '{"source": 1}', "\0", "[" * 100_000,
@@ -418,6 +472,8 @@ def test_a_part_is_never_written_through_a_symlink(part: PartFile, tmp_path: Pat
 
     with pytest.raises(RunnerError):
         part.begin()
+    with pytest.raises(RunnerError):
+        part.take_whole(b"film")
 
     assert precious.read_bytes() == b"precious"
 
