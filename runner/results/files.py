@@ -20,7 +20,7 @@ import secrets
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from runner.errors import UsageError
 from runner.model import Artifact, ObjectPath, ResultPath, Sha256
@@ -32,6 +32,7 @@ from runner.results.parts import (
     disk_errors,
 )
 from runner.results.shared_references import REFERENCES
+from runner.results.standing import StandingNames
 from runner.results.storage import DISK, HALF, WhatStands, storage_of, suffix_of
 
 PARTS, OLD, MOVING = ".parts", ".old", ".moving"
@@ -79,7 +80,9 @@ class OutputFolder:
             scratch = root
         self.scratch = scratch
         self._parts = scratch / PARTS / owner
-        self._safe: set[ResultPath] = set()
+        self._folders: dict[str, ResultPath] = {}  # those of jobs that were looked at, by their names
+        # A bucket is never asked which names it has: the sidecar tells of earlier results.
+        self._standing = StandingNames(root) if isinstance(root, Path) else None
         self._noted: set[Path] | None = None  # parts with notes on how to go on; None: not looked for yet
 
     def prepare(self) -> None:
@@ -150,7 +153,7 @@ class OutputFolder:
         name = f"{stem}+{number}.part" if number > 1 else f"{stem}.part"
         if second:
             name = f"{stem}+{number}+.part"
-        return PartFile(self._parts.joinpath(*PurePosixPath(name).parts), self.scratch, self._noted)
+        return PartFile(self._parts / name, self.scratch, self._noted)
 
     def publish(
         self,
@@ -159,8 +162,13 @@ class OutputFolder:
         *,
         there: Sequence[Artifact] = (),
         earlier: Sequence[ResultPath] = (),
+        again: bool = False,
     ) -> tuple[Artifact, ...]:
         """Give results of a job their final names; what other content stood there goes to `.old/`.
+
+        So does what stood under their names with other endings when this run first looked at the folder, and what it
+        has put there itself. What others put there since under other endings stays, unless `again` or `earlier` says
+        that the job had results before: another machine may have brought them.
 
         Safe to repeat after a crash at any instruction: a file that has the right content stays. The names are sure to
         be on the disk once the sidecar beside them is written (`sidecar.write`), which syncs their folder for all.
@@ -170,6 +178,7 @@ class OutputFolder:
             results: What has come, by the number of its url.
             there: Other results of the same task, which came before and stay.
             earlier: Files of the job that an earlier sidecar names, whatever their extensions.
+            again: Whether an earlier round of it may have brought results.
 
         Returns:
             All results of the job that are there now, by number.
@@ -188,7 +197,12 @@ class OutputFolder:
             stay = right | {item.path for item in there}
             count = max([*results, *(item.number for item in there)])
             taken = [path for path, standing in found.items() if standing is WhatStands.OTHER]
-            self._retire(stem, stay, count, [*taken, *(path for path in earlier if path not in found)])
+            by_name = again or bool(there) or bool(earlier) or self._may_stand(stem)
+            also = [*taken, *(path for path in earlier if path not in found)]
+            if by_name or also:
+                self._retire(stem, stay, count if by_name else None, also)
+            if self._standing is not None:
+                self._standing.add(stem)
             for path, result in new:
                 if path in right:
                     result.part.discard()
@@ -290,9 +304,12 @@ class OutputFolder:
                 return ()
             staged = self._stage(moves, pending)
             for move, path in staged:
-                self._inside(move.target.relative_to(self.root).as_posix(), "")
+                name = move.target.relative_to(self.root).as_posix()
+                self._inside(name, "")
+                stem, suffix = _split(name)
+                if self._standing is not None:
+                    self._standing.add(stem)
                 if storage.exists(move.target):
-                    stem, suffix = _split(move.target.relative_to(self.root).as_posix())
                     self._to_old([(move.target, stem, suffix), *self._sidecar(stem)])
                 storage.rename(path, move.target)
             storage.settle({move.target.parent for move, _ in staged})
@@ -328,12 +345,23 @@ class OutputFolder:
                 break
         return staged
 
+    def _may_stand(self, stem: str) -> bool:
+        return self._standing is None or self._standing.may_stand(stem)
+
     def _retire(
-        self, stem: str, stay: Collection[ResultPath], count: int, also: Sequence[ResultPath]
+        self, stem: str, stay: Collection[ResultPath], count: int | None, also: Sequence[ResultPath]
     ) -> None:
-        """Move a job's earlier files to `.old/`, but for those that stay; the sidecar they had goes with them."""
+        """Move a job's earlier files to `.old/`, but for those that stay; the sidecar they had goes with them.
+
+        Args:
+            stem: The job's output name.
+            stay: Files that stay.
+            count: How many numbers to look for with every ending; None: those of `also` only.
+            also: Other files of it.
+        """
         place = self._inside(stem, "")
-        moving = {path: suffix for path, suffix in self.storage.standing(place, count) if path not in stay}
+        found = () if count is None else self.storage.standing(place, count)
+        moving = {path: suffix for path, suffix in found if path not in stay}
         bare = str(place)
         for path in also:
             if path in stay or path in moving or not str(path).startswith(bare):
@@ -370,16 +398,19 @@ class OutputFolder:
 
     def _inside(self, stem: str, suffix: str) -> ResultPath:
         """Return `<root>/<stem><suffix>` after making sure that it is inside, symlinks included."""
-        parts = stem.split("/")
-        bad = any(part in ("", ".", "..") or "\0" in part for part in parts)
-        if bad or parts[0].casefold() in RESERVED:
-            raise UsageError(f"{stem!r} cannot be the name of a result", hint="change output.name")
-        folder = self.root.joinpath(*parts[:-1])
-        if folder not in self._safe:
-            if isinstance(folder, Path):
-                self._refuse_way_out(folder)
-            self._safe.add(folder)
-        return folder / (parts[-1] + suffix)
+        folder, slash, name = stem.rpartition("/")
+        if not _is_name(name) or (not folder and (slash or name.casefold() in RESERVED)):
+            raise _no_name(stem)
+        place = self._folders.get(folder)
+        if place is None:
+            parts = folder.split("/") if folder else []
+            if not all(map(_is_name, parts)) or (parts and parts[0].casefold() in RESERVED):
+                raise _no_name(stem)
+            place = self.root.joinpath(*parts)
+            if isinstance(place, Path):
+                self._refuse_way_out(place)
+            self._folders[folder] = place
+        return place / (name + suffix)
 
     def _refuse_way_out(self, folder: Path) -> None:
         assert isinstance(self.root, Path)
@@ -391,6 +422,14 @@ class OutputFolder:
                     f"{place} is a symlink that leads out of the output folder",
                     hint="remove it, or set output.dir",
                 )
+
+
+def _is_name(part: str) -> bool:
+    return part not in ("", ".", "..") and "\0" not in part
+
+
+def _no_name(stem: str) -> UsageError:
+    return UsageError(f"{stem!r} cannot be the name of a result", hint="change output.name")
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -120,6 +120,13 @@ def write_text(path: Path, pieces: Iterable[str], *, marked: bool = False) -> No
             raise
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write to an open file, however little it takes at once."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power cut, where the system can."""
     number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -252,9 +259,7 @@ class PartFile:
             self.forget()
             number = self._opened(os.O_RDWR | os.O_TRUNC)
             try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(number, rest) :]
+                write_all(number, data)
                 os.fsync(number)
             finally:
                 os.close(number)

@@ -27,6 +27,7 @@ from runner.results.parts import (
     disk_errors,
     sha256_of,
     sync_folder,
+    write_all,
 )
 
 
@@ -188,20 +189,19 @@ class DiskStorage:
 
     def look(self, path: ResultPath, sha256: Sha256, size_bytes: int) -> WhatStands:
         """See `ResultStorage`."""
-        if self.holds(path, sha256, size_bytes):
-            return WhatStands.SAME
-        return WhatStands.OTHER if os.path.lexists(path) else WhatStands.NOTHING
+        try:
+            there = os.lstat(_local(path))
+            if not stat.S_ISREG(there.st_mode) or there.st_size != size_bytes:
+                return WhatStands.OTHER
+            return WhatStands.SAME if self.sha256(path) == sha256 else WhatStands.OTHER
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            return WhatStands.NOTHING
 
     def holds(self, path: ResultPath, sha256: Sha256, size_bytes: int) -> bool:
         """See `ResultStorage`."""
-        there = _local(path)
-        try:
-            if there.is_symlink() or not there.is_file() or there.stat().st_size != size_bytes:
-                return False
-            with there.open("rb") as file:
-                return sha256_of(file) == sha256
-        except FileNotFoundError:
-            return False
+        return self.look(path, sha256, size_bytes) is WhatStands.SAME
 
     def sha256(self, path: ResultPath) -> Sha256:
         """See `ResultStorage`."""
@@ -220,16 +220,21 @@ class DiskStorage:
     def write(self, path: ResultPath, data: bytes, *, mime: str) -> None:
         """See `ResultStorage`."""
         there = _local(path)
-        new = there.with_name(there.name + ".new")
-        with disk_errors(there.parent):
-            there.parent.mkdir(parents=True, exist_ok=True)
-            number = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-            with os.fdopen(number, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(there)
-            sync_folder(there.parent)
+        folder, new = there.parent, f"{there}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        with disk_errors(folder):
+            try:
+                number = os.open(new, flags, 0o666)
+            except FileNotFoundError:
+                _make_folder(folder)
+                number = os.open(new, flags, 0o666)
+            try:
+                write_all(number, data)
+                os.fsync(number)
+            finally:
+                os.close(number)
+            os.replace(new, there)  # noqa: PTH105 (no Path is made for each of very many)
+            sync_folder(folder)
 
     def write_new(self, path: ResultPath, data: bytes, *, mime: str) -> bool:
         """See `ResultStorage`; there is one writer of a job's files."""
@@ -240,8 +245,12 @@ class DiskStorage:
 
     def take(self, part: PartFile, path: ResultPath, result: Result) -> None:
         """See `ResultStorage`."""
-        _make_folder(_local(path).parent)
-        part.path.rename(_local(path))
+        there = _local(path)
+        try:
+            os.rename(part.path, there)  # noqa: PTH104 (as above)
+        except FileNotFoundError:  # the first one in its folder
+            _make_folder(there.parent)
+            part.path.rename(there)
         part.forget()
 
     def put_file(self, source: Path, path: ResultPath, sha256: Sha256, size_bytes: int, *, mime: str) -> None:

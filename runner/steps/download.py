@@ -294,7 +294,11 @@ class Downloads:
         stem = stem_of(job)
         earlier = sidecar.read(self.folder.sidecar_path(stem))
         artifacts = self.folder.publish(
-            stem, came, there=there, earlier=[item.path for item in earlier.artifacts] if earlier else ()
+            stem,
+            came,
+            there=there,
+            earlier=[item.path for item in earlier.artifacts] if earlier else (),
+            again=job.round > 1 or job.edition > 0,
         )
         beside = Sidecar(
             manifest=job.manifest,

@@ -509,7 +509,7 @@ def test_a_range_is_what_a_browser_asks_for(asked: str | None, expected: tuple[i
     assert range_of(asked, 10) == expected
 
 
-def test_a_result_is_six_requests(flaky: Flaky, folder: OutputFolder) -> None:
+def test_a_result_is_five_requests(flaky: Flaky, folder: OutputFolder) -> None:
     publish(folder, b"film")
 
     assert flaky.calls == [
@@ -520,6 +520,5 @@ def test_a_result_is_six_requests(flaky: Flaky, folder: OutputFolder) -> None:
         ("get", "night/shots/hero.mp4"),
         ("put", "night/shots/hero.mp4"),
         ("get", "night/shots/hero.mp4"),
-        ("get", "night/shots/hero.json"),
         ("put", "night/shots/hero.json"),
     ]
