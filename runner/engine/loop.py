@@ -21,6 +21,7 @@ from runner.engine.connections import Connections
 from runner.engine.ending import Ending
 from runner.engine.gates import Conditions, Gates, gates
 from runner.engine.heartbeat import Heartbeat
+from runner.engine.intents import Intents
 from runner.engine.results import Results
 from runner.engine.run_state import RunState, in_words, named
 from runner.engine.share import ClaimedJobs
@@ -64,6 +65,7 @@ class Engine:
         self._ending = Ending(options.stop_at_s, context, scheduler)
         self._heartbeat = Heartbeat(self._run_state, self._results)
         self._connections = Connections()
+        self._intents = Intents(self._run_state)
         self._fault: BaseException | None = None
         self._waits_since = math.inf  # how often it was looked by then what all runs have begun
 
@@ -173,10 +175,13 @@ class Engine:
             self._backlog.move_due(now)
             self._judge_time(now)
             if self._reasons.halted:
+                self._intents_back(calls)
                 if not self._under_way():
                     return
                 await self._sleep(self._results.stop(now))
                 continue
+            if now >= self._intents.stale_at:
+                self._intents_back(calls)
             until_download = self._results.begin(start_download, now)
             permit_at = self._scheduler.rate.next_at(now)
             if permit_at > now and self._under_way():
@@ -192,6 +197,7 @@ class Engine:
                     continue
                 now = self._context.clock.mono_s()
                 open_ = self._gates(now)
+            self._see_to_intents(calls, open_, now)
             until = self._begin_call(calls, open_, now)
             if until is None:
                 until = self._scheduler.rate.next_at(now)
@@ -240,6 +246,18 @@ class Engine:
             )
         )
 
+    def _see_to_intents(self, calls: anyio.abc.TaskGroup, open_: Gates, now: float) -> None:
+        """Have the intents of what is sent next committed, and those withdrawn that are not sent after all."""
+        if not open_.refused.ever:
+            self._intents_back(calls)
+        elif rows := self._intents.wanted(open_, now):
+            calls.start_soon(self._guarded, self._intents.commit(rows), self._notify)
+
+    def _intents_back(self, calls: anyio.abc.TaskGroup) -> None:
+        """Have what is ready withdrawn: nothing is sent any more, or it waits for something."""
+        if self._intents:
+            calls.start_soon(self._guarded, self._intents.withdraw(self._intents.take_all()), self._notify)
+
     def _begin_call(self, calls: anyio.abc.TaskGroup, open_: Gates, now: float) -> float | None:
         """Begin one API request, if one is due; else return until when none is (None: begun)."""
         if open_.closed_until > now:
@@ -265,12 +283,12 @@ class Engine:
         """Begin the best request of a job, if one is due; else return until when none is (None: begun)."""
         run_state, backlog, connections = self._run_state, self._backlog, self._connections
         asking = run_state.health.question_failed
-        refused = len(backlog.refused) if open_.refused.now else 0
+        again = len(self._intents) + len(backlog.refused) if open_.refused.now else 0
         places = self._context.settings.limits.uploads - run_state.uploads_open if open_.uploads.now else 0
         offer = Offer(
             resends=len(backlog.resend) if open_.unclear.now else 0,
             unclear=backlog.unclear,
-            submits=refused + (len(backlog.ready) if open_.new.now else 0),
+            submits=again + (len(backlog.ready) if open_.new.now else 0),
             uploads=min(len(backlog.to_upload), max(places, 0)) if open_.new.now else 0,
             uploads_in_flight=run_state.uploads_open,
             may_poll=open_.polls.now,
@@ -285,12 +303,16 @@ class Engine:
             if asking and self._scheduler.rate.next_at(now) <= now:
                 return self._ask(calls, now)  # no other request could ask
             return min(choice.at, open_.opens_at)
+        repeat = choice.call is Call.SUBMIT and bool(backlog.resend) and open_.unclear.now
+        if choice.call is Call.SUBMIT and not (repeat or self._intents):
+            return open_.opens_at  # it is being committed
         if (at := self._permit_at(now)) > now:
             return min(at, open_.opens_at)
         match choice.call:
+            case Call.SUBMIT if repeat:
+                self._start(calls, Call.SUBMIT, submits.repeat(run_state, backlog.resend.popleft(), now))
             case Call.SUBMIT:
-                row = self._next_submit(refused, open_.unclear.now)
-                self._start(calls, Call.SUBMIT, submits.send(run_state, row, now))
+                self._start(calls, Call.SUBMIT, submits.send(run_state, self._intents.take(), now))
             case Call.POLL:
                 assert choice.job is not None
                 self._start(calls, Call.POLL, polls.ask(run_state, choice.job, now), choice.job)
@@ -304,17 +326,6 @@ class Engine:
         rate = self._scheduler.rate
         at = rate.next_at(now)
         return at if at > now or rate.has_permit(now) else rate.next_at(now)
-
-    def _next_submit(self, refused: int, may_resend: bool) -> int:
-        """Take the job that is sent next: one that may have been accepted, one that was not, a new one."""
-        backlog = self._backlog
-        if backlog.resend and may_resend:
-            return backlog.resend.popleft()
-        if refused:
-            return backlog.refused.popleft()
-        row, _ = backlog.ready.popleft()
-        self._run_state.admission.sending(row)
-        return row
 
     def _start(
         self,
@@ -366,6 +377,7 @@ class Engine:
                 self._backlog.next_due,
                 self._time_limit,
                 self._ending.next_at(now),
+                self._intents.stale_at,
                 run_state.health.gives_up_at,
                 run_state.waits.next_at(now),
                 key_at,
@@ -414,7 +426,9 @@ class Engine:
         return admission.shared_looks < self._waits_since + 2
 
     def _under_way(self) -> bool:
-        return self._connections.open() > 0 or self._results.open > 0 or self._run_state.freeing > 0
+        if self._intents.under_way or self._run_state.freeing > 0:
+            return True
+        return self._connections.open() > 0 or self._results.open > 0
 
     def _more_to_come(self) -> bool:
         """Whether a person's hand on the gate is all that keeps jobs back; a held run that has none left ends."""

@@ -11,26 +11,41 @@ from runner.money.budget import Verdict
 from runner.pace.scheduler import Call
 from runner.service.protocol import FailureClass, Meaning
 from runner.steps.submit import NotSent, Submitted, submit
+from runner.steps.submit import send as send_step
 
 
-async def send(run_state: RunState, row: int, sent_at: float) -> None:
-    """Send one job, for the first time or again, and see to what follows."""
+async def send(run_state: RunState, ready: Submitted, sent_at: float) -> None:
+    """Send one job whose intent is committed, and see to what follows."""
+    try:
+        done = await send_step(run_state.context, ready)
+    except BaseException:
+        _never_sent(run_state, sent_at)
+        raise
+    await _answered(run_state, done, sent_at)
+
+
+async def repeat(run_state: RunState, row: int, sent_at: float) -> None:
+    """Send once more what may have been accepted, if that is still allowed, and see to what follows."""
     try:
         done = await submit(run_state.context, row)
     except BaseException:
-        run_state.admission.sent(row, first=False)
         _never_sent(run_state, sent_at)
         raise
     run_state.admission.sent(row, first=done.first_send)
+    await _answered(run_state, done, sent_at)
+
+
+async def _answered(run_state: RunState, done: Submitted, sent_at: float) -> None:
     if done.answer is None:
         _never_sent(run_state, sent_at)
+        if done.not_sent is not None:
+            await not_sent(run_state, done)
+            return
     else:
         run_state.tally.submits += 1
         run_state.answered(Call.SUBMIT, done.answer, sent_at, done.job)
         run_state.handle_stop(done.stop, done.answer)
-    if done.not_sent is not None:
-        await _not_sent(run_state, done)
-    elif done.state is State.SUBMITTING:
+    if done.state is State.SUBMITTING:
         _again(run_state, done)
     else:
         run_state.credits_moved()
@@ -45,7 +60,8 @@ def _never_sent(run_state: RunState, sent_at: float) -> None:
     )
 
 
-async def _not_sent(run_state: RunState, done: Submitted) -> None:
+async def not_sent(run_state: RunState, done: Submitted) -> None:
+    """See to a job that cannot be sent now."""
     job = done.job
     if done.state in NEVER_SENT:
         run_state.admission.returned(job.row)  # it may have been sent before, and every send was refused

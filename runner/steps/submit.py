@@ -7,7 +7,7 @@ of the old bytes was definitely refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -76,12 +76,49 @@ class Submitted:
     reserved: float | None = None  # credits the service has named
     surprise: ledger.Surprise | None = None  # they are many times what was expected
 
+    @property
+    def may_leave(self) -> bool:
+        """Whether its bytes are committed and may be sent now."""
+        return self.not_sent is None and self.state is State.SUBMITTING and self.answer is None
+
 
 async def submit(context: RunContext, row: int) -> Submitted:
-    """Advance one job through its submit; sends at most once."""
-    ready = await context.writer.write(lambda conn: _intent(conn, context, row), to_send=True)
-    if ready.not_sent is not None or ready.state is not State.SUBMITTING:
-        return ready
+    """Advance one job through its submit: commit what is sent, then send; sends at most once."""
+    ready = await context.writer.write(partial(_intent, context=context, row=row), to_send=True)
+    return await send(context, ready) if ready.may_leave else ready
+
+
+async def intend(context: RunContext, rows: Sequence[int], *, soon: bool) -> list[Submitted | BaseException]:
+    """Commit what is sent of these jobs, in one transaction; what becomes of each.
+
+    From here on each may be paid, as far as a crash leaves anybody to know: `send` it within a moment, or `withdraw` it.
+
+    Args:
+        context: One run's view of the world.
+        rows: Jobs of which nothing is sent that may have been accepted.
+        soon: Nothing waits for it: it may be committed together with what comes next.
+    """
+    operations = [partial(_intent, context=context, row=row) for row in rows]
+    return await context.writer.write_each(operations, to_send=True, can_wait=soon)
+
+
+async def withdraw(context: RunContext, ready: Sequence[Submitted]) -> None:
+    """Put back what was to be sent, and of which no byte has left: a later run, or this one, begins it anew."""
+
+    def back(conn: Connection) -> None:
+        for each in ready:
+            job = jobs.get(conn, each.job.row)
+            if job.version != each.job.version:
+                raise jobs.StaleJob(f"job {job.id} was changed before it was sent")
+            ledger.release(conn, job, now=context.now())
+            moves.not_sent(conn, job, context.now())
+            context.event(conn, "not_sent", job, key=job.key)
+
+    await context.writer.write(back)
+
+
+async def send(context: RunContext, ready: Submitted) -> Submitted:
+    """Send what is committed, and commit the answer."""
     job = ready.job
     assert job.body is not None
     assert job.key is not None
@@ -147,7 +184,7 @@ def _as_new(conn: Connection, context: RunContext, job: Job) -> Job:
     return moves.back(conn, job, context.now())
 
 
-def _intent(conn: Connection, context: RunContext, row: int) -> Submitted:
+def _intent(conn: Connection, *, context: RunContext, row: int) -> Submitted:
     job = jobs.get(conn, row)
     if job.state is State.SUBMITTING and job.in_doubt == 0:
         job = _as_new(conn, context, job)  # it may have waited for hours: what fitted then may not fit now

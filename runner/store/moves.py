@@ -193,6 +193,13 @@ def back(conn: Connection, job: Job, now: str, *, new_bytes: bool = False, fresh
     return _advance(conn, job, now, State.PLANNED, **columns)
 
 
+def not_sent(conn: Connection, job: Job, now: str) -> Job:
+    """No byte of what was intended has left: it waits as if it had not been."""
+    return _advance(
+        conn, job, now, State.PLANNED, in_doubt=job.in_doubt - 1, attempts=job.attempts - 1, **_NEVER_SENT
+    )
+
+
 def uncertain(conn: Connection, job: Job, now: str, failure: Failure) -> Job:
     """It may have been paid, and no send of ours can tell any more: a person decides."""
     return _advance(conn, job, now, State.UNCERTAIN, **_error(failure))

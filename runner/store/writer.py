@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -89,8 +89,24 @@ class GroupWriter:
                 away just then, nobody knows: it may be kept.
             Exception: Whatever the operation raised.
         """
-        entry, batch = _Entry(operation, to_send=to_send), self._next
-        batch.entries.append(entry)
+        entry = _Entry(operation, to_send=to_send)
+        await self._committed([entry], can_wait=can_wait)
+        if entry.error is not None:
+            raise entry.error
+        result: T = entry.result
+        return result
+
+    async def write_each(
+        self, operations: Iterable[Callable[[Connection], T]], *, to_send: bool = False, can_wait: bool = False
+    ) -> list[T | BaseException]:
+        """Run operations in the next transaction; return the result of each, or what it raised and was undone for."""
+        entries = [_Entry(operation, to_send=to_send) for operation in operations]
+        await self._committed(entries, can_wait=can_wait)
+        return [entry.result if entry.error is None else entry.error for entry in entries]
+
+    async def _committed(self, entries: list[_Entry], *, can_wait: bool) -> None:
+        batch = self._next
+        batch.entries.extend(entries)
         batch.due = batch.due or not can_wait
         # What is committed must be known to its caller: a cancel waits for the answer.
         with anyio.CancelScope(shield=True):
@@ -99,10 +115,6 @@ class GroupWriter:
                 await self.flush()
             self._call()
             await batch.committed.wait()
-        if entry.error is not None:
-            raise entry.error
-        result: T = entry.result
-        return result
 
     def write_soon(self, operation: Callable[[Connection], Any]) -> None:
         """Run an operation with the next that is due, or `GATHER_S` from now; its own errors are dropped."""

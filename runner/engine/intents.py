@@ -1,0 +1,128 @@
+"""Jobs whose intent is committed a moment before their request may leave: then it goes when its permit comes.
+
+A commit takes a while, at a server six trips. So the next few are committed ahead, in one transaction: as many as can be
+sent within `AHEAD_S`, and no more than have room at the service now. Until it is sent, or withdrawn, an intent is money
+that nobody can tell of after a crash: the key finds out, as for a request that was on its way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from runner.engine import submits
+from runner.engine.connections import PLACES
+from runner.engine.gates import Gates
+from runner.engine.run_state import RunState
+from runner.steps.submit import Submitted, intend, withdraw
+
+AHEAD_S = 0.1  # a commit at a server that is far away, with another one before it
+STALE_S = 2.0  # what was not sent by then waits for something: it is withdrawn
+
+
+class Intents:
+    """Commits what is to be sent next, and withdraws what is not sent after all.
+
+    Args:
+        run_state: The run.
+    """
+
+    def __init__(self, run_state: RunState) -> None:
+        self._run_state = run_state
+        self._ready: deque[Submitted] = deque()
+        self._since = math.inf  # when the oldest of them was committed
+        self._committing = 0  # jobs
+        self._withdrawing = 0
+
+    def __len__(self) -> int:
+        """Return how many may be sent now."""
+        return len(self._ready)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether some are committed and not sent, or are about to be."""
+        return bool(self._ready or self._committing or self._withdrawing)
+
+    @property
+    def stale_at(self) -> float:
+        """When what is ready now has waited too long."""
+        return self._since + STALE_S if self._ready else math.inf
+
+    def take(self) -> Submitted:
+        """Take the one that is sent next."""
+        ready = self._ready.popleft()
+        self._since = self._run_state.now()
+        return ready
+
+    # --- ahead ---
+
+    def wanted(self, open_: Gates, now: float) -> list[int]:
+        """Take from the backlog what is to be committed now; the rows."""
+        run_state = self._run_state
+        backlog, scheduler = run_state.backlog, run_state.scheduler
+        near = len(self._ready) + self._committing
+        most = min(math.ceil(AHEAD_S * scheduler.rate_per_s), PLACES) if run_state.health.has_answered else 1
+        if self._committing or self._withdrawing or near > most // 2:
+            return []
+        rows: list[int] = []
+        here = scheduler.in_flight + backlog.unclear
+        while near + len(rows) < most and scheduler.tasks.room(now, here + near + len(rows)):
+            if backlog.refused and open_.refused.now:
+                rows.append(backlog.refused.popleft())
+            elif backlog.ready and open_.new.now and run_state.admission.allowance(0):
+                rows.append(backlog.ready.popleft()[0])
+                run_state.admission.sending(rows[-1])
+            else:
+                break
+        self._committing = len(rows)
+        return rows
+
+    async def commit(self, rows: list[int]) -> None:
+        """Commit the intents of these, and see to what cannot be sent."""
+        run_state = self._run_state
+        try:
+            found = await intend(run_state.context, rows, soon=bool(self._ready))
+        except BaseException:
+            for row in rows:
+                run_state.admission.sent(row, first=False)
+            raise
+        finally:
+            self._committing = 0
+        errors: list[BaseException] = []
+        # What goes back goes to the head of its queue: the last one first.
+        for row, done in reversed(list(zip(rows, found, strict=True))):
+            if isinstance(done, BaseException):
+                run_state.admission.sent(row, first=False)
+                errors.append(done)
+            else:
+                run_state.admission.sent(row, first=done.first_send)
+        ready = [done for done in found if isinstance(done, Submitted) and done.may_leave]
+        if ready and not self._ready:
+            self._since = run_state.now()
+        self._ready.extend(ready)
+        for done in reversed(found):
+            if isinstance(done, Submitted) and not done.may_leave:
+                await submits.not_sent(run_state, done)
+        if errors:
+            raise errors[0]
+
+    # --- and back ---
+
+    def take_all(self) -> list[Submitted]:
+        """Take all that is ready, to be withdrawn."""
+        back = list(self._ready)
+        self._ready.clear()
+        self._withdrawing += len(back)
+        return back
+
+    async def withdraw(self, back: list[Submitted]) -> None:
+        """Put back what was committed and not sent."""
+        run_state = self._run_state
+        try:
+            await withdraw(run_state.context, back)
+        finally:
+            self._withdrawing -= len(back)
+        for each in back:
+            run_state.admission.returned(each.job.row)
+        run_state.backlog.ready.extendleft((each.job.row, each.job.shape) for each in reversed(back))
+        run_state.credits_moved()
