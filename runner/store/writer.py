@@ -97,7 +97,11 @@ class GroupWriter:
         return result
 
     async def write_each(
-        self, operations: Iterable[Callable[[Connection], T]], *, to_send: bool = False, can_wait: bool = False
+        self,
+        operations: Iterable[Callable[[Connection], T]],
+        *,
+        to_send: bool = False,
+        can_wait: bool = False,
     ) -> list[T | BaseException]:
         """Run operations in the next transaction; return the result of each, or what it raised and was undone for."""
         entries = [_Entry(operation, to_send=to_send) for operation in operations]
