@@ -1,4 +1,4 @@
-"""Intents are committed a moment ahead of their sends: what is sent, held, stopped or refused, nothing is left half begun."""
+"""Intents are committed a moment ahead of their sends: whatever comes in between, nothing is left half begun."""
 
 from __future__ import annotations
 
