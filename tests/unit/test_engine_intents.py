@@ -13,6 +13,7 @@ from runner.engine.loop import Engine
 from runner.errors import Exit
 from runner.model import State
 from runner.steps import submit as steps
+from runner.store import jobs, moves
 from tests.live_engine import Live, live
 from tests.world import refused
 
@@ -41,7 +42,7 @@ async def test_what_leaves_is_committed_before_and_several_at_once(monkeypatch: 
     world = live(40)
     seen = committed_first(world)
     at_once: list[int] = []
-    intend = ahead.intend
+    intend = steps.intend
 
     async def counted(context: Any, rows: Any, **more: Any) -> Any:
         at_once.append(len(rows))
@@ -120,7 +121,7 @@ async def test_what_waits_for_a_shut_gate_is_put_back_and_sent_once_later(
         return refused(429, "rate_limited", **{"Retry-After": "1"}) if len(world.sent) == 10 else None
 
     world.refuse = shut_once
-    withdraw = ahead.withdraw
+    withdraw = steps.withdraw
 
     async def counted(context: Any, back: Any) -> None:
         waited.append(len(back))
@@ -149,15 +150,15 @@ async def test_a_limit_counts_what_is_committed_ahead() -> None:
 
 async def test_an_intent_that_fails_is_undone_alone_and_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
     world = live(20)
-    intend = steps.moves.intend
+    intend = moves.intend
 
     def broken(conn: sqlite3.Connection, job: Any, *args: Any, **more: Any) -> Any:
         after = intend(conn, job, *args, **more)
         if job.id == "j9":
-            raise steps.jobs.StaleJob("job j9 was changed")
+            raise jobs.StaleJob("job j9 was changed")
         return after
 
-    monkeypatch.setattr(steps.moves, "intend", broken)
+    monkeypatch.setattr(moves, "intend", broken)
 
     await world.run()
 
