@@ -60,9 +60,14 @@ class Intents:
         """Take from the backlog what is to be committed now; the rows."""
         run_state = self._run_state
         backlog, scheduler = run_state.backlog, run_state.scheduler
-        near = len(self._ready) + self._committing
-        most = min(math.ceil(AHEAD_S * scheduler.rate_per_s), PLACES) if run_state.health.has_answered else 1
-        if self._committing or self._withdrawing or near > most // 2:
+        if self._committing or self._withdrawing:
+            return []
+        if max(open_.closed_until, scheduler.rate.next_at(now)) > now + AHEAD_S:
+            return []
+        near, service = len(self._ready), run_state.health.state
+        careful = service.ill or service.submits_are_lost or not service.has_answered
+        most = 1 if careful else min(math.ceil(AHEAD_S * scheduler.rate_per_s), PLACES)
+        if near > most // 2:
             return []
         rows: list[int] = []
         here = scheduler.in_flight + backlog.unclear

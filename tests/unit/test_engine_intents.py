@@ -138,6 +138,23 @@ async def test_what_waits_for_a_shut_gate_is_put_back_and_sent_once_later(
     assert len(keys) == 31, "and one of them twice, that was refused"
 
 
+async def test_nothing_is_committed_while_nothing_may_be_sent_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was withdrawn, committed again, withdrawn, all the time."""
+    monkeypatch.setattr(ahead, "STALE_S", 0.01)
+    world = live(3)
+
+    def shut(body: dict[str, Any]) -> httpx.Response | None:
+        return refused(429, "rate_limited", **{"Retry-After": "1"}) if len(world.sent) == 1 else None
+
+    world.refuse = shut
+
+    ended = await world.run()
+
+    intents = world.file.conn.execute("SELECT count(*) FROM events WHERE kind = 'intent'").fetchone()[0]
+    assert ended.code is Exit.OK
+    assert intents <= 4 + 2
+
+
 async def test_a_limit_counts_what_is_committed_ahead() -> None:
     world = live(30)
 
