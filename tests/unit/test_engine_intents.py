@@ -138,7 +138,9 @@ async def test_what_waits_for_a_shut_gate_is_put_back_and_sent_once_later(
     assert len(keys) == 31, "and one of them twice, that was refused"
 
 
-async def test_nothing_is_committed_while_nothing_may_be_sent_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_committed_while_nothing_may_be_sent_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It was withdrawn, committed again, withdrawn, all the time."""
     monkeypatch.setattr(ahead, "STALE_S", 0.01)
     world = live(3)
