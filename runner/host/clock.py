@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from datetime import time as dt_time
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -248,7 +249,15 @@ def _read_boot_id() -> str | None:
 
 def rfc3339(epoch_s: float) -> str:
     """Return a time as text that sorts: `2026-11-22T18:44:07.123Z`."""
-    return f"{datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+    second, micros = int(epoch_s), round((epoch_s - int(epoch_s)) * 1e6)
+    if not 0 <= micros < 1_000_000 or second < 0:
+        return f"{datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+    return f"{_to_the_second(second)}.{micros // 1000:03}Z"
+
+
+@lru_cache(maxsize=10)
+def _to_the_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
 def epoch(text: str | None) -> float | None:

@@ -412,8 +412,14 @@ def _record(
     *,
     whole: bool,
 ) -> Job:
-    job = jobs.get(conn, begun.row)
     now = context.now()
+    move = moves.done if whole else moves.partly
+    job = begun
+    try:
+        after = move(conn, job, now)
+    except jobs.StaleJob:  # a trouble was noted, say: what has come has come all the same
+        job = jobs.get(conn, begun.row)
+        after = move(conn, job, now)
     jobs.save_artifacts(conn, job, artifacts)
     for host in hosts:
         result_hosts.save(conn, base_url=context.account.service, host=host, now=now)
@@ -421,9 +427,8 @@ def _record(
     warnings = {item.path.name: item.warning for item in artifacts if item.warning}
     if not whole:
         context.event(conn, "partly", job, files=files, missing=_numbers_missing(job, artifacts))
-        return moves.partly(conn, job, now)
-    after = moves.done(conn, job, now)
-    context.event(conn, "done", job, files=files, **({"warnings": warnings} if warnings else {}))
+    else:
+        context.event(conn, "done", job, files=files, **({"warnings": warnings} if warnings else {}))
     return after
 
 

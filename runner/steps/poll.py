@@ -12,7 +12,7 @@ from runner.model import Job, State
 from runner.service.protocol import Answer, FailureClass, Meaning, TaskView
 from runner.steps import trouble
 from runner.steps.context import RunContext
-from runner.steps.rounds import take_task
+from runner.steps.rounds import end_task
 from runner.store import jobs, ledger, moves
 from runner.store.connection import Connection
 
@@ -127,10 +127,11 @@ def _record(
         )
         return _with_trouble(context, found)
     asked_at_s = context.clock.wall_s() + (answer.skew_s or 0.0) if waiting.unwatched else None
-    after = take_task(conn, context, job, task, asked_at_s=asked_at_s, polled=True)
+    ended = end_task(conn, context, job, task, asked_at_s=asked_at_s, polled=True)
+    after, settled = ended.job, ended.settled
     failure = task_failure(task) if after.state in (State.FAILED, State.PLANNED) else None
     stop = Exit.CREDITS if failure is not None and task.cls is FailureClass.CREDITS else None
-    paid = ledger.paid(conn, after) if after.state is State.DOWNLOADING else None
+    paid = settled.paid if after.state is State.DOWNLOADING else None
     return Polled(
         job=after,
         answer=answer,
@@ -139,7 +140,7 @@ def _record(
         paid=paid,
         duration_s=after.duration_s,
         failure=failure,
-        surprise=ledger.surprise_of(conn, job),  # of the round that has ended
+        surprise=settled.surprise,  # of the round that has ended
         unread=task.unread,
         doubted=paid[1] if paid and task.final == 0 and paid[1] else None,
     )

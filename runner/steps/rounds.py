@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from runner.host.clock import epoch
 from runner.lifecycle.rules import AfterTask, Failure, after_task, oddness, task_failure, wants_another_round
 from runner.model import Job
@@ -67,7 +69,15 @@ def fail(
     return moves.fail(conn, job, now, failure, word=word, polled=polled)
 
 
-def take_task(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedTask:
+    """What became of a job whose task has ended, and of its money."""
+
+    job: Job
+    settled: ledger.Settlement
+
+
+def end_task(
     conn: Connection,
     context: RunContext,
     job: Job,
@@ -75,33 +85,25 @@ def take_task(
     *,
     asked_at_s: float | None = None,
     polled: bool = False,
-) -> Job:
-    """Record what a task says of itself, its money included, and advance the job accordingly.
+) -> EndedTask:
+    """Record the end of a task as it tells it, its money included, and advance the job accordingly.
 
     Args:
         conn: Inside a transaction.
         context: The run.
         job: The row as it is now.
-        task: The service's answer.
+        task: The service's answer, of a task that does not run any more.
         asked_at_s: When it was asked, by the service's clock, where nobody had watched the task till then.
         polled: Whether a poll has told so, not the answer to a submit.
-
-    Returns:
-        The row as it is now.
     """
     now = context.now()
     verdict = after_task(task)
-    if task.reserved:
-        ledger.note_reserved(conn, job, reserved=task.reserved, now=now)
-    if verdict is AfterTask.RUNNING:
-        after = moves.still_running(conn, job, now, word=task.word, overdue=job.overdue, polled=polled)
-        return trouble.note_end(conn, context, after, task)
     fetched = verdict is AfterTask.DOWNLOADING
     succeeded = fetched and task.status is not TaskStatus.FAILED
     final = task.final
     if final is None and not succeeded and task.reserved == 0 and not ledger.paid(conn, job)[0]:
         final = 0.0  # "charged in full" would be nothing: it never named another amount
-    ledger.settle(conn, job, final=final, succeeded=succeeded, now=now)
+    settled = ledger.settle(conn, job, final=final, succeeded=succeeded, now=now, reserved=task.reserved)
     if fetched:
         seconds = (
             _duration_s(task, asked_at_s, sent_ago_s=_sent_ago_s(context, job))
@@ -121,13 +123,13 @@ def take_task(
         if not task.urls:
             after = trouble.note_no_result(conn, context, after, task)
         context.event(conn, "succeeded", job, task_id=task.id, final_credits=task.final, seconds=seconds)
-        return after
+        return EndedTask(job=after, settled=settled)
     if verdict is AfterTask.NO_CREDITS:
         # Nothing was charged, and the same key would be answered with the same failure for ever.
         after = moves.begin_unpaid(conn, job, now)
         context.event(conn, "no_credits", job, task_id=task.id)
-        return after
-    return fail(
+        return EndedTask(job=after, settled=settled)
+    after = fail(
         conn,
         context,
         job,
@@ -137,6 +139,7 @@ def take_task(
         word=task.word,
         polled=polled,
     )
+    return EndedTask(job=after, settled=settled)
 
 
 def _sent_ago_s(context: RunContext, job: Job) -> float:

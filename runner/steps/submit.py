@@ -20,9 +20,11 @@ from runner.fingerprint import idempotency_key
 from runner.host.clock import epoch, rfc3339
 from runner.lifecycle.rules import (
     After,
+    AfterTask,
     Failure,
     SubmitOutcome,
     after_submit,
+    after_task,
     may_send,
     send_age_s,
     still_open_s,
@@ -31,8 +33,9 @@ from runner.model import NEVER_SENT, Job, State, Upload
 from runner.money.budget import Verdict
 from runner.pace.backoff import retry_delay_s
 from runner.service.protocol import Answer, FailureClass, Meaning
+from runner.steps import trouble
 from runner.steps.context import RunContext
-from runner.steps.rounds import fail, take_task
+from runner.steps.rounds import end_task, fail
 from runner.steps.upload import fresh_copies
 from runner.store import begun_jobs, jobs, late_answers, ledger, moves, switches, uploads
 from runner.store.connection import Connection
@@ -358,10 +361,8 @@ def _give_up(conn: Connection, context: RunContext, job: Job, failure: Failure) 
     return Submitted(job=job, state=State.UNCERTAIN, not_sent=NotSent.UNCERTAIN, failure=failure)
 
 
-def _record(conn: Connection, context: RunContext, sent: Job, answer: Answer) -> Submitted:
-    job = jobs.get(conn, sent.row)
-    if job.version != sent.version:
-        raise jobs.StaleJob(f"job {job.id} was changed while its submit was on the way")
+def _record(conn: Connection, context: RunContext, job: Job, answer: Answer) -> Submitted:
+    """Record what came of a send, in the row as it was when it left: the first write refuses one that was changed."""
     conflict = answer.meaning is Meaning.CONFLICT
     since = epoch(job.conflict_since)
     outcome = after_submit(
@@ -391,7 +392,10 @@ def _accepted(
         )
         return _give_up(conn, context, job, failure)
     now = context.now()
-    ledger.accept(conn, job, task_id=task.id, reserved=task.reserved, now=now)
+    # Two steps in one transaction: it was accepted, and then whatever its first word says.
+    runs = after_task(task) is AfterTask.RUNNING
+    after = moves.accepted(conn, job, now, task_id=task.id, word=task.word if runs else None)
+    surprise = ledger.accept(conn, job, task_id=task.id, reserved=task.reserved, now=now)
     context.event(
         conn,
         "accepted",
@@ -401,10 +405,12 @@ def _accepted(
         status=answer.status,
         key=job.key,
     )
-    # Two steps in one transaction: it was accepted, and then whatever its first word says.
-    waiting = moves.accepted(conn, job, now, task_id=task.id)
-    asked_at_s = context.clock.wall_s() + (answer.skew_s or 0.0) if job.attempts > 1 else None
-    after = take_task(conn, context, waiting, task, asked_at_s=asked_at_s)
+    if runs:
+        after = trouble.note_end(conn, context, after, task)
+    else:
+        asked_at_s = context.clock.wall_s() + (answer.skew_s or 0.0) if job.attempts > 1 else None
+        ended = end_task(conn, context, after, task, asked_at_s=asked_at_s)
+        after, surprise = ended.job, ended.settled.surprise
     ended_badly = after.state in (State.PLANNED, State.FAILED)
     stop = Exit.CREDITS if ended_badly and task.cls is FailureClass.CREDITS else None
     return Submitted(
@@ -412,7 +418,7 @@ def _accepted(
         state=after.state,
         stop=stop,
         reserved=task.reserved,
-        surprise=ledger.surprise_of(conn, job),
+        surprise=surprise,
     )
 
 

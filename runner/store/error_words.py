@@ -52,12 +52,17 @@ def trouble(doing: str, path: Path | None = None, *, opening: bool = False) -> I
     """
     try:
         yield
-    except RunnerError:
-        raise
-    except sqlite3.DatabaseError as exc:
-        raise _of_sqlite(exc, doing, path, opening=opening) from exc
-    except OSError as exc:
-        raise of_disk(exc, doing) from exc
+    except (sqlite3.DatabaseError, OSError) as exc:
+        raise told(exc, doing, path, opening=opening) from exc
+
+
+def told(
+    exc: sqlite3.DatabaseError | OSError, doing: str, path: Path | None = None, *, opening: bool = False
+) -> RunnerError:
+    """Return what `trouble` makes of an error."""
+    if isinstance(exc, sqlite3.DatabaseError):
+        return _of_sqlite(exc, doing, path, opening=opening)
+    return of_disk(exc, doing)
 
 
 def as_trouble(exc: BaseException) -> RunnerError | None:

@@ -10,6 +10,8 @@ from typing import Any
 from runner.model import Job
 from runner.store.connection import Connection
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 def append(
     conn: Connection,
@@ -24,7 +26,7 @@ def append(
     """Append one row to the story of the workspace."""
     conn.execute(
         "INSERT INTO events (at, run, manifest, job, kind, data) VALUES (?, ?, ?, ?, ?, ?)",
-        (at, run, manifest, job, kind, json.dumps(data, ensure_ascii=False)),
+        (at, run, manifest, job, kind, _encode(data)),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from runner.errors import RunnerError
@@ -205,15 +206,20 @@ def ask_to_reserve(conn: Connection, job: Job, *, estimate: Estimate, base_url: 
     return Reserving(job=job, asked=asked)
 
 
-def accept(conn: Connection, job: Job, *, task_id: TaskId, reserved: float | None, now: str) -> None:
-    """Record the task that a round has become, and what the service reserved for it.
+def accept(
+    conn: Connection, job: Job, *, task_id: TaskId, reserved: float | None, now: str
+) -> Surprise | None:
+    """Record the task that a round has become, and what the service reserved for it; return what a person has to see.
 
     Zero or nothing reserved says nothing about the price, for the service makes the task's record first and
     spends credits next: the estimate stays.
     """
-    conn.execute("UPDATE ledger SET task_id = ? WHERE job = ? AND round = ?", (task_id, job.row, job.round))
     if reserved:
-        note_reserved(conn, job, reserved=reserved, now=now)
+        row = _reserved(conn, job, reserved, task_id=task_id)
+        if row is not None:
+            return _note_reserved(conn, job, row, reserved, now)
+    conn.execute("UPDATE ledger SET task_id = ? WHERE job = ? AND round = ?", (task_id, job.row, job.round))
+    return surprise_of(conn, job)
 
 
 def note_reserved(conn: Connection, job: Job, *, reserved: float, now: str) -> bool:
@@ -221,41 +227,74 @@ def note_reserved(conn: Connection, job: Job, *, reserved: float, now: str) -> b
 
     What counts only grows: a reservation below what its shape was charged in the end is a placeholder.
     """
+    row = _reserved(conn, job, reserved)
+    if row is not None:
+        _note_reserved(conn, job, row, reserved, now)
+    return row is not None
+
+
+def _reserved(
+    conn: Connection, job: Job, reserved: float, *, task_id: TaskId | None = None
+) -> SelectedRow | None:
+    """Take down what is reserved, and the task where it is new; return the row, None where that was known."""
     changed = conn.execute(
-        "UPDATE ledger SET reserved = ?1, named = coalesce(named, ?1),"
+        "UPDATE ledger SET reserved = ?1, named = coalesce(named, ?1), task_id = coalesce(?4, task_id),"
         " amount = CASE WHEN amount < ?1 THEN ?1 ELSE amount END"
         " WHERE job = ?2 AND round = ?3 AND state = 'reserved' AND reserved IS NOT ?1"
-        " RETURNING base_url, shape, model, most, named",
-        (reserved, job.row, job.round),
+        " RETURNING base_url, shape, model, estimated, most, named, surprise, told_at",
+        (reserved, job.row, job.round, task_id),
     ).fetchall()
-    if not changed:
-        return False
-    row = changed[0]
-    _mark_surprise(conn, job, row, reserved, named=None)
+    return changed[0] if changed else None
+
+
+def _note_reserved(
+    conn: Connection, job: Job, row: SelectedRow, reserved: float, now: str
+) -> Surprise | None:
+    marked = _mark_surprise(conn, job, row, reserved, named=None)
     conn.execute(
         "INSERT INTO prices (base_url, shape, model, reserved, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)"
         " ON CONFLICT (base_url, shape) DO UPDATE SET reserved = excluded.reserved, seen = prices.seen + 1,"
         " seen_at = excluded.seen_at, kept = CASE WHEN ?6 = 1 THEN 0 ELSE prices.kept END",
         (row["base_url"], row["shape"], row["model"], reserved, now, int(_above(reserved, row["named"]))),
     )
-    return True
+    return _yet_to_see(job, row, reserved if marked else None)
 
 
-def settle(conn: Connection, job: Job, *, final: float | None, succeeded: bool, now: str) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What a round came to, and what a person has yet to see of it."""
+
+    paid: Paid
+    surprise: Surprise | None
+
+
+def settle(
+    conn: Connection,
+    job: Job,
+    *,
+    final: float | None,
+    succeeded: bool,
+    now: str,
+    reserved: float | None = None,
+) -> Settlement:
     """Settle a round by its task's last word; no word means charged in full.
 
     So does a 0 for a task that succeeded while something else was said of its price before: a result for
-    nothing is more likely a number that nobody has filled in.
+    nothing is more likely a number that nobody has filled in. `reserved` is what that word says of the reservation, which
+    is noted first.
     """
-    row = conn.execute(
-        "SELECT * FROM ledger WHERE job = ? AND round = ? AND state = 'reserved'", (job.row, job.round)
-    ).fetchone()
+    row = _to_settle(conn, job)
+    if row is not None and reserved and reserved != row["reserved"]:
+        note_reserved(conn, job, reserved=reserved, now=now)
+        row = _to_settle(conn, job)
     if row is None:
-        return
-    seen = price_seen(conn, row["base_url"], row["shape"])
+        return Settlement(paid=paid(conn, job), surprise=surprise_of(conn, job))
+    seen = None
+    if row["ends"] is not None:
+        seen = Seen(named=row["named_last"], ends=_ends(row["ends"]), kept=row["kept"])
     told = None if succeeded and not final and row["amount"] else final
-    charged = told if told is not None else _in_full(row, seen)
-    _mark_surprise(conn, job, row, charged, named=row["named"])
+    charged = float(told) if told is not None else _in_full(row, seen)
+    marked = _mark_surprise(conn, job, row, charged, named=row["named"])
     conn.execute(
         "UPDATE ledger SET state = ?, charged = ?, amount = ?, probe = 0, settled_at = ? WHERE job = ? AND round = ?",
         ("charged" if charged else "released", charged, charged, now, job.row, job.round),
@@ -266,6 +305,20 @@ def settle(conn: Connection, job: Job, *, final: float | None, succeeded: bool, 
         and (told is not None or (row["reserved"] is not None and charged == row["reserved"]))
     ):
         _note_end(conn, row, seen or Seen(), charged, now)
+    return Settlement(
+        paid=(row["reserved"], charged), surprise=_yet_to_see(job, row, charged if marked else None)
+    )
+
+
+def _to_settle(conn: Connection, job: Job) -> SelectedRow | None:
+    """Return a payment that is not settled, with what was seen of its price: `ends` is None where that is nothing."""
+    found: SelectedRow | None = conn.execute(
+        "SELECT l.base_url, l.shape, l.model, l.estimated, l.most, l.amount, l.reserved, l.named, l.surprise, l.told_at,"
+        " p.reserved AS named_last, p.ends, p.kept FROM ledger l LEFT JOIN prices p ON p.base_url = l.base_url"
+        " AND p.shape = l.shape WHERE l.job = ? AND l.round = ? AND l.state = 'reserved'",
+        (job.row, job.round),
+    ).fetchone()
+    return found
 
 
 def _in_full(row: SelectedRow, seen: Seen | None) -> float:
@@ -279,18 +332,18 @@ def _note_end(conn: Connection, row: SelectedRow, seen: Seen, charged: float, no
     kept = seen.kept
     if row["named"] is not None:
         kept = 0.0 if _above(charged, row["named"]) else kept + charged
+    ends = (*seen.ends, charged)[-RECENT:]
+    if ends == seen.ends:  # the same for a long time: an index is left alone
+        conn.execute(
+            "UPDATE prices SET kept = ?, seen = seen + 1, seen_at = ? WHERE base_url = ? AND shape = ?",
+            (kept, now, row["base_url"], row["shape"]),
+        )
+        return
     conn.execute(
         "INSERT INTO prices (base_url, shape, model, ends, kept, seen_at) VALUES (?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (base_url, shape) DO UPDATE SET ends = excluded.ends, kept = excluded.kept, seen = prices.seen + 1,"
         " seen_at = excluded.seen_at",
-        (
-            row["base_url"],
-            row["shape"],
-            row["model"],
-            json.dumps([*seen.ends, charged][-RECENT:]),
-            kept,
-            now,
-        ),
+        (row["base_url"], row["shape"], row["model"], json.dumps(ends), kept, now),
     )
 
 
@@ -358,7 +411,12 @@ def _price(asked: Cursor, *, dated: bool = False) -> Seen | None:
 
 
 def _seen(row: SelectedRow) -> Seen:
-    return Seen(named=row["reserved"], ends=tuple(json.loads(row["ends"])), kept=row["kept"])
+    return Seen(named=row["reserved"], ends=_ends(row["ends"]), kept=row["kept"])
+
+
+@lru_cache(maxsize=200)
+def _ends(text: str) -> tuple[float, ...]:
+    return tuple(json.loads(text))
 
 
 # --- charges many times their estimate ---
@@ -382,8 +440,8 @@ class Surprise:
 
 def _mark_surprise(
     conn: Connection, job: Job, row: SelectedRow, credits: float, *, named: float | None
-) -> None:
-    """Mark a payment whose credits, as they are now known, a person has to see.
+) -> bool:
+    """Mark a payment whose credits, as they are now known, a person has to see; return whether it is one.
 
     Args:
         conn: Inside a transaction.
@@ -393,7 +451,7 @@ def _mark_surprise(
         named: What the service had reserved first; None when this is about that very reservation.
     """
     if row["most"] is not None and credits <= row["most"]:
-        return
+        return False
     accepted = conn.execute(
         "SELECT coalesce(max(surprise), 0) FROM ledger WHERE surprise IS NOT NULL AND told_at IS NOT NULL"
         " AND base_url = ? AND model = ?",
@@ -405,11 +463,22 @@ def _mark_surprise(
         named=named,
         accepted=accepted[0],
     )
-    if most is not None and _above(credits, most):
-        conn.execute(
-            "UPDATE ledger SET surprise = ?, told_at = NULL WHERE job = ? AND round = ?",
-            (credits, job.row, job.round),
-        )
+    if most is None or not _above(credits, most):
+        return False
+    conn.execute(
+        "UPDATE ledger SET surprise = ?, told_at = NULL WHERE job = ? AND round = ?",
+        (credits, job.row, job.round),
+    )
+    return True
+
+
+def _yet_to_see(job: Job, row: SelectedRow, marked: float | None) -> Surprise | None:
+    """Return what `surprise_of` would, of a row as it was before it was marked with so many credits, if it was."""
+    before = row["surprise"] if row["told_at"] is None else None
+    credits = before if marked is None else marked
+    if credits is None:
+        return None
+    return Surprise(job=job.id, credits=float(credits), estimated=row["estimated"], named=row["named"])
 
 
 _SURPRISES = (

@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from runner.errors import RunnerError
 from runner.lifecycle.rules import Failure, may_become
 from runner.model import NEVER_SENT, Job, Reference, State, TaskId
 from runner.store.connection import Connection
-from runner.store.jobs import COLUMNS, StaleJob, read_job, references_json
+from runner.store.jobs import StaleJob, changed, references_json
 
 _NO_ERROR: dict[str, Any] = {"error_class": None, "error_code": None, "error_message": None}
 _NO_TROUBLE: dict[str, Any] = {"trouble": None, "trouble_since": None, **_NO_ERROR}
@@ -208,9 +209,10 @@ def uncertain(conn: Connection, job: Job, now: str, failure: Failure) -> Job:
 # --- accepted ----------------------------------------------------------------------------------------------------
 
 
-def accepted(conn: Connection, job: Job, now: str, *, task_id: TaskId) -> Job:
-    """The service has taken it on, as this task."""
-    return _advance(conn, job, now, State.WAITING, task_id=task_id, submitted_at=now, **_NO_ERROR)
+def accepted(conn: Connection, job: Job, now: str, *, task_id: TaskId, word: str | None = None) -> Job:
+    """The service has taken it on, as this task; `word` is its word for how a task stands that has not ended."""
+    told = {"task_status": word} if word is not None else {}
+    return _advance(conn, job, now, State.WAITING, task_id=task_id, submitted_at=now, **told, **_NO_ERROR)
 
 
 def still_running(
@@ -444,16 +446,19 @@ def _advance(conn: Connection, job: Job, now: str, state: State | None = None, *
     if state is not None:
         check(job.state, state, who=f"job {job.id}")
         columns["state"] = state.value
-    sets = "".join(f"{name} = ?, " for name in columns)
-    changed = conn.execute(
-        f"UPDATE jobs SET {sets}version = version + 1, updated_at = ?"
-        f" WHERE id = ? AND version = ? RETURNING {COLUMNS}",
-        (*columns.values(), now, job.row, job.version),
-    ).fetchall()
-    if len(changed) != 1:
+    # The new row is not read back: what it holds is known, for nobody else has changed this version of it.
+    found = conn.execute(_update(tuple(columns)), (*columns.values(), now, job.row, job.version))
+    if found.rowcount != 1:
         msg = f"job {job.id} was changed by another step while this one ran"
         raise StaleJob(msg)
-    return read_job(changed[0])
+    columns["version"] = job.version + 1
+    return changed(job, columns)
+
+
+@lru_cache(maxsize=200)
+def _update(columns: tuple[str, ...]) -> str:
+    sets = "".join(f"{name} = ?, " for name in columns)
+    return f"UPDATE jobs SET {sets}version = version + 1, updated_at = ? WHERE id = ? AND version = ?"
 
 
 def _sent_first(first: FirstSend, now: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from typing import IO
 from runner.errors import StateError, TemporaryTrouble
 from runner.host.clock import Clock
 from runner.host.workspace import Holder, ManifestLock, holder_of
-from runner.store.error_words import BUSY_TIMEOUT_S, damaged, newer, older, trouble
+from runner.store.error_words import BUSY_TIMEOUT_S, damaged, newer, older, told, trouble
 from runner.store.migrations import STEPS, applied, migrations, pending
 from runner.store.place import has_database, has_doubtful_log, log_of, read_mounts, refuse_mount, sync_folder
 from runner.store.rescue import keep_copy, keep_tasks
@@ -170,10 +170,25 @@ class StateFile:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Begin a write (`BEGIN IMMEDIATE`), commit at the end, roll back on any error."""
-        with trouble(f"writing the state database {self.path}", self.path), self._commits():
-            self._look()
-            with _begin(self.conn):
-                yield self.conn
+        # Plain code: each layer of `with` would cost as much as a statement, once or twice for each job.
+        conn, gate = self.conn, self._gate
+        try:
+            if gate is not None:
+                fcntl.flock(gate, fcntl.LOCK_SH)
+            try:
+                self._look()
+                conn.execute("BEGIN IMMEDIATE")
+                try:
+                    yield conn
+                    conn.execute("COMMIT")
+                except BaseException:
+                    _undo(conn)
+                    raise
+            finally:
+                if gate is not None:
+                    fcntl.flock(gate, fcntl.LOCK_UN)
+        except (sqlite3.DatabaseError, OSError) as exc:
+            raise told(exc, f"writing the state database {self.path}", self.path) from exc
 
     def error_if_replaced(self) -> TemporaryTrouble | None:
         """Return why nothing may be sent on the strength of what is written here; None while it may."""
@@ -375,7 +390,11 @@ def _begin(conn: sqlite3.Connection) -> Iterator[None]:
         yield
         conn.execute("COMMIT")
     except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            if conn.in_transaction:
-                conn.execute("ROLLBACK")
+        _undo(conn)
         raise
+
+
+def _undo(conn: sqlite3.Connection) -> None:
+    with contextlib.suppress(sqlite3.Error):
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")

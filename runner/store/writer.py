@@ -8,6 +8,7 @@ acts on at once (the outcome of a request, say) waits a moment for company.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,7 +20,7 @@ import anyio.to_thread
 
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase
-from runner.store.error_words import trouble
+from runner.store.error_words import told
 
 T = TypeVar("T")
 
@@ -230,9 +231,11 @@ class GroupWriter:
     def _one(conn: Connection, entry: _Entry) -> None:
         conn.execute("SAVEPOINT one")
         try:
-            with trouble("writing the state database"):
+            try:
                 entry.result = entry.operation(conn)
                 conn.execute("RELEASE one")  # a server is told the rest of it by then
+            except (sqlite3.DatabaseError, OSError) as exc:
+                raise told(exc, "writing the state database") from exc
         except Exception as exc:  # its caller gets it
             entry.error = exc
             if not conn.in_transaction:  # SQLite gave up the whole transaction (disk full)

@@ -346,12 +346,23 @@ def test_running_sums_equal_a_plain_addition_after_any_history(file: StateDataba
                     case 0:
                         task += 1
                         reserved = draw.choice([None, 0, 0.1, 9])
-                        ledger.accept(conn, found, task_id=TaskId(f"t{task}"), reserved=reserved, now=now)
+                        told = ledger.accept(
+                            conn, found, task_id=TaskId(f"t{task}"), reserved=reserved, now=now
+                        )
+                        assert told == ledger.surprise_of(conn, found)
                     case 1:
                         ledger.note_reserved(conn, found, reserved=draw.choice([0.2, 31]), now=now)
                     case 2:
-                        final = draw.choice([None, 0, 0.3, 12])
-                        ledger.settle(conn, found, final=final, succeeded=draw.random() < 0.5, now=now)
+                        end = ledger.settle(
+                            conn,
+                            found,
+                            final=draw.choice([None, 0, 0.3, 12, 900]),
+                            succeeded=draw.random() < 0.5,
+                            now=now,
+                            reserved=draw.choice([None, 0, 9, 31, 500]),
+                        )
+                        assert end.paid == ledger.paid(conn, found)
+                        assert end.surprise == ledger.surprise_of(conn, found)
                     case 3:
                         ledger.release(conn, found, now=now)
                     case _:
