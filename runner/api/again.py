@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.init import manifest_name_of
-from runner.api.manifests.opened import manifest_name
+from runner.api.manifests.opened import InvalidManifest, manifest_name
 from runner.api.plan import Plan, planned
 from runner.errors import UsageError
 from runner.host.workspace import find_workspace, no_database
@@ -106,9 +106,13 @@ def write_again(
                 # A list price is the least it can be: a cap at just that would end the run early.
                 credits = max(plan.to_spend, high) if high is not None else ROOM * plan.to_spend
                 write(credits)
-        except BaseException:
+        except BaseException as exc:
             with suppress(OSError):
                 out.unlink()
+            if isinstance(exc, InvalidManifest):
+                # Its problems name lines of a file that nobody will find.
+                exc.message = f"{out} was not written: as it would be, it has {exc.errors} problem{'s' * (exc.errors != 1)}"
+                exc.hint = "change what is set, or leave these jobs out"
             raise
     return AgainManifest(file=out, jobs=len(found), plan=plan)
 

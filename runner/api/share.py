@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 import zipfile
@@ -40,6 +41,12 @@ class SharedResults:
     blank: int = 0
 
 
+# What somebody who names these expects is a file.
+_OTHER_FILES = frozenset(
+    ".html .htm .gif .webp .svg .mp4 .mov .webm .tar .gz .tgz .7z .rar .csv .json".split()  # noqa: SIM905
+)
+
+
 def share(
     manifest: Path,
     out: Path,
@@ -70,6 +77,11 @@ def share(
         out.is_dir() and out.suffix not in (".zip", *FORMATS) and not any(out.iterdir())
     ):
         raise UsageError(f"{out} already exists", hint="name another place with -o")
+    if out.suffix.lower() in _OTHER_FILES:
+        raise UsageError(
+            f"a page and the results it shows are a folder or a .zip, not one {out.suffix} file",
+            hint=f"`-o {shlex.quote(out.stem)}` makes a folder, `-o {shlex.quote(out.stem)}.zip` one file to send",
+        )
     opened = read_known(manifest, state=state, sandbox=sandbox)
     name = opened.settings.name
     clips: list[ClientClip] = []

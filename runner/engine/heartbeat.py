@@ -154,7 +154,7 @@ class Heartbeat:
     def _note(self) -> str:
         run_state = self._run_state
         if run_state.health.troubled:
-            return run_state.health.last_trouble
+            return f"trouble: {run_state.health.last_trouble}"
         waits = [run_state.wait_in_words(wait) for wait in run_state.waits.all()]
         return "; ".join([*waits, NEAR_THE_CAP] if run_state.admission.waits else waits)
 

@@ -131,8 +131,10 @@ class LiveProgress:
         )
         parts: list[Any] = [head, _bar(view.counts, self._console.width - 1), states, money]
         # What the note says, the lines below need not say again.
-        note = f"trouble: {harmless(view.note)}" if view.note else ""
-        recent = [line for line in self._recent if not (note and harmless(view.note) in line.plain)]
+        note = harmless(view.note)
+        recent = [
+            line for line in self._recent if not (note and note.removeprefix("trouble: ") in line.plain)
+        ]
         if view.note:
             parts.append(Text(note, style="yellow", no_wrap=True, overflow="ellipsis"))
         if self.page:

@@ -75,6 +75,10 @@ def test_changes_that_a_model_refuses_leave_nothing_behind(bench: Bench) -> None
     kept = bench.command("again", bench.manifest, "--picked", "-o", out)
     assert (kept.code, out.read_text()) == (2, "mine")
     assert bench.command("again", bench.manifest, "-o", "x.yaml").code == 2
+    wrong = bench.command("again", bench.manifest, "--only", "*", "--set", "resolution=9000p", "-o", "x.yaml")
+    assert wrong.code == 2
+    assert "x.yaml was not written" in wrong.stderr
+    assert not (bench.command.workspace / "x.yaml").exists()
 
 
 def test_takes_of_one_combination_are_one_job_with_as_many_takes(bench: Bench) -> None:

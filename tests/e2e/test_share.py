@@ -59,6 +59,11 @@ def test_a_zip_holds_the_same_and_prompts_if_asked_for(bench: Bench) -> None:
         assert archive.namelist() == ["acme/index.html", "acme/media/0001.mp4", "acme/media/0002.mp4"]
         assert b"secret recipe 1" in archive.read("acme/index.html")
     assert bench.command("share", bench.manifest, "-o", "x").code == 2
+    page = bench.command("share", bench.manifest, "--picked", "-o", "sheet.html")
+    assert page.code == 2
+    assert "not one .html file" in page.stderr
+    assert "-o sheet.zip" in page.stderr
+    assert not (bench.command.workspace / "sheet.html").exists()
 
 
 def test_what_a_client_says_of_one_leaves_the_rest(bench: Bench) -> None:

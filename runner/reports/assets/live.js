@@ -120,7 +120,7 @@ class Strip {
   }
 
   note(now) {
-    if (now.phase === "running") return now.note ? `Problem: ${now.note}` : "";
+    if (now.phase === "running") return now.note ? now.note[0].toUpperCase() + now.note.slice(1) : "";
     if (now.phase === "ended") return now.exit_code === null ? "" : now.exit_code === 0 ? "All done." : `Exit code ${now.exit_code}.`;
     return PHASE_WORDS[now.phase] ?? "";
   }
