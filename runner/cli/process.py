@@ -14,6 +14,7 @@ import anyio
 from runner.api.run import Announce, Beside, Confirm, Run, RunRequest
 from runner.api.runs.end import RunResult
 from runner.errors import Exit, Terminated
+from runner.service.transports import leave_others_unread
 
 if TYPE_CHECKING:
     from runner.api.plan import Plan
@@ -45,6 +46,7 @@ def run(
     Raises:
         RunnerError: Before anything was sent.
     """
+    leave_others_unread()
     run = Run(request, confirm=confirm, announce=announce, clock=clock)
     try:
         run.begin()

@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -337,3 +338,28 @@ def test_the_way_of_results_is_checked_as_well(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(UsageError, match=r"/nowhere/ca\.pem"):
         transports.make_transport("https://rivya.example", 2)
+
+
+def test_what_aiohttp_reads_for_itself_is_left_out_only_where_the_process_is_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(
+        ssl.SSLContext,
+        "set_default_verify_paths",
+        lambda _: read.append(threading.current_thread().name),
+        raising=False,
+    )
+    monkeypatch.setattr(trust, "_unread", False)
+    with trust.importing():
+        ssl.create_default_context()
+    assert read == [threading.current_thread().name]
+    trust.leave_others_unread()
+    with trust.importing():
+        ssl.create_default_context()
+        other = threading.Thread(target=ssl.create_default_context, name="another")
+        other.start()
+        other.join()
+    assert read[1:] == ["another"]
+    ssl.create_default_context()
+    assert read[2:] == [threading.current_thread().name]

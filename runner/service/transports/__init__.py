@@ -20,7 +20,7 @@ from runner.host import surroundings
 from runner.host.surroundings import Finding
 from runner.service.addresses import Address, is_loopback, may_hold_results, read_address
 from runner.service.transports.connection_errors import AddressRefused, in_words, look_at, never_left
-from runner.service.transports.trust import trusted
+from runner.service.transports.trust import importing, leave_others_unread, trusted
 
 __all__ = (
     "AddressRefused",
@@ -29,6 +29,7 @@ __all__ = (
     "get_ready",
     "in_words",
     "knock",
+    "leave_others_unread",
     "look_at",
     "make_transport",
     "never_left",
@@ -155,13 +156,15 @@ async def knock(way: ResultTransport, host: str, *, agent: str, timeout_s: float
 
 def get_ready() -> None:
     """Import what transports are made of; for whoever must not be kept waiting by the first request."""
-    import runner.service.transports._aiohttp  # noqa: F401
+    with importing():
+        import runner.service.transports._aiohttp  # noqa: F401
 
 
 def _transport(
     connections: int, proxy: httpx.Proxy | None, allowed: Callable[[str, Address], bool] = lambda *_: True
 ) -> httpx.AsyncBaseTransport:
     def make() -> httpx.AsyncBaseTransport:
+        get_ready()
         from runner.service.transports._aiohttp import Transport
 
         return Transport(connections, proxy, proxy_bypass, allowed, trusted)

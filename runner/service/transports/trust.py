@@ -10,6 +10,9 @@ import os
 import re
 import ssl
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -101,6 +104,38 @@ def _load(context: ssl.SSLContext, file: str) -> None:
 
 
 _UNSET = "without it, the certificates of this system are trusted"
+
+
+_unread = False
+
+
+def leave_others_unread() -> None:
+    """Let nobody but `trusted` read certificates as aiohttp is imported; for a process that is all ours.
+
+    aiohttp reads them twice then, for contexts of its own: an eighth of the CPU with which a run begins. Each request of
+    ours over https brings the context of `trusted`. Others that use aiohttp in this process would trust nobody.
+    """
+    global _unread
+    _unread = True
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import aiohttp inside the block: see `leave_others_unread`. Other threads read what they want meanwhile."""
+    if not _unread:
+        yield
+        return
+    mine, read = threading.get_ident(), ssl.SSLContext.set_default_verify_paths
+
+    def read_by_others(context: ssl.SSLContext) -> None:
+        if threading.get_ident() != mine:
+            read(context)
+
+    ssl.SSLContext.set_default_verify_paths = read_by_others  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        ssl.SSLContext.set_default_verify_paths = read  # type: ignore[method-assign]
 
 
 def _proving() -> ssl.SSLContext:
