@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import BinaryIO
+from struct import Struct
+from typing import BinaryIO, NamedTuple
 
 from runner.results.excerpts import MAX_PARTS, CutShort, LeftOver, excerpt
 
@@ -23,6 +24,7 @@ _BESIDE_SOUND = frozenset(
     {b"text", b"sbtl", b"subt", b"clcp", b"tmcd", b"meta", b"mdta", b"hint", b"sdsm", b"odsm"}
 )
 _ENABLED = 1
+_HEADER = Struct(">I4s")
 
 # Boxes that stand at the top of a file. What has none of these names and ends nowhere is no box.
 _AT_THE_TOP = frozenset(
@@ -31,8 +33,7 @@ _AT_THE_TOP = frozenset(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(NamedTuple):
     """One box: its content begins and ends there. `open`: it says no length, and goes on to the end of the file."""
 
     name: bytes
@@ -63,12 +64,18 @@ def tracks(file: BinaryIO, size: int) -> Tracks:
     every: set[bytes] = set()
     enabled: set[bytes] = set()
     # One index is enough: what follows it may be thousands of fragments.
-    movie = islice(_inner(file, [Box(b"", 0, size)], (b"moov",)), 1)
-    for track in islice(_inner(file, movie, (b"trak",)), MOST_TRACKS):
-        handlers = [excerpt(file, box.begins + 8, 4) for box in _inner(file, [track], (b"mdia", b"hdlr"))]
-        every.update(handlers)
-        if any(excerpt(file, box.begins + 3, 1)[0] & _ENABLED for box in _inner(file, [track], (b"tkhd",))):
-            enabled.update(handlers)
+    for movie in islice(_named(file, Box(b"", 0, size), b"moov"), 1):
+        for track in islice(_named(file, movie, b"trak"), MOST_TRACKS):
+            handlers: list[bytes] = []
+            is_enabled = False
+            for box in islice(_boxes(file, track.begins, track.ends), MAX_PARTS):
+                if box.name == b"mdia":
+                    handlers += [excerpt(file, each.begins + 8, 4) for each in _named(file, box, b"hdlr")]
+                elif box.name == b"tkhd":
+                    is_enabled = is_enabled or bool(excerpt(file, box.begins + 3, 1)[0] & _ENABLED)
+            every.update(handlers)
+            if is_enabled:
+                enabled.update(handlers)
     return Tracks(every=frozenset(every), played=frozenset(enabled or every))
 
 
@@ -154,9 +161,15 @@ def _check_chunks(file: BinaryIO, movie: Box, size: int) -> None:
 def _inner(file: BinaryIO, outer: Iterable[Box], path: tuple[bytes, ...]) -> Iterator[Box]:
     """Yield the boxes at a path below some boxes."""
     for each in outer:
-        inside = islice(_boxes(file, each.begins, each.ends), MAX_PARTS)
-        there = (box for box in inside if box.name == path[0])
+        there = _named(file, each, path[0])
         yield from _inner(file, there, path[1:]) if path[1:] else there
+
+
+def _named(file: BinaryIO, outer: Box, name: bytes) -> Iterator[Box]:
+    """Yield the boxes of one name in a box."""
+    for box in islice(_boxes(file, outer.begins, outer.ends), MAX_PARTS):
+        if box.name == name:
+            yield box
 
 
 def _boxes(file: BinaryIO, at: int, size: int) -> Iterator[Box]:
@@ -167,13 +180,12 @@ def _boxes(file: BinaryIO, at: int, size: int) -> Iterator[Box]:
             if excerpt(file, at, size - at).strip(b"\0"):
                 raise CutShort("it ends inside a box header")
             return
-        header = excerpt(file, at, 8)
-        name, length, begins = header[4:], int.from_bytes(header[:4], "big"), at + 8
-        is_open = length == 0
+        length, name = _HEADER.unpack(excerpt(file, at, 8))
+        begins, is_open = at + 8, length == 0
         if length == 1:
             length, begins = int.from_bytes(excerpt(file, at + 8, 8), "big"), at + 16
         elif is_open:
-            if header == b"\0" * 8:  # padding
+            if name == b"\0\0\0\0":  # padding
                 return
             length = size - at
         if length < 8 or at + length > size:
