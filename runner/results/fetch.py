@@ -15,7 +15,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import anyio
 import httpx
@@ -47,6 +47,8 @@ from runner.service.http import USER_AGENT, pieces_of
 from runner.service.transports import AddressRefused, in_words, look_at, never_left
 
 T = TypeVar("T")
+_AtOnce: TypeAlias = Callable[[Result], None] | None
+_Begin: TypeAlias = tuple[int, PartOrigin | None]  # behind how many bytes, and what is noted of the rest
 
 MAX_REDIRECTS = 5
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
@@ -124,10 +126,19 @@ class ResultFetcher:
         self._pace = pace or Pace()
         self._boot = clock.boot_id() or f"process-{secrets.token_hex(8)}"
 
-    async def fetch(self, url: str, part: PartFile, meter: Meter | None = None) -> Result:
+    async def fetch(
+        self, url: str, part: PartFile, meter: Meter | None = None, *, at_once: _AtOnce = None
+    ) -> Result:
         """Fetch one result into its part, going on with what is there where the host allows that.
 
         Cancelled, it keeps what has come where that can be gone on with.
+
+        Args:
+            url: Where it is.
+            part: Where it goes.
+            meter: Who watches.
+            at_once: Called with what came on the thread that has written the last of it, to save a trip to another;
+                not called where all had come in an earlier attempt. The fetch may still be cancelled behind it.
 
         Returns:
             A part that came whole and is synced to the disk; `OutputFolder.publish` gives it its name.
@@ -140,10 +151,7 @@ class ResultFetcher:
         """
         meter = meter or Meter()
         try:
-            source = without_query(url)
-            received = await self._receive(url, source, part, meter)
-            meter.judged = True
-            return _judged(received, source, part)
+            return await self._receive(url, without_query(url), part, meter, at_once)
         except ResultUnacceptable as exc:
             if not exc.out_of_reach:
                 await anyio.to_thread.run_sync(part.discard)
@@ -168,20 +176,22 @@ class ResultFetcher:
         async with self._open(_parsed(url, source), headers, source) as response:
             return response.status_code
 
-    async def _receive(self, url: str, source: str, part: PartFile, meter: Meter) -> _Received:
+    async def _receive(self, url: str, source: str, part: PartFile, meter: Meter, at_once: _AtOnce) -> Result:
         progress, offset = None, 0
         if part.noted and self._continues:
             progress, offset = await anyio.to_thread.run_sync(self._kept, part, _identity(url))
         if progress is not None and progress.total_bytes == offset and progress.source == _identity(url):
             # Everything had arrived when we were stopped; only what it is remains to be seen.
+            meter.judged = True
             content = await anyio.to_thread.run_sync(part.finish)
-            return _Received(content=content, content_type=progress.content_type, url=_parsed(url, source))
+            answer = _FileHead(source=source, content_type=progress.content_type, url=_parsed(url, source))
+            return _judged(content, answer, part)
         try:
-            return await self._ask(url, part, meter, progress, offset)
+            return await self._ask(url, part, meter, progress, offset, at_once)
         except _StartOver:
             await anyio.to_thread.run_sync(part.discard)
         try:
-            return await self._ask(url, part, meter, None, 0)
+            return await self._ask(url, part, meter, None, 0, at_once)
         except _StartOver as exc:
             raise ResultUnavailable(f"{source} returned a range that was not requested") from exc
 
@@ -201,15 +211,21 @@ class ResultFetcher:
         return progress, size
 
     async def _ask(
-        self, url: str, part: PartFile, meter: Meter, progress: PartOrigin | None, offset: int
-    ) -> _Received:
+        self,
+        url: str,
+        part: PartFile,
+        meter: Meter,
+        progress: PartOrigin | None,
+        offset: int,
+        at_once: _AtOnce,
+    ) -> Result:
         source = without_query(url)
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         if progress is not None:
             headers |= {"Range": f"bytes={offset}-", "If-Range": progress.validator}
         try:
             async with self._open(_parsed(url, source), headers, source) as response:
-                return await self._take(response, url, part, meter, progress, offset)
+                return await self._take(response, url, part, meter, progress, offset, at_once)
         except (httpx.HTTPError, httpx.StreamError, OSError) as exc:
             raise ResultUnavailable(f"{source} was cut off: {_in_words(exc)}") from exc
 
@@ -288,7 +304,8 @@ class ResultFetcher:
         meter: Meter,
         progress: PartOrigin | None,
         offset: int,
-    ) -> _Received:
+        at_once: _AtOnce,
+    ) -> Result:
         source = without_query(url)
         status, headers = response.status_code, dict(response.headers.items())
         coding = coding_of(headers.get("content-encoding", ""))
@@ -310,15 +327,23 @@ class ResultFetcher:
         if progress is None and coding is None and oddness is None:
             progress = self._notes(headers, url, total)
         unpacker = Unpacker(coding, max_bytes=self._max_bytes) if coding else None
-        content = await self._stream(response, source, part, meter, progress, offset, total, unpacker)
-        return _Received(
-            content=content,
+        answer = _FileHead(
+            source=source,
             content_type=headers.get("content-type", ""),
             url=response.request.url,
             framed=total is not None or is_chunked(headers),
-            packed=coding if unpacker is not None and unpacker.packed else None,
             oddness=oddness,
         )
+
+        def last(part: PartFile, data: bytes, begin: _Begin | None, unpacker: Unpacker | None) -> Result:
+            content = _write_the_last(part, data, begin, unpacker)
+            packed = coding if unpacker is not None and unpacker.packed else None
+            result = _judged(content, answer, part, packed=packed)
+            if at_once is not None:
+                at_once(result)
+            return result
+
+        return await self._stream(response, source, part, meter, progress, offset, total, unpacker, last)
 
     def _notes(self, headers: Mapping[str, str], url: str, total: int | None) -> PartOrigin | None:
         validator = strong_validator(headers)
@@ -342,8 +367,9 @@ class ResultFetcher:
         offset: int,
         total: int | None,
         unpacker: Unpacker | None,
-    ) -> Content:
-        """Write the body behind `offset`, to its end; return what the part then holds."""
+        last: Callable[[PartFile, bytes, _Begin | None, Unpacker | None], Result],
+    ) -> Result:
+        """Write the body behind `offset`, to its end; return what `last` makes of it."""
         size, waiting, begun = offset, bytearray(), False
         mark_s, mark_size = self._clock.mono_s(), size
 
@@ -384,7 +410,8 @@ class ResultFetcher:
                 with anyio.CancelScope(shield=True):
                     await flush(_write)
             raise
-        return await flush(_write_the_last)
+        meter.judged = True
+        return await flush(last)
 
     def _too_large(self, source: str, size: int) -> ResultTooLarge:
         return ResultTooLarge(
@@ -394,46 +421,45 @@ class ResultFetcher:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Received:
-    content: Content
+class _FileHead:
+    source: str
     content_type: str
     url: httpx.URL  # that answered
     framed: bool = True
-    packed: str | None = None  # a coding that could not be undone
     oddness: Oddness | None = None  # of the status it came with
 
 
-def _judged(received: _Received, source: str, part: PartFile) -> Result:
-    content = received.content
+def _judged(content: Content, answer: _FileHead, part: PartFile, *, packed: str | None = None) -> Result:
+    """Say what came; `packed` is a coding that could not be undone."""
     try:
         verdict = judge(
             content.head,
             media=content.media,
             sure=content.sure,
             cut=content.cut,
-            content_type=received.content_type,
-            path=received.url.path,
+            content_type=answer.content_type,
+            path=answer.url.path,
             size_bytes=content.size_bytes,
         )
     except NoResult as exc:
-        raise ResultUnacceptable(f"{source} {exc}") from exc
-    if received.packed is not None:
-        verdict = _still_packed(received.packed)
+        raise ResultUnacceptable(f"{answer.source} {exc}") from exc
+    if packed is not None:
+        verdict = _still_packed(packed)
     looks, warning = verdict.looks, verdict.warning
-    if received.oddness is not None:
-        looks = max(looks, received.oddness.looks)
-        warning = "; ".join(filter(None, (warning, received.oddness.words)))
-    if not received.framed and not content.ended:
+    if answer.oddness is not None:
+        looks = max(looks, answer.oddness.looks)
+        warning = "; ".join(filter(None, (warning, answer.oddness.words)))
+    if not answer.framed and not content.ended:
         looks = max(looks, 2)  # a connection that breaks at the right moment looks just like this
     return Result(
         part=part,
         file=verdict.file,
         sha256=content.sha256,
         size_bytes=content.size_bytes,
-        host=_place(received.url),
+        host=_place(answer.url),
         warning=warning,
         looks=looks,
-        framed=received.framed,
+        framed=answer.framed,
     )
 
 
@@ -473,18 +499,14 @@ async def _in_time(pieces: AsyncIterator[bytes], each_s: float) -> AsyncIterator
         yield piece
 
 
-def _write(
-    part: PartFile, data: bytes, begin: tuple[int, PartOrigin | None] | None, unpacker: Unpacker | None
-) -> None:
+def _write(part: PartFile, data: bytes, begin: _Begin | None, unpacker: Unpacker | None) -> None:
     if begin is not None:
         part.begin(*begin)
     for piece in (data,) if unpacker is None else unpacker.feed(data):
         part.write(piece)
 
 
-def _write_the_last(
-    part: PartFile, data: bytes, begin: tuple[int, PartOrigin | None] | None, unpacker: Unpacker | None
-) -> Content:
+def _write_the_last(part: PartFile, data: bytes, begin: _Begin | None, unpacker: Unpacker | None) -> Content:
     if unpacker is None and begin is not None and not begin[0]:
         return part.take_whole(data)
     _write(part, data, begin, unpacker)

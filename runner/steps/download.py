@@ -6,14 +6,16 @@ several results is delivered meanwhile. What came whole but is odd is fetched a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
-from runner.errors import UsageError
+from runner.errors import RunnerError, UsageError
 from runner.lifecycle.ways import Trouble
 from runner.model import Artifact, Job, Kind, ResultPath, State
 from runner.pace.backoff import parse_retry_after
@@ -77,6 +79,14 @@ class DownloadHandle:
 
     meter: Meter = field(default_factory=Meter)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+
+@dataclass(slots=True)
+class _AtHome:
+    """What has its name already, and what is recorded of it."""
+
+    result: Result | None = None
+    artifacts: tuple[Artifact, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -172,23 +182,34 @@ class Downloads:
         came = await self._came_before(job.row)
         wanted = sorted(urls.keys() - {item.number for item in there})
         missing: dict[int, ResultTrouble] = {}
+        at_home = _AtHome()
+        # The only result of a job gets its name in the same trip to a thread in which the last of it is written. To a
+        # bucket that may take long, and would keep the connection it came by.
+        alone = len(urls) == 1 and not there and not came and isinstance(self.folder.root, Path)
+        at_once = self._at_once(context, job, paid, at_home) if alone else None
         with handle.scope:
             for number in [each for each in wanted if each not in came]:
                 try:
-                    came[number] = await self._fetch_one(job, number, urls[number], handle, last=last)
+                    came[number] = await self._fetch_one(
+                        job, number, urls[number], handle, last=last, at_once=at_once
+                    )
                 except ResultTrouble as exc:
                     missing[number] = exc
                     if _too_fast(context, urls[number], exc):
                         break
+        if at_home.result is not None:  # also where it was told to let go a moment later
+            came[1] = at_home.result
         whole = len(came) == len(wanted)
         artifacts = tuple(there)
         if came or whole:
             self.came[job.row] = came
-            job, artifacts = await self._keep(context, job, paid, there, came, whole=whole)
+            job, artifacts = await self._keep(
+                context, job, paid, there, came, whole=whole, named=at_home.artifacts
+            )
             del self.came[job.row]
         result = DownloadResult(
             job=job,
-            fetched=Fetched.STOPPED if handle.scope.cancelled_caught else Fetched.DONE,
+            fetched=Fetched.STOPPED if handle.scope.cancelled_caught and not whole else Fetched.DONE,
             from_api=context.service.counts(urls[1]),
             came=tuple(item.path for item in artifacts if item.number in came),
             files=tuple(item.path for item in artifacts),
@@ -211,8 +232,31 @@ class Downloads:
             lambda: {number: each for number, each in came.items() if each.part.size() == each.size_bytes}
         )
 
+    def _at_once(
+        self, context: RunContext, job: Job, paid: ledger.Paid, at_home: _AtHome
+    ) -> Callable[[Result], None]:
+        """Return what gives the only result of a job its name at once, on a thread, unless it is odd."""
+
+        def name(result: Result) -> None:
+            if result.looks > 1 or (job.row, 1) in self.odd:
+                return
+            # What fails is tried once more in `_keep`, which tells of it.
+            with suppress(RunnerError, OSError):
+                came = {1: _of_its_kind(context, job, 1, result)}
+                at_home.artifacts = self._publish(context, job, paid, (), came, whole=True)
+                at_home.result = result
+
+        return name
+
     async def _fetch_one(
-        self, job: Job, number: int, url: str, handle: DownloadHandle, *, last: bool
+        self,
+        job: Job,
+        number: int,
+        url: str,
+        handle: DownloadHandle,
+        *,
+        last: bool,
+        at_once: Callable[[Result], None] | None = None,
     ) -> Result:
         """Fetch one result; what is odd is believed once a second fetch has brought the same.
 
@@ -227,7 +271,7 @@ class Downloads:
         if before is not None and before.part.path == part.path:
             part = self.folder.part(stem_of(job), number, second=True)
         try:
-            now = await self.fetcher.fetch(url, part, handle.meter)
+            now = await self.fetcher.fetch(url, part, handle.meter, at_once=at_once)
         except ResultTooLarge as exc:
             self.too_large[place] = exc
             raise
@@ -265,11 +309,16 @@ class Downloads:
         came: Mapping[int, Result],
         *,
         whole: bool,
+        named: tuple[Artifact, ...] | None = None,
     ) -> tuple[Job, tuple[Artifact, ...]]:
-        """Name what came, write the sidecar and record it; with the `whole` of it there, the job is done."""
-        came = {number: _of_its_kind(context, job, number, result) for number, result in came.items()}
+        """Name what came unless it is `named`, and record it; with the `whole` of it there, the job is done."""
         hosts = {result.host for result in came.values()} - self.hosts
-        artifacts = await anyio.to_thread.run_sync(self._publish, context, job, paid, there, came, whole)
+        if named is None:
+            came = {number: _of_its_kind(context, job, number, result) for number, result in came.items()}
+            named = await anyio.to_thread.run_sync(
+                lambda: self._publish(context, job, paid, there, came, whole=whole)
+            )
+        artifacts = named
         after = await context.writer.write(
             lambda conn: _record(conn, context, job, artifacts, hosts, whole=whole), can_wait=True
         )
@@ -288,6 +337,7 @@ class Downloads:
         paid: ledger.Paid,
         there: Sequence[Artifact],
         came: Mapping[int, Result],
+        *,
         whole: bool,
     ) -> tuple[Artifact, ...]:
         """Name the results and write the sidecar, on a thread; files only."""
