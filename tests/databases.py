@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,9 @@ def empty(file: StateDatabase) -> None:
     ]
     file.conn.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
     file.conn.execute("DISCARD TEMP")
+    file.conn.execute("SELECT pg_advisory_unlock_all()")
+    database: Any = file
+    database.worker = None  # as which a test has written
 
 
 def close(file: StateDatabase) -> None:

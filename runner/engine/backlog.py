@@ -6,16 +6,16 @@ import heapq
 import itertools
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from runner.engine.admission import Admission
 from runner.engine.gates import Gates
-from runner.engine.share import Share, WholeManifest
+from runner.engine.share import Place, Share, WholeManifest
 from runner.engine.switched import SwitchedOff
 from runner.engine.view import RunOptions
-from runner.model import NEVER_SENT, Job, ModelId, Reference, State
+from runner.model import Job, ModelId, Reference, State
 from runner.steps import upload as upload_step
 from runner.steps.bind import Bound, bind, needs_binding
 from runner.steps.context import RunContext
@@ -57,6 +57,8 @@ class Backlog:
         self._freed_times = 0
         self.models: dict[str, ModelId] = {}  # of each shape that was prepared
         self._cursor = (-1, -1)
+        # How many jobs to hold ahead of their submit; fewer where others could send them meanwhile.
+        self.ahead: Callable[[], int] = lambda: LOOKAHEAD
         self.bound: Callable[[Bound], None] = lambda found: None  # told what became of jobs that take results
         self._unclear_later = 0
         self._later: list[tuple[float, int, deque[Any], Any]] = []
@@ -104,7 +106,13 @@ class Backlog:
     def runs_low(self) -> bool:
         """Whether the next jobs of the manifest are to be brought near."""
         more = bool(self._freed) or not self.fed
-        return more and len(self.ready) + len(self.missing) < LOOKAHEAD // 2
+        return more and self._near < (self.ahead() + 1) // 2
+
+    @property
+    def _near(self) -> int:
+        """Jobs that are held ahead. Of those that are claimed, others could upload none faster that are being uploaded."""
+        under_way = self._context.settings.limits.uploads if self._share.claims else 0
+        return len(self.ready) + max(len(self.missing) - under_way, 0)
 
     async def refill(self) -> None:
         """Bring the next jobs of the manifest near, as many as are about to be needed."""
@@ -112,13 +120,17 @@ class Backlog:
         if not self.runs_low:
             return
         # No further ahead than will be submitted: jobs beyond --limit need no uploads.
-        wanted = min(LOOKAHEAD, self._admission.allowance(prepared))
-        if not wanted:
+        wanted = min(
+            self.ahead() - self._near if self._share.claims else LOOKAHEAD,
+            self._admission.allowance(prepared),
+        )
+        if wanted < 1:
             return
+        page = wanted if self._share.claims else LOOKAHEAD
         # Page after page: nothing would wake the loop for the next one when none of these is asked for.
         while True:
             freed_times = self._freed_times
-            chosen = await self._context.writer.write(partial(self._choose, wanted))
+            chosen = await self._context.writer.write(partial(self._choose, wanted, page))
             if chosen is None:
                 self.fed = self._freed_times == freed_times
                 return
@@ -126,8 +138,9 @@ class Backlog:
             wanted -= len(chosen)
             if not wanted:
                 return
+            page = LOOKAHEAD
 
-    def _choose(self, wanted: int, conn: Connection) -> list[Job] | None:
+    def _choose(self, wanted: int, most: int, conn: Connection) -> list[Job] | None:
         """Return as many of the next jobs as are wanted, of those that are asked for; None where no more are left."""
         off = self.switched_off.ids(conn)
         chosen = self._share.free(conn, self.switched_off.take(wanted))
@@ -136,7 +149,7 @@ class Backlog:
                 self.switched_off.leave(job.row, job.id)
             else:
                 chosen.append(job)
-        page = self._share.page(conn, after=self._cursor, limit=LOOKAHEAD) if len(chosen) < wanted else []
+        page = self._share.page(conn, after=self._cursor, limit=most) if len(chosen) < wanted else []
         if not (page or chosen):
             return None
         for job in page:
@@ -156,27 +169,45 @@ class Backlog:
 
     async def free(self, source: int) -> None:
         """A job has its result: those that waited for nothing else are to be sent, before what comes next."""
-        freed = await self._context.writer.write(partial(self._free, source))
-        if not freed:
+        self.freed(
+            await self._context.writer.write(lambda conn: self.whether_passed(needs.made(conn, source)))
+        )
+
+    def whether_passed(self, places: Sequence[Place]) -> list[tuple[int, bool]]:
+        """Return the rows at these places, and of each whether it was passed over; inside the transaction they are from.
+
+        Where the cursor is has to be known at that very moment: what is ahead of it comes by itself.
+        """
+        return [(place[1], place <= self._cursor) for place in places]
+
+    def freed(self, rows: Sequence[tuple[int, bool]]) -> None:
+        """These may be sent now, as far as is known; `whether_passed` was asked of each."""
+        if not rows:
             return
         self._freed_times += 1
         self.fed = False
-        if self._share.claims:
-            self.look_again()
-        else:
-            self._freed.extend(row for row, passed in freed if passed)
-
-    def _free(self, source: int, conn: Connection) -> list[tuple[int, bool]]:
-        # Where the cursor is has to be known at this very moment: what is ahead of it comes by itself.
-        return [(place[1], place <= self._cursor) for place in needs.made(conn, source)]
+        self._freed.extend(row for row, passed in rows if passed)
 
     def _of_freed(self, conn: Connection, wanted: int) -> list[Job]:
         chosen: list[Job] = []
         while self._freed and len(chosen) < wanted:
-            job = jobs.get(conn, self._freed.popleft())
-            if job.listed and job.state in NEVER_SENT and self._options.asks_for(job.row, job.id):
-                chosen.append(job)
+            some = [self._freed.popleft() for _ in range(min(len(self._freed), wanted - len(chosen)))]
+            found = self._share.freed(conn, some)
+            chosen += [job for job in found if self._options.asks_for(job.row, job.id)]
         return chosen
+
+    # --- jobs that others could send ---
+
+    def surplus(self) -> list[int]:
+        """Take out jobs of which too many are held ahead; return their rows, which others may have then."""
+        ahead = self.ahead()
+        if len(self.ready) <= 2 * ahead:  # a little more is not worth the trouble
+            return []
+        return [self.ready.pop()[0] for _ in range(len(self.ready) - ahead)][::-1]
+
+    def waits_for_places(self, open_: Gates) -> bool:
+        """Whether others have all the places for tasks, and nothing else is to be done here."""
+        return self.ahead() < 1 and self._nothing_near(open_)
 
     async def _bound(self, chosen: list[Job]) -> list[Job]:
         """Return jobs with the files that they are sent with; those that cannot be sent are told of."""
@@ -259,6 +290,10 @@ class Backlog:
 
     def empty(self, open_: Gates) -> bool:
         """Whether nothing waits here that this run could still begin, now or after a wait."""
+        more = bool(self._freed) or not self.fed
+        return self._nothing_near(open_) and not (open_.new.ever and more)
+
+    def _nothing_near(self, open_: Gates) -> bool:
         if self._waits_for_a_time(unclear=open_.unclear.ever) or self.to_download:
             return False
         if (self.resend and open_.unclear.ever) or (self.to_renew and open_.polls.ever):
@@ -268,7 +303,7 @@ class Backlog:
         if not open_.new.ever:
             return True
         lacking = bool(self.to_upload or self.missing) and open_.uploads.ever
-        return self.fed and not (self.ready or lacking or self._freed)
+        return not (self.ready or lacking)
 
     def _waits_for_a_time(self, *, unclear: bool) -> bool:
         only_unclear = len(self._later) == self._unclear_later

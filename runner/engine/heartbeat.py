@@ -15,7 +15,7 @@ from runner.engine.run_state import RunState
 from runner.engine.view import Snapshot
 from runner.errors import RunnerError
 from runner.model import NEVER_SENT, Order, State
-from runner.store import jobs, ledger, orders, runs, switches
+from runner.store import events, jobs, ledger, orders, runs, switches, workers
 from runner.store.connection import Connection
 from runner.store.marks import PaymentsBegun
 
@@ -44,6 +44,7 @@ class Heartbeat:
         self._began = self._felt_at = run_state.now()
         self._counts: dict[tuple[State, bool], int] = {}
         self._off: Mapping[State, int] = {}
+        self._quiet_since: int | None = None  # the last event when no other run had anything out
 
     async def beat(self) -> None:
         """Show how it goes, for ever; now and then record that we live and what was learned."""
@@ -84,10 +85,18 @@ class Heartbeat:
         sharers, begun = await context.writer.write(record)
         if begun is not None:
             await self._mark(begun)
-        if (lease := context.lease) is not None:
-            return 1 + lease.others_busy  # what is shared, its own beats say
-        limits.share_with(sharers)
+        if context.lease is None:  # else its own beats say what is shared
+            limits.share_with(sharers)
         return sharers
+
+    async def _last_event_if_quiet(self) -> int | None:
+        """Return the number of what happened last, if no other run has anything out of which the cost is not known."""
+        lease, write = self._run_state.context.lease, self._run_state.context.writer.write
+        if lease is None:
+            return await write(events.last) if await self.remember() == 1 else None
+        return await write(
+            lambda conn: None if workers.others_wait_for_tasks(conn, lease.worker) else events.last(conn)
+        )
 
     async def _mark(self, begun: PaymentsBegun) -> None:
         """Write down outside the database what is committed in it; a drive that hangs holds nobody up."""
@@ -118,9 +127,12 @@ class Heartbeat:
         for order in ordered:
             obey(run_state, order)
         if run_state.admission.elsewhere:
-            # Nobody tells us when another run's probe is back; once no other run is left, ask a last time.
-            run_state.alone = await self.remember() == 1
-            run_state.credits_moved()
+            # Nobody tells us when another run's probe is back; once no other has anything out, ask a last time. Another
+            # that waits as we do may have been faster then: it was the last time only if nothing happened since.
+            before, self._quiet_since = self._quiet_since, await self._last_event_if_quiet()
+            run_state.alone = before is not None and before == self._quiet_since
+            if not run_state.alone:
+                run_state.credits_moved()
             run_state.notify()
         if run_state.admission.paused or run_state.backlog.runs_low:
             run_state.notify()

@@ -398,6 +398,8 @@ class Engine:
         if self._run_state.waiting and open_.polls.ever:
             return False
         if not self._backlog.empty(open_):
+            if self._backlog.waits_for_places(open_):
+                self._run_state.share.rest()
             return False
         if admission.paused and not self._reasons.no_new and self._more_to_come():
             return False
@@ -408,7 +410,8 @@ class Engine:
             self._run_state.share.rest()
             return False
         if admission.waits and not self._reasons.no_new:
-            whose = " of another manifest of this workspace" if admission.elsewhere else ""
+            others = admission.elsewhere and self._context.lease is None
+            whose = " of another manifest of this workspace" if others else ""
             self._reasons.note(
                 Exit.INCOMPLETE,
                 f"some jobs were not sent: near the cap they wait until the cost of an unclear payment{whose} is known"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from runner.model import NEVER_SENT, Job, State
 from runner.steps.context import RunContext
 from runner.steps.submit import take_back, take_back_of
-from runner.store import jobs, shares
+from runner.store import jobs, needs, shares
 from runner.store.connection import Connection
 
 Asked = Callable[[int, str], bool]
@@ -30,6 +30,9 @@ class Share(Protocol):
 
     def free(self, conn: Connection, rows: Collection[int]) -> list[Job]:
         """Return those of these rows of which nothing was sent, and that are nobody else's."""
+
+    def freed(self, conn: Connection, rows: Sequence[int]) -> list[Job]:
+        """Return those of these rows, which were passed over before, that may be sent now."""
 
     def chosen(self, conn: Connection, rows: Collection[int]) -> None:
         """These of a page are about to be sent."""
@@ -67,6 +70,9 @@ class WholeManifest:
     def free(self, conn: Connection, rows: Collection[int]) -> list[Job]:
         found = [jobs.get(conn, row) for row in rows]
         return [job for job in found if job.listed and job.state in NEVER_SENT]
+
+    def freed(self, conn: Connection, rows: Sequence[int]) -> list[Job]:
+        return self.free(conn, rows)
 
     def chosen(self, conn: Connection, rows: Collection[int]) -> None:
         pass
@@ -116,6 +122,22 @@ class ClaimedJobs:
         found = [jobs.get(conn, row) for row in rows]
         others = shares.held_by_others(conn, self._worker) if rows else frozenset[int]()
         return [job for job in found if job.listed and job.state in NEVER_SENT and job.row not in others]
+
+    def freed(self, conn: Connection, rows: Sequence[int]) -> list[Job]:
+        return shares.still_free(conn, rows)
+
+    def give_back(self, conn: Connection, rows: Sequence[int]) -> None:
+        """Leave jobs that were claimed and not sent to others, who are told."""
+        shares.release(conn, rows)
+        self._context.event(conn, shares.GIVEN_BACK, rows=[*rows])
+
+    def news(self, conn: Connection, *, after: int) -> list[Place]:
+        """Return the jobs that others have set free after an event: by what they have made, or by giving them back."""
+        told = {"after": after, "run": self._context.run}
+        return [
+            *needs.made_by_others(conn, self._name, **told),
+            *shares.given_back(conn, self._name, **told),
+        ]
 
     def chosen(self, conn: Connection, rows: Collection[int]) -> None:
         shares.claim(conn, self._worker, rows)

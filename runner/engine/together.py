@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from runner.engine.backlog import LOOKAHEAD
 from runner.engine.health import Breaker
 from runner.engine.run_state import RunState
 from runner.engine.share import ClaimedJobs
@@ -24,6 +25,8 @@ from runner.store.workers import Worker
 
 BEAT_S = 1.0
 BEGIN_EVERY_S = 0.2  # between two looks whether the others have made room
+AHEAD_S = 1.0  # jobs are claimed that can be sent within this time
+SOON_FREE = 8  # of so many tasks one may end at any moment
 PRECISE_S = 0.25  # a beat that took longer tells the server's time too roughly
 
 
@@ -38,6 +41,8 @@ class _Seen:
     gone: bool  # somebody works no more: what it had claimed is free
     failing: str | None  # why nobody should submit any more
     surprises: Sequence[ledger.Surprise]
+    last_event: int
+    freed: Sequence[tuple[int, bool]]  # jobs that others have set free; whether we had passed them over
     begun: Begun | None  # by all of the manifest together, where that is counted
 
 
@@ -64,6 +69,9 @@ class Together:
         self._take_up = take_up
         self._mates: frozenset[int] = frozenset()
         self._first_event: int | None = None
+        self._last_event: int | None = None  # as far as the last beat has looked
+        self._part = math.inf  # of the tasks that the manifest may have at once
+        self._room_there = False  # others may begin a task at once
         self._begun = False  # before, the engine asks for all that is left anyway
 
     async def begin(self) -> None:
@@ -82,6 +90,7 @@ class Together:
                     message=f"sharing the account with {number} other run{'s' if number > 1 else ''}",
                 )
             await anyio.sleep(BEGIN_EVERY_S)
+        self._run_state.backlog.ahead = self._ahead
         self._begun = True
 
     async def keep(self) -> None:
@@ -99,6 +108,7 @@ class Together:
         lease, share = self._lease, self._share
         context = self._run_state.context
         in_flight = self._run_state.scheduler.in_flight
+        backlog, surplus = self._run_state.backlog, self._surplus()
 
         def beat(conn: Connection) -> _Seen:
             began_s = lease.clock.steady_s()
@@ -126,12 +136,19 @@ class Together:
             if gone and self._run_state.chained:
                 needs.count(conn, context.settings.name)  # who was shut out may not have come to it
             failing = self._failing(conn) if mates else None
+            last_event = events.last(conn)
+            seen_to = last_event if self._last_event is None else self._last_event
+            news = share.news(conn, after=seen_to) if last_event > seen_to else ()
+            if surplus:
+                share.give_back(conn, surplus)
             return _Seen(
                 began_s=began_s,
                 server_s=server_s,
                 others=others,
                 left=left,
                 gone=gone,
+                last_event=last_event,
+                freed=backlog.whether_passed(news),
                 failing=failing,
                 surprises=ledger.surprises(conn, context.settings.name) if mates else (),
                 begun=begun_jobs.stand(conn, context.quota) if context.quota is not None else None,
@@ -140,12 +157,33 @@ class Together:
         seen = await context.writer.write(beat)
         now_s = lease.clock.steady_s()
         lease.renewed(seen.began_s)
+        self._last_event = seen.last_event
+        backlog.freed([*seen.freed, *((row, True) for row in surplus)])
         if now_s - seen.began_s <= PRECISE_S:
             lease.clock.told(seen.server_s, asked_s=seen.began_s, answered_s=now_s)
         self._divide(seen.others)
         if seen.begun is not None:
             self._count(seen.begun)
         return seen
+
+    def _surplus(self) -> list[int]:
+        """Take jobs that we cannot send soon out of those that we have claimed, where others may be able to."""
+        return self._run_state.backlog.surplus() if self._begun and self._mates else []
+
+    def _ahead(self) -> int:
+        """Return how many jobs to claim ahead of their submit: what can be sent soon, and the rest is for whoever can.
+
+        None where others have all the places for tasks, or have some free while we have not.
+        """
+        scheduler = self._run_state.scheduler
+        places = min(self._part, scheduler.tasks.given, scheduler.tasks.size)
+        if places < 1:
+            return 0
+        free = places - scheduler.in_flight - self._run_state.backlog.unclear
+        if free < 1 and self._room_there:
+            return 0
+        by_rate = AHEAD_S * scheduler.rate_per_s / self._lease.sharers
+        return max(math.ceil(min(LOOKAHEAD, by_rate, max(free, places / SOON_FREE))), 1)
 
     def _count(self, begun: Begun) -> None:
         """Go on with the rest once the canaries of all are done; submit no more where one of them never will be."""
@@ -185,7 +223,7 @@ class Together:
         name = run_state.context.settings.name
         mates = [each for each in others if each.manifest == name]
         tasks = run_state.scheduler.tasks
-        lease.sharers, lease.others_busy = 1 + len(others), sum(each.busy for each in others)
+        lease.sharers = 1 + len(others)
         run_state.scheduler.rate.share_with(lease.sharers)
         self._mates = frozenset(each.id for each in mates)
         self._share.mates_busy = any(each.busy for each in mates)
@@ -194,8 +232,11 @@ class Together:
         part = math.inf
         if math.isfinite(all_):
             part, rest = divmod(int(all_), 1 + len(mates))
-            part = max(min(part + (before < rest), all_ - sum(each.in_flight for each in mates)), 0)
-        tasks.keep_below(part if mates else math.inf)
+            part, theirs = part + (before < rest), sum(each.in_flight for each in mates)
+            self._room_there = theirs < all_ - part
+            part = max(min(part, all_ - theirs), 0)
+        self._part = part if mates else math.inf
+        tasks.keep_below(self._part)
 
     def _follow(self, seen: _Seen) -> None:
         run_state = self._run_state
@@ -205,8 +246,8 @@ class Together:
             run_state.progress.event(
                 "notice", message=f"taken over from another run: {number:,} job{'s' if number > 1 else ''}"
             )
-        if seen.gone or (run_state.chained and self._mates):
-            run_state.backlog.look_again()  # a result that another has fetched may have set jobs free
+        if seen.gone:
+            run_state.backlog.look_again()  # what it had claimed, or was about to set free
         if seen.failing is not None and not run_state.reasons.no_new:
             run_state.reasons.stop_submitting(Exit.TEMPORARY, seen.failing)
         for each in seen.surprises:

@@ -33,7 +33,6 @@ class Lease:
         self.worker = worker
         self.stall_s = workers.STALL_S if stall_s is None else stall_s
         self.sharers = 1  # workers of the account, this one included
-        self.others_busy = 0  # of the other ones those that have something under way
         self._renewed_s = clock.steady_s()
 
     @classmethod

@@ -55,6 +55,36 @@ def made(conn: Connection, source: int) -> list[tuple[int, int]]:
     return sorted((row["position"], row["id"]) for row in freed if not row["blocked"])
 
 
+def made_by_others(conn: Connection, manifest: str, *, after: int, run: int) -> list[tuple[int, int]]:
+    """Return (position, row) of those that wait for nothing any more, now that other runs have made results.
+
+    Args:
+        conn: Inside a transaction.
+        manifest: Of which manifest.
+        after: Only what was made after the event of this number.
+        run: The run that asks; of its own results it knows.
+    """
+    sources = conn.execute(
+        "SELECT DISTINCT n.source FROM events e JOIN jobs s ON s.manifest = e.manifest AND s.job = e.job"
+        " JOIN needs n ON n.source = s.id"
+        " WHERE e.manifest = ? AND e.id > ? AND e.kind = 'done' AND e.run IS NOT ? AND s.state = 'done'",
+        (manifest, after, run),
+    ).fetchall()
+    if not sources:
+        return []
+    waiting = (
+        "id IN (SELECT job FROM needs WHERE source IN (SELECT value FROM json_each(?))) AND listed = 1"
+        f" AND state IN {NEVER_SENT_SQL}"
+    )
+    parameters = (json.dumps([row["source"] for row in sources]),)
+    # Whoever has made one counts as well; but it may not have come to that yet.
+    conn.execute(f"UPDATE jobs SET blocked = {_WAITS} WHERE {waiting} AND blocked <> {_WAITS}", parameters)
+    found = conn.execute(
+        f"SELECT position, id FROM jobs WHERE {waiting} AND blocked = 0 ORDER BY position, id", parameters
+    )
+    return [(row["position"], row["id"]) for row in found]
+
+
 def sent_with(conn: Connection, sources: Iterable[int]) -> int:
     """Return how many listed jobs were sent with a result of one of these rows, or of a job that was."""
     found: set[int] = set()

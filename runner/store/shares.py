@@ -6,12 +6,14 @@ lock of all writers, so no two ever hold one row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 
 from runner.model import Job
 from runner.store.connection import Connection
 from runner.store.jobs import COLUMNS, NEVER_SENT_SQL, read_job
 
+GIVEN_BACK = "given_back"  # the event of a run that leaves jobs to others: `rows`
 _HELD = (
     "EXISTS (SELECT 1 FROM shares s JOIN workers w ON w.id = s.worker AND w.ended_at IS NULL AND w.fenced = 0"
     " WHERE s.job = jobs.id)"
@@ -26,6 +28,16 @@ def free_to_send(conn: Connection, manifest: str, *, after: tuple[int, int], lim
         (manifest, *after, limit),
     )
     return [read_job(row) for row in rows]
+
+
+def still_free(conn: Connection, rows: Sequence[int]) -> list[Job]:
+    """Return those of these rows that `free_to_send` would return, in the manifest's order."""
+    found = conn.execute(
+        f"SELECT {COLUMNS} FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND listed = 1"
+        f" AND state IN {NEVER_SENT_SQL} AND blocked = 0 AND NOT {_HELD} ORDER BY position, id",
+        (json.dumps([*rows]),),
+    )
+    return [read_job(row) for row in found]
 
 
 def free_under_way(conn: Connection, manifest: str) -> list[Job]:
@@ -49,6 +61,22 @@ def claim(conn: Connection, worker: int, rows: Iterable[int]) -> None:
 def release(conn: Connection, rows: Iterable[int]) -> None:
     """Give rows back: whoever comes first may have them."""
     conn.executemany("DELETE FROM shares WHERE job = ?", [(row,) for row in rows])
+
+
+def given_back(conn: Connection, manifest: str, *, after: int, run: int) -> list[tuple[int, int]]:
+    """Return (position, row) of the jobs that other runs than this one have given back unsent, after an event."""
+    told = conn.execute(
+        f"SELECT data FROM events WHERE manifest = ? AND id > ? AND kind = '{GIVEN_BACK}' AND run IS NOT ?",
+        (manifest, after, run),
+    ).fetchall()
+    rows = sorted({row for each in told for row in json.loads(each["data"])["rows"]})
+    if not rows:
+        return []
+    found = conn.execute(
+        "SELECT position, id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY position, id",
+        (json.dumps(rows),),
+    )
+    return [(row["position"], row["id"]) for row in found]
 
 
 def held(conn: Connection, worker: int, rows: Iterable[int]) -> frozenset[int]:

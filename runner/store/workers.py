@@ -103,6 +103,16 @@ def latest(conn: Connection, *, most: int = 20) -> list[WorkerRecord]:
     return [WorkerRecord(**{**dict(row), "fenced": bool(row["fenced"])}) for row in found]
 
 
+def others_wait_for_tasks(conn: Connection, worker: int) -> bool:
+    """Return whether any other worker at work has a job under way: what that costs is not known yet."""
+    found = conn.execute(
+        "SELECT 1 FROM jobs j JOIN shares s ON s.job = j.id JOIN workers w ON w.id = s.worker"
+        f" WHERE j.state IN ('submitting', 'waiting', 'downloading') AND w.id <> ? AND {working_sql('w')} LIMIT 1",
+        (worker,),
+    )
+    return found.fetchone() is not None
+
+
 def stalled(conn: Connection, *, stall_s: float) -> list[int]:
     """Return who is at work by its own word and has not been seen for so many seconds."""
     found = conn.execute(f"SELECT id FROM workers WHERE {_AT_WORK} AND seen_at < {_NOW} - ?", (stall_s,))

@@ -69,6 +69,37 @@ def test_a_limit_is_that_of_all_of_them(shared: Command, start_sandbox: Start) -
     assert len(sandbox.ledger()["tasks"]) == 27
 
 
+def test_a_few_slow_jobs_are_shared(shared: Command, start_sandbox: Start) -> None:
+    """The first to come leaves those that it cannot send soon to the other, which has half the places for tasks."""
+    sandbox = start_sandbox("--duration", "2:2")
+    shared.use(sandbox)
+    write(shared, 24, limits={"requests_per_second": 30, "in_flight": 4})
+
+    outcomes = both(shared)
+
+    assert [each.code for each in outcomes] == [0, 0], "\n".join(map(said, outcomes))
+    assert len(sandbox.ledger()["tasks"]) == 24
+    assert number("SELECT min(n) FROM (SELECT count(*) AS n FROM shares GROUP BY worker) AS each") >= 6
+    assert number("SELECT count(DISTINCT worker) FROM shares") == 2
+
+
+def test_a_chain_goes_on_whichever_of_them_has_made_what_it_waits_for(
+    shared: Command, start_sandbox: Start
+) -> None:
+    sandbox = start_sandbox("--duration", "1:3")
+    shared.use(sandbox)
+    stills = [{"id": f"still{n}", "model": "z-image", "prompt": f"still {n}"} for n in range(12)]
+    films = [{"id": f"film{n}", "references": [{"job": f"still{n}"}]} for n in range(12)]
+    limits = {"requests_per_second": 30, "in_flight": 4}
+    write(shared, [*films, *stills], limits=limits)  # each film is passed over before it is free
+
+    outcomes = both(shared)
+
+    assert [each.code for each in outcomes] == [0, 0], "\n".join(map(said, outcomes))
+    assert len(sandbox.ledger()["tasks"]) == 24
+    assert number("SELECT count(DISTINCT worker) FROM shares") == 2
+
+
 def test_the_rest_waits_for_the_canaries_of_all(shared: Command, start_sandbox: Start) -> None:
     sandbox = start_sandbox("--duration", "2:2")
     shared.use(sandbox)

@@ -13,17 +13,21 @@ import httpx
 import pytest
 
 from runner.api.news import on_news
+from runner.engine.admission import Admission
+from runner.engine.backlog import LOOKAHEAD, Backlog
+from runner.engine.share import ClaimedJobs
+from runner.engine.view import RunOptions
 from runner.errors import Fenced
 from runner.host.clock import ServerClock, SystemClock
 from runner.model import State
 from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
 from runner.steps.submit import submit
-from runner.store import jobs, late_answers, pacers, rates, shares, workers
+from runner.store import events, jobs, late_answers, needs, pacers, rates, shares, workers
 from runner.store.database import open_database
 from runner.store.server_address import ServerAddress
 from tests.databases import of_kind, server
 from tests.state_file import put
-from tests.world import NAME, World, accepted, job
+from tests.world import NAME, World, accepted, job, rows
 
 pytestmark = [pytest.mark.anyio]
 at_a_server = pytest.mark.extra
@@ -268,3 +272,118 @@ async def test_who_waits_is_woken_by_a_commit_and_by_what_is_handed_over(world: 
             while "work" not in news[3:]:
                 await anyio.sleep(0.01)
         group.cancel_scope.cancel()
+
+
+def happens(file: Any, kind: str, *, run: int, name: str | None = None, **data: Any) -> int:
+    """Append an event of a run; return its number."""
+    with file.transaction() as conn:
+        events.append(conn, at="", run=run, manifest=NAME, job=name, kind=kind, data=data)
+        return events.last(conn)
+
+
+def need(file: Any, world: World, wanting: str, *sources: str) -> None:
+    """Have a job wait for others."""
+    with file.transaction() as conn:
+        for place, source in enumerate(sources):
+            conn.execute(
+                "INSERT INTO needs (manifest, job, place, source, undecided) VALUES (?, ?, ?, ?, 0)",
+                (NAME, world.job(wanting).row, place, world.job(source).row),
+            )
+        needs.count(conn, NAME)
+
+
+def done(file: Any, world: World, name: str, *, run: int) -> int:
+    with file.transaction() as conn:
+        conn.execute("UPDATE jobs SET state = 'done' WHERE id = ?", (world.job(name).row,))
+    return happens(file, "done", run=run, name=name)
+
+
+@at_a_server
+def test_only_what_others_have_made_since_is_looked_at(world: World, open_: Open) -> None:
+    """Also where who has made it was killed before it came to counting who waits for that."""
+    file = open_()
+    need(file, world, "j2", "j0")
+    need(file, world, "j3", "j0", "j1")
+    need(file, world, "j4", "j5")
+    before = done(file, world, "j5", run=1)
+    mine, others = 1, 2
+
+    def freed(*, after: int, run: int) -> list[int]:
+        with file.transaction() as conn:
+            return [row for _, row in needs.made_by_others(conn, NAME, after=after, run=run)]
+
+    assert freed(after=before, run=mine) == []
+    first = done(file, world, "j0", run=others)
+    assert freed(after=before, run=others) == []
+    assert freed(after=before, run=mine) == [world.job("j2").row]
+    assert freed(after=first, run=mine) == []
+    done(file, world, "j1", run=others)
+    assert freed(after=first, run=mine) == [world.job("j3").row]
+    assert rows(file, "SELECT job FROM jobs WHERE blocked > 0 ORDER BY job") == [("j4",)]
+
+
+@at_a_server
+async def test_jobs_that_are_given_back_are_had_by_whoever_comes_first_and_once(
+    world: World, open_: Open
+) -> None:
+    one, two = open_(), open_()
+    first, second = begin(one), begin(two)
+    rows_ = [world.job(f"j{number}").row for number in range(4)]
+    async with world.context() as context:
+        giver = ClaimedJobs(replace(context, run=7), first)
+        takers = [ClaimedJobs(replace(context, run=8), second), ClaimedJobs(replace(context, run=7), first)]
+        with one.transaction() as conn:
+            giver.chosen(conn, rows_)
+        before = happens(one, "begun", run=7)
+        with one.transaction() as conn:
+            assert giver.freed(conn, rows_) == []
+            giver.give_back(conn, rows_[2:])
+            assert giver.news(conn, after=before) == []
+        with two.transaction() as conn:
+            news = takers[0].news(conn, after=before)
+            assert [row for _, row in news] == rows_[2:]
+            found = takers[0].freed(conn, rows_)
+            takers[0].chosen(conn, [job.row for job in found])
+        with one.transaction() as conn:
+            again = takers[1].freed(conn, rows_)
+
+    assert [job.row for job in found] == rows_[2:]
+    assert again == []
+
+
+@at_a_server
+async def test_no_more_jobs_are_claimed_than_can_be_sent_soon(world: World, open_: Open) -> None:
+    """And what was claimed when there was more room is left to others, and taken back where nobody wants it."""
+    file: Any = world.file
+    begin(file)
+    async with world.context() as context:
+        share = ClaimedJobs(context, file.worker)
+        backlog = Backlog(context, Admission(RunOptions()), RunOptions(), share)
+
+        def claimed() -> int:
+            return int(rows(file, "SELECT count(*) FROM shares")[0][0])
+
+        backlog.ahead = lambda: 0
+        assert not backlog.runs_low
+        await backlog.refill()
+        assert claimed() == 0
+        backlog.ahead = lambda: 2
+        await backlog.refill()
+        assert [row for row, _ in backlog.ready] == [world.job("j0").row, world.job("j1").row]
+        assert claimed() == 2
+        assert backlog.surplus() == []
+        backlog.ahead = lambda: LOOKAHEAD
+        await backlog.refill()
+        assert len(backlog.ready) == claimed() == 6
+        backlog.ahead = lambda: 2
+        extra = backlog.surplus()
+        assert extra == [world.job(f"j{number}").row for number in range(2, 6)]
+        with file.transaction() as conn:
+            share.give_back(conn, extra)
+        backlog.freed([(row, True) for row in extra])
+        backlog.ready.clear()
+        while backlog.runs_low:
+            await backlog.refill()
+            backlog.ready.clear()
+        assert claimed() == 6
+        assert backlog.fed
