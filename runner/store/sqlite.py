@@ -33,6 +33,9 @@ from runner.store.tables import tables
 from runner.store.watch import FileChange, Watch, descriptors_of
 
 CHECKPOINT_PAGES = 2_000  # about 8 MB of WAL
+# A log that has reached that length is written over from its beginning: to make a file longer takes twice the time of
+# writing it. It grows by a commit each time, and so is cut now and then.
+LONGEST_PAGES = 2 * CHECKPOINT_PAGES
 _opening = threading.RLock()  # one thread at a time: which descriptor is whose is seen from what came anew
 
 
@@ -55,6 +58,7 @@ class StateFile:
         self.rescued_whole = False
         self._watch: Watch | None = None
         self._gate: IO[bytes] | None = None
+        self._log_full = CHECKPOINT_PAGES * 4096  # bytes: so long it is to be moved into the file
         if path is not None and writable:
             self._gate = open(f"{path}.checkpoint", "ab")  # noqa: PTH123, SIM115 (kept open)
 
@@ -278,7 +282,7 @@ class StateFile:
             return
         if not force:
             with contextlib.suppress(OSError):
-                if os.stat(f"{self.path}-wal").st_size < CHECKPOINT_PAGES * 4096:  # noqa: PTH116
+                if self._log_bytes() < self._log_full:
                     return
         try:
             fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -291,24 +295,28 @@ class StateFile:
             if self.replaced is None:
                 with contextlib.suppress(sqlite3.Error):
                     self.conn.execute("PRAGMA busy_timeout = 0")
-                    self._move_log()
+                    self._move_log(cut=force)
         finally:
             with contextlib.suppress(sqlite3.Error):
                 self.conn.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
             fcntl.flock(self._gate, fcntl.LOCK_UN)
 
-    def _move_log(self) -> None:
+    def _move_log(self, *, cut: bool) -> None:
         """Move the WAL into the file, with a number that grows each time: so an older file is known as one."""
         (number,) = self.conn.execute("PRAGMA user_version").fetchone()
         # Where somebody reads, the log stays, and is tried again after each commit: its number is in it already.
-        if self._watch is not None and self._watch.is_in_the_file(number) and self._has_log():
+        if self._watch is not None and self._watch.is_in_the_file(number) and self._log_bytes() > 0:
             with _begin(self.conn):
                 self.conn.execute(f"PRAGMA user_version = {number + 1}")
-        self.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        log_bytes = self._log_bytes()
+        cut = cut or log_bytes > LONGEST_PAGES * 4096
+        how = "TRUNCATE" if cut else "RESTART"
+        is_read = self.conn.execute(f"PRAGMA wal_checkpoint({how})").fetchone()[0]
+        if not is_read:
+            self._log_full = CHECKPOINT_PAGES * 4096 if cut else log_bytes + 1
 
-    def _has_log(self) -> bool:
-        assert self.path is not None
-        return os.stat(log_of(self.path)).st_size > 0  # noqa: PTH116
+    def _log_bytes(self) -> int:
+        return os.stat(f"{self.path}-wal").st_size  # noqa: PTH116
 
     def close(self) -> None:
         """Checkpoint and close; never raises for what a later opening repairs."""

@@ -21,7 +21,7 @@ import pytest
 
 from runner.fingerprint import idempotency_key
 from runner.model import Fingerprint, JobId, State
-from runner.store import jobs
+from runner.store import jobs, sqlite
 from runner.store.sqlite import StateFile
 from runner.store.writer import GroupWriter
 from tests.staged import changed
@@ -121,6 +121,41 @@ def test_an_acknowledged_intent_survives_any_cut(tmp_path: Path) -> None:
         assert found == now.acknowledged
         before = now
     assert tried > 60
+
+
+def torn_over(old: bytes, new: bytes, dice: random.Random) -> Iterator[bytes]:
+    """Yield what the disk may hold of a log that was written over from where the two differ: any sectors of either."""
+    begin = next(at for at, (was, now) in enumerate(zip(old, new, strict=False)) if was != now) // 512 * 512
+    sectors = range(begin, len(new), 512)
+    for share in (0.0, 0.1, 0.5, 0.9, 1.0):
+        torn = bytearray(new)
+        for at in sectors:
+            if dice.random() < share:
+                torn[at : at + 512] = old[at : at + 512].ljust(min(512, len(new) - at), b"\0")
+        yield bytes(torn)
+    for at in dice.sample(sectors, 3):  # in their order
+        yield new[:at] + old[at:]
+
+
+def test_an_intent_survives_any_cut_where_an_old_log_is_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is in the file is not cut, but begun anew: what it held stays behind the new commits."""
+    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", 30)
+    dice = random.Random(3)
+    (tmp_path / "live").mkdir()
+    before: Disk | None = None
+    tried = 0
+    for now in acknowledged_commits(tmp_path / "live"):
+        if before is not None and now.database == before.database and len(now.wal) == len(before.wal):
+            for wal in torn_over(before.wal, now.wal, dice):
+                found = after_the_cut(tmp_path / "cut", now.database, wal)
+                tried += 1
+                assert before.acknowledged.items() <= found.items()
+                assert found.items() <= now.acknowledged.items()
+        assert after_the_cut(tmp_path / "cut", now.database, now.wal) == now.acknowledged
+        before = now
+    assert tried > 20
 
 
 def test_the_cut_is_real(tmp_path: Path) -> None:

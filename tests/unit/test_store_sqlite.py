@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -500,6 +502,29 @@ def test_a_closed_file_is_one_file(path: Path) -> None:
     file.close()
 
     assert not path.with_name("runner.db-wal").exists() or not path.with_name("runner.db-wal").stat().st_size
+
+
+def test_a_log_in_the_file_is_written_over_and_cut_now_and_then(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", 10)
+    monkeypatch.setattr(sqlite, "LONGEST_PAGES", 20)
+    log, sizes = path.with_name("runner.db-wal"), list[int]()
+    with closing(StateFile.open(path)) as file:
+        file.checkpoint(force=True)
+        for number in range(200):
+            with file.transaction() as conn:
+                put(conn, f"a{number}")
+            file.checkpoint()
+            sizes.append(log.stat().st_size)
+            assert not file.is_replaced
+            assert len(kept(path)) == number + 1
+
+    steps = [after - before for before, after in pairwise(sizes)]
+    assert max(sizes) < 30 * 4096
+    assert steps.count(0) > 100, "most commits make the log no longer"
+    assert sizes.count(0) > 3
+    assert all(step >= 0 or after == 0 for step, after in zip(steps, sizes[1:], strict=True))
 
 
 def test_a_checkpoint_waits_while_another_process_commits(path: Path, file: StateFile) -> None:
