@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -203,6 +204,25 @@ class Command:
             for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:
                     pipe.close()
+
+
+def until_said(process: Process, words: str, within_s: float = 60.0) -> str:
+    """Wait until a command says this on stderr; return all that it has said there by then, which is read."""
+    assert process.stderr is not None
+    lines: list[str] = []
+
+    def read() -> None:
+        for line in process.stderr or ():
+            lines.append(line)
+            if words in line:
+                return
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(within_s)
+    said = "".join(lines)
+    assert words in said, f"it did not say {words!r}, but:\n{said}"
+    return said
 
 
 def wait_for(what: Callable[[], object], within_s: float = 20.0) -> None:
