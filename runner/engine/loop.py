@@ -7,6 +7,7 @@ job is an entry in the scheduler's heap and a small record, never a task, a time
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -57,7 +58,7 @@ class Engine:
         self._time_limit = context.clock.mono_s() + (
             math.inf if options.stop_after_s is None else options.stop_after_s
         )
-        self._wake = anyio.Event()
+        self._wake = asyncio.Event()
         self._run_state = RunState(context, scheduler, options, progress, self._notify)
         self._backlog = self._run_state.backlog
         self._reasons = self._run_state.reasons
@@ -170,8 +171,7 @@ class Engine:
 
         while True:
             now = self._context.clock.mono_s()
-            if self._wake.is_set():
-                self._wake = anyio.Event()
+            self._wake.clear()
             self._backlog.move_due(now)
             self._judge_time(now)
             if self._reasons.halted:
@@ -382,11 +382,15 @@ class Engine:
                 run_state.waits.next_at(now),
                 key_at,
             )
-        if until == math.inf:
+        wait_s, timer = until - self._context.clock.mono_s(), None
+        if wait_s < math.inf:
+            # A cancel scope each time costs more than all else that a turn does before it sends something.
+            timer = asyncio.get_running_loop().call_later(max(wait_s, 0.0), self._notify)
+        try:
             await self._wake.wait()
-            return
-        with anyio.move_on_after(max(until - self._context.clock.mono_s(), 0.0)):
-            await self._wake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ from runner.results.ranges import (
 )
 from runner.results.verdict import Judgement, NoResult, Oddness, judge, oddness_of
 from runner.service.addresses import Address, may_hold_results, not_public, read_address
-from runner.service.http import USER_AGENT, pieces_of
+from runner.service.http import USER_AGENT, pieces_of, request_of
 from runner.service.transports import AddressRefused, in_words, look_at, never_left
 
 T = TypeVar("T")
@@ -236,7 +236,7 @@ class ResultFetcher:
         """GET a url, following redirects; each hop is looked at before it is asked."""
         for _ in range(MAX_REDIRECTS + 1):
             await self._look_at(url)
-            request = httpx.Request("GET", url, headers=headers, extensions=self._timeout)
+            request = request_of("GET", url, headers, self._timeout)
             try:
                 with anyio.fail_after(HEAD_S):
                     response = await self._transport.handle_async_request(request)

@@ -76,6 +76,7 @@ class Http:
         self._now = now
         self._heard = heard
         self.timeouts = timeouts
+        self._waits = httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s).as_dict()
 
     async def send(
         self,
@@ -85,26 +86,26 @@ class Http:
         headers: Mapping[str, str],
         total_s: float | None = None,
         timeout: httpx.Timeout | None = None,
-        **content: Any,
+        body: httpx.AsyncByteStream | None = None,
+        **form: Any,
     ) -> Reply:
         """Send one request, and read all of what comes; raises nothing that has to do with the network.
 
         Args:
             method: GET or POST.
             path: Behind the base url.
-            headers: Besides those of every request.
+            headers: Besides those of every request; of a request with a `body`, its length too.
             total_s: How long it may take, other than usual.
             timeout: How long each part of it may take, other than usual.
-            content: As `httpx.Request` takes it.
+            body: What is sent.
+            form: Fields and files that are sent instead, as `httpx.Request` takes them.
         """
-        waits = timeout or httpx.Timeout(self.timeouts.read_s, connect=self.timeouts.connect_s)
-        request = httpx.Request(
-            method,
-            _parsed(self._base_url + path),
-            headers={**_HEADERS, **headers},
-            extensions={"timeout": waits.as_dict()},
-            **content,
-        )
+        url, headers = _parsed(self._base_url + path), {**_HEADERS, **headers}
+        extensions = {"timeout": timeout.as_dict() if timeout is not None else self._waits}
+        if form:
+            request = httpx.Request(method, url, headers=headers, extensions=extensions, **form)
+        else:
+            request = request_of(method, url, headers, extensions, body)
         limit_s = total_s or self.timeouts.total_s
         response: httpx.Response | None = None
         raw: bytes | None = None
@@ -147,18 +148,22 @@ class Http:
         said_s = told_s(headers)
         self._heard(said_s)
         text = raw.decode(json.detect_encoding(raw), "replace").removeprefix(_BYTE_ORDER)
+        request_id = headers.get("x-request-id", "")
+        detail = f"HTTP {response.status_code}, {_body_in_words(text, kind, headers)}"
+        # Each takes time to look through, and nearly always none holds our key.
+        hider = self._hider if self._hider.may_hold("\n".join((text, request_id, detail))) else None
+        if hider is not None:
+            request_id, detail = hider.text(request_id), hider.text(detail)
         return Reply(
             status=response.status_code,
-            data=_object(text, self._hider),
+            data=_object(text, hider),
             page=_is_page(text, kind),
             retry_after_s=parse_retry_after(
                 headers.get("retry-after"), now_epoch_s=self._now(), date=headers.get("date")
             ),
-            request_id=harmless(self._hider.text(headers.get("x-request-id", ""))) or None,
+            request_id=harmless(request_id) or None,
             skew_s=said_s - self._now() if said_s is not None else None,
-            detail=harmless(
-                self._hider.text(f"HTTP {response.status_code}, {_body_in_words(text, kind, headers)}")
-            ),
+            detail=harmless(detail),
         )
 
 
@@ -207,16 +212,40 @@ def _parsed(url: str) -> httpx.URL:
     return httpx.URL(url)
 
 
+_NOTHING = httpx.ByteStream(b"")
+
+
+def request_of(
+    method: str,
+    url: httpx.URL,
+    headers: Mapping[str, str],
+    extensions: dict[str, Any],
+    body: httpx.AsyncByteStream | None = None,
+) -> httpx.Request:
+    """Return a request with these headers and `Host`, as they are: httpx looks through those it makes itself three times."""
+    sent = httpx.Headers([("Host", url.netloc.decode("ascii")), *headers.items()])
+    request = httpx.Request(method, url, headers=sent, stream=body or _NOTHING, extensions=extensions)
+    if isinstance(request.stream, httpx.ByteStream):
+        request.read()
+    return request
+
+
 class _TooLate(Exception):
     """There is a connection, but what was to be sent may not be sent any more."""
 
 
-async def checked(allowed: Callable[[], bool], body: bytes) -> AsyncIterator[bytes]:
-    """Yield a body, unless it may not be sent any more once there is a connection."""
-    if not allowed():
-        msg = "timed out before connecting"
-        raise _TooLate(msg)
-    yield body
+class Checked(httpx.AsyncByteStream):
+    """A body, unless it may not be sent any more once there is a connection."""
+
+    def __init__(self, allowed: Callable[[], bool], body: bytes) -> None:
+        self._allowed = allowed
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if not self._allowed():
+            msg = "timed out before connecting"
+            raise _TooLate(msg)
+        yield self._body
 
 
 class _TooMuch(Exception):
@@ -274,13 +303,16 @@ _BYTE_ORDER = "\ufeff"
 _BLANKS = " \t\r\n\f\v\0" + _BYTE_ORDER
 
 
-def _object(text: str, hider: KeyHider) -> Mapping[str, Json] | None:
-    """Return the JSON object in a text, its strings whole and without our key; blanks and one comma may be behind it."""
+def _object(text: str, hider: KeyHider | None) -> Mapping[str, Json] | None:
+    """Return the JSON object in a text, its strings whole and without our key; blanks and one comma may be behind it.
+
+    Without a `hider`, the key is not in it.
+    """
     try:
         data = json.loads(text.rstrip(_BLANKS).removesuffix(",").rstrip(_BLANKS))
         if _HALF_A_PAIR.search(text):
             data = each_text(data, _whole_text)
-        if hider.may_hold(text):  # only now: in JSON, any letter may be written as its code
+        if hider is not None:  # only now: in JSON, any letter may be written as its code
             data = hider.everywhere(data)
     except (ValueError, RecursionError):
         return None

@@ -12,7 +12,7 @@ import httpx
 from runner.host.clock import rfc3339
 from runner.model import Job, Kind, Upload
 from runner.service.account import Account
-from runner.service.http import Http, Timeouts, checked
+from runner.service.http import Checked, Http, Timeouts
 from runner.service.protocol import Answer, Service
 from runner.service.rivya.answers import (
     understand,
@@ -57,12 +57,14 @@ class Rivya:
         self, body: bytes, key: str, *, still_allowed: Callable[[], bool] | None = None
     ) -> Answer:
         """POST /api/v1/generations with exactly these bytes under this idempotency key."""
-        headers = {**self._with_key(), "Content-Type": "application/json", "Idempotency-Key": key}
-        content: bytes | AsyncIterator[bytes] = body
-        if still_allowed is not None:
-            headers["Content-Length"] = str(len(body))
-            content = checked(still_allowed, body)
-        reply = await self._http.send("POST", GENERATIONS, headers=headers, content=content)
+        headers = {
+            **self._with_key(),
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "Idempotency-Key": key,
+        }
+        stream = httpx.ByteStream(body) if still_allowed is None else Checked(still_allowed, body)
+        reply = await self._http.send("POST", GENERATIONS, headers=headers, body=stream)
         return understand(reply, body=body)
 
     async def poll(self, task_id: str) -> Answer:
