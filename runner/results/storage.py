@@ -219,6 +219,14 @@ class DiskStorage:
 
     def write(self, path: ResultPath, data: bytes, *, mime: str) -> None:
         """See `ResultStorage`."""
+        self._write(path, data)
+
+    def write_new(self, path: ResultPath, data: bytes, *, mime: str) -> bool:
+        """See `ResultStorage`; there is one writer of a job's files."""
+        return self._write(path, data, over=False)
+
+    def _write(self, path: ResultPath, data: bytes, *, over: bool = True) -> bool:
+        """Write a file; `over` what stands there, or say that something does: that is looked at last."""
         there = _local(path)
         folder, new = there.parent, f"{there}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -233,14 +241,11 @@ class DiskStorage:
                 os.fsync(number)
             finally:
                 os.close(number)
+            if not over and os.path.lexists(there):
+                os.unlink(new)  # noqa: PTH108 (as below)
+                return False
             os.replace(new, there)  # noqa: PTH105 (no Path is made for each of very many)
             sync_folder(folder)
-
-    def write_new(self, path: ResultPath, data: bytes, *, mime: str) -> bool:
-        """See `ResultStorage`; there is one writer of a job's files."""
-        if os.path.lexists(path):
-            return False
-        self.write(path, data, mime=mime)
         return True
 
     def take(self, part: PartFile, path: ResultPath, result: Result) -> None:

@@ -207,9 +207,9 @@ def judge(
     """
     if size_bytes == 0:
         raise NoResult("is empty")
-    mime, ending = content_type.split(";")[0].strip().lower(), _ending(path)
     if media is not None and sure:
         return Judgement(file=media) if cut is None else _cut(media, cut)
+    mime, ending = content_type.split(";")[0].strip().lower(), _ending(path)
     if looks_like_text(head):
         return _judge_text(head, mime, ending)
     known = other(head) if media is None else None

@@ -200,6 +200,26 @@ def test_what_a_person_puts_at_the_very_name_goes_aside_and_is_never_overwritten
     assert (folder.root / ".old/hero.1.json").read_bytes() == b"notes of a person"
 
 
+def test_what_a_person_puts_at_the_sidecars_name_while_it_is_written_is_kept(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        if (folder.root / "hero.json.new").exists() and not (folder.root / ".old").exists():
+            (folder.root / "hero.json").write_bytes(b"notes of a person")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+
+    publish(folder, "hero", b"film")
+
+    monkeypatch.undo()
+    assert (folder.root / ".old/hero.1.json").read_bytes() == b"notes of a person"
+    assert sidecars.read(folder.root / "hero.json") is not None
+    assert not (folder.root / "hero.json.new").exists()
+
+
 def test_what_a_person_puts_beside_it_under_another_ending_stays(folder: OutputFolder) -> None:
     publish(folder, "other", b"another job's")
     (folder.root / "hero.png").write_bytes(b"a person's")

@@ -172,7 +172,7 @@ async def test_a_sidecar_that_cannot_be_written_leaves_the_job_open_and_another_
     def full(*_: object, **__: object) -> None:
         raise DiskTrouble("the disk is full")
 
-    monkeypatch.setattr(type(folder.storage), "write", full)
+    monkeypatch.setattr(type(folder.storage), "write_new", full)
     with pytest.raises(DiskTrouble, match="the disk is full"):
         await fetched(world, folder, Host([answer()]))
     monkeypatch.undo()
