@@ -151,5 +151,8 @@ def _learn(run_state: RunState, job: Job, seconds: float) -> None:
     """Keep how long it took, as well as our polls tell it: what the service says of its times is not taken for true."""
     service = run_state.context.account.service
     run_state.context.writer.write_soon(
-        lambda conn: durations.save(conn, base_url=service, model=job.model, shape=job.shape, seconds=seconds)
+        lambda conn: durations.save(
+            conn, base_url=service, model=job.model, shape=job.shape, seconds=seconds
+        ),
+        repeatable=True,
     )

@@ -264,8 +264,12 @@ def epoch(text: str | None) -> float | None:
     """Return seconds since 1970 of an RFC 3339 time; None for anything else."""
     if not text:
         return None
+    if not (
+        len(text) == 24 and text[10] == "T" and text[23] == "Z"
+    ):  # what `rfc3339` writes can be read as it is
+        text = text.replace("Z", "+00:00").replace("z", "+00:00")
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00").replace("z", "+00:00"))
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

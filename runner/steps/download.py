@@ -320,7 +320,9 @@ class Downloads:
             )
         artifacts = named
         after = await context.writer.write(
-            lambda conn: _record(conn, context, job, artifacts, hosts, whole=whole), can_wait=True
+            lambda conn: _record(conn, context, job, artifacts, hosts, whole=whole),
+            can_wait=True,
+            repeatable=True,
         )
         self.hosts |= hosts
         return after, artifacts

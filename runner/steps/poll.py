@@ -74,10 +74,10 @@ async def poll(context: RunContext, row: int, waiting: WaitingTask) -> Polled:
         and (not task.reserved or task.reserved == waiting.reserved)
         and context.clock.wall_s() < waiting.late_at_s
     ):
-        context.writer.write_soon(lambda conn: jobs.count_poll(conn, row))
+        context.writer.write_soon(lambda conn: jobs.count_poll(conn, row), repeatable=True)
         return Polled(answer=answer, state=State.WAITING, word=waiting.word)
     return await context.writer.write(
-        lambda conn: _record(conn, context, row, answer, task, waiting), can_wait=True
+        lambda conn: _record(conn, context, row, answer, task, waiting), can_wait=True, repeatable=True
     )
 
 

@@ -87,7 +87,9 @@ class Submitted:
 
 async def submit(context: RunContext, row: int) -> Submitted:
     """Advance one job through its submit: commit what is sent, then send; sends at most once."""
-    ready = await context.writer.write(partial(_intent, context=context, row=row), to_send=True)
+    ready = await context.writer.write(
+        partial(_intent, context=context, row=row), to_send=True, repeatable=True
+    )
     return await send(context, ready) if ready.may_leave else ready
 
 
@@ -102,7 +104,7 @@ async def intend(context: RunContext, rows: Sequence[int], *, soon: bool) -> lis
         soon: Nothing waits for it: it may be committed together with what comes next.
     """
     operations = [partial(_intent, context=context, row=row) for row in rows]
-    return await context.writer.write_each(operations, to_send=True, can_wait=soon)
+    return await context.writer.write_each(operations, to_send=True, can_wait=soon, repeatable=True)
 
 
 async def withdraw(context: RunContext, ready: Sequence[Submitted]) -> None:
@@ -131,7 +133,9 @@ async def send(context: RunContext, ready: Submitted) -> Submitted:
     if answer.meaning is not Meaning.OK:
         context.service_clock.ended(job.row)
     try:
-        done = await context.writer.write(lambda conn: _record(conn, context, job, answer), can_wait=True)
+        done = await context.writer.write(
+            lambda conn: _record(conn, context, job, answer), can_wait=True, repeatable=True
+        )
     except (TemporaryTrouble, jobs.StaleJob):
         await _keep_late(context, job, answer)
         raise

@@ -40,7 +40,6 @@ COLUMNS = (
     " trouble, trouble_since, oddness"
 )
 _NAMES = tuple(COLUMNS.split(", "))
-_AT = {name: number for number, name in enumerate(_NAMES)}
 _OTHER_NAMES = {"id": "row", "job": "id", "refs": "references"}
 _FIELDS = tuple(_OTHER_NAMES.get(name, name) for name in _NAMES)
 _VALUES: Callable[[Job], tuple[Any, ...]] = attrgetter(*_FIELDS)
@@ -127,7 +126,8 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "urls": lambda text: () if text == "[]" else tuple(json.loads(text)),
     "overdue": bool,
 }
-_TO_READ = tuple((_AT[name], read) for name, read in _READ.items())
+_TO_READ = tuple((_NAMES.index(name), read) for name, read in _READ.items())
+_COLUMN = {name: (put, _READ.get(name)) for name, put in zip(_NAMES, _PUT, strict=True)}
 
 
 def read_job(found: SelectedRow) -> Job:
@@ -140,11 +140,11 @@ def read_job(found: SelectedRow) -> Job:
 
 def changed(job: Job, columns: Mapping[str, Any]) -> Job:
     """Return what a job is once these columns of its row are written, as it would be read."""
-    values = list(_VALUES(job))
+    after = _job(_VALUES(job))
     for name, value in columns.items():
-        read = _READ.get(name)
-        values[_AT[name]] = value if read is None else read(value)
-    return _job(values)
+        put, read = _COLUMN[name]
+        put(after, value if read is None else read(value))
+    return after
 
 
 def _job(values: Sequence[Any]) -> Job:

@@ -280,10 +280,8 @@ class StateFile:
         """Move the WAL into the file when it is long; skipped while another program writes."""
         if self.path is None or self._gate is None or self.replaced is not None:
             return
-        if not force:
-            with contextlib.suppress(OSError):
-                if self._log_bytes() < self._log_full:
-                    return
+        if not force and self._watch is not None and self._watch.log_bytes < self._log_full:
+            return
         try:
             fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -52,7 +52,7 @@ class Watch:
         self._main, self._log, self._index = names
         self._files = {name: _identity(os.stat(name)) for name in names}  # noqa: PTH116
         self._generation = self._read_generation()
-        self._log_bytes = 0
+        self.log_bytes = 0  # of the log, as of the last look
 
     def look(self) -> FileChange | None:
         """Return what has become of the file; None while it is as it should be. Not during a checkpoint."""
@@ -79,12 +79,12 @@ class Watch:
         if generation is not None and self._generation is not None:
             if generation < self._generation:
                 return FileChange(words=f"{_short(self._main)} was overwritten with an older one")
-            if generation == self._generation and log_bytes < self._log_bytes:
+            if generation == self._generation and log_bytes < self.log_bytes:
                 return FileChange(words=f"{_short(self._log)} was cut")
         # One that was cut just before a commit is as long as ever by now, but begins with a hole.
         if log_bytes and not self._log_has_a_head():
             return FileChange(words=f"{_short(self._log)} was cut")
-        self._generation, self._log_bytes = generation, log_bytes
+        self._generation, self.log_bytes = generation, log_bytes
         return None
 
     def is_in_the_file(self, generation: int) -> bool:

@@ -29,12 +29,19 @@ T = TypeVar("T")
 GATHER_S = 0.02
 
 
-class _Entry:
-    __slots__ = ("error", "operation", "result", "to_send")
+class _OneFailed(Exception):
+    """One of several operations has raised; all of them are undone."""
 
-    def __init__(self, operation: Callable[[Connection], Any], *, to_send: bool = False) -> None:
+
+class _Entry:
+    __slots__ = ("error", "operation", "repeatable", "result", "to_send")
+
+    def __init__(
+        self, operation: Callable[[Connection], Any], *, to_send: bool = False, repeatable: bool = False
+    ) -> None:
         self.operation = operation
         self.to_send = to_send
+        self.repeatable = repeatable
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -54,8 +61,9 @@ class GroupWriter:
     """Runs small operations on the one writing connection, many in each transaction.
 
     Each operation is undone alone when it raises: its caller gets the error, and its neighbours are
-    committed. `serve` has to run in a task group; its thread is its own, since a trip through a pool of
-    threads costs more than a commit (`make bench`).
+    committed. Where all of a transaction may be run a second time, they are marked off from each other only
+    then: a savepoint for each costs as much as two statements. `serve` has to run in a task group; its thread
+    is its own, since a trip through a pool of threads costs more than a commit (`make bench`).
 
     Args:
         file: The open database.
@@ -64,6 +72,9 @@ class GroupWriter:
 
     def __init__(self, file: StateDatabase, *, inline: bool = False) -> None:
         self._file = file
+        self._at_a_server = not isinstance(
+            file.conn, sqlite3.Connection
+        )  # it tells of an error later than that came
         self._inline = inline
         self._next = _Batch()
         self._at_work: _Batch | None = None  # what is being committed, by whichever thread
@@ -75,7 +86,12 @@ class GroupWriter:
         self.operations = 0
 
     async def write(
-        self, operation: Callable[[Connection], T], *, to_send: bool = False, can_wait: bool = False
+        self,
+        operation: Callable[[Connection], T],
+        *,
+        to_send: bool = False,
+        can_wait: bool = False,
+        repeatable: bool = False,
     ) -> T:
         """Run an operation in the next transaction and return its result once that is committed.
 
@@ -84,13 +100,15 @@ class GroupWriter:
             to_send: Something is sent on the strength of it: not where the file was replaced, and nobody would
                 find it again. What has come of earlier sends is written even then.
             can_wait: Nothing is held up by it: it is written with the next that is, or `GATHER_S` from now.
+            repeatable: It may be run again in another transaction, should one beside it fail: what it leaves anywhere
+                but in the database is the same then.
 
         Raises:
             TemporaryTrouble: Disk full, database locked or replaced; nothing of this operation was kept. Where a server went
                 away just then, nobody knows: it may be kept.
             Exception: Whatever the operation raised.
         """
-        entry = _Entry(operation, to_send=to_send)
+        entry = _Entry(operation, to_send=to_send, repeatable=repeatable)
         await self._committed([entry], can_wait=can_wait)
         if entry.error is not None:
             raise entry.error
@@ -103,9 +121,10 @@ class GroupWriter:
         *,
         to_send: bool = False,
         can_wait: bool = False,
+        repeatable: bool = False,
     ) -> list[T | BaseException]:
         """Run operations in the next transaction; return the result of each, or what it raised and was undone for."""
-        entries = [_Entry(operation, to_send=to_send) for operation in operations]
+        entries = [_Entry(each, to_send=to_send, repeatable=repeatable) for each in operations]
         await self._committed(entries, can_wait=can_wait)
         return [entry.result if entry.error is None else entry.error for entry in entries]
 
@@ -121,9 +140,9 @@ class GroupWriter:
             self._call()
             await batch.committed.wait()
 
-    def write_soon(self, operation: Callable[[Connection], Any]) -> None:
+    def write_soon(self, operation: Callable[[Connection], Any], *, repeatable: bool = False) -> None:
         """Run an operation with the next that is due, or `GATHER_S` from now; its own errors are dropped."""
-        self._next.entries.append(_Entry(operation))
+        self._next.entries.append(_Entry(operation, repeatable=repeatable))
         self._call()
 
     async def serve(self) -> None:
@@ -212,20 +231,35 @@ class GroupWriter:
 
     def _commit(self, entries: list[_Entry]) -> None:
         try:
-            with self._file.transaction() as conn:
-                replaced = self._file.error_if_replaced()
-                for entry in entries:
-                    if replaced is not None and entry.to_send:
-                        entry.error = replaced
-                    elif len(entries) == 1:  # by far the most: the transaction itself undoes it
-                        entry.result = entry.operation(conn)
-                    else:
-                        self._one(conn, entry)
+            together = len(entries) == 1 or (
+                not self._at_a_server and all(entry.repeatable for entry in entries)
+            )
+            try:
+                self._run(entries, together=together)
+            except _OneFailed:
+                self._run(entries, together=False)
             self.transactions += 1
             self.operations += len(entries)
             self._file.checkpoint()
         except BaseException as exc:  # each caller gets it; the thread goes on
             _answer(entries, exc)
+
+    def _run(self, entries: list[_Entry], *, together: bool) -> None:
+        with self._file.transaction() as conn:
+            replaced = self._file.error_if_replaced()
+            for entry in entries:
+                entry.error = replaced if entry.to_send else None
+                if entry.error is not None:
+                    continue
+                if not together:
+                    self._one(conn, entry)
+                    continue
+                try:
+                    entry.result = entry.operation(conn)
+                except Exception as exc:
+                    if len(entries) == 1:
+                        raise
+                    raise _OneFailed from exc
 
     @staticmethod
     def _one(conn: Connection, entry: _Entry) -> None:

@@ -301,6 +301,37 @@ async def test_what_is_written_while_serving_begins_keeps_its_turn(file: StateFi
     assert found == {"slow": "slow", "quick": "quick"}
 
 
+async def test_what_may_be_run_again_is_run_again_apart_where_one_fails(
+    path: Path, file: StateFile, inline: bool
+) -> None:
+    ran = list[str]()
+
+    def noted(name: str) -> Callable[[Any], str]:
+        def operation(conn: Any) -> str:
+            ran.append(name)
+            put(conn, name)
+            if name == "boom":
+                boom(conn)
+            return name
+
+        return operation
+
+    async with writing(file, inline) as writer:
+        first = await writer.write_each([noted("a"), noted("b")], repeatable=True)
+        second = await writer.write_each([noted("c"), noted("boom"), noted("d")], repeatable=True)
+        async with anyio.create_task_group() as group:  # one that may not be: none is
+            group.start_soon(partial(writer.write, noted("e"), repeatable=True))
+            group.start_soon(collect, writer, {}, "boom", noted("boom"))
+            group.start_soon(partial(writer.write, noted("f"), repeatable=True))
+
+    assert first == ["a", "b"]
+    assert second[::2] == ["c", "d"]
+    assert isinstance(second[1], ZeroDivisionError)
+    assert ran == ["a", "b", "c", "boom", "c", "boom", "d", "e", "boom", "f"]
+    assert kept(path) == {"a", "b", "c", "d", "e", "f"}
+    assert writer.transactions == 3
+
+
 class Odd(BaseException):
     """What no `except Exception` catches."""
 
