@@ -86,14 +86,15 @@ def identify(file: BinaryIO, size_bytes: int) -> Identified:
     file.seek(0)
     head = file.read(HEAD_BYTES)
     media = sniff(head)
-    if media in (MP3, AAC):
+    # By identity: to compare two kinds is to compare all that is known of them.
+    if media is MP3 or media is AAC:
         return _identify_frames(file, size_bytes, media, head)
     try:
-        if media in (MP4, MOV, M4A):
+        if media is MP4 or media is MOV or media is M4A:
             media = _by_tracks(file, size_bytes, media, head)
         elif media is JPEG:
             return Identified(media=media, head=head, sure=_segments_follow(file, size_bytes, head))
-        elif media in (WEBM, MKV) and ebml.sound_only(file, size_bytes):
+        elif (media is WEBM or media is MKV) and ebml.sound_only(file, size_bytes):
             media = WEBM_SOUND if media is WEBM else MKV_SOUND
     except CutShort:
         pass  # `whole` says so

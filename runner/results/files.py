@@ -149,7 +149,7 @@ class OutputFolder:
 
     def part(self, stem: str, number: int = 1, *, second: bool = False) -> PartFile:
         """Return the part file of a job's result, or one to fetch it `second` times; nothing is made on the disk yet."""
-        self._inside(stem, "")
+        self._split_inside(stem)
         name = f"{stem}+{number}.part" if number > 1 else f"{stem}.part"
         if second:
             name = f"{stem}+{number}+.part"
@@ -398,6 +398,11 @@ class OutputFolder:
 
     def _inside(self, stem: str, suffix: str) -> ResultPath:
         """Return `<root>/<stem><suffix>` after making sure that it is inside, symlinks included."""
+        place, name = self._split_inside(stem)
+        return place / (name + suffix)
+
+    def _split_inside(self, stem: str) -> tuple[ResultPath, str]:
+        """Return the folder of an output name, and the name in it, after making sure of that."""
         folder, slash, name = stem.rpartition("/")
         if not _is_name(name) or (not folder and (slash or name.casefold() in RESERVED)):
             raise _no_name(stem)
@@ -410,7 +415,7 @@ class OutputFolder:
             if isinstance(place, Path):
                 self._refuse_way_out(place)
             self._folders[folder] = place
-        return place / (name + suffix)
+        return place, name
 
     def _refuse_way_out(self, folder: Path) -> None:
         assert isinstance(self.root, Path)

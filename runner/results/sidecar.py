@@ -271,7 +271,7 @@ def _to_json(sidecar: Sidecar, folder: ResultPath) -> dict[str, Any]:
         "artifacts": [
             {
                 "index": item.number,
-                "path": item.path.relative_to(folder).as_posix(),
+                "path": _name_in(folder, item.path),
                 "sha256": item.sha256,
                 "size_bytes": item.size_bytes,
                 "mime": item.mime,
@@ -283,6 +283,11 @@ def _to_json(sidecar: Sidecar, folder: ResultPath) -> dict[str, Any]:
         "submitted_at": sidecar.submitted_at,
         "finished_at": sidecar.finished_at,
     }
+
+
+def _name_in(folder: ResultPath, path: ResultPath) -> str:
+    beginning, text = f"{folder}/", str(path)
+    return text[len(beginning) :] if text.startswith(beginning) else path.relative_to(folder).as_posix()
 
 
 def _from_json(data: Any, folder: ResultPath) -> Sidecar | None:

@@ -228,7 +228,8 @@ class DiskStorage:
     def _write(self, path: ResultPath, data: bytes, *, over: bool = True) -> bool:
         """Write a file; `over` what stands there, or say that something does: that is looked at last."""
         there = _local(path)
-        folder, new = there.parent, f"{there}.new"
+        text = str(there)  # of which the rest is made: another Path costs as much as a question to the disk
+        folder, new = there.parent, f"{text}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         with disk_errors(folder):
             try:
@@ -241,10 +242,10 @@ class DiskStorage:
                 os.fsync(number)
             finally:
                 os.close(number)
-            if not over and os.path.lexists(there):
-                os.unlink(new)  # noqa: PTH108 (as below)
+            if not over and os.path.lexists(text):
+                os.unlink(new)  # noqa: PTH108 (as above)
                 return False
-            os.replace(new, there)  # noqa: PTH105 (no Path is made for each of very many)
+            os.replace(new, text)  # noqa: PTH105 (as above)
             sync_folder(folder)
         return True
 
