@@ -17,9 +17,7 @@ from runner.api.manifests.binding import check_binding, results_folder
 from runner.api.manifests.contracts import contracts_for
 from runner.api.manifests.opened import Opened, Without, no_file, read_manifest
 from runner.api.plan import Plan, make_plan
-from runner.api.plans.saved import SavedPlan
 from runner.api.plans.taken_places import refuse_taken
-from runner.api.retry import Rounds
 from runner.api.runs.begun import BegunRun, apply
 from runner.api.runs.end import RunResult, ended_in_any_case, finish, get_ready_for_the_end, once_begun
 from runner.api.runs.joining import (
@@ -34,7 +32,6 @@ from runner.api.runs.joining import (
 from runner.api.runs.preflight import TRY_ONE, Looked, look
 from runner.api.runs.reference_sharing import keep_references, shared_references
 from runner.api.runs.room import look_at_room
-from runner.api.runs.sandbox_process import Sandbox, sandbox_child
 from runner.engine import Ended, Engine, Progress, RunOptions
 from runner.engine.connections import MOST_OPEN
 from runner.engine.limits import resume_tasks, resumed_rate
@@ -50,7 +47,6 @@ from runner.pace.concurrency import concurrency_limit
 from runner.pace.durations import Durations
 from runner.pace.rate import KeptRate
 from runner.pace.scheduler import Scheduler
-from runner.pace.shared import SharedRate
 from runner.progress.figures import counted
 from runner.results.files import OutputFolder
 from runner.service import seen
@@ -60,13 +56,16 @@ from runner.service.rivya.endpoints import open_service
 from runner.service.transports import ResultTransport, check, get_ready, open_result_transport
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
-from runner.store import diff, durations, handovers, jobs, rates, result_hosts, staging
+from runner.store import diff, durations, jobs, rates, result_hosts, staging
 from runner.store.begun_jobs import Quota
 from runner.store.database import StateDatabase, empty_database, open_database
-from runner.store.handovers import Handover
 from runner.store.writer import GroupWriter
 
 if TYPE_CHECKING:
+    from runner.api.plans.saved import SavedPlan
+    from runner.api.retry import Rounds
+    from runner.pace.shared import SharedRate
+    from runner.store.handovers import Handover
     from runner.store.lease import Lease
 
 SANDBOX_KEY = "rvya_sk_sandbox"
@@ -259,6 +258,8 @@ class Run:
 
     def _end_handed(self, handed: Handover, ended: Ended) -> None:
         """Record the end of what was handed over, unless others still work at it."""
+        from runner.store import handovers
+
         known = self.begun
         with known.file.transaction() as conn:
             over = handovers.end(conn, handed.id, exit_code=int(ended.code), now=_now(self._clock))
@@ -381,7 +382,9 @@ class Run:
                 "the sandbox's account exists already and keeps its balance: --credits is of a new one; remove"
                 f" {workspace.service_database} to begin anew"
             )
-        child: Sandbox = self._stack.enter_context(
+        from runner.api.runs.sandbox_process import sandbox_child
+
+        child = self._stack.enter_context(
             sandbox_child(workspace.service_database, request.sandbox_arguments)
         )
         return Account(child.base_url, SANDBOX_KEY, alias=SANDBOX_URL)
@@ -585,9 +588,14 @@ def _scheduler(
     def first(now: float) -> KeptRate:
         return resumed_rate(given_per_s=given_per_s, known=limits, now=now)
 
+    def together() -> SharedRate:
+        from runner.pace.shared import SharedRate
+
+        return SharedRate(given_per_s=given_per_s, first=first, now=now)
+
     return Scheduler(
         polling=settings.polling,
-        rate=SharedRate(given_per_s=given_per_s, first=first, now=now) if shared else first(now),
+        rate=together() if shared else first(now),
         tasks=tasks,
         durations=learned,
     )

@@ -31,7 +31,6 @@ from runner.errors import Exit, RunnerError
 from runner.host.clock import epoch
 from runner.model import Job, State
 from runner.pace.scheduler import Call, Offer, Scheduler
-from runner.pace.shared import SharedRate
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
 from runner.steps.submit import wait_to_resend_s
@@ -129,6 +128,7 @@ class Engine:
             return
         from runner.engine.permits import Permits
         from runner.engine.together import Together
+        from runner.pace.shared import SharedRate
 
         rate = self._scheduler.rate
         assert isinstance(rate, SharedRate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from runner.manifest.yaml_text import lines_of
 from runner.manifest.yaml_tree import At
 from runner.model import Place, Problem, Severity
 
@@ -23,6 +22,8 @@ class SourceText:
     def line(self, number: int) -> str:
         """Return a line of the text, counted from 1; empty where there is none."""
         if self._lines is None:
+            from runner.manifest.yaml_text import lines_of
+
             self._lines = lines_of(self._text)  # only a manifest with problems pays for this
         return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
 

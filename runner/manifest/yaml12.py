@@ -5,7 +5,8 @@ equal keys, and die or never end on hostile input. So only its event stream is u
 event means, and how much of it there may be, is decided below. Everything wrong becomes a
 `Problem`; nothing raises.
 
-Where the parser behind it still follows YAML 1.1, or refuses what 1.2 allows, `yaml_text` helps.
+Where the parser behind it still follows YAML 1.1, or refuses what 1.2 allows, `yaml_text` helps; most manifests never
+ask it, so it is imported when one does.
 
 What is text: whatever is quoted, and every plain scalar that `yaml_scalars` leaves as it is.
 """
@@ -16,7 +17,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import yaml
 
@@ -30,19 +31,11 @@ from runner.manifest.yaml_syntax import (
     cut_anchor,
     plain_words,
 )
-from runner.manifest.yaml_text import (
-    SUSPECTS,
-    Fitted,
-    ends_curly,
-    fitted,
-    lines_of,
-    ordinary_indents,
-    slip_in,
-    slip_of,
-    strange_at,
-)
 from runner.manifest.yaml_tree import At, YamlDocument, YamlList, YamlMap
 from runner.model import Place, Problem
+
+if TYPE_CHECKING:
+    from runner.manifest.yaml_text import Fitted
 
 MAX_BYTES = 64_000_000
 MAX_DEPTH = 64
@@ -52,9 +45,8 @@ MAX_VALUES = 5_000_000
 MAX_PROBLEMS = 200
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_UNPRINTABLE = re.compile(
-    "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
+_UNPRINTABLE = "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+_UNPRINTABLE_ASCII = re.compile("[^\t\n\r\x20-\x7e]")  # the other one takes 3 ms to compile
 _LINE_BREAKS = {"\x85": '"\\N"', "\u2028": '"\\L"', "\u2029": '"\\P"'}  # to YAML 1.1; and their escapes
 _FLOW_QUESTION = re.compile(r"[\[{,]\s*\?[^\s,\]}]")
 _INDENTED_BY_TAB = re.compile(r" *\t")
@@ -105,13 +97,18 @@ def read_yaml(text: str, *, file: str) -> YamlDocument:
     text = text.removeprefix("\ufeff")
     reader = _Reader(text, file)
     document = reader.read()
-    if reader.may_be_fitted and (other := fitted(text, dashes=reader.at_dash)) is not None:
-        return _Reader(text, file, other).read()
+    if reader.may_be_fitted:
+        from runner.manifest.yaml_text import fitted
+
+        if (other := fitted(text, dashes=reader.at_dash)) is not None:
+            return _Reader(text, file, other).read()
     return document if reader.odd_indent is None else _read_indented(text, file, document, reader.odd_indent)
 
 
 def _read_indented(text: str, file: str, document: YamlDocument, first: Problem) -> YamlDocument:
     """Return what a text says that is indented with blanks that are none: one problem for all, and no other for them."""
+    from runner.manifest.yaml_text import ordinary_indents
+
     meant, lines = ordinary_indents(text)
     again = _Reader(meant, file).read()
     if not again.complete or any(problem.code == first.code for problem in again.problems):
@@ -179,7 +176,7 @@ class _Reader:
         complete = True
         try:
             self._refuse_unprintable()
-            self.suspects = not self.text.isascii() and SUSPECTS.search(self.text) is not None
+            self.suspects = not self.text.isascii() and self._has_suspects()
             self.questions = "?" in self.text and _FLOW_QUESTION.search(self.text) is not None
             self.halves = "\\" in self.text and _HALF.search(self.text) is not None
             self._consume(yaml.parse(self.instead.text if self.instead else self.text, Loader=_LOADER))
@@ -195,12 +192,20 @@ class _Reader:
             value=self.root, at=self.root_at, problems=tuple(self.problems), complete=complete
         )
 
+    def _has_suspects(self) -> bool:
+        from runner.manifest.yaml_text import SUSPECTS
+
+        return SUSPECTS.search(self.text) is not None
+
     def _refuse_unprintable(self) -> None:
         if len(self.text) > MAX_BYTES:
             self._stop(
                 (1, 1), "the document is too large", "too-large", "keep the rows in a .csv or .jsonl file"
             )
-        if found := _UNPRINTABLE.search(self.text):
+        unprintable = _UNPRINTABLE_ASCII if self.text.isascii() else re.compile(_UNPRINTABLE)
+        if found := unprintable.search(self.text):
+            from runner.manifest.yaml_text import lines_of
+
             before = lines_of(self.text[: found.start()] + ".")
             at = (len(before), len(before[-1]))
             if escape := _LINE_BREAKS.get(found[0]):
@@ -288,6 +293,8 @@ class _Reader:
             role = "key"
         else:
             role = "value" if frame.key_at[0] == at[0] else "alone"
+        from runner.manifest.yaml_text import slip_of
+
         slip = slip_of(text, role=role, in_brackets=frame is not None and self._is_in_brackets(at))
         if slip is None:
             return None
@@ -515,6 +522,8 @@ class _Reader:
             at = began
         elif not self._char(at) and self.frames:
             at = self.frames[-1].node.at  # the end of the text is no help; what is open there is
+        from runner.manifest.yaml_text import ends_curly
+
         if use_context and ends_curly(self._line(at[0])):
             hint = f"a curly quote closes nothing: type a straight one, `{self._char(at)}`"
         if "${" in self._line(at[0]) and not use_context and '"' not in hint:
@@ -525,6 +534,8 @@ class _Reader:
         """Return the problem of a character that explains a syntax error: in its line, or in one before."""
         if not self.suspects:
             return None
+        from runner.manifest.yaml_text import slip_in, strange_at
+
         if slip := strange_at(self._line(at[0]), at[1] - 1):
             return at, slip.what, slip.code, slip.hint
         before = next((n for n in range(at[0] - 1, max(at[0] - 4, 0), -1) if self._line(n).strip()), at[0])
@@ -539,6 +550,8 @@ class _Reader:
 
     def _line(self, number: int) -> str:
         if self.lines is None:
+            from runner.manifest.yaml_text import lines_of
+
             self.lines = lines_of(self.text)
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 

@@ -8,7 +8,7 @@ import time
 import pytest
 import yaml
 
-from runner.manifest import yaml12
+from runner.manifest import yaml12, yaml_text
 from runner.manifest.yaml_text import fitted, lines_of
 from tests.manifest_reading import findings, read
 
@@ -272,7 +272,7 @@ def test_json_indented_by_tabs_is_read() -> None:
 
 
 def test_a_text_the_parser_reads_is_never_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yaml12, "fitted", lambda text: pytest.fail(f"rewritten: {text}"))
+    monkeypatch.setattr(yaml_text, "fitted", lambda text: pytest.fail(f"rewritten: {text}"))
 
     assert read("a: |\n  x\n  \ty\nb: '\\ud83d\\ude00'\n").value == {"a": "x\n\ty\n", "b": "\\ud83d\\ude00"}
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from runner import __version__
 from runner.api.plan import Plan
 from runner.api.plans.results_on_disk import take_over
-from runner.api.retry import Rounds, begin_rounds
 from runner.results.files import OutputFolder
 from runner.service.account import Account
 from runner.store import durations, ledger, manifests, runs, staging
 from runner.store.database import StateDatabase
 from runner.store.marks import Marks
 from runner.store.staging import Applied
+
+if TYPE_CHECKING:
+    from runner.api.retry import Rounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,8 @@ def apply(
         take_over(conn, settings.name, plan.adopted, now)
         ledger.surprises_told(conn, settings.name, now)
         if rounds is not None:
+            from runner.api.retry import begin_rounds
+
             begin_rounds(conn, rounds)
         durations.prune(conn)
         run_id = runs.begin(

@@ -85,7 +85,7 @@ def _said(exc: Exception, hidden: Callable[[str], str]) -> str:
             )
     text = hidden(str(exc))[:_MOST_CHARS]
     for pattern, instead in _UNREADABLE:
-        text = pattern.sub(instead, text)
+        text = re.sub(pattern, instead, text)
     return text.strip(" :,([<")
 
 
@@ -93,10 +93,10 @@ _MOST_CHARS = 2000  # of what an error says, which may be the head of an answer
 _BYTES = re.compile(r"\bb['\"]")
 # Errors within errors; numbers that their words repeat; objects, up to the end: they hold others.
 _UNREADABLE = (
-    (re.compile(r"<\w+: (?:\d+, )?(?:message=)?['\"]?([^'\"<>]*)['\"]?[^<>]*>"), r"\1"),
-    (re.compile(r"\b\w*(?:Error|Exception|Timeout)\((?:-?\d+, )?['\"]?([^'\"()]*)['\"]?[^()]*\)"), r"\1"),
-    (re.compile(r"\[Errno -?\d+\] ?"), ""),
-    (re.compile(r"(?:<[^<>]*\bat 0x[0-9a-fA-F]|<class '|\b[A-Z]\w+(?:<[A-Z]\w*)?\(\w+=).*", re.DOTALL), ""),
+    (r"<\w+: (?:\d+, )?(?:message=)?['\"]?([^'\"<>]*)['\"]?[^<>]*>", r"\1"),
+    (r"\b\w*(?:Error|Exception|Timeout)\((?:-?\d+, )?['\"]?([^'\"()]*)['\"]?[^()]*\)", r"\1"),
+    (r"\[Errno -?\d+\] ?", ""),
+    (r"(?s:(?:<[^<>]*\bat 0x[0-9a-fA-F]|<class '|\b[A-Z]\w+(?:<[A-Z]\w*)?\(\w+=).*)", ""),
 )
 
 
