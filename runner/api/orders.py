@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.api.manifests.opened import manifest_name
+from runner.api.workers import at_work
 from runner.errors import RunnerError, UsageError
 from runner.host.clock import rfc3339
 from runner.host.workspace import find_workspace, no_database
 from runner.model import Order
-from runner.store import orders, runs, workers
+from runner.store import orders, runs
 from runner.store.database import StateDatabase, open_database
 
 LOOK_EVERY_S = 0.2
@@ -51,12 +52,13 @@ def give(path: Path, wanted: Sequence[Order], *, state: str | None, sandbox: boo
         holder = file.holder_of(name)
         if run is None or run.ended_at is not None or holder is None:
             raise UsageError(f"{name} is not being run", hint="`rivya-batch status` shows what is")
-        if not holder.is_of(pid=run.pid, host=run.host):
+        together = at_work(file, name)  # one of them may have been killed a moment ago
+        if not together and not holder.is_of(pid=run.pid, host=run.host):
             raise UsageError(
                 f"{name} is held by {holder.in_words()}, which has not begun yet", hint="try again"
             )
         with file.transaction() as conn:
-            runs_at_work = {each.run for each in workers.at_work(conn, manifest=name)} or {run.id}
+            runs_at_work = {each.run for each in together} or {run.id}
             numbers = [
                 orders.give(conn, each, order, rfc3339(time.time()))
                 for order in wanted

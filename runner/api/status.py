@@ -9,9 +9,10 @@ from typing import Any
 
 from runner.api.plans.warnings import about_surprises
 from runner.api.stuck_jobs import Stuck, stuck
+from runner.api.workers import at_work
 from runner.errors import UsageError
 from runner.host.workspace import Holder, Workspace
-from runner.store import jobs, ledger, manifests, needs, reporting, runs, switches
+from runner.store import handovers, jobs, ledger, manifests, needs, reporting, runs, switches
 from runner.store.connection import Connection
 from runner.store.database import StateDatabase, open_to_read
 
@@ -38,6 +39,8 @@ class Standing:
     attention: list[str]  # charges that a person has yet to see
     waits: list[str]  # which jobs wait for a choice, or for one that does not come, and what to do
     eta_s: float | None
+    at_work: int  # runs of it that work together at a server
+    handed_over: str | None  # since when it is handed over to workers, where it has not ended
 
 
 def look(workspace: Workspace, *, names: list[str] | None) -> list[Standing]:
@@ -95,6 +98,10 @@ def _standing(file: StateDatabase, name: str, now_s: float) -> Standing:
         attention=list(about_surprises(ledger.surprises(conn, name))),
         waits=_waits(conn, name),
         eta_s=runs.time_left_s(run, now_s) if run is not None and running and not running["paused"] else None,
+        at_work=len(at_work(file, name)),
+        handed_over=next(
+            (each.handed_at for each in handovers.open_ones(conn) if each.manifest == name), None
+        ),
     )
 
 

@@ -84,6 +84,7 @@ class WaitsForWork:
     _engines: list[Engine] = field(default_factory=list)
     _news: anyio.Event = field(default_factory=anyio.Event)
     _over: bool = False
+    _trouble: str = ""  # why it was not known what is handed over, at the last look
 
     def check(self) -> DatabasePlace:
         """Look whether there is a database to wait at, and a key; make its tables where there are none.
@@ -136,9 +137,14 @@ class WaitsForWork:
         try:
             found = await anyio.to_thread.run_sync(_open_ones, place)
         except TemporaryTrouble as exc:
-            self.say(f"{exc.message}; trying again")
+            if exc.message != self._trouble:
+                self._trouble = exc.message
+                self.say(f"{exc.message}; trying again until it answers")
             await anyio.sleep(AGAIN_S)
             return
+        if self._trouble:
+            self._trouble = ""
+            self.say("the state database answers again")
         self._known = {each.id: self._known.get(each.id, _Taken()) for each in found}
         now = time.monotonic()
         for each in found:

@@ -70,6 +70,7 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
         f" {credits_in_words(standing.last_day)} in the last 24 h in this workspace"
     )
     run, last = standing.running, standing.last_run
+    others = standing.at_work - bool(run)
     if run and run["paused"]:
         lines.append(f"stopped    process {run['pid']} on {run['host']}; {run['paused']}")
     elif run:
@@ -78,8 +79,16 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
         lines.append(
             f"running    since {moment(run['started_at'])}, process {run['pid']} on {run['host']}"
             + (" (another machine)" if run["elsewhere"] else "")
+            + (f", with {counted(others, 'more run')} (`rivya-batch workers`)" if others > 0 else "")
             + (f", {rate:.1f} requests/s" if rate else "")
             + eta
+        )
+    elif others > 0:
+        lines.append(f"running    {counted(others, 'run')} (`rivya-batch workers`)")
+    elif standing.handed_over:
+        lines.append(
+            f"waiting    handed over {moment(standing.handed_over)}, and nobody is at it: start `rivya-batch worker`,"
+            " here or on another machine"
         )
     elif last and last["ended_at"]:
         lines.append(f"last run   ended {moment(last['ended_at'])} with exit code {last['exit_code']}")

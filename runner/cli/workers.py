@@ -21,7 +21,10 @@ def command(as_json: bool, state: str | None) -> None:
     from runner.host.clock import epoch
 
     found = workers.seen(named_state(state, sandbox=False))
-    rows = [(each, _stands(each), max(found.now_s - each.seen_at, 0.0)) for each in found.workers]
+    rows = [
+        (each, _stands(each, each.id in found.gone), max(found.now_s - each.seen_at, 0.0))
+        for each in found.workers
+    ]
     if as_json:
         show_json(
             {
@@ -70,10 +73,12 @@ def command(as_json: bool, state: str | None) -> None:
         )
 
 
-def _stands(worker: WorkerRecord) -> str:
+def _stands(worker: WorkerRecord, gone: bool) -> str:
     if worker.fenced:
         return "shut out"
-    return "ended" if worker.ended_at else "at work"
+    if worker.ended_at:
+        return "ended"
+    return "gone" if gone else "at work"
 
 
 def _ago(seconds: float) -> str:

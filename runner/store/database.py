@@ -66,6 +66,9 @@ class StateDatabase(Protocol):
     def holder_of(self, manifest: str) -> Holder | None:
         """Return who holds a manifest now. Any thread may ask."""
 
+    def without_connection(self, workers: Sequence[int]) -> list[int]:
+        """Return which of these workers of `store.workers` have lost the connection that they write with."""
+
     def close(self) -> None:
         """Close it; never raises for what a later opening repairs."""
 

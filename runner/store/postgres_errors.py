@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg import errors
 
@@ -11,6 +13,8 @@ from runner.store.server_address import ServerAddress
 
 _NO_RIGHT = (errors.InsufficientPrivilege, errors.InvalidAuthorizationSpecification, errors.InvalidPassword)
 _NOT_THERE = (errors.InvalidCatalogName, errors.UndefinedTable, errors.InvalidSchemaName)
+_NOBODY = re.compile(r"failed: (Connection refused|No such file or directory)")
+_PREFIX = re.compile(r"^connection (?:is bad|failed): ")
 _FULL = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientResources)
 
 
@@ -24,7 +28,7 @@ def as_ours(exc: psycopg.Error, address: ServerAddress, doing: str, *, opening: 
         opening: Whether nothing was done with it yet.
     """
     said = exc.diag.message_primary or str(exc).strip()
-    what = f"{doing} {address}: {address.hide(' '.join(said.split()))}"
+    what = f"{doing} {address}: {address.hide(_plain(said))}"
     match exc:
         case errors.IntegrityError() | errors.RaiseException():
             return Contradiction(what)
@@ -60,6 +64,16 @@ def as_ours(exc: psycopg.Error, address: ServerAddress, doing: str, *, opening: 
             return StateError(what, hint="write postgresql://USER@HOST/DATABASE")
         case _:
             return RunnerError(what)
+
+
+def _plain(said: str) -> str:
+    """Return what libpq says of the way to a server as a person would, without its advice."""
+    text = " ".join(said.split())
+    if text == "the connection is closed" or "server closed the connection" in text:
+        return "the server has closed the connection, or does not run any more"
+    if found := _NOBODY.search(text):
+        return f"no server answers there ({found[1].lower()})"
+    return _PREFIX.sub("", text)
 
 
 def _is_wrong(said: str) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from runner.errors import RunnerError
 from runner.host.clock import rfc3339
 from runner.host.workspace import TRIES, TRY_EVERY_S, UNKNOWN_HOLDER, Holder, run_locked
+from runner.store.workers import working_sql
 
 if TYPE_CHECKING:
     from runner.store.postgres import ServerConnection
@@ -119,9 +120,18 @@ def _signed(number: int) -> int:
 
 
 def holder(conn: ServerConnection, manifest: str) -> Holder | None:
-    """Return who holds a manifest now; of several, the one who began last."""
-    if lock_number(conn, f"manifest {manifest}") not in locks_held(conn):
+    """Return who holds a manifest now; of several, the one of those at work who began last."""
+    held = locks_held(conn)
+    if lock_number(conn, f"manifest {manifest}") not in held:
         return None
+    working = conn.execute(
+        "SELECT w.id, r.pid, r.host, r.started_at, r.command FROM workers w JOIN runs r ON r.id = w.run"
+        f" WHERE w.manifest = ? AND {working_sql('w')} ORDER BY w.id DESC",
+        (manifest,),
+    )
+    for row in working:
+        if lock_number(conn, f"worker {row['id']}") in held:
+            return Holder(pid=row["pid"], host=row["host"], since=row["started_at"], command=row["command"])
     row = conn.execute(
         "SELECT pid, host, since, command FROM holders WHERE manifest = ?", (manifest,)
     ).fetchone()

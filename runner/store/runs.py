@@ -10,6 +10,7 @@ from typing import Any
 from runner.host.clock import epoch
 from runner.model import Json
 from runner.store.connection import Connection
+from runner.store.workers import working_sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +58,10 @@ def end(conn: Connection, run: int, *, exit_code: int, stats: Mapping[str, Json]
 
 
 def last(conn: Connection, manifest: str) -> RunRecord | None:
-    """Return the latest run of a manifest, if any."""
+    """Return the latest run of a manifest, if any; where several worked at it together, the latest that still does."""
     found = conn.execute(
         "SELECT id, manifest, command, pid, host, started_at, seen_at, ended_at, exit_code, stats FROM runs"
-        " WHERE manifest = ? ORDER BY id DESC LIMIT 1",
+        f" WHERE manifest = ? ORDER BY id IN (SELECT w.run FROM workers w WHERE {working_sql('w')}) DESC, id DESC LIMIT 1",
         (manifest,),
     ).fetchone()
     return RunRecord(**{**dict(found), "stats": json.loads(found["stats"])}) if found else None

@@ -247,6 +247,10 @@ class StateFile:
         """Return who holds a manifest now."""
         return holder_of(self.path, manifest) if self.path is not None else None
 
+    def without_connection(self, workers: Sequence[int]) -> list[int]:
+        """Return none: only at a server several work at one manifest."""
+        return []
+
     def _look(self) -> None:
         """See whether the file is still the one that everybody else will find."""
         if self._watch is None or self.replaced is not None:

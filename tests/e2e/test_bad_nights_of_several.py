@@ -158,3 +158,30 @@ def test_another_folder_of_the_same_name(shared: Command, start_sandbox: Start) 
     assert "is not the folder that its results go to" in errors(refused)[0]
     assert outcome.code == 0, said(outcome)
     assert len(sandbox.ledger()["tasks"]) == 6
+
+
+def test_who_was_killed_is_gone_and_who_goes_on_is_told_of(shared: Command, start_sandbox: Start) -> None:  # noqa: F811
+    """Also where it is the run that began first that goes on."""
+    sandbox = start_sandbox("--duration", "8:9")
+    shared.use(sandbox)
+    write(shared, 4)
+    first = start(shared)
+    wait_for(lambda: len(at_work()) == 1)
+    second = start(shared)
+    wait_for(lambda: len(at_work()) == 2)
+    both = shared("status", shared.workspace / "night.yaml")
+    second.kill()
+    ended(second)
+    seen = [shared("workers").stdout, shared("status", shared.workspace / "night.yaml").stdout]
+    told = shared("set", shared.workspace / "night.yaml", "--rate", "20")
+    outcome = ended(first)
+
+    assert "with 1 more run (`rivya-batch workers`)" in both.stdout
+    assert ("gone" in seen[0]) or ("shut out" in seen[0])
+    assert seen[0].count("at work") == 1
+    assert "running    " in seen[1]
+    assert str(second.pid) not in seen[1]
+    assert "last run" not in seen[1]
+    assert told.code == 0, said(told)
+    assert outcome.code == 0, said(outcome)
+    assert len(sandbox.ledger()["tasks"]) == 4

@@ -12,7 +12,7 @@ import pytest
 from tests.crash.test_workers import at_work, number
 from tests.e2e.test_several_runs import Start, shared, write  # noqa: F401 (a fixture)
 from tests.imitation.fixtures import ended, said
-from tests.support import Command, Outcome, Process, wait_for
+from tests.support import Command, Outcome, Process, until_said, wait_for
 
 pytestmark = pytest.mark.extra
 
@@ -42,7 +42,8 @@ def test_what_is_handed_over_is_done_by_workers_that_wait(
     shared.use(sandbox)
     write(shared, 40)
     waiting = [worker(shared), worker(shared)]
-    time.sleep(2.0)  # they wait by then
+    for each in waiting:
+        until_said(each, "waiting for work")
 
     began = time.monotonic()
     handed = hand_over(shared)
@@ -72,6 +73,8 @@ def test_a_worker_that_is_told_to_end_leaves_what_it_has_to_the_others(
     handed = hand_over(shared)
     shown = shared("workers")
     assert "night: handed over" in shown.stdout, said(shown)
+    stands = shared("status", shared.workspace / "night.yaml")
+    assert "and nobody is at it: start `rivya-batch worker`" in stands.stdout, said(stands)
     first = worker(shared)
     wait_for(lambda: len(sandbox.ledger()["tasks"]) > 5)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from runner import __version__
 from runner.api.plan import Plan
 from runner.api.runs.begun import BegunRun
+from runner.api.workers import at_work
 from runner.errors import RunLocked, UsageError
 from runner.host.clock import ServerClock
 from runner.progress.figures import counted
@@ -53,7 +54,7 @@ def join(
         RunLocked: There is nothing for it to do.
     """
     name = plan.name
-    mates = workers.at_work(file.conn, manifest=name)
+    mates = _mates(file, folder, name)
     first = mates[0] if mates else None
     terms = terms_of(plan, asked)
     refuse_other(
@@ -86,6 +87,16 @@ def join(
         terms=terms,
         session=first.session if first is not None else run_id,
     )
+
+
+def _mates(file: StateDatabase, folder: OutputFolder, name: str) -> list[Worker]:
+    """Return who works at a manifest; not one whose sign is gone because it has just ended, or was cut off."""
+    while True:
+        mates = at_work(file, name)
+        if not mates or folder.has_sign(mates[0].sign):
+            return mates
+        if mates[0].id in {each.id for each in workers.at_work(file.conn, manifest=name)}:
+            return mates
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +195,6 @@ def taking_part(known: BegunRun, clock: ServerClock) -> Iterator[tuple[BegunRun,
         folder.prepare()
         yield replace(known, folder=folder), lease
     finally:
-        known.folder.remove_sign(sign)
         if lease is not None:
             lease.end()
+        known.folder.remove_sign(sign)  # last: who comes meanwhile would take this folder for another one
