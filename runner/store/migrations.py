@@ -1,7 +1,7 @@
 """The tables of the state database, as steps that are applied once and in order.
 
 `state/README.md` documents what a person finds in them. A step that has shipped is never edited;
-a change is a new step. Applied by `store.sqlite` under `BEGIN IMMEDIATE`.
+a change is a new step. Applied by `store.sqlite` under `BEGIN IMMEDIATE`, and, in other words, by `store.postgres`.
 """
 
 from __future__ import annotations
@@ -455,6 +455,8 @@ _ORDERS = (
     "CREATE INDEX orders_open ON orders (run) WHERE taken_at IS NULL",
 )
 
+NEW_WORKSPACE = "INSERT INTO workspace (id) VALUES (lower(hex(randomblob(8))))"
+
 # What a person thinks of each result; and who this workspace is, for what browsers keep of its pages.
 _PICKS = (
     """
@@ -472,7 +474,7 @@ _PICKS = (
     """,
     "CREATE INDEX picks_serial ON picks (manifest, serial)",
     "CREATE TABLE workspace (id TEXT PRIMARY KEY) STRICT",
-    "INSERT INTO workspace (id) VALUES (lower(hex(randomblob(8))))",
+    NEW_WORKSPACE,
 )
 
 # What a person has switched off: by id, also before there is a row of it. `serial` grows with each change.

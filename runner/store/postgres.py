@@ -34,7 +34,7 @@ from runner.store.error_words import BUSY_TIMEOUT_S, newer, older
 from runner.store.postgres_errors import as_ours
 from runner.store.postgres_locks import ServerLock, holder, lock_number, locks_held
 from runner.store.postgres_sql import in_postgres
-from runner.store.postgres_tables import STEPS
+from runner.store.postgres_tables import NAMES, statements_of
 from runner.store.server_address import ServerAddress
 
 logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what it logs would go to the terminal
@@ -250,12 +250,12 @@ class ServerDatabase:
         conn = connect(address)
         try:
             had = _refuse_strange(conn, address)
-            if [name for name in STEPS if name not in had]:
+            if [name for name in NAMES if name not in had]:
                 with _writing(conn, lock_number(conn, "database")):
                     had = _refuse_strange(conn, address)
-                    for name in STEPS:
+                    for name in NAMES:
                         if name not in had:
-                            _apply(conn, name, first=not had and name == next(iter(STEPS)))
+                            _apply(conn, name, first=not had and name == NAMES[0])
         except BaseException:
             conn.raw.close()
             raise
@@ -272,7 +272,7 @@ class ServerDatabase:
         conn = connect(address)
         try:
             had = _refuse_strange(conn, address)
-            if [name for name in STEPS if name not in had]:
+            if [name for name in NAMES if name not in had]:
                 raise older(address)
             conn.say("SET default_transaction_isolation = 'repeatable read'")  # a `BEGIN` sees one moment
         except BaseException:
@@ -486,7 +486,7 @@ def _refuse_strange(conn: ServerConnection, address: ServerAddress) -> list[str]
             )
         return []
     had = [row[0] for row in conn.execute(f"SELECT name FROM {_STEPS_TABLE} ORDER BY name")]
-    if foreign := [name for name in had if name not in STEPS]:
+    if foreign := [name for name in had if name not in NAMES]:
         raise newer(address, foreign)
     return had
 
@@ -494,7 +494,7 @@ def _refuse_strange(conn: ServerConnection, address: ServerAddress) -> list[str]
 def _apply(conn: ServerConnection, name: str, *, first: bool) -> None:
     if first:
         conn.execute(f"CREATE TABLE {_STEPS_TABLE} (name TEXT PRIMARY KEY, applied_at TEXT NOT NULL)")
-    for statement in STEPS[name]:
+    for statement in statements_of(name):
         conn.execute(statement)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     conn.execute(f"INSERT INTO {_STEPS_TABLE} (name, applied_at) VALUES (?, ?)", (name, now))
