@@ -191,13 +191,14 @@ class OutputFolder:
             number: self.path_of(stem, number, result.file.extension) for number, result in results.items()
         }
         with self._disk_errors():
+            # May read a large folder, so before a look at the very names: between that and the rename is no time to lose.
+            by_name = again or bool(there) or bool(earlier) or self._may_stand(stem)
             new = [(placed[number], result) for number, result in results.items()]
             found = {path: storage.look(path, result.sha256, result.size_bytes) for path, result in new}
             right = {path for path, standing in found.items() if standing is WhatStands.SAME}
             stay = right | {item.path for item in there}
             count = max([*results, *(item.number for item in there)])
             taken = [path for path, standing in found.items() if standing is WhatStands.OTHER]
-            by_name = again or bool(there) or bool(earlier) or self._may_stand(stem)
             also = [*taken, *(path for path in earlier if path not in found)]
             if by_name or also:
                 self._retire(stem, stay, count if by_name else None, also)

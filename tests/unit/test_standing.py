@@ -200,6 +200,23 @@ def test_what_a_person_puts_at_the_very_name_goes_aside_and_is_never_overwritten
     assert (folder.root / ".old/hero.1.json").read_bytes() == b"notes of a person"
 
 
+def test_what_a_person_puts_at_the_very_name_while_the_folder_is_read_is_kept(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def slow(path: Any) -> Any:
+        (folder.root / "hero.mp4").write_bytes(b"a person's")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", slow)
+
+    publish(folder, "hero", b"film")
+
+    monkeypatch.undo()
+    assert media(folder) == {"hero.mp4": b"film", ".old/hero.1.mp4": b"a person's"}
+
+
 def test_what_a_person_puts_at_the_sidecars_name_while_it_is_written_is_kept(
     folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
