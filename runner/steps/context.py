@@ -96,11 +96,13 @@ class RunContext:
             committed=known.committed,
         )
 
-    def event(self, conn: Connection, kind: str, job: Job | None = None, **data: Any) -> None:
-        """Append to the story of the run."""
+    def event(
+        self, conn: Connection, kind: str, job: Job | None = None, *, at: str | None = None, **data: Any
+    ) -> None:
+        """Append to the story of the run; `at` where the time was looked at already."""
         events.append(
             conn,
-            at=self.now(),
+            at=at or self.now(),
             run=self.run,
             manifest=self.settings.name,
             job=job.id if job else None,

@@ -480,7 +480,7 @@ def _record(
     if not whole:
         context.event(conn, "partly", job, files=files, missing=_numbers_missing(job, artifacts))
     else:
-        context.event(conn, "done", job, files=files, **({"warnings": warnings} if warnings else {}))
+        context.event(conn, "done", job, at=now, files=files, **({"warnings": warnings} if warnings else {}))
     return after
 
 

@@ -122,7 +122,9 @@ def end_task(
         )
         if not task.urls:
             after = trouble.note_no_result(conn, context, after, task)
-        context.event(conn, "succeeded", job, task_id=task.id, final_credits=task.final, seconds=seconds)
+        context.event(
+            conn, "succeeded", job, at=now, task_id=task.id, final_credits=task.final, seconds=seconds
+        )
         return EndedTask(job=after, settled=settled)
     if verdict is AfterTask.NO_CREDITS:
         # Nothing was charged, and the same key would be answered with the same failure for ever.

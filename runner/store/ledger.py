@@ -237,14 +237,20 @@ def _reserved(
     conn: Connection, job: Job, reserved: float, *, task_id: TaskId | None = None
 ) -> SelectedRow | None:
     """Take down what is reserved, and the task where it is new; return the row, None where that was known."""
-    changed = conn.execute(
-        "UPDATE ledger SET reserved = ?1, named = coalesce(named, ?1), task_id = coalesce(?4, task_id),"
-        " amount = CASE WHEN amount < ?1 THEN ?1 ELSE amount END"
-        " WHERE job = ?2 AND round = ?3 AND state = 'reserved' AND reserved IS NOT ?1"
-        " RETURNING base_url, shape, model, estimated, most, named, surprise, told_at",
-        (reserved, job.row, job.round, task_id),
-    ).fetchall()
+    parameters = reserved, job.row, job.round, task_id
+    changed = conn.execute(_RESERVED, parameters).fetchall()
+    if not changed:
+        changed = conn.execute(_RESERVED_MORE, parameters).fetchall()
     return changed[0] if changed else None
+
+
+# Two statements, since sums are kept of `amount`: to write it costs as much as all the rest, though it stays as it is.
+_RESERVED, _RESERVED_MORE = (
+    f"UPDATE ledger SET reserved = ?1, named = coalesce(named, ?1), task_id = coalesce(?4, task_id){amount}"
+    f" WHERE job = ?2 AND round = ?3 AND state = 'reserved' AND reserved IS NOT ?1 AND amount {than} ?1"
+    " RETURNING base_url, shape, model, estimated, most, named, surprise, told_at"
+    for amount, than in (("", ">="), (", amount = ?1", "<"))
+)
 
 
 def _note_reserved(

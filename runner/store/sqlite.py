@@ -361,6 +361,9 @@ class StateFile:
             self.conn.close()
         if self._gate is not None:
             self._gate.close()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
 
 def _connect(target: str, *, uri: bool) -> sqlite3.Connection:

@@ -52,7 +52,13 @@ class Watch:
         self._main, self._log, self._index = names
         self._files = {name: _identity(os.stat(name)) for name in names}  # noqa: PTH116
         self._generation = self._read_generation()
+        # SQLite holds no locks on its log, so this one may be open, and closed. `look` sees when the name is another's.
+        self._log_descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
         self.log_bytes = 0  # of the log, as of the last look
+
+    def close(self) -> None:
+        """Look no more."""
+        os.close(self._log_descriptor)
 
     def look(self) -> FileChange | None:
         """Return what has become of the file; None while it is as it should be. Not during a checkpoint."""
@@ -82,7 +88,7 @@ class Watch:
             if generation == self._generation and log_bytes < self.log_bytes:
                 return FileChange(words=f"{_short(self._log)} was cut")
         # One that was cut just before a commit is as long as ever by now, but begins with a hole.
-        if log_bytes and not self._log_has_a_head():
+        if log_bytes and os.pread(self._log_descriptor, 4, 0) not in LOG_MAGIC:
             return FileChange(words=f"{_short(self._log)} was cut")
         self._generation, self.log_bytes = generation, log_bytes
         return None
@@ -107,17 +113,6 @@ class Watch:
             return _identity(os.stat(name)) == self._files[name]  # noqa: PTH116
         except OSError:
             return False
-
-    def _log_has_a_head(self) -> bool:
-        """Whether the log begins as every log does. SQLite holds no locks on it, so it may be opened and closed."""
-        try:
-            descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return True  # what has become of the name is the next look's to tell
-        try:
-            return os.pread(descriptor, 4, 0) in LOG_MAGIC
-        finally:
-            os.close(descriptor)
 
     def _read_generation(self) -> int | None:
         """Return the number in the file's first page; -1 where that is no database's, None where nobody can know."""
