@@ -84,7 +84,7 @@ class WaitsForWork:
     _engines: list[Engine] = field(default_factory=list)
     _news: anyio.Event = field(default_factory=anyio.Event)
     _over: bool = False
-    _trouble: str = ""  # why it was not known what is handed over, at the last look
+    _away: bool = False  # the database was, at the last look
 
     def check(self) -> DatabasePlace:
         """Look whether there is a database to wait at, and a key; make its tables where there are none.
@@ -137,13 +137,13 @@ class WaitsForWork:
         try:
             found = await anyio.to_thread.run_sync(_open_ones, place)
         except TemporaryTrouble as exc:
-            if exc.message != self._trouble:
-                self._trouble = exc.message
+            if not self._away:
+                self._away = True
                 self.say(f"{exc.message}; trying again until it answers")
             await anyio.sleep(AGAIN_S)
             return
-        if self._trouble:
-            self._trouble = ""
+        if self._away:
+            self._away = False
             self.say("the state database answers again")
         self._known = {each.id: self._known.get(each.id, _Taken()) for each in found}
         now = time.monotonic()

@@ -14,6 +14,7 @@ from runner.store.server_address import ServerAddress
 _NO_RIGHT = (errors.InsufficientPrivilege, errors.InvalidAuthorizationSpecification, errors.InvalidPassword)
 _NOT_THERE = (errors.InvalidCatalogName, errors.UndefinedTable, errors.InvalidSchemaName)
 _NOBODY = re.compile(r"failed: (Connection refused|No such file or directory)")
+_FATAL = re.compile(r"failed: FATAL: +(.*?)(?: DETAIL: .*)?$")
 _PREFIX = re.compile(r"^connection (?:is bad|failed): ")
 _FULL = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientResources)
 
@@ -73,6 +74,8 @@ def _plain(said: str) -> str:
         return "the server has closed the connection, or does not run any more"
     if found := _NOBODY.search(text):
         return f"no server answers there ({found[1].lower()})"
+    if found := _FATAL.search(text):
+        return found[1]
     return _PREFIX.sub("", text)
 
 

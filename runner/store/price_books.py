@@ -89,12 +89,18 @@ class Charged(NamedTuple):
 
 
 def charged_in_run(conn: Connection, manifest: str, run: int) -> list[Charged]:
-    """Return what the payments of a manifest came to that were settled since a run began, by price."""
+    """Return what the payments of a manifest came to that were settled since a run began, by price.
+
+    Where several work at it together, only those for jobs that this one had.
+    """
     rows = conn.execute(
         "SELECT l.shape, l.model, j.params, l.jobs, l.expected, l.charged, l.least, l.most FROM ("
         " SELECT model, shape, count(*) AS jobs, sum(estimated) AS expected, sum(charged) AS charged,"
-        " min(charged) AS least, max(charged) AS most, min(job) AS job FROM ledger WHERE manifest = ?"
-        " AND state = 'charged' AND settled_at >= (SELECT started_at FROM runs WHERE id = ?) GROUP BY model, shape) l"
+        " min(charged) AS least, max(charged) AS most, min(job) AS job FROM ledger WHERE manifest = ?1"
+        " AND state = 'charged' AND settled_at >= (SELECT started_at FROM runs WHERE id = ?2)"
+        " AND (NOT EXISTS (SELECT 1 FROM workers WHERE run = ?2)"
+        " OR job IN (SELECT s.job FROM shares s JOIN workers w ON w.id = s.worker WHERE w.run = ?2))"
+        " GROUP BY model, shape) l"
         " JOIN jobs j ON j.id = l.job ORDER BY l.job",
         (manifest, run),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,9 @@ def test_a_few_slow_jobs_are_shared(shared: Command, start_sandbox: Start) -> No
 
     assert [each.code for each in outcomes] == [0, 0], "\n".join(map(said, outcomes))
     assert len(sandbox.ledger()["tasks"]) == 24
+    # Each tells of its own.
+    charged = [re.search(r"^charged +(\d+) for", said(each), re.MULTILINE) for each in outcomes]
+    assert sum(int(each[1]) for each in charged if each) == sandbox.ledger()["charged"]
     assert number("SELECT min(n) FROM (SELECT count(*) AS n FROM shares GROUP BY worker) AS each") >= 6
     assert number("SELECT count(DISTINCT worker) FROM shares") == 2
 

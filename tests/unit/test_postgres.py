@@ -81,6 +81,35 @@ def test_a_statement_means_there_what_it_means_here(sql: str, there: str | None)
 
 
 @pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            'connection is bad: connection to server on socket "/s" failed: Connection refused\n\tIs the server running',
+            "no server answers there (connection refused)",
+        ),
+        (
+            'connection failed: connection to server at "db", port 1 failed: FATAL:  the database system is starting up\n',
+            "the database system is starting up",
+        ),
+        ("the connection is closed", "the server has closed the connection, or does not run any more"),
+        (
+            "consuming input failed: server closed the connection unexpectedly\n\tThis probably means",
+            "the server has closed the connection, or does not run any more",
+        ),
+        ("connection is bad: timeout expired", "timeout expired"),
+    ],
+)
+def test_what_the_way_to_a_server_says_is_told_as_a_person_would(said: str, words: str) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    from runner.store.postgres_errors import as_ours
+
+    place = ServerAddress.parse("postgresql://u@db/nights")
+    found = as_ours(psycopg.OperationalError(said), place, "opening", opening=True)
+
+    assert found.message == f"opening {place}: {words}"
+
+
+@pytest.mark.parametrize(
     "text",
     ["postgresql:nights", "postgresql://db", "postgresql://db/", "mysql://db/x", "postgresql://db:x/y"],
 )
