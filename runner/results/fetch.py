@@ -43,7 +43,7 @@ from runner.results.ranges import (
 )
 from runner.results.verdict import Judgement, NoResult, Oddness, judge, oddness_of
 from runner.service.addresses import Address, may_hold_results, not_public, read_address
-from runner.service.http import USER_AGENT, pieces_of, request_of
+from runner.service.http import USER_AGENT, headers_of, pieces_of, request_of
 from runner.service.transports import AddressRefused, in_words, look_at, never_left
 
 T = TypeVar("T")
@@ -307,7 +307,7 @@ class ResultFetcher:
         at_once: _AtOnce,
     ) -> Result:
         source = without_query(url)
-        status, headers = response.status_code, dict(response.headers.items())
+        status, headers = response.status_code, headers_of(response)
         coding = coding_of(headers.get("content-encoding", ""))
         total: int | None
         oddness: Oddness | None

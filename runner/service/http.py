@@ -143,7 +143,7 @@ class Http:
         )
 
     def _reply(self, response: httpx.Response, raw: bytes) -> Reply:
-        headers = dict(response.headers.items())
+        headers = headers_of(response)
         kind = headers.get("content-type", "no content type").split(";")[0].strip()
         said_s = told_s(headers)
         self._heard(said_s)
@@ -215,6 +215,11 @@ def _parsed(url: str) -> httpx.URL:
 _NOTHING = httpx.ByteStream(b"")
 
 
+@lru_cache(maxsize=16)
+def _headers(pairs: tuple[tuple[str, str], ...]) -> httpx.Headers:
+    return httpx.Headers(pairs)  # copied by each request
+
+
 def request_of(
     method: str,
     url: httpx.URL,
@@ -223,7 +228,8 @@ def request_of(
     body: httpx.AsyncByteStream | None = None,
 ) -> httpx.Request:
     """Return a request with these headers and `Host`, as they are: httpx looks through those it makes itself three times."""
-    sent = httpx.Headers([("Host", url.netloc.decode("ascii")), *headers.items()])
+    pairs = (("Host", url.netloc.decode("ascii")), *headers.items())
+    sent = _headers(pairs) if body is None else httpx.Headers(pairs)
     request = httpx.Request(method, url, headers=sent, stream=body or _NOTHING, extensions=extensions)
     if isinstance(request.stream, httpx.ByteStream):
         request.read()
@@ -253,6 +259,18 @@ class _TooMuch(Exception):
 
     def __init__(self) -> None:
         super().__init__(f"more than {MAX_ANSWER_BYTES:,} bytes")
+
+
+def headers_of(response: httpx.Response) -> dict[str, str]:
+    """Return the headers of an answer as httpx reads them, by their names in small letters."""
+    found: dict[str, str] = {}
+    try:
+        for name_bytes, said_bytes in response.headers.raw:
+            name, said = name_bytes.decode("ascii").lower(), said_bytes.decode("ascii")
+            found[name] = f"{found[name]}, {said}" if name in found else said
+    except UnicodeDecodeError:
+        return dict(response.headers.items())  # which tries other encodings, for each header anew
+    return found
 
 
 def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:

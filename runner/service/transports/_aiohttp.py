@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
-from functools import partial
 from typing import Any
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
-from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import map_aiohttp_exceptions
 from yarl import URL
 
 from runner.service.addresses import Address, read_address
@@ -21,6 +20,7 @@ from runner.service.transports.connection_errors import AddressRefused, BrokenOf
 
 LONGEST_HEADER_BYTES = 65_536  # a signed url to go to instead can be long
 KEEP_S = 20.0  # how long a connection that is not used is kept
+PIECE_BYTES = 16_384
 
 # Whether the request this task makes has got its connection: what fails before that was never sent.
 _connected: ContextVar[bool] = ContextVar("connected", default=False)
@@ -66,57 +66,37 @@ class Connector(aiohttp.TCPConnector):
         return connection
 
 
-class Asking:
-    """A request about to be made: the part of aiohttp's that httpx-aiohttp uses."""
+class Body(httpx.AsyncByteStream):
+    """The body of an answer, as aiohttp reads it."""
 
-    def __init__(self, request: Any) -> None:
-        self._request = request
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
 
-    async def __aenter__(self) -> aiohttp.ClientResponse:
-        response: aiohttp.ClientResponse = await self._request.__aenter__()
-        if response.reason and not response.reason.isascii():
-            response.reason = None  # in no known encoding, and nobody reads it
-        return response
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._answer.content.iter_chunked(PIECE_BYTES):
+                yield piece
+        except Exception:
+            with map_aiohttp_exceptions():
+                raise
 
-
-class Session:
-    """A session that takes urls as they are: given text, aiohttp would quote a signed url anew."""
-
-    def __init__(
-        self,
-        connections: int,
-        bypass: Callable[[str], bool],
-        allowed: Callable[[str, Address], bool],
-        trust: Callable[[], ssl.SSLContext],
-    ) -> None:
-        self._bypass = bypass
-        self._trust = trust
-        self._session = aiohttp.ClientSession(
-            connector=Connector(limit=connections, keepalive_timeout=KEEP_S, resolver=Judging(allowed)),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            max_line_size=LONGEST_HEADER_BYTES,
-            max_field_size=LONGEST_HEADER_BYTES,
-        )
-
-    def request(self, *, url: str, **rest: Any) -> Asking:
-        """Return a request; one over https proves its host, one to a host in NO_PROXY goes there itself."""
-        if url.startswith("https:"):
-            rest["ssl"] = self._trust()
-        target = URL(url, encoded=True)
-        if rest["proxy"] is not None and self._bypass(target.raw_authority):
-            rest |= dict.fromkeys(("proxy", "proxy_auth", "proxy_headers"))
-        return Asking(self._session.request(url=target, **rest))
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._session.close()
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        try:
+            await self._answer.__aexit__(None, None, None)
+        except Exception:
+            with map_aiohttp_exceptions():
+                raise
 
 
-class Transport(AiohttpTransport):
-    """httpx-aiohttp's transport over such a session.
+class Transport(httpx.AsyncBaseTransport):
+    """aiohttp's session as a transport of httpx.
 
     Its errors tell apart what was never sent (`NotConnected`) and what may have arrived. A request that is
     cancelled tells it by its extension `connected`.
+
+    Urls go out as they are: given text, aiohttp would quote a signed url anew. A request over https proves its host;
+    one to a host in NO_PROXY goes there itself.
     """
 
     def __init__(
@@ -127,21 +107,42 @@ class Transport(AiohttpTransport):
         allowed: Callable[[str, Address], bool],
         trust: Callable[[], ssl.SSLContext],
     ) -> None:
-        # It wants a context for sessions of its own; each https request of ours brings one.
-        super().__init__(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), proxy=proxy)
-        self._session: Session | None = None
-        self._make = partial(Session, connections, bypass, allowed, trust)
+        self._connections = connections
+        self._proxy = proxy
+        self._through: dict[str, Any] = {}
+        if proxy is not None:
+            self._through = {
+                "proxy": str(proxy.url),
+                "proxy_auth": aiohttp.BasicAuth(*proxy.auth) if proxy.auth else None,
+                "proxy_headers": proxy.headers,
+            }
+        self._bypass = bypass
+        self._allowed = allowed
+        self._trust = trust
+        self._session: aiohttp.ClientSession | None = None
 
-    def get_client(self) -> Any:
+    def _open(self) -> aiohttp.ClientSession:
         """Return the session; made within the event loop."""
-        self._session = self._session or self._make()
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=Connector(
+                    limit=self._connections, keepalive_timeout=KEEP_S, resolver=Judging(self._allowed)
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                max_line_size=LONGEST_HEADER_BYTES,
+                max_field_size=LONGEST_HEADER_BYTES,
+            )
         return self._session
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer, once the head of that is there."""
         _connected.set(False)
         try:
-            return await super().handle_async_request(request)
+            try:
+                answer = await self._ask(request)
+            except Exception:
+                with map_aiohttp_exceptions():
+                    raise
         except AddressRefused:
             raise
         except (httpx.RequestError, aiohttp.ClientError, OSError, ValueError) as exc:
@@ -151,10 +152,48 @@ class Transport(AiohttpTransport):
             raise found from cause
         finally:
             request.extensions["connected"] = _connected.get()
+        return httpx.Response(
+            answer.status,
+            headers=answer.raw_headers,
+            stream=Body(answer),
+            request=request,
+            extensions={"http_version": b"HTTP/1.1"},
+        )
+
+    async def _ask(self, request: httpx.Request) -> aiohttp.ClientResponse:
+        url = str(request.url)
+        target = URL(url, encoded=True)
+        more: dict[str, Any] = {}
+        if url.startswith("https:"):
+            more["ssl"] = self._trust()
+        if self._through and not self._bypass(target.raw_authority):
+            more |= self._through
+        headers = [(name.decode("latin-1"), said.decode("latin-1")) for name, said in request.headers.raw]
+        body: bytes | httpx.AsyncByteStream | None
+        try:
+            body = request.content or None
+        except httpx.RequestNotRead:
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            body = request.stream
+            headers = [(name, said) for name, said in headers if name.lower() != "transfer-encoding"]
+        waits = request.extensions.get("timeout", {})
+        return await self._open().request(
+            request.method,
+            target,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            auto_decompress=False,
+            compress=False,
+            timeout=aiohttp.ClientTimeout(
+                sock_connect=waits.get("connect"), sock_read=waits.get("read"), connect=waits.get("pool")
+            ),
+            **more,
+        )
 
     def _in_our_terms(self, exc: Exception, cause: BaseException) -> httpx.RequestError:
         if not _connected.get():
-            url = self.proxy.url if self.proxy is not None else None
+            url = self._proxy.url if self._proxy is not None else None
             return NotConnected(
                 "it took too long" if isinstance(cause, TimeoutError) else str(exc),
                 proxy=f"{url.host}:{url.port}" if url is not None else None,
