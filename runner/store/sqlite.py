@@ -363,7 +363,6 @@ class StateFile:
             self._gate.close()
         if self._watch is not None:
             self._watch.close()
-            self._watch = None
 
 
 def _connect(target: str, *, uri: bool) -> sqlite3.Connection:

@@ -53,12 +53,12 @@ class Watch:
         self._files = {name: _identity(os.stat(name)) for name in names}  # noqa: PTH116
         self._generation = self._read_generation()
         # SQLite holds no locks on its log, so this one may be open, and closed. `look` sees when the name is another's.
-        self._log_descriptor = os.open(self._log, os.O_RDONLY | os.O_CLOEXEC)
+        self._log_file = open(self._log, "rb", buffering=0)  # noqa: PTH123, SIM115 (kept open)
         self.log_bytes = 0  # of the log, as of the last look
 
     def close(self) -> None:
         """Look no more."""
-        os.close(self._log_descriptor)
+        self._log_file.close()
 
     def look(self) -> FileChange | None:
         """Return what has become of the file; None while it is as it should be. Not during a checkpoint."""
@@ -88,7 +88,7 @@ class Watch:
             if generation == self._generation and log_bytes < self.log_bytes:
                 return FileChange(words=f"{_short(self._log)} was cut")
         # One that was cut just before a commit is as long as ever by now, but begins with a hole.
-        if log_bytes and os.pread(self._log_descriptor, 4, 0) not in LOG_MAGIC:
+        if log_bytes and os.pread(self._log_file.fileno(), 4, 0) not in LOG_MAGIC:
             return FileChange(words=f"{_short(self._log)} was cut")
         self._generation, self.log_bytes = generation, log_bytes
         return None
