@@ -168,14 +168,16 @@ class Transport(httpx.AsyncBaseTransport):
             more["ssl"] = self._trust()
         if self._through and not self._bypass(target.raw_authority):
             more |= self._through
-        headers = [(name.decode("latin-1"), said.decode("latin-1")) for name, said in request.headers.raw]
+        headers = [
+            (name.decode("latin-1").lower(), said.decode("latin-1")) for name, said in request.headers.raw
+        ]
         body: bytes | httpx.AsyncByteStream | None
         try:
             body = request.content or None
         except httpx.RequestNotRead:
             assert isinstance(request.stream, httpx.AsyncByteStream)
             body = request.stream
-            headers = [(name, said) for name, said in headers if name.lower() != "transfer-encoding"]
+            headers = [(name, said) for name, said in headers if name != "transfer-encoding"]
         waits = request.extensions.get("timeout", {})
         return await self._open().request(
             request.method,
