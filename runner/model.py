@@ -303,7 +303,7 @@ class Settings:
     prices: tuple[PriceRule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: its fields are copied at once (`store.jobs.changed`)
 class Job:
     """One row of the ledger's `jobs`: a job as far as it has come.
 
