@@ -185,3 +185,23 @@ def test_who_was_killed_is_gone_and_who_goes_on_is_told_of(shared: Command, star
     assert told.code == 0, said(told)
     assert outcome.code == 0, said(outcome)
     assert len(sandbox.ledger()["tasks"]) == 4
+
+
+def test_all_were_killed_and_nobody_is_at_work_then(shared: Command, start_sandbox: Start) -> None:  # noqa: F811
+    """What is handed over next is told to have nobody at it; a run then goes on with all of it."""
+    sandbox = start_sandbox("--duration", "2:3")
+    shared.use(sandbox)
+    write(shared, 8)
+    running = [start(shared), start(shared)]
+    wait_for(lambda: len(at_work()) == 2)
+    for each in running:
+        each.kill()
+        ended(each)
+
+    handed = shared("run", shared.workspace / "night.yaml", "--yes", "--detach")
+    last = ended(start(shared))
+
+    assert handed.code == 0, said(handed)
+    assert "nobody at it yet" in handed.stderr
+    assert last.code == 0, said(last)
+    assert (len(sandbox.ledger()["tasks"]), sandbox.ledger()["paid_twice"]) == (8, [])

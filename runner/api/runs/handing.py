@@ -9,11 +9,12 @@ from typing import Any
 
 from runner.api.run import Announce, Confirm, Run, RunRequest
 from runner.api.runs.begun import BegunRun
+from runner.api.workers import at_work
 from runner.engine import RunOptions
 from runner.errors import UsageError
 from runner.host.workspace import find_workspace
 from runner.lifecycle.selection import JobIds
-from runner.store import handovers, runs, workers
+from runner.store import handovers, runs
 from runner.store.handovers import Handover
 
 
@@ -78,7 +79,7 @@ def _put(request: RunRequest, known: BegunRun) -> HandedOver:
             ),
         )
         runs.end(conn, known.run_id, exit_code=0, stats={}, now=now)
-        there = len(workers.at_work(conn, manifest=name))
+    there = len(at_work(known.file, name))
     return HandedOver(number=number, name=name, jobs=known.plan.submits, workers=there)
 
 

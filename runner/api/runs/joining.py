@@ -156,7 +156,7 @@ def _locked(name: str, mates: list[Worker], why: str) -> RunLocked:
 
 def cannot_join(file: StateDatabase, name: str, what: str) -> UsageError:
     """Return why one run alone cannot do something: several work at the manifest."""
-    mates = workers.at_work(file.conn, manifest=name)
+    mates = at_work(file, name)
     where = ", ".join(dict.fromkeys(each.host for each in mates)) or "elsewhere"
     return UsageError(
         f"{what} is for one run alone, and {counted(len(mates), 'run')} of {name} go on ({where}); nothing was sent",
