@@ -429,9 +429,13 @@ def print_result(result: RunResult, request: RunRequest) -> None:
     if isinstance(result.report, ObjectPath):
         show(f"report     {result.report}")
     elif result.report is not None:
-        out, where = console(), result.report
-        out.print("report    ", linked(near(where), where), end="\n           ", soft_wrap=True)
-        out.print(linked(where.absolute().as_uri(), where), soft_wrap=True)
+        where, uri = result.report, result.report.absolute().as_uri()
+        if sys.stdout.isatty():
+            out = console()
+            out.print("report    ", linked(near(where), where), end="\n           ", soft_wrap=True)
+            out.print(linked(uri, where), soft_wrap=True)
+        else:  # no links in there: rich need not be imported
+            show(f"report     {near(where)}\n           {uri}")
     for line, colour in failure_lines(result.failures):
         show_coloured(line, colour)
     for group in result.stuck:

@@ -30,7 +30,7 @@ from runner.store.database import StateDatabase
 from runner.store.error_words import as_trouble
 from runner.store.price_books import Charged, charged_in_run
 
-END_IMPORTS = ("runner.api.report", "runner.reports.page", "rich.console", "sqlite_utils")
+END_IMPORTS = ("runner.api.report", "runner.reports.page", "sqlite_utils")
 END_IMPORTS_AFTER_S = 2.0
 
 
