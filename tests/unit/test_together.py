@@ -15,17 +15,24 @@ import pytest
 from runner.api.news import on_news
 from runner.engine.admission import Admission
 from runner.engine.backlog import LOOKAHEAD, Backlog
+from runner.engine.run_state import RunState
 from runner.engine.share import ClaimedJobs
+from runner.engine.together import Together
 from runner.engine.view import RunOptions
 from runner.errors import Fenced
 from runner.host.clock import ServerClock, SystemClock
 from runner.model import State
 from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
+from runner.pace.durations import Durations
+from runner.pace.rate import FixedRate
+from runner.pace.scheduler import Scheduler
 from runner.steps.submit import submit
 from runner.store import events, jobs, late_answers, needs, pacers, rates, shares, workers
 from runner.store.database import open_database
 from runner.store.server_address import ServerAddress
+from runner.store.writer import GroupWriter
 from tests.databases import of_kind, server
+from tests.live_engine import Silent
 from tests.state_file import put
 from tests.world import NAME, World, accepted, job, rows
 
@@ -387,3 +394,72 @@ async def test_no_more_jobs_are_claimed_than_can_be_sent_soon(world: World, open
             backlog.ready.clear()
         assert claimed() == 6
         assert backlog.fed
+
+
+@at_a_server
+async def test_a_beat_looks_at_what_others_have_set_free_and_at_nothing_else(
+    world: World, open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left to claim here but what others hold, or are to make the result for; beat follows beat."""
+    file, mate = open_(), open_()
+    need(file, world, "j5", "j0")
+    begin(file)
+    theirs = begin(mate, account=world.account.name)
+    with mate.transaction() as conn:
+        shares.claim(conn, theirs, [world.job(f"j{number}").row for number in range(5)])
+        workers.beat(conn, theirs, sharers=2, in_flight=1, busy=True)
+    monkeypatch.setattr("runner.engine.together.BEAT_S", 0.01)
+    beats, pages = 0, 0
+    beat, page = workers.beat, shares.free_to_send
+
+    def counted_beat(*args: Any, **more: Any) -> float:
+        nonlocal beats
+        beats += 1
+        return beat(*args, **more)
+
+    def counted_page(*args: Any, **more: Any) -> Any:
+        nonlocal pages
+        pages += 1
+        return page(*args, **more)
+
+    monkeypatch.setattr(workers, "beat", counted_beat)
+    monkeypatch.setattr(shares, "free_to_send", counted_page)
+    settings = world.settings
+    scheduler = Scheduler(
+        polling=settings.polling, rate=FixedRate(10.0), tasks=FixedConcurrency(4), durations=Durations()
+    )
+    async with world.context() as context:
+        writer = GroupWriter(file, inline=True)
+        lease = lease_of(file)
+        run_state = RunState(
+            replace(context, lease=lease, writer=writer, run=7),
+            scheduler,
+            RunOptions(),
+            Silent(),
+            lambda: None,
+        )
+        run_state.chained = True
+        backlog = run_state.backlog
+        assert isinstance(run_state.share, ClaimedJobs)
+        together = Together(run_state, run_state.share, lease, lambda found: None)
+
+        async def until(what: Callable[[], object]) -> None:
+            with anyio.fail_after(10.0):
+                while not what():
+                    if backlog.runs_low:
+                        await backlog.refill()
+                    await anyio.sleep(0.005)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(writer.serve)
+            await together.begin()
+            group.start_soon(together.keep)
+            await until(lambda: backlog.fed)
+            looked, before = pages, beats
+            await until(lambda: beats > before + 10)
+            assert pages == looked
+            assert not backlog.ready
+            done(mate, world, "j0", run=8)
+            await until(lambda: backlog.ready)
+            assert [row for row, _ in backlog.ready] == [world.job("j5").row]
+            group.cancel_scope.cancel()
