@@ -119,10 +119,10 @@ def idempotency_key(
         47 characters of `[A-Za-z0-9_-]` (the service's limit on length and alphabet is
         undocumented; 64 of these are assumed safe).
     """
-    parts: list[Json] = [manifest, job, fingerprint, round_, revision]
-    if serial:
-        parts.append(serial)
-    digest = hashlib.sha256(f"{KEY_VERSION}\n{canonical(parts)}".encode("utf-8", "surrogatepass")).hexdigest()
+    # The canonical text of a list of these, in parts, as in `fingerprint_of`.
+    numbers = f"{round_},{revision},{serial}" if serial else f"{round_},{revision}"
+    text = f"[{_quoted(manifest)},{_quoted(job)},{_quoted(fingerprint)},{numbers}]"
+    digest = hashlib.sha256(f"{KEY_VERSION}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
     return f"{KEY_VERSION}-gen-{digest[:39]}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from runner.contract import Contract
 from runner.fingerprint import canonical, price_shape
@@ -48,12 +49,7 @@ class Seen:
         >>> Seen(ends=(10, 10, 10, 40_500)).usual, Seen(ends=(10, 10, 10, 10, 12, 12, 12)).usual
         (10, 12)
         """
-        if not self.ends:
-            return 0.0
-        *_, last = newest = self.ends[-CHANGED:]
-        if len(newest) == CHANGED and all(abs(each - last) <= ALIKE * last for each in newest):
-            return last
-        return sorted(self.ends)[(len(self.ends) - 1) // 2]
+        return _usual(self.ends)
 
     @property
     def highest(self) -> float:
@@ -62,8 +58,24 @@ class Seen:
         >>> Seen(ends=(12, 12, 40_500)).highest, Seen(ends=(12, 200, 200)).highest, Seen(ends=(40_500,)).highest
         (12, 200, 40500)
         """
-        *_, second, top = (0.0, 0.0, *sorted(self.ends))
-        return second if 0.0 < MANY * second < top else top
+        return _highest(self.ends)
+
+
+# One price is asked for with each job, and its last charges are the same for a long time.
+@lru_cache(maxsize=200)
+def _usual(ends: tuple[float, ...]) -> float:
+    if not ends:
+        return 0.0
+    *_, last = newest = ends[-CHANGED:]
+    if len(newest) == CHANGED and all(abs(each - last) <= ALIKE * last for each in newest):
+        return last
+    return sorted(ends)[(len(ends) - 1) // 2]
+
+
+@lru_cache(maxsize=200)
+def _highest(ends: tuple[float, ...]) -> float:
+    *_, second, top = (0.0, 0.0, *sorted(ends))
+    return second if 0.0 < MANY * second < top else top
 
 
 def shape_of(spec: JobSpec, contract: Contract) -> str:
@@ -114,7 +126,7 @@ def estimate(
     if seen is not None and seen.named:
         # A reservation is no end: it may be a placeholder below the listed price, which is a lower bound.
         credits = max(seen.named, told.credits)
-        return replace(_exactly(credits, Basis.OBSERVED, MANY), words="reserved, not charged yet", at=seen.at)
+        return _exactly(credits, Basis.OBSERVED, MANY, words="reserved, not charged yet", at=seen.at)
     return told
 
 
@@ -152,12 +164,12 @@ def _told(job: Job | JobSpec, contract: Contract | None, rules: Sequence[PriceRu
     if matching:
         rule, credits = max(matching, key=lambda each: (not each[0].shared, len(each[0].params)))
         words = "given in state/prices.yaml" if rule.shared else "given"
-        return replace(_exactly(credits, Basis.GIVEN, MANY), words=words)
+        return _exactly(credits, Basis.GIVEN, MANY, words=words)
     listed = float(contract.base_credits or 0) if contract is not None else 0.0
     if not listed > 0:
         # A lower bound of nothing tells nothing.
         return Estimate(credits=0.0, reserve=0.0, basis=Basis.LISTED, words="not listed")
-    return replace(_exactly(listed, Basis.LISTED, OPTIONS), words="listed")
+    return _exactly(listed, Basis.LISTED, OPTIONS, words="listed")
 
 
 def given_price(rule: PriceRule, params: Mapping[str, Json]) -> float | None:
@@ -201,7 +213,7 @@ def _fitted(
         least = book.at_least(job.params, kinds, length)
         if least is None or least.credits <= listed.credits:
             return listed
-        return replace(_exactly(least.credits, Basis.LISTED, OPTIONS), words=least.words)
+        return _exactly(least.credits, Basis.LISTED, OPTIONS, words=least.words)
     return Estimate(
         credits=found.expected,
         reserve=max(found.expected, found.high),
@@ -213,8 +225,11 @@ def _fitted(
     )
 
 
-def _exactly(credits: float, basis: Basis, many: float) -> Estimate:
-    return Estimate(credits=credits, reserve=credits, basis=basis, most=max(many * credits, SMALL))
+def _exactly(
+    credits: float, basis: Basis, many: float, *, words: str = "", at: str | None = None
+) -> Estimate:
+    most = max(many * credits, SMALL)
+    return Estimate(credits=credits, reserve=credits, basis=basis, most=most, words=words, at=at)
 
 
 def surprises_above(
