@@ -162,7 +162,7 @@ class Engine:
                 self._backlog.to_download.append(job.row)
             else:
                 age_s = max(wall_s - (epoch(job.submitted_at) or wall_s), 0.0)
-                self._run_state.wait_for(job, age_s=age_s, polled=job.polls > 0)
+                self._run_state.wait_for(job, age_s=age_s)
         self._run_state.unclear_wait(unclear)
 
     async def _dispatch(self, calls: anyio.abc.TaskGroup) -> None:

@@ -213,9 +213,7 @@ class RunState:
         until = moment(self.context.clock.wall_s(), wait.until - self.now())
         return f"the service asks to wait until {until} before more {what} ({wait.words})"
 
-    def wait_for(
-        self, job: Job, *, age_s: float, polled: bool = False, reserved: float | None = None
-    ) -> None:
+    def wait_for(self, job: Job, *, age_s: float, reserved: float | None = None) -> None:
         """Wait for a job's task: it is `age_s` seconds old."""
         assert job.task_id is not None
         submitted = epoch(job.submitted_at) or self.context.clock.wall_s()
@@ -231,9 +229,7 @@ class RunState:
             shape=job.shape,
             since_s=submitted,
         )
-        self.scheduler.accepted(
-            job.row, shape=job.shape, group=job.model, age_s=age_s, now=self.now(), polled=polled
-        )
+        self.scheduler.accepted(job.row, shape=job.shape, group=job.model, age_s=age_s, now=self.now())
 
     def waits_for(self, most: int) -> tuple[OutJob, ...]:
         """Return the tasks that run at the service, the oldest first; none where there are more."""
@@ -278,7 +274,7 @@ class RunState:
     def ask_again(self) -> None:
         """A task has ended well: what kept those that were set aside from it may be over."""
         for job in self.aside.due(self.now()):
-            self.wait_for(job, age_s=self.context.settings.polling.max_s, polled=True)
+            self.wait_for(job, age_s=self.context.settings.polling.max_s)
 
     def unclear_wait(self, waits_s: Sequence[float]) -> None:
         """Tell of submits that an earlier run has left unclear, where it takes a while until they go out again."""

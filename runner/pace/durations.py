@@ -2,12 +2,15 @@
 
 A poll never sees the moment a task ends, only that it ended between two polls, or is still running. So a duration here is
 an interval, and what still runs counts as "longer than". Each interval is spread as the last curve says, and what ran on
-is taken into account by the product-limit estimate: this is Turnbull's self-consistency, one step each time.
+is taken into account by the product-limit estimate: this is Turnbull's self-consistency, one step each time. A little of
+what ended is spread to the ages near, as in smoothed EM: a few that are alike prove nothing yet.
 
 Source:
     E. L. Kaplan, P. Meier, "Nonparametric Estimation from Incomplete Observations", J. Am. Stat. Assoc. 53 (1958);
     B. W. Turnbull, "The Empirical Distribution Function with Arbitrarily Grouped, Censored and Truncated Data",
-    J. R. Statist. Soc. B 38 (1976).
+    J. R. Statist. Soc. B 38 (1976);
+    B. W. Silverman, M. C. Jones, J. D. Wilson, D. W. Nychka, "A Smoothed EM Approach to Indirect Estimation Problems",
+    J. R. Statist. Soc. B 52 (1990).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 from runner.pace.numbers import number
 
@@ -28,11 +31,12 @@ class DurationSettings:
 
     remembered: int = number(80, unit="ends", serves="the curve follows a drift: older ones are forgotten")
     anywhere: float = number(
-        0.1, unit="ends", serves="a little belief in any age: a task that outlives all others is asked about"
+        0.2, unit="ends", serves="a little belief in any age: a task that outlives all others is asked about"
     )
     near: float = number(
-        0.4, unit="ends", off=1e-6, serves="belief that a task ends not far from where others did"
-    )
+        3.0, unit="ends", off=1e-6,
+        serves="belief that a task ends not far from where others did: a few that are alike prove little",
+    )  # fmt: skip
 
 
 DURATIONS = DurationSettings()
@@ -41,7 +45,12 @@ SHORTEST_S = 0.05
 STEP = math.log(1.02)
 STEPS = 740
 BEYOND = 110  # steps beyond all that was seen that a curve reaches: nearly ten times the age
-FADE = math.exp(-1 / 12)  # by step: a quarter longer or shorter is an e-th as likely
+FADE = math.exp(-1 / 4)  # by step: a twelfth longer or shorter is an e-th as likely
+
+
+def step_of(age_s: float) -> int:
+    """Return the step in which an age is."""
+    return int(_place(age_s))
 
 
 def _place(age_s: float) -> float:
@@ -51,23 +60,18 @@ def _place(age_s: float) -> float:
     return min(math.log(age_s / SHORTEST_S) / STEP, STEPS - 1e-6)
 
 
-def _age_s(place: float) -> float:
-    return SHORTEST_S * math.exp(place * STEP)
-
-
 class Curve:
-    """The chance that a task has ended by an age."""
+    """The chance that a task has ended by an age.
 
-    __slots__ = ("_ended", "frontier_s", "number")
+    Attributes:
+        frontier_s: No task was seen to end later: beyond this age the curve is a guess.
+    """
 
-    def __init__(self, ended: Sequence[float], *, frontier_s: float, number: int) -> None:
-        self.number = number  # ends it rests on
+    __slots__ = ("_ended", "frontier_s")
+
+    def __init__(self, ended: Sequence[float], *, frontier_s: float) -> None:
         self._ended = ended  # by each step, from 0 to 1: straight lines between them
-        self.frontier_s = frontier_s  # no task was seen to end later: beyond, the curve is a guess
-
-    def parts(self) -> list[float]:
-        """Return the chance of each step."""
-        return [high - low for low, high in pairwise(self._ended)]
+        self.frontier_s = frontier_s
 
     def ended(self, age_s: float) -> float:
         """Return the chance that a task has ended by this age."""
@@ -84,26 +88,23 @@ class Curve:
         left = 1.0 - before
         return (self.ended(age_s) - before) / left if left > 1e-9 else 1.0
 
-    def age(self, part: float, *, running_s: float = 0.0) -> float:
-        """Return the age by which `part` of the tasks still running at `running_s` have ended."""
-        before = self.ended(running_s) if running_s > 0.0 else self._ended[0]
-        wanted = before + part * (1.0 - before)
-        at = bisect_left(self._ended, wanted, 1, len(self._ended) - 1)
+    def age(self, part: float) -> float:
+        """Return the age by which this part of the tasks has ended, in seconds."""
+        at = bisect_left(self._ended, part, 1, len(self._ended) - 1)
         low, high = self._ended[at - 1], self._ended[at]
-        inside = (wanted - low) / (high - low) if high > low else 1.0
-        return max(_age_s(at - 1 + min(max(inside, 0.0), 1.0)), running_s)
+        inside = (part - low) / (high - low) if high > low else 1.0
+        return SHORTEST_S * math.exp((at - 1 + min(max(inside, 0.0), 1.0)) * STEP)
 
 
-class _Shape:
+class _Learned:
     """What was seen of one shape, or of all of one model."""
 
     def __init__(self) -> None:
-        self.ends: deque[tuple[float, float]] = deque(
-            maxlen=DURATIONS.remembered
-        )  # first and last place of each
+        # First and last place of each end.
+        self.ends: deque[tuple[float, float]] = deque(maxlen=DURATIONS.remembered)
         self.running: dict[int, int] = {}  # step -> how many are known to have run so long
         self.news = 0.0  # how much is not yet in the curve
-        self.weights: list[float] = []  # by step, of the last fit
+        self.below = [0.0]  # the part that ended before each step, by the last fit
         self.curve: Curve | None = None
         self.grouped = False  # whether its model has learned what it has
 
@@ -116,9 +117,8 @@ class Durations:
     """
 
     def __init__(self) -> None:
-        self._shapes: defaultdict[tuple[bool, Hashable], _Shape] = defaultdict(
-            _Shape
-        )  # by whether it is a group
+        # By whether it is a group, and which.
+        self._seen: defaultdict[tuple[bool, Hashable], _Learned] = defaultdict(_Learned)
 
     def seed(self, shape: Hashable, seconds: Iterable[float], *, group: Hashable = None) -> None:
         """Take over the durations of earlier runs, oldest first."""
@@ -127,46 +127,45 @@ class Durations:
 
     def ended(self, shape: Hashable, after_s: float, by_s: float, *, group: Hashable = None) -> None:
         """Learn that a task was running at `after_s` and had ended by `by_s` (the same if known exactly)."""
-        for place in self._both(shape, group):
-            place.ends.append((_place(after_s), _place(by_s)))
+        for seen in self._both(shape, group):
+            seen.ends.append((_place(after_s), _place(by_s)))
             # An end beyond all others changes the picture at once.
-            place.news += 9.0 if place.curve is not None and by_s > 1.05 * place.curve.frontier_s else 1.0
+            seen.news += 9.0 if seen.curve is not None and by_s > 1.05 * seen.curve.frontier_s else 1.0
 
     def runs(self, shape: Hashable, before_s: float, age_s: float, *, group: Hashable = None) -> None:
         """Learn that a task last known to run at `before_s` (0: never asked) still runs at `age_s`."""
         self.leaves(shape, before_s, group=group)
-        step = int(_place(age_s))
-        for place in self._both(shape, group):
-            place.running[step] = place.running.get(step, 0) + 1
-            place.news += 0.2
+        step = step_of(age_s)
+        for seen in self._both(shape, group):
+            seen.running[step] = seen.running.get(step, 0) + 1
+            seen.news += 0.2
 
     def leaves(self, shape: Hashable, before_s: float, *, group: Hashable = None) -> None:
         """Forget a running task last known to run at `before_s`: it ended, or nobody asks any more."""
         if before_s <= 0.0:
             return
-        step = int(_place(before_s))
-        for place in self._both(shape, group):
-            left = place.running.get(step, 0) - 1
+        step = step_of(before_s)
+        for seen in self._both(shape, group):
+            left = seen.running.pop(step, 0) - 1
             if left > 0:
-                place.running[step] = left
-            else:
-                place.running.pop(step, None)
+                seen.running[step] = left
 
     def curve(self, shape: Hashable, *, group: Hashable = None) -> Curve | None:
         """Return a shape's curve; None where nothing is known. As long as nothing new is known, it is the same object."""
-        for known in (self._shapes.get((False, shape)), self._shapes.get((True, group))):
-            if known is not None and known.ends:
+        for key in ((False, shape), (True, group)):
+            seen = self._seen.get(key)
+            if seen is not None and seen.ends:
                 # Each of the first durations changes the picture; later ones are taken in by the handful.
-                if known.curve is None or known.news >= max(1.0, len(known.ends) / 10.0):
-                    _fit(known)
-                return known.curve
+                if seen.curve is None or seen.news >= max(1.0, len(seen.ends) / 10.0):
+                    _fit(seen)
+                return seen.curve
         return None
 
-    def _both(self, shape: Hashable, group: Hashable) -> list[_Shape]:
-        own = self._shapes[False, shape]
+    def _both(self, shape: Hashable, group: Hashable) -> list[_Learned]:
+        own = self._seen[False, shape]
         if group is None:
             return [own]
-        like = self._shapes[True, group]
+        like = self._seen[True, group]
         if not own.grouped:
             # Seeds come without a group: what they taught goes to the model as well.
             own.grouped = True
@@ -175,69 +174,39 @@ class Durations:
         return [own, like]
 
 
-def _fit(shape: _Shape) -> None:
+def _fit(seen: _Learned) -> None:
     """Fit the curve to what was seen."""
-    longest = int(max(max(last for _, last in shape.ends), max(shape.running, default=0)))
-    reach = min(max(len(shape.weights), longest + BEYOND), STEPS)
-    # What runs weighs no more than all we remember of what ended.
-    scale = min(1.0, DURATIONS.remembered / max(sum(shape.running.values()), 1))
-    ran = [0.0] * reach
-    for step, count in shape.running.items():
-        ran[min(step, reach - 1)] += count * scale
-    belief = _belief(shape.ends, reach)
-    weights = shape.weights + belief[len(shape.weights) :]
-    shape.weights = weights = _survived(_spread(shape.ends, weights, belief), ran)
-    below = [0.0, *accumulate(weights)]
-    frontier_s = _age_s(int(max(last for _, last in shape.ends)) + 1)
-    shape.curve = Curve([each / below[-1] for each in below], frontier_s=frontier_s, number=len(shape.ends))
-    shape.news = 0.0
-
-
-def _spread(
-    ends: Iterable[tuple[float, float]], weights: Sequence[float], belief: Sequence[float]
-) -> list[float]:
-    """Return how many ended in each step: each end spread over its interval as the weights say, and the belief."""
-    below = [0.0, *accumulate(weights)]
-    parts = [0.0] * (len(weights) + 1)
-    for first, last in ends:
-        low, high = int(first), min(int(last), len(weights) - 1) + 1
-        part = 1.0 / max(below[high] - below[low], 1e-9)
-        parts[low] += part
-        parts[high] -= part
-    # Adding and taking away the same large part may leave a trace below zero.
-    return [
-        max(weight * part, 0.0) + own
-        for weight, part, own in zip(weights, accumulate(parts), belief, strict=False)
-    ]
-
-
-def _survived(ended: Sequence[float], ran: Sequence[float]) -> list[float]:
-    """Return the chance of an end in each step, where so many ended in it, and so many were seen no later: Kaplan-Meier."""
-    left, at_risk, weights = 1.0, sum(ended) + sum(ran), []
-    for dying, running in zip(ended, ran, strict=True):
-        weight = left * min(dying / max(at_risk, 1e-9), 1.0)
-        weights.append(weight)
-        left -= weight
-        at_risk -= dying + running
-    return weights
-
-
-def _belief(ends: Sequence[tuple[float, float]], reach: int) -> list[float]:
-    """Return a belief in ends near those seen, and a little in any other."""
-    seen = [0.0] * reach
-    for first, last in ends:
-        seen[int((first + last) / 2)] += DURATIONS.near * (1.0 - FADE) / (1.0 + FADE) / len(ends)
-    down, up = _faded(seen), _faded(reversed(seen))
+    ends, below = seen.ends, seen.below
+    latest = int(max(last for _, last in ends))
+    reach = min(max(len(below) - 1, max(latest, *seen.running, 0) + BEYOND), STEPS)
     anywhere = DURATIONS.anywhere / reach
-    return [
-        below + above - here + anywhere for below, above, here in zip(down, reversed(up), seen, strict=True)
+    below += [below[-1] + anywhere * more for more in range(1, reach - len(below) + 2)]
+    rises = [0.0] * (reach + 1)
+    for first, last in ends:
+        low, high = int(first), int(last) + 1
+        part = 1.0 / max(below[high] - below[low], 1e-9)
+        rises[low] += part
+        rises[high] -= part
+    spread = [
+        (high - low) * parts for low, high, parts in zip(below, below[1:], accumulate(rises), strict=False)
     ]
-
-
-def _faded(parts: Iterable[float]) -> list[float]:
-    """Return the sums of parts, of which each step leaves a part."""
-    sum_, sums = 0.0, []
-    for part in parts:
-        sum_ = sum_ * FADE + part
-        sums.append(sum_)
-    return sums
+    # What runs weighs no more than all we remember of what ended.
+    running = sum(seen.running.values())
+    scale, ran = min(1.0, DURATIONS.remembered / max(running, 1)), [0.0] * reach
+    for step, count in seen.running.items():
+        ran[step] = count * scale
+    at_risk = len(ends) + running * scale + DURATIONS.near + DURATIONS.anywhere
+    near = DURATIONS.near / len(ends) * (1.0 - FADE) / (1.0 + FADE)
+    after, before = [0.0], 0.0  # what ended about here, fading by step
+    for here in reversed(spread):
+        after.append(after[-1] * FADE + here)
+    left, ended = 1.0, [0.0]
+    for here, later, run in zip(spread, reversed(after), ran, strict=False):
+        dying = here + near * (before + later) + anywhere
+        before = (before + here) * FADE
+        left = left * (at_risk - dying) / at_risk if dying < at_risk else 0.0
+        at_risk -= dying + run
+        ended.append(1.0 - left)
+    seen.below = [each / ended[-1] for each in ended]
+    seen.curve = Curve(seen.below, frontier_s=SHORTEST_S * math.exp((latest + 1) * STEP))
+    seen.news = 0.0

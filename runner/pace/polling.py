@@ -1,14 +1,14 @@
 """Which of the waiting jobs to ask about next, and when. Pure.
 
-Jobs that nobody has asked about yet wait in their shape's line by age, so that what is learned about the shape moves all
-of them at once; each other job has a time of its own. All of these are entries in one heap.
+Jobs of one kind that are known to run about equally long wait in one queue, the oldest first; those that nobody has asked
+about yet are such a queue too. Each queue stands in one heap, by when its oldest job is due. So what is learned of a kind
+moves all of its jobs at once.
 
-Where tasks were seen to end, a plan says when to ask (`inspection`). Beyond that age, and while none has ended, one of
-the line is asked whenever the oldest age asked has grown by a small part: the first end is seen soon, and not by
-everyone's polls. The part is as small as the wasted polls that can still be afforded allow.
+Where tasks were seen to end, a plan says when to ask (`inspection`). Beyond that age, and while none has ended, one job
+is asked whenever the oldest age asked has grown by a step: the first end is seen soon, and not by everyone's polls.
 
-`min_s` always holds. `max_s` holds where an end is likely: a poll is left out while as good as none of the
-tasks known ends in between, and those beyond all ends wait up to three times as long.
+`min_s` always holds. `max_s` holds where an end is likely: where as good as none ends, none is missed. Those of whose ends
+nothing is known wait up to three times as long.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from runner.model import Polling
-from runner.pace.durations import Curve, Durations
+from runner.pace.durations import Curve, Durations, step_of
 from runner.pace.inspection import PollPlan
 from runner.pace.numbers import number
 
@@ -28,29 +29,18 @@ from runner.pace.numbers import number
 class PollingSettings:
     """Settings of who is asked about, and when."""
 
-    finest: float = number(
-        0.012, unit="of the age", serves="the first end is seen soon, where many polls can be spent on it"
+    price: float = number(
+        0.2,
+        unit="of the mean duration",
+        serves="few polls, and not many seconds late: a poll is worth so much",
     )
-    to_find: float = number(
-        8.0,
-        unit="of the polls left",
-        serves="the first end is looked for with an eighth of the polls that can be spared",
-    )
-    silence: float = number(
-        0.3, unit="of the age", serves="the longest silence about a task that outlives all others"
-    )
-    beyond: float = number(1.25, unit="of the greatest age at an end", serves="so far a plan is followed")
+    hurried_price: float = number(
+        0.006, unit="of the mean duration",
+        serves="slots are scarce, or the run ends: each second in which an end is not seen is lost",
+    )  # fmt: skip
     followers: float = number(
         3.0, unit="times max_s", off=1.0, serves="few polls of those that outlive all others"
     )
-    quiet: float = number(
-        0.02, unit="chance of an end", off=0.0,
-        serves="no poll only because `max_s` has passed: where none end, none is missed",
-    )  # fmt: skip
-    quick: float = number(
-        0.08, unit="of the tasks", off=9.0,
-        serves="tasks that fail at once: so many make it worth to ask about all of them early",
-    )  # fmt: skip
     unknown: float = number(
         0.1, unit="chance", off=0.0,
         serves="too many told from too fast while nothing is known of when tasks end",
@@ -59,27 +49,33 @@ class PollingSettings:
 
 POLLING = PollingSettings()
 RECKON_S = 0.1  # how many still run is reckoned anew so often, more seldom with thousands of jobs
+APART = 4.0  # steps until the same job is asked again: others of about its age are asked before
+LONGEST_STEP = 0.1  # of the age, between two polls that look for an end
 
 
 @dataclass(slots=True, eq=False)
-class _Line:
-    """The jobs of one shape."""
+class _Kind:
+    """What is common to the jobs of one shape."""
 
     shape: Hashable
     group: Hashable
-    # Heap of those never asked about, by when they were accepted.
-    fresh: list[tuple[float, int, _Waiting]] = field(default_factory=list)
     curve: Curve | None = None
     plan: PollPlan | None = None
     look_s: float = 0.0  # beyond all ends, the age to ask at next
-    due: float | None = None  # when its oldest fresh job is
-    early_polls: int = 0  # jobs that are asked as soon as the limits allow
-    early_ends: int = 0  # and those of them that had ended
     asked_at: float = -math.inf  # when one of them was last asked for the first time
+    # By the step of the age known; -1: never asked; below, one for each that has to wait.
+    queues: dict[int, _Queue] = field(default_factory=dict)
 
-    def first(self) -> _Waiting:
-        """Return the job that it stands for in the heap: the oldest."""
-        return self.fresh[0][2]
+
+@dataclass(slots=True, eq=False)
+class _Queue:
+    """Jobs of one kind that are known to run about equally long."""
+
+    kind: _Kind
+    not_before: float = -math.inf
+    jobs: list[tuple[float, int, _Waiting]] = field(default_factory=list)  # heap by when they were accepted
+    due: float | None = None  # when its oldest job is; None: it is empty
+    look_s: float = 0.0  # of its kind, when that was reckoned
 
 
 @dataclass(slots=True, eq=False)
@@ -87,21 +83,15 @@ class _Waiting:
     """One waiting job."""
 
     job: int
-    line: _Line
+    kind: _Kind
     start: float
     asked_at: float  # when the last poll was sent; when it was taken up if none was
     known_s: float = 0.0  # age at which it was last known to run
     asked: bool = False
-    early: bool = False  # asked as soon as the limits allow
-    due: float | None = None  # None: in its line, or a poll is on its way
-
-    def first(self) -> _Waiting:
-        """Return itself: it stands for no other job."""
-        return self
+    queue: _Queue | None = None  # None: a poll is on its way
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
+class Due(NamedTuple):
     """The job to ask about first, and when."""
 
     job: int
@@ -118,58 +108,45 @@ class Waiting:
 
     def __init__(self, polling: Polling, durations: Durations) -> None:
         self._polling = polling
-        self._most_s = max(polling.max_s, polling.min_s)  # between two polls, where an end is likely
+        self._rest_s = POLLING.followers * max(polling.max_s, polling.min_s)
         self._durations = durations
         self._jobs: dict[int, _Waiting] = {}
-        self._lines: dict[Hashable, _Line] = {}
-        self._heap: list[tuple[float, int, _Line | _Waiting]] = []
+        self._kinds: dict[Hashable, _Kind] = {}
+        self._heap: list[tuple[float, int, _Queue]] = []
         self._number = 0
         self._nudged: dict[int, float] = {}  # job: when it may be asked about
-        self._polls, self._spare = 2.0, 0.0
-        self._closely = self._hurried = False
-        self.found = 0
-        self.wasted = 0
+        self._price = POLLING.price
         self._running = (0.0, 0.0)
         self._reckoned_at = -math.inf
 
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def add(
-        self, job: int, *, shape: Hashable, group: Hashable, age_s: float, now: float, polled: bool
-    ) -> None:
+    def add(self, job: int, *, shape: Hashable, group: Hashable, age_s: float, now: float) -> None:
         """Take up a job that the service has accepted `age_s` ago."""
         self.remove(job)
-        line = self._lines.get(shape)
-        if line is None:
-            line = self._lines[shape] = _Line(shape, group)
-            self._refresh(line)
-        entry = self._jobs[job] = _Waiting(job, line, now - age_s, now)
+        kind = self._kinds.get(shape)
+        if kind is None:
+            kind = self._kinds[shape] = _Kind(shape, group)
+        self._refresh(kind)
+        entry = self._jobs[job] = _Waiting(job, kind, now - age_s, now)
         self._running = (self._running[0] + 1.0, self._running[1])
-        # What ends long before the plan asks first keeps a slot as long as others: asked at once, while many do.
-        late = self._age(line, 0.0) > 2.0 * self._polling.first_s
-        part = (line.early_ends + 1.0) / (line.early_polls + 2.0)
-        if not polled and self._hurried and late and part > POLLING.quick:
-            entry.early = True
-            line.early_polls += 1
-            self._ask(entry, max(entry.start + self._polling.first_s, now))
-            return
-        heappush(line.fresh, (entry.start, job, entry))
-        self._head(line)
+        self._line_up(entry)
+        self._tidy()
 
     def sent(self, job: int, now: float) -> None:
         """A poll of this job is on its way."""
         entry = self._jobs.get(job)
         if entry is None:
             return
-        line, age_s = entry.line, now - entry.start
-        fresh, entry.asked, entry.due, entry.asked_at = not entry.asked, True, None, now
+        kind, age_s = entry.kind, now - entry.start
+        if not entry.asked:
+            kind.asked_at = now
+        entry.asked, entry.asked_at = True, now
         self._nudged.pop(job, None)
-        if line.curve is None or age_s > line.curve.frontier_s:
-            line.look_s = max(line.look_s, age_s * (1.0 + self._step()))
-        if fresh:
-            line.asked_at = now
-            self._head(line)
+        if kind.curve is None or age_s > kind.curve.frontier_s:
+            kind.look_s = max(kind.look_s, age_s * (1.0 + self._step()))
+        self._leave(entry)
         self._tidy()
 
     def still_running(self, job: int, now: float) -> None:
@@ -177,23 +154,25 @@ class Waiting:
         entry = self._jobs.get(job)
         if entry is None:
             return
-        line, age_s = entry.line, max(entry.asked_at - entry.start, 0.0)
-        self._durations.runs(line.shape, entry.known_s, age_s, group=line.group)
+        kind, age_s = entry.kind, max(entry.asked_at - entry.start, 0.0)
+        self._durations.runs(kind.shape, entry.known_s, age_s, group=kind.group)
         entry.known_s = max(age_s, entry.known_s)
-        self.wasted += 1
-        self._refresh(line)
-        self._ask(entry, self._next(entry))
+        self._refresh(kind)
+        self._line_up(entry)
+        self._tidy()
 
     def unclear(self, job: int, now: float, delay_s: float) -> None:
         """The poll told nothing: ask again after `delay_s`."""
         entry = self._jobs.get(job)
         if entry is None:
             return
+        kind = entry.kind
         if entry.known_s <= 0.0:
             # Nobody was seen to run at that age: another one is looked at for it.
-            entry.line.look_s = min(entry.line.look_s, max(entry.asked_at - entry.start, 0.0))
-            self._head(entry.line)
-        self._ask(entry, max(now + delay_s, entry.asked_at + self._polling.min_s))
+            kind.look_s = min(kind.look_s, max(entry.asked_at - entry.start, 0.0))
+            self._replan(kind)
+        self._line_up(entry, max(now + delay_s, entry.asked_at + self._polling.min_s))
+        self._tidy()
 
     def ended(self, job: int, now: float) -> float | None:
         """The task has ended: learn from it, and return its duration as well as polls tell it.
@@ -210,17 +189,15 @@ class Waiting:
         entry = self._jobs.get(job)
         if entry is None:
             return None
-        line, low_s = entry.line, entry.known_s
+        kind, low_s = entry.kind, entry.known_s
         high_s = max((entry.asked_at if entry.asked else now) - entry.start, low_s)
-        self.found += 1
-        if low_s <= 0.0 and (line.curve is None or high_s > line.curve.frontier_s):
+        if low_s <= 0.0 and (kind.curve is None or high_s > kind.curve.frontier_s):
             # Here tasks end: another one is looked at as soon as it is as old.
-            line.look_s = min(line.look_s, high_s)
+            kind.look_s = min(kind.look_s, high_s)
         self.remove(job)
         self._running = (self._running[0] + 1.0, self._running[1])
-        line.early_ends += entry.early and low_s <= 0.0
-        self._durations.ended(line.shape, low_s, high_s, group=line.group)
-        self._refresh(line)
+        self._durations.ended(kind.shape, low_s, high_s, group=kind.group)
+        self._refresh(kind)
         self._tidy()
         return (low_s + high_s) / 2 if high_s - low_s <= 0.25 * high_s else None
 
@@ -229,51 +206,29 @@ class Waiting:
         entry = self._jobs.pop(job, None)
         if entry is None:
             return
-        entry.due = None
         self._nudged.pop(job, None)
         self._running = (self._running[0] - 1.0, self._running[1])
-        self._durations.leaves(entry.line.shape, entry.known_s, group=entry.line.group)
-        self._head(entry.line)
+        self._durations.leaves(entry.kind.shape, entry.known_s, group=entry.kind.group)
+        self._leave(entry)
         self._tidy()
 
-    def set_mode(self, polls: float, *, spare: float, closely: bool = False, hurried: bool = False) -> None:
-        """Spend about so many polls on a task from now on.
-
-        Args:
-            polls: How many.
-            spare: So many that find nothing can be afforded in all that is left to do.
-            closely: Never be long without asking.
-            hurried: Each ended task keeps another one from beginning.
-        """
-        self._spare, self._hurried = spare, hurried
-        if (polls, closely) == (self._polls, self._closely):
+    def hurry(self, hurried: bool) -> None:
+        """Say whether each second in which an end is not seen is lost: then polls are many from now on."""
+        price = POLLING.hurried_price if hurried else POLLING.price
+        if price == self._price:
             return
-        self._polls, self._closely = polls, closely
-        for line in self._lines.values():
-            line.plan = None
-            self._head(line)
-        self._replan(None)
+        self._price = price
+        for kind in self._kinds.values():
+            kind.plan = None
+            self._replan(kind)
+        self._tidy()
 
-    def settle(self, now: float) -> None:
-        """Put off what is due but need not be asked any more: what is known may have changed since it was planned."""
-        while self._heap and (due := self._heap[0][0]) <= now:
-            entry = self._heap[0][2]
-            if isinstance(entry, _Line):
-                self._head(entry)
-            elif entry.known_s > 0.0:
-                entry.due = self._next(entry)
-            if entry.due == due:
-                return
-            if entry.due is not None:
-                self._push(entry.due, entry)
-            self._tidy()
-
-    def next(self, now: float) -> Due | None:
+    def next(self) -> Due | None:
         """Return the job to ask about first; its `due` may be in the future. None: none is waiting."""
         if not self._heap:
             return None
-        due, _, entry = self._heap[0]
-        return Due(job=entry.first().job, due=due)
+        due, _, queue = self._heap[0]
+        return Due(queue.jobs[0][2].job, due)
 
     def nudge(self, job: int, now: float) -> None:
         """Somebody says that this job's task has ended: ask as soon as `min_s` allows, whatever was planned."""
@@ -283,14 +238,16 @@ class Waiting:
 
     def nudged(self) -> Due | None:
         """Return the job to ask about first of those nudged; its `due` may be in the future."""
+        if not self._nudged:
+            return None
         # One that is being asked about waits for the answer.
-        due = ((at, job) for job, at in self._nudged.items() if not self._on_its_way(self._jobs[job]))
+        due = ((at, job) for job, at in self._nudged.items() if self._jobs[job].queue is not None)
         first = min(due, default=None)
-        return Due(job=first[1], due=first[0]) if first is not None else None
+        return Due(first[1], first[0]) if first is not None else None
 
     def likely(self, entry: _Waiting, now: float) -> float:
         """Return the chance that a job's task has ended."""
-        curve = entry.line.curve
+        curve = entry.kind.curve
         return curve.chance(entry.known_s, now - entry.start) if curve is not None else POLLING.unknown
 
     def reckon(self, now: float) -> tuple[float, float]:
@@ -307,113 +264,101 @@ class Waiting:
 
     def any_allowed(self, now: float) -> int | None:
         """Return a job that the limits of polling allow to be asked about now, due or not."""
-        for due, _, each in self._heap[:8]:
-            if each.due == due and self._allowed_at(each.first()) <= now:
-                return each.first().job
+        for due, _, queue in self._heap[:8]:
+            if queue.due == due and self._allowed_at(queue) <= now:
+                return queue.jobs[0][2].job
         return None
 
     # --- inside ---
 
-    def _on_its_way(self, entry: _Waiting) -> bool:
-        return entry.asked and entry.due is None
+    def _allowed_at(self, queue: _Queue) -> float:
+        """Return when the limits of polling allow to ask about the oldest of a queue."""
+        entry, limits = queue.jobs[0][2], self._polling
+        if entry.asked:
+            return entry.asked_at + limits.min_s
+        return entry.start + limits.first_s
 
-    def _allowed_at(self, entry: _Waiting) -> float:
-        if self._on_its_way(entry):
-            return math.inf
-        return max(
-            entry.start + self._polling.first_s, entry.asked_at + self._polling.min_s if entry.asked else 0.0
-        )
-
-    def _push(self, due: float, entry: _Line | _Waiting) -> None:
+    def _line_up(self, entry: _Waiting, not_before: float = -math.inf) -> None:
+        """Put a job into the queue of those known to run as long; into one of its own where it has to wait."""
+        self._leave(entry)
+        if not_before > -math.inf:
+            key = -2 - entry.job
+        else:
+            key = step_of(entry.known_s) if entry.known_s > 0.0 else -1
+        queues = entry.kind.queues
+        queue = queues.get(key)
+        if queue is None or queue.not_before != not_before:
+            queue = queues[key] = _Queue(entry.kind, not_before)
+        entry.queue = queue
         self._number += 1
-        heappush(self._heap, (due, self._number, entry))
+        heappush(queue.jobs, (entry.start, self._number, entry))
+        if queue.jobs[0][2] is entry:
+            self._head(queue)
 
-    def _ask(self, entry: _Waiting, due: float) -> None:
-        entry.due = due
-        self._push(due, entry)
-        self._tidy()
+    def _leave(self, entry: _Waiting) -> None:
+        queue, entry.queue = entry.queue, None
+        if queue is not None and queue.jobs[0][2] is entry:
+            self._head(queue)
 
-    def _age(self, line: _Line, known_s: float) -> float:
-        """Return the age to ask at about a job known to run at `known_s`; 0: never asked."""
-        curve, beyond_s = line.curve, line.look_s
-        if curve is not None and known_s < curve.frontier_s:
-            if line.plan is None:
-                line.plan = PollPlan(curve, self._polling, polls=self._polls)
-            age_s = line.plan.after(known_s)
-            if age_s <= POLLING.beyond * curve.frontier_s:
-                return age_s
-        # Beyond all ends seen: one of them is asked whenever the oldest age asked has grown by a step.
-        return max(beyond_s, known_s * (1.0 + min(4.0 * self._step(), self._silence(line))))
-
-    def _next(self, entry: _Waiting) -> float:
-        """Return when to ask again about a job known to run at `known_s`."""
-        limits, line, known_s = self._polling, entry.line, entry.known_s
-        age_s, most_s = self._age(line, known_s), self._most_s
-        if line.curve is not None and age_s > known_s + most_s:
-            if known_s >= line.curve.frontier_s:
-                most_s *= POLLING.followers
-            else:
-                # No poll only because so much time has passed: where none end, none is missed.
-                most_s = max(most_s, line.curve.age(POLLING.quiet, running_s=known_s) - known_s)
-        if self._closely:
-            age_s = min(age_s, known_s * (1.0 + self._silence(line)))
-        at = max(entry.start + known_s, entry.asked_at)
-        return at + min(max(age_s - known_s, limits.min_s), most_s)
-
-    def _silence(self, line: _Line) -> float:
-        """Return the part of its age after which one that outlives all others is asked about again."""
-        return POLLING.silence / max(self._polls, 1.0) if line.curve is not None else POLLING.silence
-
-    def _step(self) -> float:
-        """Return by which part the oldest age grows between two polls that look for the first end."""
-        return min(max(POLLING.to_find / max(self._spare, 1.0), POLLING.finest), POLLING.silence / 2)
-
-    def _refresh(self, line: _Line) -> None:
-        """Take up what was learned about a line's shape."""
-        curve = self._durations.curve(line.shape, group=line.group)
-        if curve is line.curve:
-            self._head(line)
-            return
-        before, line.curve, line.plan = line.curve, curve, None
-        self._head(line)
-        number = before.number if before is not None else 0
-        # Planned anew for all when much has changed; else when each is due.
-        much = curve is None or curve.number.bit_length() > number.bit_length()
-        farther = (
-            before is not None and curve is not None and curve.frontier_s > POLLING.beyond * before.frontier_s
-        )
-        if much or farther:
-            self._replan(line)
-
-    def _head(self, line: _Line) -> None:
-        """Find the oldest fresh job of a line, and say when it is due."""
-        fresh, due = line.fresh, None
-        while fresh and (fresh[0][2].asked or self._jobs.get(fresh[0][1]) is not fresh[0][2]):
-            heappop(fresh)
-        if fresh:
-            oldest = fresh[0][2]
-            due = oldest.start + max(self._age(line, 0.0), self._polling.first_s)
-            if line.curve is None:
-                # Those that look for the first end may never come to one: now and then another one is asked.
-                due = min(due, max(oldest.asked_at, line.asked_at) + POLLING.followers * self._most_s)
-        if due != line.due:
-            line.due = due
+    def _head(self, queue: _Queue) -> None:
+        """Find the oldest job of a queue, and say when it is due."""
+        jobs = queue.jobs
+        while jobs and jobs[0][2].queue is not queue:
+            heappop(jobs)
+        due = self._due(queue) if jobs else None
+        if due != queue.due:
+            queue.due = due
             if due is not None:
-                self._push(due, line)
-            self._tidy()
+                self._number += 1
+                heappush(self._heap, (due, self._number, queue))
 
     def _tidy(self) -> None:
-        """Drop what is no longer true from the top of the heap: queries read it as it is."""
+        """Have the queue that is due first on top of the heap: queries read it as it is."""
         heap = self._heap
-        while heap and heap[0][2].due != heap[0][0]:
-            heappop(heap)
+        while heap:
+            due, _, queue = heap[0]
+            if queue.due != due:
+                heappop(heap)
+            elif queue.look_s != queue.kind.look_s:
+                # Another one was asked for all that are as old: this one may wait longer.
+                self._head(queue)
+            else:
+                return
 
-    def _replan(self, line: _Line | None) -> None:
-        """Plan anew for the jobs of a line (None: of all) that were asked about before."""
-        for entry in self._jobs.values():
-            if entry.due is not None and entry.known_s > 0.0 and line in (None, entry.line):
-                due = self._next(entry)
-                if due != entry.due:
-                    entry.due = due
-                    self._push(due, entry)
-        self._tidy()
+    def _due(self, queue: _Queue) -> float:
+        entry, kind = queue.jobs[0][2], queue.kind
+        known_s, curve, queue.look_s = entry.known_s, kind.curve, kind.look_s
+        allowed, frontier_s = max(self._allowed_at(queue), queue.not_before), 0.0
+        if curve is not None and known_s < curve.frontier_s:
+            if kind.plan is None:
+                kind.plan = PollPlan(curve, self._polling, price=self._price)
+            age_s, frontier_s = kind.plan.after(known_s), curve.frontier_s
+            if age_s <= frontier_s:
+                return max(entry.start + age_s, allowed)
+        # Beyond all ends seen: one of them is asked whenever the oldest age asked has grown by a step.
+        apart = min(APART * self._step(), LONGEST_STEP)
+        age_s = max(kind.look_s, frontier_s, known_s * (1.0 + apart))
+        # Those that look for an end may never come to one: now and then another one is asked.
+        last = entry.asked_at if entry.asked else max(entry.asked_at, kind.asked_at)
+        return max(min(entry.start + age_s, last + self._rest_s), allowed)
+
+    def _step(self) -> float:
+        """Return by which part the oldest age grows between two polls that look for an end.
+
+        A poll costs its price, and each of those that run is seen to end later, by half a step in the mean. Over an age
+        that grows FOLDS times e-fold both are least together so.
+        """
+        return min(math.sqrt(2.0 * self._price / max(len(self._jobs), 1)), LONGEST_STEP)
+
+    def _refresh(self, kind: _Kind) -> None:
+        """Take up what was learned about a kind."""
+        curve = self._durations.curve(kind.shape, group=kind.group)
+        if curve is not kind.curve:
+            kind.curve, kind.plan = curve, None
+            self._replan(kind)
+
+    def _replan(self, kind: _Kind) -> None:
+        """Say anew when the jobs of a kind are due."""
+        for queue in kind.queues.values():
+            self._head(queue)
+        kind.queues = {key: queue for key, queue in kind.queues.items() if queue.jobs}

@@ -3,16 +3,11 @@
 One account, one rate. What we lack decides what it is spent on, and that is told from our own doing, not
 from what the service says of itself:
 
-- *Slots* are the bottleneck when there is something to submit and no room for one more task; for a moment after
-  that, and for a whole run that has spent most of its time so. Each ended task nobody has seen then keeps
-  another from beginning, so polls are many, and tasks that fail at once are looked for.
-- *The rate* is the bottleneck when, for more than half of the run, something that could have been sent waited for
-  the next permit. Submits go first then, and polls wait until they most likely find an end. A few go early
-  all the same, so that failures and expiring results are seen.
-- *Neither*: polls are few.
-
-How many polls is a budget of wasted ones for each task, not a fixed distance: what is saved where tasks are
-alike is there for the last ones, which decide when the run ends.
+- *Slots* are the bottleneck when there is something to submit and no room for one more task, and for a moment after
+  that. Each ended task that nobody has seen then keeps another from beginning, so a poll is cheap beside it. So it is
+  for the last few tasks, which decide when the run ends.
+- *The rate* is what all others wait for. Submits go first. A few polls go before them all the same, so that failures and
+  expiring results are seen.
 
 `choose` changes nothing. All else is told: what there is to send (`offer`), what was sent, what was answered.
 """
@@ -23,6 +18,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from runner.model import Polling
 from runner.pace.concurrency import ConcurrencyLimit
@@ -36,7 +32,7 @@ from runner.pace.rejections import Rejections
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerSettings:
-    """Settings of what goes first, and of how many polls are spent."""
+    """Settings of what goes first."""
 
     early: float = number(
         0.03,
@@ -44,21 +40,11 @@ class SchedulerSettings:
         off=0.0,
         serves="polls while submits wait: failures and expiring results are seen",
     )
-    slots_wasted: float = number(
-        3.8, unit="polls a task", serves="slots are scarce: each second in which an end is not seen idles one"
-    )
-    rate_wasted: float = number(
-        0.4, unit="polls a task", serves="the rate is scarce: a poll is a submit not made"
-    )
-    spare_wasted: float = number(
-        0.92, unit="polls a task", serves="neither is scarce: few polls, and not many seconds late"
-    )
-    last: float = number(4.5, unit="polls a task", serves="the last few tasks decide when the run ends")
 
 
 SCHEDULER = SchedulerSettings()
 AHEAD = 2  # jobs kept ready by uploads
-STEP = 1.12  # polls a task are reckoned in steps: each makes new plans
+LAST = 10  # so few tasks decide when the run ends
 
 
 class Call(StrEnum):
@@ -70,8 +56,7 @@ class Call(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(NamedTuple):
     """What to do at `at`. With a `call`: that, now. Without: nothing before `at`, unless something changes.
 
     `job` is the job to poll; which job to submit, and what to upload, is the engine's order. `at` may be
@@ -135,11 +120,8 @@ class Scheduler:
         self._offer = Offer(submits=0, uploads=0)
         self._submitting = 0
         self._sent_with: dict[float, int] = {}  # when a submit was sent -> the tasks in flight then
-        self._taken_up = 0
         self._early_credit = 0.0
-        self._bottleneck_until = -math.inf
-        self._began: float | None = None
-        self._bottleneck_s = self._offered_at = 0.0  # time spent short of slots
+        self._short_of_slots_until = -math.inf
 
     @property
     def in_flight(self) -> int:
@@ -163,31 +145,22 @@ class Scheduler:
 
     def choose(self, now: float) -> Choice:
         """Return what to send next."""
-        call, job, at = self._best(now)
-        if self._offer.asking and self._offer.may_poll and not self._offer.resends:
-            any_ = self._waiting.any_allowed(now)
-            call, job, at = (call, job, at) if any_ is None else (Call.POLL, any_, now)
-        if call is None:
-            return Choice(call=None, job=None, at=at)
-        gate = self.rate.next_at(now)
-        if gate > now:
-            return Choice(call=None, job=None, at=gate)
-        return Choice(call=call, job=job, at=now)
+        offer, best = self._offer, self._best(now)
+        if offer.asking and offer.may_poll and not offer.resends:
+            job = self._waiting.any_allowed(now)
+            best = best if job is None else Choice(Call.POLL, job, now)
+        if best.call is not None and (gate := self.rate.next_at(now)) > now:
+            return Choice(None, None, gate)
+        return best
 
     def offer(self, now: float, offer: Offer) -> None:
-        """This could be sent now: decide how many polls there are to spend."""
+        """This could be sent now."""
         self._offer = offer
-        if self._began is None:
-            self._began = self._offered_at = now
-        wanted = offer.submits > 0 or offer.uploads > 0
-        if wanted and not self.tasks.room(now, self.in_flight + offer.unclear):
-            self._bottleneck_until = now + max(LATELY_S, 2 * self._polling.min_s)
-        hurried = now < self._bottleneck_until
-        if hurried:
-            self._bottleneck_s += now - self._offered_at
-        self._offered_at = now
-        self._spend_polls(now, offer.submits + offer.uploads + offer.uploads_in_flight, hurried=hurried)
-        self._waiting.settle(now)
+        if (offer.submits or offer.uploads) and not self.tasks.room(now, self.in_flight + offer.unclear):
+            self._short_of_slots_until = now + max(LATELY_S, 2 * self._polling.min_s)
+        to_come = offer.submits or offer.uploads or offer.uploads_in_flight
+        last = not to_come and len(self._waiting) <= LAST
+        self._waiting.hurry(last or now < self._short_of_slots_until)
 
     def sent(self, now: float, call: Call, job: int | None = None) -> None:
         """A request goes out: the permit is used."""
@@ -249,14 +222,7 @@ class Scheduler:
             self._rejections.passed(now, sent_at=sent_at, submit=submit, running=running)
 
     def accepted(
-        self,
-        job: int,
-        *,
-        shape: Hashable,
-        age_s: float,
-        now: float,
-        polled: bool = False,
-        group: Hashable = None,
+        self, job: int, *, shape: Hashable, age_s: float, now: float, group: Hashable = None
     ) -> None:
         """The job's task is at the service.
 
@@ -265,11 +231,9 @@ class Scheduler:
             shape: What decides how long it takes (model and params).
             age_s: Seconds since the service accepted it: 0 for a fresh submit.
             now: The clock.
-            polled: Whether an earlier run has asked about it.
             group: A wider group to learn from while the shape is new (the model).
         """
-        self._taken_up += 1
-        self._waiting.add(job, shape=shape, group=group, age_s=age_s, now=now, polled=polled)
+        self._waiting.add(job, shape=shape, group=group, age_s=age_s, now=now)
 
     def still_running(self, job: int, now: float) -> None:
         """A poll answered: the task has not ended."""
@@ -296,53 +260,35 @@ class Scheduler:
 
     # --- inside ---
 
-    def _best(self, now: float) -> tuple[Call | None, int | None, float]:
+    def _best(self, now: float) -> Choice:
         """Return the best request and when it may be made, were there no rate."""
         waiting, offer = self._waiting, self._offer
         wanted = offer.submits > 0 or offer.uploads > 0
         in_flight = self.in_flight + offer.unclear
         room = wanted and self.tasks.room(now, in_flight)
-        poll = waiting.next(now) if offer.may_poll else None
-        due = poll.due if poll is not None else math.inf
-        if offer.may_poll and (nudged := waiting.nudged()) is not None:
-            if nudged.due <= now:
-                return Call.POLL, nudged.job, now
-            due = min(due, nudged.due)
-        short = offer.uploads > 0 and (offer.submits == 0 or offer.submits + offer.uploads_in_flight < AHEAD)
+        poll, nudged = (waiting.next(), waiting.nudged()) if offer.may_poll else (None, None)
+        if nudged is not None and nudged.due <= now:
+            return Choice(Call.POLL, nudged.job, now)
+        at = min(poll.due if poll is not None else math.inf, nudged.due if nudged is not None else math.inf)
+        ask = Choice(Call.POLL, poll.job, now) if poll is not None and poll.due <= now else None
+        ready = offer.submits + offer.uploads_in_flight
+        short = offer.uploads > 0 and (offer.submits == 0 or ready < AHEAD)
         if offer.resends and now >= self.tasks.closed_until:
             room, short = True, False
         if room:
             if self._rejections.wants_polls and offer.may_poll:
                 proof = waiting.any_allowed(now)
                 if proof is not None:
-                    return Call.POLL, proof, now
-            if poll is not None and due <= now and self._early_credit >= 1.0:
-                return Call.POLL, poll.job, due
-            return (Call.UPLOAD if short else Call.SUBMIT), None, now
-        if poll is not None and due <= now:
-            return Call.POLL, poll.job, due
-        if short and offer.submits + offer.uploads_in_flight < AHEAD:
-            return Call.UPLOAD, None, now
+                    return Choice(Call.POLL, proof, now)
+            if ask is not None and self._early_credit >= 1.0:
+                return ask
+            return Choice(Call.UPLOAD if short else Call.SUBMIT, None, now)
+        if ask is not None:
+            return ask
+        if short and ready < AHEAD:
+            return Choice(Call.UPLOAD, None, now)
         if offer.resends:
-            due = min(due, self.tasks.closed_until)
+            at = min(at, self.tasks.closed_until)
         elif wanted:
-            due = min(due, self.tasks.opens_at(in_flight))
-        return None, None, due
-
-    def _spend_polls(self, now: float, to_come: int, *, hurried: bool) -> None:
-        """Say how many polls a task are spent: by the bottleneck, and by the wasted ones we can still afford."""
-        waiting, began = self._waiting, self._began or 0.0
-        if hurried or self._bottleneck_s > 0.5 * (now - began):
-            wasted = SCHEDULER.slots_wasted
-        elif self.rate.held_s > 0.5 * (now - began):
-            wasted = SCHEDULER.rate_wasted
-        else:
-            wasted = SCHEDULER.spare_wasted
-        left = len(waiting) + to_come
-        # What a few tasks alone would have is granted in any case.
-        spare = SCHEDULER.last + wasted * (waiting.found + left) - waiting.wasted
-        last = not to_come and len(waiting) <= max(4, self._taken_up // 40)
-        even = 1.0 + wasted
-        polls = SCHEDULER.last if last else min(max(1.0 + spare / max(left, 1), even / 2, 1.2), 1.25 * even)
-        polls = STEP ** round(math.log(polls) / math.log(STEP))
-        waiting.set_mode(polls, spare=spare, closely=last, hurried=hurried)
+            at = min(at, self.tasks.opens_at(in_flight))
+        return Choice(None, None, at)

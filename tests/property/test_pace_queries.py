@@ -22,7 +22,7 @@ class Asked(Scheduler):
             self.rate.learned()
             self._rejections.wants_polls  # noqa: B018  # a question like the others
             waiting = self._waiting
-            waiting.next(at)
+            waiting.next()
             waiting.nudged()
             waiting.any_allowed(at)
             for entry in list(waiting._jobs.values())[:3]:

@@ -30,7 +30,7 @@ def test_tasks_that_take_the_same_are_known_to_a_few_hundredths() -> None:
 @pytest.mark.parametrize("number", [1, 7])
 def test_a_few_ends_that_are_alike_prove_nothing_yet(number: int) -> None:
     curve = _curve(*[(9.95, 10.05)] * number)
-    assert curve.age(0.9) - curve.age(0.1) > 0.15
+    assert curve.age(0.9) - curve.age(0.1) > 0.25
 
 
 def test_strays_are_not_lost_where_nearly_all_tasks_take_the_same() -> None:
@@ -60,5 +60,5 @@ def test_the_chance_rises_from_none_to_one(
     chances = [curve.ended(age_s) for age_s in sorted(ages)]
     assert chances == sorted(chances)
     assert all(-1e-12 <= chance <= 1.0 + 1e-12 for chance in chances)
-    assert sum(curve.parts()) == pytest.approx(1.0)
+    assert curve.ended(1e6) == pytest.approx(1.0)
     assert curve.ended(curve.age(part)) == pytest.approx(part, abs=1e-3)

@@ -23,9 +23,9 @@ def waiting(*seconds: float) -> Waiting:
 
 def test_the_first_poll_is_near_the_likely_end() -> None:
     line = waiting(*[90.0] * 40)
-    line.add(1, shape="video", group=None, age_s=0.0, now=100.0, polled=False)
+    line.add(1, shape="video", group=None, age_s=0.0, now=100.0)
 
-    found = line.next(100.0)
+    found = line.next()
 
     assert found is not None
     assert 180.0 <= found.due <= 200.0
@@ -33,9 +33,9 @@ def test_the_first_poll_is_near_the_likely_end() -> None:
 
 def test_a_resumed_job_is_as_old_as_it_is() -> None:
     line = waiting(*[90.0] * 40)
-    line.add(1, shape="video", group=None, age_s=600.0, now=100.0, polled=True)
+    line.add(1, shape="video", group=None, age_s=600.0, now=100.0)
 
-    found = line.next(100.0)
+    found = line.next()
 
     assert found is not None
     assert found.due <= 100.0
@@ -43,19 +43,19 @@ def test_a_resumed_job_is_as_old_as_it_is() -> None:
 
 def test_a_poll_on_its_way_is_not_chosen_again() -> None:
     line = waiting(10.0)
-    line.add(1, shape="video", group=None, age_s=60.0, now=0.0, polled=False)
+    line.add(1, shape="video", group=None, age_s=60.0, now=0.0)
     line.sent(1, 0.0)
 
-    assert line.next(1.0) is None
+    assert line.next() is None
 
 
 def test_an_unclear_poll_waits_as_told_and_never_less_than_the_polling_limits() -> None:
     line = waiting(10.0)
-    line.add(1, shape="video", group=None, age_s=60.0, now=0.0, polled=False)
+    line.add(1, shape="video", group=None, age_s=60.0, now=0.0)
     line.sent(1, 0.0)
     line.unclear(1, 0.1, 0.0)
 
-    found = line.next(0.2)
+    found = line.next()
 
     assert found is not None
     assert found.due == pytest.approx(5.0)
@@ -65,12 +65,12 @@ def test_an_unanswered_look_is_taken_over_by_another_job() -> None:
     """Tasks that the service cannot tell of took the turns of all others."""
     line = Waiting(POLLING, Durations())
     for job in range(20):
-        line.add(job, shape="video", group=None, age_s=0.0, now=0.0, polled=False)
+        line.add(job, shape="video", group=None, age_s=0.0, now=0.0)
     line.sent(0, 100.0)
-    before = line.next(100.0)
+    before = line.next()
     line.unclear(0, 101.0, 60.0)
 
-    after = line.next(101.0)
+    after = line.next()
 
     assert before is not None
     assert before.due > 101.0
@@ -78,12 +78,59 @@ def test_an_unanswered_look_is_taken_over_by_another_job() -> None:
     assert (after.job != 0, after.due <= 101.0) == (True, True)
 
 
+def test_a_job_that_cannot_be_asked_now_makes_room_for_the_next() -> None:
+    """The engine puts off whom it has no connection for, and asks again who is next."""
+    line = waiting(10.0)
+    for job in range(3):
+        line.add(job, shape="video", group=None, age_s=60.0 - job, now=100.0)
+    first = line.next()
+    line.unclear(0, 100.0, 1.0)
+    line.unclear(1, 100.0, 1.0)
+
+    second = line.next()
+
+    assert (first and first.job, second and second.job) == (0, 2)
+
+
+def test_what_is_learned_moves_a_job_that_has_to_wait() -> None:
+    line = Waiting(POLLING, Durations())
+    for job in range(2):
+        line.add(job, shape="video", group=None, age_s=0.0, now=0.0)
+    line.sent(1, 30.0)
+    line.still_running(1, 30.1)
+    line.sent(0, 40.0)
+    line.unclear(0, 40.1, 5.0)
+    line.remove(1)
+    line.add(2, shape="video", group=None, age_s=0.0, now=40.1)
+    line.sent(2, 190.0)
+    line.ended(2, 190.1)
+
+    found = line.next()
+
+    assert found is not None
+    assert found.job == 0
+    assert found.due <= 190.1
+
+
+def test_a_job_may_come_again() -> None:
+    line = waiting(10.0)
+    for now in (0.0, 0.0, 1.0):
+        line.add(1, shape="video", group=None, age_s=now, now=now)
+        line.add(2, shape="video", group=None, age_s=now, now=now)
+        line.remove(2)
+
+    found = line.next()
+
+    assert found is not None
+    assert (found.job, len(line)) == (1, 1)
+
+
 def test_a_forgotten_job_is_never_chosen() -> None:
     line = waiting(10.0)
-    line.add(1, shape="video", group=None, age_s=60.0, now=0.0, polled=False)
+    line.add(1, shape="video", group=None, age_s=60.0, now=0.0)
     line.remove(1)
 
-    assert line.next(100.0) is None
+    assert line.next() is None
     assert len(line) == 0
 
 
@@ -128,7 +175,7 @@ def test_a_plan_asks_after_each_heap_of_ends_and_not_between() -> None:
     curve = durations.curve("a")
     assert curve is not None
 
-    plan = PollPlan(curve, Polling(first_s=0.2, min_s=0.2, max_s=60.0), polls=1.75)
+    plan = PollPlan(curve, Polling(first_s=0.2, min_s=0.2, max_s=60.0), price=0.05)
 
     assert plan.after(0.0) == pytest.approx(4.0, rel=0.1)
     assert plan.after(5.0) == pytest.approx(16.0, rel=0.1)
@@ -138,7 +185,7 @@ def test_ten_thousand_waiting_jobs_are_small() -> None:
     line = waiting(90.0)
     tracemalloc.start()
     for job in range(10_000):
-        line.add(job, shape="video", group=None, age_s=0.0, now=float(job), polled=False)
+        line.add(job, shape="video", group=None, age_s=0.0, now=float(job))
     used_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -149,10 +196,10 @@ def test_a_thousand_resumed_jobs_are_asked_oldest_first() -> None:
     line = waiting(*[90.0] * 40)
     ages = random.Random(1).sample(range(1000, 100_000), 1000)
     for job, age_s in enumerate(ages):
-        line.add(job, shape="video", group=None, age_s=float(age_s), now=0.0, polled=True)
+        line.add(job, shape="video", group=None, age_s=float(age_s), now=0.0)
     asked = []
     for step in range(20):
-        found = line.next(step * 0.05)
+        found = line.next()
         assert found is not None
         asked.append(ages[found.job])
         line.sent(found.job, step * 0.05)
@@ -163,15 +210,13 @@ def test_a_thousand_resumed_jobs_are_asked_oldest_first() -> None:
 def test_tasks_that_an_earlier_run_left_a_day_ago_are_each_asked_within_minutes() -> None:
     """One of them that never ends kept the others from being asked for a quarter of their age: six hours."""
     waiting = Waiting(Polling(), Durations())
-    waiting.set_mode(2.0, spare=4.0)
     for job in range(4):
-        waiting.add(job, shape="a", group="m", age_s=86_400.0 + job, now=0.0, polled=True)
+        waiting.add(job, shape="a", group="m", age_s=86_400.0 + job, now=0.0)
 
     asked: dict[int, float] = {}
     now = 0.0
     while len(asked) < 4 and now < 7_200.0:
-        waiting.settle(now)
-        due = waiting.next(now)
+        due = waiting.next()
         assert due is not None
         now = max(now, due.due)
         asked.setdefault(due.job, now)

@@ -85,11 +85,11 @@ def test_a_poll_is_not_made_only_because_so_much_time_has_passed(asked_at_s: flo
     durations = Durations()
     durations.seed("one", [5.0, 100.0] * 60)
     line = Waiting(Polling(first_s=0.5, min_s=1.0, max_s=5.0), durations)
-    line.add(1, shape="one", group=None, age_s=0.0, now=0.0, polled=False)
+    line.add(1, shape="one", group=None, age_s=0.0, now=0.0)
     line.sent(1, asked_at_s)
     line.still_running(1, asked_at_s)
 
-    found = line.next(asked_at_s)
+    found = line.next()
 
     assert found is not None
     assert found.due > 60.0
@@ -99,11 +99,11 @@ def test_where_a_task_may_end_any_time_polls_are_no_farther_apart_than_told() ->
     durations = Durations()
     durations.seed("one", [float(seconds) for seconds in range(2, 160, 2)])
     line = Waiting(Polling(first_s=0.5, min_s=1.0, max_s=5.0), durations)
-    line.add(1, shape="one", group=None, age_s=0.0, now=0.0, polled=False)
+    line.add(1, shape="one", group=None, age_s=0.0, now=0.0)
     line.sent(1, 60.0)
     line.still_running(1, 60.0)
 
-    found = line.next(60.0)
+    found = line.next()
 
     assert found is not None
     assert found.due <= 65.0 + 1e-6
