@@ -15,7 +15,7 @@ from runner.engine.run_state import RunState
 from runner.engine.share import ClaimedJobs
 from runner.errors import Exit, RunnerError
 from runner.lifecycle.rules import Failure
-from runner.model import Job
+from runner.model import Job, State
 from runner.service.protocol import FailureClass
 from runner.store import begun_jobs, events, ledger, needs, workers
 from runner.store.begun_jobs import Begun
@@ -107,8 +107,8 @@ class Together:
     async def _beat(self) -> _Seen:
         lease, share = self._lease, self._share
         context = self._run_state.context
-        in_flight = self._run_state.scheduler.in_flight
         backlog, surplus = self._run_state.backlog, self._surplus()
+        in_flight = self._run_state.scheduler.in_flight + backlog.unclear  # those may be tasks as well
 
         def beat(conn: Connection) -> _Seen:
             began_s = lease.clock.steady_s()
@@ -125,12 +125,13 @@ class Together:
             mates = frozenset(each.id for each in others if each.manifest == context.settings.name)
             gone = bool(away) or not self._mates <= mates
             left = share.take_up(conn) if self._begun and (gone or share.idle) else []
-            # Busy from the moment on at which it has work: no other may end before it is known what comes of that.
+            # Busy from the moment on at which it has work: no other may end before it is known what comes of that. And
+            # the tasks that it takes over have their places: no other may have these.
             server_s = workers.beat(
                 conn,
                 lease.worker,
                 sharers=1 + len(others),
-                in_flight=in_flight,
+                in_flight=in_flight + sum(job.state is not State.DOWNLOADING for job in left),
                 busy=bool(left) or not share.idle,
             )
             if gone and self._run_state.chained:

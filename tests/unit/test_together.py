@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,11 +21,12 @@ from runner.engine.together import Together
 from runner.engine.view import RunOptions
 from runner.errors import Fenced
 from runner.host.clock import ServerClock, SystemClock
-from runner.model import State
+from runner.model import Job, State
 from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
 from runner.pace.durations import Durations
 from runner.pace.rate import FixedRate
 from runner.pace.scheduler import Scheduler
+from runner.steps.context import RunContext
 from runner.steps.submit import submit
 from runner.store import events, jobs, late_answers, needs, pacers, rates, shares, workers
 from runner.store.database import open_database
@@ -396,6 +397,59 @@ async def test_no_more_jobs_are_claimed_than_can_be_sent_soon(world: World, open
         assert backlog.fed
 
 
+def together_of(
+    context: RunContext, file: Any, take_up: Callable[[Sequence[Job]], None]
+) -> tuple[Together, RunState]:
+    """Return what keeps a run in step with others that writes by a connection of its own; its writer is to be served."""
+    scheduler = Scheduler(
+        polling=context.settings.polling,
+        rate=FixedRate(10.0),
+        tasks=FixedConcurrency(4),
+        durations=Durations(),
+    )
+    own = replace(context, lease=lease_of(file), writer=GroupWriter(file, inline=True), run=7)
+    run_state = RunState(own, scheduler, RunOptions(), Silent(), lambda: None)
+    assert own.lease is not None
+    assert isinstance(run_state.share, ClaimedJobs)
+    return Together(run_state, run_state.share, own.lease, take_up), run_state
+
+
+@at_a_server
+async def test_tasks_that_are_taken_over_have_their_places_at_once(
+    world: World, open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other may begin tasks in the places of one that was killed: they run at the service."""
+    file, mate = open_(), open_()
+    mine = begin(file)
+    theirs = begin(mate, account=world.account.name)
+    rows_ = [world.job(f"j{number}").row for number in range(3)]
+    with mate.transaction() as conn:
+        shares.claim(conn, theirs, rows_)
+        for row in rows_:
+            conn.execute("UPDATE jobs SET state = 'waiting', task_id = ? WHERE id = ?", (f"t{row}", row))
+        workers.beat(conn, theirs, sharers=2, in_flight=3, busy=True)
+    monkeypatch.setattr("runner.engine.together.BEAT_S", 0.01)
+    taken: list[tuple[int, int]] = []
+
+    def take_up(found: Sequence[Job]) -> None:
+        told = rows(file, "SELECT in_flight FROM workers WHERE id = ?", mine)
+        taken.append((len(found), told[0][0]))
+
+    async with world.context() as context:
+        together, run_state = together_of(context, file, take_up)
+        async with anyio.create_task_group() as group:
+            group.start_soon(run_state.context.writer.serve)
+            await together.begin()
+            group.start_soon(together.keep)
+            mate.close()
+            with anyio.fail_after(10.0):
+                while not taken:
+                    await anyio.sleep(0.005)
+            group.cancel_scope.cancel()
+
+    assert taken == [(3, 3)]
+
+
 @at_a_server
 async def test_a_beat_looks_at_what_others_have_set_free_and_at_nothing_else(
     world: World, open_: Open, monkeypatch: pytest.MonkeyPatch
@@ -424,24 +478,10 @@ async def test_a_beat_looks_at_what_others_have_set_free_and_at_nothing_else(
 
     monkeypatch.setattr(workers, "beat", counted_beat)
     monkeypatch.setattr(shares, "free_to_send", counted_page)
-    settings = world.settings
-    scheduler = Scheduler(
-        polling=settings.polling, rate=FixedRate(10.0), tasks=FixedConcurrency(4), durations=Durations()
-    )
     async with world.context() as context:
-        writer = GroupWriter(file, inline=True)
-        lease = lease_of(file)
-        run_state = RunState(
-            replace(context, lease=lease, writer=writer, run=7),
-            scheduler,
-            RunOptions(),
-            Silent(),
-            lambda: None,
-        )
+        together, run_state = together_of(context, file, lambda found: None)
         run_state.chained = True
         backlog = run_state.backlog
-        assert isinstance(run_state.share, ClaimedJobs)
-        together = Together(run_state, run_state.share, lease, lambda found: None)
 
         async def until(what: Callable[[], object]) -> None:
             with anyio.fail_after(10.0):
@@ -451,7 +491,7 @@ async def test_a_beat_looks_at_what_others_have_set_free_and_at_nothing_else(
                     await anyio.sleep(0.005)
 
         async with anyio.create_task_group() as group:
-            group.start_soon(writer.serve)
+            group.start_soon(run_state.context.writer.serve)
             await together.begin()
             group.start_soon(together.keep)
             await until(lambda: backlog.fed)
