@@ -40,12 +40,12 @@ class DurationSettings:
 
 
 DURATIONS = DurationSettings()
-# Ages are kept in steps of 2 % from a twentieth of a second up to a day and a half.
+# Ages are kept in steps of 3 % from a twentieth of a second up to a day and a half.
 SHORTEST_S = 0.05
-STEP = math.log(1.02)
-STEPS = 740
-BEYOND = 110  # steps beyond all that was seen that a curve reaches: nearly ten times the age
-FADE = math.exp(-1 / 4)  # by step: a twelfth longer or shorter is an e-th as likely
+STEP = math.log(1.03)
+STEPS = 500
+BEYOND = 75  # steps beyond all that was seen that a curve reaches: nearly ten times the age
+FADE = math.exp(-3 / 8)  # by step: a twelfth longer or shorter is an e-th as likely
 
 
 def step_of(age_s: float) -> int:

@@ -31,11 +31,11 @@ class PollPlan:
         price: What a poll costs, as a part of the mean duration: an end seen so much later is as bad.
     """
 
-    __slots__ = ("_ages", "_next")
+    __slots__ = ("_ages", "_most_s", "_next")
 
     def __init__(self, curve: Curve, limits: Polling, *, price: float) -> None:
         ages, ended, areas = _cells(curve)
-        self._ages = ages
+        self._ages, self._most_s = ages, limits.max_s
         last = len(ages) - 1
         self._next = [last] * last  # by cell, the cell to ask at next
         costs, farthest = [0.0] * (last + 1), last
@@ -59,7 +59,11 @@ class PollPlan:
 
     def after(self, running_s: float) -> float:
         """Return the age to ask at next, of a task known to run at `running_s`; 0: never asked."""
-        return self._ages[self._next[min(bisect_right(self._ages, running_s), len(self._next)) - 1]]
+        at = min(bisect_right(self._ages, running_s), len(self._next)) - 1
+        to = self._next[at]
+        # The longest silence holds where some are likely to end meanwhile.
+        most_s = running_s + self._most_s if at and to > at + 1 else float("inf")
+        return min(self._ages[to], most_s)
 
 
 def _cells(curve: Curve) -> tuple[list[float], list[float], list[float]]:

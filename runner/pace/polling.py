@@ -116,7 +116,9 @@ class Waiting:
         self._number = 0
         self._nudged: dict[int, float] = {}  # job: when it may be asked about
         self._price = POLLING.price
-        self._running = (0.0, 0.0)
+        self._gone = self._apart = (
+            0.0  # how many have ended as far as can be told, and its standard deviation
+        )
         self._reckoned_at = -math.inf
 
     def __len__(self) -> int:
@@ -130,7 +132,6 @@ class Waiting:
             kind = self._kinds[shape] = _Kind(shape, group)
         self._refresh(kind)
         entry = self._jobs[job] = _Waiting(job, kind, now - age_s, now)
-        self._running = (self._running[0] + 1.0, self._running[1])
         self._line_up(entry)
         self._tidy()
 
@@ -195,7 +196,7 @@ class Waiting:
             # Here tasks end: another one is looked at as soon as it is as old.
             kind.look_s = min(kind.look_s, high_s)
         self.remove(job)
-        self._running = (self._running[0] + 1.0, self._running[1])
+        self._gone = max(self._gone - 1.0, 0.0)
         self._durations.ended(kind.shape, low_s, high_s, group=kind.group)
         self._refresh(kind)
         self._tidy()
@@ -207,7 +208,6 @@ class Waiting:
         if entry is None:
             return
         self._nudged.pop(job, None)
-        self._running = (self._running[0] - 1.0, self._running[1])
         self._durations.leaves(entry.kind.shape, entry.known_s, group=entry.kind.group)
         self._leave(entry)
         self._tidy()
@@ -258,9 +258,9 @@ class Waiting:
         if now - self._reckoned_at > RECKON_S * (1.0 + len(self._jobs) / 1000.0):
             self._reckoned_at = now
             gone = [self.likely(entry, now) for entry in self._jobs.values()]
-            doubt = sum(each * (1.0 - each) for each in gone)
-            self._running = (len(gone) - sum(gone), math.sqrt(doubt))
-        return self._running
+            self._gone = sum(gone)
+            self._apart = math.sqrt(sum(each * (1.0 - each) for each in gone))
+        return len(self._jobs) - self._gone, self._apart
 
     def any_allowed(self, now: float) -> int | None:
         """Return a job that the limits of polling allow to be asked about now, due or not."""
