@@ -15,9 +15,9 @@ from runner.engine import Ended, Engine, RunOptions
 from runner.engine.view import Snapshot
 from runner.host.clock import SystemClock
 from runner.model import Limits, Polling
-from runner.pace.concurrency import concurrency_limit
+from runner.pace.concurrency import ConcurrencyLimit
 from runner.pace.durations import Durations
-from runner.pace.rate import FixedRate
+from runner.pace.limits import AccountLimits
 from runner.pace.scheduler import Scheduler
 from runner.steps.context import RunContext
 from runner.steps.download import DownloadResult, Fetched, Settled
@@ -108,8 +108,9 @@ class Live(World):
         async with self.context() as context:
             scheduler = Scheduler(
                 polling=context.settings.polling,
-                rate=FixedRate(1000.0),
-                tasks=concurrency_limit(context.settings.limits.in_flight),
+                limits=AccountLimits(
+                    given_per_s=1000.0, tasks=ConcurrencyLimit(context.settings.limits.in_flight)
+                ),
                 durations=Durations(),
             )
             engine = Engine(context, scheduler, self.home, RunOptions(**options), self.shown)  # type: ignore[arg-type]

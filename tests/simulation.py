@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.model import Polling
-from runner.pace.concurrency import concurrency_limit
+from runner.pace.concurrency import ConcurrencyLimit
 from runner.pace.durations import Durations
-from runner.pace.rate import RateLimiter, rate_limiter
+from runner.pace.limits import AccountLimits
+from runner.pace.rate import Rate
 from runner.pace.scheduler import Call, Offer, Scheduler
-from runner.pace.shared import Granted, SharedRate, grant
+from runner.pace.shared import Granted, SharedLimits, grant
 from runner.sandbox.limiter import Limiter, make_limiter
 
 CONNECTIONS = 10
@@ -154,12 +155,16 @@ def scheduler(
     window: int | None = None,
     polling: Polling | None = None,
     durations: Durations | None = None,
-    rate: RateLimiter | None = None,
+    limits: AccountLimits | None = None,
 ) -> Scheduler:
     return Scheduler(
         polling=polling or Polling(first_s=0.2, min_s=0.2, max_s=2.0),
-        rate=rate or rate_limiter(given_per_s=given, found_per_s=found),
-        tasks=concurrency_limit(window),
+        limits=limits
+        or AccountLimits(
+            given_per_s=given,
+            rate=None if found is None else Rate.known(found),
+            tasks=ConcurrencyLimit(window),
+        ),
         durations=durations or Durations(),
     )
 
@@ -258,7 +263,7 @@ class Client:
                 # A timer is never early, and a busy loop makes it a little late.
                 return choice.at + self.random.uniform(0.0, 0.002)
             assert choice.at <= self.now
-            if not self.scheduler.rate.has_permit(self.now):
+            if not self.scheduler.limits.has_permit(self.now):
                 return math.inf
             self._send(choice.call, choice.job)
         return math.inf
@@ -381,47 +386,43 @@ def shared_by(
     *,
     given: float | None,
     timeline: Timeline,
+    tasks: int | None = None,
     seed: int = 0,
     trip_s: tuple[float, float] = (0.001, 0.006),
-) -> list[SharedRate]:
-    """Return the rate of so many runs of one account, which share it by permits over a way that takes so long."""
+) -> list[SharedLimits]:
+    """Return the limits of so many runs of one account, which share them by permits over a way that takes so long."""
     kept: dict[str, Any] = {}
     dice = random.Random(seed)
 
-    def one() -> SharedRate:
-        rate = SharedRate(given_per_s=given, first=lambda now: rate_limiter(given_per_s=given))
-        rate.share_with(number)
+    def one(run: str) -> SharedLimits:
+        limits = SharedLimits(run=run, given_per_s=given, tasks=ConcurrencyLimit(tasks))
+        limits.share_with(number)
         on_its_way = False
 
         def ask() -> None:
             nonlocal on_its_way
-            if on_its_way or (asks := rate.asks()) is None:
+            if on_its_way or (asks := limits.asks()) is None:
                 return
             on_its_way, asked_at = True, timeline.now
 
             def there() -> None:
                 server_s = timeline.now + 1000.0  # another clock
-                text, told = grant(
-                    json.loads(kept["row"]) if kept else None,
-                    asks,
-                    now=server_s,
-                    first=rate.first,
-                )
-                kept["row"] = json.dumps(text)
+                state, told = grant(json.loads(kept["row"]) if kept else None, asks, now=server_s)
+                kept["row"] = json.dumps(state)
                 timeline.at(timeline.now + dice.uniform(*trip_s) / 2, lambda: back(told, server_s))
 
             def back(told: Granted, server_s: float) -> None:
                 nonlocal on_its_way
                 on_its_way = False
-                rate.granted(told, server_s=server_s, asked_at=asked_at, answered_at=timeline.now)
+                limits.granted(told, server_s=server_s, asked_at=asked_at, answered_at=timeline.now)
                 ask()
 
             timeline.at(timeline.now + dice.uniform(*trip_s) / 2, there)
 
-        rate.wake = ask
-        return rate
+        limits.wake = ask
+        return limits
 
-    return [one() for _ in range(number)]
+    return [one(f"run {at}") for at in range(number)]
 
 
 def run_several(
@@ -440,19 +441,19 @@ def run_several(
     With `dies`, that client is gone at that time, and nobody takes over its jobs.
     """
     timeline, service = Timeline(), Service(world)
-    rates = shared_by(number, given=given, timeline=timeline, seed=seed)
     part = None if window is None else window // number
+    limits = shared_by(number, given=given, timeline=timeline, tasks=part, seed=seed)
     clients = [
         Client(
             world,
-            scheduler(rate=rate, window=part, polling=polling),
+            scheduler(limits=each, polling=polling),
             seed=number * seed + at,
             timeline=timeline,
             service=service,
             jobs=range(at, len(world.durations_s), number),
             begins_at=at * begin_apart_s,
         )
-        for at, rate in enumerate(rates)
+        for at, each in enumerate(limits)
     ]
     if dies is not None:
         clients[dies[0]].dies_at = dies[1]

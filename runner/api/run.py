@@ -43,9 +43,9 @@ from runner.host.workspace import DatabasePlace, RunLock, find_workspace
 from runner.lifecycle.selection import JobIds
 from runner.manifest import problem_line
 from runner.model import SANDBOX_URL, Json, Settings, State
-from runner.pace.concurrency import concurrency_limit
+from runner.pace.concurrency import ConcurrencyLimit
 from runner.pace.durations import Durations
-from runner.pace.rate import KeptRate
+from runner.pace.limits import AccountLimits
 from runner.pace.scheduler import Scheduler
 from runner.progress.figures import counted
 from runner.results.files import OutputFolder
@@ -64,7 +64,6 @@ from runner.store.writer import GroupWriter
 if TYPE_CHECKING:
     from runner.api.plans.saved import SavedPlan
     from runner.api.retry import Rounds
-    from runner.pace.shared import SharedRate
     from runner.store.handovers import Handover
     from runner.store.lease import Lease
 
@@ -491,7 +490,7 @@ async def _go(
     draws = random.Random()
     workspace = find_workspace(request.path, state=request.state, sandbox=request.sandbox)
     contracts = contracts_for(workspace, sandbox=request.sandbox)
-    scheduler = _scheduler(file, settings, account, clock, shared=lease is not None)
+    scheduler = _scheduler(file, settings, account, clock, lease)
     settings, slow_places = _with_descriptors(
         settings, descriptors_left(), announce, kept=request.descriptors_kept
     )
@@ -573,29 +572,25 @@ def _with_descriptors(
 
 
 def _scheduler(
-    file: StateDatabase, settings: Settings, account: Account, clock: Clock, *, shared: bool
+    file: StateDatabase, settings: Settings, account: Account, clock: Clock, lease: Lease | None
 ) -> Scheduler:
     learned = Durations()
     for shape in jobs.shapes_to_come(file.conn, settings.name):
-        known = durations.latest(file.conn, base_url=account.service, shape=shape)
-        if known:
-            learned.seed(shape, known)
-    limits, now = rates.find(file.conn, account.name), clock.mono_s()
-    tasks = concurrency_limit(settings.limits.in_flight)
-    resume_tasks(tasks, limits, now=now, wall_s=clock.wall_s())
+        seen = durations.latest(file.conn, base_url=account.service, shape=shape)
+        if seen:
+            learned.seed(shape, seen)
+    known = rates.find(file.conn, account.name)
+    tasks = ConcurrencyLimit(settings.limits.in_flight)
+    resume_tasks(tasks, known, now=clock.mono_s(), wall_s=clock.wall_s())
     given_per_s = settings.limits.requests_per_second
+    rate = None if given_per_s is not None else resumed_rate(known)
+    limits = AccountLimits(given_per_s=given_per_s, rate=rate, tasks=tasks)
+    if lease is not None:
+        from runner.pace.shared import SharedLimits
 
-    def first(now: float) -> KeptRate:
-        return resumed_rate(given_per_s=given_per_s, known=limits, now=now)
-
-    def together() -> SharedRate:
-        from runner.pace.shared import SharedRate
-
-        return SharedRate(given_per_s=given_per_s, first=first, now=now)
-
+        limits = SharedLimits(run=str(lease.worker), given_per_s=given_per_s, rate=rate, tasks=tasks)
     return Scheduler(
         polling=settings.polling,
-        rate=together() if shared else first(now),
-        tasks=tasks,
+        limits=limits,
         durations=learned,
     )

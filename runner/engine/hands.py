@@ -26,7 +26,7 @@ def obey(run_state: RunState, order: Order) -> None:
             told = "stopping, by `rivya-batch stop`: finishing open requests"
             run_state.stop(Exit.INTERRUPTED, STOPPED)
         case OrderKind.RATE:
-            run_state.scheduler.rate.set(value)
+            run_state.scheduler.limits.set(value)
             told = (
                 f"at most {value:g} requests per second"
                 if value is not None

@@ -86,7 +86,7 @@ class Heartbeat:
         if begun is not None:
             await self._mark(begun)
         if context.lease is None:  # else its own beats say what is shared
-            limits.share_with(sharers)
+            self._run_state.scheduler.limits.share_with(sharers)
         return sharers
 
     async def _last_event_if_quiet(self) -> int | None:

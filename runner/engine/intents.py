@@ -62,7 +62,7 @@ class Intents:
         backlog, scheduler = run_state.backlog, run_state.scheduler
         if self._committing or self._withdrawing:
             return []
-        if max(open_.closed_until, scheduler.rate.next_at(now)) > now + AHEAD_S:
+        if max(open_.closed_until, scheduler.limits.next_at(now)) > now + AHEAD_S:
             return []
         near, service = len(self._ready), run_state.health.state
         careful = service.ill or service.submits_are_lost or not service.has_answered

@@ -128,11 +128,11 @@ class Engine:
             return
         from runner.engine.permits import Permits
         from runner.engine.together import Together
-        from runner.pace.shared import SharedRate
+        from runner.pace.shared import SharedLimits
 
-        rate = self._scheduler.rate
-        assert isinstance(rate, SharedRate)
-        background.start_soon(Permits(self._run_state, rate, lease).serve)
+        limits = self._scheduler.limits
+        assert isinstance(limits, SharedLimits)
+        background.start_soon(Permits(self._run_state, limits, lease).serve)
         together = Together(self._run_state, share, lease, self._take_up)
         await together.begin()
         background.start_soon(together.keep)
@@ -183,7 +183,7 @@ class Engine:
             if now >= self._intents.stale_at:
                 self._intents_back(calls)
             until_download = self._results.begin(start_download, now)
-            permit_at = self._scheduler.rate.next_at(now)
+            permit_at = self._scheduler.limits.next_at(now)
             if permit_at > now and self._under_way():
                 # Whatever has changed, no request goes before that.
                 await self._sleep(min(permit_at, until_download))
@@ -200,7 +200,7 @@ class Engine:
             self._see_to_intents(calls, open_, now)
             until = self._begin_call(calls, open_, now)
             if until is None:
-                until = self._scheduler.rate.next_at(now)
+                until = self._scheduler.limits.next_at(now)
                 if until <= now:
                     continue
             elif self._run_state.share.may_end(self._idle(open_)):
@@ -300,7 +300,7 @@ class Engine:
             self._scheduler.poll_unclear(choice.job, now, POSTPONE_S)
             choice = self._scheduler.choose(now)
         if choice.call is None or choice.at > now:
-            if asking and self._scheduler.rate.next_at(now) <= now:
+            if asking and self._scheduler.limits.next_at(now) <= now:
                 return self._ask(calls, now)  # no other request could ask
             return min(choice.at, open_.opens_at)
         repeat = choice.call is Call.SUBMIT and bool(backlog.resend) and open_.unclear.now
@@ -323,9 +323,9 @@ class Engine:
 
     def _permit_at(self, now: float) -> float:
         """Return when there is a permit for a request that is to be made; not after `now`: it may be made."""
-        rate = self._scheduler.rate
-        at = rate.next_at(now)
-        return at if at > now or rate.has_permit(now) else rate.next_at(now)
+        limits = self._scheduler.limits
+        at = limits.next_at(now)
+        return at if at > now or limits.has_permit(now) else limits.next_at(now)
 
     def _start(
         self,

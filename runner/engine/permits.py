@@ -11,34 +11,34 @@ import anyio.to_thread
 
 from runner.engine.run_state import RunState
 from runner.errors import RunnerError, TemporaryTrouble
-from runner.pace.shared import Asks, Granted, SharedRate, grant
+from runner.pace.shared import Asks, Granted, SharedLimits, grant
 from runner.store import pacers
 from runner.store.lease import Lease
 
 
 class Permits:
-    """Asks for permits whenever the rate of a run wants some. Without the database there are none: nothing is sent.
+    """Asks for permits whenever a run wants some. Without the database there are none: nothing is sent.
 
     Args:
         run_state: The run.
-        rate: Its rate.
+        limits: The account's limits, as it keeps to them.
         lease: Whose database is asked.
     """
 
-    def __init__(self, run_state: RunState, rate: SharedRate, lease: Lease) -> None:
+    def __init__(self, run_state: RunState, limits: SharedLimits, lease: Lease) -> None:
         self._run_state = run_state
-        self._rate = rate
+        self._limits = limits
         self._lease = lease
         self._wanted = anyio.Event()
         self._one = anyio.CapacityLimiter(1)
-        rate.wake = lambda: self._wanted.set()
+        limits.wake = lambda: self._wanted.set()
 
     async def serve(self) -> None:
         """Ask until cancelled, or until nobody answers."""
         run_state = self._run_state
         while True:
             self._wanted = anyio.Event()
-            if (asks := self._rate.asks()) is None:
+            if (asks := self._limits.asks()) is None:
                 await self._wanted.wait()
                 continue
             asked_at = run_state.now()
@@ -49,14 +49,14 @@ class Permits:
             except RunnerError as exc:
                 run_state.stop_for(exc)
                 return
-            self._rate.granted(told, server_s=server_s, asked_at=asked_at, answered_at=run_state.now())
+            self._limits.granted(told, server_s=server_s, asked_at=asked_at, answered_at=run_state.now())
             run_state.notify()
 
     def _ask(self, asks: Asks) -> tuple[Granted, float]:
         account = self._run_state.context.account.name
 
         def change(kept: Mapping[str, Any] | None, now_s: float) -> tuple[Mapping[str, Any], Granted]:
-            return grant(kept, asks, now=now_s, first=self._rate.first)
+            return grant(kept, asks, now=now_s)
 
         try:
             return pacers.change(self._lease.file.beside(), account, change)

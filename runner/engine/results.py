@@ -86,9 +86,9 @@ class Results:
         again_at = self._places.judge(now, waiting=bool(to_download))
         while to_download or self._places.let_go:
             if run_state.counts_downloads:
-                rate = run_state.scheduler.rate
-                if (at := rate.next_at(now)) > now or not rate.has_permit(now):
-                    return min(max(at, rate.next_at(now)), again_at)
+                limits = run_state.scheduler.limits
+                if (at := limits.next_at(now)) > now or not limits.has_permit(now):
+                    return min(max(at, limits.next_at(now)), again_at)
             if (taken := self._places.take(to_download)) is None:
                 break
             if run_state.counts_downloads:

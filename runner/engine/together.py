@@ -225,7 +225,7 @@ class Together:
         mates = [each for each in others if each.manifest == name]
         tasks = run_state.scheduler.tasks
         lease.sharers = 1 + len(others)
-        run_state.scheduler.rate.share_with(lease.sharers)
+        run_state.scheduler.limits.share_with(lease.sharers)
         self._mates = frozenset(each.id for each in mates)
         self._share.mates_busy = any(each.busy for each in mates)
         all_ = tasks.given

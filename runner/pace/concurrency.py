@@ -1,8 +1,8 @@
-"""How many tasks may be at the service at once.
+"""How many tasks may be at the service at once: a number that was given, or one that is found.
 
-A limit is asked whether there is room (`room`, `opens_at`: these change nothing) and told of what happened (`sent`,
-`refused`, `lift`). There are two: one keeps to a number that was given, one finds the number. Whether a 429 is about
-the number of tasks at all is not decided here (`rejections`).
+No number is assumed until one is met; then it is kept to, and a little more is tried now and then. A limit is asked
+whether there is room (`room`, `opens_at`: these change nothing) and told of what happened (`sent`, `refused`, `lift`).
+Whether a 429 is about the number of tasks at all is not decided here (`rejections`).
 """
 
 from __future__ import annotations
@@ -26,26 +26,54 @@ class ConcurrencySettings:
 CONCURRENCY = ConcurrencySettings()
 
 
+@dataclass(slots=True)
+class FoundTasks:
+    """What was found of the number of tasks at the service."""
+
+    size: float = math.inf  # tasks allowed at once; infinite while no limit is known
+    fits: float = 0.0  # so many were there for long, and none was refused
+    grow_by: float = 1.0
+    every_s: float = CONCURRENCY.grow_every_s  # one more is tried so often
+    patience_s: float = CONCURRENCY.grow_every_s  # the same, after the next refusal
+    grow_at: float = math.inf
+    closed_at: float = -math.inf  # no submit before, whatever the number
+    doubted_at: float = -math.inf
+    refused_at: float = -math.inf
+
+
 class ConcurrencyLimit:
-    """How many tasks may be at the service: `size` as it is known, below a ceiling that a person or other runs may set.
+    """How many tasks may be at the service, below a ceiling that a person or other runs may set.
 
     `in_flight` are the tasks there as far as we know, and submits on their way.
+
+    Args:
+        given: What the manifest allows; None: the number is found.
     """
 
-    def __init__(self) -> None:
-        self.size = math.inf  # tasks allowed at once; infinite while no limit is known
-        self.closed_until = -math.inf  # when the next submit may go, whatever the number
-        self._set = self._kept = math.inf
-        self._grow_at = math.inf  # when one more is tried
+    def __init__(self, given: int | None = None) -> None:
+        self.manifests = given  # what the manifest allows; None: the number is found
+        self.found = FoundTasks()
+        self._set: int | None = None
+        self._kept = math.inf
 
     @property
     def given(self) -> float:
         """How many tasks the manifest, or a person, allows at once; infinite where neither says."""
-        return self._set
+        return self._set or self.manifests or math.inf
+
+    @property
+    def size(self) -> float:
+        """How many the service allows, as far as is known."""
+        return self.found.size if self.manifests is None else self.given
+
+    @property
+    def closed_until(self) -> float:
+        """When the next submit may go, whatever the number."""
+        return self.found.closed_at
 
     def set(self, tasks: int | None) -> None:
         """Allow so many tasks at once; None: as the manifest says."""
-        self._set = math.inf if tasks is None else tasks
+        self._set = tasks
 
     def keep_below(self, tasks: float) -> None:
         """Have no more tasks than this part of them: others have the rest."""
@@ -57,80 +85,44 @@ class ConcurrencyLimit:
 
     def opens_at(self, in_flight: int) -> float:
         """Return when one more task may be begun although none ends; infinite where that is never."""
-        if in_flight >= min(self._set, self._kept):
+        found = self.found
+        if in_flight >= min(self.given, self._kept):
             return math.inf
-        return self.closed_until if in_flight < self.size else max(self.closed_until, self._grow_at)
+        return found.closed_at if in_flight < self.size else max(found.closed_at, found.grow_at)
 
     def sent(self, now: float, in_flight: int) -> None:
         """A submit goes out, with so many tasks in flight before it."""
+        found = self.found
+        if self.manifests is not None or in_flight < found.size:
+            return
+        # What passes each time was no limit at all, so go faster.
+        found.fits = found.size
+        found.size += found.grow_by
+        found.grow_by = min(found.grow_by * 2.0, found.size)
+        found.every_s = max(found.every_s / 2.0, APART_S)
+        found.grow_at = now + found.every_s
 
     def refused(self, now: float, in_flight: int, *, retry_after_s: float | None) -> None:
         """A submit was refused because too many tasks are there: so many, without it."""
-        self.closed_until = max(self.closed_until, now + (retry_after_s or GATE.first_wait_s))
+        found = self.found
+        found.closed_at = max(found.closed_at, now + (retry_after_s or GATE.first_wait_s))
+        if self.manifests is not None:
+            return
+        again, found.refused_at = now - found.refused_at < APART_S, now
+        if in_flight < found.fits:
+            # More have fitted: it was the rate, or it is fewer now, and the next refusal tells.
+            first = now - found.doubted_at > FORGET_S
+            found.doubted_at = now if first else found.doubted_at
+            if first or again:
+                return
+            found.patience_s = CONCURRENCY.grow_every_s
+        elif found.size < math.inf and not again:
+            found.patience_s = min(found.patience_s * 2.0, 16.0 * CONCURRENCY.grow_every_s)
+        found.size = max(min(float(in_flight), found.size), 1.0)
+        found.fits = min(found.fits, found.size)
+        found.grow_by, found.every_s = 1.0, found.patience_s
+        found.grow_at = now + found.every_s
 
     def lift(self) -> None:
         """What was refused was not about the number of tasks after all."""
-        self.closed_until = -math.inf
-
-
-def concurrency_limit(given: int | None) -> ConcurrencyLimit:
-    """Return what keeps to the given number of tasks, or finds it."""
-    return LearnedConcurrency() if given is None else FixedConcurrency(given)
-
-
-class FixedConcurrency(ConcurrencyLimit):
-    """A number that was given. Where it is refused all the same, the next submit waits as long as it was told."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._own = self.size = float(limit)
-
-    @property
-    def given(self) -> float:
-        return self.size
-
-    def set(self, tasks: int | None) -> None:
-        self.size = float(tasks or self._own)
-
-
-class LearnedConcurrency(ConcurrencyLimit):
-    """Assumes no limit until one is met, then keeps to it, and tries a little more now and then."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lift()
-
-    def lift(self) -> None:
-        self.size = math.inf
-        self._fits = 0.0  # so many were there for long, and none was refused
-        self._doubted_at = self._refused_at = -math.inf
-        self._grow_at = math.inf
-        self._grow_by = 1.0
-        self._every_s = self._patience_s = CONCURRENCY.grow_every_s
-
-    def sent(self, now: float, in_flight: int) -> None:
-        if in_flight < self.size:
-            return
-        # What passes each time was no limit at all, so go faster.
-        self._fits = self.size
-        self.size += self._grow_by
-        self._grow_by = min(self._grow_by * 2.0, self.size)
-        self._every_s = max(self._every_s / 2.0, APART_S)
-        self._grow_at = now + self._every_s
-
-    def refused(self, now: float, in_flight: int, *, retry_after_s: float | None) -> None:
-        super().refused(now, in_flight, retry_after_s=retry_after_s)
-        again, self._refused_at = now - self._refused_at < APART_S, now
-        if in_flight < self._fits:
-            # More have fitted: it was the rate, or it is fewer now, and the next refusal tells.
-            first = now - self._doubted_at > FORGET_S
-            self._doubted_at = now if first else self._doubted_at
-            if first or again:
-                return
-            self._patience_s = CONCURRENCY.grow_every_s
-        elif self.size < math.inf and not again:
-            self._patience_s = min(self._patience_s * 2.0, 16.0 * CONCURRENCY.grow_every_s)
-        self.size = max(min(float(in_flight), self.size), 1.0)
-        self._fits = min(self._fits, self.size)
-        self._grow_by, self._every_s = 1.0, self._patience_s
-        self._grow_at = now + self._every_s
+        self.found = FoundTasks()

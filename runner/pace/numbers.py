@@ -1,9 +1,15 @@
-"""The settings of a mechanism: each a number with its unit, why it is there, and the value without which it would not be."""
+"""The settings of a mechanism: each a number with its unit, why it is there, and the value without which it would not be.
+
+And what a mechanism has learned, as it is written down.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +40,17 @@ def numbers(settings: Any) -> list[Number]:
         )
         for each in fields(settings)
     ]
+
+
+def as_kept(state: Any) -> dict[str, Any]:
+    """Return what of a dataclass is not as it was in the beginning."""
+    return {
+        each.name: value for each in fields(state) if (value := getattr(state, each.name)) != each.default
+    }
+
+
+def taken_up(kind: type[T], kept: Mapping[str, Any], later_s: float = 0.0) -> T:
+    """Return what `as_kept` told of, as far as it is still known; its times, whose names end in `_at`, so much later."""
+    names = {each.name for each in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    told = {name: value for name, value in kept.items() if name in names}
+    return kind(**{name: value + later_s if name.endswith("_at") else value for name, value in told.items()})

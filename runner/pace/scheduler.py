@@ -21,13 +21,12 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from runner.model import Polling
-from runner.pace.concurrency import ConcurrencyLimit
 from runner.pace.durations import Durations
 from runner.pace.gate import LATELY_S
+from runner.pace.limits import AccountLimits
 from runner.pace.numbers import number
 from runner.pace.polling import Waiting
-from runner.pace.rate import RateLimiter
-from runner.pace.rejections import Rejections
+from runner.pace.rejections import Response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,18 +102,14 @@ class Scheduler:
 
     Args:
         polling: The limits of polling.
-        rate: The rate of the account.
-        tasks: How many tasks may be at the service.
+        limits: The limits of the account.
         durations: How long tasks take.
     """
 
-    def __init__(
-        self, *, polling: Polling, rate: RateLimiter, tasks: ConcurrencyLimit, durations: Durations
-    ) -> None:
-        self.rate = rate
-        self.tasks = tasks
+    def __init__(self, *, polling: Polling, limits: AccountLimits, durations: Durations) -> None:
+        self.limits = limits
+        self.tasks = limits.tasks
         self.durations = durations
-        self._rejections = Rejections(rate, tasks)
         self._polling = polling
         self._waiting = Waiting(polling, durations)
         self._offer = Offer(submits=0, uploads=0)
@@ -136,12 +131,12 @@ class Scheduler:
     @property
     def rate_per_s(self) -> float:
         """Requests a second we now allow ourselves."""
-        return self.rate.rate_per_s
+        return self.limits.rate_per_s
 
     @property
     def found_rate(self) -> float | None:
         """The account's limit as met, to be stored for the next run; None while it was not met."""
-        return self.rate.found_per_s
+        return self.limits.found_per_s
 
     def choose(self, now: float) -> Choice:
         """Return what to send next."""
@@ -149,7 +144,7 @@ class Scheduler:
         if offer.asking and offer.may_poll and not offer.resends:
             job = self._waiting.any_allowed(now)
             best = best if job is None else Choice(Call.POLL, job, now)
-        if best.call is not None and (gate := self.rate.next_at(now)) > now:
+        if best.call is not None and (gate := self.limits.next_at(now)) > now:
             return Choice(None, None, gate)
         return best
 
@@ -164,10 +159,9 @@ class Scheduler:
 
     def sent(self, now: float, call: Call, job: int | None = None) -> None:
         """A request goes out: the permit is used."""
-        self.rate.sent(now)
+        self.limits.sent(now, submit=call is Call.SUBMIT, in_flight=self.in_flight)
         match call:
             case Call.SUBMIT:
-                self.tasks.sent(now, self.in_flight)
                 self._sent_with[now] = self.in_flight
                 self._submitting += 1
                 self._early_credit = min(self._early_credit + SCHEDULER.early, 1.0)
@@ -206,20 +200,23 @@ class Scheduler:
             self._submitting = max(self._submitting - 1, 0)
             # What has ended meanwhile was still there when it came.
             in_flight = self._sent_with.pop(sent_at, self.in_flight)
-        if rejected:
+        running = apart = 0.0
+        if rejected or (submit and self.limits.counts):
             running, apart = self._waiting.reckon(now)
-            self._rejections.refused(
-                now,
-                sent_at=sent_at,
-                submit=submit,
-                in_flight=in_flight,
-                running=(running + self._submitting, apart),
-                retry_after_s=retry_after_s,
-                draw=draw,
+        if rejected or ok:
+            self.limits.answered(
+                Response(
+                    now=now,
+                    sent_at=sent_at,
+                    rejected=rejected,
+                    submit=submit,
+                    in_flight=in_flight,
+                    running=running + (self._submitting if rejected else 0),
+                    apart=apart,
+                    retry_after_s=retry_after_s,
+                    draw=draw,
+                )
             )
-        elif ok:
-            running = self._waiting.reckon(now)[0] if submit and self._rejections.counts else 0.0
-            self._rejections.passed(now, sent_at=sent_at, submit=submit, running=running)
 
     def accepted(
         self, job: int, *, shape: Hashable, age_s: float, now: float, group: Hashable = None
@@ -276,7 +273,7 @@ class Scheduler:
         if offer.resends and now >= self.tasks.closed_until:
             room, short = True, False
         if room:
-            if self._rejections.wants_polls and offer.may_poll:
+            if self.limits.wants_polls and offer.may_poll:
                 proof = waiting.any_allowed(now)
                 if proof is not None:
                     return Choice(Call.POLL, proof, now)

@@ -17,10 +17,9 @@ class Asked(Scheduler):
         for later_s in (0.0, 0.3, 7.0, 1000.0):
             at = now + later_s
             super().choose(at)
-            self.rate.next_at(at)
-            self.rate.is_slow(at)
-            self.rate.learned()
-            self._rejections.wants_polls  # noqa: B018  # a question like the others
+            self.limits.next_at(at)
+            self.limits.as_kept()
+            _ = (self.limits.wants_polls, self.limits.counts, self.limits.has_permit(at))
             waiting = self._waiting
             waiting.next()
             waiting.nudged()
@@ -30,7 +29,7 @@ class Asked(Scheduler):
             for tasks in (0, 5, 500):
                 self.tasks.room(at, tasks)
                 self.tasks.opens_at(tasks)
-            _ = (self.in_flight, self.waiting, self.rate_per_s, self.found_rate, self.rate.held_s)
+            _ = (self.in_flight, self.waiting, self.rate_per_s, self.found_rate, self.limits.held_s)
         return super().choose(now)
 
 

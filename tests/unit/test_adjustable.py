@@ -1,4 +1,4 @@
-"""Limits that a person changes while a run goes on."""
+"""AccountLimits that a person changes while a run goes on."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import math
 
 import pytest
 
-from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
-from runner.pace.rate import FixedRate, LearnedRate, RateLimiter
+from runner.pace.concurrency import ConcurrencyLimit
+from runner.pace.limits import AccountLimits
+from runner.pace.rate import Rate
+from runner.pace.rejections import Response
 
 
-def sent_in(rate: RateLimiter, since: float, seconds: float) -> int:
+def sent_in(rate: AccountLimits, since: float, seconds: float) -> int:
     """Send whenever that is allowed; return how often."""
     now, number = since, 0
     while (now := max(now, rate.next_at(now))) < since + seconds:
         rate.sent(now)
-        rate.passed(now, sent_at=now)
+        rate.answered(Response(now=now, sent_at=now))
         number += 1
     return number
 
 
-@pytest.mark.parametrize("rate", [FixedRate(50.0), LearnedRate(found_per_s=50.0)])
-def test_a_rate_is_lowered_shared_and_given_back(rate: RateLimiter) -> None:
+@pytest.mark.parametrize("rate", [AccountLimits(given_per_s=50.0), AccountLimits(rate=Rate.known(50.0))])
+def test_a_rate_is_lowered_shared_and_given_back(rate: AccountLimits) -> None:
     assert sent_in(rate, 0.0, 10.0) > 400
 
     rate.set(5.0)
@@ -36,7 +38,7 @@ def test_a_rate_is_lowered_shared_and_given_back(rate: RateLimiter) -> None:
 
 
 def test_a_number_of_the_manifest_is_replaced_and_a_found_one_is_not_exceeded() -> None:
-    given, found = FixedRate(5.0), LearnedRate(found_per_s=5.0)
+    given, found = AccountLimits(given_per_s=5.0), AccountLimits(rate=Rate.known(5.0))
     for rate in (given, found):
         rate.set(100.0)
 
@@ -46,7 +48,7 @@ def test_a_number_of_the_manifest_is_replaced_and_a_found_one_is_not_exceeded() 
 
 
 def test_tasks_at_once_are_lowered_and_given_back_and_what_was_found_stays() -> None:
-    tasks = LearnedConcurrency()
+    tasks = ConcurrencyLimit()
     assert tasks.room(0.0, 1000)
 
     tasks.set(3)
@@ -59,7 +61,7 @@ def test_tasks_at_once_are_lowered_and_given_back_and_what_was_found_stays() -> 
 
 
 def test_tasks_of_the_manifest_are_replaced() -> None:
-    tasks = FixedConcurrency(2)
+    tasks = ConcurrencyLimit(2)
     tasks.set(4)
     assert tasks.room(0.0, 3)
     tasks.set(None)
@@ -67,9 +69,9 @@ def test_tasks_of_the_manifest_are_replaced() -> None:
 
 
 def test_what_the_service_asked_to_wait_for_holds_whatever_a_person_sets() -> None:
-    rate, tasks = FixedRate(5.0), FixedConcurrency(2)
+    rate, tasks = AccountLimits(given_per_s=5.0), ConcurrencyLimit(2)
     rate.sent(0.0)
-    rate.refused(0.1, sent_at=0.0, retry_after_s=30.0, draw=0.5)
+    rate.answered(Response(now=0.1, sent_at=0.0, rejected=True, retry_after_s=30.0))
     tasks.refused(0.1, 2, retry_after_s=30.0)
 
     rate.set(50.0)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
-
 import pytest
 
 from runner.model import Polling
-from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
+from runner.pace.concurrency import ConcurrencyLimit
 from tests.simulation import Client, World, oracle_s, scheduler
 
 POLLING = Polling(first_s=0.2, min_s=0.2, max_s=2.0)
@@ -72,8 +70,7 @@ def test_refusals_that_are_only_ever_about_submits_are_not_the_rate(
     took_s = [Client(world, scheduler(polling=polling), seed=seed).run().makespan_s for seed in range(3)]
 
     # Three waves of tasks: one slot that is empty for a moment too long makes it four.
-    assert statistics.mean(took_s) <= 1.25 * oracle_s(world)
-    assert max(took_s) <= 1.4 * oracle_s(world)
+    assert max(took_s) <= 1.25 * oracle_s(world)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -87,7 +84,7 @@ def test_tasks_that_have_ended_unseen_are_not_counted_against_a_number(seed: int
 
 
 def test_a_number_that_is_lowered_is_believed_in_the_end() -> None:
-    window = LearnedConcurrency()
+    window = ConcurrencyLimit()
     window.refused(0.0, 30, retry_after_s=None)
     now, refused = 1.0, 0
     while now < 600.0:
@@ -101,17 +98,17 @@ def test_a_number_that_is_lowered_is_believed_in_the_end() -> None:
 
 
 def test_what_is_full_says_when_it_is_tried_again() -> None:
-    window = LearnedConcurrency()
+    window = ConcurrencyLimit()
     window.refused(0.0, 10, retry_after_s=5.0)
 
     assert window.opens_at(9) == 5.0
     assert not window.room(window.opens_at(10) - 0.1, 10)
     assert window.room(window.opens_at(10), 10)
-    assert FixedConcurrency(10).opens_at(10) == float("inf")
+    assert ConcurrencyLimit(10).opens_at(10) == float("inf")
 
 
 def test_a_number_that_is_raised_is_found_out() -> None:
-    window = LearnedConcurrency()
+    window = ConcurrencyLimit()
     window.refused(0.0, 10, retry_after_s=None)
     now, in_flight = 1.0, 10
     while now < 120.0:
@@ -124,7 +121,7 @@ def test_a_number_that_is_raised_is_found_out() -> None:
 
 
 def test_a_number_that_stays_is_tried_ever_more_seldom() -> None:
-    window = LearnedConcurrency()
+    window = ConcurrencyLimit()
     window.refused(0.0, 10, retry_after_s=None)
     now, tries = 1.0, []
     while now < 1000.0:
@@ -138,7 +135,7 @@ def test_a_number_that_stays_is_tried_ever_more_seldom() -> None:
 
 
 def test_a_refused_poll_takes_back_a_hasty_conclusion() -> None:
-    window = LearnedConcurrency()
+    window = ConcurrencyLimit()
     window.refused(0.0, 10, retry_after_s=None)
 
     window.lift()

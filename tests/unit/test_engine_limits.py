@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from dataclasses import replace
 
 import pytest
 
 from runner.engine import RunOptions
-from runner.engine.limits import as_json, resume_tasks, resumed_rate
+from runner.engine.limits import resume_tasks, resumed_rate
 from runner.engine.run_state import RunState
 from runner.host.clock import rfc3339
-from runner.pace.concurrency import ConcurrencyLimit, FixedConcurrency, LearnedConcurrency
+from runner.pace.concurrency import ConcurrencyLimit
 from runner.pace.durations import Durations
-from runner.pace.rate import Learned, LearnedRate, Phase, RateLimiter
+from runner.pace.limits import AccountLimits
+from runner.pace.numbers import as_kept
+from runner.pace.rate import Rate
+from runner.pace.rejections import Response
 from runner.pace.scheduler import Call, Scheduler
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
@@ -29,10 +31,10 @@ OK = understand(Reply(status=200, data={"id": "gen_1", "status": "processing"}),
 REFUSED = understand(Reply(status=429, data={"error": {"code": "rate_limited"}}), body=b"")
 
 
-def known(rate: RateLimiter, held_s: float = 0.0, *, sharers: int = 1) -> KnownLimits:
+def known(limits: AccountLimits) -> KnownLimits:
     """What is in the database of it, after a kill."""
-    told = json.loads(json.dumps(as_json(rate.learned(), held_s=held_s, sharers=sharers)))
-    return KnownLimits(per_s=rate.found_per_s, learned=told, tasks=None, tasks_at=None)
+    told = json.loads(json.dumps(as_kept(limits.rate), allow_nan=False))
+    return KnownLimits(per_s=limits.found_per_s, learned=told, tasks=None, tasks_at=None)
 
 
 def passed_in_lives(life_s: float, *, limit: int, chance: tuple[int, ...], total_s: float) -> tuple[int, int]:
@@ -40,30 +42,26 @@ def passed_in_lives(life_s: float, *, limit: int, chance: tuple[int, ...], total
 
     The service lets `limit` requests pass in any second, and refuses those whose numbers are in `chance`.
     """
-    rate: RateLimiter = LearnedRate()
-    since_s, seen = 0.0, rate.learned()
+    limits = AccountLimits()
     window: deque[float] = deque()
     now, life_ends, sent, refused = 0.0, life_s, 0, 0
     while True:
-        now = max(now, rate.next_at(now))
+        now = max(now, limits.next_at(now))
         if now >= total_s:
             return sent - refused, refused
         if now >= life_ends:
-            rate = resumed_rate(given_per_s=None, known=known(rate, rate.held_s - since_s), now=now)
-            since_s, seen, life_ends = 0.0, rate.learned(), now + life_s
+            limits = AccountLimits(rate=resumed_rate(known(limits)))
+            life_ends = now + life_s
             continue
-        rate.sent(now)
+        limits.sent(now)
         sent += 1
         while window and window[0] <= now - 1.0:
             window.popleft()
-        if len(window) >= limit or sent in chance:
-            refused += 1
-            rate.refused(now, sent_at=now, retry_after_s=None, draw=0.5)
-        else:
+        rejected = len(window) >= limit or sent in chance
+        refused += rejected
+        if not rejected:
             window.append(now)
-            rate.passed(now, sent_at=now)
-        if rate.learned() is not seen:
-            since_s, seen = rate.held_s, rate.learned()
+        limits.answered(Response(now=now, sent_at=now, rejected=rejected))
 
 
 @pytest.mark.parametrize(
@@ -84,60 +82,65 @@ def test_a_search_that_is_cut_into_lives_finds_the_limit_as_an_unbroken_one_does
 
 @pytest.mark.parametrize("sharers", [1, 2, 5])
 def test_what_runs_side_by_side_have_found_is_the_rate_of_the_whole_account(sharers: int) -> None:
-    rate = LearnedRate(found_per_s=10.0)
-    alone_per_s = rate.rate_per_s
-    rate.share_with(sharers)
+    limits = AccountLimits(rate=Rate.known(10.0))
+    alone_per_s = limits.rate_per_s
+    limits.share_with(sharers)
 
-    after = resumed_rate(given_per_s=None, known=known(rate, sharers=sharers), now=0.0)
+    after = AccountLimits(rate=resumed_rate(known(limits)))
 
     assert after.rate_per_s == pytest.approx(alone_per_s)
     assert after.found_per_s == pytest.approx(10.0)
 
 
 def test_a_resumed_run_sends_its_first_request_at_once_and_the_next_at_the_rate_that_was_found() -> None:
-    rate = LearnedRate(found_per_s=10.0)
+    limits = AccountLimits(rate=Rate.known(10.0))
 
-    after = resumed_rate(given_per_s=None, known=known(rate, held_s=5.0), now=100.0)
+    after = AccountLimits(rate=resumed_rate(known(limits)))
     first = after.next_at(100.0)
     after.sent(100.0)
 
     assert first < 100.001
-    assert after.next_at(100.0) == pytest.approx(
-        100.0 + 1.0 / rate.rate_per_s, abs=0.02
-    )  # it keeps to its grid
+    assert after.next_at(100.0) == pytest.approx(100.0 + 1.0 / limits.rate_per_s, abs=0.02)
 
 
-@pytest.mark.parametrize("held_s", [0.06, 0.13, 0.149, 0.5, 1.234, 5.0])
-def test_the_time_spent_at_a_rate_is_told_in_full(held_s: float) -> None:
+@pytest.mark.parametrize("number", [1, 2, 50])
+def test_the_time_spent_at_a_rate_is_told_in_full(number: int) -> None:
     """Else many short lives would never come to the next step up."""
-    before = known(LearnedRate(found_per_s=10.0), held_s)
+    limits = AccountLimits(rate=Rate.known(10.0))
+    for _ in range(number + 1):
+        limits.sent(limits.next_at(0.0) if limits.held_s else max(limits.next_at(0.0), 0.0))
 
-    after = resumed_rate(given_per_s=None, known=before, now=100.0)
+    after = resumed_rate(known(limits))
 
-    assert after.held_s == pytest.approx(held_s)
-    assert 99.9 < after.next_at(100.0) < 100.001
+    assert limits.held_s == pytest.approx((number + 1) / limits.rate_per_s)
+    assert after is not None
+    assert after.stepped_s == pytest.approx(limits.held_s)
 
 
 def test_a_rate_that_is_given_is_the_rate_whatever_was_found() -> None:
-    after = resumed_rate(given_per_s=20.0, known=known(LearnedRate(found_per_s=3.0), held_s=5.0), now=0.0)
+    given = AccountLimits(given_per_s=20.0)
+    given.take_up(AccountLimits(rate=Rate.known(3.0)).as_kept())
 
-    assert after.rate_per_s > 19.0
+    assert given.rate_per_s > 19.0
 
 
 def test_a_database_that_tells_the_limit_only_is_believed() -> None:
     old = KnownLimits(per_s=10.0, learned=None, tasks=None, tasks_at=None)
 
-    assert resumed_rate(given_per_s=None, known=old, now=0.0).found_per_s == pytest.approx(10.0)
+    rate = resumed_rate(old)
+
+    assert rate is not None
+    assert rate.found_per_s == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize(
     ("limit", "tasks", "age_s", "size"),
     [
-        (LearnedConcurrency(), 12, 0.5, 12.0),
-        (LearnedConcurrency(), 12, 100.0, 12.0),
-        (LearnedConcurrency(), 12, 3600.0, math.inf),  # of an hour ago: it may be another by now
-        (LearnedConcurrency(), None, 0.5, math.inf),
-        (FixedConcurrency(30), 12, 0.5, 30.0),
+        (ConcurrencyLimit(), 12, 0.5, 12.0),
+        (ConcurrencyLimit(), 12, 100.0, 12.0),
+        (ConcurrencyLimit(), 12, 3600.0, math.inf),  # of an hour ago: it may be another by now
+        (ConcurrencyLimit(), None, 0.5, math.inf),
+        (ConcurrencyLimit(30), 12, 0.5, 30.0),
     ],
 )
 def test_a_number_of_tasks_that_was_met_a_moment_ago_is_kept_to(
@@ -156,15 +159,15 @@ def test_a_number_of_tasks_that_was_met_a_moment_ago_is_kept_to(
 async def test_what_is_learned_is_written_while_the_run_goes_on(answer: object, found: bool) -> None:
     """A run that is killed a second later has learned it for the next one, also where no limit was met yet."""
     world = World()
-    rate, tasks = LearnedRate(), LearnedConcurrency()
-    at_service = Scheduler(polling=world.settings.polling, rate=rate, tasks=tasks, durations=Durations())
+    limits = AccountLimits()
+    at_service = Scheduler(polling=world.settings.polling, limits=limits, durations=Durations())
     async with world.context() as context:
         run_state = RunState(context, at_service, RunOptions(), Silent(), lambda: None)
         for _ in range(4):
             world.clock.pass_s(0.4)
             at_service.sent(run_state.now(), Call.POLL, 1)
             run_state.answered(Call.POLL, answer, run_state.now())  # type: ignore[arg-type]  # one of the two
-        tasks.refused(run_state.now(), 7, retry_after_s=None)
+        limits.tasks.refused(run_state.now(), 7, retry_after_s=None)
         run_state.answered(Call.POLL, REFUSED, run_state.now())
         await context.writer.flush()
         kept = rates.find(world.file.conn, context.account.name)
@@ -173,14 +176,37 @@ async def test_what_is_learned_is_written_while_the_run_goes_on(answer: object, 
     assert kept.per_s == at_service.found_rate
     assert (kept.per_s is not None) or not found
     assert kept.learned is not None
-    assert kept.learned["pace"] == pytest.approx(rate.rate_per_s)
+    assert kept.learned["pace_per_s"] == pytest.approx(limits.rate_per_s)
     assert kept.tasks == 7
 
 
 def test_all_that_is_learned_survives_the_way_through_the_database() -> None:
-    learned = Learned(phase=Phase.CLIMB, pace=7.0, found=8.0, step=0.03, quiet=2, before=6.5)
-    rate = LearnedRate()
+    rate = Rate(
+        pace_per_s=7.0,
+        found_per_s=8.0,
+        step=0.03,
+        quiet=2,
+        before_per_s=6.5,
+        stepped_s=1.2,
+        cycle_s=3.4,
+        sent=9,
+    )
 
-    for each in (learned, replace(learned, found=None, before=math.inf)):
-        rate.restore(each)
-        assert resumed_rate(given_per_s=None, known=known(rate), now=0.0).learned() == each
+    for each in (rate, Rate(), Rate.known(10.0)):
+        assert resumed_rate(known(AccountLimits(rate=each))) == each
+
+
+def test_what_an_older_version_has_kept_tells_the_limit() -> None:
+    old = {
+        "phase": "cruise",
+        "pace": 9.8,
+        "found": 10.0,
+        "step": 0.06,
+        "quiet": 0,
+        "before": None,
+        "held_s": 1.2,
+    }
+
+    rate = resumed_rate(KnownLimits(per_s=10.0, learned=old, tasks=None, tasks_at=None))
+
+    assert rate == Rate.known(10.0)

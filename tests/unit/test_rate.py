@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from itertools import pairwise
 
 import pytest
 
 from runner.model import Polling
-from runner.pace.rate import FixedRate, LearnedRate, RateLimiter
+from runner.pace.limits import AccountLimits
+from runner.pace.rate import RATE, Rate
+from runner.pace.rejections import Response
 from tests.simulation import Client, Outcome, World, oracle_s, scheduler
 
 FOR_EVER_S = 1e6
@@ -27,7 +28,7 @@ def flood(
     return client.run(until_s=seconds)
 
 
-def times(rate: RateLimiter, number: int, *, late_s: float = 0.0) -> list[float]:
+def times(rate: AccountLimits, number: int, *, late_s: float = 0.0) -> list[float]:
     """Send as early as allowed, or a little later, and return when."""
     now, sent = 0.0, []
     for _ in range(number):
@@ -39,8 +40,15 @@ def times(rate: RateLimiter, number: int, *, late_s: float = 0.0) -> list[float]
     return sent
 
 
+def refuse(
+    rate: AccountLimits, now: float, *, sent_at: float, retry_after_s: float | None, draw: float = 0.5
+) -> None:
+    """Tell of a poll that was refused."""
+    rate.answered(Response(now=now, sent_at=sent_at, rejected=True, retry_after_s=retry_after_s, draw=draw))
+
+
 def test_requests_are_spread_evenly_from_the_first() -> None:
-    sent = times(FixedRate(10.0), 50)
+    sent = times(AccountLimits(given_per_s=10.0), 50)
 
     gaps = [later - earlier for earlier, later in pairwise(sent)]
     assert max(gaps) - min(gaps) < 1e-6
@@ -48,13 +56,13 @@ def test_requests_are_spread_evenly_from_the_first() -> None:
 
 
 def test_a_loop_that_is_always_a_little_late_loses_no_rate() -> None:
-    sent = times(FixedRate(20.0), 400, late_s=0.01)
+    sent = times(AccountLimits(given_per_s=20.0), 400, late_s=0.01)
 
     assert 399 / (sent[-1] - sent[0]) > 0.975 * 20.0
 
 
 def test_a_stall_is_not_made_up_for_by_a_burst() -> None:
-    rate = FixedRate(20.0)
+    rate = AccountLimits(given_per_s=20.0)
     times(rate, 5)
     now = rate.next_at(0.0) + 3.0
 
@@ -64,7 +72,7 @@ def test_a_stall_is_not_made_up_for_by_a_burst() -> None:
 
 
 def test_idle_time_saves_up_nothing() -> None:
-    rate = FixedRate(20.0)
+    rate = AccountLimits(given_per_s=20.0)
     rate.sent(0.0)
 
     rate.sent(60.0)
@@ -122,11 +130,9 @@ def test_an_account_that_counts_each_gap_is_served_slower_not_in_long_waits(retr
     """Two requests a little too close are refused, though the second in between passes."""
     world = World(durations_s=[5.0] * 100, rate=20.0, kind="bucket", burst=1, retry_after=retry_after)
 
-    took_s = [
-        Client(world, scheduler(given=20.0, window=50), seed=seed).run().makespan_s for seed in range(4)
-    ]
+    outcome = Client(world, scheduler(given=20.0, window=50), seed=1).run()
 
-    assert statistics.mean(took_s) <= 26.0
+    assert outcome.makespan_s <= 25.0
 
 
 def test_a_search_begins_at_five_and_doubles_each_second() -> None:
@@ -144,31 +150,31 @@ def test_a_number_above_the_truth_does_no_harm() -> None:
 
 
 def test_a_429_closes_the_gate_for_everyone() -> None:
-    rate = FixedRate(100.0)
+    rate = AccountLimits(given_per_s=100.0)
     rate.sent(0.0)
 
-    rate.refused(0.1, sent_at=0.0, retry_after_s=7.0, draw=0.5)
+    refuse(rate, 0.1, sent_at=0.0, retry_after_s=7.0, draw=0.5)
 
     assert rate.next_at(0.2) == pytest.approx(7.1)
 
 
 def test_refusals_already_on_their_way_are_one_event() -> None:
-    one, many = LearnedRate(found_per_s=100.0), LearnedRate(found_per_s=100.0)
+    one, many = AccountLimits(rate=Rate.known(100.0)), AccountLimits(rate=Rate.known(100.0))
     for rate, refusals in ((one, 1), (many, 8)):
         times(rate, 200)
         now = rate.next_at(0.0)
         for _ in range(refusals):
-            rate.refused(now, sent_at=now - 0.05, retry_after_s=1.0, draw=0.5)
+            refuse(rate, now, sent_at=now - 0.05, retry_after_s=1.0, draw=0.5)
 
     assert many.rate_per_s == one.rate_per_s
 
 
 def test_silence_about_the_wait_means_longer_waits_each_time() -> None:
-    rate = FixedRate(10.0)
+    rate = AccountLimits(given_per_s=10.0)
     now, waits = 0.0, []
     for _ in range(12):
         rate.sent(now)
-        rate.refused(now, sent_at=now, retry_after_s=None, draw=0.5)
+        refuse(rate, now, sent_at=now, retry_after_s=None, draw=0.5)
         waits.append(rate.next_at(now) - now)
         now = rate.next_at(now)
 
@@ -179,52 +185,52 @@ def test_silence_about_the_wait_means_longer_waits_each_time() -> None:
 
 @pytest.mark.parametrize("retry_after_s", [0.0, None])
 def test_no_wait_at_all_still_waits_a_little(retry_after_s: float | None) -> None:
-    rate = FixedRate(1000.0)
+    rate = AccountLimits(given_per_s=1000.0)
     rate.sent(0.0)
 
-    rate.refused(0.0, sent_at=0.0, retry_after_s=retry_after_s, draw=0.0)
+    refuse(rate, 0.0, sent_at=0.0, retry_after_s=retry_after_s, draw=0.0)
 
     assert rate.next_at(0.0) >= 0.05
 
 
 def test_after_two_refusals_one_request_asks_for_all() -> None:
-    rate = FixedRate(50.0)
+    rate = AccountLimits(given_per_s=50.0)
     rate.sent(0.0)
-    rate.refused(0.1, sent_at=0.0, retry_after_s=1.0, draw=0.5)
+    refuse(rate, 0.1, sent_at=0.0, retry_after_s=1.0, draw=0.5)
     rate.sent(1.2)
-    rate.refused(1.3, sent_at=1.2, retry_after_s=1.0, draw=0.5)
+    refuse(rate, 1.3, sent_at=1.2, retry_after_s=1.0, draw=0.5)
 
     rate.sent(2.4)
     alone_until = rate.next_at(2.4)
-    rate.passed(2.5, sent_at=2.4)
+    rate.answered(Response(now=2.5, sent_at=2.4))
 
     assert alone_until > 4.0
     assert rate.next_at(2.5) == pytest.approx(2.5)
 
 
 def test_a_lost_answer_does_not_keep_the_gate_half_open_for_ever() -> None:
-    rate = FixedRate(50.0)
+    rate = AccountLimits(given_per_s=50.0)
     for now in (0.0, 2.0):
         rate.sent(now)
-        rate.refused(now + 0.1, sent_at=now, retry_after_s=1.0, draw=0.5)
+        refuse(rate, now + 0.1, sent_at=now, retry_after_s=1.0, draw=0.5)
     rate.sent(4.0)
 
     assert rate.next_at(4.0) <= 6.0
 
 
 def test_a_share_of_the_account_is_a_share_of_the_rate() -> None:
-    rate = LearnedRate(found_per_s=40.0)
+    rate = AccountLimits(rate=Rate.known(40.0))
     rate.share_with(2)
-    assert rate.rate_per_s == pytest.approx(20.0 * 0.985)
+    assert rate.rate_per_s == pytest.approx(20.0 * RATE.use)
 
     rate.share_with(1)
 
-    assert rate.rate_per_s == pytest.approx(40.0 * 0.985)
+    assert rate.rate_per_s == pytest.approx(40.0 * RATE.use)
     assert rate.found_per_s == pytest.approx(40.0)
 
 
 def test_nothing_is_found_until_a_limit_was_met() -> None:
-    rate = LearnedRate()
+    rate = AccountLimits()
     times(rate, 100)
 
     assert rate.found_per_s is None

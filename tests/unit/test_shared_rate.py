@@ -7,8 +7,10 @@ import random
 
 import pytest
 
-from runner.pace.rate import KeptRate, rate_limiter
-from runner.pace.shared import VOID_S, Asks, SharedRate, grant
+from runner.pace.limits import AccountLimits
+from runner.pace.rate import Rate
+from runner.pace.rejections import Response
+from runner.pace.shared import VOID_S, Asks, SharedLimits, grant
 from tests.bench.several import most_in_a_second
 from tests.simulation import Outcome, Timeline, World, run_several, shared_by
 
@@ -73,7 +75,7 @@ def test_a_refusal_that_one_was_told_of_holds_up_all() -> None:
     until(0.02)
     assert one.has_permit(0.02)
     one.sent(0.02)
-    one.refused(0.2, sent_at=0.02, retry_after_s=30.0, draw=0.5)
+    one.answered(Response(now=0.2, sent_at=0.02, rejected=True, retry_after_s=30.0))
     timeline.now = 0.2
     until(0.3)
     assert one.next_at(0.3) > 30.0
@@ -95,14 +97,13 @@ def test_a_permit_that_was_not_used_in_time_is_void() -> None:
 
 
 def test_a_person_sets_the_rate_of_one_manifest_and_that_of_another_stays() -> None:
-    def first(now: float) -> KeptRate:
-        return rate_limiter(given_per_s=None, found_per_s=50.0)
+    known = AccountLimits(rate=Rate.known(50.0)).as_kept()
 
-    kept, told = grant(None, Asks(ceiling_per_s=10.0, number=5), now=0.0, first=first)
-    assert told.rate_per_s == 10.0
+    kept, told = grant(None, Asks(ceiling_per_s=10.0, number=5, known=known), now=0.0)
     assert len(told.permits) == 1
-    _, told = grant(kept, Asks(number=5), now=1.0, first=first)
-    assert told.rate_per_s > 40.0
+    kept, told = grant(kept, Asks(ceiling_per_s=10.0, number=5), now=0.05)
+    assert told.again_at > 0.08
+    _, told = grant(kept, Asks(number=5), now=1.0)
     assert len(told.permits) > 1
 
 
@@ -111,28 +112,25 @@ def test_a_limiter_that_is_written_down_and_taken_up_goes_on_as_if_it_were_the_s
     given: float | None,
 ) -> None:
     dice = random.Random(7)
-    whole, now = rate_limiter(given_per_s=given), 1000.0
-    other = rate_limiter(given_per_s=given)
+    whole, other, now = AccountLimits(given_per_s=given), AccountLimits(given_per_s=given), 1000.0
     for _ in range(600):
-        text = json.dumps({"rate": other.as_kept(), "gate": other.gate.as_kept()})
+        text = json.dumps(other.as_kept())
         assert len(text) < 20_000
-        other = rate_limiter(given_per_s=given)
-        other.take_up(json.loads(text)["rate"])
-        other.gate.take_up(json.loads(text)["gate"])
+        other = AccountLimits(given_per_s=given)
+        other.take_up(json.loads(text))
         now = max(now, whole.next_at(now)) + dice.choice((0.0, 0.0, 0.004, 0.3))
         draw, refused = dice.random(), dice.random() < 0.02
         for each in (whole, other):
             each.sent(now)
-            if refused:
-                each.refused(now + 0.03, sent_at=now, retry_after_s=1.0, draw=draw)
-            else:
-                each.passed(now + 0.03, sent_at=now)
+            each.answered(
+                Response(now=now + 0.03, sent_at=now, rejected=refused, retry_after_s=1.0, draw=draw)
+            )
         assert other.next_at(now) == pytest.approx(whole.next_at(now), abs=1e-3)
         assert other.rate_per_s == pytest.approx(whole.rate_per_s, rel=0.02)
 
 
 def test_nothing_is_asked_for_before_something_is_to_be_sent() -> None:
-    rate = SharedRate(given_per_s=20.0, first=lambda now: rate_limiter(given_per_s=20.0))
+    rate = SharedLimits(run="1", given_per_s=20.0)
     assert rate.asks() is None
     assert rate.next_at(5.0) <= 5.0
     assert not rate.has_permit(5.0)

@@ -22,9 +22,9 @@ from runner.engine.view import RunOptions
 from runner.errors import Fenced
 from runner.host.clock import ServerClock, SystemClock
 from runner.model import Job, State
-from runner.pace.concurrency import FixedConcurrency, LearnedConcurrency
+from runner.pace.concurrency import ConcurrencyLimit
 from runner.pace.durations import Durations
-from runner.pace.rate import FixedRate
+from runner.pace.limits import AccountLimits
 from runner.pace.scheduler import Scheduler
 from runner.steps.context import RunContext
 from runner.steps.submit import submit
@@ -231,7 +231,7 @@ def test_a_limiter_at_a_server_is_changed_by_one_at_a_time(world: World, open_: 
 
 
 def test_a_part_of_the_tasks_at_once_is_kept_to() -> None:
-    tasks = FixedConcurrency(10)
+    tasks = ConcurrencyLimit(10)
     assert tasks.given == 10
     tasks.keep_below(3)
     assert tasks.room(0.0, 2)
@@ -239,7 +239,7 @@ def test_a_part_of_the_tasks_at_once_is_kept_to() -> None:
     tasks.set(2)
     assert tasks.given == 2
     assert not tasks.room(0.0, 2)
-    assert LearnedConcurrency().given == float("inf")
+    assert ConcurrencyLimit().given == float("inf")
 
 
 @at_a_server
@@ -403,8 +403,7 @@ def together_of(
     """Return what keeps a run in step with others that writes by a connection of its own; its writer is to be served."""
     scheduler = Scheduler(
         polling=context.settings.polling,
-        rate=FixedRate(10.0),
-        tasks=FixedConcurrency(4),
+        limits=AccountLimits(given_per_s=10.0, tasks=ConcurrencyLimit(4)),
         durations=Durations(),
     )
     own = replace(context, lease=lease_of(file), writer=GroupWriter(file, inline=True), run=7)

@@ -22,9 +22,8 @@ from runner.engine.run_state import RunState
 from runner.host.clock import epoch
 from runner.host.processes import is_stopped
 from runner.host.workspace import Holder, ManifestLock, holder_of
-from runner.pace.concurrency import LearnedConcurrency
 from runner.pace.durations import Durations
-from runner.pace.rate import LearnedRate
+from runner.pace.limits import AccountLimits
 from runner.pace.scheduler import Call, Scheduler
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
@@ -195,9 +194,7 @@ def test_whose_run_a_holder_carries_on(holder: Holder, pid: int, host: str, is_i
 
 def scheduler() -> Scheduler:
     world = World()
-    return Scheduler(
-        polling=world.settings.polling, rate=LearnedRate(), tasks=LearnedConcurrency(), durations=Durations()
-    )
+    return Scheduler(polling=world.settings.polling, limits=AccountLimits(), durations=Durations())
 
 
 @pytest.mark.anyio
