@@ -39,10 +39,10 @@ class AccountLimits:
         tasks: ConcurrencyLimit | None = None,
     ) -> None:
         self.tasks = tasks or ConcurrencyLimit()
-        self.rate = rate or Rate(pace_per_s=RATE.start_per_s if given_per_s is None else math.inf)
-        self.held_s = 0.0  # seconds so far in which only the rate held requests back
+        self.rate = rate or (Rate() if given_per_s is None else Rate(pace_per_s=math.inf))
         self._given_per_s = given_per_s
-        self._kind = "rate found" if given_per_s is None else "rate given"
+        self.finds_rate = given_per_s is None
+        self._kind = "rate found" if self.finds_rate else "rate given"
         self._set_per_s: float | None = None
         self._sharers = 1
         self._gate = RateGate(goes_on=rate is not None)
@@ -59,12 +59,7 @@ class AccountLimits:
     @property
     def found_per_s(self) -> float | None:
         """The limit of the whole account as it was met; None while it was not, or where one is given."""
-        return self.rate.found_per_s if self._given_per_s is None else None
-
-    @property
-    def finds_rate(self) -> bool:
-        """Whether the rate is to be found."""
-        return self._given_per_s is None
+        return self.rate.found_per_s if self.finds_rate else None
 
     def next_at(self, now: float) -> float:
         """Return when the next request may go; not after `now` means at once."""
@@ -97,7 +92,6 @@ class AccountLimits:
     def sent(self, now: float, *, submit: bool = False, in_flight: int = 0) -> None:
         """A request goes out; a submit, with so many tasks in flight before it."""
         held_s = self._gate.sent(now, 1.0 / self.rate_per_s)
-        self.held_s += held_s
         free = self._gate.calm and self._all_per_s >= self.rate.pace_per_s
         self.rate.was_sent(held_s, number=self._sharers, free=free)
         if submit:
@@ -120,7 +114,6 @@ class AccountLimits:
             "gate": as_kept(self._gate),
             "evidence": as_kept(self._evidence),
             "tasks": as_kept(self.tasks.found),
-            "held_s": self.held_s,
             self._kind: rate,
         }
 
@@ -132,7 +125,6 @@ class AccountLimits:
         if self._kind in kept:
             self.rate, *before = (taken_up(Rate, each) for each in kept[self._kind])
             self._before = before[0] if before else None
-        self.held_s = kept.get("held_s", 0.0)
 
     @property
     def _all_per_s(self) -> float:
@@ -141,8 +133,7 @@ class AccountLimits:
 
     def _under_ceiling(self, rate: Rate) -> float:
         ceiling_per_s = self._set_per_s or self._given_per_s or math.inf
-        use = RATE.use if self._given_per_s is not None else 1.0
-        return min(rate.pace_per_s, ceiling_per_s * use)
+        return min(rate.pace_per_s, ceiling_per_s if self.finds_rate else ceiling_per_s * RATE.use)
 
     def _refused(self, what: Response) -> Cause:
         now, gate, evidence = what.now, self._gate, self._evidence

@@ -131,8 +131,7 @@ class SharedLimits(AccountLimits):
     ) -> None:
         super().__init__(given_per_s=given_per_s, rate=rate, tasks=tasks)
         self._run = run
-        self._known = self.as_kept()
-        self._held_before_s: float | None = None  # by others, before we came
+        self._known = {self._kind: self.as_kept()[self._kind]}
         self._met = False  # whether all together have met a number of tasks
         self._asked_by = 1
         self._time = _ServersTime()
@@ -228,9 +227,6 @@ class SharedLimits(AccountLimits):
         super().take_up(kept, later_s)
         self._met = math.isfinite(self.tasks.found.size)
         self.tasks.found = FoundTasks() if met and not self._met else own
-        if self._held_before_s is None:
-            self._held_before_s = self.held_s
-        self.held_s -= self._held_before_s
 
     @property
     def _is_urgent(self) -> bool:

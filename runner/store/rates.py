@@ -14,9 +14,10 @@ from runner.store.connection import Connection
 class KnownLimits:
     """What earlier runs of an account knew of its limits when they last said so.
 
-    `learned` is how far the limiter of the rate has come, in rates of the whole account; None where it was not kept:
+    `learned` is how far the search for the rate has come (`pace/rate.py:Rate`), in rates of the whole account; None where
+    it was not kept:
 
-        {"phase": "cruise", "pace": 9.8, "found": 10.0, "step": 0.06, "quiet": 0, "before": null, "held_s": 1.2}
+        {"pace_per_s": 9.8, "found_per_s": 10.0, "step": 0.02, "stepped_s": 1.2, "cycle_s": 3.4, "sent": 33}
 
     `tasks` is the number of tasks at once, as it was at `tasks_at` (RFC 3339); None where none was met.
     """

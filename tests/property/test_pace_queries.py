@@ -29,7 +29,7 @@ class Asked(Scheduler):
             for tasks in (0, 5, 500):
                 self.tasks.room(at, tasks)
                 self.tasks.opens_at(tasks)
-            _ = (self.in_flight, self.waiting, self.rate_per_s, self.found_rate, self.limits.held_s)
+            _ = (self.in_flight, self.waiting, self.rate_per_s, self.found_rate)
         return super().choose(now)
 
 
