@@ -67,7 +67,7 @@ class Curve:
         frontier_s: No task was seen to end later: beyond this age the curve is a guess.
     """
 
-    __slots__ = ("_ended", "frontier_s")
+    __slots__ = ("__weakref__", "_ended", "frontier_s")
 
     def __init__(self, ended: Sequence[float], *, frontier_s: float) -> None:
         self._ended = ended  # by each step, from 0 to 1: straight lines between them

@@ -18,6 +18,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from runner.model import Polling
 from runner.pace.durations import Curve, Durations, step_of
@@ -49,8 +50,8 @@ class PollingSettings:
 
 POLLING = PollingSettings()
 RECKON_S = 0.1  # how many still run is reckoned anew so often, more seldom with thousands of jobs
-APART = 4.0  # steps until the same job is asked again: others of about its age are asked before
-LONGEST_STEP = 0.1  # of the age, between two polls that look for an end
+# Of the age, between two polls of one that outlives all others, and at most between two that look for an end.
+LONGEST_STEP = 0.05
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +61,6 @@ class _Kind:
     shape: Hashable
     group: Hashable
     curve: Curve | None = None
-    plan: PollPlan | None = None
     look_s: float = 0.0  # beyond all ends, the age to ask at next
     asked_at: float = -math.inf  # when one of them was last asked for the first time
     # By the step of the age known; -1: never asked; below, one for each that has to wait.
@@ -116,6 +116,8 @@ class Waiting:
         self._number = 0
         self._nudged: dict[int, float] = {}  # job: when it may be asked about
         self._price = POLLING.price
+        # Of each curve that is in use, by price.
+        self._plans: WeakKeyDictionary[Curve, dict[float, PollPlan]] = WeakKeyDictionary()
         self._gone = self._apart = (
             0.0  # how many have ended as far as can be told, and its standard deviation
         )
@@ -219,7 +221,6 @@ class Waiting:
             return
         self._price = price
         for kind in self._kinds.values():
-            kind.plan = None
             self._replan(kind)
         self._tidy()
 
@@ -330,23 +331,26 @@ class Waiting:
         known_s, curve, queue.look_s = entry.known_s, kind.curve, kind.look_s
         allowed, frontier_s = max(self._allowed_at(queue), queue.not_before), 0.0
         if curve is not None and known_s < curve.frontier_s:
-            if kind.plan is None:
-                kind.plan = PollPlan(curve, self._polling, price=self._price)
-            age_s, frontier_s = kind.plan.after(known_s), curve.frontier_s
+            age_s, frontier_s = self._plan(curve).after(known_s), curve.frontier_s
             if age_s <= frontier_s:
                 return max(entry.start + age_s, allowed)
         # Beyond all ends seen: one of them is asked whenever the oldest age asked has grown by a step.
-        apart = min(APART * self._step(), LONGEST_STEP)
-        age_s = max(kind.look_s, frontier_s, known_s * (1.0 + apart))
+        age_s = max(kind.look_s, frontier_s, known_s * (1.0 + LONGEST_STEP))
         # Those that look for an end may never come to one: now and then another one is asked.
         last = entry.asked_at if entry.asked else max(entry.asked_at, kind.asked_at)
         return max(min(entry.start + age_s, last + self._rest_s), allowed)
 
+    def _plan(self, curve: Curve) -> PollPlan:
+        plans = self._plans.setdefault(curve, {})
+        if self._price not in plans:
+            plans[self._price] = PollPlan(curve, self._polling, price=self._price)
+        return plans[self._price]
+
     def _step(self) -> float:
         """Return by which part the oldest age grows between two polls that look for an end.
 
-        A poll costs its price, and each of those that run is seen to end later, by half a step in the mean. Over an age
-        that grows FOLDS times e-fold both are least together so.
+        A poll costs its price, and each of those that run is seen to end later, by half a step in the mean: while the age
+        grows e-fold once, both are least together so.
         """
         return min(math.sqrt(2.0 * self._price / max(len(self._jobs), 1)), LONGEST_STEP)
 
@@ -354,7 +358,7 @@ class Waiting:
         """Take up what was learned about a kind."""
         curve = self._durations.curve(kind.shape, group=kind.group)
         if curve is not kind.curve:
-            kind.curve, kind.plan = curve, None
+            kind.curve = curve
             self._replan(kind)
 
     def _replan(self, kind: _Kind) -> None:
