@@ -1,7 +1,7 @@
 """How many tasks may be at the service at once: a number that was given, or one that is found.
 
 No number is assumed until one is met; then it is kept to, and a little more is tried now and then. A limit is asked
-whether there is room (`room`, `opens_at`: these change nothing) and told of what happened (`sent`, `refused`, `lift`).
+whether there is room (`room`, `opens_at`: these change nothing) and told of what happened (`sent`, `refused`).
 Whether a 429 is about the number of tasks at all is not decided here (`rejections`).
 """
 
@@ -122,7 +122,3 @@ class ConcurrencyLimit:
         found.fits = min(found.fits, found.size)
         found.grow_by, found.every_s = 1.0, found.patience_s
         found.grow_at = now + found.every_s
-
-    def lift(self) -> None:
-        """What was refused was not about the number of tasks after all."""
-        self.found = FoundTasks()

@@ -48,6 +48,9 @@ class AccountLimits:
         self._gate = RateGate(goes_on=rate is not None)
         self._before: Rate | None = None  # the refusals that are still unclear
         self._evidence = Evidence()
+        self._tasks_before = (
+            FoundTasks()
+        )  # what was found before the last refusal that was about their number
 
     # --- asked ---
 
@@ -113,7 +116,7 @@ class AccountLimits:
         return {
             "gate": as_kept(self._gate),
             "evidence": as_kept(self._evidence),
-            "tasks": as_kept(self.tasks.found),
+            "tasks": [as_kept(self.tasks.found), as_kept(self._tasks_before)],
             self._kind: rate,
         }
 
@@ -121,7 +124,8 @@ class AccountLimits:
         """Be as others were, on a clock that is so far ahead of theirs."""
         self._gate = taken_up(RateGate, kept.get("gate", {}), later_s)
         self._evidence = taken_up(Evidence, kept.get("evidence", {}), later_s)
-        self.tasks.found = taken_up(FoundTasks, kept.get("tasks", {}), later_s)
+        tasks = (taken_up(FoundTasks, each, later_s) for each in kept.get("tasks", ({}, {})))
+        self.tasks.found, self._tasks_before = tasks
         if self._kind in kept:
             self.rate, *before = (taken_up(Rate, each) for each in kept[self._kind])
             self._before = before[0] if before else None
@@ -152,14 +156,14 @@ class AccountLimits:
                 self.rate, self._before = self._before, None
                 self.rate.begin_again()
             evidence.forget()
-            if math.isinf(self.tasks.size):
-                evidence.met_at = now
+            if now - evidence.met_at >= REJECTIONS.regret_s:
+                evidence.met_at, self._tasks_before = now, replace(self.tasks.found)
             self.tasks.refused(now, what.in_flight, retry_after_s=what.retry_after_s)
             return cause
         if not what.submit:
             self._before = None
             if now - evidence.met_at < REJECTIONS.regret_s:
-                self.tasks.lift()
+                self.tasks.found = replace(self._tasks_before)
         elif self._before is None:
             self._before = replace(self.rate)
         first, clear = not gate.troubled, cause is Cause.TOO_FAST or self.rate.climbs

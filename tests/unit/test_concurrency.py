@@ -6,6 +6,8 @@ import pytest
 
 from runner.model import Polling
 from runner.pace.concurrency import ConcurrencyLimit
+from runner.pace.limits import AccountLimits
+from runner.pace.rejections import Cause, Response
 from tests.simulation import Client, World, oracle_s, scheduler
 
 POLLING = Polling(first_s=0.2, min_s=0.2, max_s=2.0)
@@ -135,9 +137,18 @@ def test_a_number_that_stays_is_tried_ever_more_seldom() -> None:
 
 
 def test_a_refused_poll_takes_back_a_hasty_conclusion() -> None:
-    window = ConcurrencyLimit()
-    window.refused(0.0, 10, retry_after_s=None)
+    """Twenty were met long ago; two refusals at fewer look like a smaller number, until a poll is refused as well."""
+    limits = AccountLimits(given_per_s=10.0)
+    limits.tasks.refused(0.0, 20, retry_after_s=None)
+    causes = [
+        limits.answered(
+            Response(now=now, sent_at=now, rejected=True, submit=True, in_flight=there, running=there)
+        )
+        for now, there in ((100.0, 18), (101.5, 17))
+    ]
+    lowered = limits.tasks.size
 
-    window.lift()
+    limits.answered(Response(now=102.0, sent_at=102.0, rejected=True))
 
-    assert window.size == float("inf")
+    assert causes == [Cause.TOO_MANY, Cause.TOO_MANY]
+    assert (lowered, limits.tasks.size) == (17, 20)
