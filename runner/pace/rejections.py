@@ -62,6 +62,7 @@ class RejectionSettings:
 
 
 REJECTIONS = RejectionSettings()
+FULL = 0.95  # of the number: a refusal there is hardly one of the rate, even after a step up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,7 @@ class Evidence:
         if what.in_flight == 0:
             return Cause.TOO_FAST
         if what.in_flight >= REJECTIONS.near * size and now - self.poll_refused_at > APART_S:
-            return Cause.UNCLEAR if fast and what.in_flight < size else Cause.TOO_MANY
+            return Cause.UNCLEAR if fast and what.in_flight < FULL * size else Cause.TOO_MANY
         if now - max(self.refused_at, opened_at) > FORGET_S:
             self.forget()
             self.cleared_s = -1.0
