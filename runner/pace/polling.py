@@ -31,7 +31,7 @@ class PollingSettings:
     """Settings of who is asked about, and when."""
 
     price: float = number(
-        0.2,
+        0.3,
         unit="of the mean duration",
         serves="few polls, and not many seconds late: a poll is worth so much",
     )
@@ -51,7 +51,7 @@ class PollingSettings:
 POLLING = PollingSettings()
 RECKON_S = 0.1  # how many still run is reckoned anew so often, more seldom with thousands of jobs
 # Of the age, between two polls of one that outlives all others, and at most between two that look for an end.
-LONGEST_STEP = 0.05
+LONGEST_STEP = 0.035
 
 
 @dataclass(slots=True, eq=False)
