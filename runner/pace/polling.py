@@ -73,7 +73,7 @@ class _Queue:
 
     kind: _Kind
     not_before: float = -math.inf
-    jobs: list[tuple[float, int, _Waiting]] = field(default_factory=list)  # heap by when they were accepted
+    jobs: list[tuple[float, int]] = field(default_factory=list)  # heap: when it was accepted, and which
     due: float | None = None  # when its oldest job is; None: it is empty
     look_s: float = 0.0  # of its kind, when that was reckoned
 
@@ -229,7 +229,7 @@ class Waiting:
         if not self._heap:
             return None
         due, _, queue = self._heap[0]
-        return Due(queue.jobs[0][2].job, due)
+        return Due(queue.jobs[0][1], due)
 
     def nudge(self, job: int, now: float) -> None:
         """Somebody says that this job's task has ended: ask as soon as `min_s` allows, whatever was planned."""
@@ -267,14 +267,14 @@ class Waiting:
         """Return a job that the limits of polling allow to be asked about now, due or not."""
         for due, _, queue in self._heap[:8]:
             if queue.due == due and self._allowed_at(queue) <= now:
-                return queue.jobs[0][2].job
+                return queue.jobs[0][1]
         return None
 
     # --- inside ---
 
     def _allowed_at(self, queue: _Queue) -> float:
         """Return when the limits of polling allow to ask about the oldest of a queue."""
-        entry, limits = queue.jobs[0][2], self._polling
+        entry, limits = self._jobs[queue.jobs[0][1]], self._polling
         if entry.asked:
             return entry.asked_at + limits.min_s
         return entry.start + limits.first_s
@@ -291,20 +291,19 @@ class Waiting:
         if queue is None or queue.not_before != not_before:
             queue = queues[key] = _Queue(entry.kind, not_before)
         entry.queue = queue
-        self._number += 1
-        heappush(queue.jobs, (entry.start, self._number, entry))
-        if queue.jobs[0][2] is entry:
+        heappush(queue.jobs, (entry.start, entry.job))
+        if queue.jobs[0][1] == entry.job:
             self._head(queue)
 
     def _leave(self, entry: _Waiting) -> None:
         queue, entry.queue = entry.queue, None
-        if queue is not None and queue.jobs[0][2] is entry:
+        if queue is not None and queue.jobs[0][1] == entry.job:
             self._head(queue)
 
     def _head(self, queue: _Queue) -> None:
         """Find the oldest job of a queue, and say when it is due."""
         jobs = queue.jobs
-        while jobs and jobs[0][2].queue is not queue:
+        while jobs and not self._stands(queue, *jobs[0]):
             heappop(jobs)
         due = self._due(queue) if jobs else None
         if due != queue.due:
@@ -312,6 +311,11 @@ class Waiting:
             if due is not None:
                 self._number += 1
                 heappush(self._heap, (due, self._number, queue))
+
+    def _stands(self, queue: _Queue, start: float, job: int) -> bool:
+        """Whether a job is in a queue still, as it was put there."""
+        entry = self._jobs.get(job)
+        return entry is not None and entry.queue is queue and entry.start == start
 
     def _tidy(self) -> None:
         """Have the queue that is due first on top of the heap: queries read it as it is."""
@@ -327,7 +331,7 @@ class Waiting:
                 return
 
     def _due(self, queue: _Queue) -> float:
-        entry, kind = queue.jobs[0][2], queue.kind
+        entry, kind = self._jobs[queue.jobs[0][1]], queue.kind
         known_s, curve, queue.look_s = entry.known_s, kind.curve, kind.look_s
         allowed, frontier_s = max(self._allowed_at(queue), queue.not_before), 0.0
         if curve is not None and known_s < curve.frontier_s:

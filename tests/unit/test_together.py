@@ -12,7 +12,6 @@ import anyio
 import httpx
 import pytest
 
-from runner.api.news import on_news
 from runner.engine.admission import Admission
 from runner.engine.backlog import LOOKAHEAD, Backlog
 from runner.engine.run_state import RunState
@@ -257,6 +256,8 @@ def test_the_time_of_the_server_is_that_of_all(world: World, open_: Open) -> Non
 
 @at_a_server
 async def test_who_waits_is_woken_by_a_commit_and_by_what_is_handed_over(world: World, open_: Open) -> None:
+    from runner.api.news import on_news  # it wants psycopg, which not everybody has
+
     file = open_()
     place = ServerAddress.parse(server())
     news: list[str] = []
