@@ -56,17 +56,29 @@ class Intents:
 
     # --- ahead ---
 
+    def ahead(self, open_: Gates, now: float) -> list[int]:
+        """Take from the backlog what is to be committed ahead of its turn; the rows.
+
+        Where one at a time is enough there is nothing: a crash before its turn would leave it unclear in vain.
+        """
+        soon = max(open_.closed_until, self._run_state.scheduler.limits.next_at(now)) <= now + AHEAD_S
+        return self.wanted(open_, now) if soon and not open_.ask and self._most > 1 else []
+
+    @property
+    def _most(self) -> int:
+        run_state = self._run_state
+        service = run_state.health.state
+        if service.ill or service.submits_are_lost or not service.has_answered:
+            return 1
+        return min(math.ceil(AHEAD_S * run_state.scheduler.rate_per_s), PLACES)
+
     def wanted(self, open_: Gates, now: float) -> list[int]:
         """Take from the backlog what is to be committed now; the rows."""
-        run_state = self._run_state
-        backlog, scheduler = run_state.backlog, run_state.scheduler
         if self._committing or self._withdrawing:
             return []
-        if max(open_.closed_until, scheduler.limits.next_at(now)) > now + AHEAD_S:
-            return []
-        near, service = len(self._ready), run_state.health.state
-        careful = service.ill or service.submits_are_lost or not service.has_answered
-        most = 1 if careful else min(math.ceil(AHEAD_S * scheduler.rate_per_s), PLACES)
+        run_state = self._run_state
+        backlog, scheduler = run_state.backlog, run_state.scheduler
+        near, most = len(self._ready), self._most
         if near > most // 2:
             return []
         rows: list[int] = []

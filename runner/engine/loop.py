@@ -250,7 +250,11 @@ class Engine:
         """Have the intents of what is sent next committed, and those withdrawn that are not sent after all."""
         if not open_.refused.ever:
             self._intents_back(calls)
-        elif rows := self._intents.wanted(open_, now):
+        else:
+            self._commit(calls, self._intents.ahead(open_, now))
+
+    def _commit(self, calls: anyio.abc.TaskGroup, rows: list[int]) -> None:
+        if rows:
             calls.start_soon(self._guarded, self._intents.commit(rows), self._notify)
 
     def _intents_back(self, calls: anyio.abc.TaskGroup) -> None:
@@ -305,7 +309,8 @@ class Engine:
             return min(choice.at, open_.opens_at)
         repeat = choice.call is Call.SUBMIT and bool(backlog.resend) and open_.unclear.now
         if choice.call is Call.SUBMIT and not (repeat or self._intents):
-            return open_.opens_at  # it is being committed
+            self._commit(calls, self._intents.wanted(open_, now))
+            return open_.opens_at
         if (at := self._permit_at(now)) > now:
             return min(at, open_.opens_at)
         match choice.call:
