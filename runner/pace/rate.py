@@ -137,6 +137,7 @@ class Rate:
     def _passed(self, wait_s: float, now_per_s: float) -> float:
         """Return requests a second that passed: of late while we climb; else, where the gate closes for long, over all."""
         if self.climbs:
-            return now_per_s * IN_A_CLIMB
+            # The first few refused say little: no lower at once than where the search began.
+            return max(now_per_s * IN_A_CLIMB, min(now_per_s, RATE.start_per_s))
         over_s = self.cycle_s + (wait_s if wait_s > LONG_WAIT_S and wait_s > 0.1 * self.cycle_s else 0.0)
         return min(max(self.sent - 1, 1) / over_s, now_per_s) if over_s > 0.0 else now_per_s
