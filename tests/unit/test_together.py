@@ -16,7 +16,6 @@ from runner.engine.admission import Admission
 from runner.engine.backlog import LOOKAHEAD, Backlog
 from runner.engine.run_state import RunState
 from runner.engine.share import ClaimedJobs
-from runner.engine.together import Together
 from runner.engine.view import RunOptions
 from runner.errors import Fenced
 from runner.host.clock import ServerClock, SystemClock
@@ -256,7 +255,7 @@ def test_the_time_of_the_server_is_that_of_all(world: World, open_: Open) -> Non
 
 @at_a_server
 async def test_who_waits_is_woken_by_a_commit_and_by_what_is_handed_over(world: World, open_: Open) -> None:
-    from runner.api.news import on_news  # it wants psycopg, which not everybody has
+    from runner.api.news import on_news
 
     file = open_()
     place = ServerAddress.parse(server())
@@ -400,8 +399,10 @@ async def test_no_more_jobs_are_claimed_than_can_be_sent_soon(world: World, open
 
 def together_of(
     context: RunContext, file: Any, take_up: Callable[[Sequence[Job]], None]
-) -> tuple[Together, RunState]:
+) -> tuple[Any, RunState]:
     """Return what keeps a run in step with others that writes by a connection of its own; its writer is to be served."""
+    from runner.engine.together import Together  # it wants psycopg, which not everybody has
+
     scheduler = Scheduler(
         polling=context.settings.polling,
         limits=AccountLimits(given_per_s=10.0, tasks=ConcurrencyLimit(4)),
@@ -430,10 +431,12 @@ async def test_tasks_that_are_taken_over_have_their_places_at_once(
         workers.beat(conn, theirs, sharers=2, in_flight=3, busy=True)
     monkeypatch.setattr("runner.engine.together.BEAT_S", 0.01)
     taken: list[tuple[int, int]] = []
+    took = anyio.Event()
 
     def take_up(found: Sequence[Job]) -> None:
         told = rows(file, "SELECT in_flight FROM workers WHERE id = ?", mine)
         taken.append((len(found), told[0][0]))
+        took.set()
 
     async with world.context() as context:
         together, run_state = together_of(context, file, take_up)
@@ -443,8 +446,7 @@ async def test_tasks_that_are_taken_over_have_their_places_at_once(
             group.start_soon(together.keep)
             mate.close()
             with anyio.fail_after(10.0):
-                while not taken:
-                    await anyio.sleep(0.005)
+                await took.wait()
             group.cancel_scope.cancel()
 
     assert taken == [(3, 3)]
