@@ -106,20 +106,21 @@ class Intents:
         finally:
             self._committing = 0
         errors: list[BaseException] = []
-        # What goes back goes to the head of its queue: the last one first.
-        for row, done in reversed(list(zip(rows, found, strict=True))):
-            if isinstance(done, BaseException):
+        done: list[Submitted] = []
+        for row, each in zip(rows, found, strict=True):
+            if isinstance(each, BaseException):
+                errors.append(each)
                 run_state.admission.sent(row, first=False)
-                errors.append(done)
             else:
-                run_state.admission.sent(row, first=done.first_send)
-        ready = [done for done in found if isinstance(done, Submitted) and done.may_leave]
-        if ready and not self._ready:
+                done.append(each)
+                run_state.admission.sent(row, first=each.first_send)
+        if not self._ready:
             self._since = run_state.now()
-        self._ready.extend(ready)
-        for done in reversed(found):
-            if isinstance(done, Submitted) and not done.may_leave:
-                await submits.not_sent(run_state, done)
+        self._ready.extend(each for each in done if each.may_leave)
+        # What goes back goes to the head of its queue: the last one first.
+        for each in reversed(done):
+            if not each.may_leave:
+                await submits.not_sent(run_state, each)
         if errors:
             raise errors[0]
 

@@ -48,9 +48,7 @@ class AccountLimits:
         self._gate = RateGate(goes_on=rate is not None)
         self._before: Rate | None = None  # the refusals that are still unclear
         self._evidence = Evidence()
-        self._tasks_before = (
-            FoundTasks()
-        )  # what was found before the last refusal that was about their number
+        self._tasks_before = FoundTasks()  # before the last refusal that was about their number
 
     # --- asked ---
 

@@ -118,9 +118,7 @@ class Waiting:
         self._price = POLLING.price
         # Of each curve that is in use, by price.
         self._plans: WeakKeyDictionary[Curve, dict[float, PollPlan]] = WeakKeyDictionary()
-        self._gone = self._apart = (
-            0.0  # how many have ended as far as can be told, and its standard deviation
-        )
+        self._gone = self._apart = 0.0  # ended as far as can be told, and the standard deviation
         self._reckoned_at = -math.inf
 
     def __len__(self) -> int:

@@ -54,9 +54,7 @@ class Rate:
     found_per_s: float | None = None  # the limit as it was met; None: it was not
     step: float = RATE.first_step  # the next one up
     quiet: int = 0  # steps up that passed, in a row
-    before_per_s: float = (
-        math.inf
-    )  # the pace before the last step up; infinite: there was none since a refusal
+    before_per_s: float = math.inf  # before the last step up; infinite: there was none since a refusal
     stepped_s: float = 0.0  # since the last step up
     cycle_s: float = 0.0  # since the last refusal that told something
     shut_s: float = 0.0  # of these the gate was shut

@@ -72,9 +72,8 @@ class GroupWriter:
 
     def __init__(self, file: StateDatabase, *, inline: bool = False) -> None:
         self._file = file
-        self._at_a_server = not isinstance(
-            file.conn, sqlite3.Connection
-        )  # it tells of an error later than that came
+        # A server tells of an error later than that came.
+        self._at_a_server = not isinstance(file.conn, sqlite3.Connection)
         self._inline = inline
         self._next = _Batch()
         self._at_work: _Batch | None = None  # what is being committed, by whichever thread

@@ -12,6 +12,7 @@ from runner.engine import intents as ahead
 from runner.engine.loop import Engine
 from runner.errors import Exit
 from runner.model import State
+from runner.pace.scheduler import Call, Scheduler
 from runner.steps import submit as steps
 from runner.store import jobs, moves
 from tests.live_engine import Live, live
@@ -57,6 +58,26 @@ async def test_what_leaves_is_committed_before_and_several_at_once(monkeypatch: 
     assert at_once[0] == 1, "until the service has answered, one"
     assert sum(at_once) == 40
     assert len(at_once) < 20
+
+
+async def test_a_permit_is_taken_only_for_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken first: what a commit held up left later than its permit, in a bunch with others."""
+    world = live(25)
+    taken: list[int] = []
+    sent = Scheduler.sent
+
+    def looked_at(self: Scheduler, now: float, call: Call, job: int | None = None) -> None:
+        if call is Call.SUBMIT:
+            begun = world.file.conn.execute("SELECT count(*) FROM jobs WHERE state <> 'planned'").fetchone()
+            taken.append(begun[0])
+        sent(self, now, call, job)
+
+    monkeypatch.setattr(Scheduler, "sent", looked_at)
+
+    assert (await world.run()).code is Exit.OK
+
+    assert len(taken) == 25
+    assert all(begun >= number for number, begun in enumerate(taken, start=1))
 
 
 async def test_what_was_not_sent_is_put_back_when_a_person_stops() -> None:
