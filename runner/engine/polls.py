@@ -37,7 +37,6 @@ async def ask(run_state: RunState, row: int, sent_at: float) -> None:
     if goes_on and found.state in (None, State.WAITING) and _is_given_up(run_state, found):
         _set_aside(run_state, found)
     elif found.state is State.WAITING:
-        _heard_of(run_state, row)
         if found.word != waiting.word or found.reserved:
             waiting = replace(waiting, word=found.word, reserved=found.reserved or waiting.reserved)
         run_state.waiting[row] = replace(waiting, troubled=found.trouble is not None)
@@ -45,7 +44,13 @@ async def ask(run_state: RunState, row: int, sent_at: float) -> None:
             run_state.credits_moved()
         if found.surprise is not None:
             run_state.surprised(found.surprise)
-        run_state.scheduler.still_running(row, now)
+        if found.trouble is None:
+            _heard_of(run_state, row)
+            run_state.scheduler.still_running(row, now)
+        else:
+            # It has ended, most likely: it tells nothing of how long such tasks take, and is asked ever less often.
+            run_state.unanswered.pop(row, None)
+            _unclear(run_state, row, found, now)
     elif found.state is None:
         run_state.waiting[row] = replace(
             waiting, troubled=found.job is not None and found.job.trouble is not None
