@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 
@@ -225,3 +226,18 @@ def test_tasks_that_an_earlier_run_left_a_day_ago_are_each_asked_within_minutes(
 
     assert sorted(asked) == [0, 1, 2, 3]
     assert max(asked.values()) <= 600.0
+
+
+def test_the_few_that_take_far_longer_than_most_are_not_left_alone_for_minutes() -> None:
+    durations = Durations()
+    durations.seed("video", [90.0 + number for number in range(70)] + [350.0, 390.0, 470.0, 700.0])
+    curve = durations.curve("video")
+    assert curve is not None
+    plan = PollPlan(curve, POLLING, price=0.006)
+
+    ages = [170.0]
+    while ages[-1] < 600.0:
+        ages.append(plan.after(ages[-1]))
+
+    # The longest silence, or a step of the plan.
+    assert max(later - sooner for sooner, later in pairwise(ages)) <= 60.0 + 0.15 * 600.0
