@@ -32,6 +32,7 @@ MODULES = {
     "inspection": False,
     "polling": False,
     "scheduler": False,
+    "limits": True,
 }
 # Of the others, those that decide how soon a limit is found.
 OF_FOUND_LIMITS = {"polling.unknown"}

@@ -41,12 +41,21 @@ class Regime:
     in_flight: int | None = None
     polling: Polling
     most_polls: float
+    window_s: float = 1.0  # over which the service counts
+    retry_after: str = "seconds"
 
     def world(self, kind: str, seed: int) -> World:
         """Return a service of this regime: durations of a kind, limits of the three kinds in turn."""
         durations_s = draw_durations(kind, self.jobs, self.typical_s, random.Random(seed))
         limiter = ("bucket", "log", "window")[seed % 3]
-        return World(durations_s=durations_s, rate=self.rate, in_flight=self.in_flight, kind=limiter)
+        return World(
+            durations_s=durations_s,
+            rate=self.rate,
+            in_flight=self.in_flight,
+            kind=limiter,
+            window_s=self.window_s,
+            retry_after=self.retry_after,
+        )
 
 
 REGIMES = {
@@ -57,6 +66,15 @@ REGIMES = {
     "slots, videos": Regime(jobs=200, typical_s=150, rate=10, in_flight=50, polling=DOCUMENTED, most_polls=8),
     "few slots": Regime(jobs=120, typical_s=30, rate=20, in_flight=20, polling=BRISK, most_polls=5),
     "neither, one cohort": Regime(jobs=150, typical_s=40, rate=50, polling=DOCUMENTED, most_polls=2.2),
+    "rate by the minute": Regime(
+        jobs=300,
+        typical_s=120,
+        rate=1,
+        polling=DOCUMENTED,
+        most_polls=1.6,
+        window_s=60.0,
+        retry_after="none",
+    ),
     "neither, brisk": Regime(jobs=300, typical_s=30, rate=100, polling=BRISK, most_polls=2.2),
 }
 

@@ -8,7 +8,7 @@ Whether a 429 is about the number of tasks at all is not decided here (`rejectio
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.pace.gate import APART_S, FORGET_S, GATE
 from runner.pace.numbers import number
@@ -33,8 +33,10 @@ class FoundTasks:
     size: float = math.inf  # tasks allowed at once; infinite while no limit is known
     fits: float = 0.0  # so many were there for long, and none was refused
     grow_by: float = 1.0
-    every_s: float = CONCURRENCY.grow_every_s  # one more is tried so often
-    patience_s: float = CONCURRENCY.grow_every_s  # the same, after the next refusal
+    every_s: float = field(default_factory=lambda: CONCURRENCY.grow_every_s)  # one more is tried so often
+    patience_s: float = field(
+        default_factory=lambda: CONCURRENCY.grow_every_s
+    )  # the same, after the next refusal
     grow_at: float = math.inf
     closed_at: float = -math.inf  # no submit before, whatever the number
     doubted_at: float = -math.inf

@@ -54,6 +54,9 @@ class RateGate:
     refusals: int = 0  # a pass or two does not end their row
     passed: int = 0  # since the last of them
     lately: float = 0.0  # requests, each of which counts less and less
+    through: float = 0.0  # the same, those that passed
+    through_at: float = -math.inf
+    most_per_s: float = 0.0  # the most of them a second, ever
 
     @property
     def calm(self) -> bool:
@@ -71,8 +74,7 @@ class RateGate:
 
     def lately_per_s(self, now: float) -> float:
         """Return the requests a second of the last seconds."""
-        faded = math.exp((self.sent_at - now) / LATELY_S)
-        return self.lately * faded / LATELY_S
+        return _faded(self.lately, now - self.sent_at) / LATELY_S
 
     def sent(self, now: float, gap_s: float) -> float:
         """Use a permit; the next comes `gap_s` later. Return for how long this one was held back by us.
@@ -85,12 +87,15 @@ class RateGate:
         late_s, since_s = now - allowed_at, now - self.sent_at
         base = allowed_at if late_s <= GATE.late_s else now
         self.free_at = max(base + gap_s, now + LATELY_S if self.half_open else -math.inf)
-        self.lately = self.lately * math.exp(-since_s / LATELY_S) + 1.0
+        self.lately = _faded(self.lately, since_s) + 1.0
         self.sent_at = now
         return since_s if late_s <= max(GATE.late_s, gap_s / 2) and since_s < math.inf else 0.0
 
     def was_passed(self, now: float, *, sent_at: float, gap_s: float) -> None:
         """An answer that was no 429 came."""
+        self.through = _faded(self.through, now - self.through_at) + 1.0
+        self.through_at = now
+        self.most_per_s = max(self.most_per_s, self.through / LATELY_S)
         if sent_at < self.opens_at:
             return
         self.passed += 1
@@ -118,3 +123,7 @@ class RateGate:
             wait_s = min(wait_s * 1.5 ** min(again, 50), GATE.longest_wait_s)
         self.opens_at = now + wait_s
         return wait_s
+
+
+def _faded(count: float, since_s: float) -> float:
+    return count * math.exp(-since_s / LATELY_S)

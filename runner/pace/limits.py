@@ -19,7 +19,7 @@ from runner.pace.numbers import as_kept, taken_up
 from runner.pace.rate import RATE, Rate
 from runner.pace.rejections import REJECTIONS, Cause, Evidence, Response
 
-SLOW = 0.35  # of the rate: it can hardly be the reason of a refusal
+SLOW = 0.5  # of what is known to pass: the rate can hardly be the reason of a refusal
 
 
 class AccountLimits:
@@ -74,6 +74,11 @@ class AccountLimits:
     def counts(self) -> bool:
         """Whether it matters to how many tasks a submit passes."""
         return self._evidence.counts
+
+    @property
+    def unclear(self) -> bool:
+        """Whether nobody knows what the last refusals were about: then those that may have ended are asked about first."""
+        return self.finds_rate and self._evidence.unclear
 
     @property
     def wants_polls(self) -> bool:
@@ -139,8 +144,7 @@ class AccountLimits:
 
     def _refused(self, what: Response) -> Cause:
         now, gate, evidence = what.now, self._gate, self._evidence
-        rate = self._before or self.rate  # as it was before it was unclear
-        known_per_s = max(rate.found_per_s or 0.0, self._under_ceiling(rate)) / self._sharers
+        known_per_s = max(gate.most_per_s, (self._before or self.rate).confirmed_per_s / self._sharers)
         slow = gate.lately_per_s(now) < SLOW * known_per_s and self.tasks.manifests is None
         cause = evidence.cause(
             what,

@@ -44,8 +44,11 @@ def numbers(settings: Any) -> list[Number]:
 
 def as_kept(state: Any) -> dict[str, Any]:
     """Return what of a dataclass is not as it was in the beginning."""
+    new = type(state)()
     return {
-        each.name: value for each in fields(state) if (value := getattr(state, each.name)) != each.default
+        each.name: value
+        for each in fields(state)
+        if (value := getattr(state, each.name)) != getattr(new, each.name)
     }
 
 

@@ -10,7 +10,7 @@ Pure: no clock; seconds are handed in.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.pace.numbers import number
 
@@ -23,7 +23,7 @@ class RateSettings:
         0.98, unit="of the limit", off=1.0,
         serves="requests arrive up to 20 ms early or late, at a service that counts by the second",
     )  # fmt: skip
-    start_per_s: float = number(5.0, unit="requests/s", serves="where the search for a limit begins")
+    start_per_s: float = number(10.0, unit="requests/s", serves="where the search for a limit begins")
     first_step: float = number(
         0.04, unit="of the rate",
         serves="just after the first refusal the limit is known badly: larger steps up",
@@ -50,9 +50,11 @@ IN_A_CLIMB = 0.6  # of the rate: what was sent in the last second, while it doub
 class Rate:
     """The rate of an account, and how well it is known. Seconds are such in which only the rate held requests back."""
 
-    pace_per_s: float = RATE.start_per_s  # infinite: none but the one that is given
+    pace_per_s: float = field(
+        default_factory=lambda: RATE.start_per_s
+    )  # infinite: none but the one that is given
     found_per_s: float | None = None  # the limit as it was met; None: it was not
-    step: float = RATE.first_step  # the next one up
+    step: float = field(default_factory=lambda: RATE.first_step)  # the next one up
     quiet: int = 0  # steps up that passed, in a row
     before_per_s: float = math.inf  # before the last step up; infinite: there was none since a refusal
     stepped_s: float = 0.0  # since the last step up
@@ -71,6 +73,11 @@ class Rate:
     def climbs(self) -> bool:
         """Whether no limit is known at all."""
         return self.found_per_s is None and self.pace_per_s < math.inf
+
+    @property
+    def confirmed_per_s(self) -> float:
+        """The limit as it was met more than once; 0 where it was not."""
+        return self.found_per_s or 0.0 if self.step < RATE.first_step else 0.0
 
     def was_sent(self, held_s: float, *, number: int = 1, free: bool) -> None:
         """A request went, held back by us for so long; `free`: neither refusals nor a ceiling keep the rate down."""
@@ -135,7 +142,6 @@ class Rate:
     def _passed(self, wait_s: float, now_per_s: float) -> float:
         """Return requests a second that passed: of late while we climb; else, where the gate closes for long, over all."""
         if self.climbs:
-            # The first few refused say little: no lower at once than where the search began.
-            return max(now_per_s * IN_A_CLIMB, min(now_per_s, RATE.start_per_s))
+            return now_per_s * IN_A_CLIMB
         over_s = self.cycle_s + (wait_s if wait_s > LONG_WAIT_S and wait_s > 0.1 * self.cycle_s else 0.0)
         return min(max(self.sent - 1, 1) / over_s, now_per_s) if over_s > 0.0 else now_per_s

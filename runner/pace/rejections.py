@@ -45,7 +45,7 @@ class RejectionSettings:
         4.5,
         unit="the same, a refusal",
         off=0.0,
-        serves="a submit refused again while we send at a third of the rate and polls pass: that alone is enough",
+        serves="a submit refused again while we send at half of the rate and polls pass: that alone is enough",
     )
     polls_first: int = number(
         2,

@@ -277,7 +277,7 @@ class Scheduler:
                 proof = waiting.any_allowed(now)
                 if proof is not None:
                     return Choice(Call.POLL, proof, now)
-            if ask is not None and self._early_credit >= 1.0:
+            if ask is not None and (self._early_credit >= 1.0 or self.limits.unclear):
                 return ask
             return Choice(Call.UPLOAD if short else Call.SUBMIT, None, now)
         if ask is not None:
