@@ -49,6 +49,15 @@ def ids(page: Page) -> list[str]:
     return page.locator(".tile .caption .id").all_inner_texts()
 
 
+def shows(page: Page, wanted: list[str]) -> None:
+    """Hold that a page shows these jobs: as soon as it has drawn them, for a busy browser draws late."""
+    for _ in range(100):
+        if ids(page) == wanted:
+            return
+        page.wait_for_timeout(100)
+    assert ids(page) == wanted
+
+
 def choose(page: Page, what: str, value: str) -> None:
     page.get_by_label(what, exact=True).select_option(value)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from runner.reports.data import Report
-from tests.browsing import choose, ids, overflow, summary
+from tests.browsing import choose, ids, overflow, shows, summary
 from tests.report_rows import AUDIO, IMAGE, Row
 
 if TYPE_CHECKING:
@@ -24,19 +24,19 @@ def test_filters_narrow_and_can_be_cleared(open_page: Callable[..., Page], mixed
 
     choose(page, "subject", "cat")
     choose(page, "look", "oil")
-    assert ids(page) == ["cat-oil-1", "cat-oil-2"]
+    shows(page, ["cat-oil-1", "cat-oil-2"])
     page.get_by_text("Clear filters").click()
     choose(page, "State", "failed")
-    assert ids(page) == ["hostile one", "broken"]
+    shows(page, ["hostile one", "broken"])
     choose(page, "State", "removed")
-    assert ids(page) == ["old"]
+    shows(page, ["old"])
     choose(page, "State", "")
     choose(page, "Model", AUDIO)
-    assert ids(page) == ["narrator"]
+    shows(page, ["narrator"])
     choose(page, "Model", "")
     page.fill("#search", "CLAY dog")
     page.wait_for_selector("#summary:has-text('2 of 18')")
-    assert ids(page) == ["dog-clay-1", "dog-clay-2"]
+    shows(page, ["dog-clay-1", "dog-clay-2"])
     page.fill("#search", "no such thing")
     page.get_by_text("No jobs match these filters.").wait_for()
 
@@ -58,7 +58,7 @@ def test_the_head_says_what_needs_attention_and_shows_it(open_page: Callable[...
     assert "3 jobs need attention" in page.locator("#notice").inner_text()
 
     page.get_by_text("Show them").click()
-    assert ids(page) == ["hostile one", "broken", "unknown"]
+    shows(page, ["hostile one", "broken", "unknown"])
     page.get_by_text("How to fix").click()
 
     lines = page.locator("#panel .command code").all_inner_texts()

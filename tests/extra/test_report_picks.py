@@ -16,7 +16,7 @@ from runner.manifest.reference_files import DiskReferences
 from runner.model import Severity
 from runner.reports.data import Report
 from runner.schemas import load_contracts
-from tests.browsing import HOSTILE, choose, ids
+from tests.browsing import HOSTILE, choose, shows
 from tests.report_rows import AUDIO, IMAGE, Row
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def test_picks_outlive_the_page(open_page: Callable[..., Page], mixed: Path) -> 
     page.reload()
     page.keyboard.press("v")
 
-    assert ids(page) == ["cat-ink-2", "poster"]
+    shows(page, ["cat-ink-2", "poster"])
     assert page.locator("#picked").inner_text() == "★ 2"
 
 
@@ -52,7 +52,7 @@ def test_a_browser_that_remembers_nothing_still_works(open_page: Callable[..., P
     page.get_by_label("Pick cat-ink-1").click()
     page.keyboard.press("v")
 
-    assert ids(page) == ["cat-ink-1"]
+    shows(page, ["cat-ink-1"])
     assert "until you close this page" in page.locator("#said").inner_text()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from runner.reports import page as report_page
 from runner.reports.data import Report
-from tests.browsing import FAILED, choose, ids, summary
+from tests.browsing import FAILED, choose, shows, summary
 from tests.report_rows import Row
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_the_same_page_follows_a_stream_of_events(
     live.events.put(("jobs", {"head": report_page.head(after), **changed}))
     page.wait_for_selector(".tile.failed")
 
-    assert ids(page) == ["a", "b", "c", "d"]
+    shows(page, ["a", "b", "c", "d"])
     assert "1 job needs attention" in page.locator("#notice").inner_text()
     choose(page, "look", "oil")
-    assert ids(page) == ["c", "d"]
+    shows(page, ["c", "d"])
