@@ -57,6 +57,7 @@ class ConcurrencyLimit:
         self.found = FoundTasks()
         self._set: int | None = None
         self._kept = math.inf
+        self._others, self._other_runs = 0, 0
 
     @property
     def given(self) -> float:
@@ -81,6 +82,10 @@ class ConcurrencyLimit:
         """Have no more tasks than this part of them: others have the rest."""
         self._kept = tasks
 
+    def beside(self, tasks: int, runs: int) -> None:
+        """So many other runs have so many tasks; of a number that is found all have their part."""
+        self._others, self._other_runs = tasks, runs
+
     def room(self, now: float, in_flight: int) -> bool:
         """Whether one more task may be begun."""
         return now >= self.opens_at(in_flight)
@@ -90,12 +95,14 @@ class ConcurrencyLimit:
         found = self.found
         if in_flight >= min(self.given, self._kept):
             return math.inf
-        return found.closed_at if in_flight < self.size else max(found.closed_at, found.grow_at)
+        if in_flight + self._of_others < self.size:
+            return found.closed_at
+        return max(found.closed_at, found.grow_at)
 
     def sent(self, now: float, in_flight: int) -> None:
         """A submit goes out, with so many tasks in flight before it."""
         found = self.found
-        if self.manifests is not None or in_flight < found.size:
+        if self.manifests is not None or in_flight + self._of_others < found.size:
             return
         # What passes each time was no limit at all, so go faster.
         found.fits = found.size
@@ -124,3 +131,10 @@ class ConcurrencyLimit:
         found.fits = min(found.fits, found.size)
         found.grow_by, found.every_s = 1.0, found.patience_s
         found.grow_at = now + found.every_s
+
+    @property
+    def _of_others(self) -> float:
+        """Tasks of others; half of what would be our part, were all alike, is left to us."""
+        if self.manifests is not None or not self._other_runs:
+            return 0
+        return min(self._others, self.found.size * (1 - 0.5 / (self._other_runs + 1)))

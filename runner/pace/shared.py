@@ -3,8 +3,8 @@
 Each run asks for a few permits at a time (`SharedLimits.asks`). Whoever asks takes up the limits, tells them what was
 answered since, has them give permits, and writes them down again (`grant`); two never do so at once. So there is one
 grid of send times, one gate that a 429 closes, one search for the rate, and one owner of what a 429 means, however many
-runs there are. A run that ends has nothing to give back, and one that comes waits for nobody. How many tasks a run has
-at once stays its own: it is told which of its refusals were about that.
+runs there are; a number of tasks that is to be found is one for all, too. A run that ends has nothing to give back, and
+one that comes waits for nobody.
 
 Pure: what carries the question there and the answer back is `engine/permits.py`. Times there are the server's, in
 seconds; each run turns them into those of its own clock.
@@ -36,7 +36,7 @@ class Asks:
     """What a run asks for, and what it tells.
 
     `given_per_s` is what its manifest allows, `ceiling_per_s` what a person does; None: the rate is found, no ceiling.
-    `known` is what it knows of the limits, for the first of all who asks.
+    `known` and `known_tasks` are what it knows of the limits, for the first of all who asks.
     """
 
     run: str = ""
@@ -47,15 +47,15 @@ class Asks:
     tasks: int | None = None  # that its manifest allows
     told: tuple[Response, ...] = ()
     known: Mapping[str, Any] | None = None
+    known_tasks: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
-    """Permits, when to ask again where there are none, what each answer meant, and the limits as they are now."""
+    """Permits, when to ask again where there are none, and the limits as they are now."""
 
     permits: tuple[float, ...]
     again_at: float
-    causes: tuple[Cause | None, ...]
     kept: Mapping[str, Any]
 
 
@@ -70,14 +70,18 @@ def grant(kept: Mapping[str, Any] | None, asks: Asks, *, now: float) -> tuple[di
     kept = {**(asks.known or {}), **(kept or {})}
     limits = AccountLimits(given_per_s=asks.given_per_s, tasks=ConcurrencyLimit(asks.tasks))
     limits.take_up(kept)
-    runs = {
-        run: each for run, each in kept.get("runs", {}).items() if run != asks.run and each[1] > now - GONE_S
-    }
+    runs = {run: each for run, each in kept.get("runs", {}).items() if each[1] > now - GONE_S}
+    if not runs:  # those before have told it how many tasks they have met
+        limits.tasks.found = FoundTasks()
+        if asks.known_tasks is not None:
+            limits.tasks.refused(now, asks.known_tasks, retry_after_s=None)
+    runs.pop(asks.run, None)
     others = sum(each[0] for each in runs.values())
-    causes = tuple(
-        limits.answered(replace(each, in_flight=each.in_flight + others, running=each.running + others))
-        for each in asks.told
-    )
+    for each in asks.told:
+        what = replace(each, in_flight=each.in_flight + others, running=each.running + others)
+        limits.answered(what)
+        if what.submit and not what.rejected:
+            limits.tasks.sent(now, what.in_flight)
     last_at = kept.get("last_at", -math.inf)  # under a ceiling: the permit given last
     gap_s = 0.0 if asks.ceiling_per_s is None else 1.0 / asks.ceiling_per_s
     permits: list[float] = []
@@ -93,7 +97,7 @@ def grant(kept: Mapping[str, Any] | None, asks: Asks, *, now: float) -> tuple[di
         last_at = at if at > last_at + gap_s + GATE.late_s else last_at + gap_s
     runs[asks.run] = [asks.in_flight, now]
     kept = {**kept, **limits.as_kept(), "last_at": last_at, "runs": runs}
-    return kept, Granted(permits=tuple(permits), again_at=again_at, causes=causes, kept=kept)
+    return kept, Granted(permits=tuple(permits), again_at=again_at, kept=kept)
 
 
 @dataclass(slots=True)
@@ -132,14 +136,12 @@ class SharedLimits(AccountLimits):
         super().__init__(given_per_s=given_per_s, rate=rate, tasks=tasks)
         self._run = run
         self._known = {self._kind: self.as_kept()[self._kind]}
-        self._met = False  # whether all together have met a number of tasks
         self._asked_by = 1
         self._time = _ServersTime()
         self._permits: deque[float] = deque()
         self._again_at = -math.inf
         self._asking = False
         self._told: deque[Response] = deque(maxlen=PASSES_KEPT)
-        self._on_their_way: tuple[Response, ...] = ()
         self._in_flight = 0
         self.wake: Callable[[], None] = lambda: None
 
@@ -185,8 +187,11 @@ class SharedLimits(AccountLimits):
         if not (self._asking or refused or (self._told and self._is_urgent)):
             return None
         ahead_s, given = self._time.ahead_s, self._given_per_s
-        self._on_their_way = tuple(self._told)
+        told = tuple(
+            replace(each, now=each.now + ahead_s, sent_at=each.sent_at + ahead_s) for each in self._told
+        )
         self._told.clear()
+        size = self.tasks.found.size
         return Asks(
             run=self._run,
             number=max(math.ceil(AHEAD_S * self.rate_per_s / self._asked_by), 1) if self._asking else 0,
@@ -194,11 +199,9 @@ class SharedLimits(AccountLimits):
             given_per_s=given if given is None else self._set_per_s or given,
             ceiling_per_s=self._set_per_s if given is None else None,
             tasks=self.tasks.manifests,
-            told=tuple(
-                replace(each, now=each.now + ahead_s, sent_at=each.sent_at + ahead_s)
-                for each in self._on_their_way
-            ),
+            told=told,
             known=self._known,
+            known_tasks=int(size) if size < math.inf else None,
         )
 
     def granted(self, told: Granted, *, server_s: float, asked_at: float, answered_at: float) -> None:
@@ -206,9 +209,6 @@ class SharedLimits(AccountLimits):
         self._time.told(server_s, asked_at=asked_at, answered_at=answered_at)
         ahead_s = self._time.ahead_s
         self.take_up(told.kept, later_s=-ahead_s)
-        for what, cause in zip(self._on_their_way, told.causes, strict=True):
-            if cause is Cause.TOO_MANY:
-                self.tasks.refused(what.now, what.in_flight, retry_after_s=what.retry_after_s)
         self._asking = False
         self._again_at = told.again_at - ahead_s
         since = [each for each in self._told if each.rejected]
@@ -222,11 +222,10 @@ class SharedLimits(AccountLimits):
         self._asked_by = sharers
 
     def take_up(self, kept: Mapping[str, Any], later_s: float = 0.0) -> None:
-        """Be as the limits of all are, but for the number of tasks; that goes back where theirs does."""
-        own, met = self.tasks.found, self._met
+        """Be as the limits of all are; of the number of tasks others have their part."""
         super().take_up(kept, later_s)
-        self._met = math.isfinite(self.tasks.found.size)
-        self.tasks.found = FoundTasks() if met and not self._met else own
+        runs = {run: each[0] for run, each in kept.get("runs", {}).items() if run != self._run}
+        self.tasks.beside(sum(runs.values()), len(runs))
 
     @property
     def _is_urgent(self) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 
 import pytest
 
 from runner.pace.limits import AccountLimits
 from runner.pace.rate import Rate
-from runner.pace.rejections import Cause, Response
-from runner.pace.shared import VOID_S, Asks, Granted, SharedLimits, grant
+from runner.pace.rejections import Response
+from runner.pace.shared import VOID_S, Asks, SharedLimits, grant
 from tests.bench.several import most_in_a_second
 from tests.simulation import Outcome, Timeline, World, run_several, shared_by
 
@@ -107,34 +108,39 @@ def test_a_person_sets_the_rate_of_one_manifest_and_that_of_another_stays() -> N
     assert len(told.permits) > 1
 
 
-@pytest.mark.parametrize(("later_s", "cause"), [(1.0, Cause.TOO_MANY), (60.0, Cause.TOO_FAST)])
-def test_a_refusal_is_judged_by_what_all_have_at_the_service(later_s: float, cause: Cause) -> None:
-    """Twenty were met as the most. One has fifteen there, another is refused with five; later the first is gone."""
-    met = AccountLimits()
-    met.tasks.refused(0.0, 20, retry_after_s=1.0)
-    kept, _ = grant(met.as_kept(), Asks(run="one", in_flight=15, number=0), now=0.0)
-    now = later_s
-    refused = Response(now=now, sent_at=now, rejected=True, submit=True, in_flight=5, running=5.0)
-
-    _, told = grant(kept, Asks(run="two", in_flight=5, number=0, told=(refused,)), now=now)
-
-    assert told.causes == (cause,)
-
-
-def test_a_run_keeps_to_the_number_of_tasks_that_it_was_refused_with() -> None:
-    limits = SharedLimits(run="1")
-    limits.answered(
-        Response(now=5.0, sent_at=4.9, rejected=True, submit=True, in_flight=7, retry_after_s=2.0)
+def refused(now: float, in_flight: int) -> Response:
+    return Response(
+        now=now, sent_at=now, rejected=True, submit=True, in_flight=in_flight, running=float(in_flight)
     )
-    asks = limits.asks()
-    assert asks is not None
 
-    told = Granted(permits=(), again_at=0.0, causes=(Cause.TOO_MANY,), kept=AccountLimits().as_kept())
-    limits.granted(told, server_s=1005.0, asked_at=5.0, answered_at=5.0)
 
-    assert limits.tasks.size == 7
-    assert limits.tasks.closed_until == 7.0
-    assert limits.next_at(5.0) <= 5.0, "polls go on"
+@pytest.mark.parametrize(("later_s", "tasks"), [(1.0, 20.0), (60.0, math.inf)])
+def test_a_refusal_is_judged_by_what_all_have_at_the_service(later_s: float, tasks: float) -> None:
+    """Twenty were met as the most. One has fifteen there, another is refused with five; later the first is gone."""
+    kept, _ = grant(None, Asks(run="one", in_flight=15, number=0, known_tasks=20), now=0.0)
+
+    kept, _ = grant(kept, Asks(run="two", in_flight=5, number=0, told=(refused(later_s, 5),)), now=later_s)
+
+    limits = AccountLimits()
+    limits.take_up(kept)
+    assert limits.tasks.size == tasks
+
+
+def test_a_number_of_tasks_that_one_run_meets_is_that_of_all_and_each_has_a_part_of_it() -> None:
+    kept, _ = grant(None, Asks(run="1", in_flight=6, number=0, known_tasks=8), now=0.0)
+    kept, told = grant(kept, Asks(run="2", in_flight=2, number=0, told=(refused(5.0, 2),)), now=5.0)
+    one, two, three = (SharedLimits(run=run) for run in ("1", "2", "3"))
+    for each in (one, two, three):
+        each.granted(told, server_s=5.0, asked_at=5.0, answered_at=5.0)
+    now = one.tasks.closed_until + 0.1
+
+    assert one.tasks.size == two.tasks.size == 8
+    assert two.next_at(5.0) <= 5.0, "polls go on"
+    assert one.tasks.room(now, 5)
+    assert not one.tasks.room(now, 6)
+    assert not two.tasks.room(now, 2)
+    assert three.tasks.room(now, 1), "one that comes when all have their tasks finds room for some"
+    assert not three.tasks.room(now, 2)
 
 
 @pytest.mark.parametrize("given", [None, 20.0])
