@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runner.pace.numbers import Number, numbers
-
 PACE = Path(__file__).resolve().parents[1] / "runner" / "pace"
 README = PACE / "README.md"
 # Module, and whether its numbers are about limits that are to be found.
@@ -41,6 +39,31 @@ KINDS = ("uniform", "bimodal", "failing", "constant", "lognormal", "wide")
 PART = re.compile(r"(<!-- generated: numbers -->\n).*?(<!-- end -->)", re.S)
 # A world's ratio moves by so much when only its draws change: what moves less is not shown.
 NOISE = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """One setting."""
+
+    name: str
+    value: float
+    unit: str
+    off: float | None  # the value that takes the mechanism away; None: there is nothing to take away
+    serves: str
+
+
+def numbers(settings: Any) -> list[Number]:
+    """Return the numbers of a settings dataclass, in order."""
+    return [
+        Number(
+            name=each.name,
+            value=getattr(settings, each.name),
+            unit=each.metadata["unit"],
+            off=each.metadata["off"],
+            serves=each.metadata["serves"],
+        )
+        for each in dataclasses.fields(settings)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -230,7 +230,7 @@ class Client:
         for age_s in ages_s:
             job = self._ready.pop()
             self.service.accept(job, -age_s)
-            self.scheduler.accepted(job, shape=self._shape(job), age_s=age_s, now=0.0)
+            self.scheduler.waiting.add(job, shape=self._shape(job), age_s=age_s, now=0.0)
 
     @property
     def now(self) -> float:
@@ -344,18 +344,18 @@ class Client:
                     self._ready.append(job)
                 else:
                     self._accepted_at[job] = now
-                    plan.accepted(job, shape=self._shape(job), age_s=0.0, now=now)
+                    plan.waiting.add(job, shape=self._shape(job), age_s=0.0, now=now)
             case _:
                 outcome.polls += 1
                 if rejected or lost:
-                    plan.poll_unclear(job, now, 0.2)
+                    plan.waiting.unclear(job, now, 0.2)
                 elif ended:
-                    plan.finished(job, now)
+                    plan.waiting.ended(job, now)
                     outcome.lags_s.append(now - self.service.ends[job])
                     outcome.found_at[job] = now
                     self._to_find -= 1
                 else:
-                    plan.still_running(job, now)
+                    plan.waiting.still_running(job, now)
 
     def _shape(self, job: int) -> str:
         return self.world.shapes[job % len(self.world.shapes)]

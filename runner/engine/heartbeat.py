@@ -152,7 +152,7 @@ class Heartbeat:
             charged=charged,
             reserved=reserved,
             cap=run_state.context.budget.max_credits,
-            rate_per_s=run_state.scheduler.rate_per_s,
+            rate_per_s=run_state.scheduler.limits.rate_per_s,
             requests=run_state.tally.requests,
             rejections=run_state.tally.rejections,
             polls=run_state.tally.polls,
@@ -190,7 +190,7 @@ class Heartbeat:
         run_state = self._run_state
         return {
             "seconds": round(run_state.now() - self._began, 3),
-            "rate_per_s": run_state.scheduler.rate_per_s,
+            "rate_per_s": run_state.scheduler.limits.rate_per_s,
             "in_flight": run_state.scheduler.in_flight,
             "eta_s": self._eta_s(),
             "cap": run_state.context.budget.max_credits,

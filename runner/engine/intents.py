@@ -70,7 +70,7 @@ class Intents:
         service = run_state.health.state
         if service.ill or service.submits_are_lost or not service.has_answered:
             return 1
-        return min(math.ceil(AHEAD_S * run_state.scheduler.rate_per_s), PLACES)
+        return min(math.ceil(AHEAD_S * run_state.scheduler.limits.rate_per_s), PLACES)
 
     def wanted(self, open_: Gates, now: float) -> list[int]:
         """Take from the backlog what is to be committed now; the rows."""

@@ -237,7 +237,7 @@ class Engine:
                 question_open=run_state.question_open,
                 submits_open=connections.open(Call.SUBMIT),
                 unclear=self._backlog.unclear,
-                tasks=self._scheduler.waiting,
+                tasks=len(self._scheduler.waiting),
                 places=connections.places(now),
                 service=run_state.health.state,
                 key=run_state.key.state,
@@ -301,7 +301,7 @@ class Engine:
         self._scheduler.offer(now, offer)
         choice = self._scheduler.choose(now)
         while choice.job is not None and not connections.may_ask(choice.job):
-            self._scheduler.poll_unclear(choice.job, now, POSTPONE_S)
+            self._scheduler.waiting.unclear(choice.job, now, POSTPONE_S)
             choice = self._scheduler.choose(now)
         if choice.call is None or choice.at > now:
             if asking and self._scheduler.limits.next_at(now) <= now:

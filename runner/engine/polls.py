@@ -19,7 +19,7 @@ async def ask(run_state: RunState, row: int, sent_at: float) -> None:
     """Ask for one task, and see to what follows."""
     waiting = run_state.waiting.get(row)
     if waiting is None:
-        run_state.scheduler.forget(row)
+        run_state.scheduler.waiting.remove(row)
         return
     try:
         found = await poll_step.poll(run_state.context, row, waiting)
@@ -46,7 +46,7 @@ async def ask(run_state: RunState, row: int, sent_at: float) -> None:
             run_state.surprised(found.surprise)
         if found.trouble is None:
             _heard_of(run_state, row)
-            run_state.scheduler.still_running(row, now)
+            run_state.scheduler.waiting.still_running(row, now)
         else:
             # It has ended, most likely: it tells nothing of how long such tasks take, and is asked ever less often.
             run_state.unanswered.pop(row, None)
@@ -60,7 +60,7 @@ async def ask(run_state: RunState, row: int, sent_at: float) -> None:
         run_state.waiting.pop(row, None)
         run_state.aside.take(row)
         _heard_of(run_state, row)
-        learned_s = run_state.scheduler.finished(row, now)
+        learned_s = run_state.scheduler.waiting.ended(row, now)
         await _ended(run_state, found, learned_s)
 
 
@@ -120,7 +120,7 @@ def _unclear(run_state: RunState, row: int, found: poll_step.Polled, now: float)
         delay_s += retry_delay_s(
             tries["poll", row], base_s=min(1.0, delay_s), cap_s=limits.max_s, draw=run_state.context.draw()
         )
-    run_state.scheduler.poll_unclear(row, now, delay_s)
+    run_state.scheduler.waiting.unclear(row, now, delay_s)
 
 
 async def _ended(run_state: RunState, found: poll_step.Polled, learned_s: float | None) -> None:

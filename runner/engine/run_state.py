@@ -229,7 +229,7 @@ class RunState:
             shape=job.shape,
             since_s=submitted,
         )
-        self.scheduler.accepted(job.row, shape=job.shape, group=job.model, age_s=age_s, now=self.now())
+        self.scheduler.waiting.add(job.row, shape=job.shape, group=job.model, age_s=age_s, now=self.now())
 
     def waits_for(self, most: int) -> tuple[OutJob, ...]:
         """Return the tasks that run at the service, the oldest first; none where there are more."""
@@ -246,7 +246,7 @@ class RunState:
     def drop(self, row: int) -> None:
         """Wait for this task no longer in this run; whoever says so notes why, if it is to be known."""
         self.waiting.pop(row, None)
-        self.scheduler.forget(row)
+        self.scheduler.waiting.remove(row)
 
     def is_given_up(self, row: int, trouble: Trouble, *, age_s: float) -> bool:
         """Whether this run, which has just met a trouble, should wait no longer for it to pass.

@@ -50,7 +50,7 @@ class Times:
         if not resend:
             return True
         # What is asked now has to be known still when the rate lets the next request go.
-        clock.moment_s = max(MOMENT_S, 2.0 / self._scheduler.rate_per_s)
+        clock.moment_s = max(MOMENT_S, 2.0 / self._scheduler.limits.rate_per_s)
         return clock.is_known(resend[0]) or clock.is_silent  # then a person decides
 
     @property

@@ -183,7 +183,7 @@ class Together:
         free = places - scheduler.in_flight - self._run_state.backlog.unclear
         if free < 1 and self._room_there:
             return 0
-        by_rate = AHEAD_S * scheduler.rate_per_s / self._lease.sharers
+        by_rate = AHEAD_S * scheduler.limits.rate_per_s / self._lease.sharers
         return max(math.ceil(min(LOOKAHEAD, by_rate, max(free, places / SOON_FREE))), 1)
 
     def _count(self, begun: Begun) -> None:

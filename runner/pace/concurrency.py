@@ -18,9 +18,7 @@ from runner.pace.numbers import number
 class ConcurrencySettings:
     """Settings of the limit that is found."""
 
-    grow_every_s: float = number(
-        20.0, unit="s", serves="a number that was raised, or met by mistake, is found out"
-    )
+    grow_every_s: float = number(20.0, "s", "a number that was raised, or met by mistake, is found out")
 
 
 CONCURRENCY = ConcurrencySettings()

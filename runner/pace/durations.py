@@ -29,14 +29,13 @@ from runner.pace.numbers import number
 class DurationSettings:
     """Settings of the estimate."""
 
-    remembered: int = number(80, unit="ends", serves="the curve follows a drift: older ones are forgotten")
+    remembered: int = number(80, "ends", "the curve follows a drift: older ones are forgotten")
     anywhere: float = number(
-        0.2, unit="ends", serves="a little belief in any age: a task that outlives all others is asked about"
+        0.2, "ends", "a little belief in any age: a task that outlives all others is asked about"
     )
     near: float = number(
-        3.0, unit="ends", off=1e-6,
-        serves="belief that a task ends not far from where others did: a few that are alike prove little",
-    )  # fmt: skip
+        3.0, "ends", "a task ends not far from where others did: a few alike prove little", off=1e-6
+    )
 
 
 DURATIONS = DurationSettings()

@@ -16,21 +16,17 @@ class GateSettings:
     """Settings of the gate."""
 
     late_s: float = number(
-        0.02, unit="s", off=0.0,
-        serves="a loop that is a little late keeps to the grid of send times and so loses no rate",
-    )  # fmt: skip
+        0.02, "s", "a loop a little late keeps to the grid of send times and loses no rate", off=0.0
+    )
     first_wait_s: float = number(
-        0.25,
-        unit="s",
-        serves="a 429 that does not say how long: the first wait, half as long again each time",
+        0.25, "s", "a 429 that does not say how long: the first wait, half as long again each time"
     )
     longest_wait_s: float = number(
-        30.0, unit="s", serves="the same: half a minute, so that a minute's window is met twice"
+        30.0, "s", "the same: half a minute, so that a minute's window is met twice"
     )
     calm_passes: int = number(
-        10, unit="requests", off=1,
-        serves="a limiter that lets a request pass now and then: the waits grow until so many pass in a row",
-    )  # fmt: skip
+        10, "requests", "one passes now and then: the waits grow until so many pass in a row", off=1
+    )
 
 
 GATE = GateSettings()

@@ -31,21 +31,15 @@ class PollingSettings:
     """Settings of who is asked about, and when."""
 
     price: float = number(
-        0.3,
-        unit="of the mean duration",
-        serves="few polls, and not many seconds late: a poll is worth so much",
+        0.3, "of the mean duration", "few polls, and not many seconds late: a poll is worth so much"
     )
     hurried_price: float = number(
-        0.006, unit="of the mean duration",
-        serves="slots are scarce, or the run ends: each second in which an end is not seen is lost",
-    )  # fmt: skip
-    followers: float = number(
-        3.0, unit="times max_s", off=1.0, serves="few polls of those that outlive all others"
+        0.006, "of the mean duration", "slots are scarce, or the run ends: time until an end is seen is lost"
     )
+    followers: float = number(3.0, "times max_s", "few polls of those that outlive all others", off=1.0)
     unknown: float = number(
-        0.1, unit="chance", off=0.0,
-        serves="too many told from too fast while nothing is known of when tasks end",
-    )  # fmt: skip
+        0.1, "chance", "too many told from too fast while nothing is known of when tasks end", off=0.0
+    )
 
 
 POLLING = PollingSettings()
@@ -124,7 +118,7 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def add(self, job: int, *, shape: Hashable, group: Hashable, age_s: float, now: float) -> None:
+    def add(self, job: int, *, shape: Hashable, group: Hashable = None, age_s: float, now: float) -> None:
         """Take up a job that the service has accepted `age_s` ago."""
         self.remove(job)
         kind = self._kinds.get(shape)

@@ -20,23 +20,19 @@ class RateSettings:
     """Settings of the rate."""
 
     use: float = number(
-        0.98, unit="of the limit", off=1.0,
-        serves="requests arrive up to 20 ms early or late, at a service that counts by the second",
-    )  # fmt: skip
-    start_per_s: float = number(10.0, unit="requests/s", serves="where the search for a limit begins")
+        0.98, "of the limit", "requests arrive early or late, at a service that counts by the second", off=1.0
+    )
+    start_per_s: float = number(10.0, "requests/s", "where the search for a limit begins")
     first_step: float = number(
-        0.04, unit="of the rate",
-        serves="just after the first refusal the limit is known badly: larger steps up",
-    )  # fmt: skip
-    least_step: float = number(0.01, unit="of the rate", serves="few refusals where the limit stays as it is")
+        0.04, "of the rate", "just after the first refusal the limit is known badly: larger steps up"
+    )
+    least_step: float = number(0.01, "of the rate", "few refusals where the limit stays as it is")
     patience: float = number(
-        0.15, unit="s times the step",
-        serves="few refusals: a step of 1 % is taken after 15 s without one, a step of 4 % after 4 s",
-    )  # fmt: skip
+        0.15, "s times the step", "few refusals: a step of 1 % after 15 s without one, of 4 % after 4 s"
+    )
     most_cut: float = number(
-        0.85, unit="of the rate", off=0.0,
-        serves="a gate that was shut for a moment: what would have passed meanwhile is not known, so cut in steps",
-    )  # fmt: skip
+        0.85, "of the rate", "what would have passed a gate that was shut is not known: cut in steps", off=0.0
+    )
 
 
 RATE = RateSettings()

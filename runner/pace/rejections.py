@@ -34,30 +34,22 @@ class RejectionSettings:
     """Settings of the test."""
 
     convinced: float = number(
-        4.0,
-        unit="logarithm of odds",
-        serves="a rate is taken for a number of tasks once in fifty times at most",
+        4.0, "logarithm of odds", "a rate is taken for a number of tasks once in fifty times at most"
     )
     drift: float = number(
-        0.6, unit="the same, a refusal", off=0.0, serves="what chance adds over many refusals is not evidence"
+        0.6, "the same, a refusal", "what chance adds over many refusals is not evidence", off=0.0
     )
     slow: float = number(
-        4.5,
-        unit="the same, a refusal",
-        off=0.0,
-        serves="a submit refused again while we send at half of the rate and polls pass: that alone is enough",
+        4.5, "the same, a refusal", "a submit refused at half of the rate while polls pass is enough", off=0.0
     )
     polls_first: int = number(
-        2,
-        unit="polls",
-        off=0,
-        serves="after a refused submit so many polls have to pass: they are the other witness",
+        2, "polls", "after a refused submit so many polls have to pass: they are the other witness", off=0
     )
     near: float = number(
-        0.8, unit="of the number", serves="a submit refused near a number that was met: it is that number"
+        0.8, "of the number", "a submit refused near a number that was met: it is that number"
     )
     regret_s: float = number(
-        5.0, unit="s", off=0.0, serves="a poll refused so soon after a number was met: it was the rate"
+        5.0, "s", "a poll refused so soon after a number was met: it was the rate", off=0.0
     )
 
 

@@ -15,7 +15,6 @@ from what the service says of itself:
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -34,10 +33,7 @@ class SchedulerSettings:
     """Settings of what goes first."""
 
     early: float = number(
-        0.03,
-        unit="of the requests",
-        off=0.0,
-        serves="polls while submits wait: failures and expiring results are seen",
+        0.03, "of the requests", "polls while submits wait: failures and expiring results are seen", off=0.0
     )
 
 
@@ -96,9 +92,9 @@ class Scheduler:
     """Chooses requests one by one.
 
     The engine says what it has (`offer`), asks `choose`, says `sent` before it sends, `answered` when an HTTP answer
-    came (a submit that got none, or was not sent after all, is `answered` too, with `ok` false), and for polls then
-    one of `still_running`, `poll_unclear`, `finished` or `forget`. All times are readings of one monotonic clock,
-    in seconds.
+    came (a submit that got none, or was not sent after all, is `answered` too, with `ok` false). Of tasks it tells
+    `waiting`: `add` when one is at the service, and after each poll one of `still_running`, `unclear`, `ended` or
+    `remove`. All times are readings of one monotonic clock, in seconds.
 
     Args:
         polling: The limits of polling.
@@ -111,7 +107,7 @@ class Scheduler:
         self.tasks = limits.tasks
         self.durations = durations
         self._polling = polling
-        self._waiting = Waiting(polling, durations)
+        self.waiting = Waiting(polling, durations)
         self._offer = Offer(submits=0, uploads=0)
         self._submitting = 0
         self._sent_with: dict[float, int] = {}  # when a submit was sent -> the tasks in flight then
@@ -121,28 +117,13 @@ class Scheduler:
     @property
     def in_flight(self) -> int:
         """Tasks at the service as far as we know, and submits on their way."""
-        return len(self._waiting) + self._submitting
-
-    @property
-    def waiting(self) -> int:
-        """Jobs waiting for their task to end."""
-        return len(self._waiting)
-
-    @property
-    def rate_per_s(self) -> float:
-        """Requests a second we now allow ourselves."""
-        return self.limits.rate_per_s
-
-    @property
-    def found_rate(self) -> float | None:
-        """The account's limit as met, to be stored for the next run; None while it was not met."""
-        return self.limits.found_per_s
+        return len(self.waiting) + self._submitting
 
     def choose(self, now: float) -> Choice:
         """Return what to send next."""
         offer, best = self._offer, self._best(now)
         if offer.asking and offer.may_poll and not offer.resends:
-            job = self._waiting.any_allowed(now)
+            job = self.waiting.any_allowed(now)
             best = best if job is None else Choice(Call.POLL, job, now)
         if best.call is not None and (gate := self.limits.next_at(now)) > now:
             return Choice(None, None, gate)
@@ -154,8 +135,8 @@ class Scheduler:
         if (offer.submits or offer.uploads) and not self.tasks.room(now, self.in_flight + offer.unclear):
             self._short_of_slots_until = now + max(LATELY_S, 2 * self._polling.min_s)
         to_come = offer.submits or offer.uploads or offer.uploads_in_flight
-        last = not to_come and len(self._waiting) <= LAST
-        self._waiting.hurry(last or now < self._short_of_slots_until)
+        last = not to_come and len(self.waiting) <= LAST
+        self.waiting.hurry(last or now < self._short_of_slots_until)
 
     def sent(self, now: float, call: Call, job: int | None = None) -> None:
         """A request goes out: the permit is used."""
@@ -168,7 +149,7 @@ class Scheduler:
             case Call.POLL:
                 self._early_credit = max(self._early_credit - 1.0, 0.0)
                 if job is not None:
-                    self._waiting.sent(job, now)
+                    self.waiting.sent(job, now)
             case _:
                 pass
 
@@ -202,7 +183,7 @@ class Scheduler:
             in_flight = self._sent_with.pop(sent_at, self.in_flight)
         running = apart = 0.0
         if rejected or (submit and self.limits.counts):
-            running, apart = self._waiting.reckon(now)
+            running, apart = self.waiting.reckon(now)
         if rejected or ok:
             self.limits.answered(
                 Response(
@@ -218,48 +199,18 @@ class Scheduler:
                 )
             )
 
-    def accepted(
-        self, job: int, *, shape: Hashable, age_s: float, now: float, group: Hashable = None
-    ) -> None:
-        """The job's task is at the service.
-
-        Args:
-            job: Its number.
-            shape: What decides how long it takes (model and params).
-            age_s: Seconds since the service accepted it: 0 for a fresh submit.
-            now: The clock.
-            group: A wider group to learn from while the shape is new (the model).
-        """
-        self._waiting.add(job, shape=shape, group=group, age_s=age_s, now=now)
-
-    def still_running(self, job: int, now: float) -> None:
-        """A poll answered: the task has not ended."""
-        self._waiting.still_running(job, now)
-
-    def poll_unclear(self, job: int, now: float, delay_s: float) -> None:
-        """A poll told nothing (no answer, 5xx, 429): ask again after `delay_s`."""
-        self._waiting.unclear(job, now, delay_s)
-
-    def finished(self, job: int, now: float) -> float | None:
-        """The task has ended. Return its duration as well as polls tell it, to be stored; None if hardly."""
-        return self._waiting.ended(job, now)
-
     def nudge(self, job: int, now: float) -> None:
         """Somebody from outside says that the job's task has ended: ask at the next permit.
 
         It is a hint: the poll stays the only witness, and two polls of one job stay `min_s` apart.
         """
-        self._waiting.nudge(job, now)
-
-    def forget(self, job: int) -> None:
-        """Wait for this job no longer."""
-        self._waiting.remove(job)
+        self.waiting.nudge(job, now)
 
     # --- inside ---
 
     def _best(self, now: float) -> Choice:
         """Return the best request and when it may be made, were there no rate."""
-        waiting, offer = self._waiting, self._offer
+        waiting, offer = self.waiting, self._offer
         wanted = offer.submits > 0 or offer.uploads > 0
         in_flight = self.in_flight + offer.unclear
         room = wanted and self.tasks.room(now, in_flight)

@@ -19,12 +19,12 @@ import httpx
 
 from runner import __version__
 from runner.model import Json
-from runner.pace.backoff import http_date_s, parse_retry_after
 from runner.results.coding import GZIP_MARK, TooMuchUnpacked, Unpacker, coding_of
 from runner.results.media import HEAD_BYTES, looks_like_text
 from runner.service.account import Account
 from runner.service.hiding import KeyHider, each_text
 from runner.service.reply import Reply
+from runner.service.retry_after import http_date_s, parse_retry_after
 from runner.service.transports import in_words, look_at, never_left
 from runner.words import harmless
 

@@ -18,7 +18,6 @@ import anyio.to_thread
 from runner.errors import RunnerError, UsageError
 from runner.lifecycle.ways import Trouble
 from runner.model import Artifact, Job, Kind, ResultPath, State
-from runner.pace.backoff import parse_retry_after
 from runner.results import sidecar
 from runner.results.bucket_errors import BucketTrouble
 from runner.results.fetch import Meter, ResultFetcher
@@ -34,6 +33,7 @@ from runner.results.fetch_errors import (
 from runner.results.files import OutputFolder
 from runner.results.parts import PlaceTrouble, Result
 from runner.results.sidecar import Sidecar
+from runner.service.retry_after import parse_retry_after
 from runner.service.transports import ResultTransport
 from runner.steps import trouble
 from runner.steps.context import RunContext

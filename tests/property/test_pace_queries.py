@@ -20,7 +20,7 @@ class Asked(Scheduler):
             self.limits.next_at(at)
             self.limits.as_kept()
             _ = (self.limits.wants_polls, self.limits.counts, self.limits.has_permit(at))
-            waiting = self._waiting
+            waiting = self.waiting
             waiting.next()
             waiting.nudged()
             waiting.any_allowed(at)
@@ -29,7 +29,7 @@ class Asked(Scheduler):
             for tasks in (0, 5, 500):
                 self.tasks.room(at, tasks)
                 self.tasks.opens_at(tasks)
-            _ = (self.in_flight, self.waiting, self.rate_per_s, self.found_rate)
+            _ = (self.in_flight, self.limits.rate_per_s, self.limits.found_per_s)
         return super().choose(now)
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.pace.backoff import ABSURD_S, parse_retry_after, retry_delay_s
+from runner.pace.backoff import retry_delay_s
+from runner.service.retry_after import ABSURD_S, parse_retry_after
 
 NOW = datetime(2026, 11, 22, 18, 44, 7, tzinfo=UTC)
 

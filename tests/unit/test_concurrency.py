@@ -46,7 +46,7 @@ def test_long_tasks_behind_a_hidden_number_keep_the_rate(seed: int) -> None:
     outcome = Client(world, plan, seed=seed).run()
 
     assert outcome.makespan_s <= 1.05 * 6 * 60.0
-    assert plan.rate_per_s > 10.0
+    assert plan.limits.rate_per_s > 10.0
     assert plan.tasks.size <= 22
 
 

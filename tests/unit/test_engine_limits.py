@@ -172,7 +172,7 @@ async def test_what_is_learned_is_written_while_the_run_goes_on(answer: object, 
         kept = rates.find(world.file.conn, context.account.name)
 
     assert kept is not None
-    assert kept.per_s == at_service.found_rate
+    assert kept.per_s == at_service.limits.found_per_s
     assert (kept.per_s is not None) or not found
     assert kept.learned is not None
     assert kept.learned["pace_per_s"] == pytest.approx(limits.rate_per_s)

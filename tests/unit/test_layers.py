@@ -48,6 +48,7 @@ RULES: tuple[str, ...] = (
     "service.hiding",
     "service.protocol",
     "service.reply",
+    "service.retry_after",
     "service.rivya",
     "words",
 )

@@ -122,7 +122,7 @@ def test_a_slow_account_that_counts_the_last_ten_seconds_is_not_stormed(retry_af
 
     assert outcome.per_thousand <= 60.0
     assert outcome.makespan_s <= 1.35 * oracle_s(world)
-    assert plan.rate_per_s <= 3.0
+    assert plan.limits.rate_per_s <= 3.0
 
 
 @pytest.mark.parametrize("retry_after", ["seconds", "exact", "none"])

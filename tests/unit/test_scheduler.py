@@ -33,10 +33,10 @@ def requests(plan: Scheduler, seconds: float, *, submits: int) -> list[Call]:
         plan.answered(now, choice.call, sent_at=now, rejected=False, retry_after_s=None, ok=True)
         sent.append(choice.call)
         if choice.call is Call.SUBMIT:
-            plan.accepted(job, shape="one", age_s=0.0, now=now)
+            plan.waiting.add(job, shape="one", age_s=0.0, now=now)
             job += 1
         elif choice.job is not None:
-            plan.still_running(choice.job, now)
+            plan.waiting.still_running(choice.job, now)
     return sent
 
 
@@ -127,7 +127,7 @@ def test_the_first_of_tasks_that_all_take_the_same_is_seen_to_end_within_a_few_h
 def test_a_job_that_is_nudged_is_asked_about_at_the_next_permit() -> None:
     plan = scheduler(given=10.0, polling=POLLING)
     for job in range(3):
-        plan.accepted(job, shape="one", age_s=0.0, now=0.0)
+        plan.waiting.add(job, shape="one", age_s=0.0, now=0.0)
 
     plan.nudge(1, 0.0)
     plan.nudge(9, 0.0)  # not one of ours
@@ -139,18 +139,18 @@ def test_a_job_that_is_nudged_is_asked_about_at_the_next_permit() -> None:
 
 def test_polls_of_a_nudged_job_stay_apart_and_one_is_on_its_way_at_a_time() -> None:
     plan = scheduler(given=10.0, polling=POLLING)
-    plan.accepted(1, shape="one", age_s=0.0, now=0.0)
+    plan.waiting.add(1, shape="one", age_s=0.0, now=0.0)
     plan.nudge(1, 0.0)
     plan.sent(0.0, Call.POLL, 1)
 
     plan.nudge(1, 0.2)
     waits = chosen(plan, 5.0, submits=0)
     plan.answered(5.0, Call.POLL, sent_at=0.0, rejected=False, retry_after_s=None, ok=True)
-    plan.still_running(1, 5.0)
+    plan.waiting.still_running(1, 5.0)
     again = chosen(plan, 5.0, submits=0)
     plan.sent(5.0, Call.POLL, 1)
     plan.answered(5.1, Call.POLL, sent_at=5.0, rejected=False, retry_after_s=None, ok=True)
-    plan.still_running(1, 5.1)
+    plan.waiting.still_running(1, 5.1)
     plan.nudge(1, 5.2)
     later = chosen(plan, 5.2, submits=0)
 
@@ -161,9 +161,9 @@ def test_polls_of_a_nudged_job_stay_apart_and_one_is_on_its_way_at_a_time() -> N
 
 def test_a_nudge_is_a_hint_and_is_forgotten_with_its_job() -> None:
     plan = scheduler(given=10.0, polling=POLLING)
-    plan.accepted(1, shape="one", age_s=0.0, now=0.0)
+    plan.waiting.add(1, shape="one", age_s=0.0, now=0.0)
 
     plan.nudge(1, 0.0)
-    plan.forget(1)
+    plan.waiting.remove(1)
 
     assert chosen(plan, 1.0, submits=0).call is None

@@ -209,14 +209,14 @@ async def test_the_rate_is_shared_with_those_who_run_and_with_no_ghosts(
     with world.file.transaction() as conn:
         conn.execute("UPDATE manifests SET key12 = ?", (world.account.key12,))
     at_service = scheduler()
-    alone_per_s = at_service.rate_per_s
+    alone_per_s = at_service.limits.rate_per_s
 
     async with world.context() as context:
         run_state = RunState(context, at_service, RunOptions(), Silent(), lambda: None)
         sharers = await Heartbeat(run_state, Results(run_state, Home())).remember()  # type: ignore[arg-type]
 
     assert sharers == 1 + len(alive)
-    assert at_service.rate_per_s == pytest.approx(alone_per_s * share)
+    assert at_service.limits.rate_per_s == pytest.approx(alone_per_s * share)
 
 
 @pytest.mark.anyio
@@ -236,4 +236,4 @@ async def test_a_rate_is_recorded_as_soon_as_it_is_found() -> None:
         found = rates.find(world.file.conn, context.account.name)
 
     assert found is not None
-    assert found.per_s == at_service.found_rate
+    assert found.per_s == at_service.limits.found_per_s
