@@ -50,6 +50,12 @@ def limited(retry_after_s: float | None, code: str = "rate_limited") -> Answer:
         (understand(Reply(status=429, retry_after_s=30_000.0, page=True)), True),
         (understand(Reply(status=503, retry_after_s=30_000.0)), False),
         (understand(Reply(status=402, data={"error": {"code": "quota_exceeded"}})), True),
+        (understand(Reply(status=400, data={"error": {"code": "billing_hard_limit_reached"}})), True),
+        (understand(Reply(status=400, data={"error": {"code": "concurrency_limit"}})), False),
+        (
+            understand(Reply(status=403, data={"error": {"code": "forbidden", "message": "Quota used up"}})),
+            True,
+        ),
         (understand(Reply(status=403, data={"error": {"code": "forbidden"}}, retry_after_s=600.0)), True),
         (understand(Reply(status=403, data={"error": {"code": "forbidden"}})), False),
     ],

@@ -89,7 +89,34 @@ MEANINGS = [
         (status, error("insufficient_credits"), Meaning.NO_CREDITS)
         for status in (400, 401, 402, 403, 404, 409, 422, 429, 500, 503)
     ],
-    (402, error("payment_required"), Meaning.REFUSED),
+    # So is an account that cannot pay by what other services call it, and by the status that says nothing else.
+    *[
+        (status, error(code), Meaning.NO_CREDITS)
+        for status in (400, 402, 403, 422)
+        for code in ("payment_required", "insufficient_balance", "insufficient_funds", "out_of_credits")
+    ],
+    (402, error("card_declined"), Meaning.NO_CREDITS),
+    (402, error("upstream_timeout"), Meaning.UNCLEAR),
+    (400, error("insufficient_resolution"), Meaning.REFUSED),
+    (503, error("insufficient_balance"), Meaning.UNCLEAR),
+    # A limit of the account is no job's fault.
+    *[
+        (status, error(code), Meaning.RATE_LIMITED)
+        for status in (400, 403, 422)
+        for code in (
+            "billing_hard_limit_reached",
+            "spending_limit_exceeded",
+            "usage_limit_reached",
+            "concurrency_limit_exceeded",
+        )
+    ],
+    (403, error("forbidden", message="Monthly quota exceeded"), Meaning.RATE_LIMITED),
+    (403, error("forbidden", message="You have reached your usage limit."), Meaning.RATE_LIMITED),
+    (403, error("forbidden", message="no"), Meaning.KEY_REFUSED),
+    (403, error("api_scope_denied", message="no quota"), Meaning.KEY_REFUSED),
+    (401, error("api_key_invalid", message="no quota"), Meaning.KEY_REFUSED),
+    (400, error("validation_failed", message="a prompt about a quota"), Meaning.REFUSED),
+    (400, error("prompt_limit_exceeded"), Meaning.REFUSED),
     # 429 whatever it says besides.
     (429, None, Meaning.RATE_LIMITED),
     (429, error("rate_limited"), Meaning.RATE_LIMITED),

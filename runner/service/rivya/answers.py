@@ -15,7 +15,7 @@ from runner.service.protocol import Answer, FailureClass, Meaning
 from runner.service.reply import Reply
 from runner.service.rivya.bodies import reference_urls
 from runner.service.rivya.described import missing_in
-from runner.service.rivya.failures import NO_CREDITS, failure_class, names_a_reference
+from runner.service.rivya.failures import NO_CREDITS, failure_class, names_a_reference, says_empty
 from runner.service.rivya.model_list import contracts_from_list
 from runner.service.rivya.tasks import read_task, said_by
 
@@ -35,17 +35,25 @@ _BETWEEN = (
     "busy",
     "waf",
 )
-# Codes of limits on how much or how often, whatever their status: nothing was made, and later it may be.
-_LIMIT_WORDS = (
+# Codes of limits on how much an account may spend or use: no job is at fault, and nothing but time or a person ends them.
+_QUOTA_WORDS = (
     "quota",
-    "rate_limit",
-    "too_many_requests",
-    "throttl",
-    "daily_limit",
-    "monthly_limit",
-    "hourly_limit",
+    "daily",
+    "weekly",
+    "monthly",
+    "per_day",
+    "per_month",
+    "billing",
+    "spending",
+    "spend_limit",
+    "usage_limit",
+    "plan_limit",
+    "account_limit",
 )
-_QUOTA_WORDS = ("quota", "daily", "monthly", "per_day", "per_month")
+# Of those on how much or how often, whatever their status: nothing was made, and later it may be.
+_LIMIT_WORDS = (*_QUOTA_WORDS, "rate_limit", "too_many_requests", "throttl", "hourly_limit", "concurren")
+# The same in a sentence, where the code says no more than that we may not.
+_QUOTA_SAID = re.compile(r"\bquota\b|\b(daily|weekly|monthly|usage|spending|billing|plan|credit) limit\b")
 # The documented codes are words in small letters. What stands in front of an API may wrap its errors alike, but
 # says "403", "Forbidden" or "FUNCTION_TIMEOUT" there.
 _CODE = re.compile(r"[a-z][a-z0-9_.-]*(\s|$)", re.ASCII)
@@ -66,7 +74,14 @@ def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = N
     code = error.get("code")
     code = said_by(code) if isinstance(code, str) and _CODE.match(code) else ""
     task = None
-    is_error = bool(code) or (reply.status or 0) >= 400
+    status = reply.status
+    is_error = bool(code) or (status or 0) >= 400
+    about_our_key = code.startswith(("api_key", "api_scope"))
+    # 403 would blame our key, which may be good.
+    forbidden = status == 403 and bool(code) and not about_our_key
+    speaks_of_quota = any(word in code for word in _QUOTA_WORDS) or (
+        forbidden and _QUOTA_SAID.search(said_by(error.get("message")).lower()) is not None
+    )
 
     def answer(meaning: Meaning, words: str = "") -> Answer:
         return Answer(
@@ -85,13 +100,12 @@ def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = N
             success=200 <= (reply.status or 0) < 300,
             not_found=reply.status in _NOT_FOUND,
             file_refused=reply.status in _FILE_REFUSED,
-            about_quota=any(word in code.lower() for word in _QUOTA_WORDS),
+            about_quota=speaks_of_quota,
             bad_key=reply.status == 401 and bool(code),
-            about_key=reply.status == 401 or code.startswith(("api_key", "api_scope")),
+            about_key=reply.status == 401 or about_our_key,
             task=task,
         )
 
-    status = reply.status
     if status is None:
         return answer(Meaning.UNCLEAR if reply.sent else Meaning.NEVER_LEFT)
     if 200 <= status < 300:
@@ -101,10 +115,12 @@ def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = N
         return answer(Meaning.OK if reply.data is not None else Meaning.UNCLEAR)
     if status < 400:
         return answer(Meaning.UNCLEAR)
-    if code == NO_CREDITS:
+    if code == NO_CREDITS or (status < 500 and says_empty(code)):
         return answer(Meaning.NO_CREDITS)
-    if status == 429 or (status < 500 and _is_limit(code, status, reply.retry_after_s)):
+    if status == 429 or (status < 500 and (speaks_of_quota or _is_limit(code, status, reply.retry_after_s))):
         return answer(Meaning.RATE_LIMITED)
+    if status == 402 and code and not any(word in code for word in _BETWEEN):
+        return answer(Meaning.NO_CREDITS)  # "payment required" is about the account, whatever the code
     if status == 409 or (code == "idempotency_conflict" and status < 500):
         return answer(Meaning.CONFLICT)
     if code == "public_api_disabled":

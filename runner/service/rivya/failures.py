@@ -5,6 +5,21 @@ from __future__ import annotations
 from runner.service.protocol import FailureClass
 
 NO_CREDITS = "insufficient_credits"
+# What other services call it.
+_EMPTY = frozenset(
+    {
+        *(f"insufficient_{what}" for what in ("credit", "balance", "funds", "account_balance")),
+        *(f"not_enough_{what}" for what in ("credits", "credit", "balance", "funds")),
+        *(
+            f"{what}_{end}"
+            for what in ("credits", "credit", "balance")
+            for end in ("exhausted", "insufficient")
+        ),
+        "out_of_credits",
+        "no_credits",
+        "payment_required",
+    }
+)
 _POLICY_WORDS = (
     "moderat",
     "policy",
@@ -34,7 +49,7 @@ def failure_class(*, code: str, status: int | None) -> FailureClass:
     lowered = code.lower()
     if any(word in lowered for word in _POLICY_WORDS):
         return FailureClass.POLICY
-    if lowered == NO_CREDITS:
+    if says_empty(lowered):
         return FailureClass.CREDITS
     if "validation" in lowered or "invalid" in lowered:
         return FailureClass.VALIDATION
@@ -45,6 +60,11 @@ def failure_class(*, code: str, status: int | None) -> FailureClass:
     if status in (400, 413, 415, 422):
         return FailureClass.VALIDATION
     return FailureClass.OTHER
+
+
+def says_empty(code: str) -> bool:
+    """Say whether a code is about an account that cannot pay."""
+    return code == NO_CREDITS or code in _EMPTY
 
 
 def names_a_reference(code: str, message: str, urls: tuple[str, ...]) -> bool:

@@ -81,7 +81,7 @@ OPEN_QUESTIONS: tuple[OpenQuestion, ...] = (
     OpenQuestion(
         "no_credits",
         "status of `insufficient_credits`",
-        "known by its code, whatever the status; it may come as a failed task too",
+        "known by its code, whatever the status, and by codes that say the same; 402 in the API's own shape counts as well; it may come as a failed task too",  # noqa: E501
         "another code is a refusal like any other: the job fails, nothing is charged",
     ),
     OpenQuestion(
@@ -93,7 +93,7 @@ OPEN_QUESTIONS: tuple[OpenQuestion, ...] = (
     OpenQuestion(
         "quota",
         "a quota with another status than 429",
-        "a code about a quota or a limit, or `Retry-After` with 400, 402, 403 or 422, is waited for",
+        "a code about a quota, a limit or billing, a 403 that speaks of a quota, or `Retry-After` with 400, 402, 403 or 422, is waited for",  # noqa: E501
         "a refusal for good: the run waits as long as its patience",
     ),
     OpenQuestion(
