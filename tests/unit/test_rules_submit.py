@@ -398,6 +398,63 @@ def test_a_conflict_is_repeated_at_most_8_times_or_10_minutes(
     assert CONFLICT_SPAN_S == 600.0
 
 
+SHOWN = [
+    (409, TASK),
+    (409, {"data": TASK}),
+    (409, {**error("idempotency_conflict"), "generation": TASK}),
+    (409, {"error": {"code": "idempotency_conflict", "details": TASK}}),
+    (409, {"error": {"code": "request_already_accepted", "task": {**TASK, "status": "succeeded"}}}),
+    (422, {**error("duplicate_client_request_id"), "task": TASK}),
+]
+NOT_SHOWN = [
+    (409, {**error("task_limit"), "task": TASK}, Meaning.CONFLICT),  # some task is in the way
+    (409, {**TASK, "model": "another"}, Meaning.CONFLICT),
+    (409, {**TASK, "model": None}, Meaning.CONFLICT),
+    (409, {**TASK, "status": "failed"}, Meaning.CONFLICT),  # another round may follow that
+    (409, {**TASK, "status": "conflict"}, Meaning.CONFLICT),
+    (409, {"id": "task_1"}, Meaning.CONFLICT),
+    (422, {**error(), "task": TASK}, Meaning.REFUSED),
+    (422, TASK, Meaning.UNCLEAR),
+    (502, {**error("idempotency_conflict"), "task": TASK}, Meaning.UNCLEAR),
+]
+
+
+@pytest.mark.parametrize(("status", "data"), SHOWN)
+@pytest.mark.parametrize("earlier_unclear", [0, 2])
+def test_a_key_that_is_known_with_its_task_shown_is_accepted(
+    status: int, data: Any, earlier_unclear: int
+) -> None:
+    answer = understand(Reply(status=status, data=data), body=BODY)
+
+    found = outcome(answer, earlier_unclear=earlier_unclear)
+
+    assert found.after is After.WAITING
+    assert found.task is not None
+    assert found.task.id == "task_1"
+
+
+@pytest.mark.parametrize(("status", "data", "meaning"), NOT_SHOWN)
+def test_nothing_less_than_the_task_of_a_known_key_is_taken_for_ours(
+    status: int, data: Any, meaning: Meaning
+) -> None:
+    assert understand(Reply(status=status, data=data), body=BODY).meaning is meaning
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"error": {"code": "idempotency_conflict", "message": "known", "details": {"generation_id": "t7"}}},
+        {"error": {"code": "idempotency_conflict", "message": "known", "task_id": "t7"}},
+        {"task_id": "t7"},
+    ],
+)
+def test_a_conflict_names_the_task_that_it_is_about_so_that_it_can_be_attached(data: Any) -> None:
+    answer = understand(Reply(status=409, data=data, detail="HTTP 409, application/json"), body=BODY)
+
+    assert answer.meaning is Meaning.CONFLICT
+    assert answer.words().endswith("; it names task t7")
+
+
 # --- reference urls that are gone -----------------------------------------------------------------
 
 URL = "https://files.example/ABC?sig=1"

@@ -11,13 +11,13 @@ from runner.model import Json, Upload
 from runner.service.addresses import is_loopback
 from runner.service.amounts import credits_of, number_of
 from runner.service.hiding import MARK
-from runner.service.protocol import Answer, FailureClass, Meaning
+from runner.service.protocol import Answer, FailureClass, Meaning, TaskStatus, TaskView
 from runner.service.reply import Reply
-from runner.service.rivya.bodies import reference_urls
+from runner.service.rivya.bodies import model_of, reference_urls
 from runner.service.rivya.described import missing_in
 from runner.service.rivya.failures import NO_CREDITS, failure_class, names_a_reference, says_empty
 from runner.service.rivya.model_list import contracts_from_list
-from runner.service.rivya.tasks import read_task, said_by
+from runner.service.rivya.tasks import other_id, read_task, said_by
 
 # 4xx that speak of a request under way, or of what was behind it: not of what it asked for.
 _MAY_HAVE_WORKED = frozenset({408, 423, 424, 425, 499})
@@ -121,8 +121,11 @@ def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = N
         return answer(Meaning.RATE_LIMITED)
     if status == 402 and code and not any(word in code for word in _BETWEEN):
         return answer(Meaning.NO_CREDITS)  # "payment required" is about the account, whatever the code
+    if body is not None and (named := _made_before(reply.data, error, code, status, body)) is not None:
+        task = named
+        return answer(Meaning.OK)
     if status == 409 or (code == "idempotency_conflict" and status < 500):
-        return answer(Meaning.CONFLICT)
+        return _with_task(answer(Meaning.CONFLICT), reply.data, error)
     if code == "public_api_disabled":
         return answer(Meaning.DISABLED)
     if not code or status >= 500 or status in _MAY_HAVE_WORKED or any(word in code for word in _BETWEEN):
@@ -134,6 +137,37 @@ def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = N
     if urls and names_a_reference(refused.code, refused.message, urls):
         return replace(refused, stale_urls=urls)
     return refused
+
+
+# Codes that say of a key, or of a `client_request_id`, that it is known.
+_KNOWN_KEY = ("idempoten", "duplicate", "already", "exists")
+
+
+def _made_before(
+    data: Mapping[str, Json] | None, error: Mapping[str, Json], code: str, status: int, body: bytes
+) -> TaskView | None:
+    """Return the task that a refusal shows as what this key has made already; None where it shows none.
+
+    Only a whole generation object of the same model counts, and none that failed: another round may follow that.
+    """
+    if status >= 500 or not (any(word in code for word in _KNOWN_KEY) if code else status == 409):
+        return None
+    for place in (data, error, error.get("details")):
+        task = read_task(place) if isinstance(place, Mapping) else None
+        known = task is not None and task.status not in (TaskStatus.OTHER, TaskStatus.FAILED)
+        if task is not None and known and task.model == model_of(body):
+            return task
+    return None
+
+
+def _with_task(answer: Answer, data: Mapping[str, Json] | None, error: Mapping[str, Json]) -> Answer:
+    """Return a conflict whose message names the task that it is about, if any: a person may attach it."""
+    places = (error, error.get("details"), data)
+    found = (other_id(place) for place in places if isinstance(place, Mapping))
+    task_id = said_by(next(filter(None, found), None))
+    if not task_id or task_id in answer.message:
+        return answer
+    return replace(answer, message=f"{answer.message}; it names task {task_id}")
 
 
 def _is_limit(code: str, status: int, retry_after_s: float | None) -> bool:

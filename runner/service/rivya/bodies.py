@@ -46,3 +46,8 @@ def reference_urls(body: bytes) -> tuple[str, ...]:
     """Return the urls of references inside a body of `body_of`."""
     items = json.loads(body)["params"].get("referenceMediaItems", [])
     return tuple(item["url"] for item in items)
+
+
+def model_of(body: bytes) -> str:
+    """Return the model that a body of `body_of` asks for."""
+    return str(json.loads(body)["model"])

@@ -39,7 +39,7 @@ OPEN_QUESTIONS: tuple[OpenQuestion, ...] = (
     OpenQuestion(
         "key_at_work",
         "key of a request that is still worked on",
-        "409 while it is; or the service takes it for new",
+        "409 while it is, and a task that such an answer shows is taken for ours; or the service takes it for new",
         "the first is asked eight times, then a person decides; against the second, `resend_after` waits before the same key goes out",  # noqa: E501
     ),
     OpenQuestion(

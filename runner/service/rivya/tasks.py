@@ -127,12 +127,17 @@ def _id_of(value: Mapping[str, Json]) -> str | None:
     plain = _usable(value.get("id"))
     if plain is not None and _is_generation(value):
         return plain
-    named = next((found for name in _OTHER_ID_NAMES if (found := _usable(value.get(name)))), None)
+    named = other_id(value)
     if named is not None or plain is None:
         return named
     # `req_…` is what ids of requests look like in the documentation.
     of_request = plain.startswith("req_") or plain in (value.get("requestId"), value.get("request_id"))
     return None if of_request else plain
+
+
+def other_id(value: Mapping[str, Json]) -> str | None:
+    """Return the task's id that an object which is no task names, None where it names none."""
+    return next((found for name in _OTHER_ID_NAMES if (found := _usable(value.get(name)))), None)
 
 
 def _usable(task_id: Json) -> str | None:
