@@ -56,7 +56,7 @@ from runner.service.rivya.endpoints import open_service
 from runner.service.transports import ResultTransport, check, get_ready, open_result_transport
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
-from runner.store import diff, durations, jobs, rates, result_hosts, staging
+from runner.store import diff, durations, jobs, ledger, rates, result_hosts, staging
 from runner.store.begun_jobs import Quota
 from runner.store.database import StateDatabase, empty_database, open_database
 from runner.store.writer import GroupWriter
@@ -525,7 +525,10 @@ async def _go(
         left_out = staging.rows_not_staged(file.conn, settings.name)
         engine = Engine(context, scheduler, downloads, replace(request.options, left_out=left_out), progress)
         if any(jobs.counts(file.conn, settings.name).get((state, True)) for state in ASK_THE_SERVICE):
+            charged, _ = ledger.all_totals(file.conn)
             looked = await look(service, results, result_hosts.known(file.conn, account.service))
+            silent = ledger.names_no_amounts(file.conn, account.service)
+            engine.balance_is(looked.balance, charged=charged, silent=silent)
             _handle_findings(looked, engine, request.options, announce)
         async with anyio.create_task_group() as group:
             group.start_soon(get_ready_for_the_end)

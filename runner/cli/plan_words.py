@@ -175,14 +175,19 @@ def comparison_lines(found: Comparison) -> list[str]:
 MOST_CHARGED = 5
 
 
-def charged_lines(prices: Sequence[Charged]) -> list[str]:
-    """Return the lines after a run: what was expected, what was charged, and where these differ, by price."""
+def charged_lines(prices: Sequence[Charged], *, silent: bool = False) -> list[str]:
+    """Return the lines after a run: what was expected, what was charged, and where these differ, by price.
+
+    Of a `silent` service, which names no amounts, nobody knows what was charged.
+    """
     jobs = sum(each.jobs for each in prices)
     if not jobs:
         return []
     expected, charged = sum(each.expected for each in prices), sum(each.charged for each in prices)
     of = f"for {counted(jobs, 'job')}"
     off = [each for each in prices if abs(each.charged - each.expected) > EPSILON]
+    if not off and silent:
+        return field("counted", f"{credits_in_words(charged)} {of}: the service names no amounts")
     if not off:
         return field("charged", f"{credits_in_words(charged)} {of}, just as expected")
     percent = f" ({100 * (charged / expected - 1):+.0f}%)" if expected else ""

@@ -424,7 +424,7 @@ def print_result(result: RunResult, request: RunRequest) -> None:
         else "this run   nothing to send",
         f"results    {near(result.output_dir)}",
     ]
-    lines[2:2] = charged_lines(result.prices)
+    lines[2:2] = charged_lines(result.prices, silent=result.silent)
     show("\n".join(lines))
     if isinstance(result.report, ObjectPath):
         show(f"report     {result.report}")
@@ -516,6 +516,8 @@ def _run_again(result: RunResult, again: str) -> str | None:
     left -= sum(group.count for group in result.stuck if group.listed and group.settled)
     left -= result.held
     free = stuck_jobs.free_way(result.stuck)
+    if code is Exit.CREDITS and result.ended.to_see:
+        return f"{again}    ({result.ended.to_see})"
     if code is Exit.CREDITS and result.surprises:
         return f"{again}    (accepts the charge and continues)"
     if code is Exit.CREDITS:

@@ -83,6 +83,8 @@ class Conditions(NamedTuple):
     nothing_new: bool = False  # no more submits; what is paid is brought home
     paused: bool = False  # by a person
     room: bool = True  # for one more job: under caps, --limit, the canary
+    balance_wanted: bool = False  # it is to be asked for before anything new is paid
+    one_by_one: bool = False  # nothing new is paid while something else has not ended
     hosts_away: bool = False  # results could not be fetched if there were any
     closed_until: float = OPEN_S  # too many tasks at once: no submit before
     question_open: bool = False
@@ -121,7 +123,9 @@ def gates(at: Conditions) -> Gates:
     now, holds = at.now, at.holds
     new_at, again_at = _submits_at(at, holds.submits), _submits_at(at, holds.repeats)
     ever = not (at.stopped or at.nothing_new or at.hosts_away or at.paused or holds.submits.beyond)
-    submit = ever and now >= new_at and not _waits_for_an_answer(at)
+    out = at.tasks or at.submits_open or at.unclear
+    alone = not at.balance_wanted and not (at.one_by_one and out)
+    submit = ever and now >= new_at and alone and not _waits_for_an_answer(at)
     closed_until = _closed_until(at)
     opens_at = at.places.change_at
     for time in (new_at, again_at, holds.uploads.until, holds.polls.until, at.time.ask_at, at.closed_until):
@@ -151,6 +155,8 @@ def _closed_until(at: Conditions) -> float:
 
 def _asks(at: Conditions, again_at: float) -> bool:
     if at.service.question_first:
+        return True
+    if at.balance_wanted and not at.question_open:
         return True
     time_at = max(at.time.ask_at, again_at, at.closed_until)
     return not at.question_open and at.now >= min(at.key.ask_at, time_at)

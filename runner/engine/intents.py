@@ -68,6 +68,8 @@ class Intents:
     def _most(self) -> int:
         run_state = self._run_state
         service = run_state.health.state
+        if run_state.balance.trying:
+            return 1
         if service.ill or service.submits_are_lost or not service.has_answered:
             return 1
         return min(math.ceil(AHEAD_S * run_state.scheduler.limits.rate_per_s), PLACES)

@@ -30,6 +30,7 @@ from runner.engine.view import Ended, Progress, RunOptions
 from runner.errors import Exit, RunnerError
 from runner.host.clock import epoch
 from runner.model import Job, State
+from runner.money.budget import is_capped
 from runner.pace.scheduler import Call, Offer, Scheduler
 from runner.steps.context import RunContext
 from runner.steps.download import Downloads
@@ -98,6 +99,17 @@ class Engine:
         """Take it that the service has answered properly in this run, before it came to this."""
         self._run_state.health.has_answered = True
 
+    def balance_is(self, balance: float | None, *, charged: float, silent: bool) -> None:
+        """Take the account's credits before this run pays for anything, and what is known by then.
+
+        Args:
+            balance: None where it is not known.
+            charged: What counts as charged, in credits.
+            silent: The service names no amounts.
+        """
+        capped = is_capped(self._context.budget)
+        self._run_state.balance.begins(balance if capped else None, charged=charged, silent=silent)
+
     async def run(self) -> Ended:
         """Run to the end.
 
@@ -119,7 +131,12 @@ class Engine:
             background.cancel_scope.cancel()
         if self._fault is not None:
             raise self._fault
-        return Ended(code=self._reasons.code(), reasons=self._reasons.words(), stats=self._heartbeat.stats())
+        return Ended(
+            code=self._reasons.code(),
+            reasons=self._reasons.words(),
+            stats=self._heartbeat.stats(),
+            to_see=self._reasons.to_see,
+        )
 
     async def _join(self, background: anyio.abc.TaskGroup) -> None:
         """Where others work at the same, or for the same account, work together with them."""
@@ -232,6 +249,8 @@ class Engine:
                 nothing_new=self._reasons.no_new,
                 paused=admission.paused,
                 room=admission.has_room(),
+                balance_wanted=run_state.balance.wanted,
+                one_by_one=run_state.balance.trying,
                 hosts_away=self._results.out_of_reach,
                 closed_until=self._scheduler.tasks.closed_until,
                 question_open=run_state.question_open,

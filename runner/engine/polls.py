@@ -126,6 +126,8 @@ def _unclear(run_state: RunState, row: int, found: poll_step.Polled, now: float)
 async def _ended(run_state: RunState, found: poll_step.Polled, learned_s: float | None) -> None:
     job = found.job
     assert job is not None
+    if found.not_named:
+        run_state.not_named()
     run_state.credits_moved()
     if found.surprise is not None:
         run_state.surprised(found.surprise)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.engine.run_state import RunState
+from runner.store import ledger
 
 
 async def ask(run_state: RunState, sent_at: float) -> None:
@@ -12,3 +13,6 @@ async def ask(run_state: RunState, sent_at: float) -> None:
     finally:
         run_state.question_open = False
     run_state.question_answered(answer, sent_at)
+    if run_state.balance.wanted:
+        charged, reserved = await run_state.context.writer.write(ledger.all_totals)
+        run_state.balance_told(answer.balance, counted=charged + reserved)

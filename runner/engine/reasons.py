@@ -17,6 +17,7 @@ class Reasons:
     def __init__(self) -> None:
         self.halted = False
         self.no_new = False
+        self.to_see = ""  # what was charged is for a person to look at: what another run does then, in words
         self._found: dict[Exit, dict[str, None]] = {}  # each reason once, in the order they came
 
     def note(self, code: Exit, why: str) -> None:

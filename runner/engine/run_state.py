@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from runner.engine.admission import Admission
 from runner.engine.aside import Aside
 from runner.engine.backlog import LOOKAHEAD, Backlog
+from runner.engine.balance import Balance
 from runner.engine.health import PATIENCE_S, Breaker, Health, MissingTaskIds
 from runner.engine.key import KeyCheck
 from runner.engine.limits import LimitsKept
@@ -71,6 +72,7 @@ class RunState:
         self.reasons = Reasons()
         self.health = Health(options.patience_s)
         self.key = KeyCheck()
+        self.balance = Balance()
         self.waits = Waits(PATIENCE_S if options.patience_s is None else options.patience_s)
         # What all who work at the manifest have together is counted in the database.
         own = options if context.quota is None else replace(options, limit=None, canary=None)
@@ -348,13 +350,24 @@ class RunState:
         """The service says in no number what a job cost: a person has to look before any more are paid for."""
         if self._unread:
             return
-        self._unread = True
+        self._unread, self.reasons.to_see = True, "accepts the charge and continues"
         self.reasons.stop_submitting(
             Exit.CREDITS,
             f"job {job.id}: the service says that it charged {said!r}, which is no amount we can read; it counts as"
             " reserved or expected. No more jobs were submitted: compare with `rivya-batch credits`, and run again to"
             " continue",
         )
+
+    def not_named(self) -> None:
+        """A payment has ended of which the service has named no amount."""
+        self.balance.not_named()
+
+    def balance_told(self, balance: float | None, *, counted: float) -> None:
+        """Take the account's credits, and what counts as charged or reserved."""
+        why = self.balance.told(balance, counted=counted)
+        if why is not None and not self.reasons.no_new:
+            self.reasons.to_see = "once the price is given; as it is, a few more are tried one by one"
+            self.reasons.stop_submitting(Exit.CREDITS, why)
 
     def doubted(self, job: Job, credits: float) -> None:
         """A task that succeeded is said to cost nothing; it is counted in full. Said once."""

@@ -48,6 +48,8 @@ async def _answered(run_state: RunState, done: Submitted, sent_at: float) -> Non
     if done.state is State.SUBMITTING:
         _again(run_state, done)
     else:
+        if done.not_named:
+            run_state.not_named()
         run_state.credits_moved()
         await _decided(run_state, done)
     if done.surprise is not None:

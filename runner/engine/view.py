@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from runner.errors import EXIT_PRECEDENCE, Exit
@@ -70,11 +70,12 @@ class Ended:
     code: Exit
     reasons: tuple[str, ...]
     stats: dict[str, Any]
+    to_see: str = ""  # what was charged is for a person to look at: what another run does then, in words
 
     def and_also(self, code: Exit, why: str) -> Ended:
         """Return the same end with one more reason; the first code in precedence is that of the run."""
         first = min(self.code, code, key=EXIT_PRECEDENCE.index)
-        return Ended(code=first, reasons=(*self.reasons, why), stats=self.stats)
+        return replace(self, code=first, reasons=(*self.reasons, why))
 
 
 class Progress(Protocol):

@@ -39,6 +39,7 @@ class Polled:
     trouble_age_s: float = 0.0
     surprise: ledger.Surprise | None = None  # its credits are many times what was expected
     unread: str = ""  # what the service says that it charged, where that is no amount
+    not_named: bool = False  # it has succeeded, and the service has named no amount for it at any time
     doubted: float | None = None  # what it counts with, though the service says that it cost nothing
 
 
@@ -142,6 +143,7 @@ def _record(
         failure=failure,
         surprise=settled.surprise,  # of the round that has ended
         unread=task.unread,
+        not_named=paid is not None and paid[0] is None and not task.final,
         doubted=paid[1] if paid and task.final == 0 and paid[1] else None,
     )
 

@@ -78,6 +78,7 @@ class Submitted:
     first_send: bool = False
     reserved: float | None = None  # credits the service has named
     surprise: ledger.Surprise | None = None  # they are many times what was expected
+    not_named: bool = False  # it has succeeded at once, and the service has named no amount for it
 
     @property
     def may_leave(self) -> bool:
@@ -150,6 +151,7 @@ async def send(context: RunContext, ready: Submitted) -> Submitted:
         first_send=ready.first_send,
         reserved=done.reserved,
         surprise=done.surprise,
+        not_named=done.not_named,
     )
 
 
@@ -425,6 +427,7 @@ def _accepted(
         stop=stop,
         reserved=task.reserved,
         surprise=surprise,
+        not_named=after.state is State.DOWNLOADING and not (task.reserved or task.final),
     )
 
 

@@ -139,6 +139,12 @@ def totals(conn: Connection, manifest: str) -> tuple[float, float]:
     return (found["charged"], found["reserved"]) if found else (0.0, 0.0)
 
 
+def all_totals(conn: Connection) -> tuple[float, float]:
+    """Return (charged, reserved) credits of all manifests together, for ever."""
+    found = conn.execute("SELECT sum(charged), sum(reserved) FROM credit_totals").fetchone()
+    return (float(found[0] or 0.0), float(found[1] or 0.0))
+
+
 def day_total(conn: Connection, now_s: float) -> float:
     """Return the credits of the whole workspace in the last 24 hours."""
     found = conn.execute(

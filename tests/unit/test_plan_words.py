@@ -11,10 +11,11 @@ import pytest
 
 from runner.api.plan import CHANGES
 from runner.api.plans.groups import NOTHING_TO_PAY, Known, Range, Totals
-from runner.cli.plan_words import question, summary_words, wrapped
+from runner.cli.plan_words import charged_lines, question, summary_words, wrapped
 from runner.model import Basis, Budget
 from runner.money.budget import Committed, Verdict, judge
 from runner.progress.figures import columns
+from runner.store.price_books import Charged
 
 NO_MONEY: dict[str, Any] = {
     "to_spend": 0.0, "up_to": 0.0, "margin": 0.0, "spent": 0.0, "reserved": 0.0, "last_day": 0.0,
@@ -131,3 +132,14 @@ def test_lines_are_broken_between_words_and_lose_nothing(text: str) -> None:
 
     assert "".join("".join(lines).removeprefix("- ").split()) == "".join(text.split())
     assert all(columns(line) <= 80 or " " not in line.strip("- ") for line in lines)
+
+
+def test_what_a_silent_service_charged_is_not_said_to_be_as_expected() -> None:
+    paid = [
+        Charged(
+            shape="s", model="z-image", params="{}", jobs=3, expected=3.0, charged=3.0, least=1.0, most=1.0
+        )
+    ]
+
+    assert charged_lines(paid) == ["charged    3 for 3 jobs, just as expected"]
+    assert charged_lines(paid, silent=True) == ["counted    3 for 3 jobs: the service names no amounts"]

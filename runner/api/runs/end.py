@@ -56,6 +56,7 @@ class RunResult:
     prices: Sequence[
         Charged
     ]  # what was expected and charged in this run, by price; the largest difference first
+    silent: bool  # the service names no amounts: what is charged is what was expected
     report: ResultPath | None  # the page to look through, where there is one
     no_report: str = ""  # why it could not be written
     replaced: bool = False  # the database, under this run
@@ -85,7 +86,7 @@ def finish(known: BegunRun, ended: Ended, clock: Clock, *, moved: int = 0) -> Ru
     """
     with _of_a_file_that_is_ours(known.file):
         _clean(known.file, known.plan.settings, known.folder)
-        return _finish(known.file, known.plan.settings, known.run_id, ended, clock, known.plan.prices, moved)
+        return _finish(known, ended, clock, moved)
 
 
 @contextmanager
@@ -120,15 +121,8 @@ def _against_the_plan(found: Sequence[Charged], prices: Mapping[str, Estimate]) 
     return sorted(planned, key=lambda each: -abs(each.charged - each.expected))
 
 
-def _finish(
-    file: StateDatabase,
-    settings: Settings,
-    run_id: int,
-    ended: Ended,
-    clock: Clock,
-    prices: Mapping[str, Estimate],
-    moved: int,
-) -> RunResult:
+def _finish(known: BegunRun, ended: Ended, clock: Clock, moved: int) -> RunResult:
+    file, settings, run_id = known.file, known.plan.settings, known.run_id
     with file.transaction() as conn:
         runs.end(conn, run_id, exit_code=int(ended.code), stats=ended.stats, now=rfc3339(clock.wall_s()))
     news = moved or any(ended.stats[what] for what in ("accepted", "done", "failed"))
@@ -157,7 +151,8 @@ def _finish(
             (each.state, each.error_class) for each in reporting.failures(file.conn, settings.name)
         ),
         failed_cost=reporting.cost_of_failed(file.conn, settings.name),
-        prices=_against_the_plan(charged_in_run(file.conn, settings.name, run_id), prices),
+        prices=_against_the_plan(charged_in_run(file.conn, settings.name, run_id), known.plan.prices),
+        silent=ledger.names_no_amounts(file.conn, known.account.service),
         report=report,
         no_report=no_report,
         replaced=file.is_replaced,
