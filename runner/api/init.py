@@ -12,6 +12,7 @@ from pathlib import Path
 from runner.api.manifests.table_draft import drafted_jobs
 from runner.contract import Contract, Param, minimal_job, suggest
 from runner.errors import UsageError
+from runner.manifest.near_files import nearby
 from runner.model import ModelId
 from runner.schemas import load_contracts
 
@@ -54,9 +55,9 @@ def manifest_from(file: Path, table: Path, model: str) -> str:
     """
     contract = _contract(model)
     if not table.is_file():
-        raise UsageError(
-            f"there is no file {table}", hint="--from takes a table or a list: .csv .xlsx .txt .jsonl"
-        )
+        near = nearby(table.absolute().parent, table.name)
+        hint = near or "--from takes a table or a list: .csv .tsv .txt .xlsx .jsonl .json .yaml"
+        raise UsageError(f"there is no file {table}", hint=hint)
     drafted = drafted_jobs(table, file, contract, load_contracts())
     params = [(key, _flow(value), "the model needs it") for key, value in drafted.params.items()]
     return _DRAFT.format(

@@ -165,7 +165,9 @@ def ids_with(path: Path, verdict: Opinion, *, state: str | None, sandbox: bool) 
     known = known_picks(path, state=state, sandbox=sandbox)
     found = {id_: pick.results for id_, pick in known.picks.items() if pick.verdict is verdict}
     if not found:
-        key, how = ("x", "pick --reject") if verdict is Opinion.REJECTED else ("p", "pick")
+        key, how = (
+            ("x", "pick MANIFEST ID… --reject") if verdict is Opinion.REJECTED else ("p", "pick MANIFEST ID…")
+        )
         raise UsageError(
             f"no job of {known.manifest} is {verdict.value}",
             hint=f"press {key} on the page (`rivya-batch serve`), or use `rivya-batch {how}`",

@@ -159,18 +159,20 @@ def _run(arguments: list[str]) -> int:
         return int(Exit.TERMINATED if terminated else Exit.INTERRUPTED)
     except RunnerError as exc:
         from runner.cli.problems import show_error
+        from runner.cli.typed import Advice
 
-        show_error(exc, as_json="--json" in arguments)
+        show_error(exc, as_json="--json" in arguments, advice=Advice.of(cli, arguments))
         return int(exc.exit_code)
     except Exception as exc:  # the last resort: say it without a key in it
         if isinstance(exc, OSError) and exc.filename is None and exc.errno in _OUTPUT_TROUBLE:
             raise
         from runner.cli.problems import show_error, show_fault
+        from runner.cli.typed import Advice
         from runner.store.error_words import as_trouble
 
         trouble = as_trouble(exc)
         if trouble is not None:
-            show_error(trouble, as_json="--json" in arguments)
+            show_error(trouble, as_json="--json" in arguments, advice=Advice.of(cli, arguments))
             return int(trouble.exit_code)
         show_fault(exc)
         return int(Exit.FAULT)

@@ -15,6 +15,7 @@ import click
 from runner.cli.completion import MANIFEST
 from runner.cli.output import complain, json_option, named_state, show, show_json, state_option
 from runner.cli.run_options import CREDITS, sandbox_words
+from runner.cli.typed import Advice
 from runner.errors import Exit, UsageError
 from runner.words import harmless
 
@@ -103,7 +104,7 @@ def command(
         else:
             if tried is not None:
                 show("\n".join(tried_in_words(tried, sandbox=sandbox)))
-            show("\n".join(table(questions, whole=tried is not None)))
+            show("\n".join(table(questions, whole=tried is not None, advice=Advice.here())))
     return int(code)
 
 
@@ -166,11 +167,19 @@ def tried_in_words(tried: Tried, *, sandbox: bool) -> Iterator[str]:
     if tried.kept is not None:
         yield f"kept     {near(tried.kept)}"
     if tried.code is not Exit.OK:
-        yield "open     the job did not end well; `doctor --spend` again continues it if it has not ended"
+        yield "open     the job did not end well; the same command continues it if it has not ended"
 
 
-def table(questions: Sequence[tuple[OpenQuestion, Fact | None]], *, whole: bool) -> Iterator[str]:
-    """Yield what was seen of a service, and what is assumed: all of it, or only how much."""
+def table(
+    questions: Sequence[tuple[OpenQuestion, Fact | None]], *, whole: bool, advice: Advice
+) -> Iterator[str]:
+    """Yield what was seen of a service, and what is assumed: all of it, or only how much.
+
+    Args:
+        questions: What nobody has documented, and what was seen of it.
+        whole: Tell what is assumed, too.
+        advice: Completes the command that is named.
+    """
     from runner.progress.figures import counted
 
     seen = [(question, fact) for question, fact in questions if fact is not None]
@@ -183,7 +192,8 @@ def table(questions: Sequence[tuple[OpenQuestion, Fact | None]], *, whole: bool)
         yield from textwrap.wrap(text, width, subsequent_indent=" " * MARGIN, break_on_hyphens=False)
     if not whole:
         left = counted(len(open_), "thing")
-        yield f"{left} are assumed of the service; `doctor --spend 5` tries what it can"
+        try_it = advice.typed("`rivya-batch doctor --spend 5`")
+        yield f"{left} are assumed of the service; this tries what it can:\n{try_it}"
 
 
 def lines(check: Check) -> Iterator[str]:

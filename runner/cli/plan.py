@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from runner.cli.output import (
     state_option,
     submit_only_option,
 )
+from runner.cli.typed import Advice
 from runner.errors import Exit, UsageError
 from runner.host.environment import names_a_service
 from runner.host.surroundings import Finding, Weight
@@ -224,7 +226,7 @@ def show_plan(
     from runner.api.plans.compare import compared
     from runner.api.runs.room import look_at_room
     from runner.cli.plan_words import comparison_lines, field
-    from runner.manifest.what_if import read_change
+    from runner.manifest.what_if import read_changes
 
     if out is not None and changes:
         raise UsageError(
@@ -240,7 +242,7 @@ def show_plan(
         max_credits=max_credits,
         without=without,
         announce=complain,
-        changes=[read_change(text) for text in changes],
+        changes=read_changes(changes),
     ) as (plan, file):
         against = None
         if other is not None:
@@ -268,9 +270,8 @@ def show_plan(
                 key, _, value = text.partition("=")
                 show("\n".join(field("what if", f"{key} = {value}; no file is changed")))
             if out is not None:
-                show(
-                    "\n".join(field("saved", f"{out}; `rivya-batch run {out}` does exactly this, or nothing"))
-                )
+                again = Advice.here().typed(f"`rivya-batch run {shlex.quote(str(out))}`")
+                show("\n".join(field("saved", f"{out}; {again} does exactly this, or nothing")))
             if against is not None:
                 show("\n".join(comparison_lines(against)))
             if why_no_balance:
@@ -451,13 +452,18 @@ def _print_words(
     if plan.left_out:
         told.append(("left out", f"{plan.left_out.words()}: the mistakes are told above"))
     if any(known.basis is Basis.LISTED for known in plan.totals.known):
-        told.append(("hint", "`rivya-batch run --probe` pays for one job of each price never seen"))
+        probe = Advice.here().typed("`rivya-batch run --probe`")
+        # The command has a line of its own, whole: half of one, pasted, would be another.
+        told.append(
+            ("hint", f"pay for one job of each price never seen, and know them:\n{' ' * HEAD}{probe}")
+        )
     told += [("warning", each) for each in plan.attention]
     told += [("warning", finding.words()) for finding in findings if finding.weight is not Weight.FINE]
     # What is wrong may name a command: elsewhere than on a terminal it stays on one line.
     on_terminal = sys.stdout.isatty()
     for name, text in told:
-        show("\n".join(field(name, text)) if on_terminal else f"{name:<{HEAD}}{text}")
+        wrap = on_terminal and "\n" not in text
+        show("\n".join(field(name, text)) if wrap else f"{name:<{HEAD}}{text}")
 
 
 def _print_groups(plan: Plan, file: StateDatabase) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from runner.api.manifests.opened import InvalidManifest
 from runner.cli.output import complain, complain_in_colours, show_json
+from runner.cli.typed import Advice
 from runner.errors import RunnerError
 from runner.host.environment import known_key
 from runner.manifest import in_order, picture, problem_json, problem_line
@@ -18,16 +19,23 @@ from runner.service.hiding import hider_of
 from runner.words import harmless_lines
 
 
-def show_error(error: RunnerError, *, as_json: bool) -> None:
-    """Print an error we raised on purpose, with what to do about it."""
+def show_error(error: RunnerError, *, as_json: bool, advice: Advice) -> None:
+    """Print an error we raised on purpose, with what to do about it.
+
+    Args:
+        error: What went wrong.
+        as_json: Print an object for programs too.
+        advice: Completes the commands that it names.
+    """
+    message, hint = (scrubbed(advice.typed(text)) for text in (error.message, error.hint))
     problems = in_order(error.problems) if isinstance(error, InvalidManifest) else []
     if as_json:
         document: dict[str, Any] = {
             "v": 1,
             "type": "error",
             "exit_code": int(error.exit_code),
-            "message": scrubbed(error.message),
-            "hint": scrubbed(error.hint),
+            "message": message,
+            "hint": hint,
         }
         if isinstance(error, InvalidManifest):
             document["problems"] = [problem_json(problem) for problem in problems]
@@ -35,9 +43,9 @@ def show_error(error: RunnerError, *, as_json: bool) -> None:
         show_json(document)
     if problems:
         show_problems(problems)
-    complain(f"error: {harmless_lines(scrubbed(error.message))}")
-    if error.hint:
-        complain(f"hint: {harmless_lines(scrubbed(error.hint))}")
+    complain(f"error: {harmless_lines(message)}")
+    if hint:
+        complain(f"hint: {harmless_lines(hint)}")
 
 
 def show_problems(problems: Sequence[Problem]) -> None:

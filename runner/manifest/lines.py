@@ -82,7 +82,10 @@ class LineReader:
             what = "there is a NUL character in this line"
             hint = "delete it"
             if text.count("\0") * 3 > len(text):
-                hint = "it may be UTF-16 without a mark: save it as UTF-8, or write `encoding: utf-16-le`"
+                order = "be" if text.startswith("\0") else "le"  # of two bytes, which one is that of a letter
+                hint = (
+                    f"it may be UTF-16 without a mark: save it as UTF-8, or write `encoding: utf-16-{order}`"
+                )
             self._rows.error(self.number, text.index("\0") + 1, what, "control-character", hint, text)
             raise BadLine
         if not self.first:

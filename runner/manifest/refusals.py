@@ -381,7 +381,8 @@ def _duration(key: str, refusal: Refusal) -> _Words | None:
         return None
     value = refusal.value
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    hint = f"did you mean {value}s?" if number else "a number and s, m, h or d, such as 90m"
+    units = f"write its unit: {value}s, {value}m, {value}h or {value}d"
+    hint = units if number else "a number and s, m, h or d, such as 90m"
     return _Words(f"{key} is {shown(value)}, which is not a duration", "bad-duration", hint)
 
 

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from runner.errors import UsageError
 from runner.manifest.yaml12 import read_yaml
 from runner.manifest.yaml_tree import YamlList, YamlMap
 from runner.model import Json
+
+SETTABLE: Final = frozenset(
+    [
+        "model",
+        "prompt",
+        "params",
+        "references",
+        "mend",
+        "vars",
+        "budget",
+        "prices",
+        "limits",
+        "polling",
+        "retry",
+        "idempotency",
+        "uploads",
+        "output",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +65,20 @@ def read_change(text: str) -> Change:
         what = document.problems[0].what if document.problems else "it is no value"
         raise UsageError(f"--set {text}: {what}", hint="put it in quotes as in a manifest")
     return Change(path, document.value.get("value"))
+
+
+def read_changes(texts: Sequence[str]) -> list[Change]:
+    """Return the changes of a whole manifest, by the keys of its top level.
+
+    Raises:
+        UsageError: One is none, or names no key of a manifest.
+    """
+    changes = [read_change(text) for text in texts]
+    for text, change in zip(texts, changes, strict=True):
+        if change.path[0] not in SETTABLE:
+            what = f"--set {text}: a manifest has no key {change.path[0]}"
+            raise UsageError(what, hint=f"of a param write --set params.{shlex.quote(text)}")
+    return changes
 
 
 def apply_changes(root: YamlMap, changes: Sequence[Change]) -> None:

@@ -265,11 +265,20 @@ def _blank_or_colon(found: re.Match[str]) -> Slip:
 def _blank(char: str, offset: int, meant: str | None = None) -> Slip:
     name = f"{unicodedata.name(char, 'unnamed').lower()} (U+{ord(char):04X})"
     if unicodedata.category(char) == "Zs":
-        what = f"there is a {name} here, not an ordinary space"
+        what = f"there is {with_article(name)} here, not an ordinary space"
         hint = "type an ordinary space instead; text that needs it goes in quotes"
     else:
         what, hint = f"there is an invisible {name} here", "delete it; text that needs it goes in quotes"
     return Slip(offset, what, hint, "odd-blank", meant)
+
+
+def with_article(name: str) -> str:
+    """Return a noun with `a` or `an` before it.
+
+    >>> with_article("en dash"), with_article("thin space")
+    ('an en dash', 'a thin space')
+    """
+    return f"{'an' if name[:1] in 'aeio' else 'a'} {name}"
 
 
 def strange_at(line: str, offset: int) -> Slip | None:
@@ -279,9 +288,8 @@ def strange_at(line: str, offset: int) -> Slip | None:
 
 
 def _odd_dash(char: str, offset: int) -> Slip:
-    what = (
-        f"this is no `-` but a {unicodedata.name(char).lower()} (U+{ord(char):04X}), which YAML takes as text"
-    )
+    name = with_article(unicodedata.name(char).lower())
+    what = f"this is no `-` but {name} (U+{ord(char):04X}), which YAML takes as text"
     return Slip(offset, what, "type `- `, a hyphen and a space", "odd-dash")
 
 

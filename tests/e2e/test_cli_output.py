@@ -106,9 +106,11 @@ def test_a_rehearsal_is_not_mistaken_for_nothing(command: Command, manifest: Pat
     asked = command("workers")  # has no rehearsals
     assert asked.code == 2
     assert "--sandbox" not in asked.stderr
-    assert "plan --all" in command("pick", manifest, "nobody", "--sandbox").stderr
+    typed = f"'{manifest}'"
+    unknown = command("pick", manifest, "nobody", "--sandbox")
+    assert f"hint: `rivya-batch plan {typed} --all --sandbox` and the page show its ids\n" in unknown.stderr
     rejected = command("retry", manifest, "--rejected", "--sandbox")
-    assert "`rivya-batch pick --reject`" in rejected.stderr
+    assert f"`rivya-batch pick {typed} ID… --reject --sandbox`\n" in rejected.stderr
 
 
 def test_a_pattern_that_no_id_is_like_is_told(command: Command, manifest: Path) -> None:

@@ -36,7 +36,7 @@ def manifest(command: Command) -> Path:
 
 
 def plan(command: Command, manifest: Path, *options: str) -> str:
-    found = command("plan", manifest, "--sandbox", *options)
+    found = command("plan", manifest.relative_to(command.workspace), "--sandbox", *options)
     assert found.code == 0, found.stderr
     assert all(columns(line) <= 80 for line in found.stdout.splitlines()), found.stdout
     return found.stdout
@@ -59,12 +59,13 @@ def test_jobs_are_grouped_by_block_with_an_example_and_what_differs(command: Com
 def test_the_sums_come_last_and_a_rehearsal_says_that_nothing_is_paid(
     command: Command, manifest: Path
 ) -> None:
-    *_, name, credits, price, more, _, sandbox, _, hint = plan(command, manifest).splitlines()
+    *_, name, credits, price, more, _, sandbox, _, hint, probe = plan(command, manifest).splitlines()
 
     assert name == "autumn: 57 jobs: 57 new"
     assert credits == "credits    at least 570 to spend, cap 20,000"
     assert f"{price} {more.strip()}".startswith("price      listed: never paid here")
-    assert hint.startswith("hint       `rivya-batch run --probe` pays")
+    assert hint == "hint       pay for one job of each price never seen, and know them:"
+    assert probe == "           `rivya-batch run autumn.yaml --probe --sandbox`"
     assert sandbox == "sandbox    nothing is paid: these are credits of the sandbox"
 
 

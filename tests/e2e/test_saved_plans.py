@@ -26,7 +26,8 @@ def manifest(command: Command) -> Path:
 def save(command: Command, manifest: Path, *options: str) -> None:
     found = command("plan", manifest, "--sandbox", "--out", "plan.json", *options)
     assert found.code == 0, found.stderr
-    assert "saved      plan.json; `rivya-batch run plan.json` does exactly this, or nothing\n" in found.stdout
+    words = " ".join(found.stdout.split())
+    assert "saved plan.json; `rivya-batch run plan.json --sandbox` does exactly this, or nothing" in words
 
 
 @pytest.mark.slow
@@ -88,7 +89,9 @@ def test_it_is_no_rehearsal_of_what_is_meant_to_be_paid(command: Command, manife
     refused = command("run", "real.json", "--sandbox")
     beside = command("plan", manifest, "--sandbox", "--out", "night.yaml")
     what_if = command("plan", manifest, "--sandbox", "--out", "x.json", "--set", "params.duration=8")
+    bare = command("plan", manifest, "--sandbox", "--set", "resolution=720p")
 
-    assert (refused.code, beside.code, what_if.code) == (2, 2, 2)
+    assert (refused.code, beside.code, what_if.code, bare.code) == (2, 2, 2, 2)
+    assert "has no key resolution\nhint: of a param write --set params.resolution=720p\n" in bare.stderr
     assert "was made without --sandbox" in refused.stderr
     assert manifest.read_text("utf-8") == MANIFEST, "no manifest is overwritten"

@@ -46,6 +46,17 @@ def test_a_table_is_read_however_it_was_saved(tmp_path: Path, rows: str, content
     assert loaded.problems == []
 
 
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_utf_16_without_a_mark_is_named_and_what_is_named_reads_it(tmp_path: Path, order: str) -> None:
+    table = "id,text\na,x\n".encode(f"utf-16-{order}")
+
+    refused = read(tmp_path, "r.csv", {"r.csv": table})
+    loaded = read(tmp_path, f"{{file: r.csv, encoding: utf-16-{order}}}", {"r.csv": table})
+
+    assert refused.problems[0].hint.endswith(f"write `encoding: utf-16-{order}`")
+    assert prompts(loaded) == {"a": "x"}
+
+
 def test_a_code_page_is_read_when_it_is_named_and_else_told_how(tmp_path: Path) -> None:
     table = "id;text\nä;Käse für 5 €\n".encode("cp1252")
 
