@@ -148,7 +148,7 @@ class RunState:
         self.times.look()
         bad = self.health.answered(answer, now, self.context.draw(), sent_at=sent_at)
         row = job.row if job is not None else None
-        self._refused_key(self.key.answered(call, answer, now, sent_at=sent_at, row=row))
+        self._refused_key(self.key.answered(call, answer, now, sent_at=sent_at, row=row), call)
         if call is Call.SUBMIT:
             self._submit_answered(answer, now, sent_at)
         quota = is_quota(answer)
@@ -199,9 +199,16 @@ class RunState:
         if (why := self._missing_task_ids.answered(answer)) is not None and not self.reasons.no_new:
             self.reasons.stop_submitting(Exit.TEMPORARY, why)
 
-    def _refused_key(self, why: str | None) -> None:
-        if why is not None:
-            self.stop(Exit.REFUSED, f"the service rejects the API key: {why}")
+    def _refused_key(self, why: str | None, call: Call = Call.OTHER) -> None:
+        if why is None:
+            return
+        words = f"the service rejects the API key: {why}"
+        if call in (Call.SUBMIT, Call.UPLOAD) and (self.waiting or self.backlog.to_download):
+            # It may ask for tasks still: what is paid is brought home.
+            self.reasons.stop_submitting(Exit.REFUSED, words)
+            self.notify()
+        else:
+            self.stop(Exit.REFUSED, words)
 
     def _wait(self, wait: Wait) -> None:
         if wait.is_news():

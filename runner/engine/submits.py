@@ -96,8 +96,8 @@ async def not_sent(run_state: RunState, done: Submitted) -> None:
 
 
 def _again(run_state: RunState, done: Submitted) -> None:
-    if done.stop is Exit.CREDITS:
-        return  # out of credits with an unclear send behind it: the next run asks again
+    if done.stop is Exit.CREDITS or (done.stop is Exit.REFUSED and run_state.reasons.no_new):
+        return  # out of credits, or refused to this key, with an unclear send behind it: the next run asks again
     backlog = run_state.backlog
     # A quota is waited for at its own gate: there the others wait as well.
     delay_s = 0.0 if done.answer is not None and is_quota(done.answer) else done.delay_s or 0.0

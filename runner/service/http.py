@@ -149,7 +149,8 @@ class Http:
         self._heard(said_s)
         text = raw.decode(json.detect_encoding(raw), "replace").removeprefix(_BYTE_ORDER)
         request_id = headers.get("x-request-id", "")
-        detail = f"HTTP {response.status_code}, {_body_in_words(text, kind, headers)}"
+        moved = _moved_in_words(response.status_code, headers)
+        detail = f"HTTP {response.status_code}, {moved or _body_in_words(text, kind, headers)}"
         # Each takes time to look through, and nearly always none holds our key.
         hider = self._hider if self._hider.may_hold("\n".join((text, request_id, detail))) else None
         if hider is not None:
@@ -186,6 +187,17 @@ def told_s(headers: Mapping[str, str]) -> float | None:
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 TITLE_IS_NEAR = 20_000  # characters from the beginning of a page
 TITLE_CHARS = 80
+
+
+ADDRESS_CHARS = 200
+
+
+def _moved_in_words(status: int, headers: Mapping[str, str]) -> str:
+    """Return where a redirect leads, without its query, which may be a secret; empty where this is none."""
+    to = re.split(r"[?#]", headers.get("location", ""), maxsplit=1)[0].strip()[:ADDRESS_CHARS]
+    if not (300 <= status < 400 and to):
+        return ""
+    return f"a redirect to {to}, which is not followed: is RIVYA_BASE_URL the service's own address?"
 
 
 def _body_in_words(text: str, kind: str, headers: Mapping[str, str]) -> str:

@@ -340,6 +340,17 @@ async def test_a_redirect_is_not_followed() -> None:
     assert other.connections == 0
 
 
+async def test_a_redirect_is_told_with_where_it_leads_but_without_its_query() -> None:
+    away = http(307, location=f"https://www.rivya.example/api/v1/x?token=secret-1&key={KEY}")
+    async with serving(saying(away)) as wire, api_to(wire.url) as api:
+        words = (await api.poll("t")).words()
+
+    assert words.startswith(
+        "HTTP 307, a redirect to https://www.rivya.example/api/v1/x, which is not followed"
+    )
+    assert "secret" not in words
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [("7", 7.0), ("1.5", 1.5), ("Thu, 01 Jan 1970 00:01:10 GMT", 10.0), ("soon", None), ("86400", 86_400.0)],

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from runner.engine import Engine
 from runner.engine.key import ASKS, WAVES, KeyCheck
 from runner.errors import Exit
 from runner.model import State
@@ -17,8 +18,8 @@ from runner.pace.scheduler import Call
 from runner.service.protocol import Answer
 from runner.service.reply import Reply
 from runner.service.rivya.answers import understand
-from tests.live_engine import live
-from tests.world import refused
+from tests.live_engine import AT_ONCE, live
+from tests.world import refused, task
 
 GOOD = understand(Reply(status=200, data={"id": "t1", "status": "queued"}))
 AWAY = understand(Reply(status=502))
@@ -259,3 +260,59 @@ async def test_a_wrong_key_is_sent_two_requests() -> None:
     assert world.questions == 1
     assert len(world.sent) <= 10
     assert {world.state(f"j{n}") for n in range(60)} == {State.PLANNED}
+
+
+@pytest.mark.anyio
+async def test_a_key_that_may_no_longer_submit_brings_home_what_it_may_ask_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The run ended at once, and urls of results may be gone by the next one."""
+    monkeypatch.setattr("runner.engine.key.AGAIN_S", 0.02)
+    world = live(20)
+    counted = itertools.count()
+    engines: list[Engine] = []
+
+    def denied(body: dict[str, Any]) -> httpx.Response | None:
+        return refused(403, "api_scope_denied") if next(counted) >= 6 else None
+
+    def after(task_id: str, polls: int) -> dict[str, Any]:
+        given_up = engines[0]._reasons.no_new
+        return task(task_id, status="succeeded", final=10, updated_at=AT_ONCE) if given_up else task(task_id)
+
+    world.refuse, world.after, world.meanwhile = denied, after, engines.append
+
+    ended = await world.run()
+
+    states = [world.state(f"j{n}") for n in range(20)]
+    assert ended.code is Exit.REFUSED
+    assert "each time it is used for a submit" in ended.reasons[0]
+    assert (states.count(State.DONE), states.count(State.PLANNED)) == (6, 14)
+
+
+@pytest.mark.anyio
+async def test_a_submit_in_doubt_is_left_to_the_next_run_by_a_key_that_may_no_longer_submit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runner.engine.key.AGAIN_S", 0.02)
+    world = live(12)
+    counted = itertools.count()
+    engines: list[Engine] = []
+
+    def lost_then_denied(body: dict[str, Any]) -> httpx.Response | None:
+        number = next(counted)
+        if number == 3:
+            return httpx.Response(502)
+        return refused(403, "api_scope_denied") if number >= 6 else None
+
+    def after(task_id: str, polls: int) -> dict[str, Any]:
+        given_up = engines[0]._reasons.no_new
+        return task(task_id, status="succeeded", final=10, updated_at=AT_ONCE) if given_up else task(task_id)
+
+    world.refuse, world.after, world.meanwhile = lost_then_denied, after, engines.append
+
+    ended = await world.run()
+
+    states = [world.state(f"j{n}") for n in range(12)]
+    assert ended.code is Exit.REFUSED
+    assert (states.count(State.DONE), states.count(State.SUBMITTING)) == (5, 1)
+    assert len(world.sent) < 40
