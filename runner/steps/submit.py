@@ -37,7 +37,7 @@ from runner.steps import trouble
 from runner.steps.context import RunContext
 from runner.steps.rounds import end_task, fail
 from runner.steps.upload import fresh_copies
-from runner.store import begun_jobs, jobs, late_answers, ledger, moves, switches, uploads
+from runner.store import begun_jobs, events, jobs, late_answers, ledger, moves, switches, uploads
 from runner.store.connection import Connection
 
 RETRY_BASE_S = 1.0
@@ -322,6 +322,7 @@ def _again(conn: Connection, context: RunContext, job: Job) -> Submitted:
         age_s = math.inf
     if not may_send(in_doubt=job.in_doubt, age_s=age_s, resend_within_s=context.settings.resend_within_s):
         since = "for an unknown time" if math.isinf(age_s) else f"for {age_s:.0f} s"
+        since += _last_words(conn, job)
         failure = Failure(
             cls=FailureClass.OTHER,
             code="window_over",
@@ -335,6 +336,16 @@ def _again(conn: Connection, context: RunContext, job: Job) -> Submitted:
     window = _first_send(context, job) if job.reopened else None
     job = moves.send_again(conn, job, now, key12=context.account.key12, window=window)
     return Submitted(job=job, state=job.state)
+
+
+def _last_words(conn: Connection, job: Job) -> str:
+    """Return how the last send was answered, as a part of a sentence; empty where nobody knows."""
+    said = events.last_unaccepted(conn, job)
+    if said is None:
+        return ""
+    named = said.status is None or said.message.startswith("HTTP ")
+    words = " ".join(filter(None, ("" if named else f"HTTP {said.status}", said.code, said.message)))
+    return f" (last: {words})" if words else ""
 
 
 def age_of(context: RunContext, job: Job) -> float:

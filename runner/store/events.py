@@ -53,6 +53,33 @@ def ends(conn: Connection, manifest: str, *, after: int, most: int = 10) -> list
     return [JobEnd(kind=row["kind"], data=row["data"]) for row in reversed(found)]
 
 
+LATEST = 5_000  # events among which one of a job is looked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unaccepted:
+    """How a submit was answered that was not accepted."""
+
+    status: int | None
+    code: str
+    message: str
+
+
+def last_unaccepted(conn: Connection, job: Job) -> Unaccepted | None:
+    """Return how the last submit of a job was answered that was not accepted; None where that was long ago."""
+    found = conn.execute(
+        "SELECT data FROM events WHERE manifest = ? AND id > ? AND job = ? AND kind = 'not_accepted'"
+        " ORDER BY id DESC LIMIT 1",
+        (job.manifest, last(conn) - LATEST, job.id),
+    ).fetchone()
+    if not found:
+        return None
+    said = json.loads(found["data"])
+    return Unaccepted(
+        status=said.get("status"), code=said.get("code") or "", message=said.get("message") or ""
+    )
+
+
 def outside_runs(conn: Connection, job: Job, now: str, kind: str, **data: object) -> None:
     """Append what happened to a job that no run has done: a person's word, or what was found before one began."""
     append(conn, at=now, run=None, manifest=job.manifest, job=job.id, kind=kind, data=data)

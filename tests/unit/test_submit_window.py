@@ -46,6 +46,31 @@ async def test_the_same_bytes_go_out_again_inside_the_window_only(seconds: float
     assert len(set(world.sent)) == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            httpx.Response(200, json={"error": {"code": "validation_failed", "message": "too long"}}),
+            "HTTP 200 validation_failed too long",
+        ),
+        (
+            httpx.Response(502, html="<title>Bad gateway</title>"),
+            'HTTP 502, a web page instead of an answer: "Bad gateway"',
+        ),
+        (httpx.Response(500, json={"error": {"code": "internal", "message": "oh"}}), "HTTP 500 internal oh"),
+    ],
+)
+async def test_what_stays_unclear_for_too_long_is_told_with_its_last_answer(
+    answer: httpx.Response, words: str
+) -> None:
+    world = World.of(A)
+    await world.submits("a", LOST, answer)
+    world.clock.pass_s(3700)
+    await world.submit("a")
+
+    assert f"unclear for 3700 s (last: {words});" in (world.job("a").error_message or "")
+
+
 @pytest.mark.parametrize(("value", "sends"), [("another task", 1), ("same task", 2), ("conflict", 2)])
 async def test_where_repeats_were_seen_to_be_paid_for_nothing_unclear_goes_out_again(
     value: str, sends: int
