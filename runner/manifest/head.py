@@ -48,6 +48,7 @@ class Head:
     jobs: YamlList
     jobs_spot: Spot
     wrong: frozenset[str]  # keys that were written, and are None because they are wrong
+    misspelt: frozenset[int] = frozenset()  # the jobs, by their index, with keys that are read as others
 
 
 def read_head(

@@ -17,6 +17,7 @@ from runner.manifest.head import Head, read_head
 from runner.manifest.inputs import Input
 from runner.manifest.json_schema import schema_of_manifests, schema_of_prices
 from runner.manifest.left_out import LeftOut
+from runner.manifest.misspelt import Misspelt
 from runner.manifest.ordinary_files import read_text
 from runner.manifest.prices import NO_SHARED_PRICES, SharedPrices, read_shared_prices
 from runner.manifest.references import ReferenceReader, References, UrlCollector
@@ -166,7 +167,7 @@ class OpenManifest:
                     judge=Judge(schema_of_prices(self._contracts)),
                     contracts=self._contracts,
                 )
-            self._judged = self._findings.snapshot(), refused
+            self._judged = self._findings.snapshot(), refused | head.misspelt
         return self._judged
 
     def read_from(self) -> tuple[Input, ...] | None:
@@ -276,4 +277,7 @@ def _head(
             )
         return None
     apply_changes(document.value, changes)
-    return read_head(document.value, spot, findings, path=path, workspace=workspace, contracts=contracts)
+    misspelt = Misspelt(findings, contracts)
+    root = misspelt.read(document.value, spot)
+    head = read_head(root, spot, findings, path=path, workspace=workspace, contracts=contracts)
+    return replace(head, misspelt=frozenset(misspelt.jobs)) if misspelt.jobs else head

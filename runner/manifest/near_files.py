@@ -58,15 +58,21 @@ def _alike(folder: Path, text: str) -> str:
     """Return a hint that names a file with nearly this path."""
     there, found = folder, PurePosixPath()
     differences: list[str] = []
-    *above, last = PurePosixPath(text).parts or ("",)
-    for at_end, part in (*((False, part) for part in above), (True, last)):
+    parts = PurePosixPath(text).parts or ("",)
+    for index, part in enumerate(parts):
         if os.path.lexists(there / part):
             name = part
         else:
-            names = [path.name for path in islice(there.iterdir(), _LOOKED_AT)]
-            same = next((name for name in names if looks(name) == looks(part)), None)
+            with os.scandir(there) as entries:
+                beside = list(islice(entries, _LOOKED_AT))
+            same = next((each.name for each in beside if looks(each.name) == looks(part)), None)
             if same is None:
-                return _suggested(found, part, names) if at_end else ""
+                rest = PurePosixPath(*parts[index + 1 :])
+                if index < len(parts) - 1:
+                    return _in_folder(
+                        there, found, part, rest, [each.name for each in beside if each.is_dir()]
+                    )
+                return _suggested(found, part, [each.name for each in beside if not each.is_dir()])
             name = same
             differences += differences_of(part, same)
         there, found = there / name, found / name
@@ -75,6 +81,13 @@ def _alike(folder: Path, text: str) -> str:
         return ""
     spelled = json.dumps(path) if any("Unicode" in each for each in differences) else shown(path)
     return f"there is {spelled}, which differs {' and '.join(dict.fromkeys(differences))}"
+
+
+def _in_folder(there: Path, found: PurePosixPath, wanted: str, rest: PurePosixPath, names: list[str]) -> str:
+    like = suggest(wanted, names)
+    if like is None or not os.path.lexists(there / like / rest):
+        return ""
+    return f"did you mean {(found / like / rest).as_posix()}?"
 
 
 def _suggested(folder: PurePosixPath, wanted: str, names: list[str]) -> str:

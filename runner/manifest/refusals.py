@@ -17,6 +17,7 @@ from runner.contract.judging import Judge, Refusal
 from runner.contract.phrases import listed, number_text, shown, suggest
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.json_schema import OWN_KEY
+from runner.manifest.misspelt import MISPLACED, no_such_key
 from runner.manifest.model_names import likely_contract, param_hints, report_unknown_model
 from runner.manifest.row_files import holds_rows
 from runner.manifest.section import said
@@ -133,11 +134,11 @@ class _Judged:
             return
         hints = param_hints(contract, known=known) if _is_job(path) else {}
         if _is_job(path) and path:
-            hints |= _MISPLACED
+            hints |= MISPLACED
         where = f"`{self._place(path).path}`" if path else "the top level"
         like = suggest(key, known)
         hint = hints.get(key) or (f"did you mean `{like}`?" if like else f"there are {listed(known)}")
-        self._say(spot, _Words(f"{where} has no key {shown(key)}", "unknown-key", hint), path)
+        self._say(spot, _Words(no_such_key(where, key), "unknown-key", hint), path)
 
     def _param(self, path: tuple[str | int, ...], inside: int, refusal: Refusal) -> None:
         key = str(path[inside])
@@ -218,15 +219,6 @@ def _is_name(path: tuple[str | int, ...], refusal: Refusal, value: Any) -> bool:
     there = value(path)
     return isinstance(there, Mapping) and isinstance(refusal.value, str) and refusal.value in there
 
-
-_MISPLACED: Final = {
-    "name": "a job is named by `id:`",
-    "output": "`output:` is written once, at the top of the manifest",
-    "vars": "`vars:` is written once, at the top of the manifest",
-    "csv": "write `rows: file.csv`",
-    "glob": 'write `rows: {glob: "assets/*.png"}`',
-    "take": "write `repeat:`",
-}
 
 # --- words ------------------------------------------------------------------------------------------
 

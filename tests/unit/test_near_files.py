@@ -43,6 +43,10 @@ def folder(tmp_path: Path) -> Path:
         ("assets/hero.jpg", "did you mean assets/Hero.PNG?"),
         ("a/b", ""),
         ("nowhere/take.png", ""),
+        ("asset/01.png", "did you mean assets/01.png?"),
+        ("assets/mew/take.png", "did you mean assets/new/take.png?"),
+        ("asset/02.png", ""),
+        ("assets.png", ""),  # a folder is no file
         ("~/take.png", "`~` is not expanded; write the whole path"),
     ],
 )
