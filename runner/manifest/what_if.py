@@ -32,6 +32,9 @@ SETTABLE: Final = frozenset(
 )
 
 
+_YAML_MARKS: Final = ("'", '"', "|", ">", "&", "*", "!")
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """Another value for a key, by the names that lead to it."""
@@ -64,7 +67,10 @@ def read_change(text: str) -> Change:
     if document.problems or not isinstance(document.value, YamlMap):
         what = document.problems[0].what if document.problems else "it is no value"
         raise UsageError(f"--set {text}: {what}", hint="put it in quotes as in a manifest")
-    return Change(path, document.value.get("value"))
+    read = document.value.get("value")
+    # A shell has no comments inside a word: `prompt=item #1` is all of it.
+    plain = isinstance(read, str) and value.strip()[:1] not in _YAML_MARKS
+    return Change(path, value.strip() if plain else read)
 
 
 def read_changes(texts: Sequence[str]) -> list[Change]:

@@ -28,6 +28,7 @@ from runner.manifest.yaml_syntax import (
     TAB,
     TAB_HINT,
     CommentCheck,
+    CutTexts,
     cut_anchor,
     plain_words,
 )
@@ -165,6 +166,7 @@ class _Reader:
         self.lines: list[str] | None = None
         self.problems: list[Problem] = []
         self.frames: list[_Frame] = []
+        self.cut = CutTexts(text, self._line)
         self.anchors: dict[str, _Anchor | None] = {}  # None while the value is still open
         self.aliased = 0
         self.merged = 0
@@ -189,7 +191,10 @@ class _Reader:
             complete = False
             self._problem((1, 1), f"this is not YAML ({type(exc).__name__})", "yaml-syntax")
         return YamlDocument(
-            value=self.root, at=self.root_at, problems=tuple(self.problems), complete=complete
+            value=self.root,
+            at=self.root_at,
+            problems=(*self.problems, *self.cut.problems(self.file)),
+            complete=complete,
         )
 
     def _has_suspects(self) -> bool:
@@ -262,6 +267,8 @@ class _Reader:
             self._anchor(event, at)
             self.anchors[event.anchor] = _Anchor(value, 1, 0)
         frame = self.frames[-1] if self.frames else None
+        if not style and (event.anchor is not None or self.cut.suspects):
+            self.cut.look(event, frame.key if frame is not None else None)
         if frame is not None and type(frame.node) is YamlMap and not frame.skip_value and frame.key is None:
             self._key(frame, value, text, style, at)
         else:
@@ -423,6 +430,7 @@ class _Reader:
     def _alias(self, event: Any) -> None:
         at = _at(event)
         name = event.anchor
+        self.cut.repeated(name)
         anchor = self.anchors.get(name, _NO_KEY)
         if anchor is _NO_KEY:
             hint = "text that begins with `*` needs quotes"

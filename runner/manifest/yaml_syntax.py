@@ -7,7 +7,10 @@ the rest of an anchor's name. So these are looked for here.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Any, Final
+
+from runner.model import Place, Problem, Severity
 
 TAB: Final = "a tab is used for indentation"
 TAB_HINT: Final = "indent with spaces"
@@ -15,6 +18,8 @@ NO_BLANK: Final = "what follows this `#` would be a comment, and is left out"
 NO_BLANK_HINT: Final = "put a space before the `#` of a comment; text that has one goes in quotes"
 
 _SUSPECT: Final = re.compile(r"""[\]\[{}"',]#|[|>][-+0-9]{0,2}#""")
+_HASH_WORD: Final = re.compile(r"[ \t]+#(?=[^\s#!])")
+_MOST: Final = 200  # of each kind
 _PAIRS: Final = {"[": "]", "{": "}"}
 _CLOSED: Final = re.compile(
     r"""[ ]*(?:-[ ]+)*(?:["']?[\w.-]+["']?:[ ]+)?(?:(?P<open>["'\[{]).*["'\]}])[ ]*$"""
@@ -56,6 +61,59 @@ class CommentCheck:
             line_end = self._text.find("\n", at)
             position = line_end if line_end >= 0 else len(self._text)
         return None
+
+
+class CutTexts:
+    """Looks at plain scalars for text that somebody wrote and nobody gets, though YAML allows it: tells warnings.
+
+    So are the rest of a prompt behind a `#` that begins a word (`item #1 of two`), and an anchor that nothing repeats
+    (`&co logo`).
+
+    Args:
+        text: What is read.
+        line: Returns a line of it, by its number from 1.
+    """
+
+    def __init__(self, text: str, line: Callable[[int], str]) -> None:
+        self.suspects = _HASH_WORD.search(text) is not None
+        self._line = line
+        self._comments: list[tuple[int, int]] = []
+        self._anchors: dict[str, tuple[int, int]] = {}
+
+    def look(self, event: Any, key: str | None) -> None:
+        """Look at a plain scalar, which is the value of this key."""
+        if event.anchor is not None and not (key or "").startswith("x-"):
+            self._anchors[event.anchor] = event.start_mark.line + 1, event.start_mark.column + 1
+        if self.suspects and key == "prompt":
+            end = event.end_mark
+            found = _HASH_WORD.match(self._line(end.line + 1), end.column)
+            if found and len(self._comments) < _MOST:
+                self._comments.append((end.line + 1, found.end()))
+
+    def repeated(self, anchor: str) -> None:
+        """Take notice of an alias."""
+        self._anchors.pop(anchor, None)
+
+    def problems(self, file: str) -> Iterator[Problem]:
+        """Yield what was found."""
+        for at in self._comments:
+            what = "the prompt ends before this `#`: what follows is a comment"
+            hint = "put the prompt in quotes; if it is a comment, put a space behind the `#`"
+            yield self._warning(file, at, what, "cut-by-comment", hint)
+        for name, at in [*self._anchors.items()][:_MOST]:
+            what = f"`&{name[:60]}` is no part of this text: it names it for `*{name[:60]}`, which is nowhere"
+            yield self._warning(file, at, what, "unused-anchor", "text that begins with `&` goes in quotes")
+
+    def _warning(self, file: str, at: tuple[int, int], what: str, code: str, hint: str) -> Problem:
+        place = Place(file=file, line=at[0], column=at[1])
+        return Problem(
+            place=place,
+            what=what,
+            hint=hint,
+            code=code,
+            source=self._line(at[0]),
+            severity=Severity.WARNING,
+        )
 
 
 def cut_anchor(line: str, name: str) -> str | None:

@@ -307,12 +307,14 @@ def test_what_would_be_lost_behind_a_hash_is_told(text: str, at: tuple[int, int]
 
 
 def test_a_hash_inside_of_a_text_and_a_comment_behind_a_space_are_fine() -> None:
-    text = 'a: red#blue\nb: "x,# y" # c\'#\nc: [1, #,#\n  2] #]#\nd: | # x"#\n  k"#\n# "#\ne: &x x #,#\n'
+    text = (
+        'a: red#blue\nb: "x,# y" # c\'#\nc: [1, #,#\n  2] #]#\nd: | # x"#\n  k"#\n# "#\ne: &x x #,#\nf: *x\n'
+    )
 
     document = read(text)
 
     assert document.problems == ()
-    assert document.value == {"a": "red#blue", "b": "x,# y", "c": [1, 2], "d": 'k"#\n', "e": "x"}
+    assert document.value == {"a": "red#blue", "b": "x,# y", "c": [1, 2], "d": 'k"#\n', "e": "x", "f": "x"}
 
 
 @pytest.mark.parametrize("text", ["k: &an:chor value\n", "k:\n  &an:chor a: 1\n", "k: [&an?chor b]\n"])

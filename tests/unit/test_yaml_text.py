@@ -10,6 +10,7 @@ import yaml
 
 from runner.manifest import yaml12, yaml_text
 from runner.manifest.yaml_text import fitted, lines_of
+from runner.model import Severity
 from tests.manifest_reading import findings, read
 
 # --- line breaks of YAML 1.1 ---
@@ -430,3 +431,41 @@ def test_a_manifest_copied_with_its_fence_says_so() -> None:
     [problem] = read("```yaml\na: 1\n```\n").problems
 
     assert problem.hint == "remove the lines with ```"
+
+
+# --- text that somebody wrote and nobody gets ---
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "value"),
+    [
+        ("prompt: item #1 of two\n", ("cut-by-comment", 1, 14), "item"),
+        ("prompt: two\n  lines\t#b\r\n", ("cut-by-comment", 2, 9), "two lines"),
+        ("prompt: 7 #1\n", ("cut-by-comment", 1, 11), 7),
+        ("prompt: &co logo\n", ("unused-anchor", 1, 9), "logo"),
+        ("prompt: a cat # a draft\n", None, "a cat"),
+        ("prompt: a cat ##\n", None, "a cat"),
+        ("prompt: 'item #1'\n", None, "item #1"),
+        ("prompt: item#1\n", None, "item#1"),
+        ("prompt: a\nmodel: b #c\n", None, "a"),
+        ("prompt: &a x\nother: *a\n", None, "x"),
+        ("x-own: &a x\nprompt: y\n", None, "y"),
+    ],
+)
+def test_a_prompt_that_yaml_cuts_is_warned_of(
+    text: str, found: tuple[str, int, int] | None, value: object
+) -> None:
+    document = read(text)
+
+    assert [(each.code, each.place.line, each.place.column) for each in document.problems] == (
+        [found] if found else []
+    )
+    assert all(each.severity is Severity.WARNING for each in document.problems)
+    assert document.value["prompt"] == value
+
+
+def test_many_such_warnings_end_no_reading() -> None:
+    document = read("".join(f"- {{id: a{n}}}\n- prompt: item #{n}\n" for n in range(500)))
+
+    assert document.complete
+    assert (len(document.value), len(document.problems)) == (1000, 200)
