@@ -386,23 +386,29 @@ class ResultFetcher:
                 raise self._too_large(source, exc.size_bytes) from exc
 
         try:
-            async for piece in _in_time(pieces_of(response), self._read_s):
-                size += len(piece)
-                meter.size_bytes += len(piece)
-                if size > self._max_bytes:
-                    raise self._too_large(source, size)
-                waiting += piece
-                if len(waiting) >= WRITE_BYTES:
-                    if not begun and not offset and unpacker is None:
-                        _refuse_errors(bytes(waiting[:HEAD_BYTES]), source, response)
-                    await flush(_write)
-                now_s = self._clock.mono_s()
-                if now_s - mark_s >= self._pace.window_s:
-                    if size - mark_size < self._pace.floor_bytes_per_s * (now_s - mark_s):
-                        raise ResultUnavailable(
-                            f"{source} is too slow: {size - mark_size:,} bytes in {now_s - mark_s:.0f} s"
-                        )
-                    mark_s, mark_size = now_s, size
+            # One scope for all pieces: each may take so long. After a chunk that is none, aiohttp says nothing, ever.
+            with anyio.move_on_after(self._read_s) as wait:
+                async for piece in pieces_of(response):
+                    wait.deadline = math.inf  # what is done with it takes as long as it takes
+                    size += len(piece)
+                    meter.size_bytes += len(piece)
+                    if size > self._max_bytes:
+                        raise self._too_large(source, size)
+                    waiting += piece
+                    if len(waiting) >= WRITE_BYTES:
+                        if not begun and not offset and unpacker is None:
+                            _refuse_errors(bytes(waiting[:HEAD_BYTES]), source, response)
+                        await flush(_write)
+                    now_s = self._clock.mono_s()
+                    if now_s - mark_s >= self._pace.window_s:
+                        if size - mark_size < self._pace.floor_bytes_per_s * (now_s - mark_s):
+                            raise ResultUnavailable(
+                                f"{source} is too slow: {size - mark_size:,} bytes in {now_s - mark_s:.0f} s"
+                            )
+                        mark_s, mark_size = now_s, size
+                    wait.deadline = anyio.current_time() + self._read_s
+            if wait.cancelled_caught:
+                raise TimeoutError
             if total is not None and size != total:
                 raise ResultUnavailable(f"{source} was cut off after {size:,} of {total:,} bytes")
         except (httpx.HTTPError, OSError, ResultUnavailable, anyio.get_cancelled_exc_class()):
@@ -487,16 +493,6 @@ def _still_packed(coding: str) -> Judgement:
         warning=f"it came packed ({coding}), and has to be unpacked by hand",
         looks=2,
     )
-
-
-async def _in_time(pieces: AsyncIterator[bytes], each_s: float) -> AsyncIterator[bytes]:
-    """Wait for each piece so long only: after a chunk that is none, aiohttp says nothing, ever."""
-    while True:
-        with anyio.fail_after(each_s):
-            piece = await anext(pieces, None)
-        if piece is None:
-            return
-        yield piece
 
 
 def _write(part: PartFile, data: bytes, begin: _Begin | None, unpacker: Unpacker | None) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
+import anyio
 import httpx
 import pytest
 
+from runner.results import fetch as fetching
 from runner.results.fetch_errors import ResultRefused, ResultTooLarge, ResultUnacceptable, ResultUnavailable
 from runner.results.parts import PartFile
 from tests import result_hosts
@@ -333,6 +335,29 @@ async def test_a_wrong_length_is_a_cut(part: PartFile, difference: int) -> None:
     reply = answer(body=[CLIP], content_length=str(len(CLIP) + difference))
 
     await trouble(ResultUnavailable, Host([reply]), part)
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+async def test_silence_ends_wherever_it_begins(
+    part: PartFile, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    """A transport may miss it: each piece is waited for so long only, the first one too."""
+    monkeypatch.setattr(fetching, "GRACE_S", 0.01)
+
+    class Silent(Body):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for _ in range(pieces):
+                yield CLIP[:100]
+            await anyio.sleep_forever()
+
+    body = Silent([])
+    host = Host([httpx.Response(200, stream=body)])
+
+    with anyio.fail_after(8.0):
+        error = await trouble(ResultUnavailable, host, part, timeout=httpx.Timeout(0.05))
+
+    assert "no answer in time" in error.message
+    assert body.closed
 
 
 async def test_a_drip_is_given_up(part: PartFile) -> None:
