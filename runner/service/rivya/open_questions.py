@@ -177,7 +177,7 @@ OPEN_QUESTIONS: tuple[OpenQuestion, ...] = (
     OpenQuestion(
         "result_key",
         "key for results",
-        "not sent to any other host than the service's own",
+        "not sent; to a result at the service's own address, only where that answers 401 without it",
         "the download is refused, and told",
     ),
     OpenQuestion(
