@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from runner.model import Basis
 from runner.money.budget import EPSILON
@@ -49,8 +50,12 @@ MOST_KNOWN, MOST_MODELS = 6, 8
 PROMPT_LINES = 3  # of a sample; that of the first group is shown whole
 
 
+# Half of a command, pasted from two lines, would be another one.
+_WORD: Final = re.compile(r"(?:`rivya-batch [^`]*`|\S)+")
+
+
 def wrapped(text: str, *, indent: str = "", first: str | None = None, most: int | None = None) -> list[str]:
-    """Return text as lines of `WIDTH` columns at most, broken between words only.
+    """Return text as lines of `WIDTH` columns at most, broken between words only, and never inside a command of ours.
 
     Args:
         text: On one line.
@@ -59,7 +64,7 @@ def wrapped(text: str, *, indent: str = "", first: str | None = None, most: int 
         most: So many lines; the last of them then ends in `…`.
     """
     lines, line, empty = list[str](), indent if first is None else first, True
-    for word in text.split():
+    for word in _WORD.findall(text):
         for piece in _pieces(word, WIDTH - columns(indent)):
             if not empty and columns(line) + 1 + columns(piece) > WIDTH:
                 lines.append(line)

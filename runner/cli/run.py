@@ -406,6 +406,7 @@ def print_result(result: RunResult, request: RunRequest) -> None:
     from runner.api import stuck_jobs
     from runner.cli.failures import failure_lines
     from runner.cli.plan_words import charged_lines
+    from runner.cli.typed import Advice
     from runner.progress.figures import credits_in_words, near, span
     from runner.progress.plain import traffic
     from runner.words import harmless
@@ -436,7 +437,7 @@ def print_result(result: RunResult, request: RunRequest) -> None:
             out.print(linked(uri, where), soft_wrap=True)
         else:  # no links in there: rich need not be imported
             show(f"report     {near(where)}\n           {uri}")
-    for line, colour in failure_lines(result.failures):
+    for line, colour in failure_lines(result.failures, Advice.here()):
         show_coloured(line, colour)
     for group in result.stuck:
         show(f"stuck      {stuck_jobs.in_words(group)}")

@@ -59,10 +59,12 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
     """Return how a manifest stands as a few lines; `flag` is what commands about it need besides."""
     from runner.api import stuck_jobs
     from runner.cli.failures import failure_lines
+    from runner.cli.typed import Advice
     from runner.progress.figures import counted, credits_in_words, moment, near, span
     from runner.progress.plain import states
     from runner.words import harmless
 
+    advice = Advice.here(manifest=near(standing.path))
     orphans = f"; {counted(standing.orphaned, 'job')} no longer in the manifest" if standing.orphaned else ""
     lines = [f"{standing.name}: {states(standing.counts) or 'no jobs'}{orphans}"]
     lines.append(
@@ -94,7 +96,7 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
         lines.append(f"last run   ended {moment(last['ended_at'])} with exit code {last['exit_code']}")
     elif last:
         lines.append(f"last run   was killed (last seen {moment(last['seen_at'])}); run again to continue")
-    lines += [line for line, _ in failure_lines(standing.failures)]
+    lines += [line for line, _ in failure_lines(standing.failures, advice)]
     lines += [f"warning    {harmless(line)}" for line in standing.attention]
     lines += [f"waiting    {harmless(line, limit=400)}" for line in standing.waits]
     if standing.warned:

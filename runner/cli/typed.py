@@ -27,10 +27,12 @@ class Advice:
         self._given = given
 
     @classmethod
-    def here(cls) -> Advice:
-        """Return the advice of the command that is at work."""
-        context = click.get_current_context()
-        return cls(context.find_root().command, _typed_in(context))
+    def here(cls, **given: Any) -> Advice:
+        """Return the advice of the command that is at work; `given` stands in the place of what it was given."""
+        context = click.get_current_context(silent=True)
+        if context is None:
+            return cls(click.Command(None), given)
+        return cls(context.find_root().command, {**_typed_in(context), **given})
 
     @classmethod
     def of(cls, commands: click.Command, arguments: Sequence[str]) -> Advice:

@@ -166,6 +166,7 @@ def test_what_retry_costs_is_said_truly_for_jobs_that_were_refused_and_never_pai
     service.fates["prompt of paid"] = Fate(status="failed")
     paid = bench.run()
     asked_again = bench.command("retry", bench.manifest)
+    stands = bench.command("status", bench.manifest)
 
     assert (unpaid.code, asked.code, paid.code) == (3, 2, 3), said(unpaid) + said(asked) + said(paid)
     assert "→ mend the job in the manifest, then run again" in unpaid.stdout
@@ -173,6 +174,8 @@ def test_what_retry_costs_is_said_truly_for_jobs_that_were_refused_and_never_pai
     assert "to be submitted again: 1 job: about" in asked.stderr
     assert "nothing was paid for them before" in asked.stderr
     assert "another round" not in said(asked)
+    typed = f"`rivya-batch retry {bench.manifest.name} --class generation`"
+    assert typed in stands.stdout, "it can be typed as it stands there"
     assert "as they are; costs credits again: shows the price and asks" in paid.stderr
     assert "another round for 2 jobs: about" in asked_again.stderr
     assert "nothing was paid for them before" in asked_again.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -225,6 +226,44 @@ def test_what_is_under_way_stands_beside_what_is_done(open_page: Callable[..., P
         page.locator("#progress span").first.evaluate("each => getComputedStyle(each).forcedColorAdjust")
         == "none"
     )
+
+
+_CUT = """node => node.scrollWidth > node.clientWidth || node.scrollHeight > node.clientHeight"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (390, 844)])
+def test_what_needs_attention_is_read_whole(
+    open_page: Callable[..., Page], campaign: Path, width: int, height: int
+) -> None:
+    page = open_page(campaign, width=width, height=height)
+
+    words = page.locator(".notice p")
+    words.wait_for()
+    assert "3 jobs need attention" in words.inner_text()
+    assert not words.evaluate(_CUT)
+
+
+def test_small_tiles_of_the_grid_tell_their_whole_take(
+    open_page: Callable[..., Page], reports: Reports
+) -> None:
+    def rows(media: dict[str, Any]) -> list[Row]:
+        axes = itertools.product("abc", ("wood", "marble"), ("dawn", "noon", "dusk"), (1, 2, 3))
+        return [
+            Row(
+                id=f"{product}-{surface}-{light}-{take}",
+                axes={"product": product, "surface": surface, "light": light, "take": take},
+                files=[media["video"][0]],
+            )
+            for product, surface, light, take in axes
+        ]
+
+    page = open_page(reports("wall", rows)[0].as_uri() + "#grid", width=800, height=1000)
+
+    notes = page.locator(".grid-cell .narrow .note")
+    notes.first.wait_for()
+    told = notes.evaluate_all(f"nodes => nodes.map(node => [node.textContent, ({_CUT})(node)])")
+    assert any("take" in text for text, _ in told)
+    assert [text for text, cut in told if cut] == []
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 860), (768, 1024), (390, 844), (1920, 1080)])

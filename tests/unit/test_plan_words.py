@@ -143,3 +143,14 @@ def test_what_a_silent_service_charged_is_not_said_to_be_as_expected() -> None:
 
     assert charged_lines(paid) == ["charged    3 for 3 jobs, just as expected"]
     assert charged_lines(paid, silent=True) == ["counted    3 for 3 jobs: the service names no amounts"]
+
+
+def test_a_command_of_ours_is_not_broken_and_other_text_in_backticks_is() -> None:
+    command = "`rivya-batch retry my-films/autumn.yaml --class generation --sandbox --state other.db`"
+    text = f"it may work another time: {command} (it asks first), and `{'x ' * 60}`"
+
+    lines = wrapped(text, indent="  ")
+
+    assert [line.strip() for line in lines[:2]] == ["it may work another time:", command]
+    assert " ".join(" ".join(lines).split()) == " ".join(text.split())
+    assert all(len(line) <= 80 for line in lines if command not in line)
