@@ -43,7 +43,7 @@ class SharedResults:
 
 # What somebody who names these expects is a file.
 _OTHER_FILES = frozenset(
-    ".html .htm .gif .webp .svg .mp4 .mov .webm .tar .gz .tgz .7z .rar .csv .json".split()  # noqa: SIM905
+    ".html .htm .gif .webp .svg .mp4 .mov .webm .tar .gz .tgz .7z .rar .csv .json .txt .md .doc .docx .xlsx .pptx".split()  # noqa: SIM905
 )
 
 
@@ -74,13 +74,14 @@ def share(
         DiskTrouble: The disk is full or fails.
     """
     if out.exists() and not (
-        out.is_dir() and out.suffix not in (".zip", *FORMATS) and not any(out.iterdir())
+        out.is_dir() and out.suffix.lower() not in (".zip", *FORMATS) and not any(out.iterdir())
     ):
         raise UsageError(f"{out} already exists", hint="name another place with -o")
     if out.suffix.lower() in _OTHER_FILES:
+        bare = str(out.with_suffix(""))
         raise UsageError(
             f"a page and the results it shows are a folder or a .zip, not one {out.suffix} file",
-            hint=f"`-o {shlex.quote(out.stem)}` makes a folder, `-o {shlex.quote(out.stem)}.zip` one file to send",
+            hint=f"`-o {shlex.quote(bare)}` makes a folder, `-o {shlex.quote(f'{bare}.zip')}` one file to send",
         )
     opened = read_known(manifest, state=state, sandbox=sandbox)
     name = opened.settings.name
@@ -126,7 +127,7 @@ def share(
         )
     page = client_page(title or _title(name), name, workspace, clips)
     with disk_errors(out.parent):
-        (_zip if out.suffix == ".zip" else _folder)(out, page, files)
+        (_zip if out.suffix.lower() == ".zip" else _folder)(out, page, files)
     return SharedResults(place=out, jobs=len(clips), files=len(files), missing=tuple(dict.fromkeys(missing)))
 
 

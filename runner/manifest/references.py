@@ -17,6 +17,9 @@ from runner.model import Reference, ResultPath
 from runner.words import harmless
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
+_PLAIN_HTTP = re.compile(
+    r"http://(?!localhost\b|127\.|\[::1\])", re.IGNORECASE
+)  # a service may be on this machine
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _REMEMBERED = 50_000  # files
 _SUGGESTED = 50  # missing files that get a suggestion: a row each of 100,000 would take minutes
@@ -131,6 +134,9 @@ class References:
 
     def _read(self, text: str, mend: Wanted | None) -> Reference | ReferenceProblem:
         if is_url(url := text.strip()):
+            if _PLAIN_HTTP.match(url):
+                hint = "references are fetched over https only: write https://"
+                return ReferenceProblem(what=f"{bare(url)} is plain http", hint=hint, code="url-reference")
             return self._reader.read_url(url, mend, self.urls)
         if _URL.match(text):
             hint = "name a file, or write an https url"

@@ -30,6 +30,7 @@ from runner.model import (
     Settings,
 )
 
+_NEARLY_A_BUCKET: Final = re.compile(rf"({'|'.join(BUCKET_SCHEMES)}):/?", re.IGNORECASE)
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,200}")
 SHORTEST_RESEND_S: Final = 0.05
 LONGEST_RESEND_S: Final = 3600.0  # retention of keys is undocumented; above this it is a bet
@@ -101,7 +102,13 @@ def _in_bucket(text: str, spot: Spot, output: Section) -> ObjectPath | Literal[F
     """Return the place in a bucket that `output.dir` names, None where it cannot be one; False for a folder."""
     scheme, marks, rest = text.partition("://")
     if not marks:
-        return False
+        meant = _NEARLY_A_BUCKET.match(text)
+        if meant is None:
+            return False
+        what = f"{shown(text)} would be a folder of this name, not a bucket"
+        hint = f"write {meant[1].lower()}://{text[meant.end() :]}, or ./{text} for the folder"
+        output.findings.error(spot, what, "bad-folder", hint)
+        return None
     if scheme not in BUCKET_SCHEMES:
         known = " ".join(f"{each}://" for each in BUCKET_SCHEMES)
         output.findings.error(

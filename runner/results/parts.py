@@ -44,6 +44,21 @@ _GONE = frozenset(
 )
 
 
+# Why there can be no file of this name, whatever is on the disk.
+_NO_PLACE = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
+)
+
+
 def disk_error(exc: OSError, folder: Path) -> DiskTrouble:
     """Return what to tell a person about an error of the disk, as an error to raise."""
     match exc.errno:
@@ -116,7 +131,8 @@ def write_text(path: Path, pieces: Iterable[str], *, marked: bool = False) -> No
         marked: Begin it with a byte order mark, without which Excel takes UTF-8 for the code page of its country.
 
     Raises:
-        UsageError: The folder cannot be written to.
+        UsageError: There can be no such file.
+        DiskTrouble: The disk is full or fails.
     """
     new = path.with_name(path.name + ".new")
     with disk_errors(path.parent):
@@ -126,8 +142,11 @@ def write_text(path: Path, pieces: Iterable[str], *, marked: bool = False) -> No
                     out.write(BYTE_ORDER_MARK)
                 out.writelines(pieces)
             new.replace(path)
-        except BaseException:
-            new.unlink(missing_ok=True)
+        except BaseException as exc:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
+            if isinstance(exc, OSError) and exc.errno in _NO_PLACE:
+                raise UsageError(f"cannot write {path}: {exc.strerror}", hint="name another file") from exc
             raise
 
 

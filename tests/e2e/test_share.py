@@ -59,11 +59,14 @@ def test_a_zip_holds_the_same_and_prompts_if_asked_for(bench: Bench) -> None:
         assert archive.namelist() == ["acme/index.html", "acme/media/0001.mp4", "acme/media/0002.mp4"]
         assert b"secret recipe 1" in archive.read("acme/index.html")
     assert bench.command("share", bench.manifest, "-o", "x").code == 2
-    page = bench.command("share", bench.manifest, "--picked", "-o", "sheet.html")
-    assert page.code == 2
-    assert "not one .html file" in page.stderr
-    assert "-o sheet.zip" in page.stderr
-    assert not (bench.command.workspace / "sheet.html").exists()
+    for name in ("sheet.html", "sheet.txt"):
+        page = bench.command("share", bench.manifest, "--picked", "-o", f"for anna/{name}")
+        assert page.code == 2
+        assert f"not one {name[5:]} file" in page.stderr
+        assert "`-o 'for anna/sheet.zip'`" in page.stderr
+        assert not (bench.command.workspace / "for anna").exists()
+    assert bench.command("share", bench.manifest, "--picked", "-o", "ACME.ZIP").code == 0
+    assert zipfile.is_zipfile(bench.command.workspace / "ACME.ZIP")
 
 
 def test_what_a_client_says_of_one_leaves_the_rest(bench: Bench) -> None:

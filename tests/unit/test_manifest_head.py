@@ -138,6 +138,8 @@ def test_one_bound_of_polling_moves_the_default_of_the_other(
         ("output: {name: '^${idd}'}", "unknown-name"),
         ("output: {dir: ^~/films}", "bad-folder"),
         ("output: {dir: ^m.yaml}", "bad-folder"),
+        ("output: {dir: ^s3:/films/night}", "bad-folder"),
+        ("output: {dir: ^'GS:films'}", "bad-folder"),
         ('output: {dir: ^"a\\0b"}', "bad-folder"),
         ("output: {dir: 'x/^${nope}'}", "unknown-name"),
         ("vars: {^take: 1}", "reserved-name"),
@@ -308,3 +310,11 @@ def test_a_misspelt_model_does_not_hide_what_else_is_wrong(tmp_path: Path) -> No
         "out-of-range",
         "unknown-param",
     }
+
+
+def test_a_bucket_that_lacks_a_slash_is_no_folder(tmp_path: Path) -> None:
+    slipped = load(tmp_path, HEAD + JOBS + "output: {dir: 's3:/films/night'}\n")
+    folder = load(tmp_path, HEAD + JOBS + "output: {dir: './s3:/films'}\n")
+
+    assert slipped.only("bad-folder").hint == "write s3://films/night, or ./s3:/films/night for the folder"
+    assert folder.problems == []

@@ -214,6 +214,7 @@ def test_the_place_of_a_job_is_where_it_was_written(tmp_path: Path) -> None:
         ("{id: a, prompt: '^${brand | shout}'}", "bad-filter"),
         ("{id: a, references: [^missing.png]}", "reference-missing"),
         ("{id: a, references: [^'ftp://a.example/b.png']}", "url-reference"),
+        ("{id: a, references: [^'http://a.example/b.png']}", "url-reference"),
         ("{id: a, references: [^a.png, b.png]}", "too-many-references"),
         ("{id: a, references: [^a.mp4]}", "reference-kind"),
         ("{id: a, references: ^a.png}", "wrong-type"),

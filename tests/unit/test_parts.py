@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import UsageError
 from runner.results.files import OutputFolder
-from runner.results.parts import PartFile, PartOrigin
+from runner.results.parts import PartFile, PartOrigin, write_text
 
 NOTES = PartOrigin(source="a", validator='"e"', total_bytes=9, boot="b")
 
@@ -87,3 +88,16 @@ def test_a_body_is_on_the_disk_before_it_may_get_its_name(
     part.take_whole(b"film")
 
     assert synced == [b"film"]
+
+
+@pytest.mark.parametrize("name", ["nowhere/plan.json", "a-file/plan.json", "a-folder", "x" * 300])
+def test_a_file_that_there_cannot_be_is_named_and_nothing_else_is_left(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a-file").write_text("mine")
+    (tmp_path / "a-folder").mkdir()
+
+    with pytest.raises(UsageError, match="cannot write") as found:
+        write_text(tmp_path / name, ["text"])
+
+    assert str(tmp_path / name) in found.value.message
+    assert found.value.hint == "name another file"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-file", "a-folder"]
