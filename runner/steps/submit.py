@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 
@@ -381,6 +381,7 @@ def _give_up(conn: Connection, context: RunContext, job: Job, failure: Failure) 
 
 def _record(conn: Connection, context: RunContext, job: Job, answer: Answer) -> Submitted:
     """Record what came of a send, in the row as it was when it left: the first write refuses one that was changed."""
+    answer = _about_this_job(conn, context, job, answer)
     conflict = answer.meaning is Meaning.CONFLICT
     since = epoch(job.conflict_since)
     outcome = after_submit(
@@ -393,6 +394,17 @@ def _record(conn: Connection, context: RunContext, job: Job, answer: Answer) -> 
     if outcome.after is After.WAITING:
         return _accepted(conn, context, job, outcome, answer)
     return _not_accepted(conn, context, job, outcome, answer)
+
+
+def _about_this_job(conn: Connection, context: RunContext, job: Job, answer: Answer) -> Answer:
+    """Return an answer, as a plain conflict where it is a refusal that shows the task of another job."""
+    if answer.task is None or answer.success:
+        return answer
+    holder = jobs.holder_of_task(conn, context.account.service, answer.task.id)
+    if holder in (None, (job.row, job.round)):
+        return answer
+    message = f"{answer.message}; it shows task {answer.task.id}, which another job holds"
+    return replace(answer, meaning=Meaning.CONFLICT, task=None, message=message)
 
 
 def _accepted(

@@ -324,6 +324,19 @@ async def test_a_conflict_is_asked_again_eight_times_at_most() -> None:
     assert len(set(world.sent)) == 1
 
 
+async def test_a_conflict_that_shows_the_task_of_another_job_is_asked_again() -> None:
+    world = World.of(A, B)
+    await world.submits("a", accepted("t1"))
+    shown = {"error": {"code": "idempotency_conflict", "message": "known"}, "task": task("t1")}
+
+    done = await world.submits("b", httpx.Response(409, json=shown))
+    again = await world.submits("b", httpx.Response(409, json={**shown, "task": task("t2")}))
+
+    assert (done.state, again.state) == (State.SUBMITTING, State.WAITING)
+    assert [world.job(each).task_id for each in ("a", "b")] == ["t1", "t2"]
+    assert len(world.sent) == 3
+
+
 async def test_a_conflict_is_asked_again_for_ten_minutes_at_most() -> None:
     world = World.of(A)
     await world.submits("a", CONFLICT)
