@@ -312,3 +312,22 @@ def test_what_the_service_gives_back_is_released_and_what_it_does_not_say_is_cha
     kept = dict(bench.rows("j.job, l.amount", "ledger l JOIN jobs j ON j.id = l.job"))
     assert kept == {"fine": 10, "back": 0, "kept": 10}
     assert bench.service.ledger.charged == 20
+
+
+def test_a_service_that_names_no_amounts_is_held_by_what_its_balance_says(
+    command: Command, start_service: StartService
+) -> None:
+    """A cap of 400 was charged 1,200 for jobs that were counted at the listed price."""
+    bench = Bench(
+        command, start_service(Personality(price=lambda body: 60.0, reserved="absent", final="absent"))
+    )
+    bench.write(20, budget={"max_credits": 400}, limits=OPEN)
+
+    first = bench.run()
+    second = bench.run()
+
+    assert (first.code, second.code) == (8, 8), said(first)
+    assert "the service names no amounts, and its balance has fallen by 180 credits" in first.stderr
+    assert "once the price is given" in first.stderr
+    assert "just as expected" not in said(first)
+    assert len(bench.service.ledger.payments) == 6, "three in each run"
