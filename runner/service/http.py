@@ -148,13 +148,13 @@ class Http:
         said_s = told_s(headers)
         self._heard(said_s)
         text = raw.decode(json.detect_encoding(raw), "replace").removeprefix(_BYTE_ORDER)
-        request_id = headers.get("x-request-id", "")
+        request_id, location = headers.get("x-request-id", ""), headers.get("location", "")
         moved = _moved_in_words(response.status_code, headers)
         detail = f"HTTP {response.status_code}, {moved or _body_in_words(text, kind, headers)}"
         # Each takes time to look through, and nearly always none holds our key.
-        hider = self._hider if self._hider.may_hold("\n".join((text, request_id, detail))) else None
+        hider = self._hider if self._hider.may_hold("\n".join((text, request_id, location, detail))) else None
         if hider is not None:
-            request_id, detail = hider.text(request_id), hider.text(detail)
+            request_id, location, detail = map(hider.text, (request_id, location, detail))
         return Reply(
             status=response.status_code,
             data=_object(text, hider),
@@ -163,6 +163,7 @@ class Http:
                 headers.get("retry-after"), now_epoch_s=self._now(), date=headers.get("date")
             ),
             request_id=harmless(request_id) or None,
+            location=location or None,
             skew_s=said_s - self._now() if said_s is not None else None,
             detail=harmless(detail),
         )

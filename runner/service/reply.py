@@ -23,6 +23,7 @@ class Reply:
     page: bool = False
     retry_after_s: float | None = None
     request_id: str | None = None
+    location: str | None = None  # where it says that something is
     skew_s: float | None = None  # by how much the service's clock is ahead of ours, to the second
     sent: bool = True
     detail: str = ""  # for people: "timed out after 30 s", "HTTP 502, text/html"

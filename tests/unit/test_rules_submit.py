@@ -165,6 +165,39 @@ def test_a_submit_that_brings_no_task_id_was_not_answered(data: Any) -> None:
     assert understand(Reply(status=201, data=TASK), body=BODY).meaning is Meaning.OK
 
 
+@pytest.mark.parametrize("status", [201, 202, 204, 303])
+@pytest.mark.parametrize("data", [None, {}, {"status": "queued"}])
+@pytest.mark.parametrize(
+    ("location", "task_id"),
+    [
+        ("/api/v1/generations/task_1", "task_1"),
+        ("https://rivya.ai/api/v1/generations/a%2Fb/", "a/b"),
+        ("https://rivya.ai/login?next=/api/v1/generations/task_1", None),
+        ("/api/v1/generations", None),
+        ("/api/v1/generations/", None),
+        ("/api/v1/generations/..", None),
+        (None, None),
+    ],
+)
+def test_a_task_may_be_named_by_the_place_where_it_is(
+    status: int, data: Any, location: str | None, task_id: str | None
+) -> None:
+    answer = understand(Reply(status=status, data=data, location=location), body=BODY)
+
+    assert answer.meaning is (Meaning.OK if task_id else Meaning.UNCLEAR)
+    assert (answer.task.id if answer.task else None) == task_id
+
+
+@pytest.mark.parametrize(
+    ("status", "data"), [*((status, None) for status in (301, 302, 307, 308, 409, 500)), (201, error())]
+)
+def test_no_other_redirect_and_no_refusal_names_a_task_by_its_place(status: int, data: Any) -> None:
+    answer = understand(Reply(status=status, data=data, location="/api/v1/generations/task_1"), body=BODY)
+
+    assert answer.task is None
+    assert answer.meaning in (Meaning.UNCLEAR, Meaning.CONFLICT)
+
+
 @pytest.mark.parametrize(("sent", "meaning"), [(True, Meaning.UNCLEAR), (False, Meaning.NEVER_LEFT)])
 def test_no_answer_is_unclear_unless_certainly_nothing_was_sent(sent: bool, meaning: Meaning) -> None:
     assert said(None, sent=sent).meaning is meaning

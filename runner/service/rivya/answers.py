@@ -17,7 +17,7 @@ from runner.service.rivya.bodies import model_of, reference_urls
 from runner.service.rivya.described import missing_in
 from runner.service.rivya.failures import NO_CREDITS, failure_class, names_a_reference, says_empty
 from runner.service.rivya.model_list import contracts_from_list
-from runner.service.rivya.tasks import other_id, read_task, said_by
+from runner.service.rivya.tasks import other_id, read_task, said_by, task_at
 
 # 4xx that speak of a request under way, or of what was behind it: not of what it asked for.
 _MAY_HAVE_WORKED = frozenset({408, 423, 424, 425, 499})
@@ -110,9 +110,13 @@ def understand(reply: Reply, *, body: bytes | None = None, asked: str | None = N
         return answer(Meaning.UNCLEAR if reply.sent else Meaning.NEVER_LEFT)
     if 200 <= status < 300:
         task = read_task(reply.data, asked=asked)
+        if body is not None and task is None and not error:
+            task = task_at(reply.location)
         if body is not None and task is None:
             return answer(Meaning.UNCLEAR, "and no task id in the answer")
-        return answer(Meaning.OK if reply.data is not None else Meaning.UNCLEAR)
+        return answer(Meaning.OK if task is not None or reply.data is not None else Meaning.UNCLEAR)
+    if status == 303 and body is not None and (task := task_at(reply.location)) is not None:
+        return answer(Meaning.OK)  # "see other": the task that was made
     if status < 400:
         return answer(Meaning.UNCLEAR)
     if code == NO_CREDITS or (status < 500 and says_empty(code)):

@@ -21,7 +21,7 @@ OPEN_QUESTIONS: tuple[OpenQuestion, ...] = (
     OpenQuestion(
         "create_status",
         "status of a success",
-        "any 2xx that names a task's id",
+        "any 2xx that names a task's id, in its body or by a `Location`, and a 303 that leads to a task",
         "a success without an id stays unclear, and is sent again with its key; ten in a row end submitting",
     ),
     OpenQuestion(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
 
 from runner.model import Json, TaskId
 from runner.service.amounts import credits_of
@@ -68,6 +69,15 @@ def read_task(data: Mapping[str, Json] | None, *, asked: str | None = None) -> T
         if final is None and charge is not None and charge != ""
         else "",
     )
+
+
+_PLACE = re.compile(r"(?:https?://[^/?#]+)?(?:/[^?#]*)?/generations/([^/?#]+)/?")
+
+
+def task_at(location: str | None) -> TaskView | None:
+    """Read the task that a `Location` header names, of an answer whose body names none; None where it is no task's."""
+    found = _PLACE.fullmatch(location or "")
+    return read_task({"id": unquote(found[1]), "status": TaskStatus.QUEUED.value}) if found else None
 
 
 _OTHER_ID_NAMES = ("task_id", "taskId", "generation_id", "generationId")
