@@ -11,6 +11,7 @@ import click
 
 from runner.cli.completion import MANIFEST
 from runner.cli.output import complain, json_option, named_state, show, show_json, state_option
+from runner.cli.typed import Advice
 
 if TYPE_CHECKING:
     from runner.model import Order
@@ -41,6 +42,6 @@ def tell(
         )
         return
     if given.taken:
-        show(f"{given.manifest}: {done}")
+        show(f"{given.manifest}: {Advice.here().typed(done)}")
     else:
         complain(f"{given.manifest}: not taken yet: {given.why_not}")

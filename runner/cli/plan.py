@@ -437,7 +437,7 @@ def _print_words(
         _print_groups(plan, file)
     show("")
     show(summary_words(plan, credits))
-    told = list[tuple[str, str]]()
+    advice, told = Advice.here(), list[tuple[str, str]]()
     if only is not None:
         what = (
             f"{counted(asked_for or 0, 'job')} with {harmless(in_words(only))}; the others are not submitted"
@@ -452,12 +452,12 @@ def _print_words(
     if plan.left_out:
         told.append(("left out", f"{plan.left_out.words()}: the mistakes are told above"))
     if any(known.basis is Basis.LISTED for known in plan.totals.known):
-        probe = Advice.here().typed("`rivya-batch run --probe`")
+        probe = advice.typed("`rivya-batch run --probe`")
         # The command has a line of its own, whole: half of one, pasted, would be another.
         told.append(
             ("hint", f"pay for one job of each price never seen, and know them:\n{' ' * HEAD}{probe}")
         )
-    told += [("warning", each) for each in plan.attention]
+    told += [("warning", advice.typed(each)) for each in plan.attention]
     told += [("warning", finding.words()) for finding in findings if finding.weight is not Weight.FINE]
     # What is wrong may name a command: elsewhere than on a terminal it stays on one line.
     on_terminal = sys.stdout.isatty()

@@ -411,6 +411,7 @@ def print_result(result: RunResult, request: RunRequest) -> None:
     from runner.progress.plain import traffic
     from runner.words import harmless
 
+    advice = Advice.here()
     stats = result.ended.stats
     reserved = f", {credits_in_words(result.reserved)} reserved" if result.reserved else ""
     free = " (sandbox: nothing was paid)" if request.sandbox else ""
@@ -437,14 +438,14 @@ def print_result(result: RunResult, request: RunRequest) -> None:
             out.print(linked(uri, where), soft_wrap=True)
         else:  # no links in there: rich need not be imported
             show(f"report     {near(where)}\n           {uri}")
-    for line, colour in failure_lines(result.failures, Advice.here()):
+    for line, colour in failure_lines(result.failures, advice):
         show_coloured(line, colour)
     for group in result.stuck:
         show(f"stuck      {stuck_jobs.in_words(group)}")
     told = {f"{number} {state}" for state, number in result.counts.items()}
     for reason in result.ended.reasons:
         if reason not in told:
-            complain(f"stopped: {harmless(reason, limit=400)}")
+            complain(f"stopped: {advice.typed(harmless(reason, limit=400))}")
     for line in next_steps(result, request):
         complain(f"next: {line}")
 

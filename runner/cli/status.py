@@ -97,8 +97,8 @@ def in_words(standing: Standing, *, flag: str = "") -> str:
     elif last:
         lines.append(f"last run   was killed (last seen {moment(last['seen_at'])}); run again to continue")
     lines += [line for line, _ in failure_lines(standing.failures, advice)]
-    lines += [f"warning    {harmless(line)}" for line in standing.attention]
-    lines += [f"waiting    {harmless(line, limit=400)}" for line in standing.waits]
+    lines += [f"warning    {advice.typed(harmless(line))}" for line in standing.attention]
+    lines += [f"waiting    {advice.typed(harmless(line, limit=400))}" for line in standing.waits]
     if standing.warned:
         lines.append(
             f"warning    {counted(standing.warned, 'result')} kept with a warning"

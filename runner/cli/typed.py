@@ -58,8 +58,10 @@ class Advice:
             quoted = shlex.quote(str(manifest))
             if _STANDS_FOR in words:
                 rest = rest.replace(_STANDS_FOR, quoted, 1)
-            elif _read(command, words).get("manifest") is None:
-                rest = f" {quoted}{rest}"
+            elif (read := _read(command, words)).get("manifest") is None:
+                needed = (each.name or "" for each in command.params if _is_needed(each))
+                missing = [name.upper() for name in needed if name != "manifest" and read.get(name) is None]
+                rest = f" {' '.join([quoted, *missing])}{rest}"
         options = {option for parameter in command.params for option in parameter.opts}
         if self._given.get("sandbox") and "--sandbox" in options and "--sandbox" not in words:
             rest += " --sandbox"
@@ -71,8 +73,12 @@ class Advice:
 def _takes_manifest(command: click.Command) -> bool:
     """Return whether a command is about one manifest: `status` tells of all, and `serve` would take the last one."""
     return command.name == "serve" or any(
-        parameter.name == "manifest" and parameter.required for parameter in command.params
+        parameter.name == "manifest" and _is_needed(parameter) for parameter in command.params
     )
+
+
+def _is_needed(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Argument) and parameter.required
 
 
 def _named(commands: click.Command, name: str) -> click.Command | None:

@@ -12,6 +12,9 @@ from runner.cli.typed import Advice
     ("advised", "arguments", "told"),
     [
         ("plan --all", ["pick", "my film.yaml", "nope", "--sandbox"], "plan 'my film.yaml' --all --sandbox"),
+        ("resolve --abandon", ["retry", "a.yaml"], "resolve a.yaml JOB --abandon"),
+        ("share", ["pick", "a.yaml"], "share a.yaml"),
+        ("go", ["hold", "a.yaml", "--sandbox"], "go a.yaml --sandbox"),
         ("status", ["hold", "a.yaml", "--sandbox"], "status --sandbox"),
         ("serve", ["again", "a.yaml", "--picked"], "serve a.yaml"),
         ("pick MANIFEST ID… --reject", ["share", "a.yaml", "-o", "x"], "pick a.yaml ID… --reject"),
