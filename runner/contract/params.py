@@ -12,7 +12,7 @@ from typing import Any, Final, TypeGuard
 from runner.contract.judging import Judge
 from runner.contract.once import OncePerObject
 from runner.contract.params_schema import params_schema
-from runner.contract.phrases import listed, number_text, shown, suggest
+from runner.contract.phrases import listed, number_alone, number_text, shown, suggest
 from runner.contract.terms import REFERENCE_PARAM, Contract, Param, ParamProblem, ParamType
 from runner.model import Json, Severity
 
@@ -247,6 +247,8 @@ def _no_number(param: Param, value: object, keyword: str) -> ParamProblem:
         hint = f"for example {_sample_number(param)}"
         if isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value.strip()):
             hint = f"write {value.strip().replace(',', '.')}: the comma is read as text"
+        elif isinstance(value, str) and (alone := number_alone(value)) is not None:
+            hint = f"write the number alone: {alone}"
         return _wrong_type(param, value, "a number", hint)
     if keyword == "multipleOf":
         return _off_step(param, value, number)

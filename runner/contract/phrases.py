@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -29,6 +30,19 @@ def listed(options: Sequence[str]) -> str:
     """Return the options in one line, cut where there are very many."""
     head = ", ".join(options[:12])
     return head if len(options) <= 12 else f"{head} and {len(options) - 12} more"
+
+
+_WRITTEN_OUT = re.compile(r"(\d{1,3}(?:[ _',]\d{3})+|\d+)(\.\d+)?\s*[A-Za-z]*", re.ASCII)
+
+
+def number_alone(text: str) -> str | None:
+    """Return the number in a text that adds a unit to it, or parts its thousands; None for any other.
+
+    >>> number_alone("10s"), number_alone("1_000 credits"), number_alone("1,5"), number_alone("many")
+    ('10', '1000', None, None)
+    """
+    found = _WRITTEN_OUT.fullmatch(text.strip())
+    return None if found is None else re.sub(r"[ _',]", "", found[1]) + (found[2] or "")
 
 
 def suggest(word: str, candidates: Iterable[str]) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from runner.contract import Contract, check_prompt, param_problem
 from runner.contract.judging import Judge, Refusal
-from runner.contract.phrases import listed, number_text, shown, suggest
+from runner.contract.phrases import listed, number_alone, number_text, shown, suggest
 from runner.manifest.findings import Findings, Spot
 from runner.manifest.json_schema import OWN_KEY
 from runner.manifest.misspelt import MISPLACED, no_such_key
@@ -135,6 +135,13 @@ class _Judged:
         hints = param_hints(contract, known=known) if _is_job(path) else {}
         if _is_job(path) and path:
             hints |= MISPLACED
+        thousands = _thousands(self.value(path), key)
+        if thousands is not None:
+            words = _Words(
+                "a number has a comma in it, which begins another key", "comma-in-number", thousands
+            )
+            self._say(spot, words, path)
+            return
         where = f"`{self._place(path).path}`" if path else "the top level"
         like = suggest(key, known)
         hint = hints.get(key) or (f"did you mean `{like}`?" if like else f"there are {listed(known)}")
@@ -194,6 +201,15 @@ class _Judged:
         self._findings.error(
             spot, words.what, words.code, words.hint, job=id_ if isinstance(id_, str) else ""
         )
+
+
+def _thousands(node: Any, key: str) -> str | None:
+    """Return the hint for `{max_credits: 1,000}`, to YAML the keys `max_credits` and `000`; None for any other key."""
+    if not isinstance(node, YamlMap) or not re.fullmatch(r"\d{3}", key) or node[key] is not None:
+        return None
+    keys = [*node]
+    before = node[keys[keys.index(key) - 1]]
+    return f"write {before}{key}" if isinstance(before, int) and not isinstance(before, bool) else None
 
 
 def _known(schema: Any) -> list[str]:
@@ -487,4 +503,6 @@ def _quoting_hint(value: object, wanted: str) -> str:
         return "a text that begins with a bracket needs quotes; a placeholder is written ${name}"
     if "number" in wanted and isinstance(value, str) and _NUMBER.fullmatch(value):
         return f"write it without quotes: {value}"
+    if "number" in wanted and isinstance(value, str) and (alone := number_alone(value)) is not None:
+        return f"write the number alone: {alone}"
     return ""

@@ -318,3 +318,22 @@ def test_a_bucket_that_lacks_a_slash_is_no_folder(tmp_path: Path) -> None:
 
     assert slipped.only("bad-folder").hint == "write s3://films/night, or ./s3:/films/night for the folder"
     assert folder.problems == []
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("500 credits", "write the number alone: 500"),
+        ("1_000", "write the number alone: 1000"),
+        ("12,000", "write 12000"),
+        ("'1,000'", "write the number alone: 1000"),
+        ("'500'", "write it without quotes: 500"),
+        ("a lot", ""),
+    ],
+)
+def test_a_number_that_is_written_for_people_is_told_as_it_is_to_be_written(
+    tmp_path: Path, written: str, hint: str
+) -> None:
+    loaded = load(tmp_path, HEAD + JOBS + f"budget: {{max_credits: {written}}}\n")
+
+    assert [problem.hint for problem in loaded.problems] == [hint]
