@@ -127,6 +127,34 @@ def test_the_arrows_go_on_and_escape_gives_the_focus_back(
     assert page.locator("video").count() <= 1
 
 
+def test_by_the_keyboard_alone_one_comes_back_to_the_clip_that_was_open(
+    open_page: Callable[..., Page], mixed: Path
+) -> None:
+    page = open_page(mixed)
+
+    for key in ("Tab", "Enter", "Tab", "Enter"):  # the link that skips to the results, then the first of them
+        page.keyboard.press(key)
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")
+
+    until(page, "document.activeElement.ariaLabel?.startsWith('cat-ink-2,')")
+
+
+def test_escape_empties_the_search_and_then_leaves_it(open_page: Callable[..., Page], mixed: Path) -> None:
+    page = open_page(mixed)
+
+    page.keyboard.press("/")
+    page.keyboard.type("oil")
+    page.keyboard.press("Escape")
+    until(page, "document.activeElement.id === 'search' && !document.activeElement.value")
+    page.keyboard.press("Escape")
+    until(page, "document.activeElement.id === 'view'")
+    page.keyboard.press("?")
+
+    page.wait_for_selector("#help-dialog[open]")
+
+
 def test_the_focus_stays_inside_an_open_job(open_page: Callable[..., Page], mixed: Path) -> None:
     page = open_page(mixed)
     inside = "document.activeElement.closest('dialog') !== null"

@@ -38,6 +38,11 @@ class App {
     addEventListener("scroll", () => this.soon("draw"), {passive: true});
     addEventListener("resize", () => this.soon("layout"));
     addEventListener("keydown", event => this.key(event));
+    // Not by its address: whoever comes back to that would land here again, and not at the clip that was open.
+    document.querySelector(".skip").addEventListener("click", event => {
+      event.preventDefault();
+      $("view").focus();
+    });
     new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${barHeight()}px`)).observe($("bar"));
     this.buildTabs();
     listen(this.model, ({all}) => this.changed(all));
@@ -328,6 +333,7 @@ class App {
     if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
     if (event.target.matches("input, select, textarea")) {
       if (event.key === "Escape" && event.target === $("search")) {
+        if (!$("search").value) return void $("view").focus({preventScroll: true});
         $("search").value = this.filter.text = "";
         this.refresh();
       }
