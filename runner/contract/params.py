@@ -249,6 +249,8 @@ def _no_number(param: Param, value: object, keyword: str) -> ParamProblem:
             hint = f"write {value.strip().replace(',', '.')}: the comma is read as text"
         elif isinstance(value, str) and (alone := number_alone(value)) is not None:
             hint = f"write the number alone: {alone}"
+        if isinstance(value, list) and len(value) > 1:
+            hint = f'for a job of each write `matrix: {{{param.key}: […]}}`, and `{param.key}: "${{{param.key}}}"`'
         return _wrong_type(param, value, "a number", hint)
     if keyword == "multipleOf":
         return _off_step(param, value, number)

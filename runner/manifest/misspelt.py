@@ -29,6 +29,8 @@ MISPLACED: Final = {
     "csv": "write `rows: file.csv`",
     "glob": 'write `rows: {glob: "assets/*.png"}`',
     "take": "write `repeat:`",
+    **dict.fromkeys(("takes", "count", "copies", "samples"), "for several takes write `repeat: 3`"),
+    **dict.fromkeys(("image", "images", "video", "file", "files"), "write `references: [a.png]`"),
 }
 
 

@@ -134,7 +134,7 @@ class _Judged:
             return
         hints = param_hints(contract, known=known) if _is_job(path) else {}
         if _is_job(path) and path:
-            hints |= MISPLACED
+            hints = {**MISPLACED, **hints}  # what is a param of the model is meant as one
         thousands = _thousands(self.value(path), key)
         if thousands is not None:
             words = _Words(
@@ -453,6 +453,8 @@ def _wrong_type(path: tuple[str | int, ...], value: object, wanted: str) -> _Wor
     if wanted == "a mapping":
         example = f"write {_EXAMPLES[key]}" if key in _EXAMPLES else "write a key and a value under it"
         hint = "remove the key, or write something under it" if value is None else example
+    elif key == "prompt" and isinstance(value, list):
+        hint = 'for a job of each write `matrix: {text: […]}`, `prompt: "${text}"`, and ${text} in the id'
     elif wanted == "a list of files" and isinstance(value, str):
         hint = f"write a list: [{value}]"
     elif wanted == "a list of values" and value is not None and not isinstance(value, dict | list):

@@ -92,6 +92,7 @@ def test_every_way_to_write_six_seconds_is_the_same_params() -> None:
         ({"duration": "5"}, "out-of-range", 'duration is "5"', "nearest: 6"),
         ({"duration": 6.5}, "off-step", "duration is 6.5", "nearest: 6 or 7"),
         ({"duration": "six"}, "wrong-type", 'duration takes a number, not "six"', "for example 6"),
+        ({"duration": [6, 8]}, "wrong-type", "a number, not [6, 8]", "`matrix: {duration: […]}`"),
         ({"duration": "10s"}, "wrong-type", 'not "10s"', "write the number alone: 10"),
         ({"duration": "1_0"}, "wrong-type", "duration takes a number", "for example 6"),
         ({"duration": "٦"}, "wrong-type", "duration takes a number", "for example 6"),

@@ -55,3 +55,23 @@ def test_a_job_with_a_misspelt_key_is_left_out_and_the_others_are_not(tmp_path: 
 
     assert loaded.ids == ["b"]
     assert loaded.only("unknown-param").job == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("{id: a, image: a.png}", "write `references: [a.png]`"),
+        ("{id: a, count: 4}", "for several takes write `repeat: 3`"),
+        ("{id: a, duration: 8}", "write `duration` under `params:`"),
+        (
+            "{id: a, prompt: [x, y]}",
+            'for a job of each write `matrix: {text: […]}`, `prompt: "${text}"`, and ${text} in the id',
+        ),
+    ],
+)
+def test_what_is_written_in_other_programs_is_answered_with_our_key(
+    tmp_path: Path, text: str, hint: str
+) -> None:
+    [problem] = load(tmp_path, HEAD + f"jobs:\n  - {text}\n").problems
+
+    assert problem.hint == hint
