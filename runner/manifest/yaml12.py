@@ -524,7 +524,7 @@ class _Reader:
                 self._note_indent()
             return
         what, hint, use_context = plain_words(
-            exc.problem or "", exc.context or "", self._line(at[0]), at, began
+            exc.problem or "", exc.context or "", self._line(at[0]), at, began, before=self._line(at[0] - 1)
         )
         if began is not None and use_context:
             at = began

@@ -30,6 +30,11 @@ _GOES_ON: Final = {  # by what it begins with
     "[": "text that begins with `[` goes in quotes",
     "{": "text that begins with `{` goes in quotes",
 }
+_IN_ONE_LINE: Final = re.compile(
+    r"\s*(?:- +)*(params|matrix|vars|budget|limits|polling|retry|idempotency|uploads|output|prices):[ ]+"
+    r"(?=[\w-]+:[ ])([^{}\[\]#]*\S)"
+)
+_NO_SPACE: Final = re.compile(r"\s*(?:- +)*([A-Za-z_]\w*):([^\s/#].*?)\s*$")
 _HEADER: Final = re.compile(r"(?:&\S+[ \t]+)?[|>][-+0-9]{0,2}(#)")
 
 
@@ -135,7 +140,13 @@ def cut_anchor(line: str, name: str) -> str | None:
 
 
 def plain_words(
-    problem: str, context: str, line: str, at: tuple[int, int], began: tuple[int, int] | None
+    problem: str,
+    context: str,
+    line: str,
+    at: tuple[int, int],
+    began: tuple[int, int] | None,
+    *,
+    before: str = "",
 ) -> tuple[str, str, bool]:
     """Return what a syntax error of PyYAML means, a hint, and whether the context is the better place.
 
@@ -145,9 +156,17 @@ def plain_words(
         line: The line of the problem.
         at: The place of the problem: line and column, from 1.
         began: Where what it was reading begins.
+        before: The line before that of the problem.
     """
     char = line[at[1] - 1 : at[1]]
     since = f" (begun on line {began[0]})" if began else ""
+    if "mapping values are not allowed" in problem and (found := _IN_ONE_LINE.match(line)):
+        key, inside = found.groups()
+        return "a mapping in one line needs braces", f"write `{key}: {{{inside}}}`", False
+    if "mapping values are not allowed" in problem and (found := _NO_SPACE.match(before)):
+        key, value = found.groups()
+        what = f"the line before has no space behind its colon: `{key}:{value[:20]}`"
+        return what, f"write `{key}: {value[:20]}`", False
     if "mapping values are not allowed" in problem:
         return (
             "a `: ` is not expected here",

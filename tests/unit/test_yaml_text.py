@@ -469,3 +469,21 @@ def test_many_such_warnings_end_no_reading() -> None:
 
     assert document.complete
     assert (len(document.value), len(document.problems)) == (1000, 200)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "hint"),
+    [
+        ("a: 1\nparams: duration: 6\n", (2, 17), "write `params: {duration: 6}`"),
+        ("- id:a\n  prompt: x\n", (2, 9), "write `id: a`"),
+        ("prompt: note: x\n", (1, 13), "put text that contains `: ` in quotes, or check the indentation"),
+        ("a: 1\nprompt: see https://x\n  b: c\n", (3, 4), "put text that contains `: ` in quotes"),
+    ],
+)
+def test_a_colon_that_is_not_expected_is_told_with_what_was_meant(
+    text: str, at: tuple[int, int], hint: str
+) -> None:
+    [problem] = read(text).problems
+
+    assert (problem.place.line, problem.place.column) == at
+    assert problem.hint.startswith(hint)
