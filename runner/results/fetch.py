@@ -1,8 +1,8 @@
 """Fetching results from whatever hosts the service names: untrusted urls, untrusted bodies.
 
-No key but to the service itself, no cookies, no surprise addresses. A body goes to its `.part` as it comes, and counts
-once HTTP shows that all of it has come; what it then is, `verdict` says. Nothing here retries; each error says what
-kind of trouble it was, and the engine decides. A url is only ever shown without its query, which may be a signature.
+No key, no cookies, no surprise addresses. A body goes to its `.part` as it comes, and counts once HTTP shows that
+all of it has come; what it then is, `verdict` says. Nothing here retries; each error says what kind of trouble it
+was, and the engine decides. A url is only ever shown without its query, which may be a signature.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from runner.results.fetch_errors import (
     ResultUnavailable,
     without_query,
 )
-from runner.results.media import HEAD_BYTES, looks_like_text, sniff
+from runner.results.media import HEAD_BYTES, FileType, looks_like_text, sniff
 from runner.results.parts import Content, PartFile, PartOrigin, Result
 from runner.results.ranges import (
     body_length,
@@ -41,7 +41,7 @@ from runner.results.ranges import (
     span_of,
     strong_validator,
 )
-from runner.results.verdict import NoResult, Oddness, judge, oddness_of, still_packed
+from runner.results.verdict import Judgement, NoResult, Oddness, judge, oddness_of
 from runner.service.addresses import Address, may_hold_results, not_public, read_address
 from runner.service.http import USER_AGENT, headers_of, pieces_of, request_of
 from runner.service.transports import AddressRefused, in_words, look_at, never_left
@@ -57,7 +57,6 @@ GRACE_S = 1.0  # by which our own wait for a piece is longer than the transport'
 WRITE_BYTES = 262_144  # a trip to a worker thread costs 0.2 ms: not for each piece of a body
 RESUME_FROM_BYTES = 1_000_000  # smaller bodies are fetched anew, which is cheaper than notes on each
 
-_UNNAMED = 401
 _RESTART = 416
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429})
@@ -96,7 +95,6 @@ class ResultFetcher:
             by the fetcher that began it.
         proxied: Requests go through a proxy, which looks up the names itself.
         gives_away: Says whether a url holds our key and leads to another host than the service's own.
-        introduces: Returns the headers that name us to who answers 401: for urls of the service itself only.
         continues: A body that broke off may be gone on with; otherwise each fetch begins at its beginning.
         pace: The slowest acceptable body.
         timeout: How long to wait for a connection, and between two pieces of an answer.
@@ -111,7 +109,6 @@ class ResultFetcher:
         clock: Clock,
         proxied: bool = False,
         gives_away: Callable[[str], bool] = lambda _: False,
-        introduces: Callable[[str], Mapping[str, str]] = lambda _: {},
         continues: bool = True,
         pace: Pace | None = None,
         timeout: httpx.Timeout | None = None,
@@ -125,7 +122,6 @@ class ResultFetcher:
         self._clock = clock
         self._proxied = proxied
         self._gives_away = gives_away
-        self._introduces = introduces
         self._continues = continues
         self._pace = pace or Pace()
         self._boot = clock.boot_id() or f"process-{secrets.token_hex(8)}"
@@ -238,10 +234,9 @@ class ResultFetcher:
         self, url: httpx.URL, headers: dict[str, str], source: str
     ) -> AsyncIterator[httpx.Response]:
         """GET a url, following redirects; each hop is looked at before it is asked."""
-        own: Mapping[str, str] = {}  # for this very url; no other hop is told
         for _ in range(MAX_REDIRECTS + 1):
             await self._look_at(url)
-            request = request_of("GET", url, {**headers, **own}, self._timeout)
+            request = request_of("GET", url, headers, self._timeout)
             try:
                 with anyio.fail_after(HEAD_S):
                     response = await self._transport.handle_async_request(request)
@@ -251,12 +246,10 @@ class ResultFetcher:
                 raise _no_answer(exc, source, url) from exc
             response.request = request
             try:
-                if response.status_code == _UNNAMED and not own and (own := self._introduces(str(url))):
-                    continue
                 if response.status_code not in _REDIRECTS:
                     yield response
                     return
-                url, own = _next_hop(url, response, source), {}
+                url = _next_hop(url, response, source)
             finally:
                 await response.aclose()
         raise ResultUnavailable(f"{source} redirects more than {MAX_REDIRECTS} times")
@@ -457,7 +450,7 @@ def _judged(content: Content, answer: _FileHead, part: PartFile, *, packed: str 
     except NoResult as exc:
         raise ResultUnacceptable(f"{answer.source} {exc}") from exc
     if packed is not None:
-        verdict = still_packed(packed)
+        verdict = _still_packed(packed)
     looks, warning = verdict.looks, verdict.warning
     if answer.oddness is not None:
         looks = max(looks, answer.oddness.looks)
@@ -491,6 +484,15 @@ def _taken_as_all(status: int, headers: Mapping[str, str], source: str) -> tuple
         words = f"{source} was answered with a part only: bytes {span.first:,} to {span.end:,} of {span.total or 'more'}"
         raise ResultUnavailable(words, status=status, headers=headers)
     return size, None if span.total == span.end == size else oddness_of(status)
+
+
+def _still_packed(coding: str) -> Judgement:
+    ending = {"br": "br", "zstd": "zst"}.get(coding, "bin")
+    return Judgement(
+        file=FileType(mime="application/octet-stream", extension=ending),
+        warning=f"it came packed ({coding}), and has to be unpacked by hand",
+        looks=2,
+    )
 
 
 def _write(part: PartFile, data: bytes, begin: _Begin | None, unpacker: Unpacker | None) -> None:

@@ -312,16 +312,6 @@ def _kept(file: FileType, warning: str) -> Judgement:
     return Judgement(file=file, warning=warning, looks=2)
 
 
-def still_packed(coding: str) -> Judgement:
-    """Judge a body whose coding cannot be undone here."""
-    ending = {"br": "br", "zstd": "zst"}.get(coding, "bin")
-    return Judgement(
-        file=FileType(mime="application/octet-stream", extension=ending),
-        warning=f"it came packed ({coding}), and has to be unpacked by hand",
-        looks=2,
-    )
-
-
 def oddness_of(status: int) -> Oddness | None:
     """Return what is odd about a whole body for the status it came with.
 

@@ -181,10 +181,6 @@ class Service(Protocol):
         """Say whether a request for the url of a result counts under the service's own rate."""
         ...
 
-    def introduces(self, url: str) -> Mapping[str, str]:
-        """Return the headers that name us to who refuses a result for want of them: none but for the service itself."""
-        ...
-
     async def submit(
         self, body: bytes, key: str, *, still_allowed: Callable[[], bool] | None = None
     ) -> Answer:

@@ -117,7 +117,6 @@ class Downloads:
             clock=context.clock,
             proxied=way.proxied,
             gives_away=context.account.gives_away,
-            introduces=context.service.introduces,
             continues=context.seen.has_ranges,
         )
         return cls(folder, fetcher, slow_places)

@@ -172,50 +172,6 @@ async def test_no_key_no_cookie_and_no_compression_is_offered(part: PartFile) ->
         assert request.headers["user-agent"].startswith("rivya-batch/")
 
 
-OURS = "https://93.184.215.99/"
-
-
-def named(url: str) -> dict[str, str]:
-    return {"Authorization": "Bearer k"} if url.startswith(OURS) else {}
-
-
-async def test_the_service_itself_is_told_who_we_are_where_it_refuses_a_result_without(
-    part: PartFile,
-) -> None:
-    """It was refused for ever, and never came home."""
-    host = Host([answer(401, b"no"), answer()])
-
-    await fetch(host, part, f"{OURS}v1/result.mp4", introduces=named)
-
-    assert [request.headers.get("authorization") for request in host.asked] == [None, "Bearer k"]
-
-
-async def test_where_it_redirects_to_nobody_else_is_told_who_we_are(part: PartFile) -> None:
-    host = Host([answer(401, b"no"), answer(302, b"", location=URL), answer(401, b"no")])
-
-    await trouble(ResultRefused, host, part, f"{OURS}v1/result.mp4", introduces=named)
-
-    assert [request.headers.get("authorization") for request in host.asked] == [None, "Bearer k", None]
-
-
-@pytest.mark.parametrize(("status", "url"), [(403, f"{OURS}x"), (401, URL)])
-async def test_any_other_refusal_is_one(status: int, url: str, part: PartFile) -> None:
-    host = Host([answer(status, b"no"), answer()])
-
-    await trouble(ResultRefused, host, part, url, introduces=named)
-
-    assert len(host.asked) == 1
-    assert "authorization" not in host.asked[0].headers
-
-
-async def test_a_service_that_refuses_its_own_key_is_asked_twice_at_most(part: PartFile) -> None:
-    host = Host([answer(401, b"no")])
-
-    await trouble(ResultRefused, host, part, f"{OURS}x", introduces=named)
-
-    assert len(host.asked) == 2
-
-
 @pytest.mark.parametrize(
     ("encoding", "packed"),
     [

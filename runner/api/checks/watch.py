@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import IO
 
@@ -80,10 +80,6 @@ class Watched:
     def counts(self, url: str) -> bool:
         """Say whether a request for the url of a result counts under the service's own rate."""
         return self._inner.counts(url)
-
-    def introduces(self, url: str) -> Mapping[str, str]:
-        """Return the headers that name us to the service itself."""
-        return self._inner.introduces(url)
 
     async def submit(
         self, body: bytes, key: str, *, still_allowed: Callable[[], bool] | None = None

@@ -53,10 +53,6 @@ class Rivya:
         base = self._account.base_url
         return self._account.serves(url) and urlsplit(url).path.startswith(f"{urlsplit(base).path}/api/")
 
-    def introduces(self, url: str) -> Mapping[str, str]:
-        """Return our key for a url of the service's own address, nothing for any other."""
-        return self._with_key() if self._account.serves(url) else {}
-
     async def submit(
         self, body: bytes, key: str, *, still_allowed: Callable[[], bool] | None = None
     ) -> Answer:

@@ -177,7 +177,7 @@ OPEN_QUESTIONS: tuple[OpenQuestion, ...] = (
     OpenQuestion(
         "result_key",
         "key for results",
-        "not sent; to a result at the service's own address, only where that answers 401 without it",
+        "none is sent, wherever a result is",
         "the download is refused, and told",
     ),
     OpenQuestion(
