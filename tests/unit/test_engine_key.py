@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -262,6 +263,16 @@ async def test_a_wrong_key_is_sent_two_requests() -> None:
     assert {world.state(f"j{n}") for n in range(60)} == {State.PLANNED}
 
 
+def ends_once_given_up(engines: Sequence[Engine]) -> Callable[[str, int], dict[str, Any]]:
+    """Return what has tasks end as soon as the engine submits no more."""
+
+    def after(task_id: str, polls: int) -> dict[str, Any]:
+        given_up = engines[0]._reasons.no_new
+        return task(task_id, status="succeeded", final=10, updated_at=AT_ONCE) if given_up else task(task_id)
+
+    return after
+
+
 @pytest.mark.anyio
 async def test_a_key_that_may_no_longer_submit_brings_home_what_it_may_ask_for(
     monkeypatch: pytest.MonkeyPatch,
@@ -275,11 +286,8 @@ async def test_a_key_that_may_no_longer_submit_brings_home_what_it_may_ask_for(
     def denied(body: dict[str, Any]) -> httpx.Response | None:
         return refused(403, "api_scope_denied") if next(counted) >= 6 else None
 
-    def after(task_id: str, polls: int) -> dict[str, Any]:
-        given_up = engines[0]._reasons.no_new
-        return task(task_id, status="succeeded", final=10, updated_at=AT_ONCE) if given_up else task(task_id)
-
-    world.refuse, world.after, world.meanwhile = denied, after, engines.append
+    world.refuse, world.meanwhile = denied, engines.append
+    world.after = ends_once_given_up(engines)
 
     ended = await world.run()
 
@@ -304,11 +312,8 @@ async def test_a_submit_in_doubt_is_left_to_the_next_run_by_a_key_that_may_no_lo
             return httpx.Response(502)
         return refused(403, "api_scope_denied") if number >= 6 else None
 
-    def after(task_id: str, polls: int) -> dict[str, Any]:
-        given_up = engines[0]._reasons.no_new
-        return task(task_id, status="succeeded", final=10, updated_at=AT_ONCE) if given_up else task(task_id)
-
-    world.refuse, world.after, world.meanwhile = lost_then_denied, after, engines.append
+    world.refuse, world.meanwhile = lost_then_denied, engines.append
+    world.after = ends_once_given_up(engines)
 
     ended = await world.run()
 
